@@ -1,0 +1,100 @@
+"""Which clone this is: the id that names our refs, and how `mv`, `cp -a` and bind mounts are told apart."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from gitcoord.errors import UsageError
+from gitcoord.names import is_name, slug
+from gitcoord.store.repository import Repository
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Where a clone lives. `mv` and bind mounts keep the inode, a copy has another inode at another place."""
+
+    machine: str
+    path: str
+    inode: int
+
+    def is_other_than(self, other: Fingerprint) -> bool:
+        """Both the place and the inode differ: this is a copy of the clone that `other` describes."""
+        return (self.machine, self.path) != (other.machine, other.path) and self.inode != other.inode
+
+
+def read_clone_id(repo: Repository) -> str | None:
+    """The id of this clone, or None while it has none (nothing was ever written here, or this is a fresh copy)."""
+    pinned = repo.setting("clone")
+    if pinned:
+        return _checked(pinned)
+    known = _load(repo.coord_dir / "clone")
+    if known is None or _fingerprint(repo).is_other_than(known[1]):
+        return None
+    return known[0]
+
+
+def settle_clone_id(repo: Repository) -> str:
+    """The id of this clone, made if there is none; to be called under the write lock."""
+    pinned = repo.setting("clone")
+    if pinned:
+        return _checked(pinned)
+    path = repo.coord_dir / "clone"
+    here = _fingerprint(repo)
+    known = _load(path)
+    if known is None or here.is_other_than(known[1]):
+        name = repo.config.get("user.name", "")
+        fresh = f"{slug(name, 'user', 20)}-{secrets.token_hex(4)}"
+        _save(path, fresh, here)
+        return fresh
+    if known[1] != here:
+        _save(path, known[0], here)
+    return known[0]
+
+
+def _checked(pinned: str) -> str:
+    if not is_name(pinned):
+        raise UsageError(f"coord.clone={ascii(pinned)} is no valid clone id", "git config coord.clone NAME-12345678")
+    return pinned
+
+
+def _fingerprint(repo: Repository) -> Fingerprint:
+    return Fingerprint(machine_id(), str(repo.common_dir), os.stat(repo.coord_dir).st_ino if repo.coord_dir.exists() else 0)
+
+
+def _load(path: Path) -> tuple[str, Fingerprint] | None:
+    try:
+        data: Mapping[str, object] = json.loads(path.read_bytes())
+        name, machine, where, inode = (data[key] for key in ("id", "machine", "path", "inode"))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if not (isinstance(name, str) and isinstance(machine, str) and isinstance(where, str) and isinstance(inode, int)):
+        return None
+    return (name, Fingerprint(machine, where, inode)) if is_name(name) else None
+
+
+def _save(path: Path, name: str, here: Fingerprint) -> None:
+    fresh = path.with_name(f"clone.{os.getpid()}")
+    facts = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
+    fresh.write_text(json.dumps(facts) + "\n")
+    os.replace(fresh, path)
+
+
+@cache
+def machine_id() -> str:
+    """What tells this machine from others: systemd's machine-id(5) where there is one, else the host name."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            text = Path(path).read_text().strip()
+        except OSError:
+            continue
+        if text:
+            return text
+    import socket
+
+    return socket.gethostname()

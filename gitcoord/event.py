@@ -1,0 +1,192 @@
+"""An event ⇄ a commit (docs/format.md).
+
+The message is the text, verbatim, a blank line, and one trailer line `Coord: {…}` in canonical JSON. The author is the
+session at the real time; the committer's date is the Lamport clock, so that git offers code before coordination.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from gitcoord.errors import UsageError
+from gitcoord.names import is_name
+from gitcoord.store.objects import Oid
+
+VERSION = 1
+MAX_TEXT = 64 * 1024
+MAX_ATTACHMENT = 10 * 1024 * 1024
+MAX_COMMIT = 512 * 1024
+MAX_CLOCK = 10**9
+MAX_CLOCK_STEP = 1_000_000
+RESERVED = ("v", "type", "lc", "clone")
+
+_TRAILER = b"\n\nCoord: "
+_TYPE = re.compile(r"[a-z][a-z0-9.-]{0,39}")
+_ATTACHMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,99}")
+_PERSON = re.compile(rb"(.*) <([^<>\n]*)> (\d+) [+-]\d{4}")
+
+
+class Malformed(Exception):
+    """A commit in a log that is no event; the message says why. Readers skip and count it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event that is still to be written: what its author decides."""
+
+    type: str
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    author: str = ""
+    """The session that speaks; empty means the one that runs the command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An event as read. `at` is the author's wall clock in Unix seconds; order is (`lc`, `id`), never time."""
+
+    id: Oid
+    type: str
+    lc: int
+    clone: str
+    author: str
+    email: str
+    at: int
+    text: str
+    data: Mapping[str, Any]
+    v: int = VERSION
+
+    @property
+    def sender(self) -> str:
+        """The mailbox of the session that wrote it."""
+        return f"{self.author}@{self.clone}"
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """What the writing clone adds to a draft."""
+
+    lc: int
+    clone: str
+    email: str
+    committer: str
+    """`Name <email>`, already safe for a commit header."""
+    at: int
+
+
+def canonical_json(value: object) -> str:
+    """One line of ASCII, keys sorted, no spaces: the same value always gives the same bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def check_text(text: str) -> str:
+    """`text` if it can be stored. Raises UsageError for NUL, lone surrogates and more than 64 KiB."""
+    if "\0" in text:
+        raise UsageError("the text contains a NUL byte", "remove it, or send the data with --attach FILE")
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise UsageError("the text is not valid Unicode", "send the bytes with --attach FILE") from None
+    if size > MAX_TEXT:
+        raise UsageError(f"the text has {size} bytes, at most {MAX_TEXT} fit a message", "send it with --attach FILE")
+    return text
+
+
+def check_attachment(name: str, content: bytes) -> None:
+    """Raises UsageError for a name that could not stand in a tree everywhere, or a content over 10 MiB."""
+    if not is_attachment_name(name):
+        raise UsageError(f"{ascii(name)} cannot name an attachment", "use letters, digits, '.', '_' and '-'")
+    if len(content) > MAX_ATTACHMENT:
+        raise UsageError(f"{name} has {len(content)} bytes, at most {MAX_ATTACHMENT} can be attached", "send a path or a link")
+
+
+def is_attachment_name(name: str) -> bool:
+    return _ATTACHMENT.fullmatch(name) is not None and not name.endswith((" ", ".")) and not name.lower().startswith("git~")
+
+
+def header_text(text: str) -> str:
+    """`text` without what would break or forge a commit header: angle brackets, line ends, other controls."""
+    clean = "".join(c for c in text if c not in "<>" and c.isprintable()).strip(" .,:;\"'\\")
+    return clean.encode("utf-8", "ignore").decode()
+
+
+def encode(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> bytes:
+    """The raw commit of `draft`. Raises UsageError for text or type that cannot be stored."""
+    check_text(draft.text)
+    if _TYPE.fullmatch(draft.type) is None:
+        raise UsageError(f"{ascii(draft.type)} is no event type")
+    trailer = {**draft.data, "v": VERSION, "type": draft.type, "lc": envelope.lc, "clone": envelope.clone}
+    lines = [f"tree {tree}"]
+    if parent:
+        lines.append(f"parent {parent}")
+    lines.append(f"author {draft.author} <{envelope.email}> {envelope.at} +0000")
+    lines.append(f"committer {envelope.committer} {envelope.lc} +0000")
+    head = "\n".join(lines).encode()
+    return head + b"\n\n" + draft.text.encode() + _TRAILER + canonical_json(trailer).encode() + b"\n"
+
+
+def decode(oid: Oid, commit: bytes) -> Event:
+    """The event in a raw commit. Raises Malformed."""
+    if len(commit) > MAX_COMMIT:
+        raise Malformed("larger than 512 KiB")
+    head, blank, message = commit.partition(b"\n\n")
+    text, trailer = _split_message(message)
+    data = _load(trailer)
+    author, email, at = _author(head)
+    try:
+        v, kind, lc, clone = (data.pop(key) for key in RESERVED)
+    except KeyError as error:
+        raise Malformed(f"no {error.args[0]!r} in the trailer") from None
+    if type(v) is not int or v < 1 or type(kind) is not str or type(lc) is not int or type(clone) is not str:
+        raise Malformed("a mandatory key has the wrong type")
+    if not 0 < lc <= MAX_CLOCK:
+        raise Malformed("clock out of range")
+    return Event(oid, kind, lc, clone, author, email, at, text, data, v)
+
+
+def _split_message(message: bytes) -> tuple[str, bytes]:
+    at = message.rfind(_TRAILER)
+    if at < 0:
+        raise Malformed("no Coord trailer")
+    if at > MAX_TEXT:
+        raise Malformed("text longer than 64 KiB")
+    try:
+        return message[:at].decode(), message[at + len(_TRAILER) :]
+    except UnicodeDecodeError:
+        raise Malformed("text is not UTF-8") from None
+
+
+def _load(trailer: bytes) -> dict[str, Any]:
+    if not trailer.endswith(b"\n"):
+        raise Malformed("the trailer line does not end")
+    try:
+        data = json.loads(trailer)
+    except (ValueError, RecursionError):
+        raise Malformed("the trailer is not JSON") from None
+    if type(data) is not dict:
+        raise Malformed("the trailer is no JSON object")
+    return data
+
+
+def _author(head: bytes) -> tuple[str, str, int]:
+    start = head.find(b"\nauthor ")
+    end = head.find(b"\n", start + 1)
+    match = _PERSON.fullmatch(head[start + 8 : end]) if start > 0 else None
+    if match is None:
+        raise Malformed("no author")
+    name = match[1].decode("utf-8", "replace")
+    if not is_name(name):
+        raise Malformed("the author is no session name")
+    at = int(match[3])
+    return name, match[2].decode("utf-8", "replace"), min(at, 253402300799)
+
+
+def check_step(event: Event, parent_lc: int | None) -> None:
+    """Judge the clock within the chain (a root may start anywhere). Raises Malformed."""
+    if parent_lc is not None and not parent_lc < event.lc <= parent_lc + MAX_CLOCK_STEP:
+        raise Malformed("the clock does not follow its parent's")

@@ -1,0 +1,14 @@
+"""The features there are. Adding one is adding a module and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gitcoord.index.feature import Feature
+
+
+def load() -> Sequence[Feature]:
+    """Imported only when something is to be folded: a read with nothing new needs none of them."""
+    from gitcoord import messages, notes, sessions
+
+    return (sessions.FEATURE, messages.FEATURE, notes.FEATURE)

@@ -1,0 +1,302 @@
+"""The index: what the refs say, folded into SQLite. Disposable: every row can be made again from the refs.
+
+It is keyed by the tips it has read, so a read with nothing new costs one listing of refs and one query. All state in
+it is a pure function of the commits below those tips, but for `presence.seen`, an observation of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
+from gitcoord.event import Event, Malformed, canonical_json, check_step, decode
+from gitcoord.index.feature import Feature
+from gitcoord.names import is_name
+from gitcoord.store import NAMESPACE, Store, Tips
+from gitcoord.store.objects import Oid
+
+SCHEMA = 1
+"""To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER) WITHOUT ROWID;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
+    clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
+    data TEXT NOT NULL, local INTEGER NOT NULL);
+CREATE INDEX events_order ON events (lc, id);
+CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE presence (
+    clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
+    data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
+"""
+_CORRUPT = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_MISMATCH}
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
+
+
+class Index:
+    """The index of one clone. Shared by processes; every connection checks the refs before it answers."""
+
+    def __init__(self, directory: Path, features: Callable[[], Sequence[Feature]], ignored: frozenset[str]) -> None:
+        self.path = directory / "index.sqlite"
+        self.features = features
+        self.ignored = ignored
+        self.unreadable: list[str] = []
+        """Refs met by this process whose chain has a hole; the next writer mends them."""
+        self.in_memory = False
+        self.db = self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        """The file; where it cannot be written, a copy of it in memory, good for this process."""
+        try:
+            return self._prepare(_connect(self.path))
+        except sqlite3.DatabaseError as error:
+            if _primary_code(error) in _UNWRITABLE or not os.access(self.path.parent, os.W_OK):
+                return self._in_memory()
+            if _primary_code(error) not in _CORRUPT:
+                raise _busy(error) from error
+        self._remove()
+        return self._prepare(_connect(self.path))
+
+    def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        if _schema_of(db) != SCHEMA:
+            with _transaction(db):
+                if _schema_of(db) != SCHEMA:
+                    self._create(db)
+        return db
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
+            db.execute(f'DROP {kind} "{name}"')
+        for statement in (TABLES + "".join(f.tables for f in self.features())).split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _in_memory(self) -> sqlite3.Connection:
+        self.in_memory = True
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        with suppress(sqlite3.DatabaseError):
+            source = sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)
+            source.backup(db)
+            source.close()
+        return self._prepare(db)
+
+    def discard(self) -> None:
+        """Throw the index away and begin an empty one, after a query found it damaged."""
+        self.db.close()
+        self._remove()
+        self.db = self._open()
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                os.unlink(f"{self.path}{suffix}")
+
+    def close(self) -> None:
+        self.db.close()
+
+    def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
+        """Bring the index up to `tips` and ask; rebuild once if it turns out to be damaged."""
+        try:
+            self.refresh(store, tips)
+            return question(self.db)
+        except sqlite3.DatabaseError as error:
+            self.recover(error)
+        self.refresh(store, store.tips())
+        return question(self.db)
+
+    def recover(self, error: sqlite3.DatabaseError) -> None:
+        """After a failed query: begin anew if the index is damaged, go on in memory if it cannot be written."""
+        code = _primary_code(error)
+        if code in _UNWRITABLE:
+            self.db.close()
+            self.db = self._in_memory()
+        elif code in _CORRUPT:
+            self.discard()
+        else:
+            raise _busy(error) from error
+
+    def refresh(self, store: Store, tips: Tips) -> None:
+        """Read what is new below `tips`; with nothing new, no object is opened."""
+        if not self.is_current(tips):
+            with _transaction(self.db):
+                self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
+
+    def is_current(self, tips: Tips) -> bool:
+        known = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        return known == self._relevant(tips)
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction around reading the refs, deciding and appending; rolled back on any error."""
+        with _transaction(self.db):
+            yield self.db
+
+    def ingest_tips(self, store: Store, tips: Tips) -> None:
+        """Inside a transaction: read the difference to what is known, or all again if a log did not just grow."""
+        known = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        now = self._relevant(tips)
+        self.unreadable = []
+        try:
+            if any(_is_log(ref) and ref not in now for ref in known):
+                raise NotDescendant("", "")
+            self._ingest_difference(store, known, now)
+        except NotDescendant:
+            self._create(self.db)
+            self._ingest_difference(store, {}, now)
+
+    def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
+        folds = {kind: feature.fold for feature in self.features() for kind in feature.types}
+        replaced = []
+        for ref, oid in now.items():
+            if known.get(ref) == oid:
+                continue
+            if _is_log(ref):
+                self._ingest_log(store, ref, oid, known.get(ref), folds)
+            else:
+                replaced.append((ref, oid))
+        self._ingest_presence(store, replaced)
+        for ref in known.keys() - now.keys():
+            self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
+            self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
+
+    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None, folds: dict[str, Fold]) -> None:
+        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
+        lc = row[0] if row else None
+        try:
+            for oid, raw in store.chain(new, old):
+                lc = self.add(ref, oid, raw, lc, folds)
+        except ObjectMissing:
+            self.unreadable.append(ref)
+            return
+        except NotACommit as why:
+            self._report(new, ref, str(why))
+        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, new, lc))
+
+    def append(self, ref: str, commits: Sequence[tuple[Oid, bytes]]) -> list[Event]:
+        """Inside a transaction: take in commits just written to `ref`, without reading them back."""
+        folds = {kind: feature.fold for feature in self.features() for kind in feature.types}
+        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
+        lc = row[0] if row else None
+        for oid, raw in commits:
+            lc = self.add(ref, oid, raw, lc, folds)
+        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, commits[-1][0], lc))
+        return [decode(oid, raw) for oid, raw in commits]
+
+    def add(self, ref: str, oid: Oid, raw: bytes, parent_lc: int | None, folds: dict[str, Fold]) -> int | None:
+        """Fold one commit of a log; returns the clock of the last well-formed event."""
+        try:
+            event = decode(oid, raw)
+            if event.clone != ref.split("/")[3]:
+                raise Malformed(f"written under another clone's name: {event.clone[:60]}")
+            check_step(event, parent_lc)
+        except Malformed as why:
+            self._report(oid, ref, str(why))
+            return parent_lc
+        self.db.execute(
+            "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (oid, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at, event.text,
+             canonical_json(event.data), ref.startswith(NAMESPACE + "local/")),
+        )  # fmt: skip
+        self._fold(event, ref, folds)
+        return event.lc
+
+    def _fold(self, event: Event, ref: str, folds: dict[str, Fold]) -> None:
+        fold = folds.get(event.type)
+        if event.v > 1 or fold is None:
+            self._report(event.id, ref, f"unknown {event.type} v{event.v}")
+            return
+        try:
+            fold(self.db, event)
+        except Malformed as why:
+            self._report(event.id, ref, str(why))
+
+    def _report(self, oid: str, ref: str, reason: str) -> None:
+        self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?)", (oid, ref, reason))
+
+    def _ingest_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> None:
+        for ref, oid in replaced:
+            clone, name = ref.split("/")[-2:]
+            try:
+                event = decode(oid, next(iter(store.read([oid]))).data)
+                if (event.clone, event.author) != (clone, name) or event.type != "presence":
+                    raise Malformed("no presence of this session")
+            except ObjectMissing:
+                self.unreadable.append(ref)
+                continue
+            except Malformed as why:
+                self._report(oid, ref, str(why))
+            else:
+                self.take_presence(event, time.time())
+            self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, NULL)", (ref, oid))
+
+    def take_presence(self, event: Event, seen: float) -> None:
+        self.db.execute(
+            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen),
+        )
+
+    def _relevant(self, tips: Tips) -> dict[str, Oid]:
+        return {ref: oid for ref, oid in tips.refs.items() if is_ours(ref) and ref.split("/")[3] not in self.ignored}
+
+
+Fold = Callable[[sqlite3.Connection, Event], None]
+
+
+def is_ours(ref: str) -> bool:
+    """Whether a ref below refs/coord/ has a shape this format defines; others belong to somebody else."""
+    parts = ref.split("/")
+    if len(parts) != 5 or not is_name(parts[3]):
+        return False
+    if parts[2] in ("log", "local"):
+        return parts[4].isdigit() and len(parts[4]) >= 4
+    return parts[2] == "sessions" and is_name(parts[4])
+
+
+def _is_log(ref: str) -> bool:
+    return not ref.startswith(NAMESPACE + "sessions/")
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=30, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def _schema_of(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def _primary_code(error: sqlite3.DatabaseError) -> int:
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _busy(error: sqlite3.DatabaseError) -> RepositoryError:
+    return RepositoryError(f"the index cannot be used: {error}", "run the command again, or remove coord/index.sqlite")
+
+
+def _quoted(path: Path) -> str:
+    from urllib.parse import quote
+
+    return quote(os.fsencode(path))

@@ -1,0 +1,42 @@
+"""What a feature module tells the index about itself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gitcoord.event import Event, Malformed
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature's event types, its tables, and how an event changes them.
+
+    `fold` is pure: it reads the event and its own tables, no clock, no repository, and gives the same tables for any
+    order of arrival. It raises Malformed for a payload it cannot use; such an event is kept, skipped and reported.
+    """
+
+    name: str
+    types: frozenset[str]
+    tables: str
+    fold: Callable[[sqlite3.Connection, Event], None]
+
+
+def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:
+    """The value of `key` in the payload, if it has the type it should. Raises Malformed."""
+    value: Any = event.data.get(key, default)
+    if type(value) is not kind:
+        raise Malformed(f"{event.type}: {key} is no {kind.__name__}")
+    return value
+
+
+def want_strings(event: Event, key: str) -> list[str]:
+    """The value of `key`, a list of strings (missing: empty). Raises Malformed."""
+    values = want(event, key, list, [])
+    if not all(type(value) is str for value in values):
+        raise Malformed(f"{event.type}: {key} is no list of strings")
+    return values

@@ -1,0 +1,52 @@
+"""The names that become ref components: sessions, clones, roles; and how a mailbox is spelled."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from gitcoord.errors import UsageError
+
+_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,39})")
+_RESERVED = re.compile(r"(?:con|nul|aux|prn|com\d|lpt\d)(?:\..*)?")  # no file can be called so on Windows
+EVERYBODY = "all"
+
+
+def is_name(text: str) -> bool:
+    """Whether `text` can name a session: a valid ref component on every system, lower case only."""
+    return (
+        _NAME.fullmatch(text) is not None
+        and not text.endswith((".", ".lock"))
+        and ".." not in text
+        and _RESERVED.fullmatch(text) is None
+    )
+
+
+def session_name(text: str) -> str:
+    """`text` as a new session's name. Raises UsageError, with the nearest valid name as a hint."""
+    if not is_name(text) or text == EVERYBODY:
+        shown = ascii(text[:60])
+        nearest = slug(text, "")
+        hint = f"use {nearest}" if nearest and nearest != EVERYBODY else "use lower-case letters, digits, '.', '_' and '-'"
+        raise UsageError(f"{shown} cannot name a session", hint)
+    return text
+
+
+def slug(text: str, default: str, limit: int = 40) -> str:
+    """The nearest valid name to `text`, or `default` when nothing of it is left."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
+    name = re.sub(r"\.{2,}", ".", name)[:limit].strip("-._")
+    name = name.removesuffix(".lock")
+    return name if is_name(name) else default
+
+
+def mailbox(name: str, clone: str) -> str:
+    """The full spelling of a session: `name@clone`."""
+    return f"{name}@{clone}"
+
+
+def split_mailbox(box: str) -> tuple[str, str]:
+    """`name@clone` as a pair; the clone is empty for a bare name."""
+    name, _, clone = box.partition("@")
+    return name, clone

@@ -1,0 +1,87 @@
+"""Notes: an append-only feed for everybody in the repository, present and future, optionally about paths."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitcoord.clone import Clone
+from gitcoord.errors import UsageError
+from gitcoord.event import Draft, Event, check_text
+from gitcoord.identity import Identity
+from gitcoord.index.feature import Feature, want_strings
+from gitcoord.names import mailbox
+from gitcoord.sessions import register, relative_to_worktree
+from gitcoord.store.objects import Oid
+
+
+def _fold(db: sqlite3.Connection, event: Event) -> None:
+    paths = want_strings(event, "paths")
+    db.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (event.id, event.lc, json.dumps(paths)))
+
+
+FEATURE = Feature(
+    "notes",
+    frozenset({"note"}),
+    "CREATE TABLE notes (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, paths TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX notes_order ON notes (lc, id);",
+    _fold,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A note; `at` in Unix seconds, `paths` relative to the repository's root."""
+
+    id: Oid
+    sender: str
+    text: str
+    paths: tuple[str, ...]
+    at: int
+
+
+def add_note(clone: Clone, me: Identity, text: str, paths: Sequence[str] = (), cwd: Path | None = None) -> Oid:
+    """Write a note. Raises UsageError for empty text and for paths outside of the worktree."""
+    if not text.strip():
+        raise UsageError("the text is empty", "give it as words, with -m TEXT or with -F FILE")
+    check_text(text)
+    about = _relative(clone, paths, cwd)
+    with clone.locked():
+        register(clone, me)
+        data = {"paths": about} if about else {}
+        return clone.append(lambda db: [Draft("note", text, data, author=me.name)])[0].id
+
+
+def _relative(clone: Clone, paths: Sequence[str], cwd: Path | None) -> list[str]:
+    root = clone.repo.worktree
+    if root is None:
+        return list(paths)
+    return [relative_to_worktree(root, cwd or root, path) for path in paths]
+
+
+def list_notes(clone: Clone, path: str | None = None, cwd: Path | None = None, limit: int = 20) -> list[Note]:
+    """The newest notes, newest first; with `path`, those about it, about a folder above or a file below it."""
+    about = _relative(clone, [path], cwd)[0] if path is not None else None
+
+    def ask(db: sqlite3.Connection) -> list[Note]:
+        rows = db.execute(
+            "SELECT n.id, e.author, e.clone, e.text, n.paths, e.at FROM notes n JOIN events e ON e.id = n.id"
+            " ORDER BY n.lc DESC, n.id DESC"
+        )
+        found = []
+        for oid, author, clone_id, text, paths, at in rows:
+            note = Note(oid, mailbox(author, clone_id), text, tuple(json.loads(paths)), at)
+            if about is None or any(_touches(about, p) for p in note.paths):
+                found.append(note)
+                if len(found) == limit:
+                    break
+        return found
+
+    return clone.read(ask)
+
+
+def _touches(path: str, about: str) -> bool:
+    return path == about or "." in (path, about) or path.startswith(about + "/") or about.startswith(path + "/")

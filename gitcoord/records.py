@@ -1,0 +1,113 @@
+"""What this clone alone knows of its sessions: worktree, process, harness id, beats. Never in git (DESIGN 2.5).
+
+One JSON file a session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a file
+in `coord/beats/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gitcoord import process as processes
+from gitcoord.names import is_name
+from gitcoord.process import Process
+from gitcoord.store.lock import unwritable
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A session of this clone. Times are Unix seconds; paths of `editing` are relative to the worktree's root."""
+
+    name: str
+    git_dir: str = ""
+    """The worktree's own git directory, which stays when the worktree moves; empty for a person."""
+    worktree: str = ""
+    process: Process | None = None
+    harness: str = ""
+    harness_id: str = ""
+    role: str = ""
+    focus: str = ""
+    person: bool = False
+    expected: bool = False
+    waiting: bool = False
+    left: float | None = None
+    joined: float = 0.0
+    editing: dict[str, float] = field(default_factory=dict)
+    published: float = 0.0
+    """When the presence commit was last written."""
+
+
+class Records:
+    """The records of one clone, read when asked."""
+
+    def __init__(self, coord_dir: Path) -> None:
+        self.directory = coord_dir / "sessions"
+        self.beats = coord_dir / "beats"
+
+    def all(self) -> list[Record]:
+        """Every record, oldest first."""
+        try:
+            names = sorted(os.listdir(self.directory))
+        except OSError:
+            return []
+        found = [self.get(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        return sorted((r for r in found if r is not None), key=lambda r: (r.joined, r.name))
+
+    def get(self, name: str) -> Record | None:
+        """The record of `name`, or None; an unreadable one counts as none."""
+        if not is_name(name):
+            return None
+        try:
+            data: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_bytes())
+            return Record(**{**data, "name": name, "process": processes.from_json(data.get("process"))})
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def put(self, record: Record) -> Record:
+        """Write a record; to be called under the write lock. Raises RepositoryError."""
+        fresh = self.directory / f".{record.name}.{os.getpid()}"
+        try:
+            self.directory.mkdir(exist_ok=True)
+            fresh.write_text(json.dumps(asdict(record), sort_keys=True) + "\n")
+            os.replace(fresh, self.directory / f"{record.name}.json")
+        except OSError as error:
+            raise unwritable(self.directory, error) from error
+        return record
+
+    def remove(self, name: str) -> None:
+        """Forget a session of this clone, with its beat."""
+        for path in (self.directory / f"{name}.json", self.beats / name):
+            with suppress(OSError):
+                path.unlink()
+
+    def rename(self, record: Record, name: str) -> Record:
+        """Move a record and its beat to a new name."""
+        beat = self.beat(record.name)
+        renamed = self.put(replace(record, name=name))
+        self.remove(record.name)
+        self.touch(name, beat)
+        return renamed
+
+    def touch(self, name: str, at: float | None = None) -> None:
+        """A beat. Failing (a read-only repository) harms nothing."""
+        path = self.beats / name
+        with suppress(OSError):
+            try:
+                os.utime(path, None if at is None else (at, at))
+            except FileNotFoundError:
+                self.beats.mkdir(exist_ok=True)
+                path.touch()
+                if at is not None:
+                    os.utime(path, (at, at))
+
+    def beat(self, name: str) -> float:
+        """When the session last gave a sign of life; 0 if never."""
+        try:
+            return (self.beats / name).stat().st_mtime
+        except OSError:
+            return 0.0

@@ -1,0 +1,55 @@
+"""The write lock: an OS file lock that the kernel frees when its holder, and every child given it, is gone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gitcoord.errors import RepositoryError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+@contextmanager
+def file_lock(path: Path) -> Iterator[int]:
+    """Hold the lock on `path`, waiting for it; yields its descriptor, to be handed to git children that move refs.
+
+    The kernel queues the waiters, so the lock is fair; nothing polls. Raises RepositoryError where the file cannot
+    be opened for writing.
+    """
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+    try:
+        _acquire(fd)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _acquire(fd: int) -> None:
+    if fcntl is not None:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        return
+    import msvcrt  # locks one byte; gives up after ten seconds, so ask again
+
+    while True:
+        try:
+            msvcrt.locking(fd, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+            return
+        except OSError:
+            continue
+
+
+def unwritable(where: Path, error: OSError) -> RepositoryError:
+    """The one wording for a place we may not write to."""
+    return RepositoryError(
+        f"cannot write to {where}: {error.strerror or error}",
+        "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space",
+    )

@@ -1,0 +1,45 @@
+"""Git objects as values: their raw bytes and the id that follows from them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NewType
+
+Oid = NewType("Oid", str)
+"""A full object id in hexadecimal: 40 digits for SHA-1, 64 for SHA-256."""
+
+Kind = Literal["commit", "tree", "blob"]
+
+
+@dataclass(frozen=True, slots=True)
+class GitObject:
+    """An object to be stored: `data` is the raw body, without git's own header."""
+
+    kind: Kind
+    oid: Oid
+    data: bytes
+
+
+def make_object(kind: Kind, data: bytes, object_format: str) -> GitObject:
+    """Give `data` the id git gives it in a repository of `object_format` (`sha1` or `sha256`)."""
+    digest = hashlib.new(object_format, usedforsecurity=False)
+    digest.update(b"%s %d\0" % (kind.encode(), len(data)))
+    digest.update(data)
+    return GitObject(kind, Oid(digest.hexdigest()), data)
+
+
+def make_tree(files: Mapping[str, Oid], object_format: str) -> GitObject:
+    """A flat tree of plain files, in git's order (by the bytes of the name)."""
+    entries = sorted((name.encode(), oid) for name, oid in files.items())
+    data = b"".join(b"100644 %s\0%s" % (name, bytes.fromhex(oid)) for name, oid in entries)
+    return make_object("tree", data, object_format)
+
+
+def parent_of(commit: bytes) -> Oid | None:
+    """The first parent named in a raw commit, or None for a root."""
+    for line in commit.split(b"\n\n", 1)[0].split(b"\n"):
+        if line.startswith(b"parent "):
+            return Oid(line[7:].decode("ascii", "replace"))
+    return None

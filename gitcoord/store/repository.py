@@ -1,0 +1,138 @@
+"""Where a repository is, and how git is called in it.
+
+Found once per process, by git itself. All later calls name the git directory outright and drop the variables
+that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree they
+would point every git call, wherever it is meant to go, at the hook's repository.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from gitcoord.errors import RepositoryError
+from gitcoord.store.spawn import Result, run
+
+LOCAL_ENV_VARS = frozenset(
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT GIT_OBJECT_DIRECTORY GIT_DIR "
+    "GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE GIT_INDEX_FILE GIT_NO_REPLACE_OBJECTS GIT_REPLACE_REF_BASE "
+    "GIT_PREFIX GIT_INTERNAL_SUPER_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE".split()
+)
+_OURS = {
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_NO_LAZY_FETCH": "1",  # a missing coordination object must not reach for the network
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "LC_ALL": "C",
+}
+_SEPARATOR = "--gitcoord-next"
+"""rev-parse prints an option it does not know as it stands: a divider that survives newlines in paths."""
+
+_CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A repository and, unless it is bare, the worktree we stand in."""
+
+    git_dir: Path
+    common_dir: Path
+    worktree: Path | None
+    object_format: str
+    environ: Mapping[str, str]
+    """The environment the process was started with; git's children get `env`."""
+
+    @cached_property
+    def env(self) -> dict[str, str]:
+        return {**{k: v for k, v in self.environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
+
+    @property
+    def coord_dir(self) -> Path:
+        """Our own files: `$GIT_COMMON_DIR/coord`."""
+        return self.common_dir / "coord"
+
+    @property
+    def zero(self) -> str:
+        """The id that means "no such ref" in a compare-and-swap."""
+        return "0" * (64 if self.object_format == "sha256" else 40)
+
+    def git(self, *args: str, stdin: bytes = b"", keep_fd: int | None = None) -> Result:
+        """Run git on the common directory: for refs and objects. The user's hooks are off."""
+        argv = ["git", f"--git-dir={self.common_dir}", *_CALM, *self._hooks_off(args), *args]
+        return run(argv, self.env, stdin, keep_fd)
+
+    def git_in(self, worktree: Path, *args: str, stdin: bytes = b"") -> Result:
+        """Run git in one of the worktrees, for what depends on its index, HEAD or files."""
+        return run(["git", "-C", str(worktree), *_CALM, *args], self.env, stdin)
+
+    @cached_property
+    def config(self) -> dict[str, str]:
+        """The settings we look at (`user`, `author`, `committer`, `coord`, `hook`), read once; the last value wins."""
+        env = {**self.environ, **_OURS}
+        argv = ["git", f"--git-dir={self.git_dir}", "config", "-z", "--get-regexp", r"^(user|author|committer|coord|hook)\."]
+        return _parse_config(run(argv, env).out)
+
+    def setting(self, name: str, default: str = "") -> str:
+        """A `coord.` setting, as git spells it on output (section and key in lower case)."""
+        return self.config.get("coord." + name.lower(), default)
+
+    def flag(self, name: str, default: bool = False) -> bool:
+        """A `coord.` setting read as git reads booleans."""
+        value = self.config.get("coord." + name.lower())
+        return default if value is None else value.lower() in ("", "true", "yes", "on", "1")
+
+    def _hooks_off(self, args: tuple[str, ...]) -> list[str]:
+        """Config-based hooks (git 2.54) run whatever core.hooksPath says; each has to be switched off by name."""
+        if not args or args[0] not in ("update-ref", "pack-refs", "push", "fetch"):
+            return []
+        names = {key[5 : -len(".event")] for key in self.config if key.startswith("hook.") and key.endswith(".event")}
+        return [word for name in sorted(names) for word in ("-c", f"hook.{name}.enabled=false")]
+
+
+def _parse_config(out: bytes) -> dict[str, str]:
+    pairs = (entry.partition("\n") for entry in os.fsdecode(out).split("\0") if entry)
+    return {key: value for key, _, value in pairs}
+
+
+def find_repository(path: str | Path = ".", environ: Mapping[str, str] | None = None) -> Repository:
+    """Find the repository as git would from `path`, honouring GIT_DIR and its kin.
+
+    Raises RepositoryError when there is none or git refuses it.
+    """
+    environ = dict(os.environ if environ is None else environ)
+    result = _rev_parse(path, environ)
+    if result.code and "safe.bareRepository" in result.error_text:
+        result = _rev_parse(path, environ, "--git-dir=" + os.path.abspath(path))
+    parts = os.fsdecode(result.out).split(_SEPARATOR + "\n")
+    if len(parts) < 4:
+        raise _refusal(path, result)
+    object_format, git_dir, common_dir, toplevel = parts  # outside a work tree git fails on the last one alone
+    worktree = Path(toplevel[:-1]) if toplevel else None
+    return Repository(Path(git_dir[:-1]), Path(common_dir[:-1]), worktree, object_format.strip(), environ)
+
+
+def _rev_parse(path: str | Path, environ: Mapping[str, str], *git_options: str) -> Result:
+    args = ["rev-parse", "--show-object-format", "--path-format=absolute"]
+    args += [_SEPARATOR, "--git-dir", _SEPARATOR, "--git-common-dir", _SEPARATOR, "--show-toplevel"]
+    try:
+        return run(["git", "-C", str(path), *git_options, *args], {**environ, "LC_ALL": "C"})
+    except FileNotFoundError:
+        raise RepositoryError("git is not installed or not on PATH", "install git 2.31 or newer") from None
+
+
+def _refusal(path: str | Path, result: Result) -> RepositoryError:
+    said = result.error_text
+    if "dubious ownership" in said:
+        where = os.path.abspath(path)
+        return RepositoryError(
+            "git refuses this repository: it belongs to another user", f"git config --global --add safe.directory '{where}'"
+        )
+    if "not a git repository" in said:
+        return RepositoryError("not a git repository", "cd into one, or make one: git init")
+    if "unknown option" in said or "path-format" in said:
+        return RepositoryError("this git is too old", "install git 2.31 or newer")
+    last = said.splitlines()[-1] if said else "git rev-parse failed"
+    return RepositoryError(last.removeprefix("fatal: "), "git status")

@@ -1,0 +1,94 @@
+"""Run a program and take its output, without `subprocess` on the quick path (its import costs 9 ms)."""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+PIPE_SAFE = 32 * 1024
+"""Bytes that fit any pipe at once, so that writing them cannot block on a child that is not reading yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a child ended: its exit code (128 + N for signal N) and what it wrote."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+    @property
+    def error_text(self) -> str:
+        return self.err.decode("utf-8", "replace").strip()
+
+
+def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd: int | None = None) -> Result:
+    """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent."""
+    if not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE:
+        return _run_portably(argv, env, stdin, keep_fd)
+    in_read, in_write = os.pipe()
+    out_read, out_write = os.pipe()
+    err_read, err_write = os.pipe()
+    actions: list[tuple[int, int, int]] = [
+        (os.POSIX_SPAWN_DUP2, in_read, 0),
+        (os.POSIX_SPAWN_DUP2, out_write, 1),
+        (os.POSIX_SPAWN_DUP2, err_write, 2),
+    ]
+    if keep_fd is not None:
+        actions.append((os.POSIX_SPAWN_DUP2, keep_fd, _free_fd(keep_fd)))
+    try:
+        pid = os.posix_spawnp(argv[0], argv, env, file_actions=actions)
+    except BaseException:
+        for fd in (in_write, out_read, err_read):
+            os.close(fd)
+        raise
+    finally:
+        for fd in (in_read, out_write, err_write):
+            os.close(fd)
+    _feed(in_write, stdin)
+    out, err = _drain(out_read, err_read)
+    return Result(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out, err)
+
+
+def _free_fd(fd: int) -> int:
+    """A number for the child's copy: a duplicate onto itself would keep close-on-exec on some systems."""
+    return max(fd + 1, 64)
+
+
+def _feed(fd: int, data: bytes) -> None:
+    try:
+        if data:
+            os.write(fd, data)
+    except BrokenPipeError:
+        pass  # the child's exit code tells the story
+    finally:
+        os.close(fd)
+
+
+def _drain(*fds: int) -> list[bytes]:
+    """Read all of `fds` to their end, side by side, so that neither pipe can fill up and block the child."""
+    parts: dict[int, list[bytes]] = {fd: [] for fd in fds}
+    poller = select.poll()
+    for fd in fds:
+        poller.register(fd, select.POLLIN | select.POLLHUP)
+    left = len(fds)
+    while left:
+        for fd, _ in poller.poll():
+            chunk = os.read(fd, 1 << 16)
+            if chunk:
+                parts[fd].append(chunk)
+            else:
+                poller.unregister(fd)
+                os.close(fd)
+                left -= 1
+    return [b"".join(parts[fd]) for fd in fds]
+
+
+def _run_portably(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, keep_fd: int | None) -> Result:
+    import subprocess
+
+    keep = () if keep_fd is None or os.name == "nt" else (keep_fd,)
+    done = subprocess.run(argv, input=stdin, capture_output=True, env=dict(env), pass_fds=keep, check=False)
+    return Result(done.returncode if done.returncode >= 0 else 128 - done.returncode, done.stdout, done.stderr)
