@@ -196,9 +196,7 @@ class Clone:
         committer = f"{name} <{email}>" if name and email else f"gitcoord <{clone}@coord.invalid>"
         return Envelope(lc, clone, email or f"{clone}@coord.invalid", committer, max(0, int(time.time())))
 
-    def _write(
-        self, ref: str, commits: Sequence[tuple[Oid, bytes]], objects: Sequence[GitObject], tips: Tips, fd: int
-    ) -> None:
+    def _write(self, ref: str, commits: Sequence[tuple[Oid, bytes]], objects: Sequence[GitObject], tips: Tips, fd: int) -> None:
         self.journal.rotate(time.time())
         self.journal.add(objects)
         self.store.write(objects)

@@ -59,7 +59,7 @@ def settle_clone_id(repo: Repository) -> str:
 
 def _checked(pinned: str) -> str:
     if not is_name(pinned):
-        raise UsageError(f"coord.clone={ascii(pinned)} is no valid clone id", "git config coord.clone NAME-12345678")
+        raise UsageError(f"coord.clone={pinned!a} is no valid clone id", "git config coord.clone NAME-12345678")
     return pinned
 
 

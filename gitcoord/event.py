@@ -100,7 +100,7 @@ def check_text(text: str) -> str:
 def check_attachment(name: str, content: bytes) -> None:
     """Raises UsageError for a name that could not stand in a tree everywhere, or a content over 10 MiB."""
     if not is_attachment_name(name):
-        raise UsageError(f"{ascii(name)} cannot name an attachment", "use letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{name!a} cannot name an attachment", "use letters, digits, '.', '_' and '-'")
     if len(content) > MAX_ATTACHMENT:
         raise UsageError(f"{name} has {len(content)} bytes, at most {MAX_ATTACHMENT} can be attached", "send a path or a link")
 
@@ -119,7 +119,7 @@ def encode(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> b
     """The raw commit of `draft`. Raises UsageError for text or type that cannot be stored."""
     check_text(draft.text)
     if _TYPE.fullmatch(draft.type) is None:
-        raise UsageError(f"{ascii(draft.type)} is no event type")
+        raise UsageError(f"{draft.type!a} is no event type")
     trailer = {**draft.data, "v": VERSION, "type": draft.type, "lc": envelope.lc, "clone": envelope.clone}
     lines = [f"tree {tree}"]
     if parent:
@@ -134,7 +134,7 @@ def decode(oid: Oid, commit: bytes) -> Event:
     """The event in a raw commit. Raises Malformed."""
     if len(commit) > MAX_COMMIT:
         raise Malformed("larger than 512 KiB")
-    head, blank, message = commit.partition(b"\n\n")
+    head, _blank, message = commit.partition(b"\n\n")
     text, trailer = _split_message(message)
     data = _load(trailer)
     author, email, at = _author(head)

@@ -23,7 +23,7 @@ def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Ev
 def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> Oid:
     """The full id that a unique prefix of at least 4 digits stands for. Raises UsageError with the candidates."""
     if not re.fullmatch(r"[0-9a-fA-F]{4,64}", prefix):
-        raise UsageError(f"{ascii(prefix)} is no id", f"an id is at least {MIN_PREFIX} hexadecimal digits: git coord log")
+        raise UsageError(f"{prefix!a} is no id", f"an id is at least {MIN_PREFIX} hexadecimal digits: git coord log")
     low = prefix.lower()
     wanted = " AND type = ?" if kind else ""
     rows = db.execute(

@@ -19,8 +19,10 @@ from gitcoord.event import Draft, Event, check_attachment, check_text
 from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity
 from gitcoord.index.feature import Feature, want, want_strings
+from gitcoord.mailboxes import canonical, resolve_name
 from gitcoord.names import EVERYBODY, is_name, mailbox, session_name, split_mailbox
-from gitcoord.sessions import canonical, list_sessions, register, resolve_name, states
+from gitcoord.presence import register
+from gitcoord.sessions import list_sessions, states
 from gitcoord.store.objects import Oid
 
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
@@ -311,7 +313,7 @@ def inbox(
 
     def ask(db: sqlite3.Connection) -> Inbox:
         boxes = my_boxes(db, clone, me.name)
-        condition, values = _UNREAD, [int(now)]
+        condition, values = _UNREAD, list[object]((int(now),))
         if again:
             condition, values = "m.id IN (SELECT value FROM json_each(?))", [json.dumps(_last_marked(db, clone, me))]
         elif everything:
@@ -324,7 +326,9 @@ def inbox(
     return clone.read(ask)
 
 
-def _page(db: sqlite3.Connection, boxes: Sequence[str], condition: str, values: Sequence[object], limit: int, newest: bool) -> Inbox:
+def _page(
+    db: sqlite3.Connection, boxes: Sequence[str], condition: str, values: Sequence[object], limit: int, newest: bool
+) -> Inbox:
     marks = ", ".join("?" * len(boxes))
     sql = _SELECT.format(boxes=marks, condition=condition, direction="DESC" if newest else "ASC")
     rows = db.execute(sql, (*boxes, *values, limit)).fetchall()
@@ -439,7 +443,9 @@ def sent(clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAG
 
 def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
     """The ledger of one message."""
-    bounced = db.execute("SELECT 1 FROM bounces b JOIN messages m ON m.id = b.message AND m.clone = b.clone WHERE m.id = ?", (oid,))
+    bounced = db.execute(
+        "SELECT 1 FROM bounces b JOIN messages m ON m.id = b.message AND m.clone = b.clone WHERE m.id = ?", (oid,)
+    )
     floor = EXPIRED if bounced.fetchone() else QUEUED
     rows = db.execute("SELECT box, state, at FROM deliveries WHERE message = ? AND addressed = 1 ORDER BY box", (oid,))
     return tuple(Delivery(box, LEDGER[max(state, floor)], at) for box, state, at in rows)

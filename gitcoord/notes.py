@@ -14,7 +14,8 @@ from gitcoord.event import Draft, Event, check_text
 from gitcoord.identity import Identity
 from gitcoord.index.feature import Feature, want_strings
 from gitcoord.names import mailbox
-from gitcoord.sessions import register, relative_to_worktree
+from gitcoord.presence import register
+from gitcoord.sessions import relative_to_worktree
 from gitcoord.store.objects import Oid
 
 

@@ -1,8 +1,4 @@
-"""Sessions: who works here, under which name, where, and whether they are still there (DESIGN 2.5, 3).
-
-A session is a name with a mailbox. Its presence is one commit, replaced; joining and renaming are events, because a
-name outlives its holder.
-"""
+"""Sessions: who works here, under which name, where, on what, and whether they are still there (DESIGN 2.5, 3)."""
 
 from __future__ import annotations
 
@@ -17,242 +13,20 @@ from typing import Any
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
-from gitcoord.errors import Refused, RepositoryError, UsageError
-from gitcoord.event import Draft, Event, Malformed
+from gitcoord.errors import Refused, UsageError
+from gitcoord.event import Draft
 from gitcoord.identity import Identity, look_around, person_name, who_am_i
-from gitcoord.index.feature import Feature, want
-from gitcoord.liveness import PRESENCE_TTL, Liveness, judge, judge_published
-from gitcoord.names import is_name, mailbox, session_name, slug, split_mailbox
+from gitcoord.liveness import Liveness, judge, judge_published
+from gitcoord.mailboxes import resolve_name
+from gitcoord.names import mailbox, session_name, slug, split_mailbox
+from gitcoord.presence import files_of, publish, register
 from gitcoord.records import Record, Records
-from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
-
-PUBLISH_EVERY = 5 * 60
-"""Seconds after which an active session's presence is committed again."""
-RETIRE_AFTER = 24 * 3600
-
-# events
+from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees
 
 
-def _fold(db: sqlite3.Connection, event: Event) -> None:
-    """The last word on a name wins: held under it (join), or an alias of another (rename)."""
-    if event.type == "rename":
-        old, new = _name_in(event, "old"), _name_in(event, "new")
-        _put_name(db, event, old, new)
-        _put_name(db, event, new, None)
-    elif event.type == "join":
-        _put_name(db, event, _name_in(event, "session"), None)
-    elif event.type == "presence":
-        _name_in(event, "session")
-    # leave: told in the log; the name stays
-
-
-def _name_in(event: Event, key: str) -> str:
-    name = want(event, key, str)
-    if not is_name(name):
-        raise Malformed(f"{event.type}: {key} is no session name")
-    return name
-
-
-def _put_name(db: sqlite3.Connection, event: Event, name: str, alias_of: str | None) -> None:
-    db.execute(
-        "INSERT INTO names VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE"
-        " SET alias_of = excluded.alias_of, lc = excluded.lc, id = excluded.id"
-        " WHERE (excluded.lc, excluded.id) > (lc, id)",
-        (event.clone, name, alias_of, event.lc, event.id),
-    )
-
-
-FEATURE = Feature(
-    "sessions",
-    frozenset({"join", "rename", "leave", "presence"}),
-    """
-    CREATE TABLE names (clone TEXT NOT NULL, name TEXT NOT NULL, alias_of TEXT, lc INTEGER NOT NULL, id TEXT NOT NULL,
-        PRIMARY KEY (clone, name)) WITHOUT ROWID;
-    """,
-    _fold,
-)
-
-# names
-
-
-def canonical(db: sqlite3.Connection, name: str, clone: str) -> str:
-    """The name that `name` goes by now, following renames."""
-    seen = {name}
-    while True:
-        row = db.execute("SELECT alias_of FROM names WHERE clone = ? AND name = ?", (clone, name)).fetchone()
-        if row is None or row[0] is None or row[0] in seen:
-            return name
-        name = row[0]
-        seen.add(name)
-
-
-def known_mailboxes(db: sqlite3.Connection) -> set[str]:
-    """Every mailbox there is: sessions present now and names that were ever held."""
-    rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NULL UNION SELECT name, clone FROM presence")
-    return {mailbox(name, clone) for name, clone in rows}
-
-
-def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
-    """A session as a user names it, as a mailbox: this clone's, else the only other clone's that has it.
-
-    Raises UsageError for an unknown or ambiguous name, with the nearest ones as a hint.
-    """
-    name, clone = split_mailbox(text)
-    known = known_mailboxes(db)
-    if clone:
-        box = mailbox(canonical(db, name, clone), clone)
-        if box in known:
-            return box
-        raise unknown_name(text, known, here)
-    own = mailbox(canonical(db, name, here), here)
-    if own in known:
-        return own
-    aliases = db.execute("SELECT clone FROM names WHERE name = ?", (name,)).fetchall()
-    clones = {c for (c,) in aliases} | {split_mailbox(box)[1] for box in known if split_mailbox(box)[0] == name}
-    others = sorted({mailbox(canonical(db, name, c), c) for c in clones} & known)
-    if len(others) == 1:
-        return others[0]
-    if others:
-        raise UsageError(f"{name} is ambiguous", "say which: " + ", ".join(others[:8]))
-    raise unknown_name(text, known, here)
-
-
-def unknown_name(text: str, known: Iterable[str], here: str) -> UsageError:
-    """The error for a recipient that nobody knows, naming those that are spelled nearly so."""
-    import difflib
-
-    bare = {display(box, here) for box in known}
-    near = difflib.get_close_matches(text.lower(), sorted(bare), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "git coord sessions"
-    return UsageError(f"no session is called {ascii(text)[1:-1]}", hint)
-
-
-def display(box: str, here: str) -> str:
-    """A mailbox as a reader of this clone writes it: bare when local."""
-    name, clone = split_mailbox(box)
-    return name if clone == here else box
-
-
-# presence
-
-
-def register(clone: Clone, me: Identity, **facts: Any) -> Record:
-    """Make sure that `me` exists: record, name and presence. `facts` are fields of the record to set."""
-    with clone.locked():
-        records = Records(clone.repo.coord_dir)
-        known = records.get(me.name)
-        fresh = known is None or known.left is not None
-        record = known or Record(me.name, joined=time.time(), person=me.person)
-        if me.rule not in ("--as", "GIT_COORD_SESSION") or not record.git_dir:
-            facts = {**_place(clone, record), **facts}
-        facts = {**_binding(me, record), "expected": False, "left": None, **facts}
-        changed = replace(record, **facts)
-        if fresh:
-            clone.append(lambda db: [_joining(changed)])
-        if fresh or changed != known:
-            records.put(changed)
-        records.touch(me.name)
-        if fresh or _published(changed) != _published(record):
-            publish(clone, changed)
-        return changed
-
-
-def _joining(record: Record) -> Draft:
-    what = "is expected" if record.expected else "joined"
-    return Draft("join", f"{record.name} {what}", {"session": record.name}, author=record.name)
-
-
-def _place(clone: Clone, record: Record) -> dict[str, str]:
-    repo = clone.repo
-    if repo.worktree is None or record.person:
-        return {}
-    return {"git_dir": str(repo.git_dir), "worktree": str(repo.worktree)}
-
-
-def _binding(me: Identity, record: Record) -> dict[str, Any]:
-    """A shell at a terminal is bound to the worktree's session; a harness session keeps its id."""
-    facts: dict[str, Any] = {}
-    if me.harness_id:
-        facts = {"harness": me.harness, "harness_id": me.harness_id}
-    leader = processes.terminal_leader() if me.rule == "worktree" and not me.shared else None
-    if leader and not me.person and not (record.process and processes.is_alive(record.process)):
-        facts["process"] = processes.describe(leader)
-    return facts
-
-
-def _published(record: Record) -> tuple[object, ...]:
-    return (record.role, record.focus, record.harness, record.expected, record.waiting, record.left is None, record.editing)
-
-
-def publish(clone: Clone, record: Record, now: float | None = None) -> None:
-    """Write the presence commit of a session of ours."""
-    now = time.time() if now is None else now
-    records = Records(clone.repo.coord_dir)
-    data = presence_data(clone, record, records, now)
-    where = f" on {data['branch']}" if data.get("branch") else ""
-    clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
-    records.put(replace(record, published=now))
-
-
-def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
-    """What of a session may leave the clone: no absolute path, no host, no process."""
-    worktree = _worktree_of(list_worktrees(clone.repo), record)
-    alone = len([r for r in records.all() if r.git_dir == record.git_dir and r.left is None]) == 1
-    files = _files(clone, record, worktree, alone)
-    alive = processes.is_alive(record.process) if record.process else None
-    state = judge(record, records.beat(record.name) or now, alive, now).state
-    data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
-    data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
-    if worktree:
-        data |= {"branch": worktree.branch, "head": worktree.head}
-    if files:
-        data["files"] = [[f.path, int(f.at)] for f in files[:50] if _is_text(f.path)]
-    if record.person:
-        data["person"] = True
-    return data
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | None:
-    if not record.git_dir:
-        return None
-    return next((w for w in worktrees if w.git_dir == record.git_dir or w.path == record.worktree), None)
-
-
-def _files(clone: Clone, record: Record, worktree: Worktree | None, alone: bool) -> list[TouchedFile]:
-    """What a session has touched: its whole worktree's changes, or in a shared one what it said or was seen to edit."""
-    told = [TouchedFile(path, at) for path, at in record.editing.items()]
-    if worktree is None or record.person:
-        return told
-    lying = touched_files(clone.repo, worktree.path)
-    if alone:
-        names = {f.path for f in lying}
-        return sorted([*lying, *(f for f in told if f.path not in names)], key=lambda f: (-f.at, f.path))
-    changed = {f.path: f for f in lying}
-    return sorted((changed.get(f.path, f) for f in told), key=lambda f: (-f.at, f.path))
-
-
-def beat(clone: Clone, me: Identity) -> None:
-    """A sign of life, given by every command run as a session; registers nothing."""
-    if me.record is None or me.observer:
-        return
-    records = Records(clone.repo.coord_dir)
-    records.touch(me.name)
-    if me.record.expected or me.record.waiting or me.record.left is not None:
-        try:
-            register(clone, me, waiting=False)
-        except RepositoryError:
-            return  # a read-only repository: reads still work
-
-
-# verbs
+def current(clone: Clone, as_name: str | None = None) -> Identity:
+    """Who the caller is."""
+    return who_am_i(look_around(clone, time.time()), as_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,7 +103,7 @@ def _own(
     at = records.beat(record.name)
     life = liveness_of(record, at, now)
     alone = len([r for r in inside if r.left is None]) <= 1
-    files = () if life.state == "gone" else tuple(_files(clone, record, worktree, alone))
+    files = () if life.state == "gone" else tuple(files_of(clone, record, worktree, alone))
     return Session(
         record.name, clone.id, worktree.path if worktree else None, worktree.branch if worktree else None,
         worktree.head if worktree else None, life.state, life.since, record.focus or _last_subject(clone, worktree),
@@ -352,9 +126,7 @@ def _last_subject(clone: Clone, worktree: Worktree | None) -> str:
 
 def _empty(clone: Clone, worktree: Worktree) -> Session:
     files = tuple(touched_files(clone.repo, worktree.path))
-    return Session(
-        None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", files, None, "", "", 0, True
-    )
+    return Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", files, None, "", "", 0, True)
 
 
 def _foreign(row: tuple[str, str, str, float], unread: dict[str, int], now: float) -> Session:
@@ -425,7 +197,7 @@ def join(
 
 
 def _refuse_role(role: str) -> str:
-    raise UsageError(f"{ascii(role)} cannot name a role", "use lower-case letters, digits and '-'")
+    raise UsageError(f"{role!a} cannot name a role", "use lower-case letters, digits and '-'")
 
 
 def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
@@ -488,26 +260,5 @@ def relative_to_worktree(root: Path, cwd: Path, path: str) -> str:
     full = os.path.normpath(os.path.join(os.path.realpath(cwd), path))
     inside = os.path.relpath(full, os.path.realpath(root))
     if inside == os.pardir or inside.startswith(os.pardir + os.sep) or os.path.isabs(inside):
-        raise UsageError(f"{ascii(path)} is outside of this worktree", f"name a path below {root}")
+        raise UsageError(f"{path!a} is outside of this worktree", f"name a path below {root}")
     return inside.replace(os.sep, "/")
-
-
-def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:
-    """Register a placeholder for a worktree that has no session yet; None if it has one."""
-    with clone.locked():
-        around = look_around(clone, time.time() if now is None else now)
-        if any(r.git_dir == worktree.git_dir and r.left is None for r in around.records):
-            return None
-        from gitcoord.identity import unused, worktree_name
-
-        taken = {r.name for r in around.records} | {person_name(clone.repo)}
-        name = unused(worktree_name(Path(worktree.path)), taken)
-        record = Record(name, worktree.git_dir, worktree.path, expected=True, joined=around.now)
-        clone.append(lambda db: [_joining(record)])
-        publish(clone, Records(clone.repo.coord_dir).put(record))
-        return record
-
-
-def current(clone: Clone, as_name: str | None = None) -> Identity:
-    """Who the caller is."""
-    return who_am_i(look_around(clone, time.time()), as_name)

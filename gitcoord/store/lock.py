@@ -41,7 +41,7 @@ def _acquire(fd: int) -> None:
 
     while True:
         try:
-            msvcrt.locking(fd, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+            msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
             return
         except OSError:
             continue

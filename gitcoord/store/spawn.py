@@ -39,7 +39,7 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd
     if keep_fd is not None:
         actions.append((os.POSIX_SPAWN_DUP2, keep_fd, _free_fd(keep_fd)))
     try:
-        pid = os.posix_spawnp(argv[0], argv, env, file_actions=actions)
+        pid = os.posix_spawnp(argv[0], list(argv), env, file_actions=actions)
     except BaseException:
         for fd in (in_write, out_read, err_read):
             os.close(fd)

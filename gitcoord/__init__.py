@@ -1,0 +1,232 @@
+"""gitcoord: messages, sessions and notes between the worktrees and clones of one git repository.
+
+    from gitcoord import Coord
+
+    with Coord.open() as coord:
+        coord.send("worker-1", "the schema is merged")
+        for message in coord.inbox().messages:
+            print(message.sender, message.text)
+
+`Coord` has the verbs of the command line. Everything it raises for cause is a `CoordError`, which carries a hint.
+Start-up matters here: what a verb needs is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, UsageError
+
+if TYPE_CHECKING:
+    from gitcoord.clone import Clone
+    from gitcoord.event import Event
+    from gitcoord.identity import Identity
+    from gitcoord.messages import Inbox, Message, Sent, SentMessage
+    from gitcoord.notes import Note
+    from gitcoord.records import Record
+    from gitcoord.sessions import Session
+    from gitcoord.store.objects import Oid
+
+__all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
+__version__ = "0.1.0"
+
+
+class Coord:
+    """One session's view of one repository. Not for use from several threads at a time.
+
+    `identity` is who the calls speak for; it is found once, and again after `join`. Times are Unix seconds, sessions
+    are mailboxes (`name@clone`), ids are full object ids; arguments take bare names and unique id prefixes too.
+    """
+
+    def __init__(self, clone: Clone, cwd: Path, as_name: str | None = None) -> None:
+        self.clone = clone
+        self.cwd = cwd
+        self._as_name = as_name
+        self._identity: Identity | None = None
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path = ".",
+        as_name: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        long_lived: bool = True,
+    ) -> Coord:
+        """Open the repository that git finds from `path`. `as_name` speaks for that session and marks nothing read.
+
+        `long_lived` prefers libgit2, which is quicker for many calls and slower for one. Raises RepositoryError.
+        """
+        from gitcoord import features
+        from gitcoord.clone import Clone
+        from gitcoord.store.repository import find_repository
+
+        repo = find_repository(path, environ)
+        return cls(Clone(repo, features.load, long_lived), Path(path).absolute(), as_name)
+
+    def close(self) -> None:
+        """Let go of files."""
+        self.clone.close()
+
+    def __enter__(self) -> Coord:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def identity(self) -> Identity:
+        """The session these calls speak for, and the rule that said so."""
+        if self._identity is None:
+            from gitcoord.presence import beat
+            from gitcoord.sessions import current
+
+            self._identity = current(self.clone, self._as_name)
+            beat(self.clone, self._identity)
+        return self._identity
+
+    # sessions
+
+    def join(
+        self, name: str | None = None, role: str | None = None, focus: str | None = None, pid: int | None = None
+    ) -> Record:
+        """Register, or rename the caller's session; see `sessions.join`."""
+        from gitcoord import sessions
+
+        record = sessions.join(self.clone, self.identity, name, role, focus, pid)
+        self._identity = None
+        if self._as_name is not None:
+            self._as_name = record.name
+        return record
+
+    def leave(self) -> Record:
+        """End the caller's session."""
+        from gitcoord import sessions
+
+        record = sessions.leave(self.clone, self.identity)
+        self._identity = None
+        return record
+
+    def sessions(self, everyone: bool = False) -> list[Session]:
+        """Who works here; `everyone` includes those that are gone."""
+        from gitcoord import sessions
+
+        return sessions.list_sessions(self.clone, everyone)
+
+    def session(self, name: str) -> Session:
+        """One session. Raises UsageError if nobody is called so."""
+        from gitcoord import sessions
+
+        return sessions.find_session(self.clone, name)
+
+    def focus(self, text: str) -> Record:
+        """Say what the session works on."""
+        from gitcoord import sessions
+
+        return sessions.set_focus(self.clone, self.identity, text)
+
+    def editing(self, paths: Sequence[str]) -> Record:
+        """Say which files the session edits."""
+        from gitcoord import sessions
+
+        return sessions.editing(self.clone, self.identity, paths, self.cwd)
+
+    # messages
+
+    def send(
+        self,
+        to: str | Sequence[str],
+        text: str,
+        urgent: bool = False,
+        needs_ack: bool = False,
+        expires: int | None = None,
+        queue: bool = False,
+        local: bool = False,
+        attachments: Mapping[str, bytes] | None = None,
+    ) -> Sent:
+        """Send to sessions, `all` or `role:R`; on return the message is on the log. `expires` in seconds.
+
+        Raises UsageError for an unknown or ambiguous recipient and for text that cannot be stored.
+        """
+        from gitcoord import messages
+
+        options = messages.Options(urgent, needs_ack, expires, queue, local, attachments)
+        return messages.send(self.clone, self.identity, [to] if isinstance(to, str) else to, text, options)
+
+    def reply(self, message_id: str, text: str, attachments: Mapping[str, bytes] | None = None) -> Sent:
+        """Answer a message in its thread."""
+        from gitcoord import messages
+
+        options = messages.Options(attachments=attachments)
+        return messages.reply(self.clone, self.identity, message_id, text, options)
+
+    def ack(self, message_id: str, text: str = "") -> Sent | None:
+        """Acknowledge a message, with an answer if there is text."""
+        from gitcoord import messages
+
+        return messages.ack(self.clone, self.identity, message_id, text)
+
+    def inbox(
+        self,
+        peek: bool = False,
+        everything: bool = False,
+        again: bool = False,
+        sender: str | None = None,
+        limit: int = 20,
+    ) -> Inbox:
+        """My unread messages, oldest first, marked read unless `peek` (or when looking on with `as_name`)."""
+        from gitcoord import messages
+
+        messages.bounce(self.clone)
+        page = messages.inbox(self.clone, self.identity, everything, again, sender, limit)
+        if not peek:
+            self.mark_read(page.messages)
+        return page
+
+    def mark_read(self, shown: Iterable[Message]) -> None:
+        """Mark what was really shown; nothing for one who only looks on."""
+        from gitcoord import messages
+
+        fresh = [message.id for message in shown if message.state not in ("read", "acked")]
+        if fresh and not self.identity.observer and not self.identity.shared:
+            messages.mark(self.clone, self.identity, fresh)
+
+    def sent(self, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
+        """What I sent, newest first, with the state at each recipient."""
+        from gitcoord import messages
+
+        messages.bounce(self.clone)
+        return messages.sent(self.clone, self.identity, undelivered, limit)
+
+    # history
+
+    def thread(self, message_id: str) -> list[Event]:
+        """A conversation, oldest first."""
+        from gitcoord import messages
+
+        return messages.thread(self.clone, message_id)
+
+    def search(self, words: str, limit: int = 20) -> list[Event]:
+        """Messages and notes that contain `words`, oldest first."""
+        from gitcoord import events
+
+        return self.clone.read(lambda db: events.search_events(db, words, limit))
+
+    def log(self, since: int | None = None, kind: str | None = None, limit: int = 20) -> list[Event]:
+        """The newest events, newest first."""
+        from gitcoord import events
+
+        return self.clone.read(lambda db: events.list_events(db, since, kind, limit))
+
+    def note(self, text: str, paths: Sequence[str] = ()) -> Oid:
+        """Write a note for everybody, present and future."""
+        from gitcoord import notes
+
+        return notes.add_note(self.clone, self.identity, text, paths, self.cwd)
+
+    def notes(self, path: str | None = None, limit: int = 20) -> list[Note]:
+        """The newest notes, newest first."""
+        from gitcoord import notes
+
+        return notes.list_notes(self.clone, path, self.cwd, limit)

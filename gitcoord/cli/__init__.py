@@ -1,0 +1,138 @@
+"""The command line: parse, call the API, print. One error boundary, commands loaded when they are called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+GROUPS = {
+    "talk": {
+        "send": "send a message to sessions, a role or all",
+        "reply": "answer a message in its thread",
+        "ack": "acknowledge a message",
+        "inbox": "print my unread messages and mark them read",
+        "sent": "what I sent and how far it got",
+    },
+    "remember": {
+        "note": "leave a note for everybody, now and later",
+        "notes": "read the notes",
+        "thread": "a whole conversation",
+        "search": "find words in messages and notes",
+        "log": "everything that happened, newest first",
+    },
+    "who": {
+        "sessions": "who works here, where, on what",
+        "whoami": "which session I am, and why",
+        "join": "register or rename my session",
+        "leave": "end my session",
+        "focus": "say what I work on",
+        "editing": "say which files I edit",
+    },
+    "set-up": {
+        "init": "install the git hooks, register the worktrees",
+        "hooks": "install, remove or show the hooks",
+        "demo": "a guided run in a throw-away repository",
+    },
+}
+"""The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
+
+MODULES = {"talk": "talk", "remember": "history", "who": "people", "set-up": "setup"}
+HIDDEN = {"hook": "setup"}
+
+
+class Verbs(click.Group):
+    """Loads a verb's module only when that verb is called: click's own start-up is all that every command pays."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb for verbs in GROUPS.values() for verb in verbs]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        module = HIDDEN.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f"gitcoord.cli.{module}"), name)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise _unknown_verb(args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("usage: git coord VERB [ARGS]   (every verb: --json, --as NAME, --help)\n")
+        for group, verbs in GROUPS.items():
+            formatter.write(f"\n{group}\n")
+            for verb, about in verbs.items():
+                formatter.write(f"  {verb:<9} {about}\n")
+
+
+def _unknown_verb(name: str, verbs: list[str]) -> Exception:
+    import difflib
+
+    from gitcoord.errors import UsageError
+
+    near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
+    return UsageError(f"{ascii(name)[1:-1]} is no verb", f"git coord {near[0]}" if near else "git coord help")
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gitcoord", prog_name="git-coord")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Messages, sessions and notes between the worktrees of one repository."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(args: list[str] | None = None) -> None:
+    """The program. Never a traceback for something a user can cause; see DESIGN 4 for the exit codes."""
+    args = sys.argv[1:] if args is None else args
+    if args[:1] == ["help"]:
+        args = [*args[1:2], "--help"]
+    sys.exit(run(args))
+
+
+def run(args: list[str]) -> int:
+    """Run one command and return its exit code."""
+    from gitcoord.errors import CoordError
+
+    try:
+        result: Any = cli.main(args, prog_name="git coord", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except CoordError as error:
+        return _complain(error.what, error.hint, error.exit_code)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "git coord"
+        return _complain(error.format_message().rstrip("."), f"{where} --help", 2)
+    except click.ClickException as error:
+        return _complain(error.format_message(), None, 2)
+    except BrokenPipeError:
+        _silence_stdout()
+        return 141
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except OSError as error:
+        return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)
+
+
+def _complain(what: str, hint: str | None, code: int) -> int:
+    from gitcoord.cli.output import inert
+
+    try:
+        sys.stdout.flush()
+        print(f"error: {inert(what)}", file=sys.stderr)
+        if hint:
+            print(f"hint: {inert(hint)}", file=sys.stderr)
+    except BrokenPipeError:
+        _silence_stdout()
+    return code
+
+
+def _silence_stdout() -> None:
+    """The reader went away; keep the interpreter from complaining about it while it shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

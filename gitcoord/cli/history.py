@@ -1,0 +1,163 @@
+"""note, notes, thread, search, log."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say, say_json
+from gitcoord.cli.params import common, moment, opened, text_options, the_text
+from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitcoord.event import Event
+
+
+@click.command(short_help="leave a note for everybody")
+@text_options
+@click.option("--path", "paths", multiple=True, metavar="P", help="What it is about (repeatable).")
+@common
+def note(
+    words: tuple[str, ...],
+    message: str | None,
+    file: str | None,
+    paths: tuple[str, ...],
+    as_name: str | None,
+    as_json: bool,
+) -> None:
+    """Leave a note for everybody in the repository, present and future.
+
+    Example: git coord note --path src/db migrations run twice on CI
+    """
+    text = the_text(words, message, file)
+    with opened(as_name) as coord:
+        oid = coord.note(text, paths)
+        if as_json:
+            say_json({"id": oid})
+        else:
+            say(f"{oid[:SHORT]} noted")
+
+
+@click.command(short_help="read the notes")
+@click.option("--path", metavar="P", help="Only what is about this path.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@common
+def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
+    """The notes, newest first.
+
+    Example: git coord notes --path src/db
+    """
+    with opened(as_name) as coord:
+        found = coord.notes(path, limit)
+        if as_json:
+            say_json(
+                [
+                    {
+                        "id": n.id,
+                        "from": shown_name(coord, n.sender),
+                        "text": n.text,
+                        "paths": list(n.paths),
+                        "at": rfc3339(n.at),
+                    }
+                    for n in found
+                ]
+            )
+            return
+        for item in found:
+            about = f", about {', '.join(item.paths)}" if item.paths else ""
+            say(inert(f"{item.id[:SHORT]} from {shown_name(coord, item.sender)}, {ago(item.at)}{about}"))
+            say(quoted(item.text))
+        _say_end(len(found), limit, "No notes.")
+
+
+@click.command(short_help="a whole conversation")
+@click.argument("message_id", metavar="ID")
+@common
+def thread(message_id: str, as_name: str | None, as_json: bool) -> None:
+    """A whole conversation, oldest first.
+
+    Example: git coord thread 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        _say_events(coord, coord.thread(message_id), as_json, whole=True)
+
+
+@click.command(short_help="find words in messages and notes")
+@click.argument("words", nargs=-1, required=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="The newest N (20).")
+@common
+def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: bool) -> None:
+    """Messages and notes that contain the words, as one phrase; case does not matter.
+
+    Example: git coord search schema
+    """
+    with opened(as_name) as coord:
+        found = coord.search(" ".join(words), limit)
+        _say_events(coord, found, as_json, whole=True)
+        if not as_json:
+            _say_end(len(found), limit, "Nothing found.")
+
+
+@click.command(short_help="everything that happened")
+@click.option("--since", metavar="T", help="A duration (2h) or a time.")
+@click.option("--type", "kind", metavar="K", help="Only this type of event.")
+@click.option("--limit", type=click.IntRange(1, 10000), default=20, metavar="N", help="At most N (20).")
+@common
+def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
+    """Everything that happened, newest first.
+
+    Example: git coord log --since 1h --type message
+    """
+    after = moment(since, "--since", time.time())
+    with opened(as_name) as coord:
+        found = coord.log(after, kind, limit)
+        if kind is not None and not found:
+            _check_type(coord, kind)
+        _say_events(coord, found, as_json, whole=False)
+        if not as_json:
+            _say_end(len(found), limit, "Nothing happened.")
+
+
+def _check_type(coord: Coord, kind: str) -> None:
+    from gitcoord.events import known_types
+    from gitcoord.features import load
+
+    known = {name for feature in load() for name in feature.types} | coord.clone.read(known_types)
+    if kind not in known:
+        raise UsageError(f"{ascii(kind)[1:-1]} is no type of event", "one of " + ", ".join(sorted(known)))
+
+
+def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -> None:
+    if as_json:
+        say_json([_event_json(coord, event) for event in events])
+        return
+    for event in events:
+        head = f"{paint(event.id[:SHORT], '33')} {event.type:<8} {shown_name(coord, event.sender)}"
+        if whole:
+            say(f"{head}, {ago(event.at)}\n{quoted(event.text)}")
+        else:
+            say(f"{head}, {ago(event.at)}: {one_line(event.text, 80)}")
+
+
+def _event_json(coord: Coord, event: Event) -> dict[str, Any]:
+    return {
+        "id": event.id,
+        "type": event.type,
+        "from": shown_name(coord, event.sender),
+        "at": rfc3339(event.at),
+        "clone": event.clone,
+        "lc": event.lc,
+        "text": event.text,
+        "data": dict(event.data),
+    }
+
+
+def _say_end(found: int, limit: int, none: str) -> None:
+    if not found:
+        say(none)
+    elif found == limit:
+        say(f"(only {limit} shown; --limit N shows more)")

@@ -1,0 +1,178 @@
+"""sessions, whoami, join, leave, focus, editing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import ago, inert, one_line, paint, rfc3339, say, say_json
+from gitcoord.cli.params import common, opened
+from gitcoord.cli.talk import shown_name
+from gitcoord.names import mailbox
+
+if TYPE_CHECKING:
+    from gitcoord.sessions import Session
+
+COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unknown": "33", "gone": "31"}
+
+
+@click.command(short_help="who works here")
+@click.argument("name", required=False)
+@click.option("--all", "everyone", is_flag=True, help="Gone ones too.")
+@common
+def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: bool) -> int:
+    """The worktrees and who works in them. With NAME: that one, exit 0 only if it is alive.
+
+    Example: git coord sessions --json
+    """
+    with opened(as_name) as coord:
+        found = [coord.session(name)] if name else coord.sessions(everyone)
+        if as_json:
+            documents = [session_json(coord, s) for s in found]
+            say_json(documents[0] if name else documents)
+        else:
+            _say_sessions(coord, found)
+            if not found:
+                say("No sessions.")
+        return 1 if name and found[0].state not in ("active", "idle", "waiting") else 0
+
+
+def session_json(coord: Coord, s: Session) -> dict[str, Any]:
+    """A session as the contract spells it."""
+    return {
+        "session": shown_name(coord, mailbox(s.session, s.clone or "")) if s.session else None,
+        "clone": s.clone,
+        "worktree": s.worktree,
+        "branch": s.branch,
+        "head": s.head,
+        "state": s.state,
+        "since": rfc3339(s.since),
+        "focus": s.focus or None,
+        "files": [{"path": f.path, "at": rfc3339(f.at)} for f in s.files],
+        "beat": rfc3339(s.beat),
+        "harness": s.harness or None,
+        "role": s.role or None,
+        "unread": s.unread,
+        "local": s.local,
+    }
+
+
+def _say_sessions(coord: Coord, found: list[Session]) -> None:
+    """Like git-worktree(1): one line a worktree; several sessions of one stand under it."""
+    places = [_place(s) for s in found]
+    width = max((len(p) for p in places), default=0)
+    last = None
+    for session, place in zip(found, places, strict=True):
+        shown = "" if session.worktree is not None and session.worktree == last else place
+        last = session.worktree
+        say(f"{inert(shown):<{width}}  {_who(coord, session)}".rstrip())
+        if session.files:
+            names = ", ".join(f"{f.path} ({ago(f.at)})" for f in session.files[:4])
+            more = f" and {len(session.files) - 4} more" if len(session.files) > 4 else ""
+            say(f"{'':<{width}}    changed: {inert(names)}{more}")
+
+
+def _place(s: Session) -> str:
+    if s.worktree is None:
+        return f"({'person' if s.person else 'no worktree here'})"
+    return f"{s.worktree}  {(s.head or '')[:8]:<8} [{s.branch or 'detached'}]"
+
+
+def _who(coord: Coord, s: Session) -> str:
+    if s.session is None:
+        return "no session"
+    name = shown_name(coord, mailbox(s.session, s.clone or ""))
+    since = f" since {ago(s.since)}" if s.since else (f", {ago(s.beat)}" if s.state == "idle" else "")
+    facts = [f"{name} {paint(str(s.state), COLOURS.get(str(s.state), '0'))}{since}"]
+    facts += [inert(s.harness)] if s.harness else []
+    facts += [inert(f"role {s.role}")] if s.role else []
+    facts += [f"{s.unread} unread"] if s.unread else []
+    facts += [f"“{one_line(s.focus, 60)}”"] if s.focus else []
+    return ", ".join(facts)
+
+
+@click.command(short_help="which session I am, and why")
+@common
+def whoami(as_name: str | None, as_json: bool) -> None:
+    """Which session this command speaks for, and the rule that says so.
+
+    Example: git coord whoami
+    """
+    with opened(as_name) as coord:
+        me = coord.identity
+        worktree = str(coord.clone.repo.worktree) if coord.clone.repo.worktree else None
+        if as_json:
+            say_json({"session": me.name, "clone": coord.clone.id, "worktree": worktree, "rule": me.rule})
+            return
+        known = "" if me.record else " (not registered yet)"
+        say(f"{me.name}{known}, by the rule: {RULES[me.rule]}")
+
+
+RULES = {
+    "--as": "named with --as",
+    "GIT_COORD_SESSION": "named by GIT_COORD_SESSION",
+    "harness": "the agent program's session id",
+    "process": "the nearest process bound to a session",
+    "worktree": "the session of this worktree",
+    "terminal": "a person at a terminal",
+}
+
+
+@click.command(short_help="register or rename my session")
+@click.argument("name", required=False)
+@click.option("--role", metavar="R", help="What @R reaches.")
+@click.option("--focus", metavar="T", help="What I work on.")
+@click.option("--pid", type=int, metavar="P", help="The process that is this session.")
+@common
+def join(name: str | None, role: str | None, focus: str | None, pid: int | None, as_name: str | None, as_json: bool) -> None:
+    """Register this session, or rename it; the old name stays an alias.
+
+    Example: git coord join worker-1 --role reviewer
+    """
+    with opened(as_name) as coord:
+        record = coord.join(name, role, focus, pid)
+        _say_me(coord, record.name, as_json, "joined as")
+
+
+@click.command(short_help="end my session")
+@common
+def leave(as_name: str | None, as_json: bool) -> None:
+    """End this session: it is gone for others; its mailbox stays.
+
+    Example: git coord leave
+    """
+    with opened(as_name) as coord:
+        _say_me(coord, coord.leave().name, as_json, "left:")
+
+
+@click.command(short_help="say what I work on")
+@click.argument("words", nargs=-1, required=True)
+@common
+def focus(words: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
+    """Say what this session works on, for others to see.
+
+    Example: git coord focus the parser rewrite
+    """
+    with opened(as_name) as coord:
+        _say_me(coord, coord.focus(" ".join(words)).name, as_json, "focus set for")
+
+
+@click.command(short_help="say which files I edit")
+@click.argument("paths", nargs=-1, required=True)
+@common
+def editing(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
+    """Say which files this session edits: needed only where several share a worktree.
+
+    Example: git coord editing src/parser.py
+    """
+    with opened(as_name) as coord:
+        _say_me(coord, coord.editing(paths).name, as_json, "editing noted for")
+
+
+def _say_me(coord: Coord, name: str, as_json: bool, what: str) -> None:
+    if as_json:
+        say_json(session_json(coord, coord.session(name)))
+    else:
+        say(f"{what} {name}")

@@ -1,0 +1,233 @@
+"""send, reply, ack, inbox, sent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, reached_reader, remark, rfc3339, say, say_json
+from gitcoord.cli.params import common, duration, opened, text_options, the_text
+from gitcoord.errors import UsageError
+from gitcoord.names import split_mailbox
+
+if TYPE_CHECKING:
+    from gitcoord.messages import Message, Sent, SentMessage
+
+SHORT = 10
+"""Digits of an id that people are shown; any unique prefix works."""
+
+
+def shown_name(coord: Coord, box: str) -> str:
+    """A mailbox as this clone's user writes it."""
+    name, clone = split_mailbox(box)
+    return name if clone == coord.clone.id else box
+
+
+@click.command(short_help="send a message")
+@click.argument("to")
+@text_options
+@click.option("--urgent", is_flag=True, help="Shown first, and before a session stops.")
+@click.option("--needs-ack", is_flag=True, help="Ask for an explicit ack.")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file (repeatable).")
+@click.option("--expires", metavar="2h", help="Tell me if it is still unread then.")
+@click.option("--queue", is_flag=True, help="Open a mailbox for a session yet to come.")
+@click.option("--local", is_flag=True, help="Keep it in this clone.")
+@common
+def send(
+    to: str,
+    words: tuple[str, ...],
+    message: str | None,
+    file: str | None,
+    attach: tuple[str, ...],
+    expires: str | None,
+    as_name: str | None,
+    as_json: bool,
+    **flags: bool,
+) -> None:
+    """Send TEXT to sessions (a,b), a role (@reviewer) or everybody (all).
+
+    Example: git coord send worker-1 the schema is merged
+    """
+    text = the_text(words, message, file)
+    seconds = duration(expires, "--expires")
+    attachments = _attachments(attach)
+    with opened(as_name) as coord:
+        recipients = [name for name in to.split(",") if name]
+        sent = coord.send(recipients, text, expires=seconds, attachments=attachments, **flags)
+        _say_sent(coord, sent, as_json)
+
+
+@click.command(short_help="answer a message")
+@click.argument("message_id", metavar="ID")
+@text_options
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file (repeatable).")
+@common
+def reply(
+    message_id: str,
+    words: tuple[str, ...],
+    message: str | None,
+    file: str | None,
+    attach: tuple[str, ...],
+    as_name: str | None,
+    as_json: bool,
+) -> None:
+    """Answer a message, in its thread, to its sender.
+
+    Example: git coord reply 3f9a1c77 done, see my branch
+    """
+    text = the_text(words, message, file)
+    with opened(as_name) as coord:
+        _say_sent(coord, coord.reply(message_id, text, _attachments(attach)), as_json)
+
+
+@click.command(short_help="acknowledge a message")
+@click.argument("message_id", metavar="ID")
+@text_options
+@common
+def ack(
+    message_id: str,
+    words: tuple[str, ...],
+    message: str | None,
+    file: str | None,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
+    """Acknowledge a message, with an answer if you like.
+
+    Example: git coord ack 3f9a1c77 on it
+    """
+    text = the_text(words, message, file)
+    with opened(as_name) as coord:
+        sent = coord.ack(message_id, text)
+        if sent is not None:
+            _say_sent(coord, sent, as_json)
+        elif as_json:
+            say_json({"id": None, "thread": None, "recipients": []})
+        else:
+            say(f"acked {message_id}")
+
+
+def _attachments(files: tuple[str, ...]) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    for file in files:
+        path = Path(file)
+        if path.name in found:
+            raise UsageError(f"two attachments are called {path.name}", "rename one of them")
+        try:
+            found[path.name] = path.read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {file}: {error.strerror}", "name a readable file") from None
+    return found
+
+
+def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
+    if as_json:
+        recipients = [
+            {"session": shown_name(coord, r.session), "state": r.state, "beat": rfc3339(r.beat)} for r in sent.recipients
+        ]
+        say_json({"id": sent.id, "thread": sent.thread, "recipients": recipients})
+        return
+    say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
+
+
+def _recipient(coord: Coord, recipient: Any) -> str:
+    last = f", last seen {ago(recipient.beat)}" if recipient.state in ("gone", "unknown") and recipient.beat else ""
+    return f"{shown_name(coord, recipient.session)} ({recipient.state}{last})"
+
+
+@click.command(short_help="print unread messages and mark them read")
+@click.option("--peek", is_flag=True, help="Mark nothing read.")
+@click.option("--all", "everything", is_flag=True, help="Read ones too, the newest.")
+@click.option("--again", is_flag=True, help="Once more what was marked read last.")
+@click.option("--from", "sender", metavar="S", help="Only from this session.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@common
+def inbox(
+    peek: bool, everything: bool, again: bool, sender: str | None, limit: int, as_name: str | None, as_json: bool
+) -> None:
+    """Print my unread messages, oldest first, and mark exactly those read.
+
+    Example: git coord inbox --json
+    """
+    with opened(as_name) as coord:
+        page = coord.inbox(True, everything, again, sender, limit)
+        if as_json:
+            say_json([_message_json(coord, m) for m in page.messages])
+        else:
+            for message in page.messages:
+                say(_message_text(coord, message))
+            if not page.messages:
+                say("No new messages." if not (everything or again) else "No messages.")
+            elif page.remaining:
+                say(f"({page.remaining} more: git coord inbox{' --all --limit 1000' if everything else ''})")
+        if coord.identity.shared and page.messages:
+            remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
+        elif not peek and page.messages and reached_reader():
+            coord.mark_read(page.messages)
+
+
+def _message_json(coord: Coord, message: Message) -> dict[str, Any]:
+    return {
+        "id": message.id,
+        "from": shown_name(coord, message.sender) if not message.notice else None,
+        "to": [shown_name(coord, box) for box in message.to],
+        "text": message.text,
+        "sent": rfc3339(message.at),
+        "thread": message.thread,
+        "reply_to": message.reply_to,
+        "urgent": message.urgent,
+        "needs_ack": message.needs_ack,
+        "read": message.state in ("read", "acked"),
+        "attachments": [{"name": name, "show": f"git show {message.id}:{name}"} for name in message.attachments],
+        "verified": None,
+    }
+
+
+def _message_text(coord: Coord, message: Message) -> str:
+    short = message.id[:SHORT]
+    marks = [paint("urgent", "31")] if message.urgent else []
+    marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
+    marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
+    sender = "gitcoord" if message.notice else _sender(coord, message.sender)
+    head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
+    files = [f"  attached: git show {short}:{name}" for name in message.attachments]
+    return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
+
+
+def _sender(coord: Coord, box: str) -> str:
+    """The repository's own user is named as that user, a peer as a peer."""
+    from gitcoord.identity import person_name
+
+    name, clone = split_mailbox(box)
+    user = clone == coord.clone.id and name == person_name(coord.clone.repo)
+    return f"{name} (the user of this repository)" if user else shown_name(coord, box)
+
+
+@click.command(short_help="what I sent and how far it got")
+@click.option("--undelivered", is_flag=True, help="Only what somebody has not read yet.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@common
+def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> None:
+    """What I sent, newest first, and its state with each recipient: queued, expired, surfaced, read, acked.
+
+    Example: git coord sent --undelivered
+    """
+    with opened(as_name) as coord:
+        found = coord.sent(undelivered, limit)
+        if as_json:
+            say_json([_sent_json(coord, m) for m in found])
+            return
+        for message in found:
+            states = ", ".join(f"{shown_name(coord, d.session)} {d.state}" for d in message.recipients)
+            say(f"{paint(message.id[:SHORT], '33')} {ago(message.at)}: {states}")
+            say(f"  > {one_line(message.text)}")
+        if not found:
+            say("Nothing sent." if not undelivered else "Everything was read.")
+
+
+def _sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
+    recipients = [{"session": shown_name(coord, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
+    return {"id": message.id, "text": message.text, "sent": rfc3339(message.at), "recipients": recipients}

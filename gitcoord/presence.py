@@ -1,0 +1,151 @@
+"""Presence: what a session of ours shows to others, and when it is written.
+
+The record is the truth of this clone; the presence commit is the part of it that may leave the clone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gitcoord import process as processes
+from gitcoord.clone import Clone
+from gitcoord.errors import RepositoryError
+from gitcoord.event import Draft
+from gitcoord.identity import Identity, look_around, person_name, unused, worktree_name
+from gitcoord.liveness import PRESENCE_TTL, judge
+from gitcoord.records import Record, Records
+from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees
+
+
+def register(clone: Clone, me: Identity, **facts: Any) -> Record:
+    """Make sure that `me` exists: record, name and presence. `facts` are fields of the record to set."""
+    with clone.locked():
+        records = Records(clone.repo.coord_dir)
+        known = records.get(me.name)
+        fresh = known is None or known.left is not None
+        record = known or Record(me.name, joined=time.time(), person=me.person)
+        if me.rule not in ("--as", "GIT_COORD_SESSION") or not record.git_dir:
+            facts = {**_place(clone, record), **facts}
+        facts = {**_binding(me, record), "expected": False, "left": None, **facts}
+        changed = replace(record, **facts)
+        if fresh:
+            clone.append(lambda db: [_joining(changed)])
+        if fresh or changed != known:
+            records.put(changed)
+        records.touch(me.name)
+        if fresh or _published(changed) != _published(record):
+            publish(clone, changed)
+        return changed
+
+
+def _joining(record: Record) -> Draft:
+    what = "is expected" if record.expected else "joined"
+    return Draft("join", f"{record.name} {what}", {"session": record.name}, author=record.name)
+
+
+def _place(clone: Clone, record: Record) -> dict[str, str]:
+    repo = clone.repo
+    if repo.worktree is None or record.person:
+        return {}
+    return {"git_dir": str(repo.git_dir), "worktree": str(repo.worktree)}
+
+
+def _binding(me: Identity, record: Record) -> dict[str, Any]:
+    """A shell at a terminal is bound to the worktree's session; a harness session keeps its id."""
+    facts: dict[str, Any] = {}
+    if me.harness_id:
+        facts = {"harness": me.harness, "harness_id": me.harness_id}
+    leader = processes.terminal_leader() if me.rule == "worktree" and not me.shared else None
+    if leader and not me.person and not (record.process and processes.is_alive(record.process)):
+        facts["process"] = processes.describe(leader)
+    return facts
+
+
+def _published(record: Record) -> tuple[object, ...]:
+    return (record.role, record.focus, record.harness, record.expected, record.waiting, record.left is None, record.editing)
+
+
+def publish(clone: Clone, record: Record, now: float | None = None) -> None:
+    """Write the presence commit of a session of ours."""
+    now = time.time() if now is None else now
+    records = Records(clone.repo.coord_dir)
+    data = presence_data(clone, record, records, now)
+    where = f" on {data['branch']}" if data.get("branch") else ""
+    clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
+    records.put(replace(record, published=now))
+
+
+def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
+    """What of a session may leave the clone: no absolute path, no host, no process."""
+    worktree = worktree_of(list_worktrees(clone.repo), record)
+    alone = len([r for r in records.all() if r.git_dir == record.git_dir and r.left is None]) == 1
+    files = files_of(clone, record, worktree, alone)
+    alive = processes.is_alive(record.process) if record.process else None
+    state = judge(record, records.beat(record.name) or now, alive, now).state
+    data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
+    data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
+    if worktree:
+        data |= {"branch": worktree.branch, "head": worktree.head}
+    if files:
+        data["files"] = [[f.path, int(f.at)] for f in files[:50] if _is_text(f.path)]
+    if record.person:
+        data["person"] = True
+    return data
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | None:
+    if not record.git_dir:
+        return None
+    return next((w for w in worktrees if w.git_dir == record.git_dir or w.path == record.worktree), None)
+
+
+def files_of(clone: Clone, record: Record, worktree: Worktree | None, alone: bool) -> list[TouchedFile]:
+    """What a session has touched: its whole worktree's changes, or in a shared one what it said or was seen to edit."""
+    told = [TouchedFile(path, at) for path, at in record.editing.items()]
+    if worktree is None or record.person:
+        return told
+    lying = touched_files(clone.repo, worktree.path)
+    if alone:
+        names = {f.path for f in lying}
+        return sorted([*lying, *(f for f in told if f.path not in names)], key=lambda f: (-f.at, f.path))
+    changed = {f.path: f for f in lying}
+    return sorted((changed.get(f.path, f) for f in told), key=lambda f: (-f.at, f.path))
+
+
+def beat(clone: Clone, me: Identity) -> None:
+    """A sign of life, given by every command run as a session; registers nothing."""
+    if me.record is None or me.observer:
+        return
+    records = Records(clone.repo.coord_dir)
+    records.touch(me.name)
+    if me.record.expected or me.record.waiting or me.record.left is not None:
+        try:
+            register(clone, me, waiting=False)
+        except RepositoryError:
+            return  # a read-only repository: reads still work
+
+
+def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:
+    """Register a placeholder for a worktree that has no session yet; None if it has one."""
+    with clone.locked():
+        around = look_around(clone, time.time() if now is None else now)
+        if any(r.git_dir == worktree.git_dir and r.left is None for r in around.records):
+            return None
+        taken = {r.name for r in around.records} | {person_name(clone.repo)}
+        name = unused(worktree_name(Path(worktree.path)), taken)
+        record = Record(name, worktree.git_dir, worktree.path, expected=True, joined=around.now)
+        clone.append(lambda db: [_joining(record)])
+        publish(clone, Records(clone.repo.coord_dir).put(record))
+        return record
