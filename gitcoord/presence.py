@@ -18,7 +18,7 @@ from gitcoord.event import Draft
 from gitcoord.identity import Identity, look_around, person_name, unused, worktree_name
 from gitcoord.liveness import PRESENCE_TTL, judge
 from gitcoord.records import Record, Records
-from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees
+from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
 
 def register(clone: Clone, me: Identity, **facts: Any) -> Record:

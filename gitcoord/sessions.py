@@ -21,7 +21,7 @@ from gitcoord.mailboxes import resolve_name
 from gitcoord.names import mailbox, session_name, slug, split_mailbox
 from gitcoord.presence import files_of, publish, register
 from gitcoord.records import Record, Records
-from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees
+from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
 
 def current(clone: Clone, as_name: str | None = None) -> Identity:
