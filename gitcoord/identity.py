@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
@@ -34,8 +33,7 @@ AGENT_MARKS = ("AI_AGENT", "CLAUDECODE", "CODEX_CI", "COPILOT_CLI", "CURSOR_AGEN
 """Variables that say that an agent program started this command, without saying which session."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The session a command speaks for. `record` is None while nothing was ever written under this name."""
 
     name: str
@@ -53,8 +51,7 @@ class Identity:
         return self.rule == "--as"
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the rules look at; gathered once, so that the rules themselves are easy to test."""
 
     repo: Repository

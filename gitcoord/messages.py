@@ -10,8 +10,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitcoord.clone import Clone
 from gitcoord.errors import UsageError
@@ -99,8 +98,7 @@ FEATURE = Feature(
 # sending
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """Where a message stands with one recipient; `at` (Unix seconds) is when it got there."""
 
     session: str
@@ -108,8 +106,7 @@ class Delivery:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
+class Recipient(NamedTuple):
     """A recipient at the time of sending: its mailbox, its liveness and its last sign of life."""
 
     session: str
@@ -117,8 +114,7 @@ class Recipient:
     beat: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(NamedTuple):
     """A message that is on the log now."""
 
     id: Oid
@@ -126,8 +122,7 @@ class Sent:
     recipients: tuple[Recipient, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """How to send. `expires` is a number of seconds from now."""
 
     urgent: bool = False
@@ -138,7 +133,10 @@ class Options:
     attachments: Mapping[str, bytes] | None = None
 
 
-def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Options = Options()) -> Sent:
+PLAIN = Options()
+
+
+def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Options = PLAIN) -> Sent:
     """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written."""
     _check(text, options)
     with clone.locked():
@@ -148,7 +146,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
         return _append(clone, [draft], options.local)
 
 
-def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options = Options()) -> Sent:
+def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options = PLAIN) -> Sent:
     """Answer a message, in its thread: to its sender, or to its recipients when it is one's own."""
     _check(text, options)
     with clone.locked():
@@ -163,7 +161,7 @@ def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options =
         return sent
 
 
-def ack(clone: Clone, me: Identity, prefix: str, text: str = "", options: Options = Options()) -> Sent | None:
+def ack(clone: Clone, me: Identity, prefix: str, text: str = "", options: Options = PLAIN) -> Sent | None:
     """Acknowledge a message addressed to me, with an answer if there is text. Raises UsageError if it was not to me."""
     oid = clone.read(lambda db: resolve_id(db, prefix, "message"))
     if not clone.read(lambda db: _my_deliveries(db, clone, me.name, [oid])):
@@ -260,8 +258,7 @@ def _is_local(db: sqlite3.Connection, oid: str) -> bool:
 # reading
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message as its recipient sees it. Times are Unix seconds, names are mailboxes; `notice` is gitcoord's own."""
 
     id: Oid
@@ -278,8 +275,7 @@ class Message:
     notice: str
 
 
-@dataclass(frozen=True, slots=True)
-class Inbox:
+class Inbox(NamedTuple):
     """A page of messages, oldest first, and how many more wait behind it."""
 
     messages: tuple[Message, ...]
@@ -415,8 +411,7 @@ def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class SentMessage:
+class SentMessage(NamedTuple):
     """A message of mine and where it stands with each recipient."""
 
     id: Oid

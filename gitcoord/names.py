@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 
 from gitcoord.errors import UsageError
 
@@ -34,6 +33,8 @@ def session_name(text: str) -> str:
 
 def slug(text: str, default: str, limit: int = 40) -> str:
     """The nearest valid name to `text`, or `default` when nothing of it is left."""
+    import unicodedata
+
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
     name = re.sub(r"\.{2,}", ".", name)[:limit].strip("-._")

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         if me.rule not in ("--as", "GIT_COORD_SESSION") or not record.git_dir:
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, **facts}
-        changed = replace(record, **facts)
+        changed = record._replace(**facts)
         if fresh:
             clone.append(lambda db: [_joining(changed)])
         if fresh or changed != known:
@@ -76,7 +75,7 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
     data = presence_data(clone, record, records, now)
     where = f" on {data['branch']}" if data.get("branch") else ""
     clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
-    records.put(replace(record, published=now))
+    records.put(record._replace(published=now))
 
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:

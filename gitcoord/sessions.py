@@ -7,9 +7,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
@@ -29,8 +28,7 @@ def current(clone: Clone, as_name: str | None = None) -> Identity:
     return who_am_i(look_around(clone, time.time()), as_name)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A session as `git coord sessions` shows it. Times are Unix seconds; `session` None for a worktree without one."""
 
     session: str | None
@@ -210,13 +208,13 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
     mine = me.record
     if mine is None or mine.person or mine.left is not None or me.observer:
-        return replace(me, name=name, record=target, person=False)
+        return me._replace(name=name, record=target, person=False)
     old = me.name
     clone.append(lambda db: [Draft("rename", f"{old} is called {name} now", {"old": old, "new": name}, author=name)])
-    renamed = records.rename(replace(mine, expected=False), name)
+    renamed = records.rename(mine._replace(expected=False), name)
     clone.drop_presence(old)
     publish(clone, renamed)
-    return replace(me, name=name, record=renamed)
+    return me._replace(name=name, record=renamed)
 
 
 def _may_take(target: Record, records: Records) -> bool:
@@ -232,7 +230,7 @@ def leave(clone: Clone, me: Identity) -> Record:
         record = records.get(me.name)
         if record is None or record.left is not None:
             raise Refused(f"{me.name} is not registered", "git coord join")
-        left = records.put(replace(record, left=time.time(), process=None, harness_id="", waiting=False, expected=False))
+        left = records.put(record._replace(left=time.time(), process=None, harness_id="", waiting=False, expected=False))
         clone.append(lambda db: [Draft("leave", f"{me.name} left", {"session": me.name}, author=me.name)])
         publish(clone, left)
         return left
