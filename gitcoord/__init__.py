@@ -90,12 +90,17 @@ class Coord:
     # sessions
 
     def join(
-        self, name: str | None = None, role: str | None = None, focus: str | None = None, pid: int | None = None
+        self,
+        name: str | None = None,
+        role: str | None = None,
+        focus: str | None = None,
+        pid: int | None = None,
+        origin: str | None = None,
     ) -> Record:
-        """Register, or rename the caller's session; see `sessions.join`."""
+        """Register, or rename the caller's session; `origin` is the clone to adopt `name` from. See `sessions.join`."""
         from gitcoord import sessions
 
-        record = sessions.join(self.clone, self.identity, name, role, focus, pid)
+        record = sessions.join(self.clone, self.identity, name, role, focus, pid, origin)
         self._identity = None
         if self._as_name is not None:
             self._as_name = record.name

@@ -19,7 +19,7 @@ from gitcoord.event import Draft, Event, Malformed
 from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity
 from gitcoord.index.feature import Feature, want, want_strings
-from gitcoord.mailboxes import canonical, resolve_name
+from gitcoord.mailboxes import canonical, leading_to, name_in, put_name, resolve_name
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.store.objects import Oid
 
@@ -34,8 +34,10 @@ PAGE = 20
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     if event.type == "message":
         _fold_message(db, event)
-    else:
+    elif event.type == "receipt":
         _fold_receipt(db, event)
+    else:
+        _fold_adopt(db, event)
 
 
 def _fold_message(db: sqlite3.Connection, event: Event) -> None:
@@ -58,12 +60,31 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
-    box = mailbox(want(event, "session", str), event.clone)
+    """It counts for the writing clone's own mailboxes and those it adopted; others wait for an adoption."""
+    origin = want(event, "of", str, event.clone)
+    box = mailbox(want(event, "session", str), origin)
     state, ids = want(event, "state", str), want_strings(event, "ids")
     if state not in LEDGER[SURFACED:]:
         raise Malformed(f"receipt: {state[:40]!a} is no state of a ledger")
+    adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
     for message in ids:
-        _raise_ledger(db, message, box, LEDGER.index(state), event.at)
+        if origin == event.clone or adopted:
+            _raise_ledger(db, message, box, LEDGER.index(state), event.at)
+        else:
+            parked = (message, box, event.clone, LEDGER.index(state), event.at)
+            db.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", parked)
+
+
+def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
+    name, origin = name_in(event, "session"), name_in(event, "from")
+    box = mailbox(name, origin)
+    put_name(db, event, origin, name, mailbox(name, event.clone))
+    put_name(db, event, event.clone, name, None)
+    db.execute("INSERT OR IGNORE INTO adoptions VALUES (?, ?)", (box, event.clone))
+    for message, state, at in db.execute(
+        "SELECT message, state, at FROM parked WHERE box = ? AND clone = ?", (box, event.clone)
+    ).fetchall():
+        _raise_ledger(db, message, box, state, at)
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
@@ -79,7 +100,7 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 
 FEATURE = Feature(
     "messages",
-    frozenset({"message", "receipt"}),
+    frozenset({"message", "receipt", "adopt"}),
     """
     CREATE TABLE messages (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,
@@ -91,6 +112,9 @@ FEATURE = Feature(
         addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
     CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
     CREATE INDEX deliveries_box ON deliveries (box);
+    CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
+    CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
+        at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
     CREATE TABLE bounces (message TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (message, clone)) WITHOUT ROWID;
     """,
     _fold,
@@ -163,7 +187,7 @@ def inbox(
             condition, values = "1", []
         if sender is not None:
             name, at = split_mailbox(resolve_name(db, sender, clone.id or ""))
-            condition, values = f"{condition} AND m.author = ? AND m.clone = ?", [*values, name, at]
+            condition, values = f"({condition}) AND m.author = ? AND m.clone = ?", [*values, name, at]
         page = _page(db, boxes, condition, values, limit, newest=everything)
         return page, bool(_due(db, clone, now))
 
@@ -194,10 +218,8 @@ def _message(row: tuple[Any, ...]) -> Message:
 
 
 def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
-    """The mailboxes that a session of this clone empties: its own, and those of its former names."""
-    here = clone.id or ""
-    former = [old for (old,) in db.execute("SELECT name FROM names WHERE clone = ? AND alias_of IS NOT NULL", (here,))]
-    return [mailbox(name, here), *(mailbox(old, here) for old in former if canonical(db, old, here) == name)]
+    """The mailboxes that a session of this clone empties: its own, and those it inherited."""
+    return leading_to(db, mailbox(name, clone.id or ""))
 
 
 def _last_marked(db: sqlite3.Connection, clone: Clone, me: Identity) -> list[str]:
@@ -219,7 +241,7 @@ def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> N
                 (oid, box) for oid, box, reached in my_deliveries(db, clone, me.name, wanted)
                 if reached < state and is_local(db, oid) == local
             ]  # fmt: skip
-            return _receipts(me, behind, state)
+            return _receipts(me, clone.id or "", behind, state)
 
         if wanted and (not local or clone.read(lambda db: any(is_local(db, oid) for oid in wanted))):
             clone.append(decide, local)
@@ -237,16 +259,20 @@ def my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence
     return rows.fetchall()
 
 
-def _receipts(me: Identity, behind: Sequence[tuple[Oid, str]], state: int) -> list[Draft]:
-    """One receipt a mailbox: mail to a former name is marked under that name."""
-    by_name: dict[str, list[Oid]] = {}
+def _receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: int) -> list[Draft]:
+    """One receipt a mailbox: inherited mail is marked under the name it was sent to."""
+    by_box: dict[str, list[Oid]] = {}
     for oid, box in behind:
-        by_name.setdefault(split_mailbox(box)[0], []).append(oid)
+        by_box.setdefault(box, []).append(oid)
     word = LEDGER[state]
-    return [
-        Draft("receipt", f"{me.name} {word} {len(ids)}", {"session": name, "state": word, "ids": ids}, author=me.name)
-        for name, ids in by_name.items()
-    ]
+    drafts = []
+    for box, ids in by_box.items():
+        name, origin = split_mailbox(box)
+        data: dict[str, Any] = {"session": name, "state": word, "ids": ids}
+        if origin != here:
+            data["of"] = origin
+        drafts.append(Draft("receipt", f"{me.name} {word} {len(ids)}", data, author=me.name))
+    return drafts
 
 
 def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
@@ -257,8 +283,7 @@ def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
         " AND message NOT IN (SELECT message FROM bounces) GROUP BY box"
     ).fetchall()
     for box, count in rows:
-        name, at = split_mailbox(box)
-        home = mailbox(canonical(db, name, at), at)
+        home = canonical(db, box)
         found[home] = found.get(home, 0) + count
     return found
 

@@ -27,7 +27,7 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         known = records.get(me.name)
         fresh = known is None or known.left is not None
         record = known or Record(me.name, joined=time.time(), person=me.person)
-        if me.rule not in ("--as", "GIT_COORD_SESSION") or not record.git_dir:
+        if not me.observer and (me.rule != "GIT_COORD_SESSION" or not record.git_dir):
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, **facts}
         changed = record._replace(**facts)
@@ -58,7 +58,7 @@ def _binding(me: Identity, record: Record) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if me.harness_id:
         facts = {"harness": me.harness, "harness_id": me.harness_id}
-    leader = processes.terminal_leader() if me.rule == "worktree" and not me.shared else None
+    leader = processes.terminal_leader() if me.rule in ("worktree", "terminal") and not me.shared else None
     if leader and not me.person and not (record.process and processes.is_alive(record.process)):
         facts["process"] = processes.describe(leader)
     return facts

@@ -58,6 +58,15 @@ def ancestors(pid: int | None = None) -> list[int]:
     return found
 
 
+def command(pid: int) -> str:
+    """The program of a process and its script, without directories; empty when it cannot be read."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:2] if PROC else []
+    except OSError:
+        return ""
+    return " ".join(os.path.basename(os.fsdecode(word)) for word in words)
+
+
 def terminal_leader() -> int | None:
     """The pid of the shell that leads our terminal, when we stand at one."""
     if not hasattr(os, "getsid") or not any(_is_tty(fd) for fd in (0, 1, 2)):

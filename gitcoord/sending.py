@@ -154,5 +154,5 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
 
 def _reply_boxes(clone: Clone, me: Identity, original: Event) -> list[str]:
     mine = mailbox(me.name, clone.id or "")
-    sender = clone.read(lambda db: mailbox(canonical(db, original.author, original.clone), original.clone))
+    sender = clone.read(lambda db: canonical(db, original.sender))
     return [sender] if sender != mine else [box for box in original.data["to"] if isinstance(box, str)]

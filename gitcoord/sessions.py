@@ -174,10 +174,12 @@ def join(
     role: str | None = None,
     focus: str | None = None,
     pid: int | None = None,
+    origin: str | None = None,
 ) -> Record:
     """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken over.
 
-    Raises Refused when `name` is a live session's, UsageError for a name or pid that is none.
+    With `origin`, the name is another clone's, and its mail comes here. Raises Refused when the name is a live
+    session's, UsageError for a name, a clone or a pid that is none.
     """
     facts: dict[str, Any] = {}
     if role is not None:
@@ -188,10 +190,28 @@ def join(
         facts["process"] = processes.describe(pid)
         if facts["process"] is None:
             raise UsageError(f"no process has the pid {pid}", "name a running process, or leave out --pid")
+    if origin is not None and name is None:
+        raise UsageError("--from needs the name to adopt", "git coord join NAME --from CLONE")
     with clone.locked():
+        if origin is not None and name is not None:
+            _check_adoptable(clone, name, origin)
         if name is not None and name != me.name:
             me = _take_name(clone, me, session_name(name))
-        return register(clone, me, **facts)
+        record = register(clone, me, **facts)
+        if origin is not None:
+            what = {"session": me.name, "from": origin}
+            clone.append(lambda db: [Draft("adopt", f"{me.name} of {origin} goes on here", what, author=me.name)])
+        return record
+
+
+def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
+    """Only what is known to be gone, or gave no sign for as long as its presence speaks for it."""
+    box = mailbox(name, origin)
+    if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id or "")) != box:
+        raise UsageError(f"{box} is no session of another clone", "git coord sessions --all")
+    state = states(clone, [box])[box][0]
+    if state not in ("gone", "unknown"):
+        raise Refused(f"{box} is {state}", "ask it to leave first, or choose another name")
 
 
 def _refuse_role(role: str) -> str:
