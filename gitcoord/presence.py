@@ -112,10 +112,7 @@ def _worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | No
 def files_of(record: Record, lying: Sequence[TouchedFile], alone: bool) -> list[TouchedFile]:
     """What a session has touched: its whole worktree's changes, or in a shared one what it said or was seen to edit."""
     told = {path: TouchedFile(path, at) for path, at in record.editing.items()}
-    if alone:
-        found = {**told, **{f.path: f for f in lying}}
-    else:
-        found = {**told, **{f.path: f for f in lying if f.path in told}}
+    found = told | {f.path: f for f in lying if alone or f.path in told}
     return sorted(found.values(), key=lambda f: (-f.at, f.path))
 
 

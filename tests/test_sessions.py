@@ -32,6 +32,11 @@ def presence(where: Path, name: str) -> dict[str, object]:
     return data
 
 
+def raw_presence(where: Path, name: str) -> str:
+    ref = git(where, "for-each-ref", "--format=%(refname)", f"refs/coord/sessions/*/{name}").strip()
+    return git(where, "cat-file", "commit", ref)
+
+
 def test_worktrees_are_listed_with_their_sessions(repo: Path, worktrees: Pair, cli: Cli) -> None:
     (worktrees[0] / "new.txt").write_text("x")
     cli(worktrees[1], "focus", "the", "parser")
@@ -89,7 +94,7 @@ def test_several_sessions_of_one_worktree_stand_under_it(repo: Path, cli: Cli) -
         "  changed by someone here: other.txt (just now)\n"
     )
     found = json.loads(cli(repo, "sessions", "--json").out)
-    assert [[f["path"] for f in s["files"]] for s in found] == [["mine.txt"], []]
+    assert [[f["path"] for f in s["files"]] for s in found] == [["mine.txt"], [], ["other.txt"]]
 
 
 def test_editing_refuses_paths_outside(worktrees: Pair, cli: Cli) -> None:
@@ -120,9 +125,7 @@ def test_plain_git_shows_who_is_there(worktrees: Pair, cli: Cli) -> None:
 
 def test_presence_names_no_path_host_or_process(repo: Path, worktrees: Pair, cli: Cli) -> None:
     cli(worktrees[0], "join", "--pid", str(os.getpid()))
-    raw = git(
-        repo, "cat-file", "commit", git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/sessions/*/alpha").strip()
-    )
+    raw = raw_presence(repo, "alpha")
     assert str(repo.parent) not in raw
     assert os.uname().nodename not in raw
     assert "process" not in raw and "pid" not in raw
@@ -217,9 +220,7 @@ def test_adopting_a_name_from_a_copied_clone(repo: Path, worktrees: Pair, cli: C
 
 
 def test_hostile_presence_is_shown_inert(repo: Path, worktrees: Pair, cli: Cli) -> None:
-    raw = git(
-        repo, "cat-file", "commit", git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/sessions/*/beta").strip()
-    )
+    raw = raw_presence(repo, "beta")
     clone = re.search(r'"clone":"([^"]+)"', raw)
     assert clone is not None
     forged = raw.replace(clone[1], "eve-00000000").replace('"state":', '"focus":"\\u001b[31mx\\nbeta active","state":')
