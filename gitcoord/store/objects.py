@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, NewType
 
 Oid = NewType("Oid", str)
@@ -38,8 +41,16 @@ def make_tree(files: Mapping[str, Oid], object_format: str) -> GitObject:
 
 
 def parent_of(commit: bytes) -> Oid | None:
-    """The first parent named in a raw commit, or None for a root."""
-    for line in commit.split(b"\n\n", 1)[0].split(b"\n"):
-        if line.startswith(b"parent "):
-            return Oid(line[7:].decode("ascii", "replace"))
-    return None
+    """The first parent named in a raw commit, or None for a root. It stands right below the tree, or nowhere."""
+    start = commit.find(b"\n") + 1
+    if not commit.startswith(b"parent ", start):
+        return None
+    return Oid(commit[start + 7 : commit.find(b"\n", start)].decode("ascii", "replace"))
+
+
+def drop_empty_file(common_dir: Path, oid: Oid) -> None:
+    """Remove a loose object of no bytes, left by a power loss: both git and libgit2 would take it for written."""
+    path = f"{common_dir}/objects/{oid[:2]}/{oid[2:]}"
+    with suppress(OSError):
+        if os.stat(path).st_size == 0:
+            os.unlink(path)
