@@ -53,6 +53,8 @@ class Libgit2Store:
         self.repo = repo
         self._git = _open(repo)
         self._files = RefFiles(repo.common_dir)
+        self._refs = pygit2.RefdbFsBackend(self._git)
+        self._who = pygit2.Signature("gitcoord", "gitcoord@coord.invalid")
         if repo.flag("fsync"):
             pygit2.settings.enable_fsync_gitdir(True)
 
@@ -112,26 +114,20 @@ class Libgit2Store:
         refs.check_value(self.repo, ref, new)
 
     def _swap(self, ref: str, new: Oid, old: Oid) -> None:
+        """The backend's own write compares under the ref's lock; `Reference.set_target` does no more in twice the time."""
+        if not _is_readable(self._objects(), new):
+            raise ObjectMissing(new, ref)
         try:
-            reference = self._git.lookup_reference(ref)
-            if str(reference.target) != old:
-                raise RefMoved(ref)
-        except (KeyError, pygit2.GitError) as error:
-            raise RefMoved(ref) from error
-        try:
-            reference.set_target(new)
+            self._refs.write(pygit2.Reference(ref, pygit2.Oid(hex=new), None), True, self._who, "", pygit2.Oid(hex=old), None)
         except (pygit2.GitError, OSError) as error:
-            raise self._lost(ref, new, error) from error
+            raise self._lost(ref, error) from error
 
-    def _lost(self, ref: str, new: Oid, error: Exception) -> Exception:
+    def _lost(self, ref: str, error: Exception) -> Exception:
         said = str(error)
-        if "failed to lock file" in said and "No space" not in said and (self.repo.common_dir / f"{ref}.lock").exists():
-            return RefLocked(f"{ref}.lock")
-        if isinstance(error, KeyError):  # pack-refs took the empty directory away just now
-            return RefLocked(f"{ref}.lock")
-        if "target OID for the reference doesn't exist" in said:
-            return ObjectMissing(new, ref)
-        if "old reference value does not match" in said:
+        gone = isinstance(error, KeyError)  # the ref, or only its directory, which pack-refs took away while it was empty
+        if "failed to lock file" in said or (gone and ref in self.tips().refs):
+            return RefLocked(str(self.repo.common_dir / f"{ref}.lock"))
+        if gone or "old reference value does not match" in said or "corrupted loose reference" in said:
             return RefMoved(ref)
         return self._failure(f"cannot move {ref}", error)
 
