@@ -14,8 +14,8 @@ from gitcoord.store.reflock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 from gitcoord.store.spawn import Result
 
-_BROKEN = re.compile(r"ignoring (?:broken ref|dangling symref|ref with broken name) (\S+)")
-_LOCK_FILE = re.compile(r"'([^'\n]*\.lock)': File exists")
+_BROKEN = r"ignoring (?:broken ref|dangling symref|ref with broken name) (\S+)"
+_LOCK_FILE = r"'([^'\n]*\.lock)': File exists"
 _MOVED = ("but expected", "already exists", "unable to resolve reference", "is missing")
 _HELD = ("cannot be locked", "data is locked")
 _NO_OBJECT = ("nonexistent object", "not a valid SHA1", "not a valid object")
@@ -27,7 +27,7 @@ def list_refs(repo: Repository) -> Tips:
     if result.code:
         raise failure(repo, "cannot list refs", result)
     lines = (line.split(" ", 1) for line in result.out.decode("utf-8", "replace").splitlines())
-    broken = _BROKEN.findall(result.error_text) if result.err else []
+    broken = re.findall(_BROKEN, result.error_text) if result.err else []
     return Tips({ref: Oid(oid) for oid, ref in lines}, tuple(r for r in broken if r.startswith(NAMESPACE)))
 
 
@@ -45,7 +45,7 @@ def _update(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_f
     said = result.error_text
     if any(phrase in said for phrase in _NO_OBJECT):
         raise ObjectMissing(new or "", ref)
-    lock = _LOCK_FILE.search(said)
+    lock = re.search(_LOCK_FILE, said)
     if lock or any(phrase in said for phrase in _HELD):
         raise RefLocked(lock[1] if lock else ref)
     if any(phrase in said for phrase in _MOVED):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -37,25 +36,23 @@ _SEPARATOR = "--gitcoord-next"
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
 
 
-@dataclass(frozen=True)
 class Repository:
-    """A repository and, unless it is bare, the worktree we stand in."""
+    """A repository and, unless it is bare, the worktree we stand in.
 
-    git_dir: Path
-    common_dir: Path
-    worktree: Path | None
-    object_format: str
-    environ: Mapping[str, str]
-    """The environment the process was started with; git's children get `env`."""
+    `environ` is the environment the process was started with; git's children get `env`. `coord_dir` is where our own
+    files are: `$GIT_COMMON_DIR/coord`.
+    """
 
-    @cached_property
-    def env(self) -> dict[str, str]:
-        return {**{k: v for k, v in self.environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
-
-    @property
-    def coord_dir(self) -> Path:
-        """Our own files: `$GIT_COMMON_DIR/coord`."""
-        return self.common_dir / "coord"
+    def __init__(
+        self, git_dir: Path, common_dir: Path, worktree: Path | None, object_format: str, environ: Mapping[str, str]
+    ) -> None:
+        self.git_dir = git_dir
+        self.common_dir = common_dir
+        self.worktree = worktree
+        self.object_format = object_format
+        self.environ = environ
+        self.coord_dir = common_dir / "coord"
+        self.env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
 
     @property
     def zero(self) -> str:
