@@ -140,6 +140,8 @@ class _Reader:
         except BrokenPipeError:
             raise ObjectMissing(oid) from None  # git gave up on a corrupt object
         found = self._next(oid)
+        if found.oid != oid:  # an abbreviation, or a name
+            raise ObjectMissing(oid)
         if kind is not None and found.kind != kind:
             raise NotACommit(oid)
         return found

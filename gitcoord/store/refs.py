@@ -87,14 +87,14 @@ def explained(repo: Repository, what: str, said: str, last: str) -> RepositoryEr
             return unwritable(repo.common_dir, OSError(code, os.strerror(code)))
     if "insufficient permission" in said:
         return unwritable(repo.common_dir, OSError(errno.EACCES, os.strerror(errno.EACCES)))
-    untold = _untold(repo) if "couldn't write" in said or "unable to create directory" in said else 0
+    untold = _untold(repo)
     if untold:
         return unwritable(repo.common_dir, OSError(untold, os.strerror(untold)))
     return RepositoryError(f"{what}: {last}", "git coord doctor")
 
 
 def _untold(repo: Repository) -> int:
-    """The errno behind a failed write that git reports without one; 0 if it cannot be told."""
+    """The errno behind a failed write of which git and libgit2 do not always tell it; 0 if it cannot be told."""
     if not hasattr(os, "statvfs"):
         return 0
     facts = os.statvfs(repo.common_dir)
