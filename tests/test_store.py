@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,7 @@ def chain_of(store: Store, length: int) -> list[GitObject]:
         ["git", "-C", str(store.repo.common_dir), "fast-import", "--quiet", "--force"], stdin=subprocess.PIPE
     ) as importer:
         assert importer.stdin
-        for number, item in enumerate(found, 1):
+        for number in range(1, length + 1):
             importer.stdin.write(
                 b"commit refs/heads/imported\nauthor a <a@example.org> %d +0000\ncommitter a <a@example.org> %d +0000\n"
                 b"data <<E\nnumber %d\nE\n" % (number, number, number)
@@ -139,7 +140,7 @@ def test_both_stores_list_the_same_while_refs_move_and_are_packed(repo: Path) ->
     stores = [kind(find_repository(repo)) for kind in STORES.values()]
     commits = chain_of(stores[0], 30)
     stores[0].move(LOG, commits[0].oid, None)
-    for old, new in zip(commits, commits[1:], strict=False):
+    for old, new in pairwise(commits):
         stores[int(new.oid, 16) % 2].move(LOG, new.oid, old.oid)
         if int(new.oid[:2], 16) % 3 == 0:
             git(repo, "pack-refs", "--all")
