@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, NewType, cast
 
 Oid = NewType("Oid", str)
@@ -27,6 +31,7 @@ def make_object(kind: Kind, data: bytes, object_format: str) -> GitObject:
     return GitObject(kind, Oid(_hash(object_format)(header + data).hexdigest()), data)
 
 
+@cache
 def _hash(object_format: str) -> Hash:
     """The hash function, without `hashlib` for SHA-1: loading OpenSSL for it costs 10 ms of every write."""
     if object_format == "sha1":
@@ -47,8 +52,16 @@ def make_tree(files: Mapping[str, Oid], object_format: str) -> GitObject:
 
 
 def parent_of(commit: bytes) -> Oid | None:
-    """The first parent named in a raw commit, or None for a root."""
-    for line in commit.split(b"\n\n", 1)[0].split(b"\n"):
-        if line.startswith(b"parent "):
-            return Oid(line[7:].decode("ascii", "replace"))
-    return None
+    """The first parent named in a raw commit, or None for a root. It stands right below the tree, or nowhere."""
+    start = commit.find(b"\n") + 1
+    if not commit.startswith(b"parent ", start):
+        return None
+    return Oid(commit[start + 7 : commit.find(b"\n", start)].decode("ascii", "replace"))
+
+
+def drop_empty_file(common_dir: Path, oid: Oid) -> None:
+    """Remove a loose object of no bytes, left by a power loss: both git and libgit2 would take it for written."""
+    path = f"{common_dir}/objects/{oid[:2]}/{oid[2:]}"
+    with suppress(OSError):
+        if os.stat(path).st_size == 0:
+            os.unlink(path)
