@@ -195,6 +195,8 @@ class Coord:
 
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         if fresh and not self.identity.observer and not self.identity.shared:
+            if self.identity.record is None:
+                self.join()
             messages.mark(self.clone, self.identity, fresh)
 
     def sent(self, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
