@@ -190,7 +190,7 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
     """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
     boxes: list[str] = []
     opens: list[str] = []
-    here = _home(clone)
+    here = clone.settled_id()
     for word in to:
         group = word.removeprefix("@").removeprefix("role:")
         if word.startswith(("@", "role:")) or word == EVERYBODY:
@@ -201,12 +201,6 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
         else:
             boxes.append(clone.read(lambda db, word=word: resolve_name(db, word, here)))  # type: ignore[misc]
     return list(dict.fromkeys(boxes)), opens
-
-
-def _home(clone: Clone) -> str:
-    from gitcoord.clone_id import settle_clone_id
-
-    return settle_clone_id(clone.repo)
 
 
 def _is_known(clone: Clone, word: str) -> bool:

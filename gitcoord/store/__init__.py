@@ -14,9 +14,8 @@ from typing import Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.store.objects import GitObject, Oid
+from gitcoord.store.refs import NAMESPACE as NAMESPACE
 from gitcoord.store.repository import Repository
-
-NAMESPACE = "refs/coord/"
 
 
 @dataclass(frozen=True, slots=True)
