@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from gitcoord.clone import Clone
     from gitcoord.event import Event
     from gitcoord.identity import Identity
-    from gitcoord.messages import Inbox, Message, Sent, SentMessage
+    from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
     from gitcoord.records import Record
+    from gitcoord.sending import Sent
     from gitcoord.sessions import Session
     from gitcoord.store.objects import Oid
 
@@ -97,12 +98,17 @@ class Coord:
     # sessions
 
     def join(
-        self, name: str | None = None, role: str | None = None, focus: str | None = None, pid: int | None = None
+        self,
+        name: str | None = None,
+        role: str | None = None,
+        focus: str | None = None,
+        pid: int | None = None,
+        origin: str | None = None,
     ) -> Record:
-        """Register, or rename the caller's session; see `sessions.join`."""
+        """Register, or rename the caller's session; `origin` is the clone to adopt `name` from. See `sessions.join`."""
         from gitcoord import sessions
 
-        record = sessions.join(self.clone, self.identity, name, role, focus, pid)
+        record = sessions.join(self.clone, self.identity, name, role, focus, pid, origin)
         self._identity = None
         if self._as_name is not None:
             self._as_name = record.name
@@ -157,23 +163,23 @@ class Coord:
 
         Raises UsageError for an unknown or ambiguous recipient and for text that cannot be stored.
         """
-        from gitcoord import messages
+        from gitcoord import sending
 
-        options = messages.Options(urgent, needs_ack, expires, queue, local, attachments)
-        return messages.send(self.clone, self.identity, [to] if isinstance(to, str) else to, text, options)
+        options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
+        return sending.send(self.clone, self.identity, [to] if isinstance(to, str) else to, text, options)
 
     def reply(self, message_id: str, text: str, attachments: Mapping[str, bytes] | None = None) -> Sent:
         """Answer a message in its thread."""
-        from gitcoord import messages
+        from gitcoord import sending
 
-        options = messages.Options(attachments=attachments)
-        return messages.reply(self.clone, self.identity, message_id, text, options)
+        options = sending.Options(attachments=attachments)
+        return sending.reply(self.clone, self.identity, message_id, text, options)
 
     def ack(self, message_id: str, text: str = "") -> Sent | None:
         """Acknowledge a message, with an answer if there is text."""
-        from gitcoord import messages
+        from gitcoord import sending
 
-        return messages.ack(self.clone, self.identity, message_id, text)
+        return sending.ack(self.clone, self.identity, message_id, text)
 
     def inbox(
         self,
@@ -186,7 +192,6 @@ class Coord:
         """My unread messages, oldest first, marked read unless `peek` (or when looking on with `as_name`)."""
         from gitcoord import messages
 
-        messages.bounce(self.clone)
         page = messages.inbox(self.clone, self.identity, everything, again, sender, limit)
         if not peek:
             self.mark_read(page.messages)
@@ -204,7 +209,6 @@ class Coord:
         """What I sent, newest first, with the state at each recipient."""
         from gitcoord import messages
 
-        messages.bounce(self.clone)
         return messages.sent(self.clone, self.identity, undelivered, limit)
 
     # history

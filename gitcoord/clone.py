@@ -20,7 +20,7 @@ from gitcoord.store.journal import Journal
 from gitcoord.store.lock import file_lock, unwritable
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 from gitcoord.store.recent import Checked, Recent
-from gitcoord.store.refs import belongs_to, is_log, is_ours, newest_epoch
+from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
 
 T = TypeVar("T")

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.names import is_name, slug
@@ -17,8 +16,7 @@ from gitcoord.store.lock import write_whole
 from gitcoord.store.repository import Repository
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """Where a clone lives. `mv` and bind mounts keep the inode, a copy has another inode at another place."""
 
     machine: str
@@ -54,7 +52,7 @@ def settle_clone_id(repo: Repository) -> str:
     known = _load(path)
     if known is None or here.is_other_than(known[1]):
         name = repo.config.get("user.name", "")
-        fresh = f"{slug(name, 'user', 20)}-{secrets.token_hex(4)}"
+        fresh = f"{slug(name, 'user', 20)}-{os.urandom(4).hex()}"
         if known is not None:
             _forget_sessions(repo.coord_dir)
         _save(path, fresh, here)

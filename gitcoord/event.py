@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.names import is_name
@@ -34,20 +34,18 @@ class Malformed(Exception):
     """A commit in a log that is no event; the message says why. Readers skip and count it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An event that is still to be written: what its author decides."""
 
     type: str
     text: str
-    data: Mapping[str, Any] = field(default_factory=dict)
-    attachments: Mapping[str, bytes] = field(default_factory=dict)
+    data: Mapping[str, Any] = MappingProxyType({})
+    attachments: Mapping[str, bytes] = MappingProxyType({})
     author: str = ""
     """The session that speaks; empty means the one that runs the command."""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """An event as read. `at` is the author's wall clock in Unix seconds; order is (`lc`, `id`), never time."""
 
     id: Oid
@@ -67,8 +65,7 @@ class Event:
         return f"{self.author}@{self.clone}"
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(NamedTuple):
     """What the writing clone adds to a draft."""
 
     lc: int

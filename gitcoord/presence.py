@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +30,10 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         known = records.get(me.name)
         fresh = known is None or known.left is not None
         record = known or Record(me.name, joined=time.time(), person=me.person)
-        if me.rule not in ("--as", "GIT_COORD_SESSION") or not record.git_dir:
+        if not me.observer and (me.rule != "GIT_COORD_SESSION" or not record.git_dir):
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, **facts}
-        changed = replace(record, **facts)
+        changed = record._replace(**facts)
         if fresh:
             clone.append(lambda db: [_joining(changed)])
         if fresh or changed != known:
@@ -62,7 +61,7 @@ def _binding(me: Identity, record: Record) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if me.harness_id:
         facts = {"harness": me.harness, "harness_id": me.harness_id}
-    leader = processes.terminal_leader() if me.rule == "worktree" and not me.shared else None
+    leader = processes.terminal_leader() if me.rule in ("worktree", "terminal") and not me.shared else None
     if leader and not me.person and not (record.process and processes.is_alive(record.process)):
         facts["process"] = processes.describe(leader)
     return facts
@@ -79,7 +78,7 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
     data = presence_data(clone, record, records, now)
     where = f" on {data['branch']}" if data.get("branch") else ""
     clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
-    records.put(replace(record, published=now))
+    records.put(record._replace(published=now))
 
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:

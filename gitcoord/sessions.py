@@ -7,9 +7,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
@@ -29,8 +28,7 @@ def current(clone: Clone, as_name: str | None = None) -> Identity:
     return who_am_i(look_around(clone, time.time()), as_name)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A session as `git coord sessions` shows it. Times are Unix seconds; `session` None for a worktree without one."""
 
     session: str | None
@@ -176,10 +174,12 @@ def join(
     role: str | None = None,
     focus: str | None = None,
     pid: int | None = None,
+    origin: str | None = None,
 ) -> Record:
     """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken over.
 
-    Raises Refused when `name` is a live session's, UsageError for a name or pid that is none.
+    With `origin`, the name is another clone's, and its mail comes here. Raises Refused when the name is a live
+    session's, UsageError for a name, a clone or a pid that is none.
     """
     facts: dict[str, Any] = {}
     if role is not None:
@@ -190,10 +190,28 @@ def join(
         facts["process"] = processes.describe(pid)
         if facts["process"] is None:
             raise UsageError(f"no process has the pid {pid}", "name a running process, or leave out --pid")
+    if origin is not None and name is None:
+        raise UsageError("--from needs the name to adopt", "git coord join NAME --from CLONE")
     with clone.locked():
+        if origin is not None and name is not None:
+            _check_adoptable(clone, name, origin)
         if name is not None and name != me.name:
             me = _take_name(clone, me, session_name(name))
-        return register(clone, me, **facts)
+        record = register(clone, me, **facts)
+        if origin is not None:
+            what = {"session": me.name, "from": origin}
+            clone.append(lambda db: [Draft("adopt", f"{me.name} of {origin} goes on here", what, author=me.name)])
+        return record
+
+
+def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
+    """Only what is known to be gone, or gave no sign for as long as its presence speaks for it."""
+    box = mailbox(name, origin)
+    if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id or "")) != box:
+        raise UsageError(f"{box} is no session of another clone", "git coord sessions --all")
+    state = states(clone, [box])[box][0]
+    if state not in ("gone", "unknown"):
+        raise Refused(f"{box} is {state}", "ask it to leave first, or choose another name")
 
 
 def _refuse_role(role: str) -> str:
@@ -210,13 +228,13 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
     mine = me.record
     if mine is None or mine.person or mine.left is not None or me.observer:
-        return replace(me, name=name, record=target, person=False)
+        return me._replace(name=name, record=target, person=False)
     old = me.name
     clone.append(lambda db: [Draft("rename", f"{old} is called {name} now", {"old": old, "new": name}, author=name)])
-    renamed = records.rename(replace(mine, expected=False), name)
+    renamed = records.rename(mine._replace(expected=False), name)
     clone.drop_presence(old)
     publish(clone, renamed)
-    return replace(me, name=name, record=renamed)
+    return me._replace(name=name, record=renamed)
 
 
 def _may_take(target: Record, records: Records) -> bool:
@@ -232,7 +250,7 @@ def leave(clone: Clone, me: Identity) -> Record:
         record = records.get(me.name)
         if record is None or record.left is not None:
             raise Refused(f"{me.name} is not registered", "git coord join")
-        left = records.put(replace(record, left=time.time(), process=None, harness_id="", waiting=False, expected=False))
+        left = records.put(record._replace(left=time.time(), process=None, harness_id="", waiting=False, expected=False))
         clone.append(lambda db: [Draft("leave", f"{me.name} left", {"session": me.name}, author=me.name)])
         publish(clone, left)
         return left

@@ -19,7 +19,7 @@ from gitcoord.liveness import judge
 from gitcoord.presence import PUBLISH_EVERY, presence_data, publish
 from gitcoord.process import is_alive
 from gitcoord.records import Record, Records
-from gitcoord.store.refs import NAMESPACE, belongs_to
+from gitcoord.store.refnames import NAMESPACE, belongs_to
 
 RETIRE_AFTER = 24 * 3600
 """Seconds after which a session that is gone gives up its ref."""
@@ -64,7 +64,14 @@ def _in_background(clone: Clone, name: str) -> None:
     except (AttributeError, NotImplementedError):
         import subprocess
 
-        subprocess.Popen(argv, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        subprocess.Popen(
+            argv,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
 
 def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> None:

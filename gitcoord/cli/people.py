@@ -125,14 +125,23 @@ RULES = {
 @click.option("--role", metavar="R", help="What @R reaches.")
 @click.option("--focus", metavar="T", help="What I work on.")
 @click.option("--pid", type=int, metavar="P", help="The process that is this session.")
+@click.option("--from", "origin", metavar="CLONE", help="Adopt NAME from another clone.")
 @common
-def join(name: str | None, role: str | None, focus: str | None, pid: int | None, as_name: str | None, as_json: bool) -> None:
+def join(
+    name: str | None,
+    role: str | None,
+    focus: str | None,
+    pid: int | None,
+    origin: str | None,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
     """Register this session, or rename it; the old name stays an alias.
 
     Example: git coord join worker-1 --role reviewer
     """
     with opened(as_name) as coord:
-        record = coord.join(name, role, focus, pid)
+        record = coord.join(name, role, focus, pid, origin)
         _say_me(coord, record.name, as_json, "joined as")
 
 

@@ -18,7 +18,7 @@ from gitcoord.event import Event, Malformed, canonical_json, check_step, decode
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.refs import is_log, is_ours
+from gitcoord.store.refnames import is_log, is_ours
 
 SCHEMA = 1
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""

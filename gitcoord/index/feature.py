@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.event import Event, Malformed
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(NamedTuple):
     """One feature's event types, its tables, and how an event changes them.
 
     `fold` is pure: it reads the event and its own tables, no clock, no repository, and gives the same tables for any

@@ -15,19 +15,18 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.store.lock import unwritable
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
-from gitcoord.store.refs import is_log
+from gitcoord.store.refnames import is_log
 
 KEEP_SECONDS = 24 * 3600
 TAIL = 1 << 13
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A position in the journal: how far into which file."""
 
     inode: int

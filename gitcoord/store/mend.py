@@ -13,7 +13,7 @@ from gitcoord.store import Store, Tips
 from gitcoord.store.journal import Journal, Place
 from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import Oid
-from gitcoord.store.refs import belongs_to, is_ours
+from gitcoord.store.refnames import belongs_to, is_ours
 
 
 def mend(store: Store, journal: Journal, clone: str, known: Mapping[str, Oid], tips: Tips, fd: int) -> list[str]:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
 from gitcoord.store.lock import try_lock, write_whole
@@ -27,8 +27,7 @@ SEVENTEENS = 20
 FEW = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """`coord/packs`: the tips up to which everything is packed, and our packs that nobody has taken over, oldest first."""
 
     tips: tuple[Oid, ...] = ()

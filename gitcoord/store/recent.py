@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.store import Store
 from gitcoord.store.journal import Journal, Place
@@ -24,8 +24,7 @@ CHECK_EVERY = 2.0
 """Seconds between two looks."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recent:
+class Recent(NamedTuple):
     """What a look found: lines about what was restored, and how many objects of ours lie loose."""
 
     restored: tuple[str, ...] = ()

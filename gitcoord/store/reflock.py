@@ -15,7 +15,7 @@ GIVE_UP_AFTER = 20.0
 
 
 class RefLocked(CoordError):
-    """The ref's lock file exists: git is at work on it, or a killed process left it behind."""
+    """A lock file is in the way (the message names it): git is at work, or a killed process left it behind."""
 
 
 def patiently(attempt: Callable[[], None], lock_file: Path) -> None:
@@ -29,9 +29,9 @@ def patiently(attempt: Callable[[], None], lock_file: Path) -> None:
     while True:
         try:
             return attempt()
-        except RefLocked:
+        except RefLocked as held:
             if time.monotonic() > deadline:
-                raise RepositoryError(f"{lock_file} stays locked", f"if no git is running, remove {lock_file}") from None
+                raise RepositoryError(f"{held.what} stays there", f"if no git is running, remove {held.what}") from None
         if not _clear_if_stale(lock_file):
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
