@@ -111,8 +111,8 @@ def _merge(repo: Repository, packs: list[tuple[str, int]], limit: int | None) ->
         return packs
     oids = dict.fromkeys(oid for name, _ in small for oid in _contents(repo, name))
     merged = _pack_objects(repo, "".join(f"{oid}\n" for oid in oids))
-    if not merged or len(_contents(repo, merged)) != len(oids):
-        return packs
+    if not merged or gc_is_running(repo) or len(_contents(repo, merged)) != len(oids):
+        return [*packs, (merged, len(oids))] if merged else packs
     for name, _ in small:
         if name != merged and not _file(repo, name, ".keep").exists():
             _remove(repo, name)

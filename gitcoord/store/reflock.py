@@ -51,7 +51,7 @@ def _clear_if_stale(lock_file: Path) -> bool:
 
 def _file_system_now(directory: Path) -> float:
     """The time as the file system stamps it, which is what the lock's own time has to be compared with."""
-    probe = directory / f"clock.{os.getpid()}"
+    probe = (directory if directory.is_dir() else directory.parent) / f"clock.{os.getpid()}"
     probe.touch()
     try:
         return probe.stat().st_mtime
