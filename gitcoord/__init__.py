@@ -13,6 +13,7 @@ Start-up matters here: what a verb needs is imported when it is called.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
+BEAT_EVERY = 20.0
+"""Seconds after which the next call of a long-lived process counts as another sign of life."""
 
 
 class Coord:
@@ -46,6 +49,7 @@ class Coord:
         self.cwd = cwd
         self._as_name = as_name
         self._identity: Identity | None = None
+        self._beat_at = 0.0
 
     @classmethod
     def open(
@@ -80,10 +84,14 @@ class Coord:
     def identity(self) -> Identity:
         """The session these calls speak for, and the rule that said so."""
         if self._identity is None:
-            from gitcoord.presence import beat
             from gitcoord.sessions import current
 
             self._identity = current(self.clone, self._as_name)
+            self._beat_at = 0.0
+        if not 0 <= time.monotonic() - self._beat_at < BEAT_EVERY:
+            from gitcoord.presence import beat
+
+            self._beat_at = time.monotonic()
             beat(self.clone, self._identity)
         return self._identity
 
