@@ -36,6 +36,7 @@ GROUPS = {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
         "demo": "a guided run in a throw-away repository",
+        "purge": "remove every trace of gitcoord from here",
     },
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""

@@ -26,14 +26,14 @@ def mend(store: Store, journal: Journal, clone: str, tips: Tips, fd: int) -> lis
 
     A ref that is ahead of the journal (its writer died before the note) is left as it is.
     """
-    done = _drop_broken(store, tips, fd)
+    done = drop_broken(store, tips, fd)
     for ref, noted in journal.tips().items():
         if ref.split("/")[3] == clone and tips.refs.get(ref) != noted:
             done += _restore_ref(store, journal, ref, tips.refs.get(ref), noted, fd)
     return done
 
 
-def _drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
+def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     """An empty or garbled ref file (a power loss) stops the user's own gc and fetch; git can delete it."""
     done = []
     for ref in tips.broken:
