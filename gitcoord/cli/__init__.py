@@ -102,7 +102,7 @@ def run(args: list[str]) -> int:
     from gitcoord.errors import CoordError
 
     try:
-        result: Any = cli.main(args, prog_name="git coord", standalone_mode=False)
+        result: Any = cli.main(args, prog_name="git coord", complete_var="_GIT_COORD_COMPLETE", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CoordError as error:
