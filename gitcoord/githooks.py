@@ -101,6 +101,7 @@ class Ground:
 def install(repo: Repository) -> list[Hook]:
     """Install every hook that can be; idempotent, and brings the path of the program up to date. Raises RepositoryError."""
     ground = Ground(repo)
+    _make_folder(repo.coord_dir)  # a hook does nothing in a repository without it
     for event in EVENTS:
         if ground.takes_config and not _in_files(ground, event).runs:
             _put_in_config(ground, event)
@@ -119,10 +120,10 @@ def uninstall(repo: Repository) -> list[Hook]:
     for event in EVENTS:
         if event in ground.config_lines:
             _remove_from_config(ground, event)
-        for path in ground.places(event):
-            _take_out(path)
-    with suppress(OSError):
-        _stub(repo).unlink()
+    made = [folder for event in EVENTS for path in ground.places(event) if (folder := _take_out(path))]
+    for leftover in (_stub(repo).unlink, *(folder.rmdir for folder in (*made, repo.coord_dir))):
+        with suppress(OSError):
+            leftover()
     return [hook for hook in found if hook.how != "none"]
 
 
@@ -300,21 +301,21 @@ def _without_block(content: bytes) -> bytes:
     return content[: max(0, start)] + content[match.end() :]
 
 
-def _take_out(path: Path) -> None:
+def _take_out(path: Path) -> Path | None:
+    """Remove our lines, or the file made for them; returns its folder if that was made for it too."""
     content = _content(path)
     match = _BLOCK.search(content)
     if match is None:
-        return
+        return None
     rest = _without_block(content)
     if match[1] == b"block" or rest != b"#!/bin/sh\n":
         _write(path, rest, path)
-        return
-    try:
-        path.unlink()
-        if match[1] == b"folder" and not os.listdir(path.parent):
-            path.parent.rmdir()
-    except OSError as error:
-        raise unwritable(path.parent, error) from error
+    else:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise unwritable(path.parent, error) from error
+    return path.parent if match[1] == b"folder" else None
 
 
 def _content(path: Path) -> bytes:
