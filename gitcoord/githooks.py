@@ -138,16 +138,16 @@ def status(repo: Repository) -> list[Hook]:
 
 
 def command_line(event: str) -> str:
-    """What the hook of `event` runs; the hook's own arguments are to follow. Does nothing once gitcoord is gone."""
+    """What the hook of `event` runs; "$@" is to follow. Does nothing once gitcoord is gone."""
     script, python = shlex.quote(str(SCRIPT)), shlex.quote(sys.executable)
-    return f"test ! -f {script} || sh {script} {python} {event}"
+    return f"python={python} event={event}; test ! -f {script} || . {script}"
 
 
 def _program(line: str) -> tuple[str, str]:
     """The program that a hook's line runs, and what keeps it from running."""
     try:
-        words = shlex.split(line)
-        script, python = words[3], words[7]
+        words = shlex.split(line.lstrip("("))
+        python, script = words[0].removeprefix("python="), words[words.index("-f") + 1]
     except (ValueError, IndexError):
         return "", "it was changed by hand"
     if not os.path.isfile(script) or not os.access(python, os.X_OK):
@@ -160,7 +160,8 @@ def _stub(repo: Repository) -> Path:
 
 
 def _stub_text() -> bytes:
-    return f'# Called by hook managers, as: sh hook EVENT ARGS...\n{command_line("")[:-1]} "$@"\n'.encode()
+    line = command_line('"$1"').replace("; ", "; shift; ", 1)
+    return f'# Called by hook managers, as: sh hook EVENT ARGS...\n{line} "$@"\n'.encode()
 
 
 def _by_hand(event: str, args: str = '"$@"') -> str:
@@ -281,7 +282,7 @@ def _block(event: str, kind: str) -> bytes:
     otherwise = "exit 1" if event == "pre-commit" else ":"
     return (
         f"# >>> gitcoord {kind} ('git coord hooks uninstall' removes it)\n"
-        f'{command_line(event)} "$@" || {otherwise}\n'
+        f'({command_line(event)} "$@") || {otherwise}\n'
         "# <<< gitcoord\n"
     ).encode()
 

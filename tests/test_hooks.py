@@ -16,10 +16,8 @@ from gitcoord import Coord, githooks
 from gitcoord.githooks import EVENTS, Hook
 from gitcoord.store.repository import find_repository
 
-NEW_GIT = next(
-    (p for p in map(Path, filter(None, [os.environ.get("GITCOORD_NEW_GIT"), "/opt/git-new/bin"])) if (p / "git").exists()), None
-)
-"""Where a git is that takes hooks from its configuration (2.54 or newer)."""
+NEW_GIT = os.environ.get("GITCOORD_NEW_GIT", "")
+"""The folder of a git that takes hooks from its configuration (2.54 or newer), where PATH has an older one."""
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -66,7 +64,7 @@ def old_git(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def new_git(monkeypatch: pytest.MonkeyPatch) -> None:
-    if NEW_GIT is not None:
+    if NEW_GIT:
         monkeypatch.setenv("PATH", f"{NEW_GIT}{os.pathsep}{os.environ['PATH']}")
     found = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.split()[2]
     if tuple(map(int, found.split(".")[:2])) < githooks.CONFIG_HOOKS:
@@ -210,7 +208,7 @@ def test_a_newer_git_takes_them_from_its_configuration_and_no_file_changes(repo:
     assert [(hook.how, hook.runs) for hook in found.values()] == [("config", True)] * len(EVENTS)
     assert install(repo) == found
     changed = files_of(repo / ".git")
-    assert {name for name in changed if changed[name] != before.get(name)} == {"config"}
+    assert {name for name in changed if changed[name] != before.get(name)} == {"config", "coord"}
     assert "gitcoord-post-commit" in git(repo, "hook", "list", "post-commit")
     uninstall(repo)
     assert files_of(repo / ".git") == before
@@ -310,7 +308,7 @@ SCRIPT = githooks.SCRIPT
 
 
 def run_hook(repo: Path, event: str, *args: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
-    argv = ["sh", str(SCRIPT), python, event, *args]
+    argv = ["sh", "-c", f"python={python} event={event}; . {SCRIPT}", "hook", *args]
     return subprocess.run(argv, cwd=repo, capture_output=True, text=True, check=False)
 
 
