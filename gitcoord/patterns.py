@@ -4,8 +4,8 @@
 both as automata side by side. It is exact for everything gitignore can say, but for bracket expressions beyond plain
 characters and ranges, which count as any character: two patterns that some path matches both always overlap.
 
-One thing differs from gitignore: `*.py`, a wildcard with an ending, means files and no folders, lest `*.py` and `*.js`
-be in each other's way for the sake of a file `x.py/y.js`.
+One thing differs from gitignore: a name with an ending (`a.py`, `*.py`) and no slash after it means files and no folders,
+lest `*.py` and `*.js` be in each other's way for the sake of a file `x.py/y.js`.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ def typed_pattern(repo: Repository, cwd: Path, text: str) -> str:
     if text.startswith(":/"):
         base, text = repo.worktree or cwd, text[2:] or "."
     if not text or text.startswith("!") or "\n" in text or "\0" in text or not _is_unicode(text):
-        raise UsageError(f"{ascii(text)} is no pattern", "name a path, or a pattern as in .gitignore, such as 'src/*.py'")
+        raise UsageError(f"{text!a} is no pattern", "name a path, or a pattern as in .gitignore, such as 'src/*.py'")
     segments = text.split("/")
     wild = next((n for n, segment in enumerate(segments) if _WILD.intersection(segment)), None)
     if wild is None or os.path.lexists(os.path.join(base, text)):
         path = _inside(repo, base, text)
-        return check_pattern(path_pattern(path, text.endswith("/")))
+        folder = text.endswith("/") or (_means_files(path) and os.path.isdir(os.path.join(base, text)))
+        return check_pattern(path_pattern(path, folder))
     above = _inside(repo, base, "/".join(segments[:wild]) or ("/" if wild else "."))
     rest = "/".join(segments[wild:])
     if any(segment in (".", "..") for segment in segments[wild:]):
@@ -96,7 +97,7 @@ def check_pattern(pattern: str) -> str:
     if why is None and literal(pattern) is None:
         why = None if _regex(pattern) is not None else "not a valid pattern"
     if why is not None:
-        raise UsageError(f"{ascii(pattern[:80])} cannot be locked: {why}", "write it as in .gitignore, such as 'src/*.py'")
+        raise UsageError(f"{pattern[:80]!a} cannot be locked: {why}", "write it as in .gitignore, such as 'src/*.py'")
     return pattern
 
 
@@ -128,7 +129,7 @@ def matches(pattern: str, path: str) -> bool:
     """Whether a path from the root is what the pattern means, or lies below that."""
     plain = literal(pattern)
     if plain is not None:
-        return path == plain or path.startswith(plain.rstrip("/") + "/")
+        return _covers(plain, path)
     regex = _regex(pattern)
     if regex is None:
         return False
@@ -136,9 +137,13 @@ def matches(pattern: str, path: str) -> bool:
     return (regex.fullmatch(path) if _means_files(pattern) else regex.search(path)) is not None
 
 
+def _covers(plain: str, path: str) -> bool:
+    return path == plain or (path.startswith(plain.rstrip("/") + "/") and not _means_files(plain))
+
+
 def _means_files(pattern: str) -> bool:
     stem, _, ending = pattern.rpartition("/")[2].rpartition(".")
-    return ending.isalnum() and not _WILD.isdisjoint(stem)
+    return ending.isalnum() and stem != ""
 
 
 @lru_cache(1024)
@@ -278,8 +283,7 @@ def overlap(a: str, b: str) -> bool:
     """Whether some path may be meant by both patterns."""
     one, two = literal(a), literal(b)
     if one is not None and two is not None:
-        one, two = one.rstrip("/") + "/", two.rstrip("/") + "/"
-        return one.startswith(two) or two.startswith(one)
+        return one.rstrip("/") == two.rstrip("/") or _covers(one, two) or _covers(two, one)
     return common_path(a, b) is not None
 
 

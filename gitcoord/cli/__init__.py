@@ -24,6 +24,12 @@ GROUPS = {
         "search": "find words in messages and notes",
         "log": "everything that happened, newest first",
     },
+    "locks": {
+        "lock": "lock paths or patterns for my session",
+        "unlock": "end my locks",
+        "locks": "who holds what",
+        "check": "may I touch this path?",
+    },
     "who": {
         "sessions": "who works here, where, on what",
         "whoami": "which session I am, and why",
@@ -41,7 +47,7 @@ GROUPS = {
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
-MODULES = {"talk": "talk", "remember": "history", "who": "people", "set-up": "setup"}
+MODULES = {"talk": "talk", "remember": "history", "locks": "locks", "who": "people", "set-up": "setup"}
 HIDDEN = {"hook": "setup"}
 
 
