@@ -114,9 +114,9 @@ def test_the_end_of_a_process_wakes_who_waits_for_it(worktrees: Pair, cli: Cli, 
 @linux
 def test_no_wake_up_is_lost(worktrees: Pair, start: Starter) -> None:
     """Messages sent at any moment of the waiter's start all arrive, in order, once each."""
-    follower = start(worktrees[1], "watch", "--json", "--type", "message")
-    asleep(follower)
     with Coord.open(worktrees[0]) as alpha:
+        before = alpha.log(limit=1)[0].id
+        follower = start(worktrees[1], "watch", "--json", "--type", "message", "--since", before)
         sent = [alpha.send("beta", f"message {number}").id for number in range(50)]
         git(worktrees[0], "pack-refs", "--all", "--prune")
         sent += [alpha.send("beta", f"message {number}").id for number in range(50, 60)]
