@@ -106,7 +106,7 @@ def test_an_invalid_pin_is_bad_input_and_nothing_is_written(repo: Path, cli: Cli
 
 
 def test_processes_that_write_first_at_the_same_time_agree_on_one_id(repo: Path) -> None:
-    script = "import sys; from gitcoord import Coord\nwith Coord.open(sys.argv[1], as_name=sys.argv[2]) as c: c.join(); print(c.clone.id)"
+    script = "import sys, gitcoord\nc = gitcoord.Coord.open(sys.argv[1], sys.argv[2])\nc.join()\nprint(c.clone.id)"
     children = [
         subprocess.Popen([sys.executable, "-c", script, str(repo), f"s{n}"], stdout=subprocess.PIPE, text=True)
         for n in range(4)
