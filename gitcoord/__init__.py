@@ -23,12 +23,14 @@ from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, U
 if TYPE_CHECKING:
     from gitcoord.clone import Clone
     from gitcoord.event import Event
+    from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
     from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
     from gitcoord.records import Record
     from gitcoord.sending import Sent
     from gitcoord.sessions import Session
+    from gitcoord.setup import Initialized, Traces
     from gitcoord.store.objects import Oid
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
@@ -94,6 +96,33 @@ class Coord:
             self._beat_at = time.monotonic()
             beat(self.clone, self._identity)
         return self._identity
+
+    # set-up
+
+    def init(self, hooks: bool = True) -> Initialized:
+        """Install the git hooks and register placeholders for the worktrees; see `setup.init`."""
+        from gitcoord import setup
+
+        return setup.init(self.clone, hooks)
+
+    def hooks(self, action: str = "status") -> list[Hook]:
+        """`install`, `uninstall` or `status` of the git hooks; see `githooks`."""
+        from gitcoord import githooks
+
+        actions = {"install": githooks.install, "uninstall": githooks.uninstall, "status": githooks.status}
+        return actions[action](self.clone.repo)
+
+    def traces(self, everyone: bool = False) -> Traces:
+        """What `purge` would remove."""
+        from gitcoord import setup
+
+        return setup.traces(self.clone, everyone)
+
+    def purge(self, everyone: bool = False) -> Traces:
+        """Remove our refs, files, hooks and settings from the repository; see `setup.purge`."""
+        from gitcoord import setup
+
+        return setup.purge(self.clone, everyone)
 
     # sessions
 
@@ -203,6 +232,8 @@ class Coord:
 
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         if fresh and not self.identity.observer and not self.identity.shared:
+            if self.identity.record is None:
+                self.join()
             messages.mark(self.clone, self.identity, fresh)
 
     def sent(self, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:

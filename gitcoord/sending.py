@@ -13,7 +13,7 @@ from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity
 from gitcoord.mailboxes import canonical, resolve_name
 from gitcoord.messages import ACKED, READ, is_local, mark, my_deliveries
-from gitcoord.names import EVERYBODY, is_name, mailbox, session_name
+from gitcoord.names import EVERYBODY, mailbox, session_name
 from gitcoord.presence import register
 from gitcoord.sessions import list_sessions, states
 from gitcoord.store.objects import Oid
@@ -99,6 +99,8 @@ def _audience(to: Sequence[str]) -> list[str]:
 
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
     """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
+    if not to:
+        raise UsageError("nobody is named", "git coord sessions")
     boxes: list[str] = []
     opens: list[str] = []
     here = clone.settled_id()
@@ -118,7 +120,7 @@ def _is_known(clone: Clone, word: str) -> bool:
     try:
         clone.read(lambda db: resolve_name(db, word, clone.id or ""))
     except UsageError as error:
-        if "ambiguous" in error.what or not is_name(word):
+        if "ambiguous" in error.what:
             raise
         return False
     return True

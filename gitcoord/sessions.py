@@ -15,10 +15,10 @@ from gitcoord.clone import Clone
 from gitcoord.errors import Refused, UsageError
 from gitcoord.event import Draft
 from gitcoord.identity import Identity, look_around, person_name, who_am_i
-from gitcoord.liveness import Liveness, judge, judge_published
+from gitcoord.liveness import judge_published
 from gitcoord.mailboxes import resolve_name
 from gitcoord.names import mailbox, session_name, slug, split_mailbox
-from gitcoord.presence import files_of, publish, register
+from gitcoord.presence import files_of, liveness_of, publish, register, sharers
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
@@ -48,24 +48,44 @@ class Session(NamedTuple):
     person: bool = False
 
 
+class _Board(NamedTuple):
+    """What the rows of one listing have in common."""
+
+    here: str
+    now: float
+    records: Records
+    known: list[Record]
+    unread: dict[str, int]
+    subjects: dict[str, str]
+
+
 def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None) -> list[Session]:
-    """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`."""
-    now = time.time() if now is None else now
-    here = clone.id or ""
+    """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
+
+    In a worktree that several share, what none of them is known to have changed stands in a row without a session.
+    """
     rows, unread = clone.read(lambda db: (_presences(db), _unread(db)))
+    worktrees = list_worktrees(clone.repo)
     records = Records(clone.repo.coord_dir)
-    known = records.all()
-    found: list[Session] = []
-    placed: set[str] = set()
-    for worktree in list_worktrees(clone.repo):
-        inside = [r for r in known if r.git_dir and (r.git_dir == worktree.git_dir)]
-        shown = [_own(clone, r, worktree, inside, records, unread, now) for r in inside]
-        shown = [s for s in shown if everyone or s.state != "gone"]
-        found += shown or [_empty(clone, worktree)]
-        placed |= {r.name for r in inside}
-    rest = [_own(clone, r, None, [r], records, unread, now) for r in known if r.name not in placed]
-    foreign = [_foreign(row, unread, now) for row in rows if row[0] != here]
-    return found + [s for s in rest + foreign if everyone or s.state != "gone"]
+    now = time.time() if now is None else now
+    board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees))
+    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone)]
+    git_dirs = {worktree.git_dir for worktree in worktrees}
+    found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
+    found += [_foreign(row, unread, now) for row in rows if row[0] != board.here]
+    return [s for s in found if everyone or s.state != "gone"]
+
+
+def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool) -> list[Session]:
+    lying = touched_files(clone.repo, worktree.path)
+    inside = [r for r in board.known if r.git_dir == worktree.git_dir]
+    there = sharers(inside, worktree.git_dir, board.records, board.now)
+    rows = [_own(board, r, worktree, files_of(r, lying, len(there) <= 1)) for r in inside]
+    rows = [row for row in rows if everyone or row.state != "gone"]
+    attributed = {f.path for row in rows for f in row.files}
+    left = tuple(f for f in lying if f.path not in attributed)
+    nobody = Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", left, None, "", "", 0, True)
+    return [*rows, nobody] if not rows or (left and len(there) > 1) else rows
 
 
 def find_session(clone: Clone, text: str) -> Session:
@@ -89,42 +109,27 @@ def _unread(db: sqlite3.Connection) -> dict[str, int]:
     return unread_counts(db)
 
 
-def _own(
-    clone: Clone,
-    record: Record,
-    worktree: Worktree | None,
-    inside: Sequence[Record],
-    records: Records,
-    unread: dict[str, int],
-    now: float,
-) -> Session:
-    at = records.beat(record.name)
-    life = liveness_of(record, at, now)
-    alone = len([r for r in inside if r.left is None]) <= 1
-    files = () if life.state == "gone" else tuple(files_of(clone, record, worktree, alone))
+def _own(board: _Board, record: Record, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
+    at = board.records.beat(record.name)
+    life = liveness_of(record, at, board.now)
+    path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
+    focus = record.focus or board.subjects.get(head or "", "")
+    unread = board.unread.get(mailbox(record.name, board.here), 0)
+    touched = () if life.state == "gone" else tuple(files)
     return Session(
-        record.name, clone.id, worktree.path if worktree else None, worktree.branch if worktree else None,
-        worktree.head if worktree else None, life.state, life.since, record.focus or _last_subject(clone, worktree),
-        files, at or None, record.harness, record.role, unread.get(mailbox(record.name, clone.id or ""), 0), True,
-        record.person,
+        record.name, board.here, path, branch, head, life.state, life.since, focus, touched, at or None, record.harness,
+        record.role, unread, True, record.person,
     )  # fmt: skip
 
 
-def liveness_of(record: Record, beat: float, now: float) -> Liveness:
-    """The state of one of our sessions, looking at its process."""
-    return judge(record, beat, processes.is_alive(record.process) if record.process else None, now)
-
-
-def _last_subject(clone: Clone, worktree: Worktree | None) -> str:
-    if worktree is None or worktree.head is None:
-        return ""
-    result = clone.repo.git("log", "-1", "--no-show-signature", "--format=%s", worktree.head)
-    return result.out.decode("utf-8", "replace").strip()[:200]
-
-
-def _empty(clone: Clone, worktree: Worktree) -> Session:
-    files = tuple(touched_files(clone.repo, worktree.path))
-    return Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", files, None, "", "", 0, True)
+def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
+    """The subject of each worktree's last commit, which stands in for a focus that nobody set."""
+    heads = sorted({worktree.head for worktree in worktrees if worktree.head})
+    if not heads:
+        return {}
+    result = clone.repo.git("log", "--no-walk", "--no-show-signature", "--format=%H %s", *heads)
+    lines = result.out.decode("utf-8", "replace").splitlines()
+    return {head: subject[:200] for head, _, subject in (line.partition(" ") for line in lines)}
 
 
 def _foreign(row: tuple[str, str, str, float], unread: dict[str, int], now: float) -> Session:

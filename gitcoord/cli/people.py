@@ -67,11 +67,13 @@ def _say_sessions(coord: Coord, found: list[Session]) -> None:
     for session, place in zip(found, places, strict=True):
         shown = "" if session.worktree is not None and session.worktree == last else place
         last = session.worktree
-        say(f"{inert(shown):<{width}}  {_who(coord, session)}".rstrip())
+        shared = session.session is None and not shown
+        if not shared:
+            say(f"{inert(shown):<{width}}  {_who(coord, session)}".rstrip())
         if session.files:
             names = ", ".join(f"{f.path} ({ago(f.at)})" for f in session.files[:4])
             more = f" and {len(session.files) - 4} more" if len(session.files) > 4 else ""
-            say(f"{'':<{width}}    changed: {inert(names)}{more}")
+            say(f"{'':<{width}}    changed{' by someone here' if shared else ''}: {inert(names)}{more}")
 
 
 def _place(s: Session) -> str:
