@@ -13,6 +13,7 @@ Start-up matters here: what a verb needs is imported when it is called.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
-    from gitcoord.messages import Inbox, Message, Sent, SentMessage
+    from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
     from gitcoord.records import Record
+    from gitcoord.sending import Sent
     from gitcoord.sessions import Session
     from gitcoord.setup import Initialized, Traces
     from gitcoord.store.objects import Oid
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
+BEAT_EVERY = 20.0
+"""Seconds after which the next call of a long-lived process counts as another sign of life."""
 
 
 class Coord:
@@ -47,6 +51,7 @@ class Coord:
         self.cwd = cwd
         self._as_name = as_name
         self._identity: Identity | None = None
+        self._beat_at = 0.0
 
     @classmethod
     def open(
@@ -81,10 +86,14 @@ class Coord:
     def identity(self) -> Identity:
         """The session these calls speak for, and the rule that said so."""
         if self._identity is None:
-            from gitcoord.presence import beat
             from gitcoord.sessions import current
 
             self._identity = current(self.clone, self._as_name)
+            self._beat_at = 0.0
+        if not 0 <= time.monotonic() - self._beat_at < BEAT_EVERY:
+            from gitcoord.presence import beat
+
+            self._beat_at = time.monotonic()
             beat(self.clone, self._identity)
         return self._identity
 
@@ -118,12 +127,17 @@ class Coord:
     # sessions
 
     def join(
-        self, name: str | None = None, role: str | None = None, focus: str | None = None, pid: int | None = None
+        self,
+        name: str | None = None,
+        role: str | None = None,
+        focus: str | None = None,
+        pid: int | None = None,
+        origin: str | None = None,
     ) -> Record:
-        """Register, or rename the caller's session; see `sessions.join`."""
+        """Register, or rename the caller's session; `origin` is the clone to adopt `name` from. See `sessions.join`."""
         from gitcoord import sessions
 
-        record = sessions.join(self.clone, self.identity, name, role, focus, pid)
+        record = sessions.join(self.clone, self.identity, name, role, focus, pid, origin)
         self._identity = None
         if self._as_name is not None:
             self._as_name = record.name
@@ -178,23 +192,23 @@ class Coord:
 
         Raises UsageError for an unknown or ambiguous recipient and for text that cannot be stored.
         """
-        from gitcoord import messages
+        from gitcoord import sending
 
-        options = messages.Options(urgent, needs_ack, expires, queue, local, attachments)
-        return messages.send(self.clone, self.identity, [to] if isinstance(to, str) else to, text, options)
+        options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
+        return sending.send(self.clone, self.identity, [to] if isinstance(to, str) else to, text, options)
 
     def reply(self, message_id: str, text: str, attachments: Mapping[str, bytes] | None = None) -> Sent:
         """Answer a message in its thread."""
-        from gitcoord import messages
+        from gitcoord import sending
 
-        options = messages.Options(attachments=attachments)
-        return messages.reply(self.clone, self.identity, message_id, text, options)
+        options = sending.Options(attachments=attachments)
+        return sending.reply(self.clone, self.identity, message_id, text, options)
 
     def ack(self, message_id: str, text: str = "") -> Sent | None:
         """Acknowledge a message, with an answer if there is text."""
-        from gitcoord import messages
+        from gitcoord import sending
 
-        return messages.ack(self.clone, self.identity, message_id, text)
+        return sending.ack(self.clone, self.identity, message_id, text)
 
     def inbox(
         self,
@@ -207,7 +221,6 @@ class Coord:
         """My unread messages, oldest first, marked read unless `peek` (or when looking on with `as_name`)."""
         from gitcoord import messages
 
-        messages.bounce(self.clone)
         page = messages.inbox(self.clone, self.identity, everything, again, sender, limit)
         if not peek:
             self.mark_read(page.messages)
@@ -219,13 +232,14 @@ class Coord:
 
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         if fresh and not self.identity.observer and not self.identity.shared:
+            if self.identity.record is None:
+                self.join()
             messages.mark(self.clone, self.identity, fresh)
 
     def sent(self, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
         """What I sent, newest first, with the state at each recipient."""
         from gitcoord import messages
 
-        messages.bounce(self.clone)
         return messages.sent(self.clone, self.identity, undelivered, limit)
 
     # history

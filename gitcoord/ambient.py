@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 from gitcoord.clone import Clone
 from gitcoord.presence import expect, presence_data
@@ -62,7 +61,7 @@ def _publish_if_due(clone: Clone, records: Records, name: str, now: float) -> bo
             return False
         where = f" on {data['branch']}" if data.get("branch") else ""
         clone.put_presence(name, f"{name} is {data['state']}{where}", data)
-        records.put(replace(record, published=now))
+        records.put(record._replace(published=now))
     return True
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
@@ -34,8 +33,7 @@ AGENT_MARKS = ("AI_AGENT", "CLAUDECODE", "CODEX_CI", "COPILOT_CLI", "CURSOR_AGEN
 """Variables that say that an agent program started this command, without saying which session."""
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(NamedTuple):
     """The session a command speaks for. `record` is None while nothing was ever written under this name."""
 
     name: str
@@ -53,8 +51,7 @@ class Identity:
         return self.rule == "--as"
 
 
-@dataclass(frozen=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What the rules look at; gathered once, so that the rules themselves are easy to test."""
 
     repo: Repository
@@ -108,26 +105,36 @@ def _by_harness(around: Surroundings) -> Identity | None:
     ids = {value: HARNESS_IDS[key] for key in HARNESS_IDS if (value := around.repo.environ.get(key))}
     if not ids:
         return None
-    known = [record for record in around.records if record.harness_id in ids and record.left is None]
-    if known:
-        record = min(known, key=lambda r: _distance(r, around.ancestors))
-        return Identity(record.name, "harness", record, record.harness, record.harness_id)
-    harness_id, harness = next(iter(ids.items()))
-    vacant = [r for r in _here(around) if _is_vacant(around, r)]
-    if vacant:
-        return Identity(vacant[0].name, "harness", vacant[0], harness, harness_id)
-    return Identity(free_name(around), "harness", None, harness, harness_id)
+    harness_id, harness = _innermost(around, ids) if len(ids) > 1 else next(iter(ids.items()))
+    known = next((r for r in around.records if r.harness_id == harness_id and r.left is None), None)
+    record = known or _cleared(around, harness) or _vacant(around)
+    return Identity(record.name if record else free_name(around), "harness", record, harness, harness_id)
 
 
-def _is_vacant(around: Surroundings, record: Record) -> bool:
-    """A placeholder, or a session that no process and no other harness session stands behind."""
-    return record.expected or (record.process is None and not record.harness_id)
+def _innermost(around: Surroundings, ids: Mapping[str, str]) -> tuple[str, str]:
+    """Of nested agent programs, whose variables are inherited, the one that is nearest above us is meant."""
+    bound = {r.harness_id: r.process.pid for r in around.records if r.process is not None}
+
+    def distance(item: tuple[str, str]) -> int:
+        harness_id, harness = item
+        steps = enumerate(around.ancestors)
+        return next((n for n, pid in steps if pid == bound.get(harness_id) or harness in processes.command(pid)), 99)
+
+    return min(ids.items(), key=distance)
 
 
-def _distance(record: Record, ancestors: Sequence[int]) -> int:
-    """How far up the process tree the session's process is: of nested harnesses the nearest is meant."""
-    pid = record.process.pid if record.process else -1
-    return ancestors.index(pid) if pid in ancestors else len(ancestors)
+def _cleared(around: Surroundings, harness: str) -> Record | None:
+    """The session whose process we run under, when that has begun a new conversation under a new id."""
+    found = _by_process(around)
+    return found.record if found and found.record and found.record.harness == harness else None
+
+
+def _vacant(around: Surroundings) -> Record | None:
+    """A session of this worktree to be taken over: a placeholder, one that nobody stands behind, or a dead one's."""
+    here = _here(around)
+    free = [r for r in here if r.expected or (r.process is None and not r.harness_id)]
+    dead = [r for r in here if around.liveness(r).state == "gone"]
+    return next(iter(free + dead), None)
 
 
 def _by_process(around: Surroundings) -> Identity | None:
@@ -173,8 +180,9 @@ def person_name(repo: Repository) -> str:
 
 
 def free_name(around: Surroundings) -> str:
-    """A name for a new session here: the worktree's, with a number when that is taken."""
-    taken = {record.name for record in around.records} | {person_name(around.repo), EVERYBODY}
+    """A name for a new session here: the worktree's, with a number when that is taken; one who left here gave it back."""
+    kept = (r.name for r in around.records if r.left is None or r.git_dir != around.git_dir)
+    taken = {*kept, person_name(around.repo), EVERYBODY}
     return unused(worktree_name(around.repo.worktree or around.repo.common_dir), taken)
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from gitcoord.records import Record
 
@@ -16,8 +15,7 @@ PRESENCE_TTL = 15 * 60
 """Seconds for which a published presence speaks for its session, counted by whoever reads it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Liveness:
+class Liveness(NamedTuple):
     """A state, and since when (Unix seconds) where it is `unknown` or `gone`."""
 
     state: State

@@ -1,6 +1,6 @@
 """Mailboxes: the names that sessions go by, and what a user may call them.
 
-A name outlives its holder: joining and renaming are events, and whoever takes a name over inherits its mail.
+A name outlives its holder: joining, renaming and adopting are events, and whoever takes a name over inherits its mail.
 """
 
 from __future__ import annotations
@@ -15,36 +15,37 @@ from gitcoord.names import is_name, mailbox, split_mailbox
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    """The last word on a name wins: held under it (join), or an alias of another (rename)."""
+    """The last word on a name wins: held under it (join), or an alias of another (rename; adopt, in messages.py)."""
     if event.type == "rename":
-        old, new = _name_in(event, "old"), _name_in(event, "new")
-        _put_name(db, event, old, new)
-        _put_name(db, event, new, None)
+        old, new = name_in(event, "old"), name_in(event, "new")
+        put_name(db, event, event.clone, old, mailbox(new, event.clone))
+        put_name(db, event, event.clone, new, None)
     elif event.type == "join":
-        _put_name(db, event, _name_in(event, "session"), None)
-    elif event.type == "presence":
-        _name_in(event, "session")
-    # leave: told in the log; the name stays
+        put_name(db, event, event.clone, name_in(event, "session"), None)
+    else:  # leave, presence: told in the log; the name stays as it is
+        name_in(event, "session")
 
 
-def _name_in(event: Event, key: str) -> str:
+def name_in(event: Event, key: str) -> str:
+    """A name in the payload. Raises Malformed."""
     name = want(event, key, str)
     if not is_name(name):
-        raise Malformed(f"{event.type}: {key} is no session name")
+        raise Malformed(f"{event.type}: {key} is no name")
     return name
 
 
-def _put_name(db: sqlite3.Connection, event: Event, name: str, alias_of: str | None) -> None:
+def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_of: str | None) -> None:
+    """What `event` says of a name counts, unless a later event said otherwise."""
     db.execute(
         "INSERT INTO names VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE"
         " SET alias_of = excluded.alias_of, lc = excluded.lc, id = excluded.id"
         " WHERE (excluded.lc, excluded.id) > (lc, id)",
-        (event.clone, name, alias_of, event.lc, event.id),
+        (clone, name, alias_of, event.lc, event.id),
     )
 
 
 FEATURE = Feature(
-    "sessions",
+    "mailboxes",
     frozenset({"join", "rename", "leave", "presence"}),
     """
     CREATE TABLE names (clone TEXT NOT NULL, name TEXT NOT NULL, alias_of TEXT, lc INTEGER NOT NULL, id TEXT NOT NULL,
@@ -54,21 +55,28 @@ FEATURE = Feature(
 )
 
 
-def canonical(db: sqlite3.Connection, name: str, clone: str) -> str:
-    """The name that `name` goes by now, following renames."""
-    seen = {name}
+def canonical(db: sqlite3.Connection, box: str) -> str:
+    """The mailbox that `box` leads to now, following renames and adoptions."""
+    seen = {box}
     while True:
-        row = db.execute("SELECT alias_of FROM names WHERE clone = ? AND name = ?", (clone, name)).fetchone()
+        row = db.execute("SELECT alias_of FROM names WHERE (name, clone) = (?, ?)", split_mailbox(box)).fetchone()
         if row is None or row[0] is None or row[0] in seen:
-            return name
-        name = row[0]
-        seen.add(name)
+            return box
+        box = row[0]
+        seen.add(box)
+
+
+def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
+    """`box` and every former name whose mail it has inherited."""
+    rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NOT NULL")
+    former = [mailbox(name, clone) for name, clone in rows]
+    return [box, *(old for old in former if old != box and canonical(db, old) == box)]
 
 
 def known_mailboxes(db: sqlite3.Connection) -> set[str]:
     """Every mailbox there is: sessions present now and names that were ever held."""
     rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NULL UNION SELECT name, clone FROM presence")
-    return {mailbox(name, clone) for name, clone in rows}
+    return {canonical(db, mailbox(name, clone)) for name, clone in rows}
 
 
 def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
@@ -78,26 +86,20 @@ def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
     """
     name, clone = split_mailbox(text)
     known = known_mailboxes(db)
-    if clone:
-        box = mailbox(canonical(db, name, clone), clone)
-        if box in known:
-            return box
-        raise unknown_name(text, known, here)
-    own = mailbox(canonical(db, name, here), here)
+    own = canonical(db, mailbox(name, clone or here))
     if own in known:
         return own
-    aliases = db.execute("SELECT clone FROM names WHERE name = ?", (name,)).fetchall()
-    clones = {c for (c,) in aliases} | {split_mailbox(box)[1] for box in known if split_mailbox(box)[0] == name}
-    others = sorted({mailbox(canonical(db, name, c), c) for c in clones} & known)
-    if len(others) == 1:
-        return others[0]
-    if others:
-        raise UsageError(f"{name} is ambiguous", "say which: " + ", ".join(others[:8]))
-    raise unknown_name(text, known, here)
+    if not clone:
+        held = {box for (at,) in db.execute("SELECT clone FROM names WHERE name = ?", (name,)) for box in [mailbox(name, at)]}
+        others = sorted({canonical(db, box) for box in held | {b for b in known if split_mailbox(b)[0] == name}} & known)
+        if len(others) == 1:
+            return others[0]
+        if others:
+            raise UsageError(f"{name} is ambiguous", "say which: " + ", ".join(others[:8]))
+    raise _unknown(text, known, here)
 
 
-def unknown_name(text: str, known: Iterable[str], here: str) -> UsageError:
-    """The error for a recipient that nobody knows, naming those that are spelled nearly so."""
+def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
     import difflib
 
     bare = {display(box, here) for box in known}

@@ -9,22 +9,21 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.clone import Clone
-from gitcoord.errors import UsageError
-from gitcoord.event import Draft, Event, check_attachment, check_text
+from gitcoord.errors import RepositoryError
+from gitcoord.event import Draft, Event, Malformed
 from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity
 from gitcoord.index.feature import Feature, want, want_strings
-from gitcoord.mailboxes import canonical, resolve_name
-from gitcoord.names import EVERYBODY, is_name, mailbox, session_name, split_mailbox
-from gitcoord.presence import register
-from gitcoord.sessions import list_sessions, states
+from gitcoord.mailboxes import canonical, leading_to, name_in, put_name, resolve_name
+from gitcoord.names import mailbox, split_mailbox
 from gitcoord.store.objects import Oid
 
+T = TypeVar("T")
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
 QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
 PAGE = 20
@@ -35,35 +34,57 @@ PAGE = 20
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     if event.type == "message":
         _fold_message(db, event)
-    else:
+    elif event.type == "receipt":
         _fold_receipt(db, event)
+    else:
+        _fold_adopt(db, event)
 
 
 def _fold_message(db: sqlite3.Connection, event: Event) -> None:
-    to = want_strings(event, "to")
-    reply_to = want(event, "reply_to", str, "") or None
+    to, opens = want_strings(event, "to"), want_strings(event, "opens")
     notice = want(event, "notice", str, "")
-    db.execute(
-        "INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (event.id, event.lc, event.clone, event.author, event.at, want(event, "thread", str, "") or event.id, reply_to,
-         want(event, "urgent", bool, False), want(event, "needs_ack", bool, False), want(event, "expires", int, 0),
-         json.dumps(want_strings(event, "attachments")), notice),
+    about = want(event, "about", str) if notice == "bounce" else None
+    row = (
+        event.id, event.lc, event.clone, event.author, event.at, want(event, "thread", str, "") or event.id,
+        want(event, "reply_to", str, "") or None, want(event, "urgent", bool, False),
+        want(event, "needs_ack", bool, False), want(event, "expires", int, 0),
+        json.dumps(want_strings(event, "attachments")), notice,
     )  # fmt: skip
+    db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     for box in to:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
-    for name in want_strings(event, "opens"):
+    for name in opens:
         db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, NULL, 0, '')", (event.clone, name))
-    if notice == "bounce":
-        about = want(event, "about", str)
+    if about is not None:
         db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (about, event.clone))
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
-    box = mailbox(want(event, "session", str), event.clone)
-    state = want(event, "state", str)
-    if state in LEDGER[SURFACED:]:
-        for message in want_strings(event, "ids"):
+    """It counts for the writing clone's own mailboxes and those it adopted; others wait for an adoption."""
+    origin = want(event, "of", str, event.clone)
+    box = mailbox(want(event, "session", str), origin)
+    state, ids = want(event, "state", str), want_strings(event, "ids")
+    if state not in LEDGER[SURFACED:]:
+        raise Malformed(f"receipt: {state[:40]!a} is no state of a ledger")
+    adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
+    for message in ids:
+        if origin == event.clone or adopted:
             _raise_ledger(db, message, box, LEDGER.index(state), event.at)
+        else:
+            parked = (message, box, event.clone, LEDGER.index(state), event.at)
+            db.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", parked)
+
+
+def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
+    name, origin = name_in(event, "session"), name_in(event, "from")
+    box = mailbox(name, origin)
+    put_name(db, event, origin, name, mailbox(name, event.clone))
+    put_name(db, event, event.clone, name, None)
+    db.execute("INSERT OR IGNORE INTO adoptions VALUES (?, ?)", (box, event.clone))
+    for message, state, at in db.execute(
+        "SELECT message, state, at FROM parked WHERE box = ? AND clone = ?", (box, event.clone)
+    ).fetchall():
+        _raise_ledger(db, message, box, state, at)
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
@@ -79,7 +100,7 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 
 FEATURE = Feature(
     "messages",
-    frozenset({"message", "receipt"}),
+    frozenset({"message", "receipt", "adopt"}),
     """
     CREATE TABLE messages (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,
@@ -91,16 +112,16 @@ FEATURE = Feature(
         addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
     CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
     CREATE INDEX deliveries_box ON deliveries (box);
+    CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
+    CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
+        at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
     CREATE TABLE bounces (message TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (message, clone)) WITHOUT ROWID;
     """,
     _fold,
 )
 
-# sending
 
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(NamedTuple):
     """Where a message stands with one recipient; `at` (Unix seconds) is when it got there."""
 
     session: str
@@ -108,160 +129,7 @@ class Delivery:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """A recipient at the time of sending: its mailbox, its liveness and its last sign of life."""
-
-    session: str
-    state: str
-    beat: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A message that is on the log now."""
-
-    id: Oid
-    thread: str
-    recipients: tuple[Recipient, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How to send. `expires` is a number of seconds from now."""
-
-    urgent: bool = False
-    needs_ack: bool = False
-    expires: int | None = None
-    queue: bool = False
-    local: bool = False
-    attachments: Mapping[str, bytes] | None = None
-
-
-def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Options = Options()) -> Sent:
-    """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written."""
-    _check(text, options)
-    with clone.locked():
-        boxes, opens = _recipients(clone, me, to, options.queue)
-        register(clone, me)
-        draft = _draft(me, text, options, {"to": boxes, "opens": opens, "audience": _audience(to)})
-        return _append(clone, [draft], options.local)
-
-
-def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options = Options()) -> Sent:
-    """Answer a message, in its thread: to its sender, or to its recipients when it is one's own."""
-    _check(text, options)
-    with clone.locked():
-        original = clone.read(lambda db: get_event(db, resolve_id(db, prefix, "message")))
-        register(clone, me)
-        boxes = _reply_boxes(clone, me, original)
-        thread = original.data.get("thread") or original.id
-        draft = _draft(me, text, options, {"to": boxes, "thread": thread, "reply_to": original.id})
-        local = options.local or clone.read(lambda db: _is_local(db, original.id))
-        sent = _append(clone, [draft], local)
-        mark(clone, me, [original.id], READ)
-        return sent
-
-
-def ack(clone: Clone, me: Identity, prefix: str, text: str = "", options: Options = Options()) -> Sent | None:
-    """Acknowledge a message addressed to me, with an answer if there is text. Raises UsageError if it was not to me."""
-    oid = clone.read(lambda db: resolve_id(db, prefix, "message"))
-    if not clone.read(lambda db: _my_deliveries(db, clone, me.name, [oid])):
-        raise UsageError(f"{prefix} was not sent to {me.name}", "git coord inbox --all")
-    sent = reply(clone, me, oid, text, options) if text else None
-    register(clone, me)
-    mark(clone, me, [oid], ACKED)
-    return sent
-
-
-def _check(text: str, options: Options) -> None:
-    if not text.strip():
-        raise UsageError("the text is empty", "give it as words, with -m TEXT or with -F FILE")
-    check_text(text)
-    for name, content in (options.attachments or {}).items():
-        check_attachment(name, content)
-
-
-def _audience(to: Sequence[str]) -> list[str]:
-    return [word for word in to if word.startswith(("@", "role:")) or word == EVERYBODY]
-
-
-def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
-    """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
-    boxes: list[str] = []
-    opens: list[str] = []
-    here = _home(clone)
-    for word in to:
-        group = word.removeprefix("@").removeprefix("role:")
-        if word.startswith(("@", "role:")) or word == EVERYBODY:
-            boxes += _members(clone, me, group, word)
-        elif queue and not _is_known(clone, word):
-            opens.append(session_name(word))
-            boxes.append(mailbox(word, here))
-        else:
-            boxes.append(clone.read(lambda db, word=word: resolve_name(db, word, here)))  # type: ignore[misc]
-    return list(dict.fromkeys(boxes)), opens
-
-
-def _home(clone: Clone) -> str:
-    from gitcoord.clone_id import settle_clone_id
-
-    return settle_clone_id(clone.repo)
-
-
-def _is_known(clone: Clone, word: str) -> bool:
-    try:
-        clone.read(lambda db: resolve_name(db, word, clone.id or ""))
-    except UsageError as error:
-        if "ambiguous" in error.what or not is_name(word):
-            raise
-        return False
-    return True
-
-
-def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
-    """The sessions that are not gone, without the sender; of one role unless everybody is meant."""
-    sessions = [s for s in list_sessions(clone) if s.session and (s.session, s.local) != (me.name, True)]
-    meant = [s for s in sessions if group == EVERYBODY or s.role == group]
-    if not meant:
-        raise UsageError(f"{word} is nobody at the moment", "git coord sessions")
-    return [mailbox(s.session or "", s.clone or "") for s in meant]
-
-
-def _draft(me: Identity, text: str, options: Options, data: Mapping[str, Any]) -> Draft:
-    attachments = options.attachments or {}
-    facts: dict[str, Any] = {key: value for key, value in data.items() if value}
-    facts |= {key: True for key in ("urgent", "needs_ack") if getattr(options, key)}
-    if options.expires is not None:
-        facts["expires"] = int(time.time()) + options.expires
-    if attachments:
-        facts["attachments"] = sorted(attachments)
-    return Draft("message", text, facts, attachments, me.name)
-
-
-def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
-    event = clone.append(lambda db: drafts, local)[-1]
-    life = states(clone, event.data["to"])
-    recipients = tuple(Recipient(box, *life[box]) for box in event.data["to"])
-    return Sent(event.id, event.data.get("thread") or event.id, recipients)
-
-
-def _reply_boxes(clone: Clone, me: Identity, original: Event) -> list[str]:
-    mine = mailbox(me.name, clone.id or "")
-    sender = clone.read(lambda db: mailbox(canonical(db, original.author, original.clone), original.clone))
-    return [sender] if sender != mine else [box for box in original.data["to"] if isinstance(box, str)]
-
-
-def _is_local(db: sqlite3.Connection, oid: str) -> bool:
-    row = db.execute("SELECT local FROM events WHERE id = ?", (oid,)).fetchone()
-    return bool(row and row[0])
-
-
-# reading
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message as its recipient sees it. Times are Unix seconds, names are mailboxes; `notice` is gitcoord's own."""
 
     id: Oid
@@ -278,8 +146,7 @@ class Message:
     notice: str
 
 
-@dataclass(frozen=True, slots=True)
-class Inbox:
+class Inbox(NamedTuple):
     """A page of messages, oldest first, and how many more wait behind it."""
 
     messages: tuple[Message, ...]
@@ -311,7 +178,7 @@ def inbox(
     """
     now = time.time() if now is None else now
 
-    def ask(db: sqlite3.Connection) -> Inbox:
+    def ask(db: sqlite3.Connection) -> tuple[Inbox, bool]:
         boxes = my_boxes(db, clone, me.name)
         condition, values = _UNREAD, list[object]((int(now),))
         if again:
@@ -320,10 +187,11 @@ def inbox(
             condition, values = "1", []
         if sender is not None:
             name, at = split_mailbox(resolve_name(db, sender, clone.id or ""))
-            condition, values = f"{condition} AND m.author = ? AND m.clone = ?", [*values, name, at]
-        return _page(db, boxes, condition, values, limit, newest=everything)
+            condition, values = f"({condition}) AND m.author = ? AND m.clone = ?", [*values, name, at]
+        page = _page(db, boxes, condition, values, limit, newest=everything)
+        return page, bool(_due(db, clone, now))
 
-    return clone.read(ask)
+    return _bounced_first(clone, now, ask)
 
 
 def _page(
@@ -350,10 +218,8 @@ def _message(row: tuple[Any, ...]) -> Message:
 
 
 def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
-    """The mailboxes that a session of this clone empties: its own, and those of its former names."""
-    here = clone.id or ""
-    former = [old for (old,) in db.execute("SELECT name FROM names WHERE clone = ? AND alias_of IS NOT NULL", (here,))]
-    return [mailbox(name, here), *(mailbox(old, here) for old in former if canonical(db, old, here) == name)]
+    """The mailboxes that a session of this clone empties: its own, and those it inherited."""
+    return leading_to(db, mailbox(name, clone.id or ""))
 
 
 def _last_marked(db: sqlite3.Connection, clone: Clone, me: Identity) -> list[str]:
@@ -372,16 +238,17 @@ def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> N
 
         def decide(db: sqlite3.Connection, local: bool = local) -> list[Draft]:
             behind = [
-                (oid, box) for oid, box, reached in _my_deliveries(db, clone, me.name, wanted)
-                if reached < state and _is_local(db, oid) == local
+                (oid, box) for oid, box, reached in my_deliveries(db, clone, me.name, wanted)
+                if reached < state and is_local(db, oid) == local
             ]  # fmt: skip
-            return _receipts(me, behind, state)
+            return _receipts(me, clone.id or "", behind, state)
 
-        if wanted and (not local or clone.read(lambda db: any(_is_local(db, oid) for oid in wanted))):
+        if wanted and (not local or clone.read(lambda db: any(is_local(db, oid) for oid in wanted))):
             clone.append(decide, local)
 
 
-def _my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence[Oid]) -> list[tuple[Oid, str, int]]:
+def my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence[Oid]) -> list[tuple[Oid, str, int]]:
+    """Which of `ids` were sent to a session of this clone: id, mailbox and ledger state."""
     boxes = my_boxes(db, clone, name)
     marks = ", ".join("?" * len(boxes))
     rows = db.execute(
@@ -392,31 +259,36 @@ def _my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequenc
     return rows.fetchall()
 
 
-def _receipts(me: Identity, behind: Sequence[tuple[Oid, str]], state: int) -> list[Draft]:
-    """One receipt a mailbox: mail to a former name is marked under that name."""
-    by_name: dict[str, list[Oid]] = {}
+def _receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: int) -> list[Draft]:
+    """One receipt a mailbox: inherited mail is marked under the name it was sent to."""
+    by_box: dict[str, list[Oid]] = {}
     for oid, box in behind:
-        by_name.setdefault(split_mailbox(box)[0], []).append(oid)
+        by_box.setdefault(box, []).append(oid)
     word = LEDGER[state]
-    return [
-        Draft("receipt", f"{me.name} {word} {len(ids)}", {"session": name, "state": word, "ids": ids}, author=me.name)
-        for name, ids in by_name.items()
-    ]
+    drafts = []
+    for box, ids in by_box.items():
+        name, origin = split_mailbox(box)
+        data: dict[str, Any] = {"session": name, "state": word, "ids": ids}
+        if origin != here:
+            data["of"] = origin
+        drafts.append(Draft("receipt", f"{me.name} {word} {len(ids)}", data, author=me.name))
+    return drafts
 
 
 def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
     """How many messages wait unread in each mailbox; former names count for the present one."""
     found: dict[str, int] = {}
-    rows = db.execute("SELECT box, count(*) FROM deliveries WHERE state = 0 AND addressed = 1 GROUP BY box").fetchall()
+    rows = db.execute(
+        "SELECT box, count(*) FROM deliveries WHERE state = 0 AND addressed = 1"
+        " AND message NOT IN (SELECT message FROM bounces) GROUP BY box"
+    ).fetchall()
     for box, count in rows:
-        name, at = split_mailbox(box)
-        home = mailbox(canonical(db, name, at), at)
+        home = canonical(db, box)
         found[home] = found.get(home, 0) + count
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class SentMessage:
+class SentMessage(NamedTuple):
     """A message of mine and where it stands with each recipient."""
 
     id: Oid
@@ -425,10 +297,14 @@ class SentMessage:
     recipients: tuple[Delivery, ...]
 
 
-def sent(clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAGE) -> list[SentMessage]:
+def sent(
+    clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAGE, now: float | None = None
+) -> list[SentMessage]:
     """What I sent, newest first; `undelivered`: only what some recipient has not read yet."""
 
-    def ask(db: sqlite3.Connection) -> list[SentMessage]:
+    now = time.time() if now is None else now
+
+    def ask(db: sqlite3.Connection) -> tuple[list[SentMessage], bool]:
         waiting = " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id AND addressed = 1 AND state < 3)"
         rows = db.execute(
             "SELECT m.id, e.text, m.at FROM messages m JOIN events e ON e.id = m.id WHERE m.clone = ? AND m.author IN"
@@ -436,9 +312,10 @@ def sent(clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAG
             f"{waiting if undelivered else ''} ORDER BY m.lc DESC, m.id DESC LIMIT ?",
             (clone.id, json.dumps([split_mailbox(box)[0] for box in my_boxes(db, clone, me.name)]), limit),
         ).fetchall()
-        return [SentMessage(oid, text, at, deliveries(db, oid)) for oid, text, at in rows]
+        found = [SentMessage(oid, text, at, deliveries(db, oid)) for oid, text, at in rows]
+        return found, bool(_due(db, clone, now))
 
-    return clone.read(ask)
+    return _bounced_first(clone, now, ask)
 
 
 def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
@@ -464,14 +341,23 @@ def thread(clone: Clone, prefix: str) -> list[Event]:
     return clone.read(ask)
 
 
+def is_local(db: sqlite3.Connection, oid: str) -> bool:
+    """Whether an event stays in this clone."""
+    row = db.execute("SELECT local FROM events WHERE id = ?", (oid,)).fetchone()
+    return bool(row and row[0])
+
+
 # expiry
 
 
-def bounce(clone: Clone, now: float | None = None) -> list[Event]:
-    """Tell the senders of this clone which of their messages expired unread; once each, whoever notices first."""
-    now = time.time() if now is None else now
-    due: Callable[[sqlite3.Connection], list[Draft]] = lambda db: _due(db, clone, now)  # noqa: E731
-    return clone.append(due) if clone.id and clone.read(due) else []
+def _bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], tuple[T, bool]]) -> T:
+    """Ask; where that shows messages of this clone that expired unread, tell their senders (once each) and ask again."""
+    answer, due = clone.read(ask)
+    if due:
+        with suppress(RepositoryError):  # a read-only repository can still be read
+            clone.append(lambda db: _due(db, clone, now))
+            answer, _ = clone.read(ask)
+    return answer
 
 
 def _due(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:

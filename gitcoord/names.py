@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-
 from gitcoord.errors import UsageError
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,39})")
-_RESERVED = re.compile(r"(?:con|nul|aux|prn|com\d|lpt\d)(?:\..*)?")  # no file can be called so on Windows
+_FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
+_ALLOWED = _FIRST | frozenset("._-")
+_RESERVED = frozenset(["con", "nul", "aux", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
+"""No file can be called so on Windows, whatever its ending."""
+MAX_NAME = 40
 EVERYBODY = "all"
 
 
 def is_name(text: str) -> bool:
     """Whether `text` can name a session: a valid ref component on every system, lower case only."""
     return (
-        _NAME.fullmatch(text) is not None
+        0 < len(text) <= MAX_NAME
+        and text[0] in _FIRST
+        and _ALLOWED.issuperset(text)
         and not text.endswith((".", ".lock"))
         and ".." not in text
-        and _RESERVED.fullmatch(text) is None
+        and text.partition(".")[0] not in _RESERVED
     )
 
 
@@ -34,6 +36,9 @@ def session_name(text: str) -> str:
 
 def slug(text: str, default: str, limit: int = 40) -> str:
     """The nearest valid name to `text`, or `default` when nothing of it is left."""
+    import re
+    import unicodedata
+
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
     name = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
     name = re.sub(r"\.{2,}", ".", name)[:limit].strip("-._")

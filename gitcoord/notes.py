@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.clone import Clone
 from gitcoord.errors import UsageError
@@ -33,8 +33,7 @@ FEATURE = Feature(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """A note; `at` in Unix seconds, `paths` relative to the repository's root."""
 
     id: Oid

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +15,12 @@ from gitcoord.clone import Clone
 from gitcoord.errors import RepositoryError
 from gitcoord.event import Draft
 from gitcoord.identity import Identity, look_around, person_name, unused, worktree_name
-from gitcoord.liveness import PRESENCE_TTL, judge
+from gitcoord.liveness import PRESENCE_TTL, Liveness, judge
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
+
+PUBLISH_EVERY = 5 * 60
+"""Seconds between two presence commits of an active session whose facts do not change."""
 
 
 def register(clone: Clone, me: Identity, **facts: Any) -> Record:
@@ -28,10 +30,10 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         known = records.get(me.name)
         fresh = known is None or known.left is not None
         record = known or Record(me.name, joined=time.time(), person=me.person)
-        if me.rule not in ("--as", "GIT_COORD_SESSION") or not record.git_dir:
+        if not me.observer and (me.rule != "GIT_COORD_SESSION" or not record.git_dir):
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, **facts}
-        changed = replace(record, **facts)
+        changed = record._replace(**facts)
         if fresh:
             clone.append(lambda db: [_joining(changed)])
         if fresh or changed != known:
@@ -59,7 +61,7 @@ def _binding(me: Identity, record: Record) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     if me.harness_id:
         facts = {"harness": me.harness, "harness_id": me.harness_id}
-    leader = processes.terminal_leader() if me.rule == "worktree" and not me.shared else None
+    leader = processes.terminal_leader() if me.rule in ("worktree", "terminal") and not me.shared else None
     if leader and not me.person and not (record.process and processes.is_alive(record.process)):
         facts["process"] = processes.describe(leader)
     return facts
@@ -76,16 +78,15 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
     data = presence_data(clone, record, records, now)
     where = f" on {data['branch']}" if data.get("branch") else ""
     clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
-    records.put(replace(record, published=now))
+    records.put(record._replace(published=now))
 
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
     """What of a session may leave the clone: no absolute path, no host, no process."""
-    worktree = worktree_of(list_worktrees(clone.repo), record)
-    alone = len([r for r in records.all() if r.git_dir == record.git_dir and r.left is None]) == 1
-    files = files_of(clone, record, worktree, alone)
-    alive = processes.is_alive(record.process) if record.process else None
-    state = judge(record, records.beat(record.name) or now, alive, now).state
+    worktree = _worktree_of(list_worktrees(clone.repo), record)
+    lying = touched_files(clone.repo, worktree.path) if worktree and not record.person else []
+    files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
+    state = liveness_of(record, records.beat(record.name) or now, now).state
     data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
     data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
     if worktree:
@@ -105,23 +106,28 @@ def _is_text(path: str) -> bool:
     return True
 
 
-def worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | None:
+def _worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | None:
     if not record.git_dir:
         return None
     return next((w for w in worktrees if w.git_dir == record.git_dir or w.path == record.worktree), None)
 
 
-def files_of(clone: Clone, record: Record, worktree: Worktree | None, alone: bool) -> list[TouchedFile]:
+def files_of(record: Record, lying: Sequence[TouchedFile], alone: bool) -> list[TouchedFile]:
     """What a session has touched: its whole worktree's changes, or in a shared one what it said or was seen to edit."""
-    told = [TouchedFile(path, at) for path, at in record.editing.items()]
-    if worktree is None or record.person:
-        return told
-    lying = touched_files(clone.repo, worktree.path)
-    if alone:
-        names = {f.path for f in lying}
-        return sorted([*lying, *(f for f in told if f.path not in names)], key=lambda f: (-f.at, f.path))
-    changed = {f.path: f for f in lying}
-    return sorted((changed.get(f.path, f) for f in told), key=lambda f: (-f.at, f.path))
+    told = {path: TouchedFile(path, at) for path, at in record.editing.items()}
+    found = told | {f.path: f for f in lying if alone or f.path in told}
+    return sorted(found.values(), key=lambda f: (-f.at, f.path))
+
+
+def liveness_of(record: Record, beat: float, now: float) -> Liveness:
+    """The state of one of our sessions, looking at its process."""
+    return judge(record, beat, processes.is_alive(record.process) if record.process else None, now)
+
+
+def sharers(known: Sequence[Record], git_dir: str, records: Records, now: float) -> list[Record]:
+    """The sessions of a worktree that are not gone."""
+    inside = [r for r in known if r.git_dir == git_dir]
+    return [r for r in inside if liveness_of(r, records.beat(r.name), now).state != "gone"]
 
 
 def beat(clone: Clone, me: Identity) -> None:
@@ -135,6 +141,10 @@ def beat(clone: Clone, me: Identity) -> None:
             register(clone, me, waiting=False)
         except RepositoryError:
             return  # a read-only repository: reads still work
+    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
+        from gitcoord.upkeep import keep_up  # which takes care that no command waits for it
+
+        keep_up(clone, me.record)
 
 
 def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:

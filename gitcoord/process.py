@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 PROC = sys.platform.startswith("linux")
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(NamedTuple):
     """A process that cannot be mistaken for a later one with the same pid."""
 
     pid: int
@@ -24,7 +23,7 @@ class Process:
     namespace: str
 
     def to_json(self) -> dict[str, object]:
-        return asdict(self)
+        return self._asdict()
 
 
 def from_json(data: object) -> Process | None:
@@ -57,6 +56,15 @@ def ancestors(pid: int | None = None) -> list[int]:
         found.append(at)
         at = (_start_and_parent(at) or ("", 0))[1]
     return found
+
+
+def command(pid: int) -> str:
+    """The program of a process and its script, without directories; empty when it cannot be read."""
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:2] if PROC else []
+    except OSError:
+        return ""
+    return " ".join(os.path.basename(os.fsdecode(word)) for word in words)
 
 
 def terminal_leader() -> int | None:

@@ -9,18 +9,16 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitcoord import process as processes
 from gitcoord.names import is_name
 from gitcoord.process import Process
-from gitcoord.store.lock import unwritable
+from gitcoord.store.lock import unwritable, write_whole
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A session of this clone. Times are Unix seconds; paths of `editing` are relative to the worktree's root."""
 
     name: str
@@ -37,7 +35,7 @@ class Record:
     waiting: bool = False
     left: float | None = None
     joined: float = 0.0
-    editing: dict[str, float] = field(default_factory=dict)
+    editing: dict[str, float] = {}  # noqa: RUF012 - never changed in place
     published: float = 0.0
     """When the presence commit was last written."""
 
@@ -70,13 +68,11 @@ class Records:
 
     def put(self, record: Record) -> Record:
         """Write a record; to be called under the write lock. Raises RepositoryError."""
-        fresh = self.directory / f".{record.name}.{os.getpid()}"
         try:
             self.directory.mkdir(exist_ok=True)
-            fresh.write_text(json.dumps(asdict(record), sort_keys=True) + "\n")
-            os.replace(fresh, self.directory / f"{record.name}.json")
         except OSError as error:
             raise unwritable(self.directory, error) from error
+        write_whole(self.directory / f"{record.name}.json", json.dumps(_to_json(record), sort_keys=True) + "\n")
         return record
 
     def remove(self, name: str) -> None:
@@ -88,7 +84,7 @@ class Records:
     def rename(self, record: Record, name: str) -> Record:
         """Move a record and its beat to a new name."""
         beat = self.beat(record.name)
-        renamed = self.put(replace(record, name=name))
+        renamed = self.put(record._replace(name=name))
         self.remove(record.name)
         self.touch(name, beat)
         return renamed
@@ -111,3 +107,7 @@ class Records:
             return (self.beats / name).stat().st_mtime
         except OSError:
             return 0.0
+
+
+def _to_json(record: Record) -> dict[str, Any]:
+    return {**record._asdict(), "process": record.process.to_json() if record.process else None}

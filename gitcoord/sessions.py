@@ -7,19 +7,18 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
 from gitcoord.errors import Refused, UsageError
 from gitcoord.event import Draft
 from gitcoord.identity import Identity, look_around, person_name, who_am_i
-from gitcoord.liveness import Liveness, judge, judge_published
+from gitcoord.liveness import judge_published
 from gitcoord.mailboxes import resolve_name
 from gitcoord.names import mailbox, session_name, slug, split_mailbox
-from gitcoord.presence import files_of, publish, register
+from gitcoord.presence import files_of, liveness_of, publish, register, sharers
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
@@ -29,8 +28,7 @@ def current(clone: Clone, as_name: str | None = None) -> Identity:
     return who_am_i(look_around(clone, time.time()), as_name)
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """A session as `git coord sessions` shows it. Times are Unix seconds; `session` None for a worktree without one."""
 
     session: str | None
@@ -50,24 +48,44 @@ class Session:
     person: bool = False
 
 
+class _Board(NamedTuple):
+    """What the rows of one listing have in common."""
+
+    here: str
+    now: float
+    records: Records
+    known: list[Record]
+    unread: dict[str, int]
+    subjects: dict[str, str]
+
+
 def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None) -> list[Session]:
-    """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`."""
-    now = time.time() if now is None else now
-    here = clone.id or ""
+    """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
+
+    In a worktree that several share, what none of them is known to have changed stands in a row without a session.
+    """
     rows, unread = clone.read(lambda db: (_presences(db), _unread(db)))
+    worktrees = list_worktrees(clone.repo)
     records = Records(clone.repo.coord_dir)
-    known = records.all()
-    found: list[Session] = []
-    placed: set[str] = set()
-    for worktree in list_worktrees(clone.repo):
-        inside = [r for r in known if r.git_dir and (r.git_dir == worktree.git_dir)]
-        shown = [_own(clone, r, worktree, inside, records, unread, now) for r in inside]
-        shown = [s for s in shown if everyone or s.state != "gone"]
-        found += shown or [_empty(clone, worktree)]
-        placed |= {r.name for r in inside}
-    rest = [_own(clone, r, None, [r], records, unread, now) for r in known if r.name not in placed]
-    foreign = [_foreign(row, unread, now) for row in rows if row[0] != here]
-    return found + [s for s in rest + foreign if everyone or s.state != "gone"]
+    now = time.time() if now is None else now
+    board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees))
+    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone)]
+    git_dirs = {worktree.git_dir for worktree in worktrees}
+    found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
+    found += [_foreign(row, unread, now) for row in rows if row[0] != board.here]
+    return [s for s in found if everyone or s.state != "gone"]
+
+
+def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool) -> list[Session]:
+    lying = touched_files(clone.repo, worktree.path)
+    inside = [r for r in board.known if r.git_dir == worktree.git_dir]
+    there = sharers(inside, worktree.git_dir, board.records, board.now)
+    rows = [_own(board, r, worktree, files_of(r, lying, len(there) <= 1)) for r in inside]
+    rows = [row for row in rows if everyone or row.state != "gone"]
+    attributed = {f.path for row in rows for f in row.files}
+    left = tuple(f for f in lying if f.path not in attributed)
+    nobody = Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", left, None, "", "", 0, True)
+    return [*rows, nobody] if not rows or (left and len(there) > 1) else rows
 
 
 def find_session(clone: Clone, text: str) -> Session:
@@ -91,42 +109,27 @@ def _unread(db: sqlite3.Connection) -> dict[str, int]:
     return unread_counts(db)
 
 
-def _own(
-    clone: Clone,
-    record: Record,
-    worktree: Worktree | None,
-    inside: Sequence[Record],
-    records: Records,
-    unread: dict[str, int],
-    now: float,
-) -> Session:
-    at = records.beat(record.name)
-    life = liveness_of(record, at, now)
-    alone = len([r for r in inside if r.left is None]) <= 1
-    files = () if life.state == "gone" else tuple(files_of(clone, record, worktree, alone))
+def _own(board: _Board, record: Record, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
+    at = board.records.beat(record.name)
+    life = liveness_of(record, at, board.now)
+    path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
+    focus = record.focus or board.subjects.get(head or "", "")
+    unread = board.unread.get(mailbox(record.name, board.here), 0)
+    touched = () if life.state == "gone" else tuple(files)
     return Session(
-        record.name, clone.id, worktree.path if worktree else None, worktree.branch if worktree else None,
-        worktree.head if worktree else None, life.state, life.since, record.focus or _last_subject(clone, worktree),
-        files, at or None, record.harness, record.role, unread.get(mailbox(record.name, clone.id or ""), 0), True,
-        record.person,
+        record.name, board.here, path, branch, head, life.state, life.since, focus, touched, at or None, record.harness,
+        record.role, unread, True, record.person,
     )  # fmt: skip
 
 
-def liveness_of(record: Record, beat: float, now: float) -> Liveness:
-    """The state of one of our sessions, looking at its process."""
-    return judge(record, beat, processes.is_alive(record.process) if record.process else None, now)
-
-
-def _last_subject(clone: Clone, worktree: Worktree | None) -> str:
-    if worktree is None or worktree.head is None:
-        return ""
-    result = clone.repo.git("log", "-1", "--no-show-signature", "--format=%s", worktree.head)
-    return result.out.decode("utf-8", "replace").strip()[:200]
-
-
-def _empty(clone: Clone, worktree: Worktree) -> Session:
-    files = tuple(touched_files(clone.repo, worktree.path))
-    return Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", files, None, "", "", 0, True)
+def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
+    """The subject of each worktree's last commit, which stands in for a focus that nobody set."""
+    heads = sorted({worktree.head for worktree in worktrees if worktree.head})
+    if not heads:
+        return {}
+    result = clone.repo.git("log", "--no-walk", "--no-show-signature", "--format=%H %s", *heads)
+    lines = result.out.decode("utf-8", "replace").splitlines()
+    return {head: subject[:200] for head, _, subject in (line.partition(" ") for line in lines)}
 
 
 def _foreign(row: tuple[str, str, str, float], unread: dict[str, int], now: float) -> Session:
@@ -176,10 +179,12 @@ def join(
     role: str | None = None,
     focus: str | None = None,
     pid: int | None = None,
+    origin: str | None = None,
 ) -> Record:
     """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken over.
 
-    Raises Refused when `name` is a live session's, UsageError for a name or pid that is none.
+    With `origin`, the name is another clone's, and its mail comes here. Raises Refused when the name is a live
+    session's, UsageError for a name, a clone or a pid that is none.
     """
     facts: dict[str, Any] = {}
     if role is not None:
@@ -190,10 +195,28 @@ def join(
         facts["process"] = processes.describe(pid)
         if facts["process"] is None:
             raise UsageError(f"no process has the pid {pid}", "name a running process, or leave out --pid")
+    if origin is not None and name is None:
+        raise UsageError("--from needs the name to adopt", "git coord join NAME --from CLONE")
     with clone.locked():
+        if origin is not None and name is not None:
+            _check_adoptable(clone, name, origin)
         if name is not None and name != me.name:
             me = _take_name(clone, me, session_name(name))
-        return register(clone, me, **facts)
+        record = register(clone, me, **facts)
+        if origin is not None:
+            what = {"session": me.name, "from": origin}
+            clone.append(lambda db: [Draft("adopt", f"{me.name} of {origin} goes on here", what, author=me.name)])
+        return record
+
+
+def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
+    """Only what is known to be gone, or gave no sign for as long as its presence speaks for it."""
+    box = mailbox(name, origin)
+    if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id or "")) != box:
+        raise UsageError(f"{box} is no session of another clone", "git coord sessions --all")
+    state = states(clone, [box])[box][0]
+    if state not in ("gone", "unknown"):
+        raise Refused(f"{box} is {state}", "ask it to leave first, or choose another name")
 
 
 def _refuse_role(role: str) -> str:
@@ -210,13 +233,13 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
     mine = me.record
     if mine is None or mine.person or mine.left is not None or me.observer:
-        return replace(me, name=name, record=target, person=False)
+        return me._replace(name=name, record=target, person=False)
     old = me.name
     clone.append(lambda db: [Draft("rename", f"{old} is called {name} now", {"old": old, "new": name}, author=name)])
-    renamed = records.rename(replace(mine, expected=False), name)
+    renamed = records.rename(mine._replace(expected=False), name)
     clone.drop_presence(old)
     publish(clone, renamed)
-    return replace(me, name=name, record=renamed)
+    return me._replace(name=name, record=renamed)
 
 
 def _may_take(target: Record, records: Records) -> bool:
@@ -232,7 +255,7 @@ def leave(clone: Clone, me: Identity) -> Record:
         record = records.get(me.name)
         if record is None or record.left is not None:
             raise Refused(f"{me.name} is not registered", "git coord join")
-        left = records.put(replace(record, left=time.time(), process=None, harness_id="", waiting=False, expected=False))
+        left = records.put(record._replace(left=time.time(), process=None, harness_id="", waiting=False, expected=False))
         clone.append(lambda db: [Draft("leave", f"{me.name} left", {"session": me.name}, author=me.name)])
         publish(clone, left)
         return left

@@ -12,10 +12,10 @@ from gitcoord.ambient import expect_all
 from gitcoord.clone import Clone
 from gitcoord.clone_id import read_clone_id, settle_clone_id
 from gitcoord.githooks import Hook
-from gitcoord.index import is_ours
 from gitcoord.store import NAMESPACE, Tips, mend
 from gitcoord.store.lock import unwritable
 from gitcoord.store.objects import Oid
+from gitcoord.store.refnames import is_ours
 from gitcoord.store.spawn import run
 
 

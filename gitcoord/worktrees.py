@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.store.repository import Repository
 
@@ -13,8 +13,7 @@ MAX_FILES = 200
 """Changed files that are looked at and published, per worktree."""
 
 
-@dataclass(frozen=True, slots=True)
-class Worktree:
+class Worktree(NamedTuple):
     """One entry of git-worktree(1). `branch` is short, None when HEAD is detached; `head` None on an unborn branch."""
 
     path: str
@@ -56,8 +55,7 @@ def git_dir_of(repo: Repository, path: str) -> str:
     return os.path.normpath(os.path.join(path, where))
 
 
-@dataclass(frozen=True, slots=True)
-class TouchedFile:
+class TouchedFile(NamedTuple):
     """A path with uncommitted changes, relative to the worktree's root, and when it was last written."""
 
     path: str

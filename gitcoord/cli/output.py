@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import select
 import stat
 import sys
@@ -12,15 +11,22 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_HIDDEN = re.compile("[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 GRACE = 0.025
 """Seconds for which a reader that has taken all output may still go away before it counts as shown."""
 
 
 def inert(text: str) -> str:
     """`text` without power over a terminal: controls, bidirectional marks and lone surrogates as escapes."""
-    return _CONTROL.sub(lambda m: m[0].encode("unicode_escape").decode(), text)
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(c.encode("unicode_escape").decode() if _has_power(c) else c for c in text)
+
+
+def _has_power(c: str) -> bool:
+    code = ord(c)
+    control = (code < 0x20 and c not in "\t\n") or 0x7F <= code < 0xA0
+    return control or c in _BIDI or 0xD800 <= code < 0xE000
 
 
 def one_line(text: str, limit: int = 100) -> str:
@@ -47,7 +53,7 @@ def remark(text: str) -> None:
 def say_json(value: Any) -> None:
     """Print one JSON document; characters with power over a terminal stay escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-    say(_HIDDEN.sub(lambda m: f"\\u{ord(m[0]):04x}", text))
+    say(text if text.isascii() and "\x7f" not in text else "".join(f"\\u{ord(c):04x}" if _has_power(c) else c for c in text))
 
 
 def rfc3339(at: float | None) -> str | None:

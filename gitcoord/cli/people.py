@@ -67,11 +67,13 @@ def _say_sessions(coord: Coord, found: list[Session]) -> None:
     for session, place in zip(found, places, strict=True):
         shown = "" if session.worktree is not None and session.worktree == last else place
         last = session.worktree
-        say(f"{inert(shown):<{width}}  {_who(coord, session)}".rstrip())
+        shared = session.session is None and not shown
+        if not shared:
+            say(f"{inert(shown):<{width}}  {_who(coord, session)}".rstrip())
         if session.files:
             names = ", ".join(f"{f.path} ({ago(f.at)})" for f in session.files[:4])
             more = f" and {len(session.files) - 4} more" if len(session.files) > 4 else ""
-            say(f"{'':<{width}}    changed: {inert(names)}{more}")
+            say(f"{'':<{width}}    changed{' by someone here' if shared else ''}: {inert(names)}{more}")
 
 
 def _place(s: Session) -> str:
@@ -125,14 +127,23 @@ RULES = {
 @click.option("--role", metavar="R", help="What @R reaches.")
 @click.option("--focus", metavar="T", help="What I work on.")
 @click.option("--pid", type=int, metavar="P", help="The process that is this session.")
+@click.option("--from", "origin", metavar="CLONE", help="Adopt NAME from another clone.")
 @common
-def join(name: str | None, role: str | None, focus: str | None, pid: int | None, as_name: str | None, as_json: bool) -> None:
+def join(
+    name: str | None,
+    role: str | None,
+    focus: str | None,
+    pid: int | None,
+    origin: str | None,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
     """Register this session, or rename it; the old name stays an alias.
 
     Example: git coord join worker-1 --role reviewer
     """
     with opened(as_name) as coord:
-        record = coord.join(name, role, focus, pid)
+        record = coord.join(name, role, focus, pid, origin)
         _say_me(coord, record.name, as_json, "joined as")
 
 

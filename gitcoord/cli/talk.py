@@ -14,7 +14,8 @@ from gitcoord.errors import UsageError
 from gitcoord.names import split_mailbox
 
 if TYPE_CHECKING:
-    from gitcoord.messages import Message, Sent, SentMessage
+    from gitcoord.messages import Message, SentMessage
+    from gitcoord.sending import Sent
 
 SHORT = 10
 """Digits of an id that people are shown; any unique prefix works."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.event import Event, Malformed
 
 T = TypeVar("T")
+MAX_INT = 2**63 - 1
 
 
-@dataclass(frozen=True)
-class Feature:
+class Feature(NamedTuple):
     """One feature's event types, its tables, and how an event changes them.
 
     `fold` is pure: it reads the event and its own tables, no clock, no repository, and gives the same tables for any
@@ -31,6 +30,8 @@ def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:
     value: Any = event.data.get(key, default)
     if type(value) is not kind:
         raise Malformed(f"{event.type}: {key} is no {kind.__name__}")
+    if isinstance(value, int) and not -MAX_INT <= value <= MAX_INT:
+        raise Malformed(f"{event.type}: {key} does not fit 64 bits")
     return value
 
 

@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.store.objects import GitObject, Oid
+from gitcoord.store.refnames import NAMESPACE as NAMESPACE
 from gitcoord.store.repository import Repository
 
-NAMESPACE = "refs/coord/"
 
-
-@dataclass(frozen=True, slots=True)
-class Tips:
+class Tips(NamedTuple):
     """What the refs below `refs/coord/` point at, and the names of those that point at nothing readable."""
 
     refs: dict[str, Oid]

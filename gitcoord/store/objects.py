@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal, NewType
+import os
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, NewType, cast
 
 Oid = NewType("Oid", str)
 """A full object id in hexadecimal: 40 digits for SHA-1, 64 for SHA-256."""
 
+Hash = Callable[[bytes], Any]
 Kind = Literal["commit", "tree", "blob"]
 
 
-@dataclass(frozen=True, slots=True)
-class GitObject:
+class GitObject(NamedTuple):
     """An object to be stored: `data` is the raw body, without git's own header."""
 
     kind: Kind
@@ -24,10 +27,21 @@ class GitObject:
 
 def make_object(kind: Kind, data: bytes, object_format: str) -> GitObject:
     """Give `data` the id git gives it in a repository of `object_format` (`sha1` or `sha256`)."""
-    digest = hashlib.new(object_format, usedforsecurity=False)
-    digest.update(b"%s %d\0" % (kind.encode(), len(data)))
-    digest.update(data)
-    return GitObject(kind, Oid(digest.hexdigest()), data)
+    header = b"%s %d\0" % (kind.encode(), len(data))
+    return GitObject(kind, Oid(_hash(object_format)(header + data).hexdigest()), data)
+
+
+@cache
+def _hash(object_format: str) -> Hash:
+    """The hash function, without `hashlib` for SHA-1: loading OpenSSL for it costs 10 ms of every write."""
+    if object_format == "sha1":
+        try:
+            return cast(Hash, import_module("_sha1").sha1)
+        except ImportError:  # a Python built without its own
+            pass
+    import hashlib
+
+    return cast(Hash, getattr(hashlib, object_format))
 
 
 def make_tree(files: Mapping[str, Oid], object_format: str) -> GitObject:
@@ -38,8 +52,40 @@ def make_tree(files: Mapping[str, Oid], object_format: str) -> GitObject:
 
 
 def parent_of(commit: bytes) -> Oid | None:
-    """The first parent named in a raw commit, or None for a root."""
-    for line in commit.split(b"\n\n", 1)[0].split(b"\n"):
-        if line.startswith(b"parent "):
-            return Oid(line[7:].decode("ascii", "replace"))
-    return None
+    """The first parent named in a raw commit, or None for a root. It stands right below the tree, or nowhere."""
+    start = commit.find(b"\n") + 1
+    if not commit.startswith(b"parent ", start):
+        return None
+    return Oid(commit[start + 7 : commit.find(b"\n", start)].decode("ascii", "replace"))
+
+
+def drop_empty_file(common_dir: Path, oid: Oid) -> None:
+    """Remove a loose object of no bytes, left by a power loss: both git and libgit2 would take it for written."""
+    path = f"{common_dir}/objects/{oid[:2]}/{oid[2:]}"
+    with suppress(OSError):
+        if os.stat(path).st_size == 0:
+            os.unlink(path)
+
+
+def is_intact(item: GitObject) -> bool:
+    """Whether the bytes are those that the id names."""
+    return make_object(item.kind, item.data, "sha256" if len(item.oid) == 64 else "sha1").oid == item.oid
+
+
+def named_in(item: GitObject) -> list[Oid]:
+    """The objects an event needs beside itself: parent and tree of a commit, the files of a tree."""
+    if item.kind == "tree":
+        return _tree_entries(item.data, len(item.oid) // 2)
+    if item.kind == "blob":
+        return []
+    words = [line.split(b" ") for line in item.data.split(b"\n\n", 1)[0].split(b"\n")]
+    return [Oid(word[1].decode("ascii", "replace")) for word in words if word[0] in (b"tree", b"parent") and len(word) == 2]
+
+
+def _tree_entries(data: bytes, digest_size: int) -> list[Oid]:
+    found, at = [], 0
+    while at < len(data):
+        start = data.index(b"\0", at) + 1
+        at = start + digest_size
+        found.append(Oid(data[start:at].hex()))
+    return found

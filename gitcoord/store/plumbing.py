@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import errno
-import os
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, TYPE_CHECKING
 
-from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
-from gitcoord.store import NAMESPACE, Tips
-from gitcoord.store.lock import unwritable
-from gitcoord.store.objects import GitObject, Kind, Oid, parent_of
-from gitcoord.store.reflock import RefLocked, patiently
+from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
+from gitcoord.store import Tips, refs
+from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
 from gitcoord.store.repository import Repository
-from gitcoord.store.spawn import Result
 
 if TYPE_CHECKING:
     import subprocess
 
 SHORT_WALK = 64
 """Commits read one by one through a single `cat-file`; beyond, `rev-list` feeds a second one in bulk."""
-
-_BROKEN = re.compile(r"ignoring (?:broken ref|dangling symref|ref with broken name) (\S+)")
 
 
 class PlumbingStore:
@@ -33,45 +26,44 @@ class PlumbingStore:
         self.repo = repo
 
     def tips(self) -> Tips:
-        result = self.repo.git("for-each-ref", "--format=%(objectname) %(refname)", NAMESPACE)
-        if result.code:
-            raise _failure(self.repo, "cannot list refs", result)
-        lines = (line.split(" ", 1) for line in result.out.decode("utf-8", "replace").splitlines())
-        broken = _BROKEN.findall(result.error_text) if result.err else []
-        return Tips({ref: Oid(oid) for oid, ref in lines}, tuple(r for r in broken if r.startswith(NAMESPACE)))
+        return refs.list_refs(self.repo)
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
         found: deque[tuple[Oid, bytes]] = deque()
+        roots = self.repo.shallow_roots()
+        at: Oid | None = new
         with _Reader(self.repo) as reader:
-            at: Oid | None = new
             while at is not None and at != old and len(found) < SHORT_WALK:
-                try:
-                    commit = reader.read(at, "commit")
-                except ObjectMissing:
-                    if at == new:
-                        raise
-                    break  # a hole, or a shallow boundary: rev-list knows
+                commit = reader.read(at, "commit")
                 found.appendleft((at, commit.data))
-                at = parent_of(commit.data)
-            if at == old:
-                yield from found
-                return
-            if at is None:
-                raise NotDescendant(new, old or "")
-            if old is not None and not self._descends(new, old):
-                raise NotDescendant(new, old)
-            for oid in self._revisions(new, old):
-                yield oid, reader.read(oid, "commit").data
+                at = None if at in roots else parent_of(commit.data)
+        if at == old:
+            yield from found
+        elif at is None:
+            raise NotDescendant(new, old or "")
+        else:
+            yield from self._long_chain(new, old)
 
-    def _descends(self, new: Oid, old: Oid) -> bool:
-        return self.repo.git("merge-base", "--is-ancestor", old, new).code == 0
+    def _long_chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
+        """`rev-list | cat-file`, so that a million commits pass through without being held here."""
+        parent: Oid | None = None
+        with _Reader(self.repo, ["--reverse", "--first-parent", new, *([f"^{old}"] if old else [])]) as reader:
+            for number, commit in enumerate(reader.all()):
+                if number == 0 and old is not None and parent_of(commit.data) != old:
+                    raise NotDescendant(new, old)
+                yield commit.oid, commit.data
+                parent = commit.oid
+        if parent != new:
+            self._explain(new, old, reader.complaint)
 
-    def _revisions(self, new: Oid, old: Oid | None) -> list[Oid]:
-        limits = [f"^{old}"] if old else []
-        result = self.repo.git("rev-list", "--reverse", "--first-parent", new, *limits)
-        if result.code:
-            raise ObjectMissing(_named_object(result) or new)
-        return [Oid(line) for line in result.out.decode().split()]
+    def _explain(self, new: Oid, old: Oid | None, complaint: str) -> None:
+        """Why `rev-list` gave up: it names the object that is missing or of the wrong kind."""
+        named = re.search(r"[0-9a-f]{64}|[0-9a-f]{40}", complaint)
+        if old is not None and (old in complaint or not complaint):
+            raise NotDescendant(new, old)
+        if "not a commit" in complaint:
+            raise NotACommit(named[0] if named else new)
+        raise ObjectMissing(named[0] if named else new)
 
     def read(self, oids: Iterable[Oid]) -> Iterator[GitObject]:
         with _Reader(self.repo) as reader:
@@ -87,95 +79,89 @@ class PlumbingStore:
 
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:
+            drop_empty_file(self.repo.common_dir, item.oid)
             result = self.repo.git("hash-object", "-w", "--stdin", "-t", item.kind, stdin=item.data)
             written = result.out.decode().strip()
             if result.code or written != item.oid:
-                raise _failure(self.repo, f"cannot write an object ({written or 'no id'})", result)
+                raise refs.failure(self.repo, f"cannot write an object ({written or 'no id'})", result)
 
     def move(self, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None = None) -> None:
-        patiently(lambda: self._move_once(ref, new, old, keep_fd), self.repo.common_dir / f"{ref}.lock")
-        now = self._value(ref)
-        if now != new:
-            raise RefMoved(ref)
-
-    def _move_once(self, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None) -> None:
-        before = old or self.repo.zero
-        change = ("-d", ref, before) if new is None else (ref, new, before)
-        result = self.repo.git("update-ref", "--no-deref", *change, keep_fd=keep_fd)
-        if result.code == 0:
-            return
-        said = result.error_text
-        if "nonexistent object" in said or "not a valid SHA1" in said or "not a valid object" in said:
-            raise ObjectMissing(new or "", ref)
-        if ".lock': File exists" in said or "cannot be locked" in said or "data is locked" in said:
-            raise RefLocked(said)
-        if any(phrase in said for phrase in ("but expected", "already exists", "unable to resolve reference", "is missing")):
-            raise RefMoved(ref)
-        raise _failure(self.repo, f"cannot move {ref}", result)
-
-    def _value(self, ref: str) -> Oid | None:
-        result = self.repo.git("rev-parse", "--verify", "--quiet", ref)
-        return Oid(result.out.decode().strip()) if result.code == 0 else None
+        refs.move(self.repo, ref, new, old, keep_fd)
+        refs.check_value(self.repo, ref, new)
 
     def close(self) -> None:
         """Nothing is kept open."""
 
 
 class _Reader:
-    """One `git cat-file --batch`, asked for one object after the other."""
+    """One `git cat-file --batch`, asked for one object after the other, or fed by `git rev-list`."""
 
-    def __init__(self, repo: Repository) -> None:
+    def __init__(self, repo: Repository, revisions: Sequence[str] = ()) -> None:
         self.repo = repo
+        self.revisions = revisions
+        self.complaint = ""
+        """What `rev-list` said when it failed; known at the end."""
 
     def __enter__(self) -> _Reader:
         import subprocess  # only where objects are read: a command that finds nothing new never gets here
 
-        argv = ["git", f"--git-dir={self.repo.common_dir}", "cat-file", "--batch"]
-        pipe = subprocess.PIPE
+        pipe, git, env = subprocess.PIPE, ["git", f"--git-dir={self.repo.common_dir}"], self.repo.env
+        self.lister: subprocess.Popen[bytes] | None = None
+        if self.revisions:
+            argv = [*git, "rev-list", *self.revisions]
+            self.lister = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=env)
+        options = ["--batch", "--buffer"] if self.revisions else ["--batch"]
         self.child: subprocess.Popen[bytes] = subprocess.Popen(
-            argv, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=self.repo.env
+            [*git, "cat-file", *options],
+            stdin=self.lister.stdout if self.lister else pipe,
+            stdout=pipe,
+            stderr=subprocess.DEVNULL,
+            env=env,
         )
+        if self.lister:
+            _open(self.lister.stdout).close()  # cat-file's alone now, so that rev-list notices when it goes
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pipe(self.child.stdin).close()
-        self._pipe(self.child.stdout).close()
+        if self.child.stdin:
+            self.child.stdin.close()
+        _open(self.child.stdout).close()
+        if self.lister:
+            self.complaint = _open(self.lister.stderr).read().decode("utf-8", "replace")
+            _open(self.lister.stderr).close()
+            self.lister.wait()
         self.child.wait()
 
     def read(self, oid: Oid, kind: Kind | None = None) -> GitObject:
-        questions, answers = self._pipe(self.child.stdin), self._pipe(self.child.stdout)
+        questions = _open(self.child.stdin)
         try:
             questions.write(b"%s\n" % oid.encode())
             questions.flush()
-            header = answers.readline().split()
         except BrokenPipeError:
             raise ObjectMissing(oid) from None  # git gave up on a corrupt object
-        if len(header) != 3:
+        found = self._next(oid)
+        if found.oid != oid:  # an abbreviation, or a name
             raise ObjectMissing(oid)
+        if kind is not None and found.kind != kind:
+            raise NotACommit(oid)
+        return found
+
+    def all(self) -> Iterator[GitObject]:
+        """The commits that `rev-list` names, to their end."""
+        while _open(self.child.stdout).peek(1):  # type: ignore[attr-defined]
+            yield self._next(Oid(""))
+
+    def _next(self, oid: Oid) -> GitObject:
+        answers = _open(self.child.stdout)
+        header = answers.readline().split()
+        if len(header) != 3:
+            raise ObjectMissing(oid or (header[0].decode() if header else ""))
         data = answers.read(int(header[2]))
         answers.read(1)
-        found: Kind = header[1].decode()  # type: ignore[assignment]
-        if kind is not None and found != kind:
-            raise NotACommit(oid)
-        return GitObject(found, oid, data)
-
-    @staticmethod
-    def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
-        assert pipe is not None
-        return pipe
+        kind: Kind = header[1].decode()  # type: ignore[assignment]
+        return GitObject(kind, Oid(header[0].decode()), data)
 
 
-def _named_object(result: Result) -> Oid | None:
-    match = re.search(r"[0-9a-f]{64}|[0-9a-f]{40}", result.error_text)
-    return Oid(match[0]) if match else None
-
-
-def _failure(repo: Repository, what: str, result: Result) -> RepositoryError:
-    said = result.error_text
-    for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
-        if os.strerror(code) in said:
-            return unwritable(repo.common_dir, OSError(code, os.strerror(code)))
-    if "insufficient permission" in said:
-        return unwritable(repo.common_dir, OSError(errno.EACCES, os.strerror(errno.EACCES)))
-    last = said.splitlines()[-1] if said else f"git ended with {result.code}"
-    return RepositoryError(f"{what}: {last.removeprefix('fatal: ').removeprefix('error: ')}", "git coord doctor")
+def _open(pipe: IO[bytes] | None) -> IO[bytes]:
+    assert pipe is not None
+    return pipe

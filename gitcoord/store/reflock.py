@@ -15,7 +15,7 @@ GIVE_UP_AFTER = 20.0
 
 
 class RefLocked(CoordError):
-    """The ref's lock file exists: git is at work on it, or a killed process left it behind."""
+    """A lock file is in the way (the message names it): git is at work, or a killed process left it behind."""
 
 
 def patiently(attempt: Callable[[], None], lock_file: Path) -> None:
@@ -29,17 +29,18 @@ def patiently(attempt: Callable[[], None], lock_file: Path) -> None:
     while True:
         try:
             return attempt()
-        except RefLocked:
+        except RefLocked as held:
             if time.monotonic() > deadline:
-                raise RepositoryError(f"{lock_file} stays locked", f"if no git is running, remove {lock_file}") from None
+                raise RepositoryError(f"{held.what} stays there", f"if no git is running, remove {held.what}") from None
         if not _clear_if_stale(lock_file):
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
 
 
 def _clear_if_stale(lock_file: Path) -> bool:
+    common_dir = lock_file.as_posix().rpartition("/refs/coord/")[0]
     try:
-        age = _file_system_now(lock_file.parent) - lock_file.stat().st_mtime
+        age = _file_system_now(Path(common_dir, "coord")) - lock_file.stat().st_mtime
         if age < STALE_AFTER:
             return False
         lock_file.unlink()
@@ -50,7 +51,7 @@ def _clear_if_stale(lock_file: Path) -> bool:
 
 def _file_system_now(directory: Path) -> float:
     """The time as the file system stamps it, which is what the lock's own time has to be compared with."""
-    probe = directory / f".gitcoord-{os.getpid()}.lock"
+    probe = (directory if directory.is_dir() else directory.parent) / f"clock.{os.getpid()}"
     probe.touch()
     try:
         return probe.stat().st_mtime

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -20,12 +19,13 @@ LOCAL_ENV_VARS = frozenset(
     """
     GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_CONFIG GIT_CONFIG_PARAMETERS GIT_CONFIG_COUNT GIT_OBJECT_DIRECTORY GIT_DIR
     GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE GIT_GRAFT_FILE GIT_INDEX_FILE GIT_NO_REPLACE_OBJECTS GIT_REPLACE_REF_BASE
-    GIT_PREFIX GIT_INTERNAL_SUPER_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE
+    GIT_PREFIX GIT_INTERNAL_SUPER_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE GIT_QUARANTINE_PATH
     """.split()
 )
 _OURS = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_NO_LAZY_FETCH": "1",  # a missing coordination object must not reach for the network
+    "GIT_GRAFT_FILE": os.devnull + "/none",
     "GIT_OPTIONAL_LOCKS": "0",
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
@@ -36,25 +36,23 @@ _SEPARATOR = "--gitcoord-next"
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
 
 
-@dataclass(frozen=True)
 class Repository:
-    """A repository and, unless it is bare, the worktree we stand in."""
+    """A repository and, unless it is bare, the worktree we stand in.
 
-    git_dir: Path
-    common_dir: Path
-    worktree: Path | None
-    object_format: str
-    environ: Mapping[str, str]
-    """The environment the process was started with; git's children get `env`."""
+    `environ` is the environment the process was started with; git's children get `env`. `coord_dir` is where our own
+    files are: `$GIT_COMMON_DIR/coord`.
+    """
 
-    @cached_property
-    def env(self) -> dict[str, str]:
-        return {**{k: v for k, v in self.environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
-
-    @property
-    def coord_dir(self) -> Path:
-        """Our own files: `$GIT_COMMON_DIR/coord`."""
-        return self.common_dir / "coord"
+    def __init__(
+        self, git_dir: Path, common_dir: Path, worktree: Path | None, object_format: str, environ: Mapping[str, str]
+    ) -> None:
+        self.git_dir = git_dir
+        self.common_dir = common_dir
+        self.worktree = worktree
+        self.object_format = object_format
+        self.environ = environ
+        self.coord_dir = common_dir / "coord"
+        self.env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
 
     @property
     def zero(self) -> str:
@@ -63,12 +61,19 @@ class Repository:
 
     def git(self, *args: str, stdin: bytes = b"", keep_fd: int | None = None) -> Result:
         """Run git on the common directory: for refs and objects. The user's hooks are off."""
-        argv = ["git", f"--git-dir={self.common_dir}", *_CALM, *self._hooks_off(args), *args]
+        argv = ["git", f"--git-dir={self.common_dir}", *_CALM, *self._hooks_off(args), *self._durably(args), *args]
         return run(argv, self.env, stdin, keep_fd)
 
     def git_in(self, worktree: Path, *args: str, stdin: bytes = b"") -> Result:
         """Run git in one of the worktrees, for what depends on its index, HEAD or files."""
         return run(["git", "-C", str(worktree), *_CALM, *args], self.env, stdin)
+
+    def shallow_roots(self) -> frozenset[str]:
+        """Commits whose parents a shallow clone does not have."""
+        try:
+            return frozenset((self.common_dir / "shallow").read_text().split())
+        except OSError:
+            return frozenset()
 
     @cached_property
     def config(self) -> dict[str, str]:
@@ -85,6 +90,12 @@ class Repository:
         """A `coord.` setting read as git reads booleans."""
         value = self.config.get("coord." + name.lower())
         return default if value is None else value.lower() in ("", "true", "yes", "on", "1")
+
+    def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
+        """What `coord.fsync` asks of git; the second setting is for git before 2.36."""
+        if not args or args[0] not in ("hash-object", "update-ref") or not self.flag("fsync"):
+            return ()
+        return "-c", "core.fsync=loose-object,reference", "-c", "core.fsyncObjectFiles=true"
 
     def _hooks_off(self, args: tuple[str, ...]) -> list[str]:
         """Config-based hooks (git 2.54) run whatever core.hooksPath says; each has to be switched off by name."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PIPE_SAFE = 32 * 1024
 """Bytes that fit any pipe at once, so that writing them cannot block on a child that is not reading yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(NamedTuple):
     """How a child ended: its exit code (128 + N for signal N) and what it wrote."""
 
     code: int

@@ -1,0 +1,88 @@
+"""The `files` ref storage (gitrepository-layout(5)) read directly: a listing for every append, without a process.
+
+Reading only, and only what is plain. Whatever is not (an empty or garbled file, a symbolic ref, a strange name) raises
+NotPlain, and git is asked instead, who also knows what to call it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from pathlib import Path
+
+from gitcoord.store import NAMESPACE
+from gitcoord.store.objects import Oid
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
+_VALUE = re.compile(rb"([0-9a-f]{40})[ \n\r\t]*")
+_PACKED = re.compile(rb"^([0-9a-f]{40}) (%s\S+)$" % NAMESPACE.encode(), re.MULTILINE)
+RACY = 0.1
+"""Seconds within which a file may be replaced twice without its times showing it."""
+
+
+class NotPlain(Exception):
+    """There is a ref that git should judge."""
+
+
+class RefFiles:
+    """The refs below `refs/coord/` of one repository. Remembers `packed-refs` for as long as the file stays the same."""
+
+    def __init__(self, common_dir: Path) -> None:
+        self._directory = str(common_dir)
+        self._signature: tuple[int, ...] = ()
+        self._packed: dict[str, Oid] = {}
+
+    def read(self) -> dict[str, Oid]:
+        """Every ref and its value. Raises NotPlain."""
+        loose: dict[str, Oid] = {}
+        self._scan(NAMESPACE, loose)  # before packed-refs: packing a ref writes it there first and then removes the file
+        return {**self._read_packed(), **loose}
+
+    def _scan(self, prefix: str, found: dict[str, Oid]) -> None:
+        try:
+            entries = list(os.scandir(f"{self._directory}/{prefix}"))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise NotPlain(prefix) from error
+        for entry in entries:
+            if entry.name.endswith(".lock") or entry.name.startswith("."):
+                continue
+            if _NAME.fullmatch(entry.name) is None:
+                raise NotPlain(prefix + entry.name)
+            if entry.is_dir():
+                self._scan(f"{prefix}{entry.name}/", found)
+            else:
+                self._read_loose(prefix + entry.name, found)
+
+    def _read_loose(self, ref: str, found: dict[str, Oid]) -> None:
+        try:
+            fd = os.open(f"{self._directory}/{ref}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            return  # packed or deleted since
+        except OSError as error:
+            raise NotPlain(ref) from error
+        try:
+            match = _VALUE.fullmatch(os.read(fd, 256))
+        except OSError as error:
+            raise NotPlain(ref) from error
+        finally:
+            os.close(fd)
+        if match is None or not match[1].strip(b"0"):
+            raise NotPlain(ref)
+        found[ref] = Oid(match[1].decode())
+
+    def _read_packed(self) -> dict[str, Oid]:
+        try:
+            stat = os.stat(f"{self._directory}/packed-refs")
+            signature = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            if signature != self._signature:
+                data = Path(self._directory, "packed-refs").read_bytes()
+                self._packed = {ref.decode("utf-8", "replace"): Oid(oid.decode()) for oid, ref in _PACKED.findall(data)}
+                self._signature = signature if abs(time.time() - stat.st_mtime) > RACY else ()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise NotPlain("packed-refs") from error
+        return self._packed

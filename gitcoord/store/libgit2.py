@@ -1,0 +1,166 @@
+"""The store through libgit2: no process a step, for long-lived programs and bulk reads.
+
+libgit2 reads and writes objects and moves refs that exist, under our lock. It rewrites `packed-refs` from a stale copy,
+so everything else about refs goes through git (`refs`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pygit2
+from pygit2.enums import ObjectType, RepositoryOpenFlag
+
+from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
+from gitcoord.store import Tips, refs
+from gitcoord.store.files import NotPlain, RefFiles
+from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
+from gitcoord.store.reflock import RefLocked, patiently
+from gitcoord.store.repository import Repository
+
+_FLEETING = ("File exists", "No such file or directory")  # a lock, or pack-refs took the empty directory away meanwhile
+KEPT = 1 << 15
+"""Commits of a walk that are kept from its way down to its way up; those beyond are read a second time."""
+
+_TYPES = {"commit": ObjectType.COMMIT, "tree": ObjectType.TREE, "blob": ObjectType.BLOB}
+_KINDS: dict[int, Kind] = {int(number): kind for kind, number in _TYPES.items()}  # type: ignore[misc]
+
+
+def why_not(repo: Repository) -> str | None:
+    """The reason why libgit2 cannot serve this repository, or None if it can."""
+    if repo.object_format != "sha1":
+        return f"its objects are {repo.object_format}"
+    if (repo.common_dir / "reftable").is_dir():
+        return "its refs are in reftable"
+    try:
+        opened = _open(repo)
+        always = opened.config["core.logAllRefUpdates"] == "always" if "core.logAllRefUpdates" in opened.config else False
+        opened.free()
+    except (pygit2.GitError, OSError, KeyError, ValueError) as error:
+        return " ".join(str(error).split()) or "it does not open"
+    return "core.logAllRefUpdates=always would make it write reflogs" if always else None
+
+
+def _open(repo: Repository) -> Any:
+    return pygit2.Repository(str(repo.common_dir), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+
+
+class Libgit2Store:
+    """See `Store`. Serves what `why_not` has nothing against."""
+
+    def __init__(self, repo: Repository) -> None:
+        self.repo = repo
+        self._git = _open(repo)
+        self._files = RefFiles(repo.common_dir)
+        self._refs = pygit2.RefdbFsBackend(self._git)
+        self._who = pygit2.Signature("gitcoord", "gitcoord@coord.invalid")
+        if repo.flag("fsync"):
+            pygit2.settings.enable_fsync_gitdir(True)
+
+    def _objects(self) -> Any:
+        """A database opened afresh (7 µs): one kept open goes on showing packs and objects that gc has removed."""
+        return pygit2.Odb(str(self.repo.common_dir / "objects"))
+
+    def tips(self) -> Tips:
+        try:
+            return Tips(self._files.read())
+        except NotPlain:
+            return refs.list_refs(self.repo)
+
+    def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
+        objects = self._objects()
+        roots = self.repo.shallow_roots()
+        ids = bytearray()
+        kept: deque[bytes] = deque(maxlen=KEPT)
+        at: Oid | None = new
+        while at is not None and at != old:
+            raw = _read_commit(objects, at)
+            ids += bytes.fromhex(at)
+            kept.append(raw)
+            at = None if at in roots else parent_of(raw)
+        if at != old:
+            raise NotDescendant(new, old or "")
+        for start in range(len(ids) - 20, -1, -20):
+            oid = Oid(ids[start : start + 20].hex())
+            yield oid, kept.pop() if kept else _read_commit(objects, oid)
+
+    def read(self, oids: Iterable[Oid]) -> Iterator[GitObject]:
+        objects = self._objects()
+        for oid in oids:
+            kind, data = _read(objects, oid)
+            yield GitObject(_KINDS[kind], oid, data)
+
+    def missing(self, oids: Sequence[Oid]) -> list[Oid]:
+        objects = self._objects()
+        return [oid for oid in oids if not _is_readable(objects, oid)]
+
+    def write(self, objects: Sequence[GitObject]) -> None:
+        for item in objects:
+            drop_empty_file(self.repo.common_dir, item.oid)
+            try:
+                written = str(self._git.odb.write(_TYPES[item.kind], item.data))
+            except (pygit2.GitError, OSError) as error:
+                raise self._failure("cannot write an object", error) from error
+            if written != item.oid:
+                raise RepositoryError(f"an object got the id {written} instead of {item.oid}", "git coord doctor")
+
+    def move(self, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None = None) -> None:
+        if new is None or old is None:
+            refs.move(self.repo, ref, new, old, keep_fd)
+        else:
+            swap = new, old
+            patiently(lambda: self._swap(ref, *swap), self.repo.common_dir / f"{ref}.lock")
+        refs.check_value(self.repo, ref, new)
+
+    def _swap(self, ref: str, new: Oid, old: Oid) -> None:
+        """The backend's own write compares under the ref's lock; `Reference.set_target` does no more in twice the time."""
+        if not _is_readable(self._objects(), new):
+            raise ObjectMissing(new, ref)
+        try:
+            self._refs.write(pygit2.Reference(ref, pygit2.Oid(hex=new), None), True, self._who, "", pygit2.Oid(hex=old), None)
+        except (pygit2.GitError, OSError) as error:
+            raise self._lost(ref, error) from error
+
+    def _lost(self, ref: str, error: Exception) -> Exception:
+        said = str(error)
+        gone = isinstance(error, KeyError)  # the ref, or only its directory, which pack-refs took away while it was empty
+        held = "failed to lock file" in said or said.endswith(_FLEETING)
+        if held or (gone and ref in self.tips().refs):
+            return RefLocked(str(self.repo.common_dir / f"{ref}.lock"))
+        if gone or "old reference value does not match" in said or "corrupted loose reference" in said:
+            return RefMoved(ref)
+        return self._failure(f"cannot move {ref}", error)
+
+    def _failure(self, what: str, error: Exception) -> RepositoryError:
+        said = " ".join(str(error).split())
+        return refs.explained(self.repo, what, said, said)
+
+    def close(self) -> None:
+        self._git.free()
+
+
+def _read(objects: Any, oid: Oid) -> tuple[int, bytes]:
+    if len(oid) != 40:  # libgit2 would take it for an abbreviation
+        raise ObjectMissing(oid)
+    try:
+        kind, data = objects.read(oid)
+    except (KeyError, ValueError, pygit2.GitError) as error:
+        raise ObjectMissing(oid) from error
+    return int(kind), data
+
+
+def _read_commit(objects: Any, oid: Oid) -> bytes:
+    kind, data = _read(objects, oid)
+    if kind != int(ObjectType.COMMIT):
+        raise NotACommit(oid)
+    return data
+
+
+def _is_readable(objects: Any, oid: Oid) -> bool:
+    try:
+        objects.read_header(oid)
+    except (KeyError, ValueError, pygit2.GitError):
+        return False
+    return True

@@ -1,0 +1,105 @@
+"""Refs through git itself: how both stores list, create and delete them (TRAPS: libgit2 may only move one that exists)."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+
+from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError
+from gitcoord.store import NAMESPACE, Tips
+from gitcoord.store.lock import unwritable
+from gitcoord.store.objects import Oid
+from gitcoord.store.reflock import RefLocked, patiently
+from gitcoord.store.repository import Repository
+from gitcoord.store.spawn import Result
+
+_BROKEN = r"ignoring (?:broken ref|dangling symref|ref with broken name) (\S+)"
+_LOCK_FILE = r"'([^'\n]*\.lock)': File exists"
+_MOVED = ("but expected", "already exists", "unable to resolve reference", "is missing")
+_HELD = ("cannot be locked", "data is locked")
+_NO_OBJECT = ("nonexistent object", "not a valid SHA1", "not a valid object")
+
+
+def list_refs(repo: Repository) -> Tips:
+    """What git says stands below `refs/coord/`. Raises RepositoryError."""
+    result = repo.git("for-each-ref", "--format=%(objectname) %(refname)", NAMESPACE)
+    if result.code:
+        raise failure(repo, "cannot list refs", result)
+    lines = (line.split(" ", 1) for line in result.out.decode("utf-8", "replace").splitlines())
+    broken = re.findall(_BROKEN, result.error_text) if result.err else []
+    return Tips({ref: Oid(oid) for oid, ref in lines}, tuple(r for r in broken if r.startswith(NAMESPACE)))
+
+
+def move(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None = None) -> None:
+    """`Store.move` by `git update-ref`, without the reading back."""
+    patiently(lambda: _update(repo, ref, new, old, keep_fd), repo.common_dir / f"{ref}.lock")
+
+
+def _update(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None) -> None:
+    before = old or repo.zero
+    change = ("-d", ref, before) if new is None else (ref, new, before)
+    result = repo.git("update-ref", "--no-deref", *change, keep_fd=keep_fd)
+    if result.code == 0:
+        return
+    said = result.error_text
+    if any(phrase in said for phrase in _NO_OBJECT):
+        raise ObjectMissing(new or "", ref)
+    lock = re.search(_LOCK_FILE, said)
+    if lock or any(phrase in said for phrase in _HELD):
+        raise RefLocked(lock[1] if lock else ref)
+    if any(phrase in said for phrase in _MOVED):
+        raise RefMoved(ref)
+    if "non-commit object" in said:
+        raise NotACommit(new or "")
+    raise failure(repo, f"cannot move {ref}", result)
+
+
+def check_value(repo: Repository, ref: str, expected: Oid | None) -> None:
+    """Read a ref back after its move. Raises RefMoved when it does not have the value it was given."""
+    if _value(repo, ref) != expected:
+        raise RefMoved(ref)
+
+
+def _value(repo: Repository, ref: str) -> Oid | None:
+    """A loose file says it without a process; where there is none, git does."""
+    try:
+        text = (repo.common_dir / ref).read_bytes().strip().decode("ascii", "replace")
+    except OSError:
+        text = ""
+    if len(text) == len(repo.zero):
+        return Oid(text)
+    result = repo.git("rev-parse", "--verify", "--quiet", ref)
+    return Oid(result.out.decode().strip()) if result.code == 0 else None
+
+
+def failure(repo: Repository, what: str, result: Result) -> RepositoryError:
+    """What git's own words mean for the user."""
+    said = result.error_text
+    last = said.splitlines()[-1] if said else f"git ended with {result.code}"
+    return explained(repo, what, said, last.removeprefix("fatal: ").removeprefix("error: "))
+
+
+def explained(repo: Repository, what: str, said: str, last: str) -> RepositoryError:
+    """A full disk or a read-only place by its one wording; anything else as `what` and the last line said."""
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
+        if os.strerror(code) in said:
+            return unwritable(repo.common_dir, OSError(code, os.strerror(code)))
+    if "insufficient permission" in said:
+        return unwritable(repo.common_dir, OSError(errno.EACCES, os.strerror(errno.EACCES)))
+    untold = _untold(repo)
+    if untold:
+        return unwritable(repo.common_dir, OSError(untold, os.strerror(untold)))
+    return RepositoryError(f"{what}: {last}", "git coord doctor")
+
+
+def _untold(repo: Repository) -> int:
+    """The errno behind a failed write of which git and libgit2 do not always tell it; 0 if it cannot be told."""
+    if not hasattr(os, "statvfs"):
+        return 0
+    facts = os.statvfs(repo.common_dir)
+    if facts.f_flag & os.ST_RDONLY:
+        return errno.EROFS
+    if facts.f_bavail == 0:
+        return errno.ENOSPC
+    return 0 if os.access(repo.common_dir / "refs", os.W_OK) else errno.EACCES
