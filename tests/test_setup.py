@@ -17,6 +17,9 @@ from conftest import Cli, git, make_repo
 
 from gitcoord import Coord, RepositoryError
 from gitcoord.cli import GROUPS
+from gitcoord.event import canonical_json, decode
+from gitcoord.features import load
+from gitcoord.store.objects import Oid
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
@@ -310,3 +313,15 @@ def test_an_api_user_gets_the_same_verbs(repo: Path) -> None:
     assert not (repo / ".git" / "coord").exists()
     with pytest.raises(RepositoryError):
         Coord.open(repo.parent / "nowhere")
+
+
+def test_the_examples_of_the_format_page_are_real_events() -> None:
+    page = (ROOT / "docs" / "format.md").read_text()
+    (commit,) = re.findall(r"^```\n(tree .*?)^```$", page, re.MULTILINE | re.DOTALL)
+    event = decode(Oid("0" * 40), commit.encode())
+    assert (event.type, event.author, event.lc, event.text) == ("leave", "gamma", 9, "gamma left")
+    trailers = re.findall(r"^Coord: (.*)$", page, re.MULTILINE)
+    assert [canonical_json(json.loads(trailer)) for trailer in trailers] == trailers
+    known = {kind for feature in load() for kind in feature.types}
+    documented = set(re.findall(r"^\| `([a-z]+)` \|", page.partition("## Types")[2].partition("**Names.**")[0], re.MULTILINE))
+    assert documented == known
