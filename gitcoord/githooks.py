@@ -28,7 +28,10 @@ EVENTS = ("post-checkout", "post-commit", "post-merge", "post-rewrite", "pre-com
 CONFIG_HOOKS = (2, 54)
 """The first git that takes hooks from its configuration."""
 
-SCRIPT = Path(__file__).with_name("hooks") / "git-hook"
+_PACKAGE = Path(__file__).parent
+_FOLDERS = (_PACKAGE / "hooks", _PACKAGE.parent / "hooks")
+"""Where the scripts are: beside this module when installed, beside the package in a source tree."""
+SCRIPT = next((path for folder in _FOLDERS if (path := folder / "git-hook").is_file()), _FOLDERS[0] / "git-hook")
 _SHELL = re.compile(rb"#!\s*\S*?/?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?(?:sh|bash|dash|ash|ksh|mksh|zsh)(?:\s|$)")
 _BLOCK = re.compile(rb"^# >>> gitcoord (block|file|folder)\b.*?\n(.*?)^# <<< gitcoord(?:\n|\Z)", re.MULTILINE | re.DOTALL)
 
