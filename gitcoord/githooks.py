@@ -208,9 +208,11 @@ def _in_files(ground: Ground, event: str) -> Hook:
         if match:
             program, why = _program(os.fsdecode(match[2].strip()))
             how: How = "block" if match[1] == b"block" else "file"
-            return Hook(event, how, str(path), program, _not_run(ground, path) or why)
-    refusal = _why_not(ground, event)
-    return Hook(event, "none", why=refusal[0] or "not installed", line=refusal[1])
+            aside = _not_run(ground, path)
+            refusal, line = _why_not(ground, event) if aside else ("", "")
+            return Hook(event, how, str(path), program, refusal or aside or why, line)
+    refusal, line = _why_not(ground, event)
+    return Hook(event, "none", why=refusal or "not installed", line=line)
 
 
 def _not_run(ground: Ground, path: Path) -> str:
@@ -232,7 +234,7 @@ def _why_not(ground: Ground, event: str) -> tuple[str, str]:
         return f"core.hooksPath is {hooks_path}; add to {where}", _by_hand(event)
     content = _content(path)
     if b"lefthook" in content:
-        return f"lefthook owns it; add to {event} in lefthook-local.yml", f"run: {_by_hand(event, '{0}')}"
+        return f"lefthook owns it; add a command to {event} in lefthook.yml", f"run: {_by_hand(event, '{0}')}"
     if path.is_symlink():
         return f"{path} is a symbolic link; add to its target", _by_hand(event)
     if path.exists() and not os.access(path, os.X_OK):
