@@ -1,6 +1,6 @@
 """One writer among many, run as a process: sends, and notes what was acknowledged, with the seconds it took.
 
-python writer.py REPO NAME COUNT ACK_FILE
+    python writer.py REPO NAME COUNT ACK_FILE
 """
 
 from __future__ import annotations
