@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from gitcoord.notes import Note
     from gitcoord.records import Record
     from gitcoord.sending import Sent
+    from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
     from gitcoord.store.objects import Oid
+    from gitcoord.tasks import Tasks
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -244,3 +246,18 @@ class Coord:
         from gitcoord import notes
 
         return notes.list_notes(self.clone, path, self.cwd, limit)
+
+    # work
+
+    @property
+    def tasks(self) -> Tasks:
+        """The task board."""
+        from gitcoord.tasks import Tasks
+
+        return Tasks(self)
+
+    def alloc(self, sequence: str, start: int | None = None) -> Allocation:
+        """The next number of a sequence, handed out exactly once."""
+        from gitcoord import sequences
+
+        return sequences.allocate(self.clone, self.identity, sequence, start)

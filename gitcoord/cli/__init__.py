@@ -17,6 +17,12 @@ GROUPS = {
         "inbox": "print my unread messages and mark them read",
         "sent": "what I sent and how far it got",
     },
+    "work": {
+        "task": "add, claim, next, done, block, … a task",
+        "tasks": "the tasks that are not done",
+        "board": "the tasks as columns",
+        "alloc": "the next number of a sequence",
+    },
     "remember": {
         "note": "leave a note for everybody, now and later",
         "notes": "read the notes",
@@ -40,7 +46,7 @@ GROUPS = {
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
-MODULES = {"talk": "talk", "remember": "history", "who": "people", "set-up": "setup"}
+MODULES = {"talk": "talk", "work": "work", "remember": "history", "who": "people", "set-up": "setup"}
 HIDDEN = {"hook": "setup"}
 
 
