@@ -227,10 +227,11 @@ def _what(event: Event, senders: Mapping[str, str]) -> str:
 
 def _task(row: Row, details: _Details, holder_state: str | None) -> Task:
     needs = details.needs[row.id]
+    unmet = tuple(need for need, status in needs if status in UNFINISHED)
     ready = row.ready or (row.status == "claimed" and holder_state == "gone")
     return Task(
         row.id, row.title, row.text, row.status, row.priority, row.assignee or None, row.labels,
-        tuple(need for need, _ in needs), tuple(need for need, status in needs if status in UNFINISHED), ready, row.holder or None, holder_state, row.tentative,
+        tuple(need for need, _ in needs), unmet, ready, row.holder or None, holder_state, row.tentative,
         tuple(details.comments[row.id]), tuple(details.history[row.id]), row.creator, row.words, row.at, row.changed,
     )  # fmt: skip
 

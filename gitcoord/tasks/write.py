@@ -105,19 +105,22 @@ def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
 
     def decide(db: sqlite3.Connection) -> Drafts:
         row = find(db, prefix)
-        data = {"task": row.id, "text": change.text is not None}
-        data |= _facts(title=title, labels=list(change.labels), not_labels=list(change.not_labels))
-        data |= {"needs": _new_needs(db, row, change.needs), "not_needs": [find(db, need).id for need in change.not_needs]}
-        if change.priority is not None:
-            data["priority"] = change.priority
+        data = {"task": row.id} | _facts(
+            title=title,
+            text=change.text is not None or None,
+            priority=change.priority,
+            labels=list(change.labels),
+            not_labels=list(change.not_labels),
+            needs=_new_needs(db, row, change.needs),
+            not_needs=[find(db, need).id for need in change.not_needs],
+        )
         telling = Telling(db, clone, me)
         if change.assignee is not None:
             data["assignee"] = resolve_name(db, change.assignee, clone.id or "") if change.assignee else ""
             if data["assignee"] not in ("", row.assignee):
-                tell_of_assignments(telling, {str(data["assignee"]): [(row.id, title or row.title)]})
+                tell_of_assignments(telling, {data["assignee"]: [(row.id, title or row.title)]})
         text = _text(f"edited: {title or row.title}", change.text or "")
-        kept = {key: value for key, value in data.items() if value not in ([], False)}
-        return [Draft("task.edit", text, kept, author=me.name), *telling.drafts()]
+        return [Draft("task.edit", text, data, author=me.name), *telling.drafts()]
 
     return _about(clone, me, prefix, decide)
 
@@ -231,7 +234,8 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
     if row.status not in rule.before or (verb == "release" and not row.claim):
         if row.status == rule.after and (mine or not row.holder) and not words:
             return []
-        raise Refused(f"{_state(clone, row)}, so it cannot be {rule.word}", f"git coord task show {row.id[:SHORT]}")
+        why = "already" if row.status == rule.after else f"and cannot be {rule.word}"
+        raise Refused(f"{_state(clone, row)} {why}", f"git coord task show {row.id[:SHORT]}")
     if verb in ("done", "block", "release") and not mine and not force:
         _refuse_held(clone, row, f"git coord task {verb} {row.id[:SHORT]} --force")
     telling = Telling(db, clone, me)
@@ -271,4 +275,4 @@ def _text(subject: str, body: str) -> str:
 
 
 def _facts(**facts: Any) -> dict[str, Any]:
-    return {key: value for key, value in facts.items() if value not in ("", [], None)}
+    return {key: value for key, value in facts.items() if value is not None and value not in ("", [])}
