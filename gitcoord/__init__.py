@@ -29,9 +29,11 @@ if TYPE_CHECKING:
     from gitcoord.notes import Note
     from gitcoord.records import Record
     from gitcoord.sending import Sent
+    from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
     from gitcoord.setup import Initialized, Traces
     from gitcoord.store.objects import Oid
+    from gitcoord.tasks import Tasks
     from gitcoord.waiting import Held
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
@@ -295,3 +297,18 @@ class Coord:
         from gitcoord import notes
 
         return notes.list_notes(self.clone, path, self.cwd, limit)
+
+    # work
+
+    @property
+    def tasks(self) -> Tasks:
+        """The task board."""
+        from gitcoord.tasks import Tasks
+
+        return Tasks(self)
+
+    def alloc(self, sequence: str, start: int | None = None) -> Allocation:
+        """The next number of a sequence, handed out exactly once."""
+        from gitcoord import sequences
+
+        return sequences.allocate(self.clone, self.identity, sequence, start)

@@ -18,6 +18,12 @@ GROUPS = {
         "sent": "what I sent and how far it got",
         "wait": "sleep until something concerns me",
     },
+    "work": {
+        "task": "add, claim, next, done, block, … a task",
+        "tasks": "the tasks that are not done",
+        "board": "the tasks as columns",
+        "alloc": "the next number of a sequence",
+    },
     "remember": {
         "note": "leave a note for everybody, now and later",
         "notes": "read the notes",
@@ -43,7 +49,7 @@ GROUPS = {
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
-MODULES = {"talk": "talk", "remember": "history", "who": "people", "set-up": "setup"}
+MODULES = {"talk": "talk", "work": "work", "remember": "history", "who": "people", "set-up": "setup"}
 APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
 """Verbs that live in another module than their group's, or stand in no group."""
 
