@@ -13,6 +13,7 @@ Start-up matters here: what a verb needs is imported when it is called.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,16 +23,20 @@ from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, U
 if TYPE_CHECKING:
     from gitcoord.clone import Clone
     from gitcoord.event import Event
+    from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
     from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
     from gitcoord.records import Record
     from gitcoord.sending import Sent
     from gitcoord.sessions import Session
+    from gitcoord.setup import Initialized, Traces
     from gitcoord.store.objects import Oid
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
+BEAT_EVERY = 20.0
+"""Seconds after which the next call of a long-lived process counts as another sign of life."""
 
 
 class Coord:
@@ -46,6 +51,7 @@ class Coord:
         self.cwd = cwd
         self._as_name = as_name
         self._identity: Identity | None = None
+        self._beat_at = 0.0
 
     @classmethod
     def open(
@@ -80,12 +86,43 @@ class Coord:
     def identity(self) -> Identity:
         """The session these calls speak for, and the rule that said so."""
         if self._identity is None:
-            from gitcoord.presence import beat
             from gitcoord.sessions import current
 
             self._identity = current(self.clone, self._as_name)
+            self._beat_at = 0.0
+        if not 0 <= time.monotonic() - self._beat_at < BEAT_EVERY:
+            from gitcoord.presence import beat
+
+            self._beat_at = time.monotonic()
             beat(self.clone, self._identity)
         return self._identity
+
+    # set-up
+
+    def init(self, hooks: bool = True) -> Initialized:
+        """Install the git hooks and register placeholders for the worktrees; see `setup.init`."""
+        from gitcoord import setup
+
+        return setup.init(self.clone, hooks)
+
+    def hooks(self, action: str = "status") -> list[Hook]:
+        """`install`, `uninstall` or `status` of the git hooks; see `githooks`."""
+        from gitcoord import githooks
+
+        actions = {"install": githooks.install, "uninstall": githooks.uninstall, "status": githooks.status}
+        return actions[action](self.clone.repo)
+
+    def traces(self, everyone: bool = False) -> Traces:
+        """What `purge` would remove."""
+        from gitcoord import setup
+
+        return setup.traces(self.clone, everyone)
+
+    def purge(self, everyone: bool = False) -> Traces:
+        """Remove our refs, files, hooks and settings from the repository; see `setup.purge`."""
+        from gitcoord import setup
+
+        return setup.purge(self.clone, everyone)
 
     # sessions
 

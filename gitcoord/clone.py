@@ -15,14 +15,18 @@ from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, decode, encode, header_text
 from gitcoord.index import Index
 from gitcoord.index.feature import Feature
-from gitcoord.store import NAMESPACE, Store, Tips, mend, open_store
+from gitcoord.store import NAMESPACE, Store, Tips, mend, open_store, packing, recent, sweep
 from gitcoord.store.journal import Journal
 from gitcoord.store.lock import file_lock, unwritable
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
+from gitcoord.store.recent import Checked, Recent
+from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
 
 T = TypeVar("T")
 ATTEMPTS = 10
+SWEEP_GRACE = 3600.0
+"""Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
 
 
 class Clone:
@@ -34,13 +38,30 @@ class Clone:
         self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
         self.mended: list[str] = []
         """What this process had to put right, a line each, for the user to read."""
+        self.long_lived = long_lived
+        self.clock: Callable[[], float] = time.time
+        self.sweep_grace = SWEEP_GRACE
         self._features = features
+        self._id: str | None = None
         self._fd: int | None = None
+        self._tips: Tips | None = None
+        """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
+        self._checked = Checked(self.path("checked"))
+        self._recent = Recent()
+        self._superseded = False
 
     @property
     def id(self) -> str | None:
         """This clone's id; None until the first write."""
-        return clone_id.read_clone_id(self.repo)
+        if self._id is None:
+            self._id = clone_id.read_clone_id(self.repo)
+        return self._id
+
+    def settled_id(self) -> str:
+        """This clone's id, made if there is none; to be called under the write lock."""
+        if self._id is None:
+            self._id = clone_id.settle_clone_id(self.repo)
+        return self._id
 
     @cached_property
     def index(self) -> Index:
@@ -61,31 +82,34 @@ class Clone:
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
+        if self._fd is not None:
+            return cast(T, self.index.query(self.store, self._mended_tips(self._fd), question))
+        noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
-        if tips.broken or self.index.unreadable or self._lost_own_ref(tips):
+        if any(map(is_ours, tips.broken)) or self.index.unreadable or mend.is_lost(self.store, self.id or "", noted, tips):
             with suppress(RepositoryError):
                 self._mend_now()
                 answer = self.index.query(self.store, self.store.tips(), question)
         return cast(T, answer)
 
-    def _lost_own_ref(self, tips: Tips) -> bool:
-        noted = self.journal.tips()
-        return any(ref not in tips.refs for ref in noted) and any(ref.split("/")[3] == self.id for ref in noted)
-
     def _mend_now(self) -> None:
         with self.locked() as fd:
             unreadable = list(self.index.unreadable)
-            self.mended += mend.restore_objects(self.store, self.journal)
-            self._mended_tips(fd)
-            tips = self.store.tips()
-            self.mended += mend.drop_unreadable(self.store, self.id or "", unreadable, tips, fd)
+            self._tips = None
+            tips = self._mended_tips(fd)
+            if not unreadable:
+                return
+            own = [tips.refs[ref] for ref in unreadable if ref in tips.refs and belongs_to(ref, self.settled_id())]
+            self.mended += mend.restore_objects(self.store, self.journal, own)
+            self.mended += mend.drop_unreadable(self.store, self.settled_id(), unreadable, tips, fd)
+            self._tips = None
 
     # writing
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Hold the write lock; nested calls share it."""
+        """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
         if self._fd is not None:
             yield self._fd
             return
@@ -95,7 +119,8 @@ class Clone:
             try:
                 yield fd
             finally:
-                self._fd = None
+                self._fd = self._tips = None
+        self._tidy()
 
     def _make_directory(self) -> None:
         try:
@@ -117,6 +142,7 @@ class Clone:
                 tips = self._mended_tips(fd)
                 with suppress(RefMoved, ObjectMissing, _TryAgain):
                     return self._append_once(decide, local, tips, fd)
+                self._tips = None
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
     def _append_once(
@@ -126,7 +152,7 @@ class Clone:
         try:
             with self.index.writing() as db:
                 if not self.index.is_current(tips):
-                    tips = self.store.tips()
+                    tips = self._tips = self.store.tips()
                     self.index.ingest_tips(self.store, tips)
                 drafts = decide(db)
                 if not drafts:
@@ -144,19 +170,30 @@ class Clone:
         return [decode(oid, raw) for oid, raw in moved]
 
     def _mended_tips(self, fd: int) -> Tips:
-        clone = clone_id.settle_clone_id(self.repo)
-        self.mended += mend.check_recent(self.store, self.journal, self.path("checked"))
-        tips = self.store.tips()
-        done = mend.mend(self.store, self.journal, clone, tips, fd)
-        if done:
-            self.mended += done
+        """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
+        if self._tips is None:
+            clone = self.settled_id()
+            if self._checked.due():
+                self._look()
             tips = self.store.tips()
-        return tips
+            done = mend.mend(self.store, self.journal, clone, self._seen_logs(), tips, fd)
+            self.mended += [line for line in done if line not in self.mended]
+            self._tips = self.store.tips() if done else tips
+        return self._tips
+
+    def _seen_logs(self) -> dict[str, Oid]:
+        """Where the index saw the logs last: second best after the journal."""
+        try:
+            return {ref: oid for ref, oid in self.index.known_tips().items() if is_log(ref)}
+        except sqlite3.DatabaseError:
+            return {}
+
+    def _look(self) -> None:
+        self._recent = recent.look(self.store, self.journal, self._checked)
+        self.mended += self._recent.restored
 
     def _log_ref(self, tips: Tips, local: bool) -> str:
-        prefix = f"{NAMESPACE}{'local' if local else 'log'}/{clone_id.settle_clone_id(self.repo)}/"
-        epochs = [ref for ref in tips.refs if ref.startswith(prefix)]
-        return max(epochs, default=prefix + "0001")
+        return newest_epoch(tips.refs, f"{NAMESPACE}{'local' if local else 'log'}/{self.settled_id()}/")
 
     def _compose(
         self, db: sqlite3.Connection, drafts: Sequence[Draft], parent: Oid | None
@@ -169,7 +206,9 @@ class Clone:
             tree = self._tree(draft.attachments)
             raw = encode(draft, self.envelope(lc + number), tree[-1].oid, parent)
             commit = make_object("commit", raw, self.repo.object_format)
-            objects += tree if draft.attachments or (number == 0 and parent is None) else []
+            if parent is None and draft.attachments:
+                objects += self._tree({})  # later events take the empty tree for granted
+            objects += tree if draft.attachments or parent is None else []
             objects.append(commit)
             commits.append((commit.oid, raw))
             parent = commit.oid
@@ -191,59 +230,92 @@ class Clone:
 
     def envelope(self, lc: int) -> Envelope:
         """Who and where and when, for a commit of ours."""
-        clone = clone_id.settle_clone_id(self.repo)
+        clone = self.settled_id()
         name, email = _identity(self.repo)
         committer = f"{name} <{email}>" if name and email else f"gitcoord <{clone}@coord.invalid>"
-        return Envelope(lc, clone, email or f"{clone}@coord.invalid", committer, max(0, int(time.time())))
+        return Envelope(lc, clone, email or f"{clone}@coord.invalid", committer, max(0, int(self.clock())))
 
     def _write(self, ref: str, commits: Sequence[tuple[Oid, bytes]], objects: Sequence[GitObject], tips: Tips, fd: int) -> None:
-        self.journal.rotate(time.time())
+        tip = commits[-1][0]
+        self.journal.rotate(self.clock())
         self.journal.add(objects)
         self.store.write(objects)
-        self.store.move(ref, commits[-1][0], tips.refs.get(ref), fd)
+        self.store.move(ref, tip, tips.refs.get(ref), fd)
+        self._tips = Tips({**tips.refs, ref: tip}, tips.broken)
         with suppress(RepositoryError):  # the event is acknowledged; the note only speeds up a recovery
-            self.journal.note(self._own_tips(tips) | {ref: commits[-1][0]})
+            self.journal.note(self._own_logs(self._tips))
+        if any(item.oid.startswith("17") for item in objects):
+            self._look()  # one object in 256: often enough to pack before git counts them
 
-    def _own_tips(self, tips: Tips) -> dict[str, Oid]:
-        clone = clone_id.settle_clone_id(self.repo)
-        return {
-            ref: oid
-            for ref, oid in tips.refs.items()
-            if ref.startswith((f"{NAMESPACE}log/{clone}/", f"{NAMESPACE}local/{clone}/"))
-        }
+    def _own_logs(self, tips: Tips) -> dict[str, Oid]:
+        clone = self.settled_id()
+        return {ref: oid for ref, oid in tips.refs.items() if is_log(ref) and belongs_to(ref, clone)}
 
     # presence
 
     def put_presence(self, name: str, text: str, data: Mapping[str, object]) -> Oid:
         """Replace the presence commit of one of our sessions."""
         with self.locked() as fd:
-            tips = self._mended_tips(fd)
+            ref = f"{NAMESPACE}sessions/{self.settled_id()}/{name}"
             lc = self.read(lambda db: db.execute("SELECT max(lc) FROM events").fetchone()[0]) or 0
-            envelope = self.envelope(lc + 1)
             tree = self._tree({})[-1]
-            raw = encode(Draft("presence", text, data, author=name), envelope, tree.oid, None)
+            raw = encode(Draft("presence", text, data, author=name), self.envelope(lc + 1), tree.oid, None)
             commit = make_object("commit", raw, self.repo.object_format)
-            ref = f"{NAMESPACE}sessions/{envelope.clone}/{name}"
-            old = tips.refs.get(ref)
-            self.store.write([commit] if self._own_tips(tips) or old else [tree, commit])
-            self.store.move(ref, commit.oid, old, fd)
-            if old:
-                self._supersede(old)
+
+            def write(tips: Tips) -> None:
+                self.store.write([commit] if self._own_logs(tips) or ref in tips.refs else [tree, commit])
+
+            self._replace_presence(ref, commit.oid, write, fd)
             return commit.oid
 
     def drop_presence(self, name: str) -> None:
         """Delete the presence ref of one of our sessions, if there is one."""
         with self.locked() as fd:
-            tips = self._mended_tips(fd)
-            ref = f"{NAMESPACE}sessions/{self.id}/{name}"
-            if ref in tips.refs:
-                self.store.move(ref, None, tips.refs[ref], fd)
-                self._supersede(tips.refs[ref])
+            self._replace_presence(f"{NAMESPACE}sessions/{self.settled_id()}/{name}", None, lambda tips: None, fd)
 
-    def _supersede(self, oid: Oid) -> None:
-        """Remember a presence commit that no ref names any more, for the sweep."""
-        with suppress(OSError), self.path("superseded").open("a") as file:
-            file.write(f"{int(time.time())} {oid}\n")
+    def _replace_presence(self, ref: str, new: Oid | None, write: Callable[[Tips], None], fd: int) -> None:
+        for _ in range(ATTEMPTS):
+            tips = self._mended_tips(fd)
+            old = tips.refs.get(ref)
+            if old == new:
+                return
+            with suppress(RefMoved, ObjectMissing):
+                write(tips)
+                self.store.move(ref, new, old, fd)
+                self._tips = Tips({r: oid for r, oid in {**tips.refs, ref: new}.items() if oid}, tips.broken)
+                if old:
+                    self._superseded = True
+                    sweep.supersede(self.path("superseded"), old, self.clock())
+                return
+            self._tips = None
+        raise RepositoryError(f"{ref} keeps moving under our lock", "git coord doctor")
+
+    # tidying
+
+    def _tidy(self) -> None:
+        """After unlocking: pack our loose objects before git counts them, sweep superseded presence. Never fails."""
+        if packing.is_due(self.repo, self._recent.loose):
+            self.pack()
+        if self._superseded and sweep.is_due(self.path("superseded"), self.clock(), self.sweep_grace):
+            self._superseded = False
+            with suppress(RepositoryError):
+                self.sweep()
+
+    def pack(self, limit: int | None = packing.INLINE_OBJECTS) -> None:
+        """Pack our loose objects, and merge our packs while that makes none of more than `limit` objects."""
+        before, self._recent = self._recent, Recent()
+        with suppress(RepositoryError):
+            tips = self._own_logs(self.store.tips())
+            if packing.pack(self.repo, tips, limit):
+                self._checked.save(before.end)
+            else:
+                with self.locked():
+                    mend.restore_objects(self.store, self.journal, tips.values())
+
+    def sweep(self) -> int:
+        """Remove presence commits superseded for longer than `sweep_grace` seconds; returns how many."""
+        with self.locked():
+            return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
 
 
 class _TryAgain(Exception):

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.names import is_name, slug
+from gitcoord.store.lock import write_whole
 from gitcoord.store.repository import Repository
 
 
-@dataclass(frozen=True)
-class Fingerprint:
+class Fingerprint(NamedTuple):
     """Where a clone lives. `mv` and bind mounts keep the inode, a copy has another inode at another place."""
 
     machine: str
@@ -40,7 +40,10 @@ def read_clone_id(repo: Repository) -> str | None:
 
 
 def settle_clone_id(repo: Repository) -> str:
-    """The id of this clone, made if there is none; to be called under the write lock."""
+    """The id of this clone, made if there is none; to be called under the write lock. Raises RepositoryError.
+
+    In a copy, what `coord/` knew of the original's sessions goes: they are that other clone's now, its log is history.
+    """
     pinned = repo.setting("clone")
     if pinned:
         return _checked(pinned)
@@ -49,7 +52,9 @@ def settle_clone_id(repo: Repository) -> str:
     known = _load(path)
     if known is None or here.is_other_than(known[1]):
         name = repo.config.get("user.name", "")
-        fresh = f"{slug(name, 'user', 20)}-{secrets.token_hex(4)}"
+        fresh = f"{slug(name, 'user', 20)}-{os.urandom(4).hex()}"
+        if known is not None:
+            _forget_sessions(repo.coord_dir)
         _save(path, fresh, here)
         return fresh
     if known[1] != here:
@@ -78,11 +83,15 @@ def _load(path: Path) -> tuple[str, Fingerprint] | None:
     return (name, Fingerprint(machine, where, inode)) if is_name(name) else None
 
 
+def _forget_sessions(coord_dir: Path) -> None:
+    for file in (*coord_dir.glob("sessions/*.json"), *coord_dir.glob("beats/*"), coord_dir / "superseded"):
+        with suppress(OSError):
+            file.unlink()
+
+
 def _save(path: Path, name: str, here: Fingerprint) -> None:
-    fresh = path.with_name(f"clone.{os.getpid()}")
     facts = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
-    fresh.write_text(json.dumps(facts) + "\n")
-    os.replace(fresh, path)
+    write_whole(path, json.dumps(facts) + "\n")
 
 
 @cache

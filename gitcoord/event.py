@@ -17,17 +17,20 @@ from gitcoord.names import is_name
 from gitcoord.store.objects import Oid
 
 VERSION = 1
+MAX_VERSION = 10**9
 MAX_TEXT = 64 * 1024
 MAX_ATTACHMENT = 10 * 1024 * 1024
 MAX_COMMIT = 512 * 1024
 MAX_CLOCK = 10**9
 MAX_CLOCK_STEP = 1_000_000
+MAX_DEPTH = 64
 RESERVED = ("v", "type", "lc", "clone")
 
 _TRAILER = b"\n\nCoord: "
 _TYPE = re.compile(r"[a-z][a-z0-9.-]{0,39}")
 _ATTACHMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,99}")
-_PERSON = re.compile(rb"(.*) <([^<>\n]*)> (\d+) [+-]\d{4}")
+_PERSON = re.compile(rb"(.*) <([^<>\n]*)> (\d{1,15}) [+-]\d{4}")
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 class Malformed(Exception):
@@ -103,7 +106,7 @@ def check_attachment(name: str, content: bytes) -> None:
 
 
 def is_attachment_name(name: str) -> bool:
-    return _ATTACHMENT.fullmatch(name) is not None and not name.endswith((" ", ".")) and not name.lower().startswith("git~")
+    return _ATTACHMENT.fullmatch(name) is not None and not name.endswith((" ", "."))
 
 
 def header_text(text: str) -> str:
@@ -113,18 +116,22 @@ def header_text(text: str) -> str:
 
 
 def encode(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> bytes:
-    """The raw commit of `draft`. Raises UsageError for text or type that cannot be stored."""
+    """The raw commit of `draft`. Raises UsageError for what `decode` would not give back."""
     check_text(draft.text)
-    if _TYPE.fullmatch(draft.type) is None:
-        raise UsageError(f"{draft.type!a} is no event type")
-    trailer = {**draft.data, "v": VERSION, "type": draft.type, "lc": envelope.lc, "clone": envelope.clone}
+    fields = {**draft.data, "v": VERSION, "type": draft.type, "lc": envelope.lc, "clone": envelope.clone}
     lines = [f"tree {tree}"]
     if parent:
         lines.append(f"parent {parent}")
     lines.append(f"author {draft.author} <{envelope.email}> {envelope.at} +0000")
     lines.append(f"committer {envelope.committer} {envelope.lc} +0000")
     head = "\n".join(lines).encode()
-    return head + b"\n\n" + draft.text.encode() + _TRAILER + canonical_json(trailer).encode() + b"\n"
+    try:
+        trailer = canonical_json(fields).encode()
+        commit = head + b"\n\n" + draft.text.encode() + _TRAILER + trailer + b"\n"
+        decode(Oid(""), commit)
+    except (Malformed, ValueError, RecursionError) as why:
+        raise UsageError(f"this cannot be stored: {why}", "send it with --attach FILE") from None
+    return commit
 
 
 def decode(oid: Oid, commit: bytes) -> Event:
@@ -139,10 +146,14 @@ def decode(oid: Oid, commit: bytes) -> Event:
         v, kind, lc, clone = (data.pop(key) for key in RESERVED)
     except KeyError as error:
         raise Malformed(f"no {error.args[0]!r} in the trailer") from None
-    if type(v) is not int or v < 1 or type(kind) is not str or type(lc) is not int or type(clone) is not str:
+    if type(v) is not int or type(kind) is not str or type(lc) is not int or type(clone) is not str:
         raise Malformed("a mandatory key has the wrong type")
+    if not 0 < v <= MAX_VERSION:
+        raise Malformed("version out of range")
     if not 0 < lc <= MAX_CLOCK:
         raise Malformed("clock out of range")
+    if _TYPE.fullmatch(kind) is None:
+        raise Malformed("the type is no type name")
     return Event(oid, kind, lc, clone, author, email, at, text, data, v)
 
 
@@ -152,6 +163,8 @@ def _split_message(message: bytes) -> tuple[str, bytes]:
         raise Malformed("no Coord trailer")
     if at > MAX_TEXT:
         raise Malformed("text longer than 64 KiB")
+    if b"\0" in message:
+        raise Malformed("a NUL byte in the message")
     try:
         return message[:at].decode(), message[at + len(_TRAILER) :]
     except UnicodeDecodeError:
@@ -159,15 +172,37 @@ def _split_message(message: bytes) -> tuple[str, bytes]:
 
 
 def _load(trailer: bytes) -> dict[str, Any]:
-    if not trailer.endswith(b"\n"):
-        raise Malformed("the trailer line does not end")
+    """The payload, if every reader can hold it: finite numbers, whole characters, no deep nesting."""
+    if trailer.find(b"\n") != len(trailer) - 1:
+        raise Malformed("the trailer is not one line")
     try:
-        data = json.loads(trailer)
+        data = _JSON.decode(trailer.decode("ascii"))
+        if _SURROGATE.search(trailer):
+            json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise Malformed("the trailer is not JSON") from None
+        raise Malformed("the trailer is not ASCII JSON") from None
     if type(data) is not dict:
         raise Malformed("the trailer is no JSON object")
+    if trailer.count(b"[") + trailer.count(b"{") > MAX_DEPTH and _is_deep(data, MAX_DEPTH):
+        raise Malformed("the trailer is nested too deep")
     return data
+
+
+def _is_deep(value: object, left: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (left == 0 or any(_is_deep(item, left - 1) for item in inner))
+
+
+def _refuse(number: str) -> float:
+    raise ValueError(f"{number} is no JSON")
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    return value if abs(value) != float("inf") else _refuse(number)
+
+
+_JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
 def _author(head: bytes) -> tuple[str, str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from gitcoord.errors import UsageError
 
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
-_ALLOWED = "abcdefghijklmnopqrstuvwxyz0123456789._-"
+_ALLOWED = _FIRST | frozenset("._-")
 _RESERVED = frozenset(["con", "nul", "aux", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
 """No file can be called so on Windows, whatever its ending."""
 MAX_NAME = 40
@@ -17,7 +17,7 @@ def is_name(text: str) -> bool:
     return (
         0 < len(text) <= MAX_NAME
         and text[0] in _FIRST
-        and all(c in _ALLOWED for c in text)
+        and _ALLOWED.issuperset(text)
         and not text.endswith((".", ".lock"))
         and ".." not in text
         and text.partition(".")[0] not in _RESERVED

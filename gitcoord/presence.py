@@ -19,6 +19,9 @@ from gitcoord.liveness import PRESENCE_TTL, Liveness, judge
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
+PUBLISH_EVERY = 5 * 60
+"""Seconds between two presence commits of an active session whose facts do not change."""
+
 
 def register(clone: Clone, me: Identity, **facts: Any) -> Record:
     """Make sure that `me` exists: record, name and presence. `facts` are fields of the record to set."""
@@ -138,6 +141,10 @@ def beat(clone: Clone, me: Identity) -> None:
             register(clone, me, waiting=False)
         except RepositoryError:
             return  # a read-only repository: reads still work
+    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
+        from gitcoord.upkeep import keep_up  # which takes care that no command waits for it
+
+        keep_up(clone, me.record)
 
 
 def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:

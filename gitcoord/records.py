@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from gitcoord import process as processes
 from gitcoord.names import is_name
 from gitcoord.process import Process
-from gitcoord.store.lock import unwritable
+from gitcoord.store.lock import unwritable, write_whole
 
 
 class Record(NamedTuple):
@@ -68,13 +68,11 @@ class Records:
 
     def put(self, record: Record) -> Record:
         """Write a record; to be called under the write lock. Raises RepositoryError."""
-        fresh = self.directory / f".{record.name}.{os.getpid()}"
         try:
             self.directory.mkdir(exist_ok=True)
-            fresh.write_text(json.dumps(_to_json(record), sort_keys=True) + "\n")
-            os.replace(fresh, self.directory / f"{record.name}.json")
         except OSError as error:
             raise unwritable(self.directory, error) from error
+        write_whole(self.directory / f"{record.name}.json", json.dumps(_to_json(record), sort_keys=True) + "\n")
         return record
 
     def remove(self, name: str) -> None:

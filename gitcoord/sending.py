@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitcoord.clone import Clone
-from gitcoord.clone_id import settle_clone_id
 from gitcoord.errors import UsageError
 from gitcoord.event import Draft, Event, check_attachment, check_text
 from gitcoord.events import get_event, resolve_id
@@ -104,7 +103,7 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
         raise UsageError("nobody is named", "git coord sessions")
     boxes: list[str] = []
     opens: list[str] = []
-    here = settle_clone_id(clone.repo)
+    here = clone.settled_id()
     for word in to:
         group = word.removeprefix("@").removeprefix("role:")
         if word.startswith(("@", "role:")) or word == EVERYBODY:

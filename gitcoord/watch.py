@@ -6,6 +6,7 @@ callers check their condition after `RefWatch` is entered and after every wake-u
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -32,6 +33,7 @@ class RefWatch(FileSystemEventHandler):
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
         self._observer = Observer()
+        logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it complains of events that come while it stops
 
     def __enter__(self) -> RefWatch:
         self._observer.schedule(self, self._loose, recursive=True)  # `refs` itself stays, whatever pack-refs removes

@@ -36,6 +36,7 @@ GROUPS = {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
         "demo": "a guided run in a throw-away repository",
+        "purge": "remove every trace of gitcoord from here",
     },
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
@@ -101,7 +102,7 @@ def run(args: list[str]) -> int:
     from gitcoord.errors import CoordError
 
     try:
-        result: Any = cli.main(args, prog_name="git coord", standalone_mode=False)
+        result: Any = cli.main(args, prog_name="git coord", complete_var="_GIT_COORD_COMPLETE", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CoordError as error:

@@ -16,9 +16,9 @@ from pathlib import Path
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
 from gitcoord.event import Event, Malformed, canonical_json, check_step, decode
 from gitcoord.index.feature import Feature
-from gitcoord.names import is_name
 from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
+from gitcoord.store.refnames import is_log, is_ours
 
 SCHEMA = 1
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
@@ -129,8 +129,11 @@ class Index:
                 self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
 
     def is_current(self, tips: Tips) -> bool:
-        known = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
-        return known == self._relevant(tips)
+        return self.known_tips() == self._relevant(tips)
+
+    def known_tips(self) -> dict[str, Oid]:
+        """The refs as they stood when they were last read."""
+        return dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -144,7 +147,7 @@ class Index:
         now = self._relevant(tips)
         self.unreadable = []
         try:
-            if any(_is_log(ref) and ref not in now for ref in known):
+            if any(is_log(ref) and ref not in now for ref in known):
                 raise NotDescendant("", "")
             self._ingest_difference(store, known, now)
         except NotDescendant:
@@ -157,7 +160,7 @@ class Index:
         for ref, oid in now.items():
             if known.get(ref) == oid:
                 continue
-            if _is_log(ref):
+            if is_log(ref):
                 self._ingest_log(store, ref, oid, known.get(ref), folds)
             else:
                 replaced.append((ref, oid))
@@ -248,20 +251,6 @@ class Index:
 
 
 Fold = Callable[[sqlite3.Connection, Event], None]
-
-
-def is_ours(ref: str) -> bool:
-    """Whether a ref below refs/coord/ has a shape this format defines; others belong to somebody else."""
-    parts = ref.split("/")
-    if len(parts) != 5 or not is_name(parts[3]):
-        return False
-    if parts[2] in ("log", "local"):
-        return parts[4].isdigit() and len(parts[4]) >= 4
-    return parts[2] == "sessions" and is_name(parts[4])
-
-
-def _is_log(ref: str) -> bool:
-    return not ref.startswith(NAMESPACE + "sessions/")
 
 
 def _connect(path: Path) -> sqlite3.Connection:

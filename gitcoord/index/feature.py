@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 from gitcoord.event import Event, Malformed
 
 T = TypeVar("T")
+MAX_INT = 2**63 - 1
 
 
 class Feature(NamedTuple):
@@ -29,6 +30,8 @@ def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:
     value: Any = event.data.get(key, default)
     if type(value) is not kind:
         raise Malformed(f"{event.type}: {key} is no {kind.__name__}")
+    if isinstance(value, int) and not -MAX_INT <= value <= MAX_INT:
+        raise Malformed(f"{event.type}: {key} does not fit 64 bits")
     return value
 
 

@@ -13,9 +13,8 @@ from typing import NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.store.objects import GitObject, Oid
+from gitcoord.store.refnames import NAMESPACE as NAMESPACE
 from gitcoord.store.repository import Repository
-
-NAMESPACE = "refs/coord/"
 
 
 class Tips(NamedTuple):

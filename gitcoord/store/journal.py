@@ -13,14 +13,24 @@ from __future__ import annotations
 import binascii
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from gitcoord.store.lock import unwritable
-from gitcoord.store.objects import GitObject, Oid
+from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
+from gitcoord.store.refnames import is_log
 
 KEEP_SECONDS = 24 * 3600
 TAIL = 1 << 13
+
+
+class Place(NamedTuple):
+    """A position in the journal: how far into which file."""
+
+    inode: int
+    offset: int
 
 
 class Journal:
@@ -37,7 +47,7 @@ class Journal:
 
     def note(self, tips: Mapping[str, Oid]) -> None:
         """Record where our logs stand."""
-        self._append(_tips_line(tips))
+        self._append(b"t %s\n" % " ".join(f"{ref}={oid}" for ref, oid in sorted(tips.items())).encode())
 
     def tips(self) -> dict[str, Oid]:
         """The last tips recorded; empty when there is no journal."""
@@ -45,34 +55,67 @@ class Journal:
             line = _last_line(path, b"t ")
             if line is not None:
                 pairs = (word.partition("=") for word in line[2:].decode("ascii", "replace").split())
-                return {ref: Oid(oid) for ref, _, oid in pairs}
+                return {ref: Oid(oid) for ref, _, oid in pairs if is_log(ref)}
         return {}
 
-    def objects(self) -> Iterator[GitObject]:
-        """Every object kept, oldest first. Torn lines are passed over."""
-        for path in (self.old_path, self.path):
-            for line in _lines(path):
+    def objects(self, since: Place | None = None) -> Iterator[GitObject]:
+        """Every object kept (added after `since`), oldest first. Torn lines are passed over."""
+        here = since is not None and _inode(self.path) == since.inode
+        files = [(self.path, since.offset)] if since and here else [(self.old_path, 0), (self.path, 0)]
+        for path, offset in files:
+            for line in _lines(path, offset):
                 item = _parse_object(line)
                 if item is not None:
                     yield item
 
-    def recent_ids(self, limit: int) -> list[Oid]:
-        """The ids of the objects added last, at most `limit`, without decoding them."""
-        tail = _tail(self.path, limit * 1024).split(b"\n")[1:]
-        found = [line.split(b" ", 3)[2] for line in tail if line.startswith(b"o ") and line.count(b" ") == 3]
-        return [Oid(oid.decode("ascii", "replace")) for oid in found[-limit:]]
+    def needed(self, tips: Iterable[Oid], since: Place | None = None) -> dict[Oid, GitObject]:
+        """The objects kept, whole, that are reachable from `tips`: not those of a writer that died before its ref moved."""
+        kept = {item.oid: item for item in self.objects(since)}
+        found: dict[Oid, GitObject] = {}
+        todo = list(tips)
+        while todo:
+            item = kept.get(todo.pop())
+            if item is not None and item.oid not in found and is_intact(item):
+                found[item.oid] = item
+                todo += named_in(item)
+        return found
 
-    def rotate(self, now: float) -> None:
-        """Begin a new file once this one began more than a day ago; the one before the last is dropped."""
-        first = next(_lines(self.path), b"")
+    def ids_after(self, place: Place | None) -> tuple[list[tuple[int, Oid]], Place | None]:
+        """The objects added after `place` (None, or a place in an older file: from the start), each with the offset where
+        its line ends; and the place where the file ends now. Nothing is decoded."""
         try:
-            began = int(first.split()[2])
-        except (IndexError, ValueError):
-            began = 0
-        if first and now - began > KEEP_SECONDS:
-            tips = self.tips()
-            os.replace(self.path, self.old_path)
-            self.note(tips)
+            with self.path.open("rb") as file:
+                inode = os.fstat(file.fileno()).st_ino
+                offset = place.offset if place and place.inode == inode else 0
+                file.seek(offset)
+                found = []
+                for line in file:
+                    offset += len(line)
+                    if line.startswith(b"o ") and line.count(b" ") == 3:
+                        found.append((offset, Oid(line.split(b" ", 3)[2].decode("ascii", "replace"))))
+                return found, Place(inode, offset)
+        except OSError:
+            return [], None
+
+    def rotate(self, now: float) -> bool:
+        """Begin a new file once this one began a day ago, or a day ahead of a clock that jumped back; the one before the
+        last is dropped. Says whether it did."""
+        if not self._is_old(now):
+            return False
+        tips = self.tips()
+        os.replace(self.path, self.old_path)
+        self.note(tips)
+        return True
+
+    def _is_old(self, now: float) -> bool:
+        try:
+            with self.path.open("rb") as file:
+                began = int(file.readline(64).split()[2])
+        except FileNotFoundError:
+            return False
+        except (OSError, IndexError, ValueError):
+            return True  # its head is torn: only a new file has a known age
+        return abs(now - began) > KEEP_SECONDS
 
     def _append(self, data: bytes) -> None:
         try:
@@ -96,9 +139,21 @@ class Journal:
                 view = view[os.write(fd, view) :]
             if self.fsync:
                 os.fsync(fd)
+                if size == 0:
+                    _sync_directory(self.path.parent)
         except OSError as error:
-            os.ftruncate(fd, size)
+            with suppress(OSError):
+                os.ftruncate(fd, size)
             raise unwritable(self.path.parent, error) from error
+
+
+def _sync_directory(path: Path) -> None:
+    """A new file is safe from a power loss only when its directory is, too."""
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def _object_line(item: GitObject) -> bytes:
@@ -106,13 +161,9 @@ def _object_line(item: GitObject) -> bytes:
     return b"o %s %s %s\n" % (item.kind.encode(), item.oid.encode(), body)
 
 
-def _tips_line(tips: Mapping[str, Oid]) -> bytes:
-    return b"t %s\n" % " ".join(f"{ref}={oid}" for ref, oid in sorted(tips.items())).encode()
-
-
 def _parse_object(line: bytes) -> GitObject | None:
     parts = line.split(b" ")
-    if len(parts) != 4 or parts[0] != b"o":
+    if len(parts) != 4 or parts[0] != b"o" or parts[1] not in (b"commit", b"tree", b"blob"):
         return None
     try:
         return GitObject(parts[1].decode(), Oid(parts[2].decode()), binascii.a2b_base64(parts[3]))  # type: ignore[arg-type]
@@ -120,13 +171,21 @@ def _parse_object(line: bytes) -> GitObject | None:
         return None
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
+
+
+def _lines(path: Path, offset: int = 0) -> Iterator[bytes]:
     try:
         with path.open("rb") as file:
+            file.seek(offset)
             for line in file:
                 if line.endswith(b"\n"):
                     yield line[:-1]
-    except FileNotFoundError:
+    except OSError:
         return
 
 
@@ -141,7 +200,7 @@ def _tail(path: Path, size: int) -> bytes:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - size))
             return b"\n" * (end <= size) + file.read()
-    except FileNotFoundError:
+    except OSError:
         return b""
 
 

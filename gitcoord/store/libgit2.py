@@ -20,6 +20,7 @@ from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent
 from gitcoord.store.reflock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 
+_FLEETING = ("File exists", "No such file or directory")  # a lock, or pack-refs took the empty directory away meanwhile
 KEPT = 1 << 15
 """Commits of a walk that are kept from its way down to its way up; those beyond are read a second time."""
 
@@ -125,7 +126,8 @@ class Libgit2Store:
     def _lost(self, ref: str, error: Exception) -> Exception:
         said = str(error)
         gone = isinstance(error, KeyError)  # the ref, or only its directory, which pack-refs took away while it was empty
-        if "failed to lock file" in said or (gone and ref in self.tips().refs):
+        held = "failed to lock file" in said or said.endswith(_FLEETING)
+        if held or (gone and ref in self.tips().refs):
             return RefLocked(str(self.repo.common_dir / f"{ref}.lock"))
         if gone or "old reference value does not match" in said or "corrupted loose reference" in said:
             return RefMoved(ref)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gitcoord.errors import RepositoryError
@@ -47,9 +47,48 @@ def _acquire(fd: int) -> None:
             continue
 
 
+@contextmanager
+def try_lock(path: Path) -> Iterator[bool]:
+    """Hold the lock on `path` if it is free; yields whether it was."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+    except OSError:
+        yield False
+        return
+    try:
+        yield _acquire_free(fd)
+    finally:
+        os.close(fd)
+
+
+def _acquire_free(fd: int) -> bool:
+    try:
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        else:
+            import msvcrt
+
+            msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+    except OSError:
+        return False
+    return True
+
+
 def unwritable(where: Path, error: OSError) -> RepositoryError:
     """The one wording for a place we may not write to."""
     return RepositoryError(
         f"cannot write to {where}: {error.strerror or error}",
         "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space",
     )
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_text(text)
+        os.replace(fresh, path)
+    except OSError as error:
+        with suppress(OSError):
+            fresh.unlink()
+        raise unwritable(path.parent, error) from error

@@ -5,38 +5,45 @@ Called under the write lock by every writer; with nothing amiss it compares a fe
 
 from __future__ import annotations
 
-import os
-import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
-from gitcoord.store import NAMESPACE, Store, Tips
-from gitcoord.store.journal import Journal
-from gitcoord.store.objects import GitObject, Oid
-
-CHECK_EVERY = 2.0
-"""Seconds between two looks at whether our recent objects are still there (a foreign prune takes them)."""
-RECENT = 4096
+from gitcoord.store import Store, Tips
+from gitcoord.store.journal import Journal, Place
+from gitcoord.store.loose import remove_loose
+from gitcoord.store.objects import Oid
+from gitcoord.store.refnames import belongs_to, is_ours
 
 
-def mend(store: Store, journal: Journal, clone: str, tips: Tips, fd: int) -> list[str]:
-    """Restore our refs to where the journal saw them last and drop unreadable ones; says what was done, a line each.
+def mend(store: Store, journal: Journal, clone: str, known: Mapping[str, Oid], tips: Tips, fd: int) -> list[str]:
+    """Restore the refs of `clone` to where the journal saw them last and drop unreadable ones; a line for each.
 
-    A ref that is ahead of the journal (its writer died before the note) is left as it is.
+    `known` is where the index saw them last, for when the journal is gone. A ref that is ahead of both (its writer
+    died before the note) is left as it is.
     """
-    done = _drop_broken(store, tips, fd)
-    for ref, noted in journal.tips().items():
-        if ref.split("/")[3] == clone and tips.refs.get(ref) != noted:
+    done = drop_broken(store, tips, fd)
+    for ref, noted in {**known, **journal.tips()}.items():
+        if belongs_to(ref, clone) and tips.refs.get(ref) != noted:
             done += _restore_ref(store, journal, ref, tips.refs.get(ref), noted, fd)
     return done
 
 
-def _drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
+def is_lost(store: Store, clone: str, noted: Mapping[str, Oid], tips: Tips) -> bool:
+    """Whether a ref of ours is missing, or no longer contains where it stood; `noted` must be older than `tips`."""
+    return any(
+        belongs_to(ref, clone) and tips.refs.get(ref) != oid and not _descends(store, tips.refs.get(ref), oid)
+        for ref, oid in noted.items()
+    )
+
+
+def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     """An empty or garbled ref file (a power loss) stops the user's own gc and fetch; git can delete it."""
     done = []
     for ref in tips.broken:
+        if not is_ours(ref):
+            done.append(f"{ref} is unreadable and none of gitcoord's: git update-ref --no-deref -d {ref}")
+            continue
         result = store.repo.git("update-ref", "--no-deref", "-d", ref, keep_fd=fd)
         left = store.repo.common_dir / ref
         if result.code and left.is_file():
@@ -46,21 +53,19 @@ def _drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
 
 
 def _restore_ref(store: Store, journal: Journal, ref: str, now: Oid | None, noted: Oid, fd: int) -> list[str]:
-    if now is not None and _descends(store, now, noted):
-        return []
-    restore_objects(store, journal)
-    try:
-        for _ in store.chain(noted, None):
-            pass
-    except (ObjectMissing, NotACommit):
-        return []  # older than the journal: what git still has stays, and the log goes on from there
+    restore_objects(store, journal, [noted, now] if now else [noted])
+    if _descends(store, now, noted) or not _descends(store, noted, None):
+        return []  # ahead; or older than the journal: what git still has stays, and the log goes on from there
     with suppress(RefMoved):
         store.move(ref, noted, now, fd)
         return [f"restored {ref}"]
     return []
 
 
-def _descends(store: Store, new: Oid, old: Oid) -> bool:
+def _descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
+    """Whether `new` is readable down to `old` (None: to its root)."""
+    if new is None:
+        return False
     try:
         for _ in store.chain(new, old):
             pass
@@ -69,37 +74,26 @@ def _descends(store: Store, new: Oid, old: Oid) -> bool:
     return True
 
 
-def check_recent(store: Store, journal: Journal, marker: Path) -> list[str]:
-    """Every two seconds at most: are the objects written last still there? A `git gc --prune=now` beside a writer
-    may delete one between its creation and the move of the ref."""
-    with suppress(OSError):
-        if 0 <= time.time() - os.stat(marker).st_mtime < CHECK_EVERY:
-            return []
-    with suppress(OSError):
-        marker.touch()
-    return restore_objects(store, journal, journal.recent_ids(RECENT))
-
-
-def restore_objects(store: Store, journal: Journal, ids: Sequence[Oid] | None = None) -> list[str]:
-    """Write again what is missing of `ids`, or of everything in the journal."""
-    kept: dict[Oid, GitObject] = {}
-    if ids is None:
-        kept = {item.oid: item for item in journal.objects()}
-        ids = list(kept)
-    gone = store.missing(ids)
-    if not gone:
-        return []
-    kept = kept or {item.oid: item for item in journal.objects()}
-    store.write([kept[oid] for oid in gone if oid in kept])
-    return [f"restored {len(gone)} objects"]
+def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: Place | None = None) -> list[str]:
+    """Write again what is missing of the objects below `tips` that the journal has (`since`: only those added after)."""
+    needed = journal.needed(tips, since)
+    gone = store.missing(list(needed))
+    for oid in gone:
+        remove_loose(store.repo, oid)  # an empty file, after a power loss: git takes it for the object and writes nothing
+    store.write([needed[oid] for oid in gone])
+    return [f"restored {len(gone)} object{'s' if len(gone) > 1 else ''}"] if gone else []
 
 
 def drop_unreadable(store: Store, clone: str, refs: Sequence[str], tips: Tips, fd: int) -> list[str]:
-    """Delete refs of other clones that point into nothing: the next fetch brings them back whole."""
+    """Delete refs that point into nothing: another clone's come back whole with the next fetch, a session's presence
+    with its next beat. Our own logs are not touched here."""
     done = []
     for ref in refs:
-        if ref.startswith(NAMESPACE) and ref in tips.refs and ref.split("/")[3] != clone:
-            with suppress(CoordError):
-                store.move(ref, None, tips.refs[ref], fd)
-                done.append(f"removed {ref}, which points at a missing object")
+        oid = tips.refs.get(ref)
+        ours_to_keep = belongs_to(ref, clone) and "/sessions/" not in ref
+        if oid is None or not is_ours(ref) or ours_to_keep or _descends(store, oid, None):
+            continue
+        with suppress(CoordError):
+            store.move(ref, None, oid, fd)
+            done.append(f"removed {ref}, which points at a missing object")
     return done

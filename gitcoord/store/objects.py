@@ -65,3 +65,27 @@ def drop_empty_file(common_dir: Path, oid: Oid) -> None:
     with suppress(OSError):
         if os.stat(path).st_size == 0:
             os.unlink(path)
+
+
+def is_intact(item: GitObject) -> bool:
+    """Whether the bytes are those that the id names."""
+    return make_object(item.kind, item.data, "sha256" if len(item.oid) == 64 else "sha1").oid == item.oid
+
+
+def named_in(item: GitObject) -> list[Oid]:
+    """The objects an event needs beside itself: parent and tree of a commit, the files of a tree."""
+    if item.kind == "tree":
+        return _tree_entries(item.data, len(item.oid) // 2)
+    if item.kind == "blob":
+        return []
+    words = [line.split(b" ") for line in item.data.split(b"\n\n", 1)[0].split(b"\n")]
+    return [Oid(word[1].decode("ascii", "replace")) for word in words if word[0] in (b"tree", b"parent") and len(word) == 2]
+
+
+def _tree_entries(data: bytes, digest_size: int) -> list[Oid]:
+    found, at = [], 0
+    while at < len(data):
+        start = data.index(b"\0", at) + 1
+        at = start + digest_size
+        found.append(Oid(data[start:at].hex()))
+    return found

@@ -38,8 +38,9 @@ def patiently(attempt: Callable[[], None], lock_file: Path) -> None:
 
 
 def _clear_if_stale(lock_file: Path) -> bool:
+    common_dir = lock_file.as_posix().rpartition("/refs/coord/")[0]
     try:
-        age = _file_system_now(lock_file.parent) - lock_file.stat().st_mtime
+        age = _file_system_now(Path(common_dir, "coord")) - lock_file.stat().st_mtime
         if age < STALE_AFTER:
             return False
         lock_file.unlink()
@@ -50,7 +51,7 @@ def _clear_if_stale(lock_file: Path) -> bool:
 
 def _file_system_now(directory: Path) -> float:
     """The time as the file system stamps it, which is what the lock's own time has to be compared with."""
-    probe = directory / f".gitcoord-{os.getpid()}.lock"
+    probe = (directory if directory.is_dir() else directory.parent) / f"clock.{os.getpid()}"
     probe.touch()
     try:
         return probe.stat().st_mtime

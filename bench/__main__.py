@@ -1,0 +1,50 @@
+"""`python -m bench`: measure in a throw-away directory and print the table."""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from bench import reading, startup, users_git, writing
+from bench.measure import Row, isolate, table
+
+
+def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
+    """What can be measured, by name. `full` takes the sizes that the budgets name."""
+    rounds = 40 if full else 15
+    return {
+        "oneshot": lambda where: startup.one_shots(where, rounds),
+        "history": lambda where: startup.history(where, rounds, 1_000_000 if full else 100_000),
+        "append": lambda where: writing.alone(where, 10_000 if full else 2_000),
+        "writers": lambda where: writing.together(where, 32, 500 if full else 50),
+        "disk": lambda where: writing.disk(where, 10_000 if full else 2_000),
+        "rebuild": lambda where: reading.rebuild(where, 1_000_000 if full else 100_000),
+        "wake": lambda where: reading.wake_up(where, 100 if full else 30),
+        "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the sizes that the budgets name (some minutes)")
+    parser.add_argument("names", nargs="*", help=f"only these: {', '.join(sections(False))}")
+    options = parser.parse_args()
+    chosen = {name: work for name, work in sections(options.full).items() if not options.names or name in options.names}
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="gitcoord-bench-") as place:
+        isolate(Path(place, "home"))
+        for name, work in chosen.items():
+            print(f"{name} …", file=sys.stderr, flush=True)
+            rows += work(Path(place))
+    version = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout.split()[2]
+    print(f"Python {platform.python_version()}, git {version}, {platform.system()}\n\n{table(rows)}")
+    sys.exit(any(row.ok is False for row in rows))
+
+
+if __name__ == "__main__":
+    main()

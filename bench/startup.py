@@ -1,0 +1,34 @@
+"""One-shot commands, beside a Python that only imports click and sqlite3."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench.ground import grow, project, with_sessions, worktree
+from bench.measure import IMPORTS, PROGRAM, Row, interleaved, ratio
+
+
+def one_shots(where: Path, rounds: int) -> list[Row]:
+    """A read that finds nothing new, and a write."""
+    repo = with_sessions(project(where / "oneshot"))
+    alpha, beta = worktree(repo, "alpha"), worktree(repo, "beta")
+    inbox, send = [*PROGRAM, "inbox"], [*PROGRAM, "send", "alpha", "hello"]
+    interleaved([inbox, send], [alpha, beta], 2)
+    interleaved([inbox], [alpha], 1)
+    base, read = interleaved([IMPORTS, inbox], [alpha, alpha], rounds)
+    base_again, write = interleaved([IMPORTS, send], [beta, beta], rounds)
+    return [
+        ratio("one-shot read (`inbox`), nothing new", read, base, 1.5),
+        ratio("one-shot write (`send`)", write, base_again, 2.0),
+    ]
+
+
+def history(where: Path, rounds: int, events: int) -> list[Row]:
+    """The same read with much and with little behind it."""
+    small = with_sessions(grow(project(where / "small"), 1000))
+    large = with_sessions(grow(project(where / "large"), events))
+    places = [worktree(small, "alpha"), worktree(large, "alpha")]
+    inbox = [*PROGRAM, "inbox"]
+    interleaved([inbox, inbox], places, 2)
+    little, much = interleaved([inbox, inbox], places, rounds)
+    return [ratio(f"the same read with {events:,} events behind it", much, little, 1.2)]

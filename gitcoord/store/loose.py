@@ -1,0 +1,82 @@
+"""Loose object files, looked at directly: git has no command that tells loose from packed without a process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from gitcoord.store.objects import Oid
+from gitcoord.store.repository import Repository
+
+
+def loose_path(repo: Repository, oid: Oid) -> Path:
+    """Where git keeps an object that is not packed."""
+    return repo.common_dir / "objects" / oid[:2] / oid[2:]
+
+
+def is_loose(repo: Repository, oid: Oid) -> bool:
+    """Whether the object lies in a file of its own; an empty one, left by a power loss, does not count."""
+    try:
+        return os.stat(loose_path(repo, oid)).st_size > 0
+    except OSError:
+        return False
+
+
+def remove_loose(repo: Repository, oid: Oid) -> bool:
+    """Remove a loose object file; says whether there was one. The caller knows that nothing needs it."""
+    path = loose_path(repo, oid)
+    with suppress(OSError):
+        if os.name == "nt":
+            path.chmod(0o666)
+        path.unlink()
+        return True
+    return False
+
+
+def count_seventeen(repo: Repository) -> int:
+    """The files in objects/17, from which git itself estimates how many loose objects there are (times 256)."""
+    return len(_names(repo.common_dir / "objects" / "17"))
+
+
+def _names(directory: Path) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:
+        return []
+
+
+def gc_is_running(repo: Repository) -> bool:
+    """Whether a git-gc(1) holds its lock here: a pid alive on this host, or any on another, for twelve hours at most."""
+    path = repo.common_dir / "gc.pid"
+    try:
+        age = time.time() - path.stat().st_mtime
+        pid, _, host = path.read_text(errors="replace").partition(" ")
+    except OSError:
+        return False
+    if age > 12 * 3600:
+        return False
+    if host.strip() != _host():
+        return True
+    return _is_alive(pid)
+
+
+def _host() -> str:
+    return os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OSError):
+        return True
+    return True
+
+
+def all_loose(repo: Repository, oids: Iterable[Oid]) -> list[Oid]:
+    """Those of `oids` that lie loose."""
+    return [oid for oid in oids if is_loose(repo, oid)]

@@ -1,0 +1,156 @@
+"""Pack our own loose objects before they are many enough to set off the user's `git gc --auto`.
+
+Only events of ours, and only what refs hold: the user's objects, and superseded presence, stay as they are. Our packs
+are ordinary ones (no `.keep`), so the user's gc takes them over; until then they are merged so that each holds at
+least twice as many objects as all newer ones together, which keeps them few.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from gitcoord.errors import RepositoryError
+from gitcoord.store.lock import try_lock, write_whole
+from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
+from gitcoord.store.objects import Oid
+from gitcoord.store.repository import Repository
+
+LOOSE_OBJECTS = 1000
+INLINE_OBJECTS = 16_000
+"""The largest pack that a writer makes by merging; larger ones wait for a process in the background."""
+SEVENTEENS = 20
+"""Files in objects/17 from which on even few objects of ours are packed; git's own gc begins past 27."""
+FEW = 64
+
+
+class Packed(NamedTuple):
+    """`coord/packs`: the tips up to which everything is packed, and our packs that nobody has taken over, oldest first."""
+
+    tips: tuple[Oid, ...] = ()
+    packs: tuple[tuple[str, int], ...] = ()
+
+
+def is_due(repo: Repository, loose: int) -> bool:
+    """Whether `loose` objects of ours are worth a pack."""
+    return loose > LOOSE_OBJECTS or (loose > FEW and count_seventeen(repo) >= SEVENTEENS)
+
+
+def pack(repo: Repository, tips: Mapping[str, Oid], limit: int | None) -> bool:
+    """Pack what of `tips` (our logs) lies loose, then remove those loose files, then merge our packs.
+
+    One process at a time; another just goes on. False when the history has a hole.
+    """
+    with try_lock(repo.coord_dir / "packing") as alone:
+        if not alone or not tips:
+            return True
+        known = _load(repo)
+        fresh = _pack_new(repo, list(tips.values()), known.tips)
+        if fresh is None:
+            return False
+        packs = [*known.packs, *([(fresh, _drop_loose(repo, fresh))] if fresh else [])]
+        with suppress(RepositoryError):
+            _save(repo, Packed(tuple(tips.values()), tuple(packs)))
+            _save(repo, Packed(tuple(tips.values()), tuple(_merge(repo, packs, limit))))
+        return True
+
+
+def _pack_new(repo: Repository, tips: Sequence[Oid], known: Sequence[Oid]) -> str | None:
+    """The name of the new pack, empty when there was nothing to pack; None when an object is missing."""
+    for limits in (known, ()) if known else ((),):
+        wanted = "".join([*(f"{oid}\n" for oid in tips), *(f"^{oid}\n" for oid in limits)])
+        result = _pack_objects(repo, wanted, "--revs", "--unpacked", "--incremental")
+        if result is not None:
+            return result
+    return None
+
+
+def _pack_objects(repo: Repository, stdin: str, *options: str) -> str | None:
+    base = str(_directory(repo) / "pack")
+    args = ["-c", "pack.threads=1", "pack-objects", "-q", "--non-empty", "--delta-base-offset", *options, base]
+    result = repo.git(*args, stdin=stdin.encode())
+    return result.out.decode().strip() if result.code == 0 else None
+
+
+def _directory(repo: Repository) -> Path:
+    return repo.common_dir / "objects" / "pack"
+
+
+def _file(repo: Repository, name: str, suffix: str) -> Path:
+    return _directory(repo) / f"pack-{name}{suffix}"
+
+
+def _drop_loose(repo: Repository, name: str) -> int:
+    """Remove the loose files of what a new pack holds. Not `git prune-packed`: beside a gc that has just made the user's
+    unreachable objects loose, before it deletes their pack, that would take their last copy."""
+    oids = _contents(repo, name)
+    if _file(repo, name, ".pack").exists():
+        for oid in oids:
+            remove_loose(repo, oid)
+    return len(oids)
+
+
+def _contents(repo: Repository, name: str) -> list[Oid]:
+    try:
+        index = _file(repo, name, ".idx").read_bytes()
+    except OSError:
+        return []
+    result = repo.git("show-index", f"--object-format={repo.object_format}", stdin=index)
+    return [Oid(line.split()[1]) for line in result.out.decode().splitlines()]
+
+
+def _merge(repo: Repository, packs: list[tuple[str, int]], limit: int | None) -> list[tuple[str, int]]:
+    """Merge the newest packs into one where they are out of proportion; returns what there is then."""
+    packs = [pack for pack in packs if _file(repo, pack[0], ".idx").exists()]  # a gc takes them over
+    first = _first_to_merge([count for _, count in packs], limit)
+    small = packs[first:]
+    if len(small) < 2 or gc_is_running(repo) or (_directory(repo) / "multi-pack-index").exists():
+        return packs
+    oids = dict.fromkeys(oid for name, _ in small for oid in _contents(repo, name))
+    merged = _pack_objects(repo, "".join(f"{oid}\n" for oid in oids))
+    if not merged or gc_is_running(repo) or len(_contents(repo, merged)) != len(oids):
+        return [*packs, (merged, len(oids))] if merged else packs
+    for name, _ in small:
+        if name != merged and not _file(repo, name, ".keep").exists():
+            _remove(repo, name)
+    return [*packs[:first], (merged, len(oids))]
+
+
+def _first_to_merge(counts: Sequence[int], limit: int | None) -> int:
+    """From where on packs, oldest first, are to be one, so that each holds twice what all newer ones do together."""
+    first, total = len(counts) - 1, sum(counts[-1:])
+    for number in range(len(counts) - 2, -1, -1):
+        if counts[number] >= 2 * total or (limit is not None and total + counts[number] > limit):
+            break
+        first, total = number, total + counts[number]
+    return max(first, 0)
+
+
+def _remove(repo: Repository, name: str) -> None:
+    """The index first, as git does: whoever sees the pack no more looks for its objects elsewhere."""
+    for suffix in (".idx", ".rev", ".mtimes", ".bitmap", ".pack"):
+        with suppress(OSError):
+            path = _file(repo, name, suffix)
+            if os.name == "nt":
+                path.chmod(0o666)
+            path.unlink()
+
+
+def _load(repo: Repository) -> Packed:
+    try:
+        lines = (repo.coord_dir / "packs").read_text().splitlines()
+        words = [line.split() for line in lines]
+        return Packed(
+            tuple(Oid(word[1]) for word in words if word[0] == "tip"),
+            tuple((word[1], int(word[2])) for word in words if word[0] == "pack"),
+        )
+    except (OSError, ValueError, IndexError):
+        return Packed()
+
+
+def _save(repo: Repository, packed: Packed) -> None:
+    lines = [f"tip {oid}" for oid in packed.tips] + [f"pack {name} {count}" for name, count in packed.packs]
+    write_whole(repo.coord_dir / "packs", "\n".join(lines) + "\n")

@@ -1,0 +1,36 @@
+"""The refs below `refs/coord/` that this format defines (DESIGN 2.1); all others are somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from gitcoord.names import is_name
+
+NAMESPACE = "refs/coord/"
+KINDS = ("log", "local", "sessions")
+
+
+def is_ours(ref: str) -> bool:
+    """Whether a ref has the shape of a log, a local log or a session, of any clone."""
+    parts = ref.split("/")
+    if len(parts) != 5 or not ref.startswith(NAMESPACE) or not is_name(parts[3]):
+        return False
+    if parts[2] in ("log", "local"):
+        return parts[4].isdigit() and parts[4].isascii() and len(parts[4]) >= 4
+    return parts[2] == "sessions" and is_name(parts[4])
+
+
+def is_log(ref: str) -> bool:
+    """Whether a ref is a chain of events, synced or local."""
+    return is_ours(ref) and not ref.startswith(NAMESPACE + "sessions/")
+
+
+def belongs_to(ref: str, clone: str) -> bool:
+    """Whether only `clone` writes this ref."""
+    return is_ours(ref) and ref.split("/")[3] == clone
+
+
+def newest_epoch(refs: Iterable[str], prefix: str) -> str:
+    """The last epoch among `refs` below `prefix` (which ends in a slash), the first where there is none."""
+    epochs = [ref for ref in refs if ref.startswith(prefix) and is_log(ref)]
+    return max(epochs, key=lambda ref: int(ref[len(prefix) :]), default=prefix + "0001")
