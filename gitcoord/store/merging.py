@@ -150,9 +150,9 @@ class Scratch:
         fields = iter(self._git(worktree, *args, stdin=lines).out.split(b"\0"))
         return [_conflicting(fields) for _ in pairs]
 
-    def base(self, a: Oid, b: Oid) -> Oid:
+    def base(self, a: Oid | None, b: Oid | None) -> Oid:
         """The best common ancestor of two commits; the empty tree where there is none."""
-        found = self.repo.git("merge-base", a, b, env=self._env).out.decode().split()
+        found = self.repo.git("merge-base", a, b).out.decode().split() if a and b else []
         return Oid(found[0]) if found else make_tree({}, self.repo.object_format).oid
 
     def changes(self, base: Oid, commit: Oid) -> dict[bytes, bytes]:
