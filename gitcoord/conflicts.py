@@ -52,10 +52,10 @@ class Collision(NamedTuple):
 
 
 def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | None = None) -> list[Collision]:
-    """What will collide between the sessions that are not gone, mine first; with `only`, what concerns that session.
+    """What will collide between the sessions that are not gone; conflicts first, and mine before those of others.
 
-    Another clone's session counts if its head has been fetched. Raises UsageError for an unknown session,
-    RepositoryError with a git before 2.39.
+    With `only`, what concerns that session. Another clone's session counts if its head has been fetched.
+    Raises UsageError for an unknown session, RepositoryError with a git before 2.39.
     """
     sides = live_sides(clone, time.time() if now is None else now)
     mine = mailbox(me.name, clone.id or "")
@@ -66,7 +66,7 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
         if not any(box in side.sessions for side in sides):
             raise UsageError(f"{only} has no work here that could be merged", "git coord sessions")
         pairs = [pair for pair in pairs if box in pair[0].sessions + pair[1].sessions]
-    return collide(clone, pairs)
+    return sorted(collide(clone, pairs), key=lambda c: c.kind != "conflict")
 
 
 def live_sides(clone: Clone, now: float) -> list[Side]:

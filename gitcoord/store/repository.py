@@ -67,9 +67,7 @@ class Repository:
         argv = ["git", f"--git-dir={self.common_dir}", *_CALM, *self._hooks_off(args), *self._durably(args), *args]
         return run(argv, {**self.env, **env}, stdin, keep_fd)
 
-    def git_in(
-        self, worktree: Path, *args: str, stdin: bytes = b"", env: Mapping[str, str] = MappingProxyType({})
-    ) -> Result:
+    def git_in(self, worktree: Path, *args: str, stdin: bytes = b"", env: Mapping[str, str] = MappingProxyType({})) -> Result:
         """Run git in one of the worktrees, for what depends on its index, HEAD or files; `env` is added to ours."""
         return run(["git", "-C", str(worktree), *_CALM, *args], {**self.env, **env}, stdin)
 
