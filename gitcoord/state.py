@@ -119,7 +119,7 @@ def unset_state(clone: Clone, me: Identity, key: str) -> Value:
     with clone.locked():
         was = get_state(clone, me, key)
         register(clone, me)
-        clone.append(lambda db: [Draft("state", "", {"key": key, "unset": True}, author=me.name)])
+        clone.append(lambda db: [Draft("state", f"{key} is unset", {"key": key, "unset": True}, author=me.name)])
         return was
 
 

@@ -140,7 +140,14 @@ def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -
         if whole:
             say(f"{head}, {ago(event.at)}\n{quoted(event.text)}")
         else:
-            say(f"{head}, {ago(event.at)}: {one_line(event.text, 80)}")
+            say(f"{head}, {ago(event.at)}: {one_line(_subject(event), 80)}")
+
+
+def _subject(event: Event) -> str:
+    """What one line says of an event: its text; of a state also the key."""
+    if event.type == "state" and not event.data.get("unset"):
+        return f"{event.data.get('key')} = {event.text}"
+    return event.text
 
 
 def _event_json(coord: Coord, event: Event) -> dict[str, Any]:
