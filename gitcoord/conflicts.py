@@ -140,7 +140,7 @@ def _merge(clone: Clone, pairs: Sequence[tuple[Lying, Lying]]) -> list[Found]:
     """Merge in memory; a path both changed into the very same thing is no news."""
     if not pairs:
         return []
-    where = next((x.worktree for pair in pairs for x in pair if x.git_dir != Path()), clone.repo.common_dir)
+    where = next((x for pair in pairs for x in pair if x.git_dir != Path()), None)
     with Scratch(clone.repo) as scratch:
         commits = [(scratch.commit(a), scratch.commit(b)) for a, b in pairs]
         base = cache(scratch.base)

@@ -45,7 +45,7 @@ class Lying(NamedTuple):
 
 def look(repo: Repository, worktree: Path, git_dir: Path) -> Lying | None:
     """What lies in a worktree, by one `git status`; None where git cannot say."""
-    result = repo.git_in(worktree, *_STATUS, "--untracked-files=all", "--no-renames")
+    result = repo.git_in(worktree, str(git_dir), *_STATUS, "--untracked-files=all", "--no-renames")
     if result.code:
         return None
     entries = [entry for entry in result.out.split(b"\0") if entry]
@@ -131,23 +131,23 @@ class Scratch:
     def _commit(self, lying: Lying) -> Oid:
         _copy(lying.git_dir / "index", self._directory / "index")
         try:
-            self._git(lying.worktree, *_ADD, stdin=b"".join(path + b"\0" for path in lying.unstaged))
-            tree = self._git(lying.worktree, "write-tree").out.decode().strip()
+            self._git(lying, *_ADD, stdin=b"".join(path + b"\0" for path in lying.unstaged))
+            tree = self._git(lying, "write-tree").out.decode().strip()
         finally:
             (self._directory / "index").unlink(missing_ok=True)
         parent = f"parent {lying.head}\n" if lying.head else ""
         who = "gitcoord <gitcoord@coord.invalid> 0 +0000"
         raw = f"tree {tree}\n{parent}author {who}\ncommitter {who}\n\nsnapshot\n".encode()
-        made = self._git(lying.worktree, "hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
+        made = self._git(lying, "hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
         return Oid(made.out.decode().strip())
 
-    def merge(self, worktree: Path, pairs: Sequence[tuple[Oid, Oid]]) -> list[list[bytes]]:
-        """Merge each pair of commits; for each, the paths that conflict. Attributes are read in `worktree`."""
+    def merge(self, where: Lying | None, pairs: Sequence[tuple[Oid, Oid]]) -> list[list[bytes]]:
+        """Merge each pair of commits; for each, the paths that conflict. Attributes are read in the worktree `where`."""
         if not pairs:
             return []
         lines = "".join(f"{a} {b}\n" for a, b in pairs).encode()
         args = ("merge-tree", "--write-tree", "--stdin", "--name-only", "--no-messages", "--allow-unrelated-histories")
-        fields = iter(self._git(worktree, *args, stdin=lines).out.split(b"\0"))
+        fields = iter(self._git(where, *args, stdin=lines).out.split(b"\0"))
         return [_conflicting(fields) for _ in pairs]
 
     def base(self, a: Oid | None, b: Oid | None) -> Oid:
@@ -161,9 +161,13 @@ class Scratch:
         found = _CHANGE.findall(_checked("diff-tree", result).out)
         return {path: mode + b" " + oid for mode, oid, path in found}
 
-    def _git(self, worktree: Path, *args: str, stdin: bytes = b"") -> Result:
+    def _git(self, where: Lying | None, *args: str, stdin: bytes = b"") -> Result:
         settings = ("-c", "core.compression=0", "-c", "core.fsmonitor=false", "-c", "core.safecrlf=false")
-        return _checked(args[0], self.repo.git_in(worktree, *settings, *args, stdin=stdin, env=self._env))
+        if where is None:
+            result = self.repo.git(*args, stdin=stdin, env=self._env)
+        else:
+            result = self.repo.git_in(where.worktree, str(where.git_dir), *settings, *args, stdin=stdin, env=self._env)
+        return _checked(args[0], result)
 
 
 def _checked(verb: str, result: Result) -> Result:
