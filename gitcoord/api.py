@@ -25,10 +25,12 @@ class Locks(NamedTuple):
         wait: float | None = 0,
     ) -> Lock:
         """Lock for `ttl` seconds (2 h), waiting up to `wait` seconds, or for ever with None. Raises locks.Held."""
-        from gitcoord import locks
+        from gitcoord import locks, overlaps
 
         wish = locks.Wish(locks.typed(self.coord.clone, self.coord.cwd, patterns), shared, reason, ttl or locks.TTL)
-        return locks.lock(self.coord.clone, self.coord.identity, wish, wait)
+        taken = locks.lock(self.coord.clone, self.coord.identity, wish, wait)
+        overlaps.notice(self.coord.clone, self.coord.identity.name)  # who locks is about to edit, or has begun to
+        return taken
 
     def release(self, patterns: Sequence[str] = (), everything: bool = False, force: bool = False) -> list[Lock]:
         """End locks of mine; with `force` also another's, who is told. Raises Refused."""

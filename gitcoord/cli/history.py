@@ -145,7 +145,14 @@ def _head(coord: Coord, event: Event) -> str:
 
 def event_line(coord: Coord, event: Event) -> str:
     """An event on one line."""
-    return f"{_head(coord, event)}: {one_line(event.text, 80)}"
+    return f"{_head(coord, event)}: {one_line(_subject(event), 80)}"
+
+
+def _subject(event: Event) -> str:
+    """What one line says of an event: its text; of a state also the key."""
+    if event.type == "state" and not event.data.get("unset"):
+        return f"{event.data.get('key')} = {event.text}"
+    return event.text
 
 
 def event_json(coord: Coord, event: Event) -> dict[str, Any]:

@@ -190,5 +190,4 @@ def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
         ambient.refresh(coord.clone, args[0])
         upkeep.refresh(coord.clone, args[0])
     elif event == "refresh":  # git moved something in this worktree
-        ambient.moved(coord.clone)
-        ambient.refresh(coord.clone)
+        ambient.refresh(coord.clone, mover=ambient.moved(coord.clone))
