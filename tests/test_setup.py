@@ -250,7 +250,7 @@ def test_the_command_page_and_the_man_page_are_up_to_date(reference: ModuleType)
     assert reference.COMMANDS.read_text() == reference.commands_page(), hint
     present = reference.MAN.read_text()
     assert present == reference.man_page(present), hint
-    assert [verb for verb in VERBS if f"\n.B git coord {verb}\n" not in present] == []
+    assert [verb for verb in VERBS if f"\n.B git coord {verb}" not in present] == []
 
 
 def test_the_pages_name_only_verbs_that_exist() -> None:
@@ -323,5 +323,5 @@ def test_the_examples_of_the_format_page_are_real_events() -> None:
     trailers = re.findall(r"^Coord: (.*)$", page, re.MULTILINE)
     assert [canonical_json(json.loads(trailer)) for trailer in trailers] == trailers
     known = {kind for feature in load() for kind in feature.types}
-    documented = set(re.findall(r"^\| `([a-z]+)` \|", page.partition("## Types")[2].partition("**Names.**")[0], re.MULTILINE))
+    documented = set(re.findall(r"^\| `([a-z.]+)` \|", page.partition("## Types")[2].partition("**Names.**")[0], re.MULTILINE))
     assert documented == known
