@@ -63,6 +63,9 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
+        with suppress(OSError):
+            if self.path.stat().st_size == 0:
+                self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
         try:
             return self._prepare(_connect(self.path))
         except sqlite3.DatabaseError as error:
