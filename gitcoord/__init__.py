@@ -14,7 +14,7 @@ Start-up matters here: what a verb needs is imported when it is called.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,9 +29,12 @@ if TYPE_CHECKING:
     from gitcoord.notes import Note
     from gitcoord.records import Record
     from gitcoord.sending import Sent
+    from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
     from gitcoord.setup import Initialized, Traces
     from gitcoord.store.objects import Oid
+    from gitcoord.tasks import Tasks
+    from gitcoord.waiting import Held
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -226,6 +229,27 @@ class Coord:
             self.mark_read(page.messages)
         return page
 
+    def wait_for_mail(self, timeout: float | None = None, sender: str | None = None, output: int | None = None) -> Inbox | None:
+        """Sleep until there is unread mail; None after `timeout` seconds. Marks nothing: see `mark_read`."""
+        from gitcoord import waiting
+
+        return waiting.wait_for_mail(self, timeout, sender, output)
+
+    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Held | None:
+        """Sleep until one condition holds (`session:w1=gone`, `message`, …); None after `timeout` seconds.
+
+        `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.
+        """
+        from gitcoord import waiting
+
+        return waiting.wait_for_any(self, conditions, timeout, output)
+
+    def watch(self, kind: str | None = None, since: str | None = None, output: int | None = None) -> Iterator[Event]:
+        """Every event as it arrives, of one type or all, from now on or after the event `since`."""
+        from gitcoord import waiting
+
+        return waiting.follow(self, kind, since, output)
+
     def mark_read(self, shown: Iterable[Message]) -> None:
         """Mark what was really shown; nothing for one who only looks on."""
         from gitcoord import messages
@@ -273,3 +297,18 @@ class Coord:
         from gitcoord import notes
 
         return notes.list_notes(self.clone, path, self.cwd, limit)
+
+    # work
+
+    @property
+    def tasks(self) -> Tasks:
+        """The task board."""
+        from gitcoord.tasks import Tasks
+
+        return Tasks(self)
+
+    def alloc(self, sequence: str, start: int | None = None) -> Allocation:
+        """The next number of a sequence, handed out exactly once."""
+        from gitcoord import sequences
+
+        return sequences.allocate(self.clone, self.identity, sequence, start)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import TypeVar, cast
 
 from gitcoord import clone_id
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, decode, encode, header_text
+from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, LaterDraft, decode, encode, header_text
 from gitcoord.index import Index
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips, mend, open_store, packing, recent, sweep
@@ -24,6 +25,7 @@ from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
 
 T = TypeVar("T")
+Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 ATTEMPTS = 10
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
@@ -47,6 +49,7 @@ class Clone:
         self._tips: Tips | None = None
         """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
         self._checked = Checked(self.path("checked"))
+        self._lock_file = self.path("lock")
         self._recent = Recent()
         self._superseded = False
 
@@ -114,7 +117,7 @@ class Clone:
             yield self._fd
             return
         self._make_directory()
-        with file_lock(self.path("lock")) as fd:
+        with file_lock(self._lock_file) as fd:
             self._fd = fd
             try:
                 yield fd
@@ -124,14 +127,15 @@ class Clone:
 
     def _make_directory(self) -> None:
         try:
-            self.repo.coord_dir.mkdir(exist_ok=True)
+            if not os.path.isdir(self.repo.coord_dir):
+                self.repo.coord_dir.mkdir(exist_ok=True)
         except OSError as error:
             raise unwritable(self.repo.common_dir, error) from error
         if "index" in self.__dict__ and self.index.in_memory and not self.index.path.exists():
             self.index.close()
             del self.__dict__["index"]
 
-    def append(self, decide: Callable[[sqlite3.Connection], Sequence[Draft]], local: bool = False) -> list[Event]:
+    def append(self, decide: Decide, local: bool = False) -> list[Event]:
         """Decide on the newest state and write what `decide` returns, as one move of our log; none: write nothing.
 
         `decide` may run more than once: when the ref or the index turn out to have moved, it is asked again.
@@ -145,9 +149,7 @@ class Clone:
                 self._tips = None
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
-    def _append_once(
-        self, decide: Callable[[sqlite3.Connection], Sequence[Draft]], local: bool, tips: Tips, fd: int
-    ) -> list[Event]:
+    def _append_once(self, decide: Decide, local: bool, tips: Tips, fd: int) -> list[Event]:
         moved: list[tuple[Oid, bytes]] = []
         try:
             with self.index.writing() as db:
@@ -196,13 +198,14 @@ class Clone:
         return newest_epoch(tips.refs, f"{NAMESPACE}{'local' if local else 'log'}/{self.settled_id()}/")
 
     def _compose(
-        self, db: sqlite3.Connection, drafts: Sequence[Draft], parent: Oid | None
+        self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None
     ) -> tuple[list[tuple[Oid, bytes]], list[GitObject]]:
         """The commits of `drafts`, chained onto `parent`, and every object they need."""
         lc = self._clock(db, parent)
         commits: list[tuple[Oid, bytes]] = []
         objects: list[GitObject] = []
-        for number, draft in enumerate(drafts):
+        for number, item in enumerate(drafts):
+            draft = item if isinstance(item, Draft) else item([oid for oid, _ in commits])
             tree = self._tree(draft.attachments)
             raw = encode(draft, self.envelope(lc + number), tree[-1].oid, parent)
             commit = make_object("commit", raw, self.repo.object_format)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -46,6 +46,10 @@ class Draft(NamedTuple):
     attachments: Mapping[str, bytes] = MappingProxyType({})
     author: str = ""
     """The session that speaks; empty means the one that runs the command."""
+
+
+LaterDraft = Callable[[Sequence[Oid]], Draft]
+"""A draft that names events written by the same append: made from the ids of those before it."""
 
 
 class Event(NamedTuple):
