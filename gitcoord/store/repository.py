@@ -56,7 +56,7 @@ class Repository:
         self.environ = environ
         self.coord_dir = common_dir / "coord"
         self.online_env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
-        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # GIT_NO_LAZY_FETCH came with git 2.45 only
+        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # older gits know no GIT_NO_LAZY_FETCH
 
     @property
     def zero(self) -> str:
