@@ -36,6 +36,8 @@ CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 """
+EPOCH = "epoch"
+_CARRIES = b'"type":"epoch"'
 _CORRUPT = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_MISMATCH}
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 
@@ -180,12 +182,20 @@ class Index:
         try:
             for oid, raw in store.chain(new, old):
                 lc = self.add(ref, oid, raw, lc, folds)
+                if _CARRIES in raw:
+                    self._take_carried(store, ref, raw, folds)
         except ObjectMissing:
             self.unreadable.append(ref)
             return
         except NotACommit as why:
             self._report(new, ref, str(why))
         self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, new, lc))
+
+    def _take_carried(self, store: Store, ref: str, root: bytes, folds: dict[str, Fold]) -> None:
+        from gitcoord.store.epoch import carried
+
+        for oid, raw in carried(store, root):
+            self.add(ref, oid, raw, None, folds)
 
     def append(self, ref: str, commits: Sequence[tuple[Oid, bytes]]) -> list[Event]:
         """Inside a transaction: take in commits just written to `ref`, without reading them back."""
@@ -217,6 +227,8 @@ class Index:
         return event.lc
 
     def _fold(self, event: Event, ref: str, folds: dict[str, Fold]) -> None:
+        if event.type == EPOCH:
+            return
         fold = folds.get(event.type)
         if event.v > 1 or fold is None:
             self._report(event.id, ref, f"unknown {event.type} v{event.v}")
