@@ -14,7 +14,7 @@ Start-up matters here: what a verb needs is imported when it is called.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, U
 if TYPE_CHECKING:
     from gitcoord.clone import Clone
     from gitcoord.event import Event
+    from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
     from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
@@ -30,8 +31,10 @@ if TYPE_CHECKING:
     from gitcoord.sending import Sent
     from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
+    from gitcoord.setup import Initialized, Traces
     from gitcoord.store.objects import Oid
     from gitcoord.tasks import Tasks
+    from gitcoord.waiting import Held
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -96,6 +99,33 @@ class Coord:
             self._beat_at = time.monotonic()
             beat(self.clone, self._identity)
         return self._identity
+
+    # set-up
+
+    def init(self, hooks: bool = True) -> Initialized:
+        """Install the git hooks and register placeholders for the worktrees; see `setup.init`."""
+        from gitcoord import setup
+
+        return setup.init(self.clone, hooks)
+
+    def hooks(self, action: str = "status") -> list[Hook]:
+        """`install`, `uninstall` or `status` of the git hooks; see `githooks`."""
+        from gitcoord import githooks
+
+        actions = {"install": githooks.install, "uninstall": githooks.uninstall, "status": githooks.status}
+        return actions[action](self.clone.repo)
+
+    def traces(self, everyone: bool = False) -> Traces:
+        """What `purge` would remove."""
+        from gitcoord import setup
+
+        return setup.traces(self.clone, everyone)
+
+    def purge(self, everyone: bool = False) -> Traces:
+        """Remove our refs, files, hooks and settings from the repository; see `setup.purge`."""
+        from gitcoord import setup
+
+        return setup.purge(self.clone, everyone)
 
     # sessions
 
@@ -198,6 +228,27 @@ class Coord:
         if not peek:
             self.mark_read(page.messages)
         return page
+
+    def wait_for_mail(self, timeout: float | None = None, sender: str | None = None, output: int | None = None) -> Inbox | None:
+        """Sleep until there is unread mail; None after `timeout` seconds. Marks nothing: see `mark_read`."""
+        from gitcoord import waiting
+
+        return waiting.wait_for_mail(self, timeout, sender, output)
+
+    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Held | None:
+        """Sleep until one condition holds (`session:w1=gone`, `message`, …); None after `timeout` seconds.
+
+        `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.
+        """
+        from gitcoord import waiting
+
+        return waiting.wait_for_any(self, conditions, timeout, output)
+
+    def watch(self, kind: str | None = None, since: str | None = None, output: int | None = None) -> Iterator[Event]:
+        """Every event as it arrives, of one type or all, from now on or after the event `since`."""
+        from gitcoord import waiting
+
+        return waiting.follow(self, kind, since, output)
 
     def mark_read(self, shown: Iterable[Message]) -> None:
         """Mark what was really shown; nothing for one who only looks on."""

@@ -160,13 +160,13 @@ class Clone:
                 commits, objects = self._compose(db, drafts, tips.refs.get(ref))
                 self._write(ref, commits, objects, tips, fd)
                 moved = commits
-                self.index.append(ref, commits)
+                events = self.index.append(ref, commits)
         except sqlite3.DatabaseError as error:
             if not moved:
                 self.index.recover(error)
                 raise _TryAgain from error
-            # the event is on the ref, which is what counts; the index will read it there
-        return [decode(oid, raw) for oid, raw in moved]
+            events = [decode(oid, raw) for oid, raw in moved]  # on the ref, which is what counts; the index will read it there
+        return events
 
     def _mended_tips(self, fd: int) -> Tips:
         """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""

@@ -29,13 +29,28 @@ def list_worktrees(repo: Repository) -> list[Worktree]:
     if result.code:  # -z came with git 2.36
         result, separator = repo.git("worktree", "list", "--porcelain"), "\n"
     text = os.fsdecode(result.out)
-    entries = [entry.split(separator) for entry in text.split(separator * 2) if entry]
-    found = [_worktree(repo, entry) for entry in entries if "bare" not in entry]
+    entries = [
+        dict(line.partition(" ")[::2] for line in entry.split(separator)) for entry in text.split(separator * 2) if entry
+    ]
+    if entries:
+        entries[0]["worktree"] = _main_path(repo, entries[0]["worktree"])
+    found = [_worktree(repo, facts) for facts in entries if "bare" not in facts]
     return [worktree for worktree in found if os.path.isdir(worktree.path)]
 
 
-def _worktree(repo: Repository, lines: list[str]) -> Worktree:
-    facts = dict(line.partition(" ")[::2] for line in lines)
+def _main_path(repo: Repository, listed: str) -> str:
+    """Where the main worktree is. With its git directory elsewhere (a submodule, --separate-git-dir, core.worktree)
+    git-worktree(1) names that directory instead; empty when it cannot be known from here."""
+    if _named_git_dir(listed) == str(repo.common_dir):
+        return listed
+    configured = os.fsdecode(repo.git("config", "--type=path", "core.worktree").out).removesuffix("\n")
+    if configured:
+        return os.path.realpath(os.path.join(repo.common_dir, configured))
+    standing_there = repo.worktree is not None and repo.git_dir == repo.common_dir
+    return str(repo.worktree) if standing_there else ""
+
+
+def _worktree(repo: Repository, facts: dict[str, str]) -> Worktree:
     branch = facts.get("branch", "").removeprefix("refs/heads/") or None
     head = facts.get("HEAD") or None
     path = facts["worktree"]
@@ -43,16 +58,19 @@ def _worktree(repo: Repository, lines: list[str]) -> Worktree:
 
 
 def git_dir_of(repo: Repository, path: str) -> str:
-    """The worktree's own git directory, read from its `.git`."""
-    dot_git = Path(path, ".git")
+    """The git directory of the worktree at `path`; where nothing in it says so, it is the main one's."""
+    return _named_git_dir(path) or str(repo.common_dir)
+
+
+def _named_git_dir(path: str) -> str:
+    dot_git = os.path.join(path, ".git")
     try:
-        text = dot_git.read_text(errors="surrogateescape")
+        text = os.fsdecode(Path(dot_git).read_bytes())
     except IsADirectoryError:
-        return str(repo.common_dir)
+        return os.path.realpath(dot_git)
     except OSError:
-        return str(repo.common_dir) if path == str(repo.worktree) else ""
-    where = text.removeprefix("gitdir: ").removesuffix("\n")
-    return os.path.normpath(os.path.join(path, where))
+        return ""
+    return os.path.realpath(os.path.join(path, text.removeprefix("gitdir: ").rstrip("\r\n")))
 
 
 class TouchedFile(NamedTuple):
@@ -64,7 +82,8 @@ class TouchedFile(NamedTuple):
 
 def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
     """What lies uncommitted in a worktree (untracked files too), the latest first."""
-    result = repo.git_in(Path(worktree), "status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    asked = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    result = repo.git_in(Path(worktree), git_dir_of(repo, worktree), *asked)
     if result.code:
         return []
     paths = [entry[3:] for entry in os.fsdecode(result.out).split("\0") if entry]

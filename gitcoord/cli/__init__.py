@@ -16,6 +16,7 @@ GROUPS = {
         "ack": "acknowledge a message",
         "inbox": "print my unread messages and mark them read",
         "sent": "what I sent and how far it got",
+        "wait": "sleep until something concerns me",
     },
     "work": {
         "task": "add, claim, next, done, block, … a task",
@@ -29,6 +30,7 @@ GROUPS = {
         "thread": "a whole conversation",
         "search": "find words in messages and notes",
         "log": "everything that happened, newest first",
+        "watch": "follow everything as it happens",
     },
     "who": {
         "sessions": "who works here, where, on what",
@@ -42,12 +44,14 @@ GROUPS = {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
         "demo": "a guided run in a throw-away repository",
+        "purge": "remove every trace of gitcoord from here",
     },
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
 MODULES = {"talk": "talk", "work": "work", "remember": "history", "who": "people", "set-up": "setup"}
-HIDDEN = {"hook": "setup"}
+APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
+"""Verbs that live in another module than their group's, or stand in no group."""
 
 
 class Verbs(click.Group):
@@ -57,7 +61,7 @@ class Verbs(click.Group):
         return [verb for verbs in GROUPS.values() for verb in verbs]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        module = HIDDEN.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
+        module = APART.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
         if module is None:
             return None
         command: click.Command = getattr(import_module(f"gitcoord.cli.{module}"), name)
@@ -107,7 +111,7 @@ def run(args: list[str]) -> int:
     from gitcoord.errors import CoordError
 
     try:
-        result: Any = cli.main(args, prog_name="git coord", standalone_mode=False)
+        result: Any = cli.main(args, prog_name="git coord", complete_var="_GIT_COORD_COMPLETE", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CoordError as error:

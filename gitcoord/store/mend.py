@@ -22,7 +22,7 @@ def mend(store: Store, journal: Journal, clone: str, known: Mapping[str, Oid], t
     `known` is where the index saw them last, for when the journal is gone. A ref that is ahead of both (its writer
     died before the note) is left as it is.
     """
-    done = _drop_broken(store, tips, fd)
+    done = drop_broken(store, tips, fd)
     for ref, noted in {**known, **journal.tips()}.items():
         if belongs_to(ref, clone) and tips.refs.get(ref) != noted:
             done += _restore_ref(store, journal, ref, tips.refs.get(ref), noted, fd)
@@ -37,7 +37,7 @@ def is_lost(store: Store, clone: str, noted: Mapping[str, Oid], tips: Tips) -> b
     )
 
 
-def _drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
+def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     """An empty or garbled ref file (a power loss) stops the user's own gc and fetch; git can delete it."""
     done = []
     for ref in tips.broken:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.store import NAMESPACE, Tips
@@ -63,10 +64,13 @@ def check_value(repo: Repository, ref: str, expected: Oid | None) -> None:
 
 def _value(repo: Repository, ref: str) -> Oid | None:
     """A loose file says it without a process; where there is none, git does."""
-    try:
-        text = (repo.common_dir / ref).read_bytes().strip().decode("ascii", "replace")
-    except OSError:
-        text = ""
+    text = ""
+    with suppress(OSError):
+        fd = os.open(f"{repo.common_dir}/{ref}", os.O_RDONLY)
+        try:
+            text = os.read(fd, 256).strip().decode("ascii", "replace")
+        finally:
+            os.close(fd)
     if len(text) == len(repo.zero):
         return Oid(text)
     result = repo.git("rev-parse", "--verify", "--quiet", ref)

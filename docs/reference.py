@@ -1,0 +1,90 @@
+"""Writes docs/commands.md and the commands of the man page from the program itself.
+
+python docs/reference.py; tests/test_setup.py fails when it was forgotten.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from gitcoord.cli import GROUPS, cli
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMANDS = ROOT / "docs" / "commands.md"
+MAN = ROOT / "man" / "git-coord.1"
+_GENERATED = re.compile(r"(?<=\.\\\" begin commands\n).*(?=\.\\\" end commands\n)", re.DOTALL)
+
+INTRODUCTION = """\
+# Commands
+
+`git coord VERB`, or `git-coord VERB`. This page is what each verb's `--help` prints; `docs/reference.py` writes it.
+
+Exit codes: 0 done; 1 a valid question answered no; 2 usage, unknown or ambiguous name or id, nothing printed on stdout;
+3 the repository or its surroundings; 4 a remote; 130 interrupted. Errors are one line `error: …` and mostly one line
+`hint: …` with the command to run next, on stderr. `--json` prints one document; times in it are RFC 3339 in UTC, ids are
+whole.
+"""
+
+
+def verbs() -> Iterator[tuple[str, str, click.Command]]:
+    """Group, name and command of every verb."""
+    context = click.Context(cli)
+    for group, names in GROUPS.items():
+        for name in names:
+            command = cli.get_command(context, name)
+            assert command is not None, name
+            yield group, name, command
+
+
+def help_of(name: str, command: click.Command) -> str:
+    """What `git coord NAME --help` prints on a terminal of 80 columns."""
+    parent = click.Context(cli, info_name="git coord", terminal_width=78)
+    return command.get_help(click.Context(command, info_name=name, parent=parent, terminal_width=78))
+
+
+def commands_page() -> str:
+    parts, last = [INTRODUCTION], ""
+    for group, name, command in verbs():
+        if group != last:
+            parts.append(f"## {group}\n")
+            last = group
+        parts.append(f"### {name}\n\n```\n{help_of(name, command)}\n```\n")
+    return "\n".join(parts)
+
+
+def man_page(present: str) -> str:
+    """The man page with its list of commands brought up to date."""
+    parts, last = [], ""
+    for group, name, command in verbs():
+        if group != last:
+            parts.append(f".SS {group}\n")
+            last = group
+        parts.append(_man_entry(name, command))
+    return _GENERATED.sub(lambda _: "".join(parts), present)
+
+
+def _man_entry(name: str, command: click.Command) -> str:
+    context = click.Context(command, info_name=name)
+    about, _, example = inspect.cleandoc(command.help or "").partition("\n\nExample: ")
+    usage = " ".join(command.collect_usage_pieces(context))
+    lines = [".TP", f".B git coord {name}", _escape(usage), ".br", _escape(" ".join(about.split()))]
+    for parameter in (p for p in command.params if isinstance(p, click.Option)):
+        record = parameter.get_help_record(context)
+        if record and parameter.name not in ("as_name", "as_json"):
+            lines += [".RS", ".TP", f".B {_escape(record[0])}", _escape(record[1]), ".RE"]
+    lines += [".br", f"Example: {_escape(example)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _escape(text: str) -> str:
+    return re.sub(r"^([.'])", r"\\&\1", text.replace("\\", "\\e").replace("-", "\\-"))
+
+
+if __name__ == "__main__":
+    COMMANDS.write_text(commands_page())
+    MAN.write_text(man_page(MAN.read_text()))

@@ -1,0 +1,188 @@
+"""init, hooks, purge, demo; and hook, which the hooks run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import inert, say, say_json
+from gitcoord.cli.params import common, opened
+
+if TYPE_CHECKING:
+    from gitcoord.githooks import Hook
+    from gitcoord.setup import Traces
+
+LEAVES = """\
+Nothing leaves this machine until you name a remote for it. What could go there then: messages, notes, names of
+sessions, branches and changed files. Never: local messages, paths on disk, host names, processes."""
+
+
+@click.command(short_help="install the git hooks, register the worktrees")
+@click.option("--no-hooks", is_flag=True, help="Leave git's hooks alone.")
+@common
+def init(no_hooks: bool, as_name: str | None, as_json: bool) -> None:
+    """Install the git hooks and expect a session in each linked worktree. May be run again.
+
+    Example: git coord init
+    """
+    with opened(as_name) as coord:
+        done = coord.init(not no_hooks)
+        if as_json:
+            hooks = [_hook_json(hook) for hook in done.hooks]
+            say_json({"clone": done.clone, "expected": list(done.expected), "hooks": hooks, "remote": None})
+            return
+        say(f"This clone is {done.clone}.")
+        if done.expected:
+            say(f"Expected in their worktrees: {', '.join(done.expected)}.")
+        if no_hooks:
+            say("Hooks: none installed (git coord hooks install).")
+        else:
+            _say_hooks(coord, done.hooks)
+        say(f"\n{LEAVES}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+
+
+def _example(coord: Coord) -> str:
+    """A command that works here: a message where somebody could get it."""
+    others = [s.session for s in coord.sessions() if s.session and s.session != coord.identity.name]
+    return f"git coord send {others[0]} hello" if others else "git coord note gitcoord is here now"
+
+
+@click.command(short_help="install, remove or show the git hooks")
+@click.argument("action", type=click.Choice(["install", "uninstall", "status"]), default="status")
+@common
+def hooks(action: str, as_name: str | None, as_json: bool) -> None:
+    """Install the git hooks, remove them without a trace, or show them.
+
+    Example: git coord hooks status
+    """
+    with opened(as_name) as coord:
+        found = coord.hooks(action)
+        if as_json:
+            say_json([_hook_json(hook) for hook in found])
+        elif action == "uninstall":
+            say(f"Removed: {', '.join(_where(hook) for hook in found)}." if found else "No hooks were installed.")
+        else:
+            _say_hooks(coord, found)
+
+
+def _hook_json(hook: Hook) -> dict[str, Any]:
+    return {
+        "event": hook.event,
+        "how": hook.how,
+        "where": hook.where or None,
+        "program": hook.program or None,
+        "runs": hook.runs,
+        "why_not": hook.why or None,
+        "add": hook.line or None,
+    }
+
+
+def _where(hook: Hook) -> str:
+    return hook.where if hook.how in ("config", "file") else f"our lines in {hook.where}"
+
+
+def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
+    """Those that run in one line a place; every other with what is in the way and what to do."""
+    running = [hook for hook in found if hook.runs]
+    by_program: dict[str, list[Hook]] = {}
+    for hook in running:
+        by_program.setdefault(hook.program, []).append(hook)
+    for program, mine in by_program.items():
+        say(inert(f"Hooks installed, they run {program}:"))
+        for hook in mine:
+            how = {"config": "in the configuration", "block": "beside yours,"}.get(hook.how, "in")
+            say(inert(f"  {hook.event:<13} {how} {hook.where}"))
+    for hook in found:
+        if not hook.runs:
+            say(inert(f"{hook.event} does not run: {hook.why}"))
+            say(inert(f"  {hook.line or 'git coord hooks install'}"))
+
+
+@click.command(short_help="remove every trace of gitcoord")
+@click.option("--everyone", is_flag=True, help="What other clones wrote, too.")
+@click.option("--yes", is_flag=True, help="Really do it.")
+@common
+def purge(everyone: bool, yes: bool, as_name: str | None, as_json: bool) -> None:
+    """Remove this clone's coordination refs, our files, hooks and settings. Without --yes: what would go.
+
+    Example: git coord purge --everyone
+    """
+    with opened(as_name) as coord:
+        found = coord.purge(everyone) if yes else coord.traces(everyone)
+        if as_json:
+            say_json(_traces_json(found, yes))
+            return
+        lines = _traces_lines(found)
+        for line in lines:
+            say(inert(f"{'removed' if yes else 'would remove'} {line}"))
+        if not lines:
+            say("There is nothing of gitcoord here.")
+        elif yes:
+            say("The objects go with git's next gc.")
+        else:
+            say(f"Nothing was removed: git coord purge {'--everyone ' if everyone else ''}--yes")
+
+
+def _traces_json(found: Traces, removed: bool) -> dict[str, Any]:
+    return {
+        "removed": removed,
+        "refs": [*found.refs, *found.broken],
+        "hooks": [hook.where for hook in found.hooks],
+        "settings": list(found.settings),
+        "files": found.files or None,
+    }
+
+
+def _traces_lines(found: Traces) -> list[str]:
+    lines = [f"the ref {ref}" for ref in (*found.refs, *found.broken)]
+    lines += [f"the hook {_where(hook)}" for hook in found.hooks]
+    lines += [f"the setting {key}" for key in found.settings]
+    return lines + ([f"the files in {found.files}"] if found.files else [])
+
+
+@click.command(short_help="a guided run in a throw-away repository")
+@click.option("--keep", is_flag=True, help="Keep the repository and say where it is.")
+@common
+def demo(keep: bool, as_name: str | None, as_json: bool) -> int:
+    """Two sessions in two worktrees of a throw-away repository talk to each other; you see every command.
+
+    Example: git coord demo --keep
+    """
+    from gitcoord.demo import Demo
+
+    return Demo(keep, as_json).run()
+
+
+@click.command(hidden=True)
+@click.argument("event")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@common
+def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
+    """What the git hooks run; never fails.
+
+    Example: git coord hook refresh
+    """
+    if event == "pre-commit":
+        return 0  # nothing guards a commit yet
+    with suppress(OSError):
+        os.setsid()
+    with suppress(Exception), opened() as coord:
+        if coord.clone.repo.coord_dir.is_dir():
+            _run_hook(coord, event, args)
+    return 0
+
+
+def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
+    from gitcoord import ambient
+
+    if event == "worktree-added":
+        ambient.worktree_added(coord.clone)
+    elif event == "refresh":
+        if not args:
+            ambient.moved(coord.clone)
+        ambient.refresh(coord.clone, args[0] if args else None)

@@ -1,0 +1,155 @@
+"""`git coord demo`: two sessions in real worktrees of a throw-away repository, every command shown before it runs.
+
+The commands are real processes, with an environment of their own: the demo neither needs nor touches the user's
+repository, identity or git configuration.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from gitcoord.errors import RepositoryError
+from gitcoord.identity import AGENT_MARKS, HARNESS_IDS
+
+PAUSE = 0.8
+"""Seconds between two commands, for somebody who watches."""
+PATIENCE = 20.0
+"""Seconds the demo waits for the hook that git starts in the background."""
+
+GIT_CONFIG = (
+    "[user]\n\tname = Demo\n\temail = demo@example.org\n[init]\n\tdefaultBranch = main\n[advice]\n\tdetachedHead = false\n"
+)
+
+
+class Demo:
+    """One run. With `as_json` nothing is narrated: one document lists the commands and how they ended."""
+
+    def __init__(self, keep: bool = False, as_json: bool = False) -> None:
+        self.keep = keep
+        self.as_json = as_json
+        self.steps: list[dict[str, Any]] = []
+        self.root = Path()
+
+    def run(self) -> int:
+        """Build, show, clean up; also when interrupted. Raises RepositoryError if one of its commands failed."""
+        self.root = Path(tempfile.mkdtemp(prefix="gitcoord-demo-")).resolve()
+        try:
+            self._prepare()
+            self._show()
+        finally:
+            if not self.keep:
+                self._clean_up()
+        if self.as_json:
+            print(json.dumps({"directory": str(self.root) if self.keep else None, "commands": self.steps}))
+        elif self.keep:
+            self._say(f"\nThe repository and its worktrees stay in {self.root}")
+        else:
+            self._say(f"\nThat was it; {self.root} is gone again. In a repository of yours: git coord init")
+        return 0
+
+    def _prepare(self) -> None:
+        """Our own git configuration, and a `git-coord` on PATH that is the one that runs now."""
+        (self.root / "gitconfig").write_text(GIT_CONFIG)
+        program = self.root / "bin" / "git-coord"
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m gitcoord "$@"\n')
+        program.chmod(0o755)
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") and k not in (*AGENT_MARKS, *HARNESS_IDS)}
+        self.env |= {
+            "GIT_CONFIG_GLOBAL": str(self.root / "gitconfig"),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_PAGER": "cat",
+            "PATH": os.pathsep.join([str(program.parent), self.env.get("PATH", os.defpath)]),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[1]), self.env.get("PYTHONPATH")])),
+        }
+
+    def _show(self) -> None:
+        self._heading("A repository, and gitcoord moving in")
+        self._git_run(self.root, "git init --quiet shop")
+        (self.root / "shop" / "prices.py").write_text("def total(items):\n    return sum(items)\n")
+        self._git_run("shop", "git add .", "git commit --quiet -m 'Add prices'", "git coord init")
+        self._heading("One worktree per agent; the hook notices each of them")
+        self._git_run("shop", "git worktree add --quiet -b api ../api", "git worktree add --quiet -b web ../web")
+        self._await_session("api", "web")
+        self._git_run("shop", "git coord sessions")
+        self._heading("In the worktree api, an agent says what it does and writes to the other one")
+        (self.root / "api" / "prices.py").write_text("def total(items, vat):\n    return sum(items) * (1 + vat)\n")
+        self._git_run(
+            "api",
+            "git coord join --focus 'prices with VAT'",
+            "git coord send web --needs-ack 'total() takes the VAT rate now; please pass it'",
+        )
+        self._heading("In the worktree web, the other one reads and answers")
+        question = self._git_run("web", "git coord inbox").split()[0]
+        self._git_run("web", f"git coord ack {question} 'on it, after lunch'")
+        self._git_run("web", "git coord note --path prices.py 'VAT is a fraction: 0.19, not 19'")
+        self._heading("Back in api: the answer, and proof that the message arrived")
+        self._git_run("api", "git coord inbox", "git coord sent", "git coord sessions", "git coord notes")
+        self._heading("All of it is plain git: commits below refs/coord/, beside the code and not in it")
+        self._git_run(
+            "shop",
+            "git for-each-ref refs/coord --format='%(refname) %(contents:subject)'",
+            "git log --glob='refs/coord/log/*' --format='%h %<(4)%an %s'",
+            "git log --exclude='refs/coord/*' --all --oneline",
+            "git fsck --strict --no-dangling",
+            "git status --short",
+        )
+
+    def _git_run(self, where: str | Path, *commands: str) -> str:
+        """Show and run commands in one of the directories; returns the output of the last one."""
+        out = ""
+        for command in commands:
+            self._say(f"{'' if where == self.root else where}$ {command}")
+            done = self._start(command, self.root / where)
+            self.steps.append({"where": str(where), "command": command, "exit": done.returncode, "output": done.stdout})
+            self._say(done.stdout.rstrip("\n"))
+            if done.returncode:
+                raise RepositoryError(f"the demo's command '{command}' ended with {done.returncode}", "git --version")
+            out = done.stdout
+            if not self.as_json and sys.stdout.isatty():
+                time.sleep(PAUSE)
+        return out
+
+    def _start(self, command: str, where: Path) -> subprocess.CompletedProcess[str]:
+        """Away from our terminal: at one, both sessions would be taken for the person who sits there."""
+        return subprocess.run(
+            shlex.split(command), cwd=where, env=self.env, text=True, errors="replace", check=False, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def _await_session(self, *names: str) -> None:
+        """The hook works in the background, so as not to hold `git worktree add` up."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            known = json.loads(self._start("git coord sessions --json", self.root / "shop").stdout)
+            if {*names} <= {session["session"] for session in known}:
+                return
+            time.sleep(0.05)
+        raise RepositoryError(f"the hook did not register {' and '.join(names)}", "git coord hooks status")
+
+    def _clean_up(self) -> None:
+        """A hook that is still at work may write while we remove: ask again until nothing is left."""
+        deadline = time.monotonic() + PATIENCE
+        while self.root.exists() and time.monotonic() < deadline:
+            with suppress(OSError):
+                shutil.rmtree(self.root)
+            if self.root.exists():
+                time.sleep(0.05)
+
+    def _heading(self, text: str) -> None:
+        bold = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        self._say(f"\n\x1b[1m# {text}\x1b[0m" if bold else f"\n# {text}")
+
+    def _say(self, text: str) -> None:
+        if text and not self.as_json:
+            print(text, flush=True)

@@ -1,0 +1,107 @@
+"""Moving in and out: `init` installs the ambient part, `purge` leaves the repository as if we had never been there."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from dataclasses import dataclass
+
+from gitcoord import githooks
+from gitcoord.ambient import expect_all
+from gitcoord.clone import Clone
+from gitcoord.clone_id import read_clone_id, settle_clone_id
+from gitcoord.githooks import Hook
+from gitcoord.store import NAMESPACE, Tips, mend
+from gitcoord.store.lock import unwritable
+from gitcoord.store.objects import Oid
+from gitcoord.store.refnames import is_ours
+from gitcoord.store.spawn import run
+
+
+@dataclass(frozen=True, slots=True)
+class Initialized:
+    """What `init` found and did: the clone's id, the placeholders it registered, and how the hooks stand."""
+
+    clone: str
+    expected: tuple[str, ...]
+    hooks: tuple[Hook, ...]
+
+
+def init(clone: Clone, hooks: bool = True) -> Initialized:
+    """Install the git hooks and register a placeholder for each linked worktree without a session. Idempotent.
+
+    Raises RepositoryError where the repository cannot be written.
+    """
+    with clone.locked():
+        name = settle_clone_id(clone.repo)
+        expected = tuple(record.name for record in expect_all(clone))
+    found = githooks.install(clone.repo) if hooks else githooks.status(clone.repo)
+    return Initialized(name, expected, tuple(found))
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What there is of gitcoord in a repository."""
+
+    refs: dict[str, Oid]
+    broken: tuple[str, ...]
+    hooks: tuple[Hook, ...]
+    settings: tuple[str, ...]
+    files: str
+    """Our directory, empty if there is none."""
+
+
+def traces(clone: Clone, everyone: bool = False) -> Traces:
+    """What `purge` would remove: this clone's refs, or with `everyone` those fetched from other clones too."""
+    tips = clone.store.tips()
+    mine = read_clone_id(clone.repo)
+    refs = {ref: oid for ref, oid in tips.refs.items() if _is_purged(ref, mine, everyone)}
+    broken = tuple(ref for ref in tips.broken if _is_purged(ref, mine, everyone))
+    hooks = tuple(hook for hook in githooks.status(clone.repo) if hook.how != "none")
+    files = str(clone.repo.coord_dir) if clone.repo.coord_dir.is_dir() else ""
+    return Traces(refs, broken, hooks, _settings(clone), files)
+
+
+def _is_purged(ref: str, mine: str | None, everyone: bool) -> bool:
+    if ref.startswith(NAMESPACE + "lease/"):
+        return everyone
+    return is_ours(ref) and (everyone or ref.split("/")[3] == mine)
+
+
+def _settings(clone: Clone) -> tuple[str, ...]:
+    argv = ["git", f"--git-dir={clone.repo.common_dir}", "config", "--local", "-z", "--name-only", "--get-regexp", r"^coord\."]
+    return tuple(dict.fromkeys(os.fsdecode(run(argv, clone.repo.env).out).split("\0")[:-1]))
+
+
+def purge(clone: Clone, everyone: bool = False) -> Traces:
+    """Remove our refs, hooks, settings and files; the objects go with git's next gc. Returns what was removed.
+
+    The hooks go first, so that nothing of ours starts meanwhile. Raises RepositoryError; then run it again.
+    """
+    found = traces(clone, everyone)
+    githooks.uninstall(clone.repo)
+    with clone.locked() as fd:
+        for ref, oid in clone.store.tips().refs.items():
+            if ref in found.refs:
+                clone.store.move(ref, None, oid, fd)
+        if found.broken:
+            mend.drop_broken(clone.store, Tips({}, found.broken), fd)
+        for key in found.settings:
+            run(["git", f"--git-dir={clone.repo.common_dir}", "config", "--local", "--unset-all", key], clone.repo.env)
+        clone.close()
+        _remove_files(clone)
+    return found
+
+
+def _remove_files(clone: Clone) -> None:
+    try:
+        shutil.rmtree(clone.repo.coord_dir)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise unwritable(clone.repo.coord_dir, error) from error
+    for left in ("refs/coord/log", "refs/coord/local", "refs/coord/sessions", "refs/coord/lease", "refs/coord"):
+        for where in (left, f"logs/{left}"):
+            with suppress(OSError):
+                (clone.repo.common_dir / where).rmdir()
