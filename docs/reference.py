@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,8 +44,9 @@ def verbs() -> Iterator[tuple[str, str, click.Command]]:
 
 def help_of(name: str, command: click.Command) -> str:
     """What `git coord NAME --help` prints on a terminal of 80 columns."""
-    parent = click.Context(cli, info_name="git coord", terminal_width=78)
-    return command.get_help(click.Context(command, info_name=name, parent=parent, terminal_width=78))
+    settings: dict[str, Any] = {**cli.context_settings, "terminal_width": 78}
+    parent = click.Context(cli, info_name="git coord", **settings)
+    return command.get_help(click.Context(command, info_name=name, parent=parent, **settings))
 
 
 def commands_page() -> str:

@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 
 from gitcoord.clone import Clone
-from gitcoord.presence import expect, presence_data
+from gitcoord.presence import PUBLISH_EVERY, expect, presence_data
 from gitcoord.records import Record, Records
 from gitcoord.sessions import current
 from gitcoord.worktrees import list_worktrees
-
-PUBLISH_EVERY = 5 * 60
-"""Seconds after which an unchanged presence is written again, to say that it still holds."""
 
 
 def worktree_added(clone: Clone, now: float | None = None) -> Record | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -48,6 +49,7 @@ class Clone:
         self._tips: Tips | None = None
         """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
         self._checked = Checked(self.path("checked"))
+        self._lock_file = self.path("lock")
         self._recent = Recent()
         self._superseded = False
 
@@ -115,7 +117,7 @@ class Clone:
             yield self._fd
             return
         self._make_directory()
-        with file_lock(self.path("lock")) as fd:
+        with file_lock(self._lock_file) as fd:
             self._fd = fd
             try:
                 yield fd
@@ -125,7 +127,8 @@ class Clone:
 
     def _make_directory(self) -> None:
         try:
-            self.repo.coord_dir.mkdir(exist_ok=True)
+            if not os.path.isdir(self.repo.coord_dir):
+                self.repo.coord_dir.mkdir(exist_ok=True)
         except OSError as error:
             raise unwritable(self.repo.common_dir, error) from error
         if "index" in self.__dict__ and self.index.in_memory and not self.index.path.exists():

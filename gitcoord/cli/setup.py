@@ -182,7 +182,11 @@ def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
 
     if event == "worktree-added":
         ambient.worktree_added(coord.clone)
-    elif event == "refresh":
-        if not args:
-            ambient.moved(coord.clone)
-        ambient.refresh(coord.clone, args[0] if args else None)
+    elif event == "refresh" and args:  # a command of this session found its presence due
+        from gitcoord import upkeep
+
+        ambient.refresh(coord.clone, args[0])
+        upkeep.refresh(coord.clone, args[0])
+    elif event == "refresh":  # git moved something in this worktree
+        ambient.moved(coord.clone)
+        ambient.refresh(coord.clone)

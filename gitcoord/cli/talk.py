@@ -32,12 +32,12 @@ def shown_name(coord: Coord, box: str) -> str:
 @click.command(short_help="send a message")
 @click.argument("to")
 @text_options
-@click.option("--urgent", is_flag=True, help="Shown first, and before a session stops.")
-@click.option("--needs-ack", is_flag=True, help="Ask for an explicit ack.")
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file (repeatable).")
-@click.option("--expires", metavar="2h", help="Tell me if it is still unread then.")
-@click.option("--queue", is_flag=True, help="Open a mailbox for a session yet to come.")
-@click.option("--local", is_flag=True, help="Keep it in this clone.")
+@click.option("--urgent", is_flag=True, help="To be shown first.")
+@click.option("--needs-ack", is_flag=True, help="Ask for an ack.")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
+@click.option("--expires", metavar="2h", help="Tell me if unread by then.")
+@click.option("--queue", is_flag=True, help="TO is yet to come.")
+@click.option("--local", is_flag=True, help="Stays in this clone.")
 @common
 def send(
     to: str,
@@ -66,7 +66,7 @@ def send(
 @click.command(short_help="answer a message")
 @click.argument("message_id", metavar="ID")
 @text_options
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file (repeatable).")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
 @common
 def reply(
     message_id: str,

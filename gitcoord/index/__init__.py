@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -70,7 +70,10 @@ class Index:
             if _primary_code(error) in _BUSY:
                 raise _busy(error) from error
         self._remove()
-        return self._prepare(_connect(self.path))
+        try:
+            return self._prepare(_connect(self.path))
+        except sqlite3.DatabaseError:  # a full disk, a limit on file sizes
+            return self._in_memory()
 
     def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
         if _schema_of(db) != SCHEMA:
@@ -89,11 +92,13 @@ class Index:
     def _in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
         db = sqlite3.connect(":memory:", isolation_level=None)
-        with suppress(sqlite3.DatabaseError):
-            source = sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)
-            source.backup(db)
-            source.close()
-        return self._prepare(db)
+        try:
+            with closing(sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
+                source.backup(db)
+            return self._prepare(db)
+        except sqlite3.DatabaseError:
+            db.close()
+            return self._prepare(sqlite3.connect(":memory:", isolation_level=None))
 
     def discard(self) -> None:
         """Throw the index away and begin an empty one, after a query found it damaged."""

@@ -80,7 +80,8 @@ def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: 
     gone = store.missing(list(needed))
     for oid in gone:
         remove_loose(store.repo, oid)  # an empty file, after a power loss: git takes it for the object and writes nothing
-    store.write([needed[oid] for oid in gone])
+    empty = [item for item in needed.values() if item.kind == "tree" and not item.data]  # git claims to have it always
+    store.write([*(needed[oid] for oid in gone), *(empty if gone else [])])
     return [f"restored {len(gone)} object{'s' if len(gone) > 1 else ''}"] if gone else []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from gitcoord.names import is_name
 
@@ -10,6 +11,7 @@ NAMESPACE = "refs/coord/"
 KINDS = ("log", "local", "sessions")
 
 
+@lru_cache(maxsize=4096)
 def is_ours(ref: str) -> bool:
     """Whether a ref has the shape of a log, a local log or a session, of any clone."""
     parts = ref.split("/")
