@@ -33,13 +33,15 @@ whole.
 
 
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
-    """Group, name and command of every verb."""
+    """Group, name and command of every verb, and of what stands below one (`task add`)."""
     context = click.Context(cli)
     for group, names in GROUPS.items():
         for name in names:
             command = cli.get_command(context, name)
             assert command is not None, name
             yield group, name, command
+            if isinstance(command, click.Group):
+                yield from ((group, f"{name} {below}", command.commands[below]) for below in sorted(command.commands))
 
 
 def help_of(name: str, command: click.Command) -> str:
