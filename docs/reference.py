@@ -33,7 +33,7 @@ whole.
 
 
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
-    """Group, name and command of every verb, and of what stands below one (`task add`)."""
+    """Group, name and command of every verb, and of what a verb like `task` has below it."""
     context = click.Context(cli)
     for group, names in GROUPS.items():
         for name in names:
@@ -41,7 +41,10 @@ def verbs() -> Iterator[tuple[str, str, click.Command]]:
             assert command is not None, name
             yield group, name, command
             if isinstance(command, click.Group):
-                yield from ((group, f"{name} {below}", command.commands[below]) for below in sorted(command.commands))
+                for below in command.list_commands(context):
+                    inner = command.get_command(context, below)
+                    assert inner is not None, below
+                    yield group, f"{name} {below}", inner
 
 
 def help_of(name: str, command: click.Command) -> str:

@@ -21,7 +21,9 @@ from typing import TYPE_CHECKING
 from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, UsageError
 
 if TYPE_CHECKING:
+    from gitcoord.brief import Brief
     from gitcoord.clone import Clone
+    from gitcoord.conflicts import Collision
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
     from gitcoord.setup import Initialized, Traces
+    from gitcoord.state import Keys
+    from gitcoord.status import Short, Status
     from gitcoord.store.objects import Oid
     from gitcoord.tasks import Tasks
     from gitcoord.waiting import Held
@@ -312,3 +316,36 @@ class Coord:
         from gitcoord import sequences
 
         return sequences.allocate(self.clone, self.identity, sequence, start)
+
+    # overview
+
+    def status(self) -> Status:
+        """Where I stand, without looking into worktrees."""
+        from gitcoord import status
+
+        return status.status(self.clone, self.identity)
+
+    def status_short(self) -> Short:
+        """What of it fits a prompt."""
+        from gitcoord import status
+
+        return status.short(self.clone, self.identity)
+
+    def brief(self, budget: int = 1000) -> Brief:
+        """The digest to go on with, in at most `budget` tokens; marks nothing read."""
+        from gitcoord import brief
+
+        return brief.brief(self.clone, self.identity, budget)
+
+    @property
+    def state(self) -> Keys:
+        """My keys and values that outlive me: `set`, `get`, `unset`, `show`."""
+        from gitcoord.state import Keys
+
+        return Keys(self.clone, self.identity)
+
+    def conflicts(self, only: str | None = None) -> list[Collision]:
+        """Which files will collide between live sessions, and which both changed; `only` what concerns one session."""
+        from gitcoord import conflicts
+
+        return conflicts.conflicts(self.clone, self.identity, only)

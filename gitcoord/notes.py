@@ -27,9 +27,9 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 FEATURE = Feature(
     "notes",
     frozenset({"note"}),
-    "CREATE TABLE notes (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, paths TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX notes_order ON notes (lc, id);",
+    "CREATE TABLE notes (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, paths TEXT NOT NULL) WITHOUT ROWID;",
     _fold,
+    "CREATE INDEX notes_order ON notes (lc, id);",
 )
 
 

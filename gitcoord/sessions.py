@@ -59,25 +59,26 @@ class _Board(NamedTuple):
     subjects: dict[str, str]
 
 
-def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None) -> list[Session]:
+def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:
     """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
 
     In a worktree that several share, what none of them is known to have changed stands in a row without a session.
+    Without `files` no worktree is looked into, which takes a `git status` each.
     """
     rows, unread = clone.read(lambda db: (_presences(db), _unread(db)))
     worktrees = list_worktrees(clone.repo)
     records = Records(clone.repo.coord_dir)
     now = time.time() if now is None else now
     board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees))
-    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone)]
+    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
     git_dirs = {worktree.git_dir for worktree in worktrees}
     found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
     found += [_foreign(row, unread, now) for row in rows if row[0] != board.here]
     return [s for s in found if everyone or s.state != "gone"]
 
 
-def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool) -> list[Session]:
-    lying = touched_files(clone.repo, worktree.path)
+def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool, files: bool) -> list[Session]:
+    lying = touched_files(clone.repo, worktree.path) if files else []
     inside = [r for r in board.known if r.git_dir == worktree.git_dir]
     there = sharers(inside, worktree.git_dir, board.records, board.now)
     rows = [_own(board, r, worktree, files_of(r, lying, len(there) <= 1)) for r in inside]

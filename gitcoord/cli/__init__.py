@@ -40,6 +40,12 @@ GROUPS = {
         "focus": "say what I work on",
         "editing": "say which files I edit",
     },
+    "keep track": {
+        "status": "where I stand, on one screen",
+        "brief": "the digest to go on with",
+        "state": "keys and values that outlive me",
+        "conflicts": "which files will collide, between whom",
+    },
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
@@ -49,7 +55,7 @@ GROUPS = {
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
-MODULES = {"talk": "talk", "work": "work", "remember": "history", "who": "people", "set-up": "setup"}
+MODULES = {"talk": "talk", "work": "work", "remember": "history", "who": "people", "keep track": "overview", "set-up": "setup"}
 APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
 """Verbs that live in another module than their group's, or stand in no group."""
 

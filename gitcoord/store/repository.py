@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from gitcoord.errors import RepositoryError
 from gitcoord.store.spawn import Result, run
@@ -55,25 +56,35 @@ class Repository:
         self.environ = environ
         self.coord_dir = common_dir / "coord"
         self.online_env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
-        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # GIT_NO_LAZY_FETCH came with git 2.45 only
+        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # older gits know no GIT_NO_LAZY_FETCH
 
     @property
     def zero(self) -> str:
         """The id that means "no such ref" in a compare-and-swap."""
         return "0" * (64 if self.object_format == "sha256" else 40)
 
-    def git(self, *args: str, stdin: bytes = b"", keep_fd: int | None = None) -> Result:
-        """Run git on the common directory: for refs and objects. The user's hooks are off."""
+    def git(
+        self, *args: str, stdin: bytes = b"", keep_fd: int | None = None, env: Mapping[str, str] = MappingProxyType({})
+    ) -> Result:
+        """Run git on the common directory: for refs and objects. The user's hooks are off; `env` is added to ours."""
         argv = ["git", f"--git-dir={self.common_dir}", *_CALM, *self._hooks_off(args), *self._durably(args), *args]
-        return run(argv, self.online_env if args[:1] and args[0] in _NETWORK else self.env, stdin, keep_fd)
+        base = self.online_env if args[:1] and args[0] in _NETWORK else self.env
+        return run(argv, {**base, **env}, stdin, keep_fd)
 
-    def git_in(self, worktree: Path, git_dir: str, *args: str) -> Result:
-        """Run git in one of the worktrees, for what depends on its index, HEAD or files.
+    def git_in(
+        self,
+        worktree: Path,
+        git_dir: str,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> Result:
+        """Run git in one of the worktrees, for what depends on its index, HEAD or files; `env` is added to ours.
 
         Both places are named: looking for them again, git might refuse what the user allowed it for this command alone.
         """
         argv = ["git", "-C", str(worktree), f"--git-dir={git_dir}", f"--work-tree={worktree}", *_CALM, *args]
-        return run(argv, self.env)
+        return run(argv, {**self.env, **env}, stdin)
 
     def shallow_roots(self) -> frozenset[str]:
         """Commits whose parents a shallow clone does not have."""
