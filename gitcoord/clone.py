@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord import clone_id
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, LaterDraft, decode, encode, header_text
-from gitcoord.index import Index
+from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, LaterDraft, Malformed, decode, encode, header_text
+from gitcoord.index import EPOCH, Index
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips, open_store
 from gitcoord.store.journal import Journal
 from gitcoord.store.lock import file_lock, unwritable
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
-from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch
+from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch, next_epoch
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -95,7 +95,11 @@ class Clone:
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
         if self._fd is not None:
-            return cast(T, self.index.query(self.store, self._mended_tips(self._fd), question))
+            answer = self.index.query(self.store, self._mended_tips(self._fd), question)
+            if self.index.unreadable:
+                self._mend_now()
+                answer = self.index.query(self.store, self._mended_tips(self._fd), question)
+            return cast(T, answer)
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
@@ -120,12 +124,41 @@ class Clone:
             unreadable = list(self.index.unreadable)
             self._tips = None
             tips = self._mended_tips(fd)
+            self.journal.note(self._own_logs(tips))  # what could not be restored now will not be tried with every read
             if not unreadable:
                 return
             own = [tips.refs[ref] for ref in unreadable if ref in tips.refs and belongs_to(ref, self.settled_id())]
             self.mended += mend.restore_objects(self.store, self.journal, own)
             self.mended += mend.drop_unreadable(self.store, self.settled_id(), unreadable, tips, fd)
+            for ref in unreadable:
+                if is_log(ref) and ref in tips.refs and belongs_to(ref, self.settled_id()):
+                    self._leave_behind(ref, tips, fd)
             self._tips = None
+
+    def _leave_behind(self, ref: str, tips: Tips, fd: int) -> None:
+        """Our own chain has a hole that nothing can fill: go on in the next epoch, whose root carries what is readable.
+
+        The old ref goes, because with it every gc and fetch of the user's would fail.
+        """
+        from gitcoord.store import epoch, mend
+
+        tip = tips.refs[ref]
+        if mend.is_whole(self.store, tip):
+            return
+        commits = epoch.readable(self.store, tip)
+        objects = [*self._tree({}), *epoch.carry(self.store, commits, self.repo.object_format)]
+        lc = self.index.db.execute("SELECT max(lc) FROM events").fetchone()[0] or 0
+        text = f"The log goes on here: an object of {ref} is lost, {len(commits)} events are carried over"
+        draft = Draft(EPOCH, text, {"carried": len(commits)}, author=self.settled_id())
+        highest = max([lc, *(event.lc for event in _decodable(commits))])
+        raw = encode(draft, self.envelope(highest + 1), objects[-1].oid, None)
+        root = make_object("commit", raw, self.repo.object_format)
+        self.journal.add([*objects, root])
+        self.store.write([*objects, root])
+        self.store.move(next_epoch(ref), root.oid, None, fd)
+        self.store.move(ref, None, tip, fd)
+        self.journal.note(self._own_logs(self.store.tips()))
+        self.mended.append(f"{ref} had lost an object for good: {len(commits)} events were carried into a new epoch")
 
     # writing
 
@@ -161,11 +194,13 @@ class Clone:
         Whatever it raises leaves everything as it was.
         """
         with self.locked() as fd:
-            for _ in range(ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 tips = self._mended_tips(fd)
                 with suppress(RefMoved, ObjectMissing, _TryAgain):
                     return self._append_once(decide, local, tips, fd)
                 self._tips = None
+                if attempt == 0 and self.index.unreadable:
+                    self._mend_now()
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
     def _append_once(self, decide: Decide, local: bool, tips: Tips, fd: int) -> list[Event]:
@@ -174,7 +209,10 @@ class Clone:
             with self.index.writing() as db:
                 if not self.index.is_current(tips):
                     tips = self._tips = self.store.tips()
+                    readable = not self.index.unreadable
                     self.index.ingest_tips(self.store, tips)
+                    if readable and self.index.unreadable:
+                        raise _TryAgain  # which mends it first
                 drafts = decide(db)
                 if not drafts:
                     return []
@@ -363,8 +401,14 @@ class Clone:
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
 
 
+def _decodable(commits: Sequence[tuple[Oid, bytes]]) -> Iterator[Event]:
+    for oid, raw in commits:
+        with suppress(Malformed):
+            yield decode(oid, raw)
+
+
 class _TryAgain(Exception):
-    """The index was damaged and has been replaced; decide anew."""
+    """The index was damaged and has been replaced, or a ref is to be mended first; decide anew."""
 
 
 def _identity(repo: Repository) -> tuple[str, str]:

@@ -117,12 +117,12 @@ def untimed(text: str) -> str:
 
 def test_a_read_only_repository_can_be_read(repo: Path, tmp_path: Path, cli: Cli) -> None:
     talking(repo, "one")
-    outside = {tuple(read): cli(repo, *read, env={"GIT_COORD_SESSION": "a"}).out for read in READS}
+    outside = {tuple(read): cli(repo, *read, "--json", env={"GIT_COORD_SESSION": "a"}).out for read in READS}
     with mounted(tmp_path / "ro", "--bind", str(repo)) as where:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(where)], check=True)
         git(repo, "config", "--global", "--add", "safe.directory", "*")
         for read in READS:
-            ran = cli(where, *read, env={"GIT_COORD_SESSION": "a"})
+            ran = cli(where, *read, "--json", env={"GIT_COORD_SESSION": "a"})
             assert (ran.code, ran.err) == (0, ""), (read, ran)
             assert read[0] in ("sessions", "whoami") or untimed(ran.out) == untimed(outside[tuple(read)])
         ran = say(cli, where, "two")

@@ -42,6 +42,8 @@ INDEXES = "CREATE INDEX events_order ON events (lc, id);"
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
 """What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
+EPOCH = "epoch"
+_CARRIES = b'"type":"epoch"'
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 
 
@@ -208,12 +210,20 @@ class Index:
             for oid, raw in store.chain(new, old):
                 event = self._add(ref, oid, raw, lc)
                 lc = event.lc if event else lc
+                if _CARRIES in raw:
+                    self._take_carried(store, ref, raw)
         except ObjectMissing:
             self.unreadable.append(ref)
             return
         except NotACommit as why:
             self._report(new, ref, str(why))
         self._set_tip(ref, new, lc)
+
+    def _take_carried(self, store: Store, ref: str, root: bytes) -> None:
+        from gitcoord.store.epoch import carried
+
+        for oid, raw in carried(store, root):
+            self._add(ref, oid, raw, None)
 
     def append(self, ref: str, commits: Sequence[tuple[Oid, bytes]]) -> list[Event]:
         """Inside a transaction: take in commits just written to `ref`, without reading them back."""
@@ -256,6 +266,8 @@ class Index:
         return event
 
     def _fold(self, event: Event, ref: str) -> None:
+        if event.type == EPOCH:
+            return
         fold = self._folds.get(event.type)
         if event.v > 1 or fold is None:
             self._report(event.id, ref, f"unknown {event.type} v{event.v}")
