@@ -53,7 +53,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
     """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written."""
     _check(text, options)
     with clone.locked():
-        boxes, opens = _recipients(clone, me, to, options.queue)
+        boxes, opens = _recipients_or_newcomers(clone, me, to, options.queue)
         register(clone, me)
         draft = _draft(me, text, options, {"to": boxes, "opens": opens, "audience": _audience(to)})
         return _append(clone, [draft], options.local)
@@ -95,6 +95,19 @@ def _check(text: str, options: Options) -> None:
 
 def _audience(to: Sequence[str]) -> list[str]:
     return [word for word in to if word.startswith(("@", "role:")) or word == EVERYBODY]
+
+
+def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
+    """As `_recipients`; a worktree added a moment ago may be meant, which the hook in the background has yet to see."""
+    try:
+        return _recipients(clone, me, to, queue)
+    except UsageError:
+        from gitcoord.ambient import expect_all
+        from gitcoord.githooks import are_installed
+
+        if not are_installed(clone.repo) or not expect_all(clone):
+            raise
+        return _recipients(clone, me, to, queue)
 
 
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
