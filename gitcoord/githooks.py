@@ -140,11 +140,6 @@ def status(repo: Repository) -> list[Hook]:
 # what a hook runs
 
 
-def are_installed(repo: Repository) -> bool:
-    """Whether `init` was run here: a look at one file."""
-    return _stub(repo).exists()
-
-
 def command_line(event: str) -> str:
     """What the hook of `event` runs; "$@" is to follow. Does nothing once gitcoord is gone."""
     script, python = shlex.quote(str(SCRIPT)), shlex.quote(sys.executable)
