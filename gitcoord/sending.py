@@ -104,7 +104,8 @@ def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queu
     try:
         return _recipients(clone, me, to, queue)
     except UsageError:
-        if not any([expect(clone, worktree) for worktree in list_worktrees(clone.repo) if _is_meant(clone, worktree, to)]):
+        meant = [worktree for worktree in list_worktrees(clone.repo) if _is_meant(clone, worktree, to)]
+        if not [worktree for worktree in meant if expect(clone, worktree)]:
             raise
         return _recipients(clone, me, to, queue)
 
