@@ -33,13 +33,15 @@ whole.
 
 
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
-    """Group, name and command of every verb."""
+    """Group, name and command of every verb, and after a verb that has some (`task`, `state`), of its own."""
     context = click.Context(cli)
     for group, names in GROUPS.items():
         for name in names:
             command = cli.get_command(context, name)
             assert command is not None, name
             yield group, name, command
+            for part, own in sorted(command.commands.items() if isinstance(command, click.Group) else ()):
+                yield group, f"{name} {part}", own
 
 
 def help_of(name: str, command: click.Command) -> str:
