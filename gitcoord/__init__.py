@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, UsageError
 
 if TYPE_CHECKING:
+    from gitcoord.api import Locks
     from gitcoord.brief import Brief
     from gitcoord.clone import Clone
     from gitcoord.conflicts import Collision
@@ -269,6 +270,15 @@ class Coord:
         from gitcoord import messages
 
         return messages.sent(self.clone, self.identity, undelivered, limit)
+
+    # locks
+
+    @property
+    def locks(self) -> Locks:
+        """Locks and checks: `coord.locks.take(["src/*.py"])`."""
+        from gitcoord.api import Locks
+
+        return Locks(self)
 
     # history
 

@@ -9,7 +9,16 @@ from gitcoord.index.feature import Feature
 
 def load() -> Sequence[Feature]:
     """Imported only when something is to be folded: a read with nothing new needs none of them."""
-    from gitcoord import mailboxes, messages, notes, sequences, state
+    from gitcoord import locks, mailboxes, messages, notes, overlaps, sequences, state
     from gitcoord.tasks import fold as tasks
 
-    return (mailboxes.FEATURE, messages.FEATURE, notes.FEATURE, tasks.FEATURE, sequences.FEATURE, state.FEATURE)
+    return (
+        mailboxes.FEATURE,
+        messages.FEATURE,
+        notes.FEATURE,
+        tasks.FEATURE,
+        sequences.FEATURE,
+        state.FEATURE,
+        locks.FEATURE,
+        overlaps.FEATURE,
+    )

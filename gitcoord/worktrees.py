@@ -73,6 +73,48 @@ def _named_git_dir(path: str) -> str:
     return os.path.realpath(os.path.join(path, text.removeprefix("gitdir: ").rstrip("\r\n")))
 
 
+class Place(NamedTuple):
+    """A path and the worktree it lies in: `path` is relative to that worktree's root, with slashes."""
+
+    path: str
+    worktree: str
+    git_dir: str
+
+
+def place_of(repo: Repository, base: Path, text: str) -> Place | None:
+    """Where `text`, as typed in `base`, lies in this repository; None outside of all its worktrees.
+
+    Found by walking up to the nearest `.git` that is ours, so that no process is needed. A link is a path itself.
+    """
+    full = os.path.normpath(os.path.join(os.path.realpath(base), text))
+    full = os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full))
+    at = full
+    while True:
+        git_dir = _our_git_dir(repo, at)
+        if git_dir:
+            return Place(os.path.relpath(full, at).replace(os.sep, "/"), at, git_dir)
+        if os.path.dirname(at) == at:
+            break
+        at = os.path.dirname(at)
+    root = os.path.realpath(repo.worktree or base)  # GIT_WORK_TREE has no .git, a bare repository no worktree
+    inside = os.path.relpath(full, root)
+    if inside.split(os.sep)[0] == os.pardir or os.path.isabs(inside) or (repo.worktree is None and os.path.isabs(text)):
+        return None
+    return Place(inside.replace(os.sep, "/"), root if repo.worktree else "", str(repo.git_dir))
+
+
+def _our_git_dir(repo: Repository, directory: str) -> str | None:
+    """The git directory of a worktree of this repository whose root is `directory`; None if it is no such root."""
+    dot_git = os.path.join(directory, ".git")
+    if not os.path.lexists(dot_git):
+        return None
+    common = os.path.realpath(repo.common_dir)
+    git_dir = os.path.realpath(dot_git if os.path.isdir(dot_git) else git_dir_of(repo, directory))
+    if git_dir == common:
+        return str(repo.common_dir)
+    return git_dir if os.path.dirname(git_dir) == os.path.join(common, "worktrees") else None
+
+
 class TouchedFile(NamedTuple):
     """A path with uncommitted changes, relative to the worktree's root, and when it was last written."""
 

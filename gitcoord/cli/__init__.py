@@ -32,6 +32,12 @@ GROUPS = {
         "log": "everything that happened, newest first",
         "watch": "follow everything as it happens",
     },
+    "locks": {
+        "lock": "lock paths or patterns for my session",
+        "unlock": "end my locks",
+        "locks": "who holds what",
+        "check": "may I touch this path?",
+    },
     "who": {
         "sessions": "who works here, where, on what",
         "whoami": "which session I am, and why",
@@ -55,7 +61,15 @@ GROUPS = {
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
-MODULES = {"talk": "talk", "work": "work", "remember": "history", "who": "people", "keep track": "overview", "set-up": "setup"}
+MODULES = {
+    "talk": "talk",
+    "work": "work",
+    "remember": "history",
+    "locks": "locks",
+    "who": "people",
+    "keep track": "overview",
+    "set-up": "setup",
+}
 APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
 """Verbs that live in another module than their group's, or stand in no group."""
 

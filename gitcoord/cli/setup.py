@@ -168,7 +168,9 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
-        return 0  # nothing guards a commit yet
+        with suppress(Exception), opened() as coord:
+            return coord.locks.pre_commit()
+        return 0
     with suppress(OSError):
         os.setsid()
     with suppress(Exception), opened() as coord:
@@ -188,5 +190,4 @@ def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
         ambient.refresh(coord.clone, args[0])
         upkeep.refresh(coord.clone, args[0])
     elif event == "refresh":  # git moved something in this worktree
-        ambient.moved(coord.clone)
-        ambient.refresh(coord.clone)
+        ambient.refresh(coord.clone, mover=ambient.moved(coord.clone))

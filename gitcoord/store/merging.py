@@ -161,6 +161,14 @@ class Scratch:
         found = _CHANGE.findall(_checked("diff-tree", result).out)
         return {path: mode + b" " + oid for mode, oid, path in found}
 
+    def renamed(self, lying: Lying) -> set[bytes]:
+        """The paths that were merely renamed since HEAD, under their old and new names."""
+        if not lying.head or lying.clean:
+            return set()
+        args = ("diff-tree", "-r", "-z", "-M100%", "--diff-filter=R", "--name-status")
+        result = _checked("diff-tree", self.repo.git(*args, lying.head, self.commit(lying), env=self._env))
+        return {word for word in result.out.split(b"\0") if word and word != b"R100"}
+
     def _git(self, where: Lying | None, *args: str, stdin: bytes = b"") -> Result:
         settings = ("-c", "core.compression=0", "-c", "core.fsmonitor=false", "-c", "core.safecrlf=false")
         if where is None:
