@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from gitcoord import messages, notes, sessions, state
 from gitcoord.clone import Clone
 from gitcoord.identity import Identity
+from gitcoord.locks import Lock, span, standing
 from gitcoord.mailboxes import canonical, display
 from gitcoord.messages import Message, my_boxes
 from gitcoord.names import mailbox
@@ -140,7 +141,7 @@ def own_session(found: Sequence[Session], me: Identity) -> Session | None:
 
 def _state(desk: Desk) -> Section:
     known = state.show_state(desk.clone, desk.me)
-    latest = sorted(known.items(), key=lambda item: -item[1].at)
+    latest = sorted(known.items(), key=lambda item: -item[1].lc)
     items = [Item(_state_text(desk, key, value), (key, value.plain)) for key, value in latest]
     return Section("state", "state", "state show", items, len(items))
 
@@ -228,6 +229,26 @@ def _message_value(desk: Desk, message: Message) -> dict[str, Any]:
     return {"id": message.id, "from": sender, "text": message.text, "sent": rfc3339(message.at), "urgent": message.urgent}
 
 
+def _locks(desk: Desk) -> Section:
+    """Mine, then those of others."""
+    valid = desk.clone.read(lambda db: standing(db, desk.clone, desk.now)).valid
+    found = sorted(valid, key=lambda lock: lock.holder != desk.box)
+    items = [Item(_lock_text(desk, lock), _lock_value(desk, lock)) for lock in found]
+    return Section("locks", "locks", "locks", items, len(items))
+
+
+def _lock_text(desk: Desk, lock: Lock) -> str:
+    holder = "mine" if lock.holder == desk.box else desk.name(lock.holder)
+    facts = [f"  {' '.join(lock.patterns)}: {holder}", f"{span(lock.expires - desk.now)} more"]
+    facts += ["shared"] if lock.shared else []
+    return inert(", ".join(facts)) + (f", {said(lock.reason)}" if lock.reason else "")
+
+
+def _lock_value(desk: Desk, lock: Lock) -> dict[str, Any]:
+    holder, expires = desk.name(lock.holder), rfc3339(lock.expires)
+    return {"id": lock.id, "patterns": lock.patterns, "session": holder, "reason": lock.reason or None, "expires": expires}
+
+
 def _peers(desk: Desk) -> Section:
     peers = [s for s in desk.sessions if s.session and not (s.local and s.session == desk.me.name) and s.state != "expected"]
     words = desk.clone.read(lambda db: _last_words(db, desk))
@@ -288,5 +309,5 @@ def _notes(desk: Desk) -> Section:
     return Section("notes", "notes", "notes", items, len(items))
 
 
-SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _peers, _sent, _notes)
+SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _locks, _peers, _sent, _notes)
 """In order of worth."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from gitcoord.text import ago, inert, one_line, rfc3339, said
 
 if TYPE_CHECKING:
     from gitcoord.conflicts import Collision
+    from gitcoord.locks import Lock
     from gitcoord.sessions import Session
     from gitcoord.state import Value
     from gitcoord.status import Short, Status, Strange
@@ -49,6 +51,7 @@ def _say_short(found: Short, as_json: bool) -> None:
         say_json(found._asdict())
         return
     counts = [(found.unread, "unread"), (found.tasks, "tasks" if found.tasks > 1 else "task"), (found.ready, "ready")]
+    counts.append((found.locks, "locks" if found.locks > 1 else "lock"))
     say(", ".join([found.session, *(f"{number} {what}" for number, what in counts if number)]))
 
 
@@ -58,6 +61,7 @@ def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
         "unread": found.unread,
         "tasks": [{"id": row.id, "title": row.title, "status": row.status} for row in found.tasks],
         "ready": found.ready,
+        "locks": [{"id": k.id, "patterns": k.patterns, "expires": rfc3339(k.expires)} for k in found.locks],
         "peers": [_peer_json(coord, peer) for peer in found.peers],
         "newer": [strange._asdict() for strange in found.newer],
         "malformed": [strange._asdict() for strange in found.malformed],
@@ -87,6 +91,7 @@ def _say_status(coord: Coord, found: Status) -> None:
     if found.ready or not found.tasks:
         take = f"{found.ready} ready (git coord task next --claim)" if found.ready else "none"
         say(f"{'' if found.tasks else 'tasks':<8}{take}")
+    _say_locks(found.locks[:SHOWN])
     for number, peer in enumerate(found.peers[:SHOWN]):
         say(f"{'peers' if number == 0 else '':<8}{_peer(coord, peer)}")
     if not found.peers:
@@ -97,6 +102,17 @@ def _say_status(coord: Coord, found: Status) -> None:
         say(f"newer   {_strange(strange)}: a newer gitcoord is about")
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
+
+
+def _say_locks(locks: Sequence[Lock]) -> None:
+    if locks:
+        import time
+
+        from gitcoord.locks import span
+
+        for number, lock in enumerate(locks):
+            left = span(lock.expires - time.time())
+            say(inert(f"{'locks' if number == 0 else '':<8}{' '.join(lock.patterns)}, {left} more"))
 
 
 def _peer(coord: Coord, s: Session) -> str:
