@@ -33,15 +33,18 @@ whole.
 
 
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
-    """Group, name and command of every verb, and after a verb that has some (`task`, `state`), of its own."""
+    """Group, name and command of every verb, and of what a verb like `task` has below it."""
     context = click.Context(cli)
     for group, names in GROUPS.items():
         for name in names:
             command = cli.get_command(context, name)
             assert command is not None, name
             yield group, name, command
-            for part, own in sorted(command.commands.items() if isinstance(command, click.Group) else ()):
-                yield group, f"{name} {part}", own
+            if isinstance(command, click.Group):
+                for below in command.list_commands(context):
+                    inner = command.get_command(context, below)
+                    assert inner is not None, below
+                    yield group, f"{name} {below}", inner
 
 
 def help_of(name: str, command: click.Command) -> str:

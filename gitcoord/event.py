@@ -85,7 +85,7 @@ class Envelope(NamedTuple):
 
 def canonical_json(value: object) -> str:
     """One line of ASCII, keys sorted, no spaces: the same value always gives the same bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def check_text(text: str) -> str:
@@ -206,6 +206,7 @@ def _finite(number: str) -> float:
     return value if abs(value) != float("inf") else _refuse(number)
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 

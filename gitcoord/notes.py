@@ -30,10 +30,10 @@ FEATURE = Feature(
     "notes",
     frozenset({"note"}),
     "CREATE TABLE notes (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, paths TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX notes_order ON notes (lc, id);"
     "CREATE TABLE note_paths (path TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (path, lc, id))"
     " WITHOUT ROWID;",
     _fold,
+    "CREATE INDEX notes_order ON notes (lc, id);",
 )
 
 

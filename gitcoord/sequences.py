@@ -58,6 +58,7 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
         return [Draft("alloc", text, {"sequence": sequence, "number": number}, author=me.name)]
 
     with clone.locked():
+        clone.read(decide)  # what is refused registers nobody
         register(clone, me)
         return Allocation(sequence, clone.append(decide)[0].data["number"])
 

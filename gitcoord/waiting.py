@@ -54,10 +54,10 @@ def wait_for_mail(coord: Coord, timeout: float | None, sender: str | None = None
         page = inbox(coord.clone, coord.identity, sender=sender)
         return page if page.messages else None
 
-    return wait_until(coord.clone.repo, look, timeout, _process_ids(coord), output)
+    return wait_until(coord.clone.repo, look, timeout, process_ids(coord), output)
 
 
-def _process_ids(coord: Coord) -> tuple[int, ...]:
+def process_ids(coord: Coord) -> tuple[int, ...]:
     """The processes of this clone's sessions: their end is told by whoever notices it, so a waiter should."""
     return tuple(r.process.pid for r in Records(coord.clone.repo.coord_dir).all() if r.process is not None and r.left is None)
 
@@ -80,7 +80,7 @@ def parse(coord: Coord, text: str) -> Condition:
     """A condition as a user writes it. Raises UsageError, also for ids and names that nobody knows."""
     kind, _, rest = text.partition(":")
     subject, _, value = rest.partition("=")
-    parser = {"message": _message, "session": _session}.get(kind)
+    parser = {"message": _message, "session": _session, "task": _task}.get(kind)
     if parser is None or bool(rest) == (kind == "message"):
         raise UsageError(f"{text!a} is no condition", f"one of {FORMS}")
     return parser(coord, text, subject, value)
@@ -107,6 +107,22 @@ def _session(coord: Coord, text: str, subject: str, value: str) -> Condition:
         return {"session": box, "state": state} if state == wanted else None
 
     return Condition(text, "session", check, (record.process.pid,) if record and record.process else ())
+
+
+def _task(coord: Coord, text: str, subject: str, value: str) -> Condition:
+    from gitcoord.tasks.fold import STATUSES
+
+    wanted = value or "done"
+    if wanted not in (*STATUSES, "ready"):
+        raise UsageError(f"{wanted!a} is no status of a task", "one of " + ", ".join([*STATUSES, "ready"]))
+    oid = coord.tasks.show(subject).id
+
+    def check() -> dict[str, Any] | None:
+        task = coord.tasks.show(oid)
+        holds = task.ready if wanted == "ready" else task.status == wanted
+        return {"task": oid, "status": task.status, "holder": task.holder} if holds else None
+
+    return Condition(text, "task", check, process_ids(coord) if wanted == "ready" else ())
 
 
 def follow(coord: Coord, kind: str | None, since: str | None, output: int | None = None) -> Iterator[Event]:

@@ -17,7 +17,7 @@ from gitcoord.githooks import EVENTS, Hook
 from gitcoord.store.repository import find_repository
 
 NEW_GIT = os.environ.get("GITCOORD_NEW_GIT", "")
-"""The folder of a git that takes hooks from its configuration (2.54 or newer), where PATH has an older one."""
+"""A git that takes hooks from its configuration (2.54 or newer), where PATH has an older one."""
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -65,10 +65,10 @@ def old_git(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def new_git(monkeypatch: pytest.MonkeyPatch) -> None:
     if NEW_GIT:
-        monkeypatch.setenv("PATH", f"{NEW_GIT}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("PATH", f"{Path(NEW_GIT).parent}{os.pathsep}{os.environ['PATH']}")
     found = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.split()[2]
     if tuple(map(int, found.split(".")[:2])) < githooks.CONFIG_HOOKS:
-        pytest.skip(f"needs git 2.54 for hooks in the configuration, this is {found} (GITCOORD_NEW_GIT names its folder)")
+        pytest.skip(f"needs git 2.54 for hooks in the configuration, this is {found} (GITCOORD_NEW_GIT names one)")
 
 
 # installing and removing

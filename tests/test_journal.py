@@ -235,3 +235,52 @@ def test_a_rotated_journal_keeps_the_last_day(tmp_path: Path) -> None:
         assert journal.rotate(began + KEEP_SECONDS + 1) is True
         assert journal.tips() == tips
         assert [kept.oid for kept in journal.objects()] == [item.oid]
+
+
+# a hole that nothing can fill
+
+
+def lose(repo: Path, oid: str) -> None:
+    """An object that is in git no more, and older than the journal."""
+    (repo / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    for name in ("journal", "index.sqlite"):
+        (repo / ".git/coord" / name).unlink()
+
+
+@pytest.mark.parametrize("command", ["send", "search"])
+def test_over_a_hole_that_nothing_can_fill_the_log_goes_on_in_a_new_epoch(repo: Path, cli: Cli, command: str) -> None:
+    ref = sends(repo, "one", "two", "three")
+    with Coord.open(repo, as_name="a") as coord:
+        coord.send("a", "four", attachments={"file.txt": b"data"})
+    ids = git(repo, "log", "-3", "--format=%H", ref).split()
+    lose(repo, tip(repo, f"{ref}~3"))  # "one"
+    ran = say(cli, repo, "five") if command == "send" else cli(repo, "search", "o")
+    assert ran.code == 0, ran
+    assert "3 events were carried into a new epoch" in ran.err
+    with Coord.open(repo, as_name="a") as coord:
+        expected = ["two", "three", "four", *(["five"] if command == "send" else [])]
+        assert [event.text for event in reversed(coord.log(kind="message"))] == expected
+        assert [event.id for event in coord.log(kind="message")][-3:] == ids
+    assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref[:-1] + "2"]
+    git(repo, "gc", "-q", "--prune=now")
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+    assert git(repo, "show", f"{ref[:-1]}2^{{/The log goes on}}:{ids[0]}.files/file.txt") == "data"
+    (repo / ".git/coord/index.sqlite").unlink()
+    again = say(cli, repo, "six")
+    assert (again.code, again.err) == (0, "")
+    with Coord.open(repo, as_name="a") as coord:
+        assert [event.text for event in reversed(coord.log(kind="message"))] == [*expected, "six"]
+
+
+def test_a_log_that_is_gone_for_good_begins_again(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one", "two")
+    journal = repo / ".git/coord/journal"
+    note = journal.read_bytes().splitlines(keepends=True)[-1]
+    journal.write_bytes(b"journal 1 1000000000\n" + note)
+    delete_and_prune(repo, ref)
+    assert cli(repo, "log").code == 0
+    assert journal.read_bytes().endswith(b"t \n")
+    assert say(cli, repo, "three").code == 0
+    with Coord.open(repo, as_name="a") as coord:
+        assert [event.text for event in coord.log(kind="message")] == ["three"]
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -375,6 +376,8 @@ def test_a_hook_of_a_linked_worktree_speaks_for_it_and_touches_no_wrong_index(
     git(pair.beta, "add", "other.txt")
     git(pair.beta, "commit", "-q", "-m", "only one path", "--", "readme.txt")
     assert "exit 0\n" in said.read_text()
+    seen = {s["session"]: [f["path"] for f in s["files"]] for s in json.loads(said.read_text().splitlines()[-1])}
+    assert seen["alpha"] == ["staged.txt"]  # by alpha's own index, not by the one the hook was given
     inbox = cli(pair.alpha, "inbox")
     assert "from beta" in inbox.out
     assert "  > commit from beta\n" in inbox.out

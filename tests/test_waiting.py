@@ -162,6 +162,8 @@ def test_waiting_takes_no_processor_time(worktrees: Pair, start: Starter) -> Non
         fields = Path(f"/proc/{follower.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])
 
+    with pytest.raises(subprocess.TimeoutExpired):
+        follower.wait(1)  # let it get up
     before = ticks()
     git(worktrees[0], "commit", "-q", "--allow-empty", "-m", "the user's own work wakes nobody")
     with pytest.raises(subprocess.TimeoutExpired):

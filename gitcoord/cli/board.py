@@ -125,16 +125,21 @@ def say_board(coord: Coord, board: dict[str, list[Task]]) -> None:
 
 
 def _column(coord: Coord, name: str, tasks: Sequence[Task], width: int) -> list[str]:
-    head = "ready/open" if name == "open" else name
-    lines = [_cut(f"{head} {len(tasks)}" if name != "done" else "done lately", width), "─" * width]
+    head = "done lately" if name == "done" else f"{'ready/open' if name == 'open' else name} {len(tasks)}"
+    lines = [_cut(head, width), "─" * width]
     for task in tasks[:DEEP]:
-        who = f" {shown_name(coord, task.holder)}" if task.holder else ""
-        mark = " waits" if task.status == "open" and not task.ready else ""
-        gone = " gone" if task.status == "claimed" and task.ready else ""
-        lines.append(_cut(f"{task.id[:8]} p{task.priority}{who}{mark}{gone}", width))
-        title = textwrap.wrap(inert(task.title), width, max_lines=2, placeholder="…") if width > NARROW else []
-        lines += [_cut(line, width) for line in title or [inert(task.title)]] + [""]
-    return lines + ([f"… {len(tasks) - DEEP} more"] if len(tasks) > DEEP else [])
+        lines += [*_cell(coord, task, width), ""]
+    if len(tasks) > DEEP:
+        return [*lines, f"… {len(tasks) - DEEP} more"]
+    return lines[:-1] if tasks else lines
+
+
+def _cell(coord: Coord, task: Task, width: int) -> list[str]:
+    who = f" {shown_name(coord, task.holder)}" if task.holder else ""
+    mark = " waits" if task.status == "open" and not task.ready else ""
+    gone = " gone" if task.status == "claimed" and task.ready else ""
+    title = textwrap.wrap(inert(task.title), width, max_lines=2, placeholder="…")
+    return [_cut(line, width) for line in (f"{task.id[:8]} p{task.priority}{who}{mark}{gone}", *title)]
 
 
 def _width(text: str) -> int:

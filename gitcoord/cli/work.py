@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -160,7 +161,7 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
     """
     limit = 0 if wait is None else None if wait == "" else duration(wait, "--wait")
     with opened(as_name) as coord:
-        found = coord.tasks.next(take, offline) if limit == 0 else coord.tasks.wait_next(limit, take, offline)
+        found = coord.tasks.wait_next(limit, take, offline, sys.stdout.fileno())
         if found is not None:
             _say_one(coord, found, as_json)
         elif as_json:

@@ -33,14 +33,17 @@ CREATE TABLE events (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, local INTEGER NOT NULL);
-CREATE INDEX events_order ON events (lc, id);
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 """
+INDEXES = "CREATE INDEX events_order ON events (lc, id);"
+_REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
 """What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
+EPOCH = "epoch"
+_CARRIES = b'"type":"epoch"'
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 
 
@@ -62,6 +65,9 @@ class Index:
 
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
+        with suppress(OSError):
+            if self.path.stat().st_size == 0:
+                self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
         try:
             return self._prepare(_connect(self.path))
         except sqlite3.DatabaseError as error:
@@ -85,9 +91,14 @@ class Index:
     def _create(self, db: sqlite3.Connection) -> None:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
             db.execute(f'DROP {kind} "{name}"')
-        for statement in (TABLES + "".join(f.tables for f in self.features())).split(";"):
+        tables = TABLES + "".join(f.tables for f in self.features())
+        for statement in [*tables.split(";"), *self._index_statements()]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _index_statements(self) -> list[str]:
+        both = INDEXES + "".join(f.indexes for f in self.features())
+        return [statement for statement in both.split(";") if statement.strip()]
 
     def _in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
@@ -162,12 +173,22 @@ class Index:
         now = self._relevant(tips)
         self.unreadable = []
         try:
-            if any(is_log(ref) and ref not in now for ref in known):
+            if not known or any(is_log(ref) and ref not in now for ref in known):
                 raise NotDescendant("", "")
             self._ingest_difference(store, known, now)
         except NotDescendant:
-            self._create(self.db)
-            self._ingest_difference(store, {}, now)
+            self._rebuild(store, now)
+
+    def _rebuild(self, store: Store, now: dict[str, Oid]) -> None:
+        """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
+        self._create(self.db)
+        for statement in self._index_statements():
+            self.db.execute(f"DROP INDEX {statement.split()[2]}")
+        self.db.execute(f"PRAGMA cache_size = {_REBUILD_CACHE}")
+        self._ingest_difference(store, {}, now)
+        for statement in self._index_statements():
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA cache_size = {_CACHE}")
 
     def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
         replaced = []
@@ -189,12 +210,20 @@ class Index:
             for oid, raw in store.chain(new, old):
                 event = self._add(ref, oid, raw, lc)
                 lc = event.lc if event else lc
+                if _CARRIES in raw:
+                    self._take_carried(store, ref, raw)
         except ObjectMissing:
             self.unreadable.append(ref)
             return
         except NotACommit as why:
             self._report(new, ref, str(why))
         self._set_tip(ref, new, lc)
+
+    def _take_carried(self, store: Store, ref: str, root: bytes) -> None:
+        from gitcoord.store.epoch import carried
+
+        for oid, raw in carried(store, root):
+            self._add(ref, oid, raw, None)
 
     def append(self, ref: str, commits: Sequence[tuple[Oid, bytes]]) -> list[Event]:
         """Inside a transaction: take in commits just written to `ref`, without reading them back."""
@@ -237,6 +266,8 @@ class Index:
         return event
 
     def _fold(self, event: Event, ref: str) -> None:
+        if event.type == EPOCH:
+            return
         fold = self._folds.get(event.type)
         if event.v > 1 or fold is None:
             self._report(event.id, ref, f"unknown {event.type} v{event.v}")
@@ -282,7 +313,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=30, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA cache_size = -65536")
+    db.execute("PRAGMA journal_size_limit = 4194304")  # what a rebuild leaves behind
     return db
 
 

@@ -74,6 +74,11 @@ def _descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
     return True
 
 
+def is_whole(store: Store, tip: Oid) -> bool:
+    """Whether a chain is readable from `tip` down to its root."""
+    return _descends(store, tip, None)
+
+
 def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: Place | None = None) -> list[str]:
     """Write again what is missing of the objects below `tips` that the journal has (`since`: only those added after)."""
     needed = journal.needed(tips, since)

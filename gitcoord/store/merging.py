@@ -172,10 +172,9 @@ class Scratch:
     def _git(self, where: Lying | None, *args: str, stdin: bytes = b"") -> Result:
         settings = ("-c", "core.compression=0", "-c", "core.fsmonitor=false", "-c", "core.safecrlf=false")
         if where is None:
-            result = self.repo.git(*args, stdin=stdin, env=self._env)
-        else:
-            result = self.repo.git_in(where.worktree, str(where.git_dir), *settings, *args, stdin=stdin, env=self._env)
-        return _checked(args[0], result)
+            return _checked(args[0], self.repo.git(*settings, *args, stdin=stdin, env=self._env))
+        git_dir = str(where.git_dir)
+        return _checked(args[0], self.repo.git_in(where.worktree, git_dir, *settings, *args, stdin=stdin, env=self._env))
 
 
 def _checked(verb: str, result: Result) -> Result:

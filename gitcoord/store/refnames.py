@@ -36,3 +36,9 @@ def newest_epoch(refs: Iterable[str], prefix: str) -> str:
     """The last epoch among `refs` below `prefix` (which ends in a slash), the first where there is none."""
     epochs = [ref for ref in refs if ref.startswith(prefix) and is_log(ref)]
     return max(epochs, key=lambda ref: int(ref[len(prefix) :]), default=prefix + "0001")
+
+
+def next_epoch(ref: str) -> str:
+    """The log that follows `ref`."""
+    prefix, _, number = ref.rpartition("/")
+    return f"{prefix}/{int(number) + 1:04d}"

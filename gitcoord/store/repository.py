@@ -56,7 +56,7 @@ class Repository:
         self.environ = environ
         self.coord_dir = common_dir / "coord"
         self.online_env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
-        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # GIT_NO_LAZY_FETCH came with git 2.45 only
+        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # older gits know no GIT_NO_LAZY_FETCH
 
     @property
     def zero(self) -> str:
@@ -72,7 +72,12 @@ class Repository:
         return run(argv, {**base, **env}, stdin, keep_fd)
 
     def git_in(
-        self, worktree: Path, git_dir: str, *args: str, stdin: bytes = b"", env: Mapping[str, str] = MappingProxyType({})
+        self,
+        worktree: Path,
+        git_dir: str,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> Result:
         """Run git in one of the worktrees, for what depends on its index, HEAD or files; `env` is added to ours.
 

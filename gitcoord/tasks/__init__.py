@@ -89,16 +89,18 @@ class Tasks:
         row = clone.read(lambda db: read.best(db, clone, me))
         return self.show(row.id) if row else None
 
-    def wait_next(self, timeout: float | None, claim: bool = False, offline: bool = False) -> Task | None:
-        """As `next`, waiting up to `timeout` seconds (None: for ever) until something is ready."""
-        from gitcoord.presence import beat
+    def wait_next(
+        self, timeout: float | None, claim: bool = False, offline: bool = False, output: int | None = None
+    ) -> Task | None:
+        """As `next`, waiting up to `timeout` seconds (None: for ever) until something is ready.
+
+        Raises BrokenPipeError when the reader of `output`, a descriptor, goes away meanwhile.
+        """
+        from gitcoord.waiting import process_ids
         from gitcoord.watch import wait_until
 
-        def attempt() -> Task | None:
-            beat(self._coord.clone, self._coord.identity)  # who waits is there
-            return self.next(claim, offline)
-
-        return wait_until(self._coord.clone.repo, attempt, timeout)
+        holders = process_ids(self._coord)  # the end of one frees what it holds
+        return wait_until(self._coord.clone.repo, lambda: self.next(claim, offline), timeout, holders, output)
 
     def done(self, task_id: str, text: str = "", force: bool = False) -> Task:
         """Finish a task; `force` if a live other holds it. Its creator is told, and those whose tasks are ready now."""

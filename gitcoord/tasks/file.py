@@ -1,4 +1,4 @@
-"""Many tasks at once: one JSON object a line, naming each other by labels of their own (docs/tasks.md)."""
+"""Many tasks at once: one JSON object a line, naming each other by labels of their own (docs/guide.md)."""
 
 from __future__ import annotations
 
@@ -77,8 +77,9 @@ def check(task: NewTask) -> NewTask:
     """`task`, tidied, if it can be filed. Raises UsageError."""
     check_priority(task.priority)
     check_labels(task.labels)
-    check_text(task.text)
-    return task._replace(title=check_title(task.title))
+    title = check_title(task.title)
+    check_text(f"{title}\n\n{task.text}")
+    return task._replace(title=title)
 
 
 def check_title(title: str) -> str:

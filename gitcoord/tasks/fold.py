@@ -1,4 +1,4 @@
-"""Tasks as events: what each says, and what all of them together make of a task (docs/tasks.md).
+"""Tasks as events: what each says, and what all of them together make of a task (docs/format.md).
 
 Pure: whether an event holds depends on the events before it in (lc, id), on no clock and on nobody's liveness. What
 ends or replaces a claim names that claim in `supersedes`, and holds only while it is the current one.

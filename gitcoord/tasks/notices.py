@@ -41,7 +41,7 @@ class Telling:
         self._about: dict[str, str] = {}
 
     def tell(self, boxes: Collection[str], about: str, sentence: Sentence) -> None:
-        for box in boxes:
+        for box in sorted(boxes):
             if box and box not in self._mine:
                 here = split_mailbox(box)[1]
                 line = sentence(lambda name, here=here: display(name, here))  # type: ignore[misc]
@@ -73,8 +73,8 @@ def _spoken(words: str) -> str:
 
 
 def tell_of_deed(telling: Telling, row: Row, verb: str, words: str) -> None:
-    """The creator of a task and whoever holds (or did) it hear what happened to it; of comments the holder alone."""
-    told = (row.holder,) if verb == "comment" else (row.creator, row.holder)
+    """Who filed a task, holds (or did) it or is to do it hears what happened to it; of comments the holder alone."""
+    told = (row.holder,) if verb == "comment" else {row.creator, row.holder, row.assignee}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} {DEEDS[verb]} {_named(row)}{_spoken(words)}")
 
 
@@ -85,13 +85,13 @@ def tell_of_ready(telling: Telling, row: Row) -> None:
         f" AND NOT EXISTS ({UNMET} AND n.need <> ?)"
     )
     for waiting in rows(telling.db, condition, (row.id, row.id)):
-        told = (waiting.creator, waiting.assignee, waiting.holder)
+        told = {waiting.creator, waiting.assignee, waiting.holder}
         telling.tell(told, row.id, lambda _, waiting=waiting: f"ready now: {_named(waiting)}")  # type: ignore[misc]
 
 
 def tell_of_takeover(telling: Telling, row: Row) -> None:
     """The creator hears it, and who held it, should he come back."""
-    told = (row.creator, row.holder)
+    told = {row.creator, row.holder}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} took over {_named(row)}, which {shown(row.holder)} held")
 
 

@@ -28,7 +28,8 @@ def _write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Dr
     with clone.locked():
         if me.record is None:
             clone.settled_id()
-            clone.read(decide)
+            for draft in clone.read(decide):
+                check_text(draft.text if isinstance(draft, Draft) else "")
         register(clone, me)
         return clone.append(decide)
 
