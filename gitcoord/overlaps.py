@@ -19,10 +19,10 @@ from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.event import Draft, Event, Malformed
 from gitcoord.index.feature import Feature, want_strings
-from gitcoord.locks import span
 from gitcoord.names import mailbox
 from gitcoord.presence import files_of, sharers
 from gitcoord.records import Record, Records
+from gitcoord.text import ago
 from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
 MAX_PATHS = 200
@@ -223,7 +223,7 @@ def _names(found: Sequence[Found]) -> str:
 def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:
     """What one of the two reads of the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
-    lines = [f"{f.path}, {span(now - f.theirs)} ago: {_VERDICT[f.clean]}" for f in found[:20]]
+    lines = [f"{f.path}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
     more = [f"and {len(found) - 20} more"] if len(found) > 20 else []
     if len(lines) == 1:
         return f"{peer.name}{where} changed what you changed: {lines[0]}"
