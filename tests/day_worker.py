@@ -59,13 +59,12 @@ class Worker:
         self.coord("task", "done", oid, f"on {self.name}")
 
     def await_notice(self, path: str) -> None:
-        """Sleep until gitcoord says that somebody else edits the same file; say what git then has of it."""
+        """Sleep until gitcoord says that somebody else edits the same file."""
         heard = ""
         while f"changed what you changed: {path}" not in heard.replace("\n  > ", " "):
             heard = self.coord("wait", "--timeout", "120")
-        committed = self.run("git", "log", "--format=%s", "--all", "--", path)
         with self.diary.open("a") as file:
-            file.write(f"TOLD {self.name} {path} with {committed.count(chr(10))} commits of it\n")
+            file.write(f"TOLD {self.name} {path}\n")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from conftest import Cli, Ran, git
@@ -73,6 +74,7 @@ def test_a_day_of_a_manager_and_three_workers(repo: Path, tmp_path: Path, cli: C
         collisions = cli(repo, "conflicts", "--json", env=MANAGER)
         board = cli(repo, "board", env=MANAGER)
         brief = cli(repo, "brief", env=MANAGER)
+        events = json.loads(cli(repo, "log", "--type", "message", "--limit", "1000", "--json", env=MANAGER).out)
         told = sorted(line for line in diary.read_text().splitlines() if line.startswith("TOLD"))
         dead = [name for name, process in running.items() if process.poll() is not None]
     print(diary.read_text(), heard, board.out, brief.out, sep="\n")  # for a person: pytest -s
@@ -93,7 +95,10 @@ def test_a_day_of_a_manager_and_three_workers(repo: Path, tmp_path: Path, cli: C
     assert tasks["part C"]["holder"] != victim
 
     both = sorted(name for name in WORKERS if name != victim)
-    assert told == [f"TOLD {name} shared with 1 commits of it" for name in both]  # the one it began with
+    assert told == [f"TOLD {name} shared" for name in both]
+    notices = [e for e in events if "changed what you changed: shared" in e["text"]]
+    committed = git(repo, "log", "--format=%cI", "--date-order", "--all", "-2", "--", "shared").split()
+    assert max(e["at"] for e in notices) <= min(utc(time) for time in committed), "told before either committed"
     assert collisions.code == 1
     assert [(c["path"], c["kind"]) for c in json.loads(collisions.out) if c["path"] == "shared"] == [("shared", "conflict")]
 
@@ -106,6 +111,11 @@ def test_a_day_of_a_manager_and_three_workers(repo: Path, tmp_path: Path, cli: C
 def finishing(filed: list[dict[str, str]], title: str) -> str:
     """How a notice names the task with this title."""
     return next(f"{task['id'][:10]} {title}" for task in filed if task["title"] == title)
+
+
+def utc(time: str) -> str:
+    """A time as git prints it, as --json does."""
+    return datetime.fromisoformat(time).astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def no_locks_are_left(ran: Ran) -> bool:
