@@ -392,6 +392,7 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "lock.wait": st.fixed_dictionaries({"patterns": PATTERNS}),
     "unlock": st.fixed_dictionaries({"locks": st.dictionaries(IDS, st.lists(st.sampled_from(["a", "/b"]), max_size=2))}),
     "overlap": st.fixed_dictionaries({"between": st.lists(BOXES, max_size=3), "paths": st.lists(NAMES, max_size=2)}),
+    "state": st.fixed_dictionaries({"key": st.sampled_from(["a", "b/c"])}, optional={"unset": FLAG, "json": FLAG}),
 }  # fmt: skip
 """For every type of event some payloads; a new type needs a line here."""
 
