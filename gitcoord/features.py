@@ -9,6 +9,6 @@ from gitcoord.index.feature import Feature
 
 def load() -> Sequence[Feature]:
     """Imported only when something is to be folded: a read with nothing new needs none of them."""
-    from gitcoord import mailboxes, messages, notes
+    from gitcoord import deaths, jobs, mailboxes, messages, notes
 
-    return (mailboxes.FEATURE, messages.FEATURE, notes.FEATURE)
+    return (mailboxes.FEATURE, messages.FEATURE, notes.FEATURE, jobs.FEATURE, deaths.FEATURE)

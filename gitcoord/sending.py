@@ -97,6 +97,11 @@ def _audience(to: Sequence[str]) -> list[str]:
     return [word for word in to if word.startswith(("@", "role:")) or word == EVERYBODY]
 
 
+def recipients_of(clone: Clone, me: Identity, to: Sequence[str]) -> list[str]:
+    """The mailboxes that names, roles and `all` mean now. Raises UsageError."""
+    return _recipients(clone, me, to, False)[0]
+
+
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
     """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
     if not to:
@@ -148,6 +153,10 @@ def _draft(me: Identity, text: str, options: Options, data: Mapping[str, Any]) -
 
 def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
     event = clone.append(lambda db: drafts, local)[-1]
+    if event.data.get("urgent"):
+        from gitcoord import notify
+
+        notify.mail(clone, [event])
     life = states(clone, event.data["to"])
     recipients = tuple(Recipient(box, *life[box]) for box in event.data["to"])
     return Sent(event.id, event.data.get("thread") or event.id, recipients)

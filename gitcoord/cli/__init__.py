@@ -32,6 +32,11 @@ GROUPS = {
         "focus": "say what I work on",
         "editing": "say which files I edit",
     },
+    "run": {
+        "run": "run a command as a job, tell how it ended",
+        "jobs": "what runs, and what ended lately",
+        "job": "show, log or kill one job",
+    },
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
@@ -41,7 +46,7 @@ GROUPS = {
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
-MODULES = {"talk": "talk", "remember": "history", "who": "people", "set-up": "setup"}
+MODULES = {"talk": "talk", "remember": "history", "who": "people", "run": "jobs", "set-up": "setup"}
 HIDDEN = {"hook": "setup"}
 
 
