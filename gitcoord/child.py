@@ -51,15 +51,6 @@ def _null() -> int:
     return os.open(os.devnull, os.O_RDWR)
 
 
-def fill_streams() -> None:
-    """Make sure that 0, 1 and 2 are streams: a pipe of ours must not get one of these numbers."""
-    for fd in (0, 1, 2):
-        try:
-            os.fstat(fd)
-        except OSError:
-            _null()  # takes the lowest free number
-
-
 def _become(
     argv: Sequence[str], env: Mapping[str, str], slave: int, streams: Sequence[int], gate: tuple[int, int], status: int
 ) -> None:

@@ -41,9 +41,10 @@ def settle(clone: Clone, key: str, ending: Ending | None = None) -> Job | None:
 
 
 def _record(clone: Clone, job: Job, running: Running, ending: Ending) -> None:
+    """The output first: whoever sees the end sees all of it."""
+    clone.append(lambda db: _tell_drafts(db, clone, job, running, ending), local=True)
     if job.state == "running":
         clone.append(lambda db: _end_drafts(db, clone, job, running, ending))
-    clone.append(lambda db: _tell_drafts(db, clone, job, running, ending), local=True)
 
 
 def _lost(clone: Clone, running: Running) -> Ending:
@@ -127,6 +128,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
 
     Raises Refused for a job that is over, of another clone, or in another container.
     """
+    reap(clone)
     job = show(clone, text)
     if split_mailbox(job.session)[1] != clone.id:
         raise Refused(f"{job.name} runs in another clone", f"git coord send {job.session} please end {job.name}")

@@ -58,13 +58,14 @@ def run(clone: Clone, me: Identity, spec: Spec, cwd: str, detached: bool = False
             _end(clone, begun, Ending(time.time(), exit=125, tail=str(error)))
             raise
         signals.group = child.pid
+        log = BoundedLog(jobfiles.log_path(clone.repo.coord_dir, begun.running.key))
+        relay = Relay(child, log, signals, on_terminal, detached, lambda: _beat(clone, me.name))
+        relay.take_keyboard()
         error_number = children.open_gate(child)
         signals.open()
         failed = children.exit_code(error_number) if error_number else 0
         if started:
             started(begun, failed)
-        log = BoundedLog(jobfiles.log_path(clone.repo.coord_dir, begun.running.key))
-        relay = Relay(child, log, signals, on_terminal, detached, lambda: _beat(clone, me.name))
         if error_number:
             relay.complain(f"{spec.argv[0]}: {_reason(error_number)}\n")
         code = relay.run()
@@ -206,7 +207,6 @@ class Relay:
         """Until the child ended: its exit code, or minus the number of the signal that killed it."""
         next_beat = time.monotonic() + BEAT_EVERY
         try:
-            self._take_keyboard()
             while (status := self._ended()) is None:
                 for fd, _ in self._poller.poll(max(0.0, next_beat - time.monotonic()) * 1000):
                     self._serve(fd)
@@ -240,7 +240,7 @@ class Relay:
             if signal.SIGWINCH in came and self.child.master >= 0:
                 terminal.copy_size(self._screen, self.child.master)
             if signal.SIGCONT in came:
-                self._take_keyboard()
+                self.take_keyboard()
         elif fd == 0 and self.keyboard:
             self._read_keys()
         else:
@@ -289,8 +289,10 @@ class Relay:
         if source != self.child.master:
             os.close(source)
 
-    def _take_keyboard(self) -> None:
+    def take_keyboard(self) -> None:
+        """Begin, or go on, to pass every key on; nothing while we are in the background."""
         if self.keyboard and self.keyboard.take() and not self._typed:
+            terminal.end_lines(self.child.master)
             self._poller.register(0, select.POLLIN)
 
     def _read_keys(self) -> None:
@@ -327,7 +329,7 @@ class Relay:
         self.tail.write(data)
         if self._sinks.get(self.child.err, self._sinks.get(self.child.master, -1)) >= 0:
             with suppress(OSError):
-                os.write(2, data)
+                os.write(2, data.replace(b"\n", b"\r\n") if self.keyboard and self.keyboard.raw else data)
 
     def _close(self) -> None:
         for source in list(self._sinks):

@@ -27,12 +27,14 @@ def _is_terminal(fd: int) -> bool:
 
 
 def open_pty() -> tuple[int, int]:
-    """Master and slave of a new pseudo-terminal, with the size and the modes of our own terminal."""
+    """Master and slave of a new pseudo-terminal, with the size and the modes of our own terminal, which ends the lines."""
     master, slave = os.openpty()
     ours = terminals().index(True) if any(terminals()) else -1
     if ours >= 0:
         with suppress(termios.error):
-            termios.tcsetattr(slave, termios.TCSANOW, termios.tcgetattr(ours))
+            modes = termios.tcgetattr(ours)
+            modes[1] &= ~termios.OPOST
+            termios.tcsetattr(slave, termios.TCSANOW, modes)
         copy_size(ours, master)
     return master, slave
 
@@ -41,6 +43,14 @@ def copy_size(source: int, target: int) -> None:
     """Give `target` the size of `source`; the kernel tells the programs on it (SIGWINCH)."""
     with suppress(OSError):
         fcntl.ioctl(target, termios.TIOCSWINSZ, fcntl.ioctl(source, termios.TIOCGWINSZ, b"\0" * 8))
+
+
+def end_lines(master: int) -> None:
+    """From now on the pseudo-terminal ends the lines: ours, in raw mode, does not."""
+    with suppress(OSError, termios.error):
+        modes = termios.tcgetattr(master)
+        modes[1] |= termios.OPOST
+        termios.tcsetattr(master, termios.TCSANOW, modes)
 
 
 def make_controlling(slave: int) -> None:

@@ -96,10 +96,19 @@ def cli(ctx: click.Context) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """The program. Never a traceback for something a user can cause; see DESIGN 4 for the exit codes."""
+    _open_streams()
     args = sys.argv[1:] if args is None else args
     if args[:1] == ["help"]:
         args = [*args[1:2], "--help"]
     sys.exit(run(args))
+
+
+def _open_streams() -> None:
+    """A program may be started with closed streams; a file of ours must not take the place of one."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def run(args: list[str]) -> int:

@@ -47,10 +47,8 @@ def run(
 
     Example: git coord run --notify ada -- make test
     """
-    from gitcoord.child import fill_streams
     from gitcoord.jobstart import Spec, notified
 
-    fill_streams()
     spec = Spec(argv, name, notified(notify), session, publish, watch_pid)
     try:
         with opened(as_name) as coord:
