@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from gitcoord.records import Record
 
 MAX_LINE = 200
-_SCRIPT = '(eval "$GIT_COORD_COMMAND \\"\\$1\\"") &'
-"""The shell ends at once, so that the command is nobody's child; words of others are never part of what is evaluated."""
+_SCRIPT = 'exec 3<&0; (eval "$GIT_COORD_COMMAND \\"\\$1\\"" <&3 3<&-) &'
+"""The shell ends at once, so that the command is nobody's child; words of others are never part of what is evaluated.
+A shell takes standard input away from what runs in its background, hence the 3."""
 
 
 def mail(clone: Clone, events: Iterable[Event]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from gitcoord.event import Event, Malformed
 from gitcoord.store.objects import Oid
 
 Pair = tuple[Path, Path]
+BETA = {"GIT_COORD_SESSION": "beta"}
 
 
 class Body:
@@ -88,7 +90,7 @@ def test_where_nobody_is_concerned_the_death_is_only_on_the_log(worktrees: Pair,
 
 
 def test_read_is_no_ack(worktrees: Pair, body: Body) -> None:
-    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
+    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1], environ={**os.environ, **BETA}) as beta:
         waiting = alpha.send("beta", "please ack", needs_ack=True, urgent=True).id
         acked = alpha.send("beta", "this one, too", needs_ack=True).id
         beta.inbox()
@@ -132,7 +134,7 @@ def test_without_a_process_nobody_is_called_dead(worktrees: Pair) -> None:
 
 
 def test_leaving_is_no_death(worktrees: Pair, cli: Cli, body: Body) -> None:
-    cli(worktrees[1], "leave")
+    assert cli(worktrees[1], "leave", env=BETA).code == 0
     body.die()
     with Coord.open(worktrees[0]) as alpha:
         assert notice(alpha.clone) == []
@@ -146,9 +148,8 @@ def test_other_clones_see_it_published(worktrees: Pair, body: Body) -> None:
     assert '"state":"gone"' in git(worktrees[0], "log", "-1", "--format=%B", ref)
 
 
-def test_a_death_between_its_event_and_its_record_is_told_once(
-    worktrees: Pair, body: Body, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_noticed_by_one_that_was_killed_meanwhile(worktrees: Pair, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the event, before the record."""
     body.die()
     with Coord.open(worktrees[0]) as alpha:
         alpha.send("beta", "hurry", urgent=True)
