@@ -9,6 +9,7 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -32,19 +33,25 @@ whole.
 
 
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
-    """Group, name and command of every verb."""
+    """Group, name and command of every verb, and of what a verb like `task` has below it."""
     context = click.Context(cli)
     for group, names in GROUPS.items():
         for name in names:
             command = cli.get_command(context, name)
             assert command is not None, name
             yield group, name, command
+            if isinstance(command, click.Group):
+                for below in command.list_commands(context):
+                    inner = command.get_command(context, below)
+                    assert inner is not None, below
+                    yield group, f"{name} {below}", inner
 
 
 def help_of(name: str, command: click.Command) -> str:
     """What `git coord NAME --help` prints on a terminal of 80 columns."""
-    parent = click.Context(cli, info_name="git coord", terminal_width=78)
-    return command.get_help(click.Context(command, info_name=name, parent=parent, terminal_width=78))
+    settings: dict[str, Any] = {**cli.context_settings, "terminal_width": 78}
+    parent = click.Context(cli, info_name="git coord", **settings)
+    return command.get_help(click.Context(command, info_name=name, parent=parent, **settings))
 
 
 def commands_page() -> str:

@@ -14,14 +14,17 @@ Start-up matters here: what a verb needs is imported when it is called.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, UsageError
 
 if TYPE_CHECKING:
+    from gitcoord.api import Locks
+    from gitcoord.brief import Brief
     from gitcoord.clone import Clone
+    from gitcoord.conflicts import Collision
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
@@ -30,9 +33,14 @@ if TYPE_CHECKING:
     from gitcoord.notes import Note
     from gitcoord.records import Record
     from gitcoord.sending import Sent
+    from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
     from gitcoord.setup import Initialized, Traces
+    from gitcoord.state import Keys
+    from gitcoord.status import Short, Status
     from gitcoord.store.objects import Oid
+    from gitcoord.tasks import Tasks
+    from gitcoord.waiting import Held
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -227,6 +235,27 @@ class Coord:
             self.mark_read(page.messages)
         return page
 
+    def wait_for_mail(self, timeout: float | None = None, sender: str | None = None, output: int | None = None) -> Inbox | None:
+        """Sleep until there is unread mail; None after `timeout` seconds. Marks nothing: see `mark_read`."""
+        from gitcoord import waiting
+
+        return waiting.wait_for_mail(self, timeout, sender, output)
+
+    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Held | None:
+        """Sleep until one condition holds (`session:w1=gone`, `message`, …); None after `timeout` seconds.
+
+        `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.
+        """
+        from gitcoord import waiting
+
+        return waiting.wait_for_any(self, conditions, timeout, output)
+
+    def watch(self, kind: str | None = None, since: str | None = None, output: int | None = None) -> Iterator[Event]:
+        """Every event as it arrives, of one type or all, from now on or after the event `since`."""
+        from gitcoord import waiting
+
+        return waiting.follow(self, kind, since, output)
+
     def mark_read(self, shown: Iterable[Message]) -> None:
         """Mark what was really shown; nothing for one who only looks on."""
         from gitcoord import messages
@@ -242,6 +271,15 @@ class Coord:
         from gitcoord import messages
 
         return messages.sent(self.clone, self.identity, undelivered, limit)
+
+    # locks
+
+    @property
+    def locks(self) -> Locks:
+        """Locks and checks: `coord.locks.take(["src/*.py"])`."""
+        from gitcoord.api import Locks
+
+        return Locks(self)
 
     # jobs
 
@@ -283,3 +321,51 @@ class Coord:
         from gitcoord import notes
 
         return notes.list_notes(self.clone, path, self.cwd, limit)
+
+    # work
+
+    @property
+    def tasks(self) -> Tasks:
+        """The task board."""
+        from gitcoord.tasks import Tasks
+
+        return Tasks(self)
+
+    def alloc(self, sequence: str, start: int | None = None) -> Allocation:
+        """The next number of a sequence, handed out exactly once."""
+        from gitcoord import sequences
+
+        return sequences.allocate(self.clone, self.identity, sequence, start)
+
+    # overview
+
+    def status(self) -> Status:
+        """Where I stand, without looking into worktrees."""
+        from gitcoord import status
+
+        return status.status(self.clone, self.identity)
+
+    def status_short(self) -> Short:
+        """What of it fits a prompt."""
+        from gitcoord import status
+
+        return status.short(self.clone, self.identity)
+
+    def brief(self, budget: int = 1000) -> Brief:
+        """The digest to go on with, in at most `budget` tokens; marks nothing read."""
+        from gitcoord import brief
+
+        return brief.brief(self.clone, self.identity, budget)
+
+    @property
+    def state(self) -> Keys:
+        """My keys and values that outlive me: `set`, `get`, `unset`, `show`."""
+        from gitcoord.state import Keys
+
+        return Keys(self.clone, self.identity)
+
+    def conflicts(self, only: str | None = None) -> list[Collision]:
+        """Which files will collide between live sessions, and which both changed; `only` what concerns one session."""
+        from gitcoord import conflicts
+
+        return conflicts.conflicts(self.clone, self.identity, only)

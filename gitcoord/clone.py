@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord import clone_id
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, decode, encode, header_text
-from gitcoord.index import Index
+from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, LaterDraft, Malformed, decode, encode, header_text
+from gitcoord.index import EPOCH, Index
 from gitcoord.index.feature import Feature
-from gitcoord.store import NAMESPACE, Store, Tips, mend, open_store, packing, recent, sweep
+from gitcoord.store import NAMESPACE, Store, Tips, open_store
 from gitcoord.store.journal import Journal
 from gitcoord.store.lock import file_lock, unwritable
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
-from gitcoord.store.recent import Checked, Recent
-from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch
+from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch, next_epoch
 from gitcoord.store.repository import Repository
 
+if TYPE_CHECKING:
+    from gitcoord.store.recent import Recent
+
 T = TypeVar("T")
+Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 ATTEMPTS = 10
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
+
+CHECK_EVERY = 2.0
+"""Seconds between two looks at whether our recent objects are still there."""
+FEW_LOOSE = 64
+"""Loose objects of ours that are never worth a pack."""
+INLINE_OBJECTS = 16_000
+"""The largest pack that a writer makes by merging; larger ones wait for a process in the background."""
 
 
 class Clone:
@@ -46,8 +57,9 @@ class Clone:
         self._fd: int | None = None
         self._tips: Tips | None = None
         """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
-        self._checked = Checked(self.path("checked"))
-        self._recent = Recent()
+        self._checked = self.path("checked")
+        self._lock_file = self.path("lock")
+        self._recent: Recent | None = None
         self._superseded = False
 
     @property
@@ -83,27 +95,70 @@ class Clone:
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
         if self._fd is not None:
-            return cast(T, self.index.query(self.store, self._mended_tips(self._fd), question))
+            answer = self.index.query(self.store, self._mended_tips(self._fd), question)
+            if self.index.unreadable:
+                self._mend_now()
+                answer = self.index.query(self.store, self._mended_tips(self._fd), question)
+            return cast(T, answer)
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
-        if any(map(is_ours, tips.broken)) or self.index.unreadable or mend.is_lost(self.store, self.id or "", noted, tips):
+        if any(map(is_ours, tips.broken)) or self.index.unreadable or self._is_lost(noted, tips):
             with suppress(RepositoryError):
                 self._mend_now()
                 answer = self.index.query(self.store, self.store.tips(), question)
         return cast(T, answer)
 
+    def _is_lost(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
+        """Whether a log of ours is missing, or no longer contains where it stood before `tips` were listed."""
+        if all(tips.refs.get(ref) == oid for ref, oid in noted.items()):
+            return False
+        from gitcoord.store import mend
+
+        return mend.is_lost(self.store, self.id or "", noted, tips)
+
     def _mend_now(self) -> None:
+        from gitcoord.store import mend
+
         with self.locked() as fd:
             unreadable = list(self.index.unreadable)
             self._tips = None
             tips = self._mended_tips(fd)
+            self.journal.note(self._own_logs(tips))  # what could not be restored now will not be tried with every read
             if not unreadable:
                 return
             own = [tips.refs[ref] for ref in unreadable if ref in tips.refs and belongs_to(ref, self.settled_id())]
             self.mended += mend.restore_objects(self.store, self.journal, own)
             self.mended += mend.drop_unreadable(self.store, self.settled_id(), unreadable, tips, fd)
+            for ref in unreadable:
+                if is_log(ref) and ref in tips.refs and belongs_to(ref, self.settled_id()):
+                    self._leave_behind(ref, tips, fd)
             self._tips = None
+
+    def _leave_behind(self, ref: str, tips: Tips, fd: int) -> None:
+        """Our own chain has a hole that nothing can fill: go on in the next epoch, whose root carries what is readable.
+
+        The old ref goes, because with it every gc and fetch of the user's would fail.
+        """
+        from gitcoord.store import epoch, mend
+
+        tip = tips.refs[ref]
+        if mend.is_whole(self.store, tip):
+            return
+        commits = epoch.readable(self.store, tip)
+        objects = [*self._tree({}), *epoch.carry(self.store, commits, self.repo.object_format)]
+        lc = self.index.db.execute("SELECT max(lc) FROM events").fetchone()[0] or 0
+        text = f"The log goes on here: an object of {ref} is lost, {len(commits)} events are carried over"
+        draft = Draft(EPOCH, text, {"carried": len(commits)}, author=self.settled_id())
+        highest = max([lc, *(event.lc for event in _decodable(commits))])
+        raw = encode(draft, self.envelope(highest + 1), objects[-1].oid, None)
+        root = make_object("commit", raw, self.repo.object_format)
+        self.journal.add([*objects, root])
+        self.store.write([*objects, root])
+        self.store.move(next_epoch(ref), root.oid, None, fd)
+        self.store.move(ref, None, tip, fd)
+        self.journal.note(self._own_logs(self.store.tips()))
+        self.mended.append(f"{ref} had lost an object for good: {len(commits)} events were carried into a new epoch")
 
     # writing
 
@@ -114,7 +169,7 @@ class Clone:
             yield self._fd
             return
         self._make_directory()
-        with file_lock(self.path("lock")) as fd:
+        with file_lock(self._lock_file) as fd:
             self._fd = fd
             try:
                 yield fd
@@ -124,36 +179,40 @@ class Clone:
 
     def _make_directory(self) -> None:
         try:
-            self.repo.coord_dir.mkdir(exist_ok=True)
+            if not os.path.isdir(self.repo.coord_dir):
+                self.repo.coord_dir.mkdir(exist_ok=True)
         except OSError as error:
             raise unwritable(self.repo.common_dir, error) from error
         if "index" in self.__dict__ and self.index.in_memory and not self.index.path.exists():
             self.index.close()
             del self.__dict__["index"]
 
-    def append(self, decide: Callable[[sqlite3.Connection], Sequence[Draft]], local: bool = False) -> list[Event]:
+    def append(self, decide: Decide, local: bool = False) -> list[Event]:
         """Decide on the newest state and write what `decide` returns, as one move of our log; none: write nothing.
 
         `decide` may run more than once: when the ref or the index turn out to have moved, it is asked again.
         Whatever it raises leaves everything as it was.
         """
         with self.locked() as fd:
-            for _ in range(ATTEMPTS):
+            for attempt in range(ATTEMPTS):
                 tips = self._mended_tips(fd)
                 with suppress(RefMoved, ObjectMissing, _TryAgain):
                     return self._append_once(decide, local, tips, fd)
                 self._tips = None
+                if attempt == 0 and self.index.unreadable:
+                    self._mend_now()
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
-    def _append_once(
-        self, decide: Callable[[sqlite3.Connection], Sequence[Draft]], local: bool, tips: Tips, fd: int
-    ) -> list[Event]:
+    def _append_once(self, decide: Decide, local: bool, tips: Tips, fd: int) -> list[Event]:
         moved: list[tuple[Oid, bytes]] = []
         try:
             with self.index.writing() as db:
                 if not self.index.is_current(tips):
                     tips = self._tips = self.store.tips()
+                    readable = not self.index.unreadable
                     self.index.ingest_tips(self.store, tips)
+                    if readable and self.index.unreadable:
+                        raise _TryAgain  # which mends it first
                 drafts = decide(db)
                 if not drafts:
                     return []
@@ -161,19 +220,21 @@ class Clone:
                 commits, objects = self._compose(db, drafts, tips.refs.get(ref))
                 self._write(ref, commits, objects, tips, fd)
                 moved = commits
-                self.index.append(ref, commits)
+                events = self.index.append(ref, commits)
         except sqlite3.DatabaseError as error:
             if not moved:
                 self.index.recover(error)
                 raise _TryAgain from error
-            # the event is on the ref, which is what counts; the index will read it there
-        return [decode(oid, raw) for oid, raw in moved]
+            events = [decode(oid, raw) for oid, raw in moved]  # on the ref, which is what counts; the index will read it there
+        return events
 
     def _mended_tips(self, fd: int) -> Tips:
         """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
         if self._tips is None:
+            from gitcoord.store import mend
+
             clone = self.settled_id()
-            if self._checked.due():
+            if not 0 <= time.time() - self._looked() < CHECK_EVERY:
                 self._look()
             tips = self.store.tips()
             done = mend.mend(self.store, self.journal, clone, self._seen_logs(), tips, fd)
@@ -188,7 +249,16 @@ class Clone:
         except sqlite3.DatabaseError:
             return {}
 
+    def _looked(self) -> float:
+        """When somebody last looked whether our recent objects are still there."""
+        try:
+            return os.stat(self._checked).st_mtime
+        except OSError:
+            return 0.0
+
     def _look(self) -> None:
+        from gitcoord.store import recent
+
         self._recent = recent.look(self.store, self.journal, self._checked)
         self.mended += self._recent.restored
 
@@ -196,13 +266,14 @@ class Clone:
         return newest_epoch(tips.refs, f"{NAMESPACE}{'local' if local else 'log'}/{self.settled_id()}/")
 
     def _compose(
-        self, db: sqlite3.Connection, drafts: Sequence[Draft], parent: Oid | None
+        self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None
     ) -> tuple[list[tuple[Oid, bytes]], list[GitObject]]:
         """The commits of `drafts`, chained onto `parent`, and every object they need."""
         lc = self._clock(db, parent)
         commits: list[tuple[Oid, bytes]] = []
         objects: list[GitObject] = []
-        for number, draft in enumerate(drafts):
+        for number, item in enumerate(drafts):
+            draft = item if isinstance(item, Draft) else item([oid for oid, _ in commits])
             tree = self._tree(draft.attachments)
             raw = encode(draft, self.envelope(lc + number), tree[-1].oid, parent)
             commit = make_object("commit", raw, self.repo.object_format)
@@ -285,6 +356,8 @@ class Clone:
                 self._tips = Tips({r: oid for r, oid in {**tips.refs, ref: new}.items() if oid}, tips.broken)
                 if old:
                     self._superseded = True
+                    from gitcoord.store import sweep
+
                     sweep.supersede(self.path("superseded"), old, self.clock())
                 return
             self._tips = None
@@ -294,32 +367,48 @@ class Clone:
 
     def _tidy(self) -> None:
         """After unlocking: pack our loose objects before git counts them, sweep superseded presence. Never fails."""
-        if packing.is_due(self.repo, self._recent.loose):
-            self.pack()
-        if self._superseded and sweep.is_due(self.path("superseded"), self.clock(), self.sweep_grace):
-            self._superseded = False
-            with suppress(RepositoryError):
-                self.sweep()
+        if self._recent and self._recent.loose > FEW_LOOSE:
+            from gitcoord.store import packing
 
-    def pack(self, limit: int | None = packing.INLINE_OBJECTS) -> None:
+            if packing.is_due(self.repo, self._recent.loose):
+                self.pack()
+        if self._superseded:
+            from gitcoord.store import sweep
+
+            if sweep.is_due(self.path("superseded"), self.clock(), self.sweep_grace):
+                self._superseded = False
+                with suppress(RepositoryError):
+                    self.sweep()
+
+    def pack(self, limit: int | None = INLINE_OBJECTS) -> None:
         """Pack our loose objects, and merge our packs while that makes none of more than `limit` objects."""
-        before, self._recent = self._recent, Recent()
+        from gitcoord.store import mend, packing, recent
+
+        before, self._recent = self._recent, None
         with suppress(RepositoryError):
             tips = self._own_logs(self.store.tips())
-            if packing.pack(self.repo, tips, limit):
-                self._checked.save(before.end)
-            else:
+            if not packing.pack(self.repo, tips, limit):
                 with self.locked():
                     mend.restore_objects(self.store, self.journal, tips.values())
+            elif before:
+                recent.save(self._checked, before.end)
 
     def sweep(self) -> int:
         """Remove presence commits superseded for longer than `sweep_grace` seconds; returns how many."""
+        from gitcoord.store import sweep
+
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
 
 
+def _decodable(commits: Sequence[tuple[Oid, bytes]]) -> Iterator[Event]:
+    for oid, raw in commits:
+        with suppress(Malformed):
+            yield decode(oid, raw)
+
+
 class _TryAgain(Exception):
-    """The index was damaged and has been replaced; decide anew."""
+    """The index was damaged and has been replaced, or a ref is to be mended first; decide anew."""
 
 
 def _identity(repo: Repository) -> tuple[str, str]:

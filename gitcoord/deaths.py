@@ -113,7 +113,7 @@ def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) ->
         "gone", f"{record.name} is gone: its process ended", {"session": record.name, "since": since}, author=record.name
     )
     lines: dict[str, list[str]] = {}
-    for who, line in _concerned(db, [box, *_former(db, box)]):
+    for who, line in [*_concerned(db, [box, *_former(db, box)]), *_lock_waiters(db, clone, box)]:
         to = canonical(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
@@ -137,9 +137,16 @@ Concern = tuple[str, str]
 
 def _concerned(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
     yield from _senders(db, boxes)
-    tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if "tasks" in tables:
-        yield from _task_creators(db, boxes)
+    yield from _task_creators(db, boxes)
+
+
+def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Concern]:
+    from gitcoord.locks import standing
+
+    at = standing(db, clone)
+    for lock in (lock for lock in at.over if lock.holder == box and not lock.waits):
+        for wait in (wait for wait in at.waits if lock.hinders(wait.patterns, wait.shared)):
+            yield wait.holder, f"Its lock on {', '.join(lock.patterns)} holds no longer."
 
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:

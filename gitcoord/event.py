@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -48,6 +48,10 @@ class Draft(NamedTuple):
     """The session that speaks; empty means the one that runs the command."""
 
 
+LaterDraft = Callable[[Sequence[Oid]], Draft]
+"""A draft that names events written by the same append: made from the ids of those before it."""
+
+
 class Event(NamedTuple):
     """An event as read. `at` is the author's wall clock in Unix seconds; order is (`lc`, `id`), never time."""
 
@@ -81,7 +85,7 @@ class Envelope(NamedTuple):
 
 def canonical_json(value: object) -> str:
     """One line of ASCII, keys sorted, no spaces: the same value always gives the same bytes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return _CANONICAL.encode(value)
 
 
 def check_text(text: str) -> str:
@@ -202,6 +206,7 @@ def _finite(number: str) -> float:
     return value if abs(value) != float("inf") else _refuse(number)
 
 
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
 _JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 

@@ -9,6 +9,18 @@ from gitcoord.index.feature import Feature
 
 def load() -> Sequence[Feature]:
     """Imported only when something is to be folded: a read with nothing new needs none of them."""
-    from gitcoord import deaths, jobs, mailboxes, messages, notes
+    from gitcoord import deaths, jobs, locks, mailboxes, messages, notes, overlaps, sequences, state
+    from gitcoord.tasks import fold as tasks
 
-    return (mailboxes.FEATURE, messages.FEATURE, notes.FEATURE, jobs.FEATURE, deaths.FEATURE)
+    return (
+        mailboxes.FEATURE,
+        messages.FEATURE,
+        notes.FEATURE,
+        tasks.FEATURE,
+        sequences.FEATURE,
+        state.FEATURE,
+        locks.FEATURE,
+        overlaps.FEATURE,
+        jobs.FEATURE,
+        deaths.FEATURE,
+    )

@@ -28,7 +28,10 @@ EVENTS = ("post-checkout", "post-commit", "post-merge", "post-rewrite", "pre-com
 CONFIG_HOOKS = (2, 54)
 """The first git that takes hooks from its configuration."""
 
-SCRIPT = Path(__file__).with_name("hooks") / "git-hook"
+_PACKAGE = Path(__file__).parent
+_FOLDERS = (_PACKAGE / "hooks", _PACKAGE.parent / "hooks")
+"""Where the scripts are: beside this module when installed, beside the package in a source tree."""
+SCRIPT = next((path for folder in _FOLDERS if (path := folder / "git-hook").is_file()), _FOLDERS[0] / "git-hook")
 _SHELL = re.compile(rb"#!\s*\S*?/?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?(?:sh|bash|dash|ash|ksh|mksh|zsh)(?:\s|$)")
 _BLOCK = re.compile(rb"^# >>> gitcoord (block|file|folder)\b.*?\n(.*?)^# <<< gitcoord(?:\n|\Z)", re.MULTILINE | re.DOTALL)
 
@@ -205,9 +208,11 @@ def _in_files(ground: Ground, event: str) -> Hook:
         if match:
             program, why = _program(os.fsdecode(match[2].strip()))
             how: How = "block" if match[1] == b"block" else "file"
-            return Hook(event, how, str(path), program, _not_run(ground, path) or why)
-    refusal = _why_not(ground, event)
-    return Hook(event, "none", why=refusal[0] or "not installed", line=refusal[1])
+            aside = _not_run(ground, path)
+            refusal, line = _why_not(ground, event) if aside else ("", "")
+            return Hook(event, how, str(path), program, refusal or aside or why, line)
+    refusal, line = _why_not(ground, event)
+    return Hook(event, "none", why=refusal or "not installed", line=line)
 
 
 def _not_run(ground: Ground, path: Path) -> str:
@@ -229,7 +234,7 @@ def _why_not(ground: Ground, event: str) -> tuple[str, str]:
         return f"core.hooksPath is {hooks_path}; add to {where}", _by_hand(event)
     content = _content(path)
     if b"lefthook" in content:
-        return f"lefthook owns it; add to {event} in lefthook-local.yml", f"run: {_by_hand(event, '{0}')}"
+        return f"lefthook owns it; add a command to {event} in lefthook.yml", f"run: {_by_hand(event, '{0}')}"
     if path.is_symlink():
         return f"{path} is a symbolic link; add to its target", _by_hand(event)
     if path.exists() and not os.access(path, os.X_OK):

@@ -88,8 +88,6 @@ FEATURE = Feature(
     """
     CREATE TABLE jobs (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, runs TEXT NOT NULL) WITHOUT ROWID;
-    CREATE INDEX jobs_key ON jobs (clone, key);
-    CREATE INDEX jobs_order ON jobs (lc, id);
     CREATE TABLE job_details (job TEXT NOT NULL, clone TEXT NOT NULL, part TEXT NOT NULL, lc INTEGER NOT NULL,
         id TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (job, clone, part)) WITHOUT ROWID;
     CREATE TABLE job_ends (job TEXT NOT NULL, clone TEXT NOT NULL, lost INTEGER NOT NULL, lc INTEGER NOT NULL,
@@ -97,6 +95,7 @@ FEATURE = Feature(
         PRIMARY KEY (job, clone)) WITHOUT ROWID;
     """,
     _fold,
+    "CREATE INDEX jobs_key ON jobs (clone, key); CREATE INDEX jobs_order ON jobs (lc, id);",
 )
 
 

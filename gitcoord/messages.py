@@ -104,20 +104,22 @@ FEATURE = Feature(
     """
     CREATE TABLE messages (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,
-        expires INTEGER NOT NULL, attachments TEXT NOT NULL, notice TEXT NOT NULL) WITHOUT ROWID;
-    CREATE INDEX messages_sender ON messages (clone, author, lc, id);
-    CREATE INDEX messages_thread ON messages (thread);
-    CREATE INDEX messages_expiring ON messages (expires) WHERE expires > 0;
+        expires INTEGER NOT NULL, attachments TEXT NOT NULL, notice TEXT NOT NULL);
     CREATE TABLE deliveries (message TEXT NOT NULL, box TEXT NOT NULL, state INTEGER NOT NULL, at INTEGER NOT NULL,
         addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
-    CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
-    CREATE INDEX deliveries_box ON deliveries (box);
     CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
     CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
         at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
     CREATE TABLE bounces (message TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (message, clone)) WITHOUT ROWID;
     """,
     _fold,
+    """
+    CREATE INDEX messages_sender ON messages (clone, author, lc, id);
+    CREATE INDEX messages_thread ON messages (thread);
+    CREATE INDEX messages_expiring ON messages (expires) WHERE expires > 0;
+    CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
+    CREATE INDEX deliveries_box ON deliveries (box);
+    """,
 )
 
 

@@ -22,14 +22,18 @@ from gitcoord.store.objects import Oid
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     paths = want_strings(event, "paths")
     db.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (event.id, event.lc, json.dumps(paths)))
+    for path in paths:
+        db.execute("INSERT OR IGNORE INTO note_paths VALUES (?, ?, ?)", (path, event.lc, event.id))
 
 
 FEATURE = Feature(
     "notes",
     frozenset({"note"}),
     "CREATE TABLE notes (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, paths TEXT NOT NULL) WITHOUT ROWID;"
-    "CREATE INDEX notes_order ON notes (lc, id);",
+    "CREATE TABLE note_paths (path TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (path, lc, id))"
+    " WITHOUT ROWID;",
     _fold,
+    "CREATE INDEX notes_order ON notes (lc, id);",
 )
 
 
@@ -64,24 +68,29 @@ def _relative(clone: Clone, paths: Sequence[str], cwd: Path | None) -> list[str]
 
 def list_notes(clone: Clone, path: str | None = None, cwd: Path | None = None, limit: int = 20) -> list[Note]:
     """The newest notes, newest first; with `path`, those about it, about a folder above or a file below it."""
-    about = _relative(clone, [path], cwd)[0] if path is not None else None
-
-    def ask(db: sqlite3.Connection) -> list[Note]:
-        rows = db.execute(
-            "SELECT n.id, e.author, e.clone, e.text, n.paths, e.at FROM notes n JOIN events e ON e.id = n.id"
-            " ORDER BY n.lc DESC, n.id DESC"
-        )
-        found = []
-        for oid, author, clone_id, text, paths, at in rows:
-            note = Note(oid, mailbox(author, clone_id), text, tuple(json.loads(paths)), at)
-            if about is None or any(_touches(about, p) for p in note.paths):
-                found.append(note)
-                if len(found) == limit:
-                    break
-        return found
-
-    return clone.read(ask)
+    if path is None:
+        return clone.read(lambda db: _notes(db, "SELECT id, lc FROM notes", (), limit))
+    about = _relative(clone, [path], cwd)[0]
+    return clone.read(lambda db: notes_about(db, about, limit))
 
 
-def _touches(path: str, about: str) -> bool:
-    return path == about or "." in (path, about) or path.startswith(about + "/") or about.startswith(path + "/")
+def notes_about(db: sqlite3.Connection, path: str, limit: int = 20) -> list[Note]:
+    """The newest notes about a path from the root, about a folder above it, or about what is below it."""
+    if path == ".":
+        return _notes(db, "SELECT DISTINCT id, lc FROM note_paths", (), limit)
+    parts = path.split("/")
+    above = [".", *("/".join(parts[:n]) for n in range(1, len(parts) + 1))]
+    where = "SELECT DISTINCT id, lc FROM note_paths WHERE path IN (SELECT value FROM json_each(?)) OR (path > ? AND path < ?)"
+    return _notes(db, where, (json.dumps(above), path + "/", path + "0"), limit)  # '0' comes after '/'
+
+
+def _notes(db: sqlite3.Connection, chosen: str, values: Sequence[str], limit: int) -> list[Note]:
+    rows = db.execute(
+        f"SELECT n.id, e.author, e.clone, e.text, n.paths, e.at FROM ({chosen} ORDER BY lc DESC, id DESC LIMIT ?) c"
+        " JOIN notes n ON n.id = c.id JOIN events e ON e.id = n.id ORDER BY n.lc DESC, n.id DESC",
+        (*values, limit),
+    )
+    return [
+        Note(oid, mailbox(author, clone_id), text, tuple(json.loads(paths)), at)
+        for oid, author, clone_id, text, paths, at in rows
+    ]

@@ -39,7 +39,7 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         if fresh or changed != known:
             records.put(changed)
         records.touch(me.name)
-        if fresh or _published(changed) != _published(record):
+        if fresh or not record.published or _published(changed) != _published(record):
             publish(clone, changed)
     if changed.waiting and not record.waiting:
         from gitcoord import notify

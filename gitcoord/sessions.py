@@ -59,25 +59,26 @@ class _Board(NamedTuple):
     subjects: dict[str, str]
 
 
-def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None) -> list[Session]:
+def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:
     """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
 
     In a worktree that several share, what none of them is known to have changed stands in a row without a session.
+    Without `files` no worktree is looked into, which takes a `git status` each.
     """
     rows, unread = clone.read(lambda db: (_presences(db), _unread(db)))
     worktrees = list_worktrees(clone.repo)
     records = Records(clone.repo.coord_dir)
     now = time.time() if now is None else now
     board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees))
-    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone)]
+    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
     git_dirs = {worktree.git_dir for worktree in worktrees}
     found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
     found += [_foreign(row, unread, now) for row in rows if row[0] != board.here]
     return [s for s in found if everyone or s.state != "gone"]
 
 
-def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool) -> list[Session]:
-    lying = touched_files(clone.repo, worktree.path)
+def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool, files: bool) -> list[Session]:
+    lying = touched_files(clone.repo, worktree.path) if files else []
     inside = [r for r in board.known if r.git_dir == worktree.git_dir]
     there = sharers(inside, worktree.git_dir, board.records, board.now)
     rows = [_own(board, r, worktree, files_of(r, lying, len(there) <= 1)) for r in inside]
@@ -155,18 +156,25 @@ def _foreign(row: tuple[str, str, str, float], unread: dict[str, int], now: floa
 
 def states(clone: Clone, boxes: Iterable[str], now: float | None = None) -> dict[str, tuple[str, float | None]]:
     """State and last beat of each mailbox named; `gone` where nothing of it is left but the name."""
+    return clone.read(lambda db: states_in(db, clone, boxes, now))
+
+
+def states_in(
+    db: sqlite3.Connection, clone: Clone, boxes: Iterable[str], now: float | None = None
+) -> dict[str, tuple[str, float | None]]:
+    """`states`, for those who hold the database already."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
-    rows = {mailbox(name, at): (data, seen) for at, name, data, seen in clone.read(_presences)}
     found: dict[str, tuple[str, float | None]] = {}
     for box in boxes:
         name, at = split_mailbox(box)
         record = records.get(name) if at == clone.id else None
+        row = db.execute("SELECT data, seen FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
         if record:
             beat_at = records.beat(name)
             found[box] = (liveness_of(record, beat_at, now).state, beat_at or None)
-        elif box in rows:
-            found[box] = (judge_published(json.loads(rows[box][0]), rows[box][1], now).state, rows[box][1])
+        elif row:
+            found[box] = (judge_published(json.loads(row[0]), row[1], now).state, row[1])
         else:
             found[box] = ("gone", None)
     return found
@@ -250,13 +258,17 @@ def _may_take(target: Record, records: Records) -> bool:
 
 def leave(clone: Clone, me: Identity) -> Record:
     """The caller's session ends; its mailbox and history stay. Raises Refused when there is none."""
+    from gitcoord.locks import farewell, keep_marker
+
     with clone.locked():
         records = Records(clone.repo.coord_dir)
         record = records.get(me.name)
         if record is None or record.left is not None:
             raise Refused(f"{me.name} is not registered", "git coord join")
         left = records.put(record._replace(left=time.time(), process=None, harness_id="", waiting=False, expected=False))
-        clone.append(lambda db: [Draft("leave", f"{me.name} left", {"session": me.name}, author=me.name)])
+        gone = Draft("leave", f"{me.name} left", {"session": me.name}, author=me.name)
+        clone.append(lambda db: [gone, *farewell(db, mailbox(me.name, clone.settled_id()), me.name)])
+        keep_marker(clone)
         publish(clone, left)
         return left
 
@@ -268,6 +280,8 @@ def set_focus(clone: Clone, me: Identity, text: str) -> Record:
 
 def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path) -> Record:
     """The session says which files it edits: in a shared worktree nobody else can tell. Raises UsageError."""
+    from gitcoord.overlaps import notice
+
     root = clone.repo.worktree
     if root is None:
         raise UsageError("there is no worktree here", "cd into one")
@@ -275,7 +289,9 @@ def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path) -> Reco
     known = me.record.editing if me.record else {}
     now = time.time()
     latest = sorted({**known, **dict.fromkeys(inside, now)}.items(), key=lambda item: -item[1])[:100]
-    return register(clone, me, editing=dict(latest))
+    record = register(clone, me, editing=dict(latest))
+    notice(clone, record.name, now)
+    return record
 
 
 def relative_to_worktree(root: Path, cwd: Path, path: str) -> str:

@@ -101,7 +101,7 @@ def _remove_files(clone: Clone) -> None:
         pass
     except OSError as error:
         raise unwritable(clone.repo.coord_dir, error) from error
-    for left in ("refs/coord/log", "refs/coord/local", "refs/coord/sessions", "refs/coord/lease", "refs/coord"):
-        for where in (left, f"logs/{left}"):
+    for top in ("refs/coord", "logs/refs/coord"):
+        for folder, _, _ in os.walk(clone.repo.common_dir / top, topdown=False):
             with suppress(OSError):
-                (clone.repo.common_dir / where).rmdir()
+                os.rmdir(folder)  # empty ones only: others may hold refs that are not ours

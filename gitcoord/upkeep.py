@@ -56,7 +56,7 @@ def _claim(clone: Clone, now: float) -> bool:
 
 
 def _in_background(clone: Clone, name: str) -> None:
-    argv = [sys.executable, "-m", "gitcoord", "hook", "refresh", name]
+    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", "refresh", name]
     null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)] if hasattr(os, "posix_spawn") else []
     env = {**clone.repo.environ, "GIT_DIR": str(clone.repo.git_dir), "GIT_COORD": "refresh"}
     try:
@@ -78,11 +78,16 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
     """Publish the presence of session `name` if it is due, then tidy all there is. Raises CoordError."""
     now = time.time() if now is None else now
     record = Records(clone.repo.coord_dir).get(name) if name else None
-    if record and record.left is None and not 0 <= now - record.published < PUBLISH_EVERY:
+    if record and record.left is None and _is_due(clone, record, now):
         publish(clone, record, now)
     retire(clone, now)
     clone.sweep()
     clone.pack(limit=None)
+
+
+def _is_due(clone: Clone, record: Record, now: float) -> bool:
+    lost = f"{NAMESPACE}sessions/{clone.id}/{record.name}" not in clone.store.tips().refs  # a pruning fetch took it
+    return lost or not 0 <= now - record.published < PUBLISH_EVERY
 
 
 def retire(clone: Clone, now: float | None = None) -> list[str]:
@@ -113,3 +118,5 @@ def _retire_one(clone: Clone, records: Records, record: Record, now: float) -> N
         data = presence_data(clone, record, records, now)
         clone.append(lambda db: [Draft("presence", f"{record.name} is gone", data, author=record.name)])
         clone.drop_presence(record.name)
+        if records.get(record.name):
+            records.put(record._replace(published=0.0))

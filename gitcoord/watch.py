@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import select
+import stat
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import TypeVar
 
@@ -21,14 +23,15 @@ from gitcoord.store.repository import Repository
 
 T = TypeVar("T")
 LOOK_ANYWAY = 10.0
-"""Seconds after which a waiter looks again without being woken: for what depends on the clock or on a process's death."""
+"""Seconds after which a waiter looks again without being woken: for what depends on the clock, or on a process that
+this system cannot tell us the end of."""
 
 
 class RefWatch(FileSystemEventHandler):
     """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable."""
 
     def __init__(self, repo: Repository) -> None:
-        self._changed = threading.Event()
+        self.changed = threading.Event()
         self._common_dir = str(repo.common_dir)
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
@@ -53,7 +56,7 @@ class RefWatch(FileSystemEventHandler):
             return
         paths = [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path]
         if any(self._concerns_us(path) for path in paths):
-            self._changed.set()
+            self.changed.set()
 
     def _concerns_us(self, path: str) -> bool:
         if path.endswith(".lock"):
@@ -63,21 +66,87 @@ class RefWatch(FileSystemEventHandler):
 
     def wait(self, seconds: float) -> bool:
         """Sleep until a ref of ours may have moved, at most so long; False when nothing did."""
-        woken = self._changed.wait(max(0.0, seconds))
-        self._changed.clear()
+        woken = self.changed.wait(max(0.0, seconds))
+        self.changed.clear()
         return woken
 
 
-def wait_until(repo: Repository, attempt: Callable[[], T | None], timeout: float | None) -> T | None:
-    """Call `attempt` now and whenever refs move, until it returns something; None once `timeout` (seconds) is over."""
+class EndWatch(threading.Thread):
+    """Sets `changed` when one of `pids` ends, and when whoever reads our output goes away (then `reader_left` too).
+
+    Needs pidfd_open(2) for processes; elsewhere LOOK_ANYWAY has to do.
+    """
+
+    def __init__(self, changed: threading.Event, pids: Iterable[int] = (), output: int | None = None) -> None:
+        super().__init__(daemon=True)
+        self.reader_left = False
+        self._changed = changed
+        self._poller = select.poll() if hasattr(select, "poll") else None
+        self._stop_read, self._stop_write = os.pipe()
+        self._pidfds = [fd for fd in map(_pidfd, pids) if fd is not None]
+        self._output = output if output is not None and _is_pipe(output) else None
+
+    def __enter__(self) -> EndWatch:
+        if self._poller is not None:
+            for fd in (self._stop_read, *self._pidfds):
+                self._poller.register(fd, select.POLLIN)
+            if self._output is not None:
+                self._poller.register(self._output, 0)  # only POLLERR: nobody reads any more
+            self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        os.close(self._stop_write)
+        if self.ident is not None:
+            self.join()
+        for fd in (self._stop_read, *self._pidfds):
+            os.close(fd)
+
+    def run(self) -> None:
+        """The thread: sleeps in the kernel until something ends."""
+        assert self._poller is not None
+        while True:
+            for fd, _ in self._poller.poll():
+                if fd == self._stop_read:
+                    return
+                self._poller.unregister(fd)
+                self.reader_left = self.reader_left or fd == self._output
+                self._changed.set()
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except (OSError, AttributeError):
+        return None
+
+
+def _is_pipe(fd: int) -> bool:
+    mode = os.fstat(fd).st_mode
+    return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
+
+
+def wait_until(
+    repo: Repository,
+    attempt: Callable[[], T | None],
+    timeout: float | None,
+    pids: Iterable[int] = (),
+    output: int | None = None,
+) -> T | None:
+    """Call `attempt` now and whenever refs move or one of `pids` ends, until it returns something.
+
+    None once `timeout` (seconds; None: never) is over. Raises BrokenPipeError when the reader of `output` is gone.
+    """
     deadline = None if timeout is None else time.monotonic() + timeout
     found = attempt()
     if found is not None or timeout == 0:
         return found
-    with RefWatch(repo) as watch:
+    with RefWatch(repo) as watch, EndWatch(watch.changed, pids, output) as ends:
         while True:
             found = attempt()
             left = LOOK_ANYWAY if deadline is None else deadline - time.monotonic()
             if found is not None or left <= 0:
                 return found
             watch.wait(min(left, LOOK_ANYWAY))
+            if ends.reader_left:
+                raise BrokenPipeError

@@ -16,6 +16,7 @@ from gitcoord import process as processes
 from gitcoord.deaths import FEATURE, notice, watched
 from gitcoord.event import Event, Malformed
 from gitcoord.store.objects import Oid
+from gitcoord.watch import wait_until
 
 Pair = tuple[Path, Path]
 BETA = {"GIT_COORD_SESSION": "beta"}
@@ -189,3 +190,22 @@ def test_it_costs_nothing_where_nothing_can_have_died(repo: Path, worktrees: Pai
 def test_a_nameless_death_is_malformed() -> None:
     with pytest.raises(Malformed):
         FEATURE.fold(None, Event(Oid("1" * 40), "gone", 2, "a", "beta", "", 5, "", {}))  # type: ignore[arg-type]
+
+
+def test_who_filed_its_tasks_and_who_waits_for_its_locks_is_told(worktrees: Pair, cli: Cli, body: Body) -> None:
+    task = cli(worktrees[0], "task", "add", "parser").out.split()[0]
+    assert cli(worktrees[1], "task", "claim", task, env=BETA).code == 0
+    assert cli(worktrees[1], "lock", "src/*.py", env=BETA).code == 0
+    argv = [sys.executable, "-m", "gitcoord", "lock", "--wait=60", "src/a.py"]
+    waiter = subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with Coord.open(worktrees[0]) as alpha:
+        wait_until(alpha.clone.repo, lambda: alpha.log(kind="lock.wait") or None, 60)
+        body.die()
+        notice(alpha.clone)
+    out, err = waiter.communicate()
+    assert (waiter.returncode, err) == (0, b""), out
+    assert kinds(worktrees[0]).count("gone") == 1
+    (text,) = [text for text in told(worktrees[0]) if "is gone" in text]
+    head, *lines = text.split("\n")
+    assert head == "beta is gone: its process ended."
+    assert any(line.startswith("It held your task ") and "parser" in line for line in lines)

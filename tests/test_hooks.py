@@ -17,7 +17,7 @@ from gitcoord.githooks import EVENTS, Hook
 from gitcoord.store.repository import find_repository
 
 NEW_GIT = os.environ.get("GITCOORD_NEW_GIT", "")
-"""The folder of a git that takes hooks from its configuration (2.54 or newer), where PATH has an older one."""
+"""A git that takes hooks from its configuration (2.54 or newer), where PATH has an older one."""
 
 
 def files_of(folder: Path) -> dict[str, tuple[int, bytes]]:
@@ -65,10 +65,10 @@ def old_git(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def new_git(monkeypatch: pytest.MonkeyPatch) -> None:
     if NEW_GIT:
-        monkeypatch.setenv("PATH", f"{NEW_GIT}{os.pathsep}{os.environ['PATH']}")
+        monkeypatch.setenv("PATH", f"{Path(NEW_GIT).parent}{os.pathsep}{os.environ['PATH']}")
     found = subprocess.run(["git", "version"], capture_output=True, text=True, check=True).stdout.split()[2]
     if tuple(map(int, found.split(".")[:2])) < githooks.CONFIG_HOOKS:
-        pytest.skip(f"needs git 2.54 for hooks in the configuration, this is {found} (GITCOORD_NEW_GIT names its folder)")
+        pytest.skip(f"needs git 2.54 for hooks in the configuration, this is {found} (GITCOORD_NEW_GIT names one)")
 
 
 # installing and removing
@@ -130,7 +130,7 @@ def test_what_was_written_around_our_lines_meanwhile_stays(repo: Path) -> None:
     ("content", "mode", "why"),
     [
         ("#!/usr/bin/env python3\nprint('mine')\n", 0o755, "is no shell script; let it run"),
-        ("#!/bin/sh\ncall_lefthook run post-commit\n", 0o755, "lefthook owns it; add to post-commit in lefthook-local.yml"),
+        ("#!/bin/sh\ncall_lefthook run post-commit\n", 0o755, "lefthook owns it; add a command to post-commit in lefthook.yml"),
         ("#!/bin/sh\necho switched off\n", 0o644, "is there and switched off (not executable); add to it"),
     ],
 )
@@ -193,8 +193,13 @@ def test_a_manager_that_came_later_and_pushed_us_aside_is_seen_and_still_undone(
     before = files_of(repo / ".git" / "hooks")
     path = Path(install(repo)["post-commit"].where)
     path.rename(f"{path}.old")
-    write_hook(repo, "post-commit", "#!/bin/sh\ncall_lefthook\n")
+    write_hook(repo, "post-commit", "#!/bin/sh\necho somebody else\n")
     assert status(repo)["post-commit"].why == "another hook took its place"
+    assert install(repo)["post-commit"].how == "block"
+    write_hook(repo, "post-commit", "#!/bin/sh\ncall_lefthook\n")
+    assert status(repo)["post-commit"].why == "lefthook owns it; add a command to post-commit in lefthook.yml"
+    assert install(repo)["post-commit"].line.startswith("run: f=")
+    assert (repo / ".git" / "coord" / "hook").exists()
     uninstall(repo)
     path.unlink()
     assert files_of(repo / ".git" / "hooks") == before

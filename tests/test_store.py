@@ -30,11 +30,12 @@ Make = Callable[[Path], Store]
 
 @pytest.fixture(params=list(STORES))
 def make(request: pytest.FixtureRequest) -> Iterator[Make]:
-    """Opens a repository through one of the two stores."""
+    """Opens a repository through one of the two stores, as the holder of the write lock sees it."""
     opened: list[Store] = []
 
     def open_one(path: Path) -> Store:
         store: Store = STORES[request.param](find_repository(path))
+        store.repo.coord_dir.mkdir(exist_ok=True)
         opened.append(store)
         return store
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+from pathlib import Path
 
 from gitcoord import Coord
 
@@ -15,7 +16,7 @@ from gitcoord import Coord
 def main(repo: str, name: str, count: int, ack_file: str) -> None:
     acks = os.open(ack_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     with Coord.open(repo, as_name=name) as coord:
-        done = sum(1 for _ in open(ack_file))
+        done = len(Path(ack_file).read_text().splitlines())
         for number in range(done, count):
             began = time.perf_counter()
             oid = coord.send("sink", f"{name} {number}").id

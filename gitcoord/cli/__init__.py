@@ -16,6 +16,13 @@ GROUPS = {
         "ack": "acknowledge a message",
         "inbox": "print my unread messages and mark them read",
         "sent": "what I sent and how far it got",
+        "wait": "sleep until something concerns me",
+    },
+    "work": {
+        "task": "add, claim, next, done, block, … a task",
+        "tasks": "the tasks that are not done",
+        "board": "the tasks as columns",
+        "alloc": "the next number of a sequence",
     },
     "remember": {
         "note": "leave a note for everybody, now and later",
@@ -23,6 +30,13 @@ GROUPS = {
         "thread": "a whole conversation",
         "search": "find words in messages and notes",
         "log": "everything that happened, newest first",
+        "watch": "follow everything as it happens",
+    },
+    "locks": {
+        "lock": "lock paths or patterns for my session",
+        "unlock": "end my locks",
+        "locks": "who holds what",
+        "check": "may I touch this path?",
     },
     "who": {
         "sessions": "who works here, where, on what",
@@ -37,6 +51,12 @@ GROUPS = {
         "jobs": "what runs, and what ended lately",
         "job": "show, log or kill one job",
     },
+    "keep track": {
+        "status": "where I stand, on one screen",
+        "brief": "the digest to go on with",
+        "state": "keys and values that outlive me",
+        "conflicts": "which files will collide, between whom",
+    },
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
@@ -46,8 +66,18 @@ GROUPS = {
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
 
-MODULES = {"talk": "talk", "remember": "history", "who": "people", "run": "jobs", "set-up": "setup"}
-HIDDEN = {"hook": "setup"}
+MODULES = {
+    "talk": "talk",
+    "work": "work",
+    "remember": "history",
+    "locks": "locks",
+    "who": "people",
+    "keep track": "overview",
+    "run": "jobs",
+    "set-up": "setup",
+}
+APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
+"""Verbs that live in another module than their group's, or stand in no group."""
 
 
 class Verbs(click.Group):
@@ -57,7 +87,7 @@ class Verbs(click.Group):
         return [verb for verbs in GROUPS.values() for verb in verbs]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        module = HIDDEN.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
+        module = APART.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
         if module is None:
             return None
         command: click.Command = getattr(import_module(f"gitcoord.cli.{module}"), name)

@@ -133,17 +133,30 @@ def _check_type(coord: Coord, kind: str) -> None:
 
 def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -> None:
     if as_json:
-        say_json([_event_json(coord, event) for event in events])
+        say_json([event_json(coord, event) for event in events])
         return
     for event in events:
-        head = f"{paint(event.id[:SHORT], '33')} {event.type:<8} {shown_name(coord, event.sender)}"
-        if whole:
-            say(f"{head}, {ago(event.at)}\n{quoted(event.text)}")
-        else:
-            say(f"{head}, {ago(event.at)}: {one_line(event.text, 80)}")
+        say(f"{_head(coord, event)}\n{quoted(event.text)}" if whole else event_line(coord, event))
 
 
-def _event_json(coord: Coord, event: Event) -> dict[str, Any]:
+def _head(coord: Coord, event: Event) -> str:
+    return f"{paint(event.id[:SHORT], '33')} {inert(event.type):<8} {shown_name(coord, event.sender)}, {ago(event.at)}"
+
+
+def event_line(coord: Coord, event: Event) -> str:
+    """An event on one line."""
+    return f"{_head(coord, event)}: {one_line(_subject(event), 80)}"
+
+
+def _subject(event: Event) -> str:
+    """What one line says of an event: its text; of a state also the key."""
+    if event.type == "state" and not event.data.get("unset"):
+        return f"{event.data.get('key')} = {event.text}"
+    return event.text
+
+
+def event_json(coord: Coord, event: Event) -> dict[str, Any]:
+    """An event as a document; names are bare when local."""
     return {
         "id": event.id,
         "type": event.type,

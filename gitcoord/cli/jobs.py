@@ -30,7 +30,7 @@ COLOURS = {"running": "32", "exited": "0", "killed": "31", "lost": "31"}
 @click.option("--detach", is_flag=True, help="In the background, whatever ends here.")
 @click.option("--session", default="", metavar="S", help="The command is session S.")
 @click.option("--publish", is_flag=True, help="Other clones may see command and output.")
-@click.option("--watch-pid", type=int, default=0, metavar="PID", help="A running process instead of CMD.")
+@click.option("--watch-pid", type=int, default=0, metavar="PID", help="A process instead of CMD.")
 @common
 def run(
     argv: tuple[str, ...],
@@ -43,7 +43,7 @@ def run(
     as_name: str | None,
     as_json: bool,
 ) -> int:
-    """Run CMD; its end, with the last of its stderr, is a message to my session. Exits as CMD does.
+    """Run CMD and exit as it does; how it ended is a message to my session.
 
     Example: git coord run --notify ada -- make test
     """

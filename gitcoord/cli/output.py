@@ -1,4 +1,4 @@
-"""What people and agents see: inert text, relative times, JSON; and whether it really reached its reader."""
+"""What people and agents see: lines, JSON, colour; and whether it really reached its reader."""
 
 from __future__ import annotations
 
@@ -8,36 +8,17 @@ import select
 import stat
 import sys
 import time
-from datetime import UTC, datetime
 from typing import Any
 
-_BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+from gitcoord.text import ago as ago
+from gitcoord.text import has_power
+from gitcoord.text import inert as inert
+from gitcoord.text import one_line as one_line
+from gitcoord.text import quoted as quoted
+from gitcoord.text import rfc3339 as rfc3339
+
 GRACE = 0.025
 """Seconds for which a reader that has taken all output may still go away before it counts as shown."""
-
-
-def inert(text: str) -> str:
-    """`text` without power over a terminal: controls, bidirectional marks and lone surrogates as escapes."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(c.encode("unicode_escape").decode() if _has_power(c) else c for c in text)
-
-
-def _has_power(c: str) -> bool:
-    code = ord(c)
-    control = (code < 0x20 and c not in "\t\n") or 0x7F <= code < 0xA0
-    return control or c in _BIDI or 0xD800 <= code < 0xE000
-
-
-def one_line(text: str, limit: int = 100) -> str:
-    """The beginning of `text` on one line."""
-    flat = inert(" ".join(text.split()))
-    return flat if len(flat) <= limit else flat[: limit - 1] + "…"
-
-
-def quoted(text: str, indent: str = "  > ") -> str:
-    """Somebody's words as data: every line marked, nothing in it can pass for ours."""
-    return "\n".join(indent + inert(line) for line in text.rstrip("\n").split("\n"))
 
 
 def say(text: str = "") -> None:
@@ -53,24 +34,7 @@ def remark(text: str) -> None:
 def say_json(value: Any) -> None:
     """Print one JSON document; characters with power over a terminal stay escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
-    say(text if text.isascii() and "\x7f" not in text else "".join(f"\\u{ord(c):04x}" if _has_power(c) else c for c in text))
-
-
-def rfc3339(at: float | None) -> str | None:
-    """Unix seconds as RFC 3339 in UTC."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def ago(at: float | None, now: float | None = None) -> str:
-    """How long ago, for people."""
-    if at is None:
-        return "never"
-    seconds = max(0, int((time.time() if now is None else now) - at))
-    for size, unit in ((86400, "day"), (3600, "hour"), (60, "minute")):
-        if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
-    return f"{seconds} s ago" if seconds > 5 else "just now"
+    say(text if text.isascii() and "\x7f" not in text else "".join(f"\\u{ord(c):04x}" if has_power(c) else c for c in text))
 
 
 def coloured() -> bool:

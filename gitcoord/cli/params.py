@@ -21,13 +21,13 @@ UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 def common(function: F) -> F:
     """--json and --as, which every verb has."""
-    function = click.option("--as", "as_name", metavar="NAME", help="Speak for this session; marks nothing read.")(function)
+    function = click.option("--as", "as_name", metavar="NAME", help="Look on as NAME.")(function)
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
 
 
 def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
-    function = click.option("-F", "file", metavar="FILE", help="Take the text from a file; - is standard input.")(function)
+    function = click.option("-F", "file", metavar="FILE", help="The text; - is standard input.")(function)
     function = click.option("-m", "message", metavar="TEXT", help="The text.")(function)
     return click.argument("words", nargs=-1)(function)
 

@@ -168,7 +168,9 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
-        return 0  # nothing guards a commit yet
+        with suppress(Exception), opened() as coord:
+            return coord.locks.pre_commit()
+        return 0
     with suppress(OSError):
         os.setsid()
     with suppress(Exception), opened() as coord:
@@ -182,7 +184,10 @@ def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
 
     if event == "worktree-added":
         ambient.worktree_added(coord.clone)
-    elif event == "refresh":
-        if not args:
-            ambient.moved(coord.clone)
-        ambient.refresh(coord.clone, args[0] if args else None)
+    elif event == "refresh" and args:  # a command of this session found its presence due
+        from gitcoord import upkeep
+
+        ambient.refresh(coord.clone, args[0])
+        upkeep.refresh(coord.clone, args[0])
+    elif event == "refresh":  # git moved something in this worktree
+        ambient.refresh(coord.clone, mover=ambient.moved(coord.clone))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,10 @@ from gitcoord.errors import UsageError
 from gitcoord.names import split_mailbox
 
 if TYPE_CHECKING:
-    from gitcoord.messages import Message, SentMessage
+    from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.sending import Sent
 
+FOR_EVER = "for ever"
 SHORT = 10
 """Digits of an id that people are shown; any unique prefix works."""
 
@@ -30,12 +32,12 @@ def shown_name(coord: Coord, box: str) -> str:
 @click.command(short_help="send a message")
 @click.argument("to")
 @text_options
-@click.option("--urgent", is_flag=True, help="Shown first, and before a session stops.")
-@click.option("--needs-ack", is_flag=True, help="Ask for an explicit ack.")
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file (repeatable).")
-@click.option("--expires", metavar="2h", help="Tell me if it is still unread then.")
-@click.option("--queue", is_flag=True, help="Open a mailbox for a session yet to come.")
-@click.option("--local", is_flag=True, help="Keep it in this clone.")
+@click.option("--urgent", is_flag=True, help="To be shown first.")
+@click.option("--needs-ack", is_flag=True, help="Ask for an ack.")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
+@click.option("--expires", metavar="2h", help="Tell me if unread by then.")
+@click.option("--queue", is_flag=True, help="TO is yet to come.")
+@click.option("--local", is_flag=True, help="Stays in this clone.")
 @common
 def send(
     to: str,
@@ -64,7 +66,7 @@ def send(
 @click.command(short_help="answer a message")
 @click.argument("message_id", metavar="ID")
 @text_options
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file (repeatable).")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
 @common
 def reply(
     message_id: str,
@@ -143,31 +145,58 @@ def _recipient(coord: Coord, recipient: Any) -> str:
 @click.option("--peek", is_flag=True, help="Mark nothing read.")
 @click.option("--all", "everything", is_flag=True, help="Read ones too, the newest.")
 @click.option("--again", is_flag=True, help="Once more what was marked read last.")
+@click.option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
 @click.option("--from", "sender", metavar="S", help="Only from this session.")
 @click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def inbox(
-    peek: bool, everything: bool, again: bool, sender: str | None, limit: int, as_name: str | None, as_json: bool
-) -> None:
+    peek: bool,
+    everything: bool,
+    again: bool,
+    wait: str | None,
+    sender: str | None,
+    limit: int,
+    as_name: str | None,
+    as_json: bool,
+) -> int:
     """Print my unread messages, oldest first, and mark exactly those read.
 
     Example: git coord inbox --json
     """
     with opened(as_name) as coord:
-        page = coord.inbox(True, everything, again, sender, limit)
-        if as_json:
-            say_json([_message_json(coord, m) for m in page.messages])
+        page: Inbox | None
+        if wait is not None:
+            page = coord.wait_for_mail(_patience(wait), sender, sys.stdout.fileno())
         else:
-            for message in page.messages:
-                say(_message_text(coord, message))
-            if not page.messages:
-                say("No new messages." if not (everything or again) else "No messages.")
-            elif page.remaining:
-                say(f"({page.remaining} more: git coord inbox{' --all --limit 1000' if everything else ''})")
-        if coord.identity.shared and page.messages:
-            remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
-        elif not peek and page.messages and reached_reader():
-            coord.mark_read(page.messages)
+            page = coord.inbox(True, everything, again, sender, limit)
+        more = " --all --limit 1000" if everything else ""
+        if page is not None and page.messages:
+            show_page(coord, page, as_json, peek, more)
+            return 0
+        if as_json:
+            say_json([])
+        else:
+            say("No messages." if everything or again else "No new messages.")
+        return 0 if wait is None else 1
+
+
+def _patience(wait: str) -> int | None:
+    return None if wait == FOR_EVER else duration(wait, "--wait")
+
+
+def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more: str = "") -> None:
+    """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, none."""
+    if as_json:
+        say_json([_message_json(coord, m) for m in page.messages])
+    else:
+        for message in page.messages:
+            say(_message_text(coord, message))
+        if page.remaining:
+            say(f"({page.remaining} more: git coord inbox{more})")
+    if coord.identity.shared:
+        remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
+    elif not peek and reached_reader():
+        coord.mark_read(page.messages)
 
 
 def _message_json(coord: Coord, message: Message) -> dict[str, Any]:

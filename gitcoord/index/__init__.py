@@ -10,7 +10,8 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
@@ -20,8 +21,10 @@ from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import is_log, is_ours
 
-SCHEMA = 2
+SCHEMA = 5
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
+
+ATTEMPTS = 3
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -30,13 +33,17 @@ CREATE TABLE events (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, local INTEGER NOT NULL);
-CREATE INDEX events_order ON events (lc, id);
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 """
-_CORRUPT = {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_MISMATCH}
+INDEXES = "CREATE INDEX events_order ON events (lc, id);"
+_REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
+"""What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
+EPOCH = "epoch"
+_CARRIES = b'"type":"epoch"'
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 
 
@@ -52,17 +59,27 @@ class Index:
         self.in_memory = False
         self.db = self._open()
 
+    @cached_property
+    def _folds(self) -> dict[str, Fold]:
+        return {kind: feature.fold for feature in self.features() for kind in feature.types}
+
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
+        with suppress(OSError):
+            if self.path.stat().st_size == 0:
+                self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
         try:
             return self._prepare(_connect(self.path))
         except sqlite3.DatabaseError as error:
             if _primary_code(error) in _UNWRITABLE or not os.access(self.path.parent, os.W_OK):
                 return self._in_memory()
-            if _primary_code(error) not in _CORRUPT:
+            if _primary_code(error) in _BUSY:
                 raise _busy(error) from error
         self._remove()
-        return self._prepare(_connect(self.path))
+        try:
+            return self._prepare(_connect(self.path))
+        except sqlite3.DatabaseError:  # a full disk, a limit on file sizes
+            return self._in_memory()
 
     def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
         if _schema_of(db) != SCHEMA:
@@ -74,18 +91,25 @@ class Index:
     def _create(self, db: sqlite3.Connection) -> None:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
             db.execute(f'DROP {kind} "{name}"')
-        for statement in (TABLES + "".join(f.tables for f in self.features())).split(";"):
+        tables = TABLES + "".join(f.tables for f in self.features())
+        for statement in [*tables.split(";"), *self._index_statements()]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _index_statements(self) -> list[str]:
+        both = INDEXES + "".join(f.indexes for f in self.features())
+        return [statement for statement in both.split(";") if statement.strip()]
 
     def _in_memory(self) -> sqlite3.Connection:
         self.in_memory = True
         db = sqlite3.connect(":memory:", isolation_level=None)
-        with suppress(sqlite3.DatabaseError):
-            source = sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)
-            source.backup(db)
-            source.close()
-        return self._prepare(db)
+        try:
+            with closing(sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
+                source.backup(db)
+            return self._prepare(db)
+        except sqlite3.DatabaseError:
+            db.close()
+            return self._prepare(sqlite3.connect(":memory:", isolation_level=None))
 
     def discard(self) -> None:
         """Throw the index away and begin an empty one, after a query found it damaged."""
@@ -102,25 +126,27 @@ class Index:
         self.db.close()
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
-        """Bring the index up to `tips` and ask; rebuild once if it turns out to be damaged."""
-        try:
-            self.refresh(store, tips)
-            return question(self.db)
-        except sqlite3.DatabaseError as error:
-            self.recover(error)
-        self.refresh(store, store.tips())
+        """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
+        for _ in range(ATTEMPTS):
+            try:
+                self.refresh(store, tips)
+                return question(self.db)
+            except sqlite3.DatabaseError as error:
+                self.recover(error)
+                tips = store.tips()
+        self.refresh(store, tips)
         return question(self.db)
 
     def recover(self, error: sqlite3.DatabaseError) -> None:
-        """After a failed query: begin anew if the index is damaged, go on in memory if it cannot be written."""
+        """After a failed query: go on in memory if the index cannot be written, begin anew if it is damaged."""
         code = _primary_code(error)
+        if code in _BUSY:
+            raise _busy(error) from error
         if code in _UNWRITABLE:
             self.db.close()
             self.db = self._in_memory()
-        elif code in _CORRUPT:
-            self.discard()
         else:
-            raise _busy(error) from error
+            self.discard()
 
     def refresh(self, store: Store, tips: Tips) -> None:
         """Read what is new below `tips`; with nothing new, no object is opened."""
@@ -147,21 +173,30 @@ class Index:
         now = self._relevant(tips)
         self.unreadable = []
         try:
-            if any(is_log(ref) and ref not in now for ref in known):
+            if not known or any(is_log(ref) and ref not in now for ref in known):
                 raise NotDescendant("", "")
             self._ingest_difference(store, known, now)
         except NotDescendant:
-            self._create(self.db)
-            self._ingest_difference(store, {}, now)
+            self._rebuild(store, now)
+
+    def _rebuild(self, store: Store, now: dict[str, Oid]) -> None:
+        """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
+        self._create(self.db)
+        for statement in self._index_statements():
+            self.db.execute(f"DROP INDEX {statement.split()[2]}")
+        self.db.execute(f"PRAGMA cache_size = {_REBUILD_CACHE}")
+        self._ingest_difference(store, {}, now)
+        for statement in self._index_statements():
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA cache_size = {_CACHE}")
 
     def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
-        folds = {kind: feature.fold for feature in self.features() for kind in feature.types}
         replaced = []
         for ref, oid in now.items():
             if known.get(ref) == oid:
                 continue
             if is_log(ref):
-                self._ingest_log(store, ref, oid, known.get(ref), folds)
+                self._ingest_log(store, ref, oid, known.get(ref))
             else:
                 replaced.append((ref, oid))
         self._ingest_presence(store, replaced)
@@ -169,31 +204,49 @@ class Index:
             self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
 
-    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None, folds: dict[str, Fold]) -> None:
-        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
-        lc = row[0] if row else None
+    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
+        lc = self._clock_of(ref)
         try:
             for oid, raw in store.chain(new, old):
-                lc = self.add(ref, oid, raw, lc, folds)
+                event = self._add(ref, oid, raw, lc)
+                lc = event.lc if event else lc
+                if _CARRIES in raw:
+                    self._take_carried(store, ref, raw)
         except ObjectMissing:
             self.unreadable.append(ref)
             return
         except NotACommit as why:
             self._report(new, ref, str(why))
-        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, new, lc))
+        self._set_tip(ref, new, lc)
+
+    def _take_carried(self, store: Store, ref: str, root: bytes) -> None:
+        from gitcoord.store.epoch import carried
+
+        for oid, raw in carried(store, root):
+            self._add(ref, oid, raw, None)
 
     def append(self, ref: str, commits: Sequence[tuple[Oid, bytes]]) -> list[Event]:
         """Inside a transaction: take in commits just written to `ref`, without reading them back."""
-        folds = {kind: feature.fold for feature in self.features() for kind in feature.types}
-        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
-        lc = row[0] if row else None
+        lc = self._clock_of(ref)
+        found = []
         for oid, raw in commits:
-            lc = self.add(ref, oid, raw, lc, folds)
-        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, commits[-1][0], lc))
-        return [decode(oid, raw) for oid, raw in commits]
+            event = self._add(ref, oid, raw, lc)
+            if event:
+                lc = event.lc
+                found.append(event)
+        self._set_tip(ref, commits[-1][0], lc)
+        return found
 
-    def add(self, ref: str, oid: Oid, raw: bytes, parent_lc: int | None, folds: dict[str, Fold]) -> int | None:
-        """Fold one commit of a log; returns the clock of the last well-formed event."""
+    def _clock_of(self, ref: str) -> int | None:
+        """The clock of the last well-formed event taken in from a log."""
+        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
+        return row[0] if row else None
+
+    def _set_tip(self, ref: str, oid: Oid, lc: int | None) -> None:
+        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, oid, lc))
+
+    def _add(self, ref: str, oid: Oid, raw: bytes, parent_lc: int | None) -> Event | None:
+        """Take in one commit of a log, once; None if it is malformed."""
         try:
             event = decode(oid, raw)
             if event.clone != ref.split("/")[3]:
@@ -201,18 +254,21 @@ class Index:
             check_step(event, parent_lc)
         except Malformed as why:
             self._report(oid, ref, str(why))
-            return parent_lc
-        self.db.execute(
+            return None
+        added = self.db.execute(
             "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (oid, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at, event.text,
              canonical_json(event.data), ref.startswith(NAMESPACE + "local/")),
         )  # fmt: skip
-        self._fold(event, ref, folds)
-        return event.lc
+        if added.rowcount:
+            self._fold(event, ref)
+        return event
 
-    def _fold(self, event: Event, ref: str, folds: dict[str, Fold]) -> None:
-        fold = folds.get(event.type)
+    def _fold(self, event: Event, ref: str) -> None:
+        if event.type == EPOCH:
+            return
+        fold = self._folds.get(event.type)
         if event.v > 1 or fold is None:
             self._report(event.id, ref, f"unknown {event.type} v{event.v}")
             return
@@ -238,7 +294,7 @@ class Index:
                 self._report(oid, ref, str(why))
             else:
                 self.take_presence(event, time.time())
-            self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, NULL)", (ref, oid))
+            self._set_tip(ref, oid, None)
 
     def take_presence(self, event: Event, seen: float) -> None:
         self.db.execute(
@@ -257,6 +313,7 @@ def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=30, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA journal_size_limit = 4194304")  # what a rebuild leaves behind
     return db
 
 

@@ -23,6 +23,8 @@ class Feature(NamedTuple):
     types: frozenset[str]
     tables: str
     fold: Callable[[sqlite3.Connection, Event], None]
+    indexes: str = ""
+    """`CREATE INDEX …;` for what reads ask and no fold does: a rebuild makes them last. Others go into `tables`."""
 
 
 def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:

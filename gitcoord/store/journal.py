@@ -40,6 +40,8 @@ class Journal:
         self.path = directory / "journal"
         self.old_path = directory / "journal.old"
         self.fsync = fsync
+        self._began = 0, 0
+        self._noted: tuple[tuple[int, int], dict[str, Oid]] = (0, 0), {}
 
     def add(self, objects: Sequence[GitObject]) -> None:
         """Keep `objects`, to be called before they are written to git. Raises RepositoryError; then nothing is kept."""
@@ -47,10 +49,19 @@ class Journal:
 
     def note(self, tips: Mapping[str, Oid]) -> None:
         """Record where our logs stand."""
-        self._append(b"t %s\n" % " ".join(f"{ref}={oid}" for ref, oid in sorted(tips.items())).encode())
+        end = self._append(b"t %s\n" % " ".join(f"{ref}={oid}" for ref, oid in sorted(tips.items())).encode())
+        self._noted = end, dict(tips)
 
     def tips(self) -> dict[str, Oid]:
         """The last tips recorded; empty when there is no journal."""
+        with suppress(OSError):
+            stat = os.stat(self.path)
+            if self._noted[0] != (stat.st_ino, stat.st_size):
+                self._noted = (stat.st_ino, stat.st_size), self._read_tips()
+            return self._noted[1]
+        return self._read_tips()
+
+    def _read_tips(self) -> dict[str, Oid]:
         for path in (self.path, self.old_path):
             line = _last_line(path, b"t ")
             if line is not None:
@@ -109,26 +120,31 @@ class Journal:
 
     def _is_old(self, now: float) -> bool:
         try:
-            with self.path.open("rb") as file:
-                began = int(file.readline(64).split()[2])
+            inode = os.stat(self.path).st_ino
+            if inode != self._began[0]:
+                with self.path.open("rb") as file:
+                    self._began = inode, int(file.readline(64).split()[2])
         except FileNotFoundError:
             return False
         except (OSError, IndexError, ValueError):
             return True  # its head is torn: only a new file has a known age
-        return abs(now - began) > KEEP_SECONDS
+        return abs(now - self._began[1]) > KEEP_SECONDS
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, data: bytes) -> tuple[int, int]:
+        """Returns the inode and the size that the file has then."""
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
             raise unwritable(self.path.parent, error) from error
         try:
-            size = os.fstat(fd).st_size
+            stat = os.fstat(fd)
+            size = stat.st_size
             if size == 0:
                 data = b"journal 1 %d\n" % time.time() + data
             elif _byte_at(fd, size - 1) != b"\n":
                 data = b"\n" + data  # a writer died in the middle of its line
             self._write_whole(fd, data, size)
+            return stat.st_ino, size + len(data)
         finally:
             os.close(fd)
 

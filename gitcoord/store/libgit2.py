@@ -20,7 +20,7 @@ from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent
 from gitcoord.store.reflock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 
-_FLEETING = ("File exists", "No such file or directory")  # a lock, or pack-refs took the empty directory away meanwhile
+_FLEETING = ("File exists", "No such file or directory")  # a lock, or a gc took the empty directory away meanwhile
 KEPT = 1 << 15
 """Commits of a walk that are kept from its way down to its way up; those beyond are read a second time."""
 
@@ -39,7 +39,7 @@ def why_not(repo: Repository) -> str | None:
         always = opened.config["core.logAllRefUpdates"] == "always" if "core.logAllRefUpdates" in opened.config else False
         opened.free()
     except (pygit2.GitError, OSError, KeyError, ValueError) as error:
-        return " ".join(str(error).split()) or "it does not open"
+        return " ".join(str(error).removeprefix(f"{repo.common_dir}: ").split()) or "it does not open"
     return "core.logAllRefUpdates=always would make it write reflogs" if always else None
 
 
@@ -99,12 +99,18 @@ class Libgit2Store:
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)
-            try:
-                written = str(self._git.odb.write(_TYPES[item.kind], item.data))
-            except (pygit2.GitError, OSError) as error:
-                raise self._failure("cannot write an object", error) from error
+            written = self._write_patiently(item)
             if written != item.oid:
                 raise RepositoryError(f"an object got the id {written} instead of {item.oid}", "git coord doctor")
+
+    def _write_patiently(self, item: GitObject) -> str:
+        for attempt in range(100):
+            try:
+                return str(self._git.odb.write(_TYPES[item.kind], item.data))
+            except (pygit2.GitError, OSError) as error:
+                if attempt == 99 or not str(error).endswith(_FLEETING):
+                    raise self._failure("cannot write an object", error) from error
+        raise AssertionError
 
     def move(self, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None = None) -> None:
         if new is None or old is None:

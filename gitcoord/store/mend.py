@@ -74,13 +74,19 @@ def _descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
     return True
 
 
+def is_whole(store: Store, tip: Oid) -> bool:
+    """Whether a chain is readable from `tip` down to its root."""
+    return _descends(store, tip, None)
+
+
 def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: Place | None = None) -> list[str]:
     """Write again what is missing of the objects below `tips` that the journal has (`since`: only those added after)."""
     needed = journal.needed(tips, since)
     gone = store.missing(list(needed))
     for oid in gone:
         remove_loose(store.repo, oid)  # an empty file, after a power loss: git takes it for the object and writes nothing
-    store.write([needed[oid] for oid in gone])
+    empty = [item for item in needed.values() if item.kind == "tree" and not item.data]  # git claims to have it always
+    store.write([*(needed[oid] for oid in gone), *(empty if gone else [])])
     return [f"restored {len(gone)} object{'s' if len(gone) > 1 else ''}"] if gone else []
 
 

@@ -75,17 +75,19 @@ def is_intact(item: GitObject) -> bool:
 def named_in(item: GitObject) -> list[Oid]:
     """The objects an event needs beside itself: parent and tree of a commit, the files of a tree."""
     if item.kind == "tree":
-        return _tree_entries(item.data, len(item.oid) // 2)
+        return [oid for _, oid in tree_entries(item.data, len(item.oid) // 2)]
     if item.kind == "blob":
         return []
     words = [line.split(b" ") for line in item.data.split(b"\n\n", 1)[0].split(b"\n")]
     return [Oid(word[1].decode("ascii", "replace")) for word in words if word[0] in (b"tree", b"parent") and len(word) == 2]
 
 
-def _tree_entries(data: bytes, digest_size: int) -> list[Oid]:
+def tree_entries(data: bytes, digest_size: int) -> list[tuple[str, Oid]]:
+    """Names and ids of a raw tree, in git's order."""
     found, at = [], 0
     while at < len(data):
         start = data.index(b"\0", at) + 1
+        name = data[data.index(b" ", at) + 1 : start - 1].decode("utf-8", "replace")
         at = start + digest_size
-        found.append(Oid(data[start:at].hex()))
+        found.append((name, Oid(data[start:at].hex())))
     return found

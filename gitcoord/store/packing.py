@@ -20,11 +20,8 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 
 LOOSE_OBJECTS = 1000
-INLINE_OBJECTS = 16_000
-"""The largest pack that a writer makes by merging; larger ones wait for a process in the background."""
 SEVENTEENS = 20
 """Files in objects/17 from which on even few objects of ours are packed; git's own gc begins past 27."""
-FEW = 64
 
 
 class Packed(NamedTuple):
@@ -36,7 +33,7 @@ class Packed(NamedTuple):
 
 def is_due(repo: Repository, loose: int) -> bool:
     """Whether `loose` objects of ours are worth a pack."""
-    return loose > LOOSE_OBJECTS or (loose > FEW and count_seventeen(repo) >= SEVENTEENS)
+    return loose > LOOSE_OBJECTS or count_seventeen(repo) >= SEVENTEENS
 
 
 def pack(repo: Repository, tips: Mapping[str, Oid], limit: int | None) -> bool:

@@ -71,11 +71,17 @@ class PlumbingStore:
                 yield reader.read(oid)
 
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
-        if not oids:
-            return []
-        result = self.repo.git("cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in oids).encode())
-        lines = result.out.decode().splitlines()
-        return [Oid(line.split(" ")[0]) for line in lines if line.endswith(" missing")]
+        found: list[Oid] = []
+        left = list(oids)
+        while left:
+            result = self.repo.git("cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in left).encode())
+            lines = result.out.decode().splitlines()
+            found += [oid for oid, line in zip(left, lines, strict=False) if line.endswith(" missing")]
+            if result.code == 0:
+                break
+            found += left[len(lines) : len(lines) + 1]  # a partial clone: git gave up on what its promisor should have
+            left = left[len(lines) + 1 :]
+        return found
 
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:

@@ -2,14 +2,12 @@
 
 A foreign `git gc --prune=now` beside a writer may delete an object between its creation and the move of the ref, which
 leaves a hole that stops the user's own gc. Only loose objects can vanish so; what is in a pack is safe. So every two
-seconds at most, a writer looks for the files of what the journal has after the last object known to be packed. That
-costs a `stat` each and no process, and upkeep packs them before they are many.
+seconds at most (the time of `coord/checked`), a writer looks for the files of what the journal has after the last
+object known to be packed. That costs a `stat` each and no process, and upkeep packs them before they are many.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -19,9 +17,6 @@ from gitcoord.store.journal import Journal, Place
 from gitcoord.store.loose import is_loose
 from gitcoord.store.mend import restore_objects
 from gitcoord.store.objects import Oid
-
-CHECK_EVERY = 2.0
-"""Seconds between two looks."""
 
 
 class Recent(NamedTuple):
@@ -33,41 +28,30 @@ class Recent(NamedTuple):
     """The journal's end when we looked, under the write lock: all before it is on a ref, or never will be."""
 
 
-class Checked:
-    """`coord/checked`: when somebody last looked (its time) and up to where everything is packed (its content)."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def due(self) -> bool:
-        """Whether the last look is more than two seconds ago, or in the future of a clock that jumped back."""
-        with suppress(OSError):
-            return not 0 <= time.time() - os.stat(self.path).st_mtime < CHECK_EVERY
-        return True
-
-    def place(self) -> Place | None:
-        """Everything before this place of the journal is in a pack, or was never needed."""
-        try:
-            inode, offset = self.path.read_text().split()
-            return Place(int(inode), int(offset))
-        except (OSError, ValueError):
-            return None
-
-    def save(self, place: Place | None) -> None:
-        """Note that somebody looked just now. Failing costs time only."""
-        with suppress(OSError):
-            self.path.write_text(f"{place.inode} {place.offset}\n" if place else "")
+def place(checked: Path) -> Place | None:
+    """Everything before this place of the journal is in a pack, or was never needed."""
+    try:
+        inode, offset = checked.read_text().split()
+        return Place(int(inode), int(offset))
+    except (OSError, ValueError):
+        return None
 
 
-def look(store: Store, journal: Journal, checked: Checked) -> Recent:
+def save(checked: Path, end: Place | None) -> None:
+    """Note that somebody looked just now. Failing costs time only."""
+    with suppress(OSError):
+        checked.write_text(f"{end.inode} {end.offset}\n" if end else "")
+
+
+def look(store: Store, journal: Journal, checked: Path) -> Recent:
     """Restore what is missing of the objects after the last packed one. To be called under the write lock."""
-    known = checked.place()
+    known = place(checked)
     entries, end = journal.ids_after(known)
     loose = {oid for _, oid in entries if is_loose(store.repo, oid)}
     gone = store.missing([oid for _, oid in entries if oid not in loose])
     restored = restore_objects(store, journal, journal.tips().values(), known) if gone else []
     loose.update(oid for oid in gone if is_loose(store.repo, oid))
-    checked.save(_packed_up_to(known, entries, end, loose))
+    save(checked, _packed_up_to(known, entries, end, loose))
     return Recent(tuple(restored), len(loose), end)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from gitcoord.names import is_name
 
@@ -10,6 +11,7 @@ NAMESPACE = "refs/coord/"
 KINDS = ("log", "local", "sessions")
 
 
+@lru_cache(maxsize=4096)
 def is_ours(ref: str) -> bool:
     """Whether a ref has the shape of a log, a local log or a session, of any clone."""
     parts = ref.split("/")
@@ -34,3 +36,9 @@ def newest_epoch(refs: Iterable[str], prefix: str) -> str:
     """The last epoch among `refs` below `prefix` (which ends in a slash), the first where there is none."""
     epochs = [ref for ref in refs if ref.startswith(prefix) and is_log(ref)]
     return max(epochs, key=lambda ref: int(ref[len(prefix) :]), default=prefix + "0001")
+
+
+def next_epoch(ref: str) -> str:
+    """The log that follows `ref`."""
+    prefix, _, number = ref.rpartition("/")
+    return f"{prefix}/{int(number) + 1:04d}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.store import NAMESPACE, Tips
@@ -28,7 +29,24 @@ def list_refs(repo: Repository) -> Tips:
         raise failure(repo, "cannot list refs", result)
     lines = (line.split(" ", 1) for line in result.out.decode("utf-8", "replace").splitlines())
     broken = re.findall(_BROKEN, result.error_text) if result.err else []
-    return Tips({ref: Oid(oid) for oid, ref in lines}, tuple(r for r in broken if r.startswith(NAMESPACE)))
+    found = {ref: Oid(oid) for oid, ref in lines}
+    return Tips(found, tuple(r for r in [*broken, *_dangling(repo, found)] if r.startswith(NAMESPACE)))
+
+
+def _dangling(repo: Repository, found: dict[str, Oid]) -> list[str]:
+    """Symbolic refs that lead nowhere, which for-each-ref leaves out without a word and fsck complains about."""
+    start = len(str(repo.common_dir)) + 1
+    below = os.walk(repo.common_dir / NAMESPACE)
+    files = (os.path.join(directory, name) for directory, _, names in below for name in names if not name.endswith(".lock"))
+    return [file[start:].replace(os.sep, "/") for file in files if file[start:] not in found and _is_symbolic(file)]
+
+
+def _is_symbolic(file: str) -> bool:
+    try:
+        with open(file, "rb") as content:  # noqa: PTH123
+            return content.read(4) == b"ref:"
+    except OSError:
+        return False
 
 
 def move(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None = None) -> None:
@@ -63,10 +81,13 @@ def check_value(repo: Repository, ref: str, expected: Oid | None) -> None:
 
 def _value(repo: Repository, ref: str) -> Oid | None:
     """A loose file says it without a process; where there is none, git does."""
-    try:
-        text = (repo.common_dir / ref).read_bytes().strip().decode("ascii", "replace")
-    except OSError:
-        text = ""
+    text = ""
+    with suppress(OSError):
+        fd = os.open(f"{repo.common_dir}/{ref}", os.O_RDONLY)
+        try:
+            text = os.read(fd, 256).strip().decode("ascii", "replace")
+        finally:
+            os.close(fd)
     if len(text) == len(repo.zero):
         return Oid(text)
     result = repo.git("rev-parse", "--verify", "--quiet", ref)

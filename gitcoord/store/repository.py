@@ -11,6 +11,7 @@ import os
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 
 from gitcoord.errors import RepositoryError
 from gitcoord.store.spawn import Result, run
@@ -30,6 +31,7 @@ _OURS = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
+_NETWORK = ("fetch", "push", "ls-remote", "clone")
 _SEPARATOR = "--gitcoord-next"
 """rev-parse prints an option it does not know as it stands: a divider that survives newlines in paths."""
 
@@ -39,7 +41,8 @@ _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=fals
 class Repository:
     """A repository and, unless it is bare, the worktree we stand in.
 
-    `environ` is the environment the process was started with; git's children get `env`. `coord_dir` is where our own
+    `environ` is the environment the process was started with; git's children get `env`, in which no transport works, or
+    `online_env` for the few that are meant to reach a remote. `coord_dir` is where our own
     files are: `$GIT_COMMON_DIR/coord`.
     """
 
@@ -52,21 +55,36 @@ class Repository:
         self.object_format = object_format
         self.environ = environ
         self.coord_dir = common_dir / "coord"
-        self.env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
+        self.online_env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
+        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # older gits know no GIT_NO_LAZY_FETCH
 
     @property
     def zero(self) -> str:
         """The id that means "no such ref" in a compare-and-swap."""
         return "0" * (64 if self.object_format == "sha256" else 40)
 
-    def git(self, *args: str, stdin: bytes = b"", keep_fd: int | None = None) -> Result:
-        """Run git on the common directory: for refs and objects. The user's hooks are off."""
+    def git(
+        self, *args: str, stdin: bytes = b"", keep_fd: int | None = None, env: Mapping[str, str] = MappingProxyType({})
+    ) -> Result:
+        """Run git on the common directory: for refs and objects. The user's hooks are off; `env` is added to ours."""
         argv = ["git", f"--git-dir={self.common_dir}", *_CALM, *self._hooks_off(args), *self._durably(args), *args]
-        return run(argv, self.env, stdin, keep_fd)
+        base = self.online_env if args[:1] and args[0] in _NETWORK else self.env
+        return run(argv, {**base, **env}, stdin, keep_fd)
 
-    def git_in(self, worktree: Path, *args: str, stdin: bytes = b"") -> Result:
-        """Run git in one of the worktrees, for what depends on its index, HEAD or files."""
-        return run(["git", "-C", str(worktree), *_CALM, *args], self.env, stdin)
+    def git_in(
+        self,
+        worktree: Path,
+        git_dir: str,
+        *args: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> Result:
+        """Run git in one of the worktrees, for what depends on its index, HEAD or files; `env` is added to ours.
+
+        Both places are named: looking for them again, git might refuse what the user allowed it for this command alone.
+        """
+        argv = ["git", "-C", str(worktree), f"--git-dir={git_dir}", f"--work-tree={worktree}", *_CALM, *args]
+        return run(argv, {**self.env, **env}, stdin)
 
     def shallow_roots(self) -> frozenset[str]:
         """Commits whose parents a shallow clone does not have."""
@@ -117,8 +135,6 @@ def find_repository(path: str | Path = ".", environ: Mapping[str, str] | None = 
     """
     environ = dict(os.environ if environ is None else environ)
     result = _rev_parse(path, environ)
-    if result.code and "safe.bareRepository" in result.error_text:
-        result = _rev_parse(path, environ, "--git-dir=" + os.path.abspath(path))
     parts = os.fsdecode(result.out).split(_SEPARATOR + "\n")
     if len(parts) < 4:
         raise _refusal(path, result)
@@ -127,11 +143,11 @@ def find_repository(path: str | Path = ".", environ: Mapping[str, str] | None = 
     return Repository(Path(git_dir[:-1]), Path(common_dir[:-1]), worktree, object_format.strip(), environ)
 
 
-def _rev_parse(path: str | Path, environ: Mapping[str, str], *git_options: str) -> Result:
+def _rev_parse(path: str | Path, environ: Mapping[str, str]) -> Result:
     args = ["rev-parse", "--show-object-format", "--path-format=absolute"]
     args += [_SEPARATOR, "--git-dir", _SEPARATOR, "--git-common-dir", _SEPARATOR, "--show-toplevel"]
     try:
-        return run(["git", "-C", str(path), *git_options, *args], {**environ, "LC_ALL": "C"})
+        return run(["git", "-C", str(path), *args], {**environ, "LC_ALL": "C"})
     except FileNotFoundError:
         raise RepositoryError("git is not installed or not on PATH", "install git 2.31 or newer") from None
 
@@ -139,9 +155,13 @@ def _rev_parse(path: str | Path, environ: Mapping[str, str], *git_options: str) 
 def _refusal(path: str | Path, result: Result) -> RepositoryError:
     said = result.error_text
     if "dubious ownership" in said:
-        where = os.path.abspath(path)
+        where = said.partition(" repository at '")[2].partition("'\n")[0] or os.path.abspath(path)
         return RepositoryError(
             "git refuses this repository: it belongs to another user", f"git config --global --add safe.directory '{where}'"
+        )
+    if "safe.bareRepository" in said:
+        return RepositoryError(
+            "git refuses the bare repository here: safe.bareRepository is explicit", "git --git-dir=PATH coord VERB"
         )
     if "not a git repository" in said:
         return RepositoryError("not a git repository", "cd into one, or make one: git init")

@@ -29,7 +29,7 @@ def supersede(path: Path, oid: Oid, now: float) -> None:
     """Remember that no ref of ours names `oid` any more; to be called under the write lock. Raises RepositoryError."""
     try:
         with path.open("a") as file:
-            file.write(f"{now:.0f} {oid}\n")
+            file.write(f"{int(now)} {oid}\n")
     except OSError as error:
         raise unwritable(path.parent, error) from error
 
@@ -62,7 +62,7 @@ def sweep(repo: Repository, path: Path, now: float, grace: float) -> int:
                 young = [(at, oid) for at, oid in entries if oid not in old[:start]]
                 break
             removed += sum(_remove(repo, oid, graphs) for oid in old[start : start + BATCH])
-    write_whole(path, "".join(f"{at:.0f} {oid}\n" for at, oid in young))
+    write_whole(path, "".join(f"{int(at)} {oid}\n" for at, oid in young))
     return removed
 
 

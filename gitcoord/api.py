@@ -1,0 +1,58 @@
+"""The verbs of `Coord` that come in groups, each one call of its module."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gitcoord import Coord
+    from gitcoord.checks import Check
+    from gitcoord.locks import Lock
+
+
+class Locks(NamedTuple):
+    """`coord.locks`: advisory locks on paths and gitignore-style patterns, typed relative to `coord.cwd`."""
+
+    coord: Coord
+
+    def take(
+        self,
+        patterns: Sequence[str],
+        reason: str = "",
+        ttl: int | None = None,
+        shared: bool = False,
+        wait: float | None = 0,
+    ) -> Lock:
+        """Lock for `ttl` seconds (2 h), waiting up to `wait` seconds, or for ever with None. Raises locks.Held."""
+        from gitcoord import locks, overlaps
+
+        wish = locks.Wish(locks.typed(self.coord.clone, self.coord.cwd, patterns), shared, reason, ttl or locks.TTL)
+        taken = locks.lock(self.coord.clone, self.coord.identity, wish, wait)
+        overlaps.notice(self.coord.clone, self.coord.identity.name)  # who locks is about to edit, or has begun to
+        return taken
+
+    def release(self, patterns: Sequence[str] = (), everything: bool = False, force: bool = False) -> list[Lock]:
+        """End locks of mine; with `force` also another's, who is told. Raises Refused."""
+        from gitcoord import locks
+
+        wanted = locks.typed(self.coord.clone, self.coord.cwd, patterns)
+        return locks.unlock(self.coord.clone, self.coord.identity, wanted, everything, force)
+
+    def held(self) -> list[Lock]:
+        """The locks that hold, oldest first."""
+        from gitcoord import locks
+
+        return locks.list_locks(self.coord.clone)
+
+    def check(self, paths: Sequence[str]) -> list[Check]:
+        """What is known of each path: locks, who works in its worktree, recent edits, notes."""
+        from gitcoord import checks
+
+        return checks.check(self.coord.clone, self.coord.identity, paths, self.coord.cwd)
+
+    def pre_commit(self) -> int:
+        """What the pre-commit hook runs: its exit code; see `guard`."""
+        from gitcoord import guard
+
+        return guard.pre_commit(self.coord.clone, self.coord.identity)

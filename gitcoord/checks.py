@@ -1,0 +1,124 @@
+"""May I touch this path? Judged by where the path lies, and quick: no process is started, no worktree is walked."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from gitcoord.clone import Clone
+from gitcoord.errors import UsageError
+from gitcoord.identity import Identity
+from gitcoord.liveness import judge_published
+from gitcoord.locks import Lock, settle, standing
+from gitcoord.names import mailbox
+from gitcoord.notes import Note, notes_about
+from gitcoord.patterns import matches, overlap, path_pattern
+from gitcoord.presence import liveness_of
+from gitcoord.records import Record, Records
+from gitcoord.worktrees import Place, place_of
+
+THERE = ("active", "idle", "waiting", "unknown")
+"""States in which a session counts as working in its worktree: unknown alone frees nothing."""
+
+
+class Touch(NamedTuple):
+    """A session that has lately changed the path; `at` in Unix seconds."""
+
+    session: str
+    at: float
+
+
+class Check(NamedTuple):
+    """What is known of one path. `locks` are all on it; `occupied_by` are others whose worktree it lies in."""
+
+    path: str
+    worktree: str
+    locks: tuple[Lock, ...]
+    occupied_by: tuple[str, ...]
+    touched_by: tuple[Touch, ...]
+    notes: tuple[Note, ...]
+    blocked: bool
+    """Another's lock, or a live session's worktree: better not."""
+
+
+def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path, now: float | None = None) -> list[Check]:
+    """Judge each path, typed in `cwd`. Raises UsageError for one outside of the repository's worktrees."""
+    now = time.time() if now is None else now
+    places = [place_of(clone.repo, cwd, path) for path in paths]
+    for path, place in zip(paths, places, strict=True):
+        if place is None:
+            raise UsageError(f"{path!a} is outside of this repository", "name a path in one of its worktrees")
+    settle(clone, now)
+    records = Records(clone.repo.coord_dir)
+    live = [r for r in records.all() if r.git_dir and liveness_of(r, records.beat(r.name), now).state in THERE]
+    return clone.read(lambda db: [_judge(db, clone, me, place, live, now) for place in places if place])
+
+
+def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, live: Sequence[Record], now: float) -> Check:
+    here = mailbox(me.name, clone.id or "")
+    folder = os.path.isdir(os.path.join(place.worktree, place.path))
+    locks = tuple(
+        lock for lock in standing(db, clone, now).valid if any(_concerns(p, place.path, folder) for p in lock.patterns)
+    )
+    others = tuple(r for r in live if r.name != me.name)
+    mine = {str(clone.repo.git_dir), *(r.git_dir for r in live if r.name == me.name)}
+    inside = tuple(mailbox(r.name, clone.id or "") for r in others if r.git_dir == place.git_dir and place.git_dir not in mine)
+    touched = {**_touched_elsewhere(db, clone, place.path, now), **_touched_here(db, clone, others, place.path)}
+    touches = sorted((Touch(box, at) for box, at in touched.items()), key=lambda touch: -touch.at)
+    blocked = bool(inside) or any(lock.holder != here for lock in locks)
+    return Check(place.path, place.worktree, locks, inside, tuple(touches), tuple(notes_about(db, place.path)), blocked)
+
+
+def _concerns(pattern: str, path: str, folder: bool) -> bool:
+    """For a folder, a lock on anything in it counts."""
+    return matches(pattern, path) or path == "." or (folder and overlap(pattern, path_pattern(path, folder=True)))
+
+
+def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record], path: str) -> dict[str, float]:
+    """Sessions of this clone: by what they published, and by a file that is newer than that and than the last git command.
+
+    git writes the index after it writes files, so a file newer than the index was not written by git.
+    """
+    found = {}
+    for record in others:
+        box = mailbox(record.name, clone.id or "")
+        at = max(_published(db, record.name, clone.id or "", path), record.editing.get(path, 0.0), _edited(record, path))
+        if at:
+            found[box] = at
+    return found
+
+
+def _published(db: sqlite3.Connection, name: str, at_clone: str, path: str) -> float:
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at_clone, name)).fetchone()
+    return _in_files(json.loads(row[0]), path) if row else 0.0
+
+
+def _in_files(data: dict[str, Any], path: str) -> float:
+    files = data.get("files")
+    rows = files if isinstance(files, list) else []
+    return next((float(r[1]) for r in rows if isinstance(r, list) and len(r) == 2 and r[0] == path and type(r[1]) is int), 0.0)
+
+
+def _edited(record: Record, path: str) -> float:
+    try:
+        changed = os.lstat(os.path.join(record.worktree, path)).st_mtime
+        return changed if changed > max(record.published, os.stat(os.path.join(record.git_dir, "index")).st_mtime) else 0.0
+    except OSError:
+        return 0.0
+
+
+def _touched_elsewhere(db: sqlite3.Connection, clone: Clone, path: str, now: float) -> dict[str, float]:
+    found = {}
+    for at_clone, name, text, seen in db.execute(
+        "SELECT clone, name, data, seen FROM presence WHERE clone != ?", (clone.id or "",)
+    ):
+        data = json.loads(text)
+        at = _in_files(data, path)
+        if at and judge_published(data, seen, now).state in THERE:
+            found[mailbox(name, at_clone)] = at
+    return found

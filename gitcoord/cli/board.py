@@ -1,0 +1,159 @@
+"""How tasks look: a line each, one whole, and as columns that fit the terminal."""
+
+from __future__ import annotations
+
+import shutil
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any
+
+from gitcoord import Coord
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say
+from gitcoord.cli.talk import SHORT, shown_name
+
+if TYPE_CHECKING:
+    from gitcoord.tasks.read import Task
+
+COLOURS = {"ready": "32", "open": "0", "claimed": "36", "blocked": "31", "done": "2", "dropped": "2"}
+GAP = 2
+NARROW = 14
+"""A column below this many characters says nothing; then they stand below each other."""
+DEEP = 20
+"""Tasks shown in a column; of the done ones the latest few."""
+LATEST = 5
+
+
+def task_json(coord: Coord, task: Task) -> dict[str, Any]:
+    """A task as the contract spells it."""
+
+    def name(box: str | None) -> str | None:
+        return shown_name(coord, box) if box else None
+
+    return {
+        "id": task.id,
+        "title": task.title,
+        "text": task.text,
+        "status": task.status,
+        "priority": task.priority,
+        "assignee": name(task.assignee),
+        "labels": list(task.labels),
+        "needs": list(task.needs),
+        "ready": task.ready,
+        "holder": name(task.holder),
+        "holder_state": task.holder_state,
+        "tentative": task.tentative,
+        "comments": [{"id": c.id, "from": name(c.sender), "text": c.text, "at": rfc3339(c.at)} for c in task.comments],
+        "history": [
+            {"id": s.id, "by": name(s.sender), "what": s.what, "text": s.text, "at": rfc3339(s.at), "void": s.void}
+            for s in task.history
+        ],
+    }
+
+
+def task_line(coord: Coord, task: Task) -> str:
+    """A task on one line, like `git log --oneline` with its decorations."""
+    status = "ready" if task.ready and task.status == "open" else task.status
+    word = paint(f"{status:<7}", COLOURS[status])
+    facts = ", ".join(_facts(coord, task))
+    line = f"{paint(task.id[:SHORT], '33')} {word} p{task.priority} {inert(task.title)}"
+    return line + (f"  ({inert(facts)})" if facts else "")
+
+
+def _facts(coord: Coord, task: Task) -> list[str]:
+    facts = []
+    if task.holder:
+        verb = "by " if task.status == "done" else ""
+        state = f" {task.holder_state}" if task.status in ("claimed", "blocked") else ""
+        facts.append(f"{verb}{shown_name(coord, task.holder)}{state}")
+    if task.assignee and task.assignee != task.holder:
+        facts.append(f"for {shown_name(coord, task.assignee)}")
+    if task.unmet and task.status in ("open", "claimed"):
+        facts.append("needs " + " ".join(need[:SHORT] for need in task.unmet))
+    if task.status == "blocked":
+        facts.append(one_line(task.words, 50))
+    return facts + [f"#{label}" for label in task.labels] + (["tentative"] if task.tentative else [])
+
+
+def say_task(coord: Coord, task: Task, needs: Iterable[Task]) -> None:
+    """Everything about one task, like `git show`."""
+    say(paint(f"task {task.id}", "33"))
+    holder = f" by {shown_name(coord, task.holder)} ({task.holder_state})" if task.holder else ""
+    say(f"Title:    {inert(task.title)}")
+    say(f"Status:   {task.status}{holder}{', ready' if task.ready else ''}, {ago(task.changed)}")
+    say(f"Priority: {task.priority}")
+    say(f"Filed:    by {shown_name(coord, task.creator)}, {ago(task.at)}")
+    if task.assignee:
+        say(f"Assignee: {shown_name(coord, task.assignee)}")
+    if task.labels:
+        say(inert(f"Labels:   {', '.join(task.labels)}"))
+    for need in needs:
+        say(f"Needs:    {task_line(coord, need)}")
+    if task.text:
+        say("\n" + quoted(task.text))
+    say()
+    steps = [
+        (s.lc, s.at, f"{s.what}{' (void: another was quicker)' if s.void else ''}", s.sender, s.text) for s in task.history
+    ]
+    steps += [(c.lc, c.at, "says", c.sender, c.text) for c in task.comments]
+    for _, at, what, sender, text in sorted(steps):
+        say(f"{shown_name(coord, sender)} {what}, {ago(at)}")
+        if text:
+            say(quoted(text))
+
+
+def columns(tasks: Sequence[Task]) -> dict[str, list[Task]]:
+    """The tasks of a board by column: ready ones first where it is open, the latest few of those done."""
+    found = {name: [t for t in tasks if t.status == name] for name in ("open", "claimed", "blocked", "done")}
+    found["open"].sort(key=lambda t: (not t.ready, t.priority))
+    found["done"] = sorted(found["done"], key=lambda t: -t.changed)[:LATEST]
+    return found
+
+
+def say_board(coord: Coord, board: dict[str, list[Task]]) -> None:
+    """Columns side by side, within the width of the terminal."""
+    width = shutil.get_terminal_size((80, 24)).columns
+    each = (width - GAP * (len(board) - 1)) // len(board)
+    if each < NARROW:
+        for name, tasks in board.items():
+            say("\n".join(_column(coord, name, tasks, max(width, NARROW))).rstrip() + "\n")
+        return
+    made = [_column(coord, name, tasks, each) for name, tasks in board.items()]
+    for cells in zip_longest(*made, fillvalue=""):
+        say((" " * GAP).join(_pad(cell, each) for cell in cells).rstrip())
+
+
+def _column(coord: Coord, name: str, tasks: Sequence[Task], width: int) -> list[str]:
+    head = "done lately" if name == "done" else f"{'ready/open' if name == 'open' else name} {len(tasks)}"
+    lines = [_cut(head, width), "─" * width]
+    for task in tasks[:DEEP]:
+        lines += [*_cell(coord, task, width), ""]
+    if len(tasks) > DEEP:
+        return [*lines, f"… {len(tasks) - DEEP} more"]
+    return lines[:-1] if tasks else lines
+
+
+def _cell(coord: Coord, task: Task, width: int) -> list[str]:
+    who = f" {shown_name(coord, task.holder)}" if task.holder else ""
+    mark = " waits" if task.status == "open" and not task.ready else ""
+    gone = " gone" if task.status == "claimed" and task.ready else ""
+    title = textwrap.wrap(inert(task.title), width, max_lines=2, placeholder="…")
+    return [_cut(line, width) for line in (f"{task.id[:8]} p{task.priority}{who}{mark}{gone}", *title)]
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal that `text` takes."""
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def _cut(text: str, width: int) -> str:
+    if _width(text) <= width:
+        return text
+    while _width(text) >= width:
+        text = text[:-1]
+    return text + "…"
+
+
+def _pad(text: str, width: int) -> str:
+    return text + " " * (width - _width(text))

@@ -1,0 +1,161 @@
+"""lock, unlock, locks, check."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, remark, rfc3339, say, say_json
+from gitcoord.cli.params import common, duration, opened
+from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.errors import CoordError
+
+if TYPE_CHECKING:
+    from gitcoord.checks import Check
+    from gitcoord.locks import Lock
+
+FOR_EVER = "-"
+
+
+@click.command(short_help="lock paths or patterns")
+@click.argument("patterns", nargs=-1, required=True, metavar="PATTERN…")
+@click.option("-m", "reason", default="", metavar="REASON", help="Why, for those who meet it.")
+@click.option("--ttl", metavar="2h", help="How long it holds (2h).")
+@click.option("--shared", is_flag=True, help="Others may share it.")
+@click.option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Queue up, for S seconds at most.")
+@click.option("--global", "everywhere", is_flag=True, help="In all clones of the remote.")
+@common
+def lock(
+    patterns: tuple[str, ...],
+    reason: str,
+    ttl: str | None,
+    shared: bool,
+    wait: str | None,
+    everywhere: bool,
+    as_name: str | None,
+    as_json: bool,
+) -> int:
+    """Lock paths or patterns as in .gitignore until I unlock, leave, or the time is over.
+
+    Example: git coord lock src/db '*.sql' -m "new schema"
+    """
+    seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
+    with opened(as_name) as coord:
+        try:
+            taken = coord.locks.take(patterns, " ".join(reason.split()), duration(ttl, "--ttl"), shared, seconds)
+        except CoordError as error:
+            if as_json and hasattr(error, "locks"):
+                say_json([lock_json(coord, other) for other in error.locks])
+            raise
+        if everywhere:
+            remark("note: no coordination remote keeps locks; this one holds in this clone")
+        _say_locks(coord, [taken], as_json, "locked ")
+    return 0
+
+
+@click.command(short_help="end my locks")
+@click.argument("patterns", nargs=-1, metavar="[PATTERN]…")
+@click.option("--all", "everything", is_flag=True, help="All of mine.")
+@click.option("--force", is_flag=True, help="Another's too; the holder is told.")
+@common
+def unlock(patterns: tuple[str, ...], everything: bool, force: bool, as_name: str | None, as_json: bool) -> None:
+    """End my locks on these patterns, or all of mine.
+
+    Example: git coord unlock src/db
+    """
+    with opened(as_name) as coord:
+        ended = coord.locks.release(patterns, everything, force)
+        _say_locks(coord, ended, as_json, "unlocked ", "Nothing was locked.")
+
+
+@click.command(short_help="who holds what")
+@common
+def locks(as_name: str | None, as_json: bool) -> None:
+    """The locks that hold, oldest first.
+
+    Example: git coord locks --json
+    """
+    with opened(as_name) as coord:
+        _say_locks(coord, coord.locks.held(), as_json, "", "No locks.")
+
+
+def lock_json(coord: Coord, lock: Lock) -> dict[str, Any]:
+    """A lock as the contract spells it."""
+    return {
+        "id": lock.id,
+        "patterns": list(lock.patterns),
+        "session": shown_name(coord, lock.holder),
+        "reason": lock.reason or None,
+        "shared": lock.shared,
+        "since": rfc3339(lock.at),
+        "expires": rfc3339(lock.expires),
+        "tentative": False,
+    }
+
+
+def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: str = "") -> None:
+    if as_json:
+        say_json([lock_json(coord, lock) for lock in found])
+        return
+    for lock in found:
+        say(what + _line(coord, lock))
+    if not found:
+        say(none)
+
+
+def _line(coord: Coord, lock: Lock) -> str:
+    from gitcoord.locks import span
+
+    who = "" if lock.holder == f"{coord.identity.name}@{coord.clone.id}" else f" by {shown_name(coord, lock.holder)}"
+    left = span(lock.expires - time.time())
+    because = f", “{one_line(lock.reason, 60)}”" if lock.reason else ""
+    shared = " (shared)" if lock.shared else ""
+    return f"{paint(inert(', '.join(lock.patterns)), '33')}{shared}{who}, {ago(lock.at)}, for another {left}{because}"
+
+
+@click.command(short_help="may I touch this path?")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@common
+def check(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
+    """Exit 1 if another holds a lock on a path, or works in the worktree it lies in. Edits and notes only inform.
+
+    Example: git coord check src/db/schema.py
+    """
+    with opened(as_name) as coord:
+        found = coord.locks.check(paths)
+        if as_json:
+            say_json([_check_json(coord, item) for item in found])
+        else:
+            for item in found:
+                _say_check(coord, item)
+    return 1 if any(item.blocked for item in found) else 0
+
+
+def _check_json(coord: Coord, item: Check) -> dict[str, Any]:
+    return {
+        "path": item.path,
+        "worktree": item.worktree or None,
+        "locks": [lock_json(coord, lock) for lock in item.locks],
+        "occupied_by": [shown_name(coord, box) for box in item.occupied_by],
+        "touched_by": [{"session": shown_name(coord, t.session), "at": rfc3339(t.at)} for t in item.touched_by],
+        "notes": [{"id": n.id, "from": shown_name(coord, n.sender), "text": n.text, "at": rfc3339(n.at)} for n in item.notes],
+    }
+
+
+def _say_check(coord: Coord, item: Check) -> None:
+    me = f"{coord.identity.name}@{coord.clone.id}"
+    say(inert(f"{item.path}: {'better not' if item.blocked else 'free'}"))
+    for lock in item.locks:
+        say(f"  {'locked by you' if lock.holder == me else 'locked'}: {_line(coord, lock)}")
+    for box in item.occupied_by:
+        say(inert(f"  {shown_name(coord, box)} works in {item.worktree}"))
+    for touch in item.touched_by:
+        say(f"  {shown_name(coord, touch.session)} changed it {ago(touch.at)}")
+    for note in item.notes[:5]:
+        say(f"  {note.id[:SHORT]} from {shown_name(coord, note.sender)}, {ago(note.at)}")
+        say(quoted(note.text, "    > "))
+    if len(item.notes) > 5:
+        say(inert(f"  (more notes: git coord notes --path {item.path})"))

@@ -1,0 +1,257 @@
+"""status, brief, state, conflicts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import paint, say, say_json
+from gitcoord.cli.params import common, opened, text_options, the_text
+from gitcoord.cli.talk import shown_name
+from gitcoord.errors import UsageError
+from gitcoord.names import mailbox
+from gitcoord.text import ago, inert, one_line, rfc3339, said
+
+if TYPE_CHECKING:
+    from gitcoord.conflicts import Collision
+    from gitcoord.sessions import Session
+    from gitcoord.state import Value
+    from gitcoord.status import Short, Status, Strange
+
+SHOWN = 20
+"""Lines after which a plain list stops and says so."""
+
+
+# status
+
+
+@click.command(short_help="where I stand, on one screen")
+@click.option("--short", is_flag=True, help="One line, for prompts.")
+@common
+def status(short: bool, as_name: str | None, as_json: bool) -> None:
+    """Where I stand: me, unread mail, tasks, locks, peers.
+
+    Example: git coord status --short
+    """
+    with opened(as_name) as coord:
+        if short:
+            _say_short(coord.status_short(), as_json)
+        elif as_json:
+            say_json(_status_json(coord, coord.status()))
+        else:
+            _say_status(coord, coord.status())
+
+
+def _say_short(found: Short, as_json: bool) -> None:
+    if as_json:
+        say_json(found._asdict())
+        return
+    counts = [f"{number} {what}" for what, number in found._asdict().items() if what != "session" and number]
+    say(", ".join([found.session, *counts]))
+
+
+def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
+    return {
+        "me": _peer_json(coord, found.me) if found.me else {"session": coord.identity.name, "state": None},
+        "unread": found.unread,
+        "peers": [_peer_json(coord, peer) for peer in found.peers],
+        "newer": [strange._asdict() for strange in found.newer],
+        "malformed": [strange._asdict() for strange in found.malformed],
+    }
+
+
+def _peer_json(coord: Coord, s: Session) -> dict[str, Any]:
+    return {
+        "session": shown_name(coord, mailbox(s.session or "", s.clone or "")),
+        "state": s.state,
+        "branch": s.branch,
+        "role": s.role or None,
+        "focus": s.focus or None,
+        "beat": rfc3339(s.beat),
+    }
+
+
+def _say_status(coord: Coord, found: Status) -> None:
+    if found.me:
+        say(f"me      {_peer(coord, found.me)}")
+    else:
+        say(f"me      {coord.identity.name} (not registered yet)")
+    oldest = f", the oldest from {ago(found.oldest)} (git coord inbox)" if found.unread else ""
+    say(f"unread  {found.unread or 'none'}{oldest}")
+    for number, peer in enumerate(found.peers[:SHOWN]):
+        say(f"{'peers' if number == 0 else '':<8}{_peer(coord, peer)}")
+    if not found.peers:
+        say("peers   none")
+    if len(found.peers) > SHOWN:
+        say(f"        (only {SHOWN} shown; git coord sessions shows all)")
+    for strange in found.newer:
+        say(f"newer   {_strange(strange)}: a newer gitcoord is about")
+    for strange in found.malformed:
+        say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
+
+
+def _peer(coord: Coord, s: Session) -> str:
+    facts = [f"{shown_name(coord, mailbox(s.session or '', s.clone or ''))} {s.state}"]
+    facts[0] += f" on {inert(s.branch)}" if s.branch else ""
+    facts += [f"role {inert(s.role)}"] if s.role else []
+    facts += [said(s.focus)] if s.focus else []
+    facts += [ago(s.beat)] if s.state in ("idle", "unknown") and s.beat else []
+    return ", ".join(facts)
+
+
+def _strange(strange: Strange) -> str:
+    what = "1 event" if strange.events == 1 else f"{strange.events} events"
+    return f"{what} skipped in the log of {inert(strange.clone)} ({one_line(strange.reason, 60)})"
+
+
+# brief
+
+
+@click.command(short_help="the digest to go on with")
+@click.option("--budget", type=click.IntRange(100, 100_000), default=1000, metavar="TOKENS", help="At most this long (1000).")
+@common
+def brief(budget: int, as_name: str | None, as_json: bool) -> None:
+    """What to know to go on after a compaction or a restart, the most worthy first; marks nothing read.
+
+    Example: git coord brief --budget 500
+    """
+    with opened(as_name) as coord:
+        found = coord.brief(budget)
+        if as_json:
+            say_json(found.document)
+        else:
+            say(found.text)
+
+
+# state
+
+
+@click.group(short_help="keys and values that outlive me")
+def state() -> None:
+    """Keys and values of my session that come back after a restart.
+
+    Example: git coord state set plan first the parser
+    """
+
+
+@state.command(name="set")
+@click.argument("key")
+@text_options
+@click.option("--type", "kind", type=click.Choice(["text", "json"]), default="text", help="Check that it is JSON.")
+@common
+def set_(
+    key: str,
+    words: tuple[str, ...],
+    message: str | None,
+    file: str | None,
+    kind: str,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
+    """Set a key of my session.
+
+    Example: git coord state set plan -F plan.md
+    """
+    if not words and message is None and file is None:
+        raise UsageError("the value is missing", "give it as words, with -m TEXT or with -F FILE")
+    text = the_text(words, message, file)
+    with opened(as_name) as coord:
+        _say_value(key, coord.state.set(key, text, kind == "json"), as_json)
+
+
+@state.command()
+@click.argument("key")
+@common
+def get(key: str, as_name: str | None, as_json: bool) -> int:
+    """Print a key's value as it was set; exit 1 if it is not set.
+
+    Example: git coord state get plan
+    """
+    with opened(as_name) as coord:
+        value = coord.state.show().get(key)
+        if value is not None:
+            say_json(value.plain) if as_json else say(inert(value.text))
+        elif as_json:
+            say_json(None)
+        else:
+            coord.state.get(key)
+        return 0 if value is not None else 1
+
+
+@state.command()
+@click.argument("key")
+@common
+def unset(key: str, as_name: str | None, as_json: bool) -> None:
+    """Forget a key and print what it was; exit 1 if it is not set.
+
+    Example: git coord state unset plan
+    """
+    with opened(as_name) as coord:
+        _say_value(f"forgot {key}", coord.state.unset(key), as_json)
+
+
+@state.command()
+@click.option("--session", metavar="S", help="Another session's.")
+@common
+def show(session: str | None, as_name: str | None, as_json: bool) -> None:
+    """All keys that are set, mine or another session's.
+
+    Example: git coord state show --session worker-1
+    """
+    with opened(as_name) as coord:
+        found = coord.state.show(session)
+        if as_json:
+            say_json({key: value.plain for key, value in found.items()})
+            return
+        for key, value in found.items():
+            say(f"{key} = {one_line(value.text)}")
+        if not found:
+            say("Nothing is set.")
+
+
+def _say_value(key: str, value: Value, as_json: bool) -> None:
+    if as_json:
+        say_json(value.plain)
+    else:
+        say(f"{key} = {one_line(value.text)}")
+
+
+# conflicts
+
+
+@click.command(short_help="which files will collide, between whom")
+@click.option("--with", "only", metavar="S", help="Only what concerns this session.")
+@common
+def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
+    """Merge in memory what live sessions have, uncommitted work too; exit 1 if anything conflicts.
+
+    `both` is a path that two changed and that merges cleanly.
+
+    Example: git coord conflicts --with worker-1
+    """
+    with opened(as_name) as coord:
+        found = coord.conflicts(only)
+        if as_json:
+            say_json([_collision_json(coord, c) for c in found])
+        else:
+            _say_collisions(coord, found)
+        return 1 if any(c.kind == "conflict" for c in found) else 0
+
+
+def _collision_json(coord: Coord, c: Collision) -> dict[str, str]:
+    a, b = (",".join(shown_name(coord, box) for box in side) for side in (c.a, c.b))
+    return {"a": a, "b": b, "path": c.path, "kind": c.kind}
+
+
+def _say_collisions(coord: Coord, found: list[Collision]) -> None:
+    for collision in found[:SHOWN]:
+        fields = _collision_json(coord, collision)
+        kind = paint("conflict", "31") if collision.kind == "conflict" else "both    "
+        clean = "" if collision.kind == "conflict" else " (merges cleanly)"
+        say(f"{kind}  {inert(collision.path)}: {inert(fields['a'])} and {inert(fields['b'])}{clean}")
+    if len(found) > SHOWN:
+        say(f"(only {SHOWN} of {len(found)} shown; --json shows all)")
+    if not found:
+        say("No conflicts.")

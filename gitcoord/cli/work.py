@@ -1,0 +1,322 @@
+"""task …, tasks, board, alloc."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.board import columns, say_board, say_task, task_json, task_line
+from gitcoord.cli.output import remark, say, say_json
+from gitcoord.cli.params import common, duration, opened, text_options, the_text
+from gitcoord.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitcoord.tasks.read import Task
+
+F = TypeVar("F", bound=Callable[..., Any])
+PAGE = 20
+STATUSES = ("open", "claimed", "blocked", "done", "dropped")
+task_id = click.argument("task_id", metavar="ID")
+force = click.option("--force", is_flag=True, help="Although a live other holds it.")
+offline = click.option("--offline", is_flag=True, help="Without the remote: tentative until the next sync.")
+
+
+@click.group(short_help="add, claim, next, done, block, … a task")
+def task() -> None:
+    """Work with tasks. ID is a unique prefix of a task's id.
+
+    Example: git coord task next --claim
+    """
+
+
+def _say_one(coord: Coord, found: Task, as_json: bool) -> None:
+    if as_json:
+        say_json(task_json(coord, found))
+    else:
+        say(task_line(coord, found))
+
+
+@task.command(short_help="file a task, or many")
+@click.argument("words", metavar="TITLE", nargs=-1)
+@click.option("-m", "text", metavar="TEXT", default="", help="What is to be done.")
+@click.option("-p", "priority", type=click.IntRange(0, 4), default=2, metavar="N", help="0 (highest) to 4; 2.")
+@click.option("--label", "labels", multiple=True, metavar="L", help="A label (repeatable).")
+@click.option("--needs", "needs", multiple=True, metavar="ID", help="Must be done before (repeatable).")
+@click.option("--for", "assignee", metavar="S", help="The session that is to do it.")
+@click.option("-F", "file", metavar="FILE", help='JSON lines {"id", "title", "needs": [ids], …}; all or none.')
+@common
+def add(words: tuple[str, ...], file: str | None, as_name: str | None, as_json: bool, **facts: Any) -> None:
+    """File a task; with -F many, which may need each other.
+
+    Example: git coord task add -p 1 --for worker-1 merge the schema
+    """
+    if file is not None:
+        if words or any(value not in ("", 2, (), None) for value in facts.values()):
+            raise UsageError("-F takes everything from the file", "git coord task add -F FILE")
+        _add_many(file, as_name, as_json)
+        return
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.add(" ".join(words), **facts), as_json)
+
+
+def _add_many(file: str, as_name: str | None, as_json: bool) -> None:
+    from gitcoord.tasks.file import parse
+
+    new = parse(the_text((), None, file))
+    with opened(as_name) as coord:
+        filed = [coord.tasks.show(oid) for oid in coord.tasks.add_all(new)]
+        if as_json:
+            say_json([task_json(coord, found) for found in filed])
+            return
+        for found in filed:
+            say(task_line(coord, found))
+
+
+def _filters(function: F) -> F:
+    function = click.option("--all", "everything", is_flag=True, help="Done and dropped ones too.")(function)
+    function = click.option("--status", type=click.Choice(STATUSES), metavar="S", help=", ".join(STATUSES))(function)
+    function = click.option("--filed", is_flag=True, help="That I filed.")(function)
+    function = click.option("--mine", is_flag=True, help="That I hold or am to do.")(function)
+    return click.option("--ready", is_flag=True, help="That can be taken now.")(function)
+
+
+def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
+    with opened(as_name) as coord:
+        found = coord.tasks.list(**which)
+        if as_json:
+            say_json([task_json(coord, one) for one in found])
+            return
+        for one in found[:PAGE]:
+            say(task_line(coord, one))
+        if not found:
+            say("No tasks.")
+        elif len(found) > PAGE:
+            say(f"({len(found) - PAGE} more: --json lists all)")
+
+
+@click.command(short_help="the tasks that are not done")
+@_filters
+@common
+def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
+    """The tasks that are not done or dropped, oldest first.
+
+    Example: git coord tasks --ready
+    """
+    _list(as_name, as_json, which)
+
+
+@task.command("list", short_help="as `git coord tasks`")
+@_filters
+@common
+def list_(as_name: str | None, as_json: bool, **which: Any) -> None:
+    """The tasks that are not done or dropped, oldest first.
+
+    Example: git coord task list --mine
+    """
+    _list(as_name, as_json, which)
+
+
+@task.command(short_help="everything about one")
+@task_id
+@common
+def show(task_id: str, as_name: str | None, as_json: bool) -> None:
+    """Everything about a task: text, needs, comments, history.
+
+    Example: git coord task show 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        found = coord.tasks.show(task_id)
+        if as_json:
+            say_json(task_json(coord, found))
+        else:
+            say_task(coord, found, [coord.tasks.show(need) for need in found.needs])
+
+
+@task.command(short_help="take one")
+@task_id
+@offline
+@common
+def claim(task_id: str, offline: bool, as_name: str | None, as_json: bool) -> None:
+    """Take a task. Of several callers one gets it; the others exit 1. One whose holder is gone is taken over.
+
+    Example: git coord task claim 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.claim(task_id, offline), as_json)
+
+
+@task.command("next", short_help="the best one to take now")
+@click.option("--claim", "take", is_flag=True, help="Take it.")
+@click.option("--wait", is_flag=False, flag_value="", metavar="[S]", help="Wait until there is one, at most S (30s, 5m).")
+@offline
+@common
+def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_json: bool) -> int:
+    """The best task to take: mine first, then nobody's; by priority, then age. Exit 1 if none is ready.
+
+    Example: git coord task next --claim --wait
+    """
+    limit = 0 if wait is None else None if wait == "" else duration(wait, "--wait")
+    with opened(as_name) as coord:
+        found = coord.tasks.wait_next(limit, take, offline, sys.stdout.fileno())
+        if found is not None:
+            _say_one(coord, found, as_json)
+        elif as_json:
+            say_json(None)
+        else:
+            remark("No task is ready.")
+        return 0 if found is not None else 1
+
+
+@task.command(short_help="it is done")
+@task_id
+@text_options
+@force
+@common
+def done(
+    task_id: str,
+    words: tuple[str, ...],
+    message: str | None,
+    file: str | None,
+    force: bool,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
+    """Finish a task. Who filed it is told, and those whose tasks are ready now.
+
+    Example: git coord task done 3f9a1c77 merged as 77aa12b
+    """
+    text = the_text(words, message, file)
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.done(task_id, text, force), as_json)
+
+
+@task.command(short_help="it cannot go on, and why")
+@task_id
+@text_options
+@force
+@common
+def block(
+    task_id: str,
+    words: tuple[str, ...],
+    message: str | None,
+    file: str | None,
+    force: bool,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
+    """Say that a task cannot go on, and why. Its holder goes on with `claim`, `reopen` frees it.
+
+    Example: git coord task block 3f9a1c77 the API key is missing
+    """
+    text = the_text(words, message, file)
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.block(task_id, text, force), as_json)
+
+
+@task.command(short_help="give it back")
+@task_id
+@force
+@common
+def release(task_id: str, force: bool, as_name: str | None, as_json: bool) -> None:
+    """Give a task back: it is open again.
+
+    Example: git coord task release 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.release(task_id, force), as_json)
+
+
+@task.command(short_help="it will not be done")
+@task_id
+@common
+def drop(task_id: str, as_name: str | None, as_json: bool) -> None:
+    """Say that a task will not be done. What needed it waits no longer.
+
+    Example: git coord task drop 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.drop(task_id), as_json)
+
+
+@task.command(short_help="it is open again")
+@task_id
+@common
+def reopen(task_id: str, as_name: str | None, as_json: bool) -> None:
+    """Open a blocked, done or dropped task again.
+
+    Example: git coord task reopen 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.reopen(task_id), as_json)
+
+
+@task.command(short_help="change its title, text, …")
+@task_id
+@click.option("--title", metavar="T")
+@click.option("-m", "text", metavar="TEXT")
+@click.option("-p", "priority", type=click.IntRange(0, 4), metavar="N", help="0 (highest) to 4.")
+@click.option("--for", "assignee", metavar="S", help="The session that is to do it; '' for nobody.")
+@click.option("--label", "labels", multiple=True, metavar="L")
+@click.option("--no-label", "not_labels", multiple=True, metavar="L")
+@click.option("--needs", multiple=True, metavar="ID")
+@click.option("--no-needs", "not_needs", multiple=True, metavar="ID")
+@common
+def edit(task_id: str, as_name: str | None, as_json: bool, **changes: Any) -> None:
+    """Change a task.
+
+    Example: git coord task edit 3f9a1c77 -p 0 --needs 77aa12b
+    """
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.edit(task_id, **changes), as_json)
+
+
+@task.command(short_help="say something about it")
+@task_id
+@text_options
+@common
+def comment(
+    task_id: str, words: tuple[str, ...], message: str | None, file: str | None, as_name: str | None, as_json: bool
+) -> None:
+    """Say something about a task; its holder is told.
+
+    Example: git coord task comment 3f9a1c77 see the note on src/db
+    """
+    text = the_text(words, message, file)
+    with opened(as_name) as coord:
+        _say_one(coord, coord.tasks.comment(task_id, text), as_json)
+
+
+@click.command(short_help="the tasks as columns")
+@common
+def board(as_name: str | None, as_json: bool) -> None:
+    """The tasks as columns: ready/open, claimed, blocked, and the latest that were done.
+
+    Example: git coord board
+    """
+    with opened(as_name) as coord:
+        found = columns(coord.tasks.list(everything=True))
+        if as_json:
+            say_json({name: [task_json(coord, one) for one in column] for name, column in found.items()})
+        else:
+            say_board(coord, found)
+
+
+@click.command(short_help="the next number of a sequence")
+@click.argument("sequence")
+@click.option("--start", type=int, metavar="N", help="Not below N (1).")
+@common
+def alloc(sequence: str, start: int | None, as_name: str | None, as_json: bool) -> None:
+    """Hand out the next number of a sequence, each exactly once.
+
+    Example: git coord alloc migrations
+    """
+    with opened(as_name) as coord:
+        taken = coord.alloc(sequence, start)
+        if as_json:
+            say_json({"sequence": taken.sequence, "number": taken.number})
+        else:
+            say(str(taken.number))

@@ -1,0 +1,82 @@
+"""Beside the locks, in files of this clone: who really waits for one, and whether any are held.
+
+`coord/waiters/ID` holds the process that waits, for a waiter may be killed while its session lives on. `coord/guard`
+is there only while locks are held, and holds the time when the first of them ends: the pre-commit hook looks for it
+before it starts Python.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from gitcoord import process as processes
+from gitcoord.clone import Clone
+from gitcoord.errors import Refused
+from gitcoord.store.lock import unwritable
+from gitcoord.store.objects import Oid
+
+T = TypeVar("T")
+
+
+def enter(clone: Clone, wait: Oid) -> None:
+    """This process waits; to be called under the write lock, with the event written."""
+    process = processes.describe(os.getpid())
+    path = clone.path("waiters", wait)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps(process.to_json() if process else None))
+    except OSError as error:
+        raise unwritable(path.parent, error) from error
+
+
+def is_waiting(clone: Clone, wait: Oid) -> bool:
+    """Whether the process that waits is still there; one that cannot be judged from here counts as there."""
+    try:
+        process = processes.from_json(json.loads(clone.path("waiters", wait).read_bytes()))
+    except (OSError, ValueError):
+        return False
+    return process is None or processes.is_alive(process) is not False
+
+
+def wait(
+    clone: Clone, wait: Oid, timeout: float | None, attempt: Callable[[], T | None], give_up: Callable[[], Refused | None]
+) -> T:
+    """Try now and whenever refs move. Whatever ends it, the place in the queue is given back. Raises Refused."""
+    from gitcoord.watch import wait_until
+
+    found: T | None = None
+    refusal: Refused | None = None
+    try:
+        found = wait_until(clone.repo, attempt, timeout)
+    finally:
+        if found is None:
+            refusal = give_up()
+        with suppress(OSError):
+            clone.path("waiters", wait).unlink()
+    if found is None:
+        raise refusal or Refused("it became free too late", "run the command again")
+    return found
+
+
+def keep_marker(clone: Clone, first_end: int | None) -> None:
+    """Say in `coord/guard` when the first lock ends; no file when there is none. Under the write lock."""
+    path = clone.path("guard")
+    with suppress(OSError):
+        if first_end is None:
+            path.unlink(missing_ok=True)
+        else:
+            fresh = path.with_name(f".guard.{os.getpid()}")
+            fresh.write_text(f"{first_end}\n")
+            os.replace(fresh, path)
+
+
+def is_due(clone: Clone, now: float) -> bool:
+    """Whether the first lock to end has ended."""
+    try:
+        return int(clone.path("guard").read_text() or 0) <= now
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,77 @@
+"""Where I stand, on one screen: quick enough for every turn, so it looks into no worktree.
+
+What a newer gitcoord wrote and what is malformed in some clone's log is said here, and nowhere else unasked.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import NamedTuple
+
+from gitcoord import messages, sessions
+from gitcoord.clone import Clone
+from gitcoord.identity import Identity
+from gitcoord.sessions import Session
+
+
+class Strange(NamedTuple):
+    """Events of one clone that this gitcoord could not use: how many, and why the first of them."""
+
+    clone: str
+    events: int
+    reason: str
+
+
+class Status(NamedTuple):
+    """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `peers` are the sessions not gone."""
+
+    me: Session | None
+    unread: int
+    oldest: int | None
+    peers: tuple[Session, ...]
+    newer: tuple[Strange, ...]
+    malformed: tuple[Strange, ...]
+
+
+class Short(NamedTuple):
+    """What fits a prompt: counts."""
+
+    session: str
+    unread: int
+
+
+def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
+    """Everything at a glance."""
+    now = time.time() if now is None else now
+    found = sessions.list_sessions(clone, now=now, files=False)
+    mine = next((s for s in found if s.local and s.session == me.name), None)
+    page = messages.inbox(clone, me, limit=1, now=now)
+    newer, malformed = clone.read(_strange)
+    return Status(
+        mine,
+        len(page.messages) + page.remaining,
+        page.messages[0].at if page.messages else None,
+        tuple(s for s in found if s.session and s != mine),
+        newer,
+        malformed,
+    )
+
+
+def short(clone: Clone, me: Identity) -> Short:
+    """The counts alone."""
+    page = messages.inbox(clone, me, limit=1)
+    return Short(me.name, len(page.messages) + page.remaining)
+
+
+def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
+    """Events of unknown types or versions, and commits that are no events, by the clone in whose log they are."""
+    rows = db.execute("SELECT ref, reason FROM strange ORDER BY id").fetchall()
+    kinds: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
+    for ref, reason in rows:
+        kinds[reason.startswith("unknown ")].setdefault(ref.split("/")[3], []).append(reason)
+    newer, malformed = (
+        tuple(Strange(clone, len(reasons), reasons[0]) for clone, reasons in sorted(kinds[newer].items()))
+        for newer in (True, False)
+    )
+    return newer, malformed

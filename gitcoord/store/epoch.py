@@ -1,0 +1,55 @@
+"""A new epoch whose root carries earlier events in its tree: how a log goes on over a hole that nothing can fill.
+
+The tree of the root has, for each event, its raw commit as a blob called by the commit's id, so that ids stay
+checkable, and its attachments as a tree called `ID.files`. A reader takes them in as if they stood in the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from gitcoord.errors import NotACommit, ObjectMissing
+from gitcoord.store import Store
+from gitcoord.store.objects import GitObject, Oid, make_object, named_in, parent_of, tree_entries
+
+Commit = tuple[Oid, bytes]
+
+
+def readable(store: Store, tip: Oid) -> list[Commit]:
+    """The commits from `tip` down to where the first is missing, oldest first."""
+    found: list[Commit] = []
+    at: Oid | None = tip
+    while at is not None:
+        try:
+            item = next(iter(store.read([at])))
+        except (ObjectMissing, StopIteration):
+            break
+        if item.kind != "commit":
+            break
+        found.append((at, item.data))
+        at = parent_of(item.data)
+    return found[::-1]
+
+
+def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[GitObject]:
+    """The objects that carry `commits`, the tree last."""
+    blobs = {oid: make_object("blob", raw, object_format) for oid, raw in commits}
+    entries = [(oid.encode(), b"100644", blob.oid) for oid, blob in blobs.items()]
+    for oid, raw in commits:
+        tree = named_in(GitObject("commit", oid, raw))[0]
+        if not store.missing([tree]) and next(iter(store.read([tree]))).data:
+            entries.append((oid.encode() + b".files", b"40000", tree))
+    data = b"".join(b"%s %s\0%s" % (mode, name, bytes.fromhex(oid)) for name, mode, oid in sorted(entries))
+    return [*blobs.values(), make_object("tree", data, object_format)]
+
+
+def carried(store: Store, root: bytes) -> Iterator[Commit]:
+    """The commits that the root of an epoch carries; what is not what its name says is passed over."""
+    object_format = store.repo.object_format
+    tree = next(iter(store.read(named_in(GitObject("commit", Oid(""), root))[:1])))
+    if tree.kind != "tree":
+        raise NotACommit(tree.oid)
+    names = [(name, oid) for name, oid in tree_entries(tree.data, len(tree.oid) // 2) if len(name) == len(oid)]
+    for (name, _), blob in zip(names, store.read(oid for _, oid in names), strict=True):
+        if make_object("commit", blob.data, object_format).oid == name:
+            yield Oid(name), blob.data

@@ -1,0 +1,157 @@
+"""Waiting: until something concerns me, or until one of several conditions holds; and following everything.
+
+Level-triggered: what already holds ends a wait at once. Conditions consume nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.event import Event
+from gitcoord.events import COLUMNS, event_of, resolve_id
+from gitcoord.mailboxes import resolve_name
+from gitcoord.messages import inbox
+from gitcoord.names import split_mailbox
+from gitcoord.records import Records
+from gitcoord.sessions import states
+from gitcoord.watch import EndWatch, RefWatch, wait_until
+
+if TYPE_CHECKING:
+    from gitcoord import Coord
+    from gitcoord.messages import Inbox
+
+FORMS = "message, task:ID=STATUS, job:ID, session:NAME=STATE, lock:PATH=free"
+STATES = ("expected", "active", "idle", "waiting", "unknown", "gone")
+
+
+class Held(NamedTuple):
+    """The condition that ended a wait, as it was written, and what was seen."""
+
+    condition: str
+    kind: str
+    found: dict[str, Any]
+
+
+Check = Callable[[], dict[str, Any] | None]
+
+
+class Condition(NamedTuple):
+    """A condition: how it was written, and a look at whether it holds. `pids` are processes whose end matters to it."""
+
+    text: str
+    kind: str
+    check: Check
+    pids: tuple[int, ...] = ()
+
+
+def wait_for_mail(coord: Coord, timeout: float | None, sender: str | None = None, output: int | None = None) -> Inbox | None:
+    """The next page of unread messages, as soon as there is one; None after `timeout` seconds. Marks nothing."""
+
+    def look() -> Inbox | None:
+        page = inbox(coord.clone, coord.identity, sender=sender)
+        return page if page.messages else None
+
+    return wait_until(coord.clone.repo, look, timeout, process_ids(coord), output)
+
+
+def process_ids(coord: Coord) -> tuple[int, ...]:
+    """The processes of this clone's sessions: their end is told by whoever notices it, so a waiter should."""
+    return tuple(r.process.pid for r in Records(coord.clone.repo.coord_dir).all() if r.process is not None and r.left is None)
+
+
+def wait_for_any(coord: Coord, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
+    """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for one that is none."""
+    conditions = [parse(coord, text) for text in texts]
+
+    def look() -> Held | None:
+        for condition in conditions:
+            found = condition.check()
+            if found is not None:
+                return Held(condition.text, condition.kind, found)
+        return None
+
+    return wait_until(coord.clone.repo, look, timeout, [pid for c in conditions for pid in c.pids], output)
+
+
+def parse(coord: Coord, text: str) -> Condition:
+    """A condition as a user writes it. Raises UsageError, also for ids and names that nobody knows."""
+    kind, _, rest = text.partition(":")
+    subject, _, value = rest.partition("=")
+    parser = {"message": _message, "session": _session, "task": _task}.get(kind)
+    if parser is None or bool(rest) == (kind == "message"):
+        raise UsageError(f"{text!a} is no condition", f"one of {FORMS}")
+    return parser(coord, text, subject, value)
+
+
+def _message(coord: Coord, text: str, subject: str, value: str) -> Condition:
+    def check() -> dict[str, Any] | None:
+        page = inbox(coord.clone, coord.identity, limit=1)
+        return {"id": page.messages[0].id, "from": page.messages[0].sender} if page.messages else None
+
+    return Condition(text, "message", check)
+
+
+def _session(coord: Coord, text: str, subject: str, value: str) -> Condition:
+    wanted = value or "gone"
+    if wanted not in STATES:
+        raise UsageError(f"{wanted!a} is no state of a session", "one of " + ", ".join(STATES))
+    box = coord.clone.read(lambda db: resolve_name(db, subject, coord.clone.id or ""))
+    name, clone = split_mailbox(box)
+    record = Records(coord.clone.repo.coord_dir).get(name) if clone == coord.clone.id else None
+
+    def check() -> dict[str, Any] | None:
+        state = states(coord.clone, [box])[box][0]
+        return {"session": box, "state": state} if state == wanted else None
+
+    return Condition(text, "session", check, (record.process.pid,) if record and record.process else ())
+
+
+def _task(coord: Coord, text: str, subject: str, value: str) -> Condition:
+    from gitcoord.tasks.fold import STATUSES
+
+    wanted = value or "done"
+    if wanted not in (*STATUSES, "ready"):
+        raise UsageError(f"{wanted!a} is no status of a task", "one of " + ", ".join([*STATUSES, "ready"]))
+    oid = coord.tasks.show(subject).id
+
+    def check() -> dict[str, Any] | None:
+        task = coord.tasks.show(oid)
+        holds = task.ready if wanted == "ready" else task.status == wanted
+        return {"task": oid, "status": task.status, "holder": task.holder} if holds else None
+
+    return Condition(text, "task", check, process_ids(coord) if wanted == "ready" else ())
+
+
+def follow(coord: Coord, kind: str | None, since: str | None, output: int | None = None) -> Iterator[Event]:
+    """Every event as it arrives, from now on or after `since` (an id); ends only when the reader of `output` does.
+
+    The order is that of arrival in this clone, so that `since` neither misses nor repeats what another clone wrote
+    earlier and sent later.
+    """
+    clone = coord.clone
+    with RefWatch(clone.repo) as watch, EndWatch(watch.changed, (), output) as ends:
+        seen: int = clone.read(lambda db: _position(db, since))
+        while not ends.reader_left:
+            fresh = clone.read(lambda db, seen=seen: _after(db, seen))  # type: ignore[misc]
+            for number, event in fresh:
+                seen = number
+                if kind is None or event.type == kind:
+                    yield event
+            if not fresh:
+                watch.wait(3600)
+
+
+def _position(db: sqlite3.Connection, since: str | None) -> int:
+    if since is None:
+        newest: int | None = db.execute("SELECT max(seq) FROM events").fetchone()[0]
+        return newest or 0
+    found: int = db.execute("SELECT seq FROM events WHERE id = ?", (resolve_id(db, since),)).fetchone()[0]
+    return found
+
+
+def _after(db: sqlite3.Connection, seen: int) -> list[tuple[int, Event]]:
+    rows = db.execute(f"SELECT seq, {COLUMNS} FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", (seen,))
+    return [(row[0], event_of(row[1:])) for row in rows]
