@@ -270,10 +270,11 @@ class Clone:
     ) -> tuple[list[tuple[Oid, bytes]], list[GitObject]]:
         """The commits of `drafts`, chained onto `parent`, and every object they need."""
         lc = self._clock(db, parent)
+        ids: list[Oid] = []
         commits: list[tuple[Oid, bytes]] = []
         objects: list[GitObject] = []
         for number, item in enumerate(drafts):
-            draft = item if isinstance(item, Draft) else item([oid for oid, _ in commits])
+            draft = item if isinstance(item, Draft) else item(ids)
             tree = self._tree(draft.attachments)
             raw = encode(draft, self.envelope(lc + number), tree[-1].oid, parent)
             commit = make_object("commit", raw, self.repo.object_format)
@@ -282,6 +283,7 @@ class Clone:
             objects += tree if draft.attachments or parent is None else []
             objects.append(commit)
             commits.append((commit.oid, raw))
+            ids.append(commit.oid)
             parent = commit.oid
         return commits, objects
 

@@ -95,6 +95,11 @@ class Demo:
         self._git_run("web", "git coord note --path prices.py 'VAT is a fraction: 0.19, not 19'")
         self._heading("Back in api: the answer, and proof that the message arrived")
         self._git_run("api", "git coord inbox", "git coord sent", "git coord sessions", "git coord notes")
+        self._heading("Work to be shared: api files two tasks, web takes the one that can be done, and says when it is")
+        first = self._git_run("api", "git coord task add -p 1 'Charge VAT in the basket'").split()[0]
+        self._git_run("api", f"git coord task add --needs {first} 'Show VAT on the receipt'", "git coord tasks")
+        self._git_run("web", "git coord task next --claim", f"git coord task done {first} 'on my branch'")
+        self._git_run("api", "git coord inbox", "git coord board")
         self._heading("All of it is plain git: commits below refs/coord/, beside the code and not in it")
         self._git_run(
             "shop",

@@ -23,7 +23,8 @@ class Record(NamedTuple):
 
     name: str
     git_dir: str = ""
-    """The worktree's own git directory, which stays when the worktree moves; empty for a person."""
+    """The worktree's own git directory, which stays when the worktree moves; empty for a person. The file says it
+    relative to the common directory, so that the session stays with its worktree when the whole repository moves."""
     worktree: str = ""
     process: Process | None = None
     harness: str = ""
@@ -46,6 +47,7 @@ class Records:
     """The records of one clone, read when asked."""
 
     def __init__(self, coord_dir: Path) -> None:
+        self._common_dir = str(coord_dir.parent)
         self.directory = coord_dir / "sessions"
         self.beats = coord_dir / "beats"
 
@@ -64,9 +66,17 @@ class Records:
             return None
         try:
             data: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_bytes())
-            return Record(**{**data, "name": name, "process": processes.from_json(data.get("process"))})
+            where = self._absolute(data.get("git_dir", ""))
+            return Record(**{**data, "name": name, "git_dir": where, "process": processes.from_json(data.get("process"))})
         except (OSError, ValueError, TypeError):
             return None
+
+    def _absolute(self, git_dir: str) -> str:
+        return os.path.normpath(os.path.join(self._common_dir, git_dir)) if git_dir else ""
+
+    def _relative(self, git_dir: str) -> str:
+        inside = git_dir.startswith(self._common_dir + os.sep) or git_dir == self._common_dir
+        return os.path.relpath(git_dir, self._common_dir) if inside else git_dir
 
     def put(self, record: Record) -> Record:
         """Write a record; to be called under the write lock. Raises RepositoryError."""
@@ -74,7 +84,7 @@ class Records:
             self.directory.mkdir(exist_ok=True)
         except OSError as error:
             raise unwritable(self.directory, error) from error
-        write_whole(self.directory / f"{record.name}.json", json.dumps(_to_json(record), sort_keys=True) + "\n")
+        write_whole(self.directory / f"{record.name}.json", json.dumps(self._to_json(record), sort_keys=True) + "\n")
         return record
 
     def remove(self, name: str) -> None:
@@ -110,6 +120,6 @@ class Records:
         except OSError:
             return 0.0
 
-
-def _to_json(record: Record) -> dict[str, Any]:
-    return {**record._asdict(), "process": record.process.to_json() if record.process else None}
+    def _to_json(self, record: Record) -> dict[str, Any]:
+        process = record.process.to_json() if record.process else None
+        return {**record._asdict(), "git_dir": self._relative(record.git_dir), "process": process}

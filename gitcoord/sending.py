@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord.clone import Clone
 from gitcoord.errors import UsageError
 from gitcoord.event import Draft, Event, check_attachment, check_text
 from gitcoord.events import get_event, resolve_id
-from gitcoord.identity import Identity
+from gitcoord.identity import Identity, worktree_name
 from gitcoord.mailboxes import canonical, resolve_name
 from gitcoord.messages import ACKED, READ, is_local, mark, my_deliveries
 from gitcoord.names import EVERYBODY, mailbox, session_name
-from gitcoord.presence import register
+from gitcoord.presence import expect, register
 from gitcoord.sessions import list_sessions, states
 from gitcoord.store.objects import Oid
+from gitcoord.worktrees import Worktree, list_worktrees
 
 
 class Recipient(NamedTuple):
@@ -53,7 +55,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
     """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written."""
     _check(text, options)
     with clone.locked():
-        boxes, opens = _recipients(clone, me, to, options.queue)
+        boxes, opens = _recipients_or_newcomers(clone, me, to, options.queue)
         register(clone, me)
         draft = _draft(me, text, options, {"to": boxes, "opens": opens, "audience": _audience(to)})
         return _append(clone, [draft], options.local)
@@ -99,7 +101,22 @@ def _audience(to: Sequence[str]) -> list[str]:
 
 def recipients_of(clone: Clone, me: Identity, to: Sequence[str]) -> list[str]:
     """The mailboxes that names, roles and `all` mean now. Raises UsageError."""
-    return _recipients(clone, me, to, False)[0]
+    return _recipients_or_newcomers(clone, me, to, False)[0]
+
+
+def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
+    """As `_recipients`; the name of a worktree without a session means the one that is expected there."""
+    try:
+        return _recipients(clone, me, to, queue)
+    except UsageError:
+        meant = [worktree for worktree in list_worktrees(clone.repo) if _is_meant(clone, worktree, to)]
+        if not [worktree for worktree in meant if expect(clone, worktree)]:
+            raise
+        return _recipients(clone, me, to, queue)
+
+
+def _is_meant(clone: Clone, worktree: Worktree, to: Sequence[str]) -> bool:
+    return worktree.git_dir != str(clone.repo.common_dir) and worktree_name(Path(worktree.path)) in to
 
 
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:

@@ -57,6 +57,8 @@ class _Board(NamedTuple):
     known: list[Record]
     unread: dict[str, int]
     subjects: dict[str, str]
+    titles: dict[str, str]
+    """Of the task that each mailbox holds."""
 
 
 def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:
@@ -65,15 +67,15 @@ def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None
     In a worktree that several share, what none of them is known to have changed stands in a row without a session.
     Without `files` no worktree is looked into, which takes a `git status` each.
     """
-    rows, unread = clone.read(lambda db: (_presences(db), _unread(db)))
+    rows, unread, titles = clone.read(lambda db: (_presences(db), _unread(db), _titles(db)))
     worktrees = list_worktrees(clone.repo)
     records = Records(clone.repo.coord_dir)
     now = time.time() if now is None else now
-    board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees))
+    board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees), titles)
     found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
     git_dirs = {worktree.git_dir for worktree in worktrees}
     found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
-    found += [_foreign(row, unread, now) for row in rows if row[0] != board.here]
+    found += [_foreign(row, board) for row in rows if row[0] != board.here]
     return [s for s in found if everyone or s.state != "gone"]
 
 
@@ -110,12 +112,19 @@ def _unread(db: sqlite3.Connection) -> dict[str, int]:
     return unread_counts(db)
 
 
+def _titles(db: sqlite3.Connection) -> dict[str, str]:
+    from gitcoord.tasks.read import held_titles
+
+    return held_titles(db)
+
+
 def _own(board: _Board, record: Record, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
     at = board.records.beat(record.name)
     life = liveness_of(record, at, board.now)
     path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
-    focus = record.focus or board.subjects.get(head or "", "")
-    unread = board.unread.get(mailbox(record.name, board.here), 0)
+    box = mailbox(record.name, board.here)
+    focus = record.focus or board.titles.get(box) or board.subjects.get(head or "", "")
+    unread = board.unread.get(box, 0)
     touched = () if life.state == "gone" else tuple(files)
     return Session(
         record.name, board.here, path, branch, head, life.state, life.since, focus, touched, at or None, record.harness,
@@ -133,10 +142,11 @@ def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
     return {head: subject[:200] for head, _, subject in (line.partition(" ") for line in lines)}
 
 
-def _foreign(row: tuple[str, str, str, float], unread: dict[str, int], now: float) -> Session:
+def _foreign(row: tuple[str, str, str, float], board: _Board) -> Session:
     at_clone, name, text, seen = row
+    box = mailbox(name, at_clone)
     data: dict[str, Any] = json.loads(text)
-    life = judge_published(data, seen, now)
+    life = judge_published(data, seen, board.now)
 
     def fact(key: str) -> str:
         value = data.get(key)
@@ -148,9 +158,10 @@ def _foreign(row: tuple[str, str, str, float], unread: dict[str, int], now: floa
         for f in files or []
         if isinstance(f, list) and len(f) == 2 and isinstance(f[0], str) and isinstance(f[1], int)
     )
+    focus = fact("focus") or board.titles.get(box, "")
     return Session(
-        name, at_clone, None, fact("branch") or None, fact("head") or None, life.state, life.since, fact("focus"), touched,
-        seen, fact("harness"), fact("role"), unread.get(mailbox(name, at_clone), 0), False, data.get("person") is True,
+        name, at_clone, None, fact("branch") or None, fact("head") or None, life.state, life.since, focus, touched,
+        seen, fact("harness"), fact("role"), board.unread.get(box, 0), False, data.get("person") is True,
     )  # fmt: skip
 
 

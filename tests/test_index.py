@@ -396,7 +396,7 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "gone": st.fixed_dictionaries({"session": NAMES}, optional={"since": st.integers(0, 9)}),
     "lock.wait": st.fixed_dictionaries({"patterns": PATTERNS}),
     "unlock": st.fixed_dictionaries({"locks": st.dictionaries(IDS, st.lists(st.sampled_from(["a", "/b"]), max_size=2))}),
-    "overlap": st.fixed_dictionaries({"between": st.lists(BOXES, min_size=1, max_size=3), "paths": st.lists(NAMES, max_size=2)}),
+    "overlap": st.fixed_dictionaries({"between": st.lists(BOXES, max_size=3), "paths": st.lists(NAMES, max_size=2)}),
 }  # fmt: skip
 """For every type of event some payloads; a new type needs a line here."""
 
@@ -505,7 +505,7 @@ def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> 
 
 # the fingerprint
 
-FINGERPRINT = (5, "x")
+FINGERPRINT = (5, "54e1a21e0b37baaa")
 """SCHEMA, and the hash of all that decides what is in the tables. When this test fails: raise SCHEMA if a table or the
 outcome of a fold changed (old indexes must not be read by the new code), and record both here."""
 

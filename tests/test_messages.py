@@ -103,6 +103,12 @@ def test_several_recipients_are_one_message(worktrees: Pair) -> None:
         assert ledger(alpha) == [[("alpha", "queued"), ("beta", "read")]]
 
 
+def test_the_name_of_a_worktree_means_the_session_expected_there(repo: Path, worktrees: Pair, cli: Cli) -> None:
+    git(repo, "worktree", "add", "-q", str(repo.parent / "gamma"))
+    assert "gamma (expected)" in cli(worktrees[0], "send", "gamma", "welcome").out
+    assert "welcome" in cli(repo.parent / "gamma", "inbox").out
+
+
 def test_one_unknown_among_several_refuses_all(worktrees: Pair, cli: Cli) -> None:
     before = log_tip(worktrees[0])
     ran = cli(worktrees[0], "send", "beta,bta", "hi")

@@ -179,6 +179,14 @@ def test_a_moved_worktree_keeps_its_session(repo: Path, worktrees: Pair, cli: Cl
     assert found["worktree"] == str(repo.parent / "elsewhere")
 
 
+def test_a_moved_repository_keeps_its_sessions(repo: Path, worktrees: Pair, cli: Cli) -> None:
+    cli(repo, "join", "boss")
+    moved = repo.rename(repo.parent / "moved")
+    git(moved, "worktree", "repair", *map(str, worktrees))
+    assert [s["session"] for s in json.loads(cli(moved, "sessions", "--json").out)] == ["boss", "alpha", "beta"]
+    assert json.loads(cli(worktrees[0], "whoami", "--json").out)["session"] == "alpha"
+
+
 def test_a_removed_worktrees_session_is_still_listed(repo: Path, worktrees: Pair, cli: Cli) -> None:
     git(repo, "worktree", "remove", str(worktrees[0]))
     (found,) = [s for s in json.loads(cli(repo, "sessions", "--all", "--json").out) if s["session"] == "alpha"]

@@ -496,6 +496,15 @@ def test_names_are_followed_through_a_rename(worktrees: Pair) -> None:
         assert mail(alpha) == ["bea finished ID a"]
 
 
+def test_what_one_works_on_is_the_task_one_holds_unless_one_said_otherwise(worktrees: Pair) -> None:
+    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
+        assert alpha.session("beta").focus == "first"  # the subject of the last commit
+        beta.tasks.claim(alpha.tasks.add("merge the schema").id)
+        assert alpha.session("beta").focus == "merge the schema"
+        beta.focus("lunch")
+        assert alpha.session("beta").focus == "lunch"
+
+
 def test_the_board_fits_the_terminal(team: Team, cli: Cli) -> None:
     a = team.pm.tasks.add("merge the schema, all of it, with its migrations and what depends on it").id
     team.pm.tasks.add("使用新的数据库架构来写文档", needs=[a])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
@@ -113,6 +111,8 @@ def columns(tasks: Sequence[Task]) -> dict[str, list[Task]]:
 
 def say_board(coord: Coord, board: dict[str, list[Task]]) -> None:
     """Columns side by side, within the width of the terminal."""
+    import shutil
+
     width = shutil.get_terminal_size((80, 24)).columns
     each = (width - GAP * (len(board) - 1)) // len(board)
     if each < NARROW:
@@ -135,6 +135,8 @@ def _column(coord: Coord, name: str, tasks: Sequence[Task], width: int) -> list[
 
 
 def _cell(coord: Coord, task: Task, width: int) -> list[str]:
+    import textwrap
+
     who = f" {shown_name(coord, task.holder)}" if task.holder else ""
     mark = " waits" if task.status == "open" and not task.ready else ""
     gone = " gone" if task.status == "claimed" and task.ready else ""

@@ -21,7 +21,7 @@ FOR_EVER = "-"
 
 
 @click.command(short_help="lock paths or patterns")
-@click.argument("patterns", nargs=-1, required=True, metavar="PATTERN…")
+@click.argument("patterns", nargs=-1, metavar="PATTERN…")
 @click.option("-m", "reason", default="", metavar="REASON", help="Why, for those who meet it.")
 @click.option("--ttl", metavar="2h", help="How long it holds (2h).")
 @click.option("--shared", is_flag=True, help="Others may share it.")
@@ -42,6 +42,8 @@ def lock(
 
     Example: git coord lock src/db '*.sql' -m "new schema"
     """
+    if wait is not None and not wait[:1].isdigit() and wait != FOR_EVER:  # `lock --wait src/a.py`
+        patterns, wait = (wait, *patterns), FOR_EVER
     seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
     with opened(as_name) as coord:
         try:

@@ -16,7 +16,7 @@ from gitcoord.identity import Identity
 from gitcoord.mailboxes import canonical
 from gitcoord.messages import my_boxes
 from gitcoord.names import mailbox
-from gitcoord.sessions import states
+from gitcoord.sessions import states, states_in
 from gitcoord.store.objects import Oid
 from gitcoord.tasks.fold import READY, STATUSES, UNFINISHED, events_of, replay, split_text
 
@@ -236,6 +236,12 @@ def _task(row: Row, details: _Details, holder_state: str | None) -> Task:
     )  # fmt: skip
 
 
+def held_titles(db: sqlite3.Connection) -> dict[str, str]:
+    """What each session holds, by the title of the task it claimed last."""
+    found = db.execute("SELECT holder, title FROM tasks WHERE status = 'claimed' ORDER BY changed, id").fetchall()
+    return {canonical(db, holder): title for holder, title in found}
+
+
 # the best to take next
 
 
@@ -245,7 +251,7 @@ def best(db: sqlite3.Connection, clone: Clone, me: Identity, now: float | None =
     mine = set(my_boxes(db, clone, me.name))
     free = rows(db, READY)
     held = [row for row in rows(db, "t.status = 'claimed'") if row.holder not in mine]
-    life = states(clone, _names(free, held), now)
+    life = states_in(db, clone, _names(free, held), now)
 
     def gone(box: str) -> bool:
         return bool(box) and box not in mine and life[box][0] == "gone"

@@ -13,7 +13,7 @@ from gitcoord.identity import Identity
 from gitcoord.mailboxes import display, resolve_name
 from gitcoord.messages import my_boxes
 from gitcoord.presence import register
-from gitcoord.sessions import states
+from gitcoord.sessions import states_in
 from gitcoord.store.objects import Oid
 from gitcoord.tasks.file import NewTask, check, check_labels, check_priority, check_title, in_order
 from gitcoord.tasks.fold import UNFINISHED, needed_by
@@ -180,7 +180,7 @@ def _claiming(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, offl
     if row.status == "blocked" and not row.holder:
         raise Refused(f"{row.id[:SHORT]} is blocked", f"git coord task reopen {row.id[:SHORT]}")
     if not mine:
-        _refuse_held(clone, row, "git coord task next --claim")
+        _refuse_held(db, clone, row, "git coord task next --claim")
     data = {"task": row.id} | _claim_of(row)
     if offline and clone.repo.setting("remote"):
         data["tentative"] = True
@@ -190,10 +190,10 @@ def _claiming(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, offl
     return [Draft("task.claim", f"claimed: {row.title}", data, author=me.name), *telling.drafts()]
 
 
-def _refuse_held(clone: Clone, row: Row, hint: str) -> None:
+def _refuse_held(db: sqlite3.Connection, clone: Clone, row: Row, hint: str) -> None:
     """Raises Refused while somebody who is not known to be gone holds the task."""
     if row.claim:
-        state = states(clone, [row.holder])[row.holder][0]
+        state = states_in(db, clone, [row.holder])[row.holder][0]
         if state != "gone":
             raise Refused(f"{row.id[:SHORT]} is held by {display(row.holder, clone.id or '')} ({state})", hint)
 
@@ -238,7 +238,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
         why = "already" if row.status == rule.after else f"and cannot be {rule.word}"
         raise Refused(f"{_state(clone, row)} {why}", f"git coord task show {row.id[:SHORT]}")
     if verb in ("done", "block", "release") and not mine and not force:
-        _refuse_held(clone, row, f"git coord task {verb} {row.id[:SHORT]} --force")
+        _refuse_held(db, clone, row, f"git coord task {verb} {row.id[:SHORT]} --force")
     telling = Telling(db, clone, me)
     tell_of_deed(telling, row, verb, words)
     if verb in ("done", "drop"):
