@@ -57,22 +57,27 @@ def run(clone: Clone, me: Identity, spec: Spec, cwd: str, detached: bool = False
         except (CoordError, OSError) as error:
             _end(clone, begun, Ending(time.time(), exit=125, tail=str(error)))
             raise
-        signals.group = child.pid
         log = BoundedLog(jobfiles.log_path(clone.repo.coord_dir, begun.running.key))
         relay = Relay(child, log, signals, on_terminal, detached, lambda: _beat(clone, me.name))
-        relay.take_keyboard()
-        error_number = children.open_gate(child)
-        signals.open()
-        failed = children.exit_code(error_number) if error_number else 0
-        if started:
-            started(begun, failed)
-        if error_number:
-            relay.complain(f"{spec.argv[0]}: {_reason(error_number)}\n")
-        code = relay.run()
+        code = _accompany(relay, begun, spec, started)
         log.close()
-        code = failed or code
         _end(clone, begun, _ending(code, relay.tail.text))
         return code if code >= 0 else 128 - code
+
+
+def _accompany(relay: Relay, begun: Begun, spec: Spec, started: Started | None) -> int:
+    """Let the command go on, and stay with it to its end; returns its exit code, or minus the number of a signal."""
+    relay.signals.group = relay.child.pid
+    relay.take_keyboard()
+    error_number = children.open_gate(relay.child)
+    relay.signals.open()
+    failed = children.exit_code(error_number) if error_number else 0
+    if started:
+        started(begun, failed)
+    if error_number:
+        relay.complain(f"{spec.argv[0]}: {_reason(error_number)}\n")
+    code = relay.run()
+    return failed or code
 
 
 def _reason(error_number: int) -> str:
