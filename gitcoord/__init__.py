@@ -95,7 +95,7 @@ class Coord:
     def identity(self) -> Identity:
         """The session these calls speak for, and the rule that said so."""
         if self._identity is None:
-            from gitcoord.sessions import current
+            from gitcoord.identity import current
 
             self._identity = current(self.clone, self._as_name)
             self._beat_at = 0.0

@@ -7,10 +7,10 @@ from typing import Any
 
 from gitcoord.clone import Clone
 from gitcoord.event import Draft
+from gitcoord.identity import current
 from gitcoord.names import mailbox
 from gitcoord.presence import PUBLISH_EVERY, expect, presence_data, sharers
 from gitcoord.records import Record, Records
-from gitcoord.sessions import current
 from gitcoord.worktrees import list_worktrees
 
 

@@ -27,10 +27,11 @@ MAX_DEPTH = 64
 RESERVED = ("v", "type", "lc", "clone")
 
 _TRAILER = b"\n\nCoord: "
-_TYPE = re.compile(r"[a-z][a-z0-9.-]{0,39}")
-_ATTACHMENT = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,99}")
-_PERSON = re.compile(rb"(.*) <([^<>\n]*)> (\d{1,15}) [+-]\d{4}")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+# patterns compile at first use: the quickest commands need none
+_TYPE = r"[a-z][a-z0-9.-]{0,39}"
+_ATTACHMENT = r"[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,99}"
+_PERSON = rb"(.*) <([^<>\n]*)> (\d{1,15}) [+-]\d{4}"
+_SURROGATE = rb"\\u[dD][89a-fA-F]"
 
 
 class Malformed(Exception):
@@ -110,7 +111,7 @@ def check_attachment(name: str, content: bytes) -> None:
 
 
 def is_attachment_name(name: str) -> bool:
-    return _ATTACHMENT.fullmatch(name) is not None and not name.endswith((" ", "."))
+    return re.fullmatch(_ATTACHMENT, name) is not None and not name.endswith((" ", "."))
 
 
 def header_text(text: str) -> str:
@@ -156,7 +157,7 @@ def decode(oid: Oid, commit: bytes) -> Event:
         raise Malformed("version out of range")
     if not 0 < lc <= MAX_CLOCK:
         raise Malformed("clock out of range")
-    if _TYPE.fullmatch(kind) is None:
+    if re.fullmatch(_TYPE, kind) is None:
         raise Malformed("the type is no type name")
     return Event(oid, kind, lc, clone, author, email, at, text, data, v)
 
@@ -181,7 +182,7 @@ def _load(trailer: bytes) -> dict[str, Any]:
         raise Malformed("the trailer is not one line")
     try:
         data = _JSON.decode(trailer.decode("ascii"))
-        if _SURROGATE.search(trailer):
+        if re.search(_SURROGATE, trailer):
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Malformed("the trailer is not ASCII JSON") from None
@@ -213,7 +214,7 @@ _JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 def _author(head: bytes) -> tuple[str, str, int]:
     start = head.find(b"\nauthor ")
     end = head.find(b"\n", start + 1)
-    match = _PERSON.fullmatch(head[start + 8 : end]) if start > 0 else None
+    match = re.fullmatch(_PERSON, head[start + 8 : end]) if start > 0 else None
     if match is None:
         raise Malformed("no author")
     name = match[1].decode("utf-8", "replace")

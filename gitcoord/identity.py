@@ -6,6 +6,7 @@ Pure reading; `sessions.register` writes what a new name needs.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -86,6 +87,11 @@ def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
     if around.repo.environ.get("GIT_COORD_SESSION"):
         return _named(around, around.repo.environ["GIT_COORD_SESSION"], "GIT_COORD_SESSION")
     return _by_harness(around) or _by_process(around) or _by_worktree(around) or _by_terminal(around)
+
+
+def current(clone: Clone, as_name: str | None = None) -> Identity:
+    """Who the caller is."""
+    return who_am_i(look_around(clone, time.time()), as_name)
 
 
 def is_agent(environ: Mapping[str, str]) -> bool:

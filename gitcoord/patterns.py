@@ -130,6 +130,11 @@ def matches(pattern: str, path: str) -> bool:
     plain = literal(pattern)
     if plain is not None:
         return _covers(plain, path)
+    return _machine(pattern).accepts(path) and by_pathspec(pattern, path)  # importing pathspec takes a while: if need be
+
+
+def by_pathspec(pattern: str, path: str) -> bool:
+    """What the library says, which has the last word."""
     regex = _regex(pattern)
     if regex is None:
         return False
@@ -186,6 +191,13 @@ class _Machine:
         self.final: set[int] = set()
         self.at = 0
         """The state that is being wired."""
+
+    def accepts(self, path: str) -> bool:
+        """Whether the path leads to an end."""
+        states = {0}
+        for c in path:
+            states = {to for state in states for chars, to in self.edges[state] if chars.has(c)}
+        return not states.isdisjoint(self.final)
 
     def then(self, chars: _Chars) -> None:
         """One character more."""

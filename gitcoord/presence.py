@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
@@ -17,7 +17,9 @@ from gitcoord.event import Draft
 from gitcoord.identity import Identity, look_around, person_name, unused, worktree_name
 from gitcoord.liveness import PRESENCE_TTL, Liveness, judge
 from gitcoord.records import Record, Records
-from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
+
+if TYPE_CHECKING:
+    from gitcoord.worktrees import TouchedFile, Worktree
 
 PUBLISH_EVERY = 5 * 60
 """Seconds between two presence commits of an active session whose facts do not change."""
@@ -87,6 +89,8 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
     """What of a session may leave the clone: no absolute path, no host, no process."""
+    from gitcoord.worktrees import list_worktrees, touched_files
+
     worktree = _worktree_of(list_worktrees(clone.repo), record)
     lying = touched_files(clone.repo, worktree.path) if worktree and not record.person else []
     files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
@@ -118,6 +122,8 @@ def _worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | No
 
 def files_of(record: Record, lying: Sequence[TouchedFile], alone: bool) -> list[TouchedFile]:
     """What a session has touched: its whole worktree's changes, or in a shared one what it said or was seen to edit."""
+    from gitcoord.worktrees import TouchedFile
+
     told = {path: TouchedFile(path, at) for path, at in record.editing.items()}
     found = told | {f.path: f for f in lying if alone or f.path in told}
     return sorted(found.values(), key=lambda f: (-f.at, f.path))

@@ -14,18 +14,13 @@ from gitcoord import process as processes
 from gitcoord.clone import Clone
 from gitcoord.errors import Refused, UsageError
 from gitcoord.event import Draft
-from gitcoord.identity import Identity, look_around, person_name, who_am_i
+from gitcoord.identity import Identity, person_name
 from gitcoord.liveness import judge_published
 from gitcoord.mailboxes import resolve_name
 from gitcoord.names import mailbox, session_name, slug, split_mailbox
 from gitcoord.presence import files_of, liveness_of, publish, register, sharers
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
-
-
-def current(clone: Clone, as_name: str | None = None) -> Identity:
-    """Who the caller is."""
-    return who_am_i(look_around(clone, time.time()), as_name)
 
 
 class Session(NamedTuple):

@@ -48,11 +48,15 @@ FEATURE = Feature(
 
 
 class Value(NamedTuple):
-    """The value of a key: text, or with `json` the text of a JSON document; `at` (Unix seconds) is when it was set."""
+    """The value of a key: text, or with `json` the text of a JSON document; `at` (Unix seconds) is when it was set.
+
+    `lc` orders the settings of one repository.
+    """
 
     text: str
     json: bool
     at: int
+    lc: int
 
     @property
     def plain(self) -> Any:
@@ -140,11 +144,11 @@ def _box(clone: Clone, me: Identity) -> str:
 def _values(db: sqlite3.Connection, box: str) -> dict[str, Value]:
     """What is set under a mailbox and the former names that lead to it; the last word on each key counts."""
     rows = db.execute(
-        "SELECT s.key, e.text, s.json, e.at, s.unset FROM state s JOIN events e ON e.id = s.id"
+        "SELECT s.key, e.text, s.json, e.at, s.lc, s.unset FROM state s JOIN events e ON e.id = s.id"
         " WHERE s.box IN (SELECT value FROM json_each(?)) ORDER BY s.lc, s.id",
         (json.dumps(leading_to(db, box)),),
     )
-    last = {key: (Value(text, bool(as_json), at), unset) for key, text, as_json, at, unset in rows}
+    last = {key: (Value(text, bool(as_json), at, lc), unset) for key, text, as_json, at, lc, unset in rows}
     return {key: value for key, (value, unset) in sorted(last.items()) if not unset}
 
 

@@ -5,14 +5,21 @@ What a newer gitcoord wrote and what is malformed in some clone's log is said he
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord import messages, sessions
 from gitcoord.clone import Clone
 from gitcoord.identity import Identity
+from gitcoord.names import mailbox
 from gitcoord.sessions import Session
+from gitcoord.tasks.fold import READY
+from gitcoord.tasks.read import Row, rows
+
+if TYPE_CHECKING:
+    from gitcoord.locks import Lock
 
 
 class Strange(NamedTuple):
@@ -24,11 +31,15 @@ class Strange(NamedTuple):
 
 
 class Status(NamedTuple):
-    """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `peers` are the sessions not gone."""
+    """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `tasks` and `locks` are those I
+    hold, `ready` counts the tasks anybody could take; `peers` are the sessions not gone."""
 
     me: Session | None
     unread: int
     oldest: int | None
+    tasks: tuple[Row, ...]
+    ready: int
+    locks: tuple[Lock, ...]
     peers: tuple[Session, ...]
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
@@ -39,6 +50,9 @@ class Short(NamedTuple):
 
     session: str
     unread: int
+    tasks: int
+    ready: int
+    locks: int
 
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
@@ -48,10 +62,14 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     mine = next((s for s in found if s.local and s.session == me.name), None)
     page = messages.inbox(clone, me, limit=1, now=now)
     newer, malformed = clone.read(_strange)
+    held, ready = clone.read(lambda db: _tasks(db, clone, me))
     return Status(
         mine,
         len(page.messages) + page.remaining,
         page.messages[0].at if page.messages else None,
+        held,
+        ready,
+        clone.read(lambda db: _locks(db, clone, me, now)),
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
@@ -61,7 +79,26 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
 def short(clone: Clone, me: Identity) -> Short:
     """The counts alone."""
     page = messages.inbox(clone, me, limit=1)
-    return Short(me.name, len(page.messages) + page.remaining)
+    held, ready = clone.read(lambda db: _tasks(db, clone, me))
+    locks = clone.read(lambda db: _locks(db, clone, me, time.time()))
+    return Short(me.name, len(page.messages) + page.remaining, len(held), ready, len(locks))
+
+
+def _tasks(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[tuple[Row, ...], int]:
+    """The tasks I hold, and how many are ready."""
+    mine = json.dumps(messages.my_boxes(db, clone, me.name))
+    held = "t.status IN ('claimed', 'blocked') AND t.holder IN (SELECT value FROM json_each(?))"
+    (ready,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {READY}").fetchone()
+    return tuple(rows(db, held, (mine,))), ready
+
+
+def _locks(db: sqlite3.Connection, clone: Clone, me: Identity, now: float) -> tuple[Lock, ...]:
+    """The locks I hold."""
+    if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
+        return ()
+    from gitcoord.locks import standing
+
+    return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == mailbox(me.name, clone.id or ""))
 
 
 def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:

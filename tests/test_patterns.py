@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gitcoord.errors import UsageError
-from gitcoord.patterns import common_path, literal, matches, overlap, path_pattern, typed_pattern, why_not
+from gitcoord.patterns import by_pathspec, common_path, literal, matches, overlap, path_pattern, typed_pattern, why_not
 from gitcoord.store.repository import find_repository
 
 PATHS = ["/".join(parts) for depth in (1, 2, 3) for parts in product(["a", "b", "ab", "a.b", "-"], repeat=depth)]
@@ -32,10 +32,16 @@ patterns = st.builds(
 @settings(max_examples=1500, deadline=None)
 @given(patterns, patterns)
 def test_patterns_that_some_path_matches_both_always_overlap(a: str, b: str) -> None:
-    meet = [path for path in PATHS if matches(a, path) and matches(b, path)]
+    meet = [path for path in PATHS if by_pathspec(a, path) and by_pathspec(b, path)]
     assert overlap(a, b) == overlap(b, a)
     if meet:
         assert overlap(a, b), (a, b, meet[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(patterns)
+def test_the_quick_look_at_a_path_never_misses_what_the_library_finds(pattern: str) -> None:
+    assert [p for p in PATHS if matches(pattern, p)] == [p for p in PATHS if by_pathspec(pattern, p)]
 
 
 @settings(max_examples=1000, deadline=None)
@@ -43,7 +49,7 @@ def test_patterns_that_some_path_matches_both_always_overlap(a: str, b: str) -> 
 def test_patterns_overlap_only_if_some_path_matches_both(a: str, b: str) -> None:
     path = common_path(a, b)
     if path is not None and "[" not in a + b:
-        assert matches(a, path) and matches(b, path), (a, b, path)
+        assert by_pathspec(a, path) and by_pathspec(b, path), (a, b, path)
 
 
 @pytest.mark.parametrize(

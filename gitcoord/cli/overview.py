@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,13 +10,14 @@ import click
 from gitcoord import Coord
 from gitcoord.cli.output import paint, say, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
-from gitcoord.cli.talk import shown_name
+from gitcoord.cli.talk import SHORT, shown_name
 from gitcoord.errors import UsageError
 from gitcoord.names import mailbox
 from gitcoord.text import ago, inert, one_line, rfc3339, said
 
 if TYPE_CHECKING:
     from gitcoord.conflicts import Collision
+    from gitcoord.locks import Lock
     from gitcoord.sessions import Session
     from gitcoord.state import Value
     from gitcoord.status import Short, Status, Strange
@@ -48,14 +50,18 @@ def _say_short(found: Short, as_json: bool) -> None:
     if as_json:
         say_json(found._asdict())
         return
-    counts = [f"{number} {what}" for what, number in found._asdict().items() if what != "session" and number]
-    say(", ".join([found.session, *counts]))
+    counts = [(found.unread, "unread"), (found.tasks, "tasks" if found.tasks > 1 else "task"), (found.ready, "ready")]
+    counts.append((found.locks, "locks" if found.locks > 1 else "lock"))
+    say(", ".join([found.session, *(f"{number} {what}" for number, what in counts if number)]))
 
 
 def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
     return {
         "me": _peer_json(coord, found.me) if found.me else {"session": coord.identity.name, "state": None},
         "unread": found.unread,
+        "tasks": [{"id": row.id, "title": row.title, "status": row.status} for row in found.tasks],
+        "ready": found.ready,
+        "locks": [{"id": k.id, "patterns": k.patterns, "expires": rfc3339(k.expires)} for k in found.locks],
         "peers": [_peer_json(coord, peer) for peer in found.peers],
         "newer": [strange._asdict() for strange in found.newer],
         "malformed": [strange._asdict() for strange in found.malformed],
@@ -80,6 +86,12 @@ def _say_status(coord: Coord, found: Status) -> None:
         say(f"me      {coord.identity.name} (not registered yet)")
     oldest = f", the oldest from {ago(found.oldest)} (git coord inbox)" if found.unread else ""
     say(f"unread  {found.unread or 'none'}{oldest}")
+    for number, row in enumerate(found.tasks[:SHOWN]):
+        say(f"{'tasks' if number == 0 else '':<8}{row.id[:SHORT]} {row.status} {said(row.title)}")
+    if found.ready or not found.tasks:
+        take = f"{found.ready} ready (git coord task next --claim)" if found.ready else "none"
+        say(f"{'' if found.tasks else 'tasks':<8}{take}")
+    _say_locks(found.locks[:SHOWN])
     for number, peer in enumerate(found.peers[:SHOWN]):
         say(f"{'peers' if number == 0 else '':<8}{_peer(coord, peer)}")
     if not found.peers:
@@ -90,6 +102,17 @@ def _say_status(coord: Coord, found: Status) -> None:
         say(f"newer   {_strange(strange)}: a newer gitcoord is about")
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
+
+
+def _say_locks(locks: Sequence[Lock]) -> None:
+    if locks:
+        import time
+
+        from gitcoord.locks import span
+
+        for number, lock in enumerate(locks):
+            left = span(lock.expires - time.time())
+            say(inert(f"{'locks' if number == 0 else '':<8}{' '.join(lock.patterns)}, {left} more"))
 
 
 def _peer(coord: Coord, s: Session) -> str:
