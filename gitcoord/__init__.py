@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
+    from gitcoord.jobs_api import Jobs
     from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
     from gitcoord.records import Record
@@ -279,6 +280,15 @@ class Coord:
         from gitcoord.api import Locks
 
         return Locks(self)
+
+    # jobs
+
+    @property
+    def jobs(self) -> Jobs:
+        """Supervised commands: `coord.jobs.start(["make"])`, `.list()`, `.get(ID)`, …"""
+        from gitcoord.jobs_api import Jobs
+
+        return Jobs(self)
 
     # history
 

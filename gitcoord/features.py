@@ -9,7 +9,7 @@ from gitcoord.index.feature import Feature
 
 def load() -> Sequence[Feature]:
     """Imported only when something is to be folded: a read with nothing new needs none of them."""
-    from gitcoord import locks, mailboxes, messages, notes, overlaps, sequences, state
+    from gitcoord import deaths, jobs, locks, mailboxes, messages, notes, overlaps, sequences, state
     from gitcoord.tasks import fold as tasks
 
     return (
@@ -21,4 +21,6 @@ def load() -> Sequence[Feature]:
         state.FEATURE,
         locks.FEATURE,
         overlaps.FEATURE,
+        jobs.FEATURE,
+        deaths.FEATURE,
     )

@@ -30,11 +30,11 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
     with clone.locked():
         records = Records(clone.repo.coord_dir)
         known = records.get(me.name)
-        fresh = known is None or known.left is not None
+        fresh = known is None or known.left is not None or bool(known.gone)
         record = known or Record(me.name, joined=time.time(), person=me.person)
         if not me.observer and (me.rule != "GIT_COORD_SESSION" or not record.git_dir):
             facts = {**_place(clone, record), **facts}
-        facts = {**_binding(me, record), "expected": False, "left": None, **facts}
+        facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
         changed = record._replace(**facts)
         if fresh:
             clone.append(lambda db: [_joining(changed)])
@@ -43,7 +43,11 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         records.touch(me.name)
         if fresh or not record.published or _published(changed) != _published(record):
             publish(clone, changed)
-        return changed
+    if changed.waiting and not record.waiting:
+        from gitcoord import notify
+
+        notify.waiting(clone, changed)
+    return changed
 
 
 def _joining(record: Record) -> Draft:
@@ -60,9 +64,9 @@ def _place(clone: Clone, record: Record) -> dict[str, str]:
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:
     """A shell at a terminal is bound to the worktree's session; a harness session keeps its id."""
-    facts: dict[str, Any] = {}
+    facts: dict[str, Any] = {"process": None} if record.gone else {}  # it is somebody else's turn
     if me.harness_id:
-        facts = {"harness": me.harness, "harness_id": me.harness_id}
+        facts |= {"harness": me.harness, "harness_id": me.harness_id}
     leader = processes.terminal_leader() if me.rule in ("worktree", "terminal") and not me.shared else None
     if leader and not me.person and not (record.process and processes.is_alive(record.process)):
         facts["process"] = processes.describe(leader)
@@ -142,7 +146,7 @@ def beat(clone: Clone, me: Identity) -> None:
         return
     records = Records(clone.repo.coord_dir)
     records.touch(me.name)
-    if me.record.expected or me.record.waiting or me.record.left is not None:
+    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
         try:
             register(clone, me, waiting=False)
         except RepositoryError:

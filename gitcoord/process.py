@@ -6,12 +6,16 @@ Linux is read from /proc directly (psutil's import costs 16 ms of every command)
 from __future__ import annotations
 
 import os
+import select
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 PROC = sys.platform.startswith("linux")
+LOOK_EVERY = 0.2
+"""Seconds between two looks at a process where the kernel cannot tell us of its end."""
 
 
 class Process(NamedTuple):
@@ -46,6 +50,45 @@ def is_alive(process: Process) -> bool | None:
         return None
     now = _start_and_parent(process.pid)
     return now is not None and now[0] == process.start
+
+
+def has_ended(process: Process, machine: str) -> bool | None:
+    """Whether it is over, also by a new start of `machine`, where it ran; None when this cannot be judged from here."""
+    alive = is_alive(process)
+    if alive is not None:
+        return not alive
+    from gitcoord.clone_id import machine_id
+
+    return True if machine == machine_id() and process.boot != boot_id() else None
+
+
+def end_fd(process: Process) -> int | None:
+    """A descriptor that is readable once the process ended, to be closed; None where the kernel has no such thing."""
+    if not hasattr(os, "pidfd_open") or (process.boot, process.namespace) != (boot_id(), namespace()):
+        return None
+    try:
+        return os.pidfd_open(process.pid)
+    except OSError:
+        return None
+
+
+def wait_for_end(process: Process, seconds: float | None) -> bool:
+    """Sleep until the process ended, at most so long; whether it has."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    fd = end_fd(process)
+    try:
+        while is_alive(process):  # after end_fd: a later process with this pid cannot be meant
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            if fd is not None:
+                select.select([fd], [], [], left)
+            else:
+                time.sleep(LOOK_EVERY if left is None else min(left, LOOK_EVERY))
+        return True
+    finally:
+        if fd is not None:
+            os.close(fd)
 
 
 def ancestors(pid: int | None = None) -> list[int]:

@@ -37,6 +37,8 @@ class Record(NamedTuple):
     left: float | None = None
     joined: float = 0.0
     editing: dict[str, float] = {}  # noqa: RUF012 - never changed in place
+    gone: float = 0.0
+    """When its death was told, until it joins again."""
     published: float = 0.0
     """When the presence commit was last written."""
 

@@ -99,6 +99,11 @@ def _audience(to: Sequence[str]) -> list[str]:
     return [word for word in to if word.startswith(("@", "role:")) or word == EVERYBODY]
 
 
+def recipients_of(clone: Clone, me: Identity, to: Sequence[str]) -> list[str]:
+    """The mailboxes that names, roles and `all` mean now. Raises UsageError."""
+    return _recipients_or_newcomers(clone, me, to, False)[0]
+
+
 def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
     """As `_recipients`; the name of a worktree without a session means the one that is expected there."""
     try:
@@ -165,6 +170,10 @@ def _draft(me: Identity, text: str, options: Options, data: Mapping[str, Any]) -
 
 def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
     event = clone.append(lambda db: drafts, local)[-1]
+    if event.data.get("urgent"):
+        from gitcoord import notify
+
+        notify.mail(clone, [event])
     life = states(clone, event.data["to"])
     recipients = tuple(Recipient(box, *life[box]) for box in event.data["to"])
     return Sent(event.id, event.data.get("thread") or event.id, recipients)

@@ -46,6 +46,11 @@ GROUPS = {
         "focus": "say what I work on",
         "editing": "say which files I edit",
     },
+    "run": {
+        "run": "run a command as a job, tell how it ended",
+        "jobs": "what runs, and what ended lately",
+        "job": "show, log or kill one job",
+    },
     "keep track": {
         "status": "where I stand, on one screen",
         "brief": "the digest to go on with",
@@ -68,6 +73,7 @@ MODULES = {
     "locks": "locks",
     "who": "people",
     "keep track": "overview",
+    "run": "jobs",
     "set-up": "setup",
 }
 APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
@@ -120,10 +126,19 @@ def cli(ctx: click.Context) -> None:
 
 def main(args: list[str] | None = None) -> None:
     """The program. Never a traceback for something a user can cause; see DESIGN 4 for the exit codes."""
+    _open_streams()
     args = sys.argv[1:] if args is None else args
     if args[:1] == ["help"]:
         args = [*args[1:2], "--help"]
     sys.exit(run(args))
+
+
+def _open_streams() -> None:
+    """A program may be started with closed streams; a file of ours must not take the place of one."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115
 
 
 def run(args: list[str]) -> int:

@@ -77,8 +77,11 @@ def moment(text: str | None, option: str, now: float) -> int | None:
 @contextmanager
 def opened(as_name: str | None = None) -> Iterator[Coord]:
     """The repository here, for one command; what had to be mended is said at the end."""
+    from gitcoord import deaths
+
     with Coord.open(as_name=as_name, long_lived=False) as coord:
         try:
+            deaths.notice(coord.clone, me=lambda: coord.identity.name)
             yield coord
         finally:
             for line in coord.clone.mended:

@@ -1,0 +1,199 @@
+"""run, jobs, job."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say, say_json
+from gitcoord.cli.params import common, opened
+from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.errors import CoordError
+
+if TYPE_CHECKING:
+    from gitcoord.jobs import Job
+    from gitcoord.jobstart import Spec
+
+OWN_FAILURE = 125
+COLOURS = {"running": "32", "exited": "0", "killed": "31", "lost": "31"}
+
+
+@click.command(short_help="run a command as a job", context_settings={"allow_interspersed_args": False})
+@click.argument("argv", metavar="-- CMD...", nargs=-1, type=click.UNPROCESSED)
+@click.option("--name", default="", metavar="N", help="What to call it.")
+@click.option("--notify", default="", metavar="WHO,…", help="Tell them its end, too.")
+@click.option("--detach", is_flag=True, help="In the background, whatever ends here.")
+@click.option("--session", default="", metavar="S", help="The command is session S.")
+@click.option("--publish", is_flag=True, help="Other clones may see command and output.")
+@click.option("--watch-pid", type=int, default=0, metavar="PID", help="A process instead of CMD.")
+@common
+def run(
+    argv: tuple[str, ...],
+    name: str,
+    notify: str,
+    detach: bool,
+    session: str,
+    publish: bool,
+    watch_pid: int,
+    as_name: str | None,
+    as_json: bool,
+) -> int:
+    """Run CMD and exit as it does; how it ended is a message to my session.
+
+    Example: git coord run --notify ada -- make test
+    """
+    from gitcoord.jobstart import Spec, notified
+
+    spec = Spec(argv, name, notified(notify), session, publish, watch_pid)
+    try:
+        with opened(as_name) as coord:
+            if detach:
+                return _launch(coord, spec, as_json)
+            from gitcoord import supervise
+
+            return supervise.run(coord.clone, coord.identity, spec, os.getcwd())
+    except CoordError as error:
+        error.exit_code = OWN_FAILURE
+        raise
+
+
+def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
+    from gitcoord.detached import launch
+
+    job = launch(coord.clone, coord.identity, spec, os.getcwd())
+    if job.failed:
+        print(f"error: {inert(spec.argv[0])}: cannot be run\nhint: git coord job show {job.id[:SHORT]}", file=sys.stderr)
+    elif as_json:
+        say_json({"id": job.id, "pid": job.pid, "log": job.log})
+    else:
+        say(f"{job.id[:SHORT]} started, pid {job.pid}\n  log: {inert(job.log)}")
+    return job.failed
+
+
+@click.command(short_help="what runs, what ended lately")
+@click.option("--all", "everything", is_flag=True, help="Those that ended long ago, too.")
+@common
+def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
+    """Running jobs and those that ended within a day, of everybody, oldest first.
+
+    Example: git coord jobs --json
+    """
+    with opened(as_name) as coord:
+        found = coord.jobs.list(everything)
+        if as_json:
+            say_json([job_json(coord, job) for job in found])
+            return
+        for job in found[-20:]:
+            say(_line(coord, job))
+        if not found:
+            say("No jobs." if everything else "No jobs (older ones: git coord jobs --all).")
+        elif len(found) > 20:
+            say(f"(only the newest 20 of {len(found)} shown; --json has all)")
+
+
+@click.group(short_help="show, log or kill one job")
+def job() -> None:
+    """One job, by its id, the beginning of it, or its name.
+
+    Example: git coord job log build
+    """
+
+
+@job.command(short_help="how it stands")
+@click.argument("job_id", metavar="ID")
+@common
+def show(job_id: str, as_name: str | None, as_json: bool) -> None:
+    """One job: command, state, and the last of its stderr.
+
+    Example: git coord job show 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        _say_job(coord, coord.jobs.get(job_id), as_json)
+
+
+@job.command(short_help="its output")
+@click.argument("job_id", metavar="ID")
+@click.option("--raw", is_flag=True, help="Byte for byte, escape sequences too.")
+@common
+def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
+    """What a job of this clone wrote; of more than 1 MiB, the beginning and the end.
+
+    Example: git coord job log build
+    """
+    from gitcoord.joblog import plain
+
+    with opened(as_name) as coord:
+        data = coord.jobs.log(job_id)
+        if as_json:
+            say_json({"id": coord.jobs.get(job_id).id, "text": plain(data)})
+        elif raw:
+            sys.stdout.buffer.write(data)
+        else:
+            sys.stdout.write(plain(data))
+
+
+@job.command(short_help="end it")
+@click.argument("job_id", metavar="ID")
+@common
+def kill(job_id: str, as_name: str | None, as_json: bool) -> None:
+    """End a job with all it started: SIGTERM, and after 5 seconds SIGKILL.
+
+    Example: git coord job kill build
+    """
+    with opened(as_name) as coord:
+        _say_job(coord, coord.jobs.kill(job_id), as_json)
+
+
+def job_json(coord: Coord, job: Job) -> dict[str, Any]:
+    """A job as the contract spells it."""
+    from gitcoord.jobs import signal_name
+
+    return {
+        "id": job.id,
+        "name": job.name,
+        "command": list(job.command) or None,
+        "cwd": job.cwd or None,
+        "session": shown_name(coord, job.session),
+        "runs": job.runs or None,
+        "state": job.state,
+        "supervised": job.supervised,
+        "pid": job.pid,
+        "exit": job.exit,
+        "signal": None if job.signal is None else signal_name(job.signal),
+        "started": rfc3339(job.started),
+        "ended": rfc3339(job.ended),
+        "stderr_tail": job.stderr_tail or None,
+    }
+
+
+def _line(coord: Coord, job: Job) -> str:
+    from gitcoord.jobs import describe_state, duration, shown_command
+
+    if job.state == "running":
+        pid = f", pid {job.pid}" if job.pid else ""
+        alone = ", unsupervised" if job.supervised is False else ""
+        state = f"{job.name} is running for {duration(time.time() - job.started)}{pid}{alone}"
+    else:
+        state = f"{describe_state(job)}, {ago(job.ended)}"
+    of = f", as the session {job.runs}" if job.runs else ""
+    what = f": {shown_command(job, 60)}" if job.command else ""
+    colour = COLOURS["killed"] if job.failed else COLOURS[job.state]
+    return (
+        f"{paint(job.id[:SHORT], '33')} {paint(one_line(state), colour)}, of {shown_name(coord, job.session)}{of}{inert(what)}"
+    )
+
+
+def _say_job(coord: Coord, job: Job, as_json: bool) -> None:
+    if as_json:
+        say_json(job_json(coord, job))
+        return
+    say(_line(coord, job))
+    if job.cwd:
+        say(f"  in {inert(job.cwd)}")
+    if job.stderr_tail:
+        say(quoted(job.stderr_tail))

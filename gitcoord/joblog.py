@@ -1,0 +1,107 @@
+"""The output of a job: a log that keeps its beginning and its end, and the last lines as plain text."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+
+LIMIT = 1024 * 1024
+"""Bytes a log may have before its middle goes."""
+HEAD = 512 * 1024
+TAIL = 128 * 1024
+"""Bytes of the beginning and of the end that stay then."""
+
+TOLD_LINES = 20
+TOLD_BYTES = 2000
+"""How much of the end goes into a message."""
+
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+
+
+class BoundedLog:
+    """A file that a program's output is written to. A log that cannot be written never stops the program."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._size = self._dropped = self._mark = 0
+        self._fd = -1
+        with suppress(OSError):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def write(self, data: bytes) -> None:
+        """Append; past the limit, shorten."""
+        if self._fd < 0:
+            return
+        try:
+            _write_all(self._fd, data)
+            self._size += len(data)
+            if self._size > LIMIT:
+                self._shorten()
+        except OSError:
+            self.close()
+
+    def _shorten(self) -> None:
+        """Replace the file by its beginning, a line that says what is left out, and its end."""
+        head, tail = os.pread(self._fd, HEAD, 0), os.pread(self._fd, TAIL, self._size - TAIL)
+        self._dropped += self._size - HEAD - TAIL - self._mark
+        mark = f"\n[... {self._dropped} bytes left out ...]\n".encode()
+        fresh = self.path.with_name(f".{self.path.name}")
+        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            _write_all(fd, head + mark + tail)
+            os.replace(fresh, self.path)
+        except OSError:
+            os.close(fd)
+            raise
+        os.close(self._fd)
+        self._fd, self._mark, self._size = fd, len(mark), HEAD + len(mark) + TAIL
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class Tail:
+    """The last bytes of a stream."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+
+    def write(self, data: bytes) -> None:
+        self._bytes = (self._bytes + data)[-4 * TOLD_BYTES :]
+
+    @property
+    def text(self) -> str:
+        return last_lines(self._bytes)
+
+
+def last_lines(data: bytes) -> str:
+    """The last lines of some output, few and short enough for a message."""
+    lines = [line for line in plain(data).split("\n") if line.strip()][-TOLD_LINES:]
+    return "\n".join(lines)[-TOLD_BYTES:].strip("\n")
+
+
+def plain(data: bytes) -> str:
+    """Output as text without power over a terminal: no escape sequences, no controls; of a redrawn line, the last state."""
+    text = _ESCAPE.sub("", data.decode("utf-8", "replace")).replace("\r\n", "\n")
+    redrawn = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+    return "".join(c for c in "\n".join(redrawn) if c in "\n\t" or c.isprintable())
+
+
+def read_tail(path: Path) -> str:
+    """The last lines of a log; empty if there is none."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - 4 * TOLD_BYTES))
+            return last_lines(file.read())
+    except OSError:
+        return ""
