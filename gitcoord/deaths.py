@@ -72,6 +72,11 @@ def watched(clone: Clone) -> list[Process]:
     return [process for process in found if processes.is_alive(process)]
 
 
+def watched_pids(clone: Clone) -> list[int]:
+    """The pids of what is `watched`, for a waiter to be woken by."""
+    return [process.pid for process in watched(clone)]
+
+
 def _dead(clone: Clone, now: float | None) -> list[Record]:
     """Sessions that a process stood for, which is over; without those already told of."""
     now = time.time() if now is None else now

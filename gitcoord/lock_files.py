@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 from gitcoord import process as processes
@@ -46,12 +47,13 @@ def wait(
     clone: Clone, wait: Oid, timeout: float | None, attempt: Callable[[], T | None], give_up: Callable[[], Refused | None]
 ) -> T:
     """Try now and whenever refs move. Whatever ends it, the place in the queue is given back. Raises Refused."""
+    from gitcoord.deaths import watched_pids
     from gitcoord.watch import wait_until
 
     found: T | None = None
     refusal: Refused | None = None
     try:
-        found = wait_until(clone.repo, attempt, timeout)
+        found = wait_until(clone.repo, attempt, timeout, partial(watched_pids, clone))
     finally:
         if found is None:
             refusal = give_up()

@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from gitcoord import deaths
 from gitcoord.errors import UsageError
 from gitcoord.event import Event
 from gitcoord.events import COLUMNS, event_of, resolve_id
 from gitcoord.mailboxes import resolve_name
 from gitcoord.messages import inbox
-from gitcoord.names import split_mailbox
-from gitcoord.records import Records
+from gitcoord.names import mailbox
 from gitcoord.sessions import states
-from gitcoord.watch import EndWatch, RefWatch, wait_until
+from gitcoord.watch import LOOK_ANYWAY, EndWatch, RefWatch, wait_until
 
 if TYPE_CHECKING:
     from gitcoord import Coord
     from gitcoord.messages import Inbox
 
+T = TypeVar("T")
 FORMS = "message, task:ID=STATUS, job:ID, session:NAME=STATE, lock:PATH=free"
 STATES = ("expected", "active", "idle", "waiting", "unknown", "gone")
 
@@ -39,12 +41,11 @@ Check = Callable[[], dict[str, Any] | None]
 
 
 class Condition(NamedTuple):
-    """A condition: how it was written, and a look at whether it holds. `pids` are processes whose end matters to it."""
+    """A condition: how it was written, and a look at whether it holds."""
 
     text: str
     kind: str
     check: Check
-    pids: tuple[int, ...] = ()
 
 
 def wait_for_mail(coord: Coord, timeout: float | None, sender: str | None = None, output: int | None = None) -> Inbox | None:
@@ -54,12 +55,22 @@ def wait_for_mail(coord: Coord, timeout: float | None, sender: str | None = None
         page = inbox(coord.clone, coord.identity, sender=sender)
         return page if page.messages else None
 
-    return wait_until(coord.clone.repo, look, timeout, process_ids(coord), output)
+    return _sleep(coord, look, timeout, output)
 
 
-def process_ids(coord: Coord) -> tuple[int, ...]:
-    """The processes of this clone's sessions: their end is told by whoever notices it, so a waiter should."""
-    return tuple(r.process.pid for r in Records(coord.clone.repo.coord_dir).all() if r.process is not None and r.left is None)
+def _sleep(coord: Coord, look: Callable[[], T | None], timeout: float | None, output: int | None) -> T | None:
+    """Look whenever something moved; a waiter also tells of what it sees dying."""
+
+    def attempt() -> T | None:
+        notice_deaths(coord)
+        return look()
+
+    return wait_until(coord.clone.repo, attempt, timeout, partial(deaths.watched_pids, coord.clone), output)
+
+
+def notice_deaths(coord: Coord) -> None:
+    """Tell of sessions and jobs of this clone that died meanwhile, unless somebody did already."""
+    deaths.notice(coord.clone, me=lambda: coord.identity.name)
 
 
 def wait_for_any(coord: Coord, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
@@ -73,14 +84,14 @@ def wait_for_any(coord: Coord, texts: Sequence[str], timeout: float | None, outp
                 return Held(condition.text, condition.kind, found)
         return None
 
-    return wait_until(coord.clone.repo, look, timeout, [pid for c in conditions for pid in c.pids], output)
+    return _sleep(coord, look, timeout, output)
 
 
 def parse(coord: Coord, text: str) -> Condition:
     """A condition as a user writes it. Raises UsageError, also for ids and names that nobody knows."""
     kind, _, rest = text.partition(":")
     subject, _, value = rest.partition("=")
-    parser = {"message": _message, "session": _session, "task": _task}.get(kind)
+    parser = {"message": _message, "session": _session, "task": _task, "job": _job, "lock": _lock}.get(kind)
     if parser is None or bool(rest) == (kind == "message"):
         raise UsageError(f"{text!a} is no condition", f"one of {FORMS}")
     return parser(coord, text, subject, value)
@@ -99,14 +110,12 @@ def _session(coord: Coord, text: str, subject: str, value: str) -> Condition:
     if wanted not in STATES:
         raise UsageError(f"{wanted!a} is no state of a session", "one of " + ", ".join(STATES))
     box = coord.clone.read(lambda db: resolve_name(db, subject, coord.clone.id or ""))
-    name, clone = split_mailbox(box)
-    record = Records(coord.clone.repo.coord_dir).get(name) if clone == coord.clone.id else None
 
     def check() -> dict[str, Any] | None:
         state = states(coord.clone, [box])[box][0]
         return {"session": box, "state": state} if state == wanted else None
 
-    return Condition(text, "session", check, (record.process.pid,) if record and record.process else ())
+    return Condition(text, "session", check)
 
 
 def _task(coord: Coord, text: str, subject: str, value: str) -> Condition:
@@ -122,7 +131,35 @@ def _task(coord: Coord, text: str, subject: str, value: str) -> Condition:
         holds = task.ready if wanted == "ready" else task.status == wanted
         return {"task": oid, "status": task.status, "holder": task.holder} if holds else None
 
-    return Condition(text, "task", check, process_ids(coord) if wanted == "ready" else ())
+    return Condition(text, "task", check)
+
+
+def _job(coord: Coord, text: str, subject: str, value: str) -> Condition:
+    from gitcoord import jobs
+
+    if value:
+        raise UsageError(f"{text!a} is no condition", "job:ID waits for the end of a job")
+    oid = jobs.show(coord.clone, subject).id
+
+    def check() -> dict[str, Any] | None:
+        job = jobs.show(coord.clone, oid)
+        return None if job.state == "running" else {"job": oid, "name": job.name, "state": job.state, "exit": job.exit}
+
+    return Condition(text, "job", check)
+
+
+def _lock(coord: Coord, text: str, subject: str, value: str) -> Condition:
+    if value not in ("", "free"):
+        raise UsageError(f"{text!a} is no condition", "lock:PATH=free waits until nobody else has locked it")
+    coord.locks.check([subject])
+    me = mailbox(coord.identity.name, coord.clone.id or "")
+
+    def check() -> dict[str, Any] | None:
+        (found,) = coord.locks.check([subject])
+        taken = any(lock.holder != me for lock in found.locks)
+        return None if taken else {"path": found.path, "worktree": found.worktree}
+
+    return Condition(text, "lock", check)
 
 
 def follow(coord: Coord, kind: str | None, since: str | None, output: int | None = None) -> Iterator[Event]:
@@ -132,16 +169,20 @@ def follow(coord: Coord, kind: str | None, since: str | None, output: int | None
     earlier and sent later.
     """
     clone = coord.clone
-    with RefWatch(clone.repo) as watch, EndWatch(watch.changed, (), output) as ends:
+    with RefWatch(clone.repo) as watch:
         seen: int = clone.read(lambda db: _position(db, since))
-        while not ends.reader_left:
-            fresh = clone.read(lambda db, seen=seen: _after(db, seen))  # type: ignore[misc]
-            for number, event in fresh:
-                seen = number
-                if kind is None or event.type == kind:
-                    yield event
-            if not fresh:
-                watch.wait(3600)
+        while True:
+            with EndWatch(watch.changed, deaths.watched_pids(coord.clone), output) as ends:
+                notice_deaths(coord)
+                fresh = clone.read(lambda db, seen=seen: _after(db, seen))  # type: ignore[misc]
+                for number, event in fresh:
+                    seen = number
+                    if kind is None or event.type == kind:
+                        yield event
+                if not fresh:
+                    watch.wait(LOOK_ANYWAY)
+                if ends.reader_left:
+                    return
 
 
 def _position(db: sqlite3.Connection, since: str | None) -> int:

@@ -130,23 +130,25 @@ def wait_until(
     repo: Repository,
     attempt: Callable[[], T | None],
     timeout: float | None,
-    pids: Iterable[int] = (),
+    pids: Callable[[], Iterable[int]] = tuple,
     output: int | None = None,
 ) -> T | None:
-    """Call `attempt` now and whenever refs move or one of `pids` ends, until it returns something.
+    """Call `attempt` now and whenever refs move or a process ends, until it returns something.
 
-    None once `timeout` (seconds; None: never) is over. Raises BrokenPipeError when the reader of `output` is gone.
+    `pids` says anew each time whose end matters. Returns None once `timeout` (seconds; None: never) is over. Raises
+    BrokenPipeError when the reader of `output` is gone.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     found = attempt()
     if found is not None or timeout == 0:
         return found
-    with RefWatch(repo) as watch, EndWatch(watch.changed, pids, output) as ends:
+    with RefWatch(repo) as watch:
         while True:
-            found = attempt()
-            left = LOOK_ANYWAY if deadline is None else deadline - time.monotonic()
-            if found is not None or left <= 0:
-                return found
-            watch.wait(min(left, LOOK_ANYWAY))
-            if ends.reader_left:
-                raise BrokenPipeError
+            with EndWatch(watch.changed, pids(), output) as ends:
+                found = attempt()
+                left = LOOK_ANYWAY if deadline is None else deadline - time.monotonic()
+                if found is not None or left <= 0:
+                    return found
+                watch.wait(min(left, LOOK_ANYWAY))
+                if ends.reader_left:
+                    raise BrokenPipeError

@@ -112,6 +112,39 @@ def test_the_end_of_a_process_wakes_who_waits_for_it(worktrees: Pair, cli: Cli, 
 
 
 @linux
+def test_the_end_of_a_job_wakes_who_waits_for_it(worktrees: Pair, cli: Cli, start: Starter) -> None:
+    job = json.loads(cli(worktrees[1], "run", "--detach", "--name", "build", "--json", "--", "sleep", "600").out)
+    waiter = start(worktrees[0], "wait", f"job:{job['id']}", "--json")
+    asleep(waiter)
+    os.kill(job["pid"], signal.SIGKILL)
+    held = json.loads(waiter.communicate()[0])
+    assert (held["name"], held["state"], held["exit"]) == ("build", "killed", None)
+
+
+@linux
+def test_who_only_waits_tells_of_the_dead(worktrees: Pair, cli: Cli, start: Starter) -> None:
+    """Nobody runs a command: the waiter itself finds the supervisor and its command gone, and hears of it."""
+    job = json.loads(cli(worktrees[0], "run", "--detach", "--name", "build", "--json", "--", "sleep", "600").out)
+    waiter = start(worktrees[0], "wait")
+    asleep(waiter)
+    supervisor = int(Path(f"/proc/{job['pid']}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(supervisor, signal.SIGKILL)
+    os.kill(job["pid"], signal.SIGKILL)
+    printed, _ = waiter.communicate()
+    assert "build was lost" in printed or ("build" in printed and "lost" in printed)
+
+
+@linux
+def test_a_lock_that_ends_wakes_who_waits_for_its_path(worktrees: Pair, cli: Cli, start: Starter) -> None:
+    cli(worktrees[1], "lock", "readme.txt")
+    waiter = start(worktrees[0], "wait", "lock:readme.txt=free")
+    asleep(waiter)
+    cli(worktrees[1], "unlock", "readme.txt")
+    printed, _ = waiter.communicate()
+    assert (printed.split(",")[0], waiter.returncode) == ("lock:readme.txt=free: path readme.txt", 0)
+
+
+@linux
 def test_no_wake_up_is_lost(worktrees: Pair, start: Starter) -> None:
     """Messages sent at any moment of the waiter's start all arrive, in order, once each."""
     with Coord.open(worktrees[0]) as alpha:

@@ -10,6 +10,7 @@ Rooms: `fold` is what events make of tasks, `read` looks, `write` acts, `notices
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -96,11 +97,12 @@ class Tasks:
 
         Raises BrokenPipeError when the reader of `output`, a descriptor, goes away meanwhile.
         """
-        from gitcoord.waiting import process_ids
+        from gitcoord.deaths import watched_pids
         from gitcoord.watch import wait_until
 
-        holders = process_ids(self._coord)  # the end of one frees what it holds
-        return wait_until(self._coord.clone.repo, lambda: self.next(claim, offline), timeout, holders, output)
+        # the end of a process frees what its session holds
+        pids = partial(watched_pids, self._coord.clone)
+        return wait_until(self._coord.clone.repo, lambda: self.next(claim, offline), timeout, pids, output)
 
     def done(self, task_id: str, text: str = "", force: bool = False) -> Task:
         """Finish a task; `force` if a live other holds it. Its creator is told, and those whose tasks are ready now."""
