@@ -70,7 +70,7 @@ def test_one_session_by_name_tells_by_its_exit_code_whether_it_is_alive(worktree
     assert cli(worktrees[0], "sessions", "beta").code == 0
     cli(worktrees[1], "leave")
     gone = cli(worktrees[0], "sessions", "beta")
-    assert gone.code == 1 and "gone since" in gone.out
+    assert gone.code == 1 and "gone, last seen" in gone.out
     unknown = cli(worktrees[0], "sessions", "betta")
     assert (unknown.code, unknown.out, unknown.err) == (2, "", "error: no session is called betta\nhint: did you mean beta?\n")
 

@@ -86,7 +86,8 @@ def _who(coord: Coord, s: Session) -> str:
     if s.session is None:
         return "no session"
     name = shown_name(coord, mailbox(s.session, s.clone or ""))
-    since = f" since {ago(s.since)}" if s.since else (f", {ago(s.beat)}" if s.state == "idle" else "")
+    seen = s.since or (s.beat if s.state == "idle" else None)
+    since = f", last seen {ago(seen)}" if seen else ""
     facts = [f"{name} {paint(str(s.state), COLOURS.get(str(s.state), '0'))}{since}"]
     facts += [inert(s.harness)] if s.harness else []
     facts += [inert(f"role {s.role}")] if s.role else []
