@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,11 @@ import pytest
 
 from gitcoord import Coord
 from gitcoord.identity import AGENT_MARKS, HARNESS_IDS
+
+# started in the background of a shell, everything below inherits ignored signals, which no shell can trap any more
+for number in (signal.SIGINT, signal.SIGQUIT) if hasattr(signal, "SIGQUIT") else (signal.SIGINT,):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 USER = "Ada Lovelace"
 EMAIL = "ada@example.org"
