@@ -74,6 +74,14 @@ class Demo:
         }
 
     def _show(self) -> None:
+        self._show_arrival()
+        self._show_talk()
+        self._show_work()
+        self._show_collisions()
+        self._show_memory()
+        self._show_git()
+
+    def _show_arrival(self) -> None:
         self._heading("A repository, and gitcoord moving in")
         self._git_run(self.root, "git init --quiet shop")
         (self.root / "shop" / "prices.py").write_text("def total(items):\n    return sum(items)\n")
@@ -82,6 +90,8 @@ class Demo:
         self._git_run("shop", "git worktree add --quiet -b api ../api", "git worktree add --quiet -b web ../web")
         self._await_session("api", "web")
         self._git_run("shop", "git coord sessions")
+
+    def _show_talk(self) -> None:
         self._heading("In the worktree api, an agent says what it does and writes to the other one")
         (self.root / "api" / "prices.py").write_text("def total(items, vat):\n    return sum(items) * (1 + vat)\n")
         self._git_run(
@@ -95,11 +105,30 @@ class Demo:
         self._git_run("web", "git coord note --path prices.py 'VAT is a fraction: 0.19, not 19'")
         self._heading("Back in api: the answer, and proof that the message arrived")
         self._git_run("api", "git coord inbox", "git coord sent", "git coord sessions", "git coord notes")
+
+    def _show_work(self) -> None:
         self._heading("Work to be shared: api files two tasks, web takes the one that can be done, and says when it is")
         first = self._git_run("api", "git coord task add -p 1 'Charge VAT in the basket'").split()[0]
         self._git_run("api", f"git coord task add --needs {first} 'Show VAT on the receipt'", "git coord tasks")
         self._git_run("web", "git coord task next --claim", f"git coord task done {first} 'on my branch'")
         self._git_run("api", "git coord inbox", "git coord board")
+
+    def _show_collisions(self) -> None:
+        self._heading("api locks what it is at; web asks before it edits, edits all the same, and both are told")
+        self._git_run("api", "git coord lock prices.py -m 'VAT everywhere'")
+        self._git_run("web", "git coord check prices.py", answer=1)
+        (self.root / "web" / "prices.py").write_text("def total(items, discount):\n    return sum(items) - discount\n")
+        self._git_run("web", "git coord editing prices.py", "git coord inbox")
+        self._git_run("api", "git coord conflicts", answer=1)
+
+    def _show_memory(self) -> None:
+        self._heading("A test run that fails is told to who ran it; what must not be forgotten is kept for the next start")
+        self._git_run("api", "git coord run --name tests -- sh -c 'echo 2 of 7 tests failed >&2; exit 3'", answer=3)
+        self._git_run("api", "git coord state set plan 'rounding first, then the receipt'", "git coord brief")
+        self._git_run("api", "git coord alloc migrations")
+        self._git_run("web", "git coord alloc migrations")
+
+    def _show_git(self) -> None:
         self._heading("All of it is plain git: commits below refs/coord/, beside the code and not in it")
         self._git_run(
             "shop",
@@ -110,15 +139,18 @@ class Demo:
             "git status --short",
         )
 
-    def _git_run(self, where: str | Path, *commands: str) -> str:
-        """Show and run commands in one of the directories; returns the output of the last one."""
+    def _git_run(self, where: str | Path, *commands: str, answer: int = 0) -> str:
+        """Show and run commands in one of the directories; returns the output of the last one.
+
+        `answer` is the exit code they should have: some of what is shown is a no.
+        """
         out = ""
         for command in commands:
             self._say(f"{'' if where == self.root else where}$ {command}")
             done = self._start(command, self.root / where)
             self.steps.append({"where": str(where), "command": command, "exit": done.returncode, "output": done.stdout})
             self._say(done.stdout.rstrip("\n"))
-            if done.returncode:
+            if done.returncode != answer:
                 raise RepositoryError(f"the demo's command '{command}' ended with {done.returncode}", "git --version")
             out = done.stdout
             if not self.as_json and sys.stdout.isatty():

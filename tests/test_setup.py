@@ -196,7 +196,8 @@ def test_the_demo_runs_outside_of_a_repository_and_can_be_kept(tmp_path: Path, m
     ran = demo(tmp_path, "--keep", "--json")
     assert ran.returncode == 0, ran.stderr
     document = json.loads(ran.stdout)
-    assert {command["exit"] for command in document["commands"]} == {0}
+    refused = {command["command"].split()[2]: command["exit"] for command in document["commands"] if command["exit"]}
+    assert refused == {"check": 1, "conflicts": 1, "run": 3}
     kept = Path(document["directory"])
     assert git(kept / "api", "worktree", "list").count("\n") == 3
     assert sorted(git(kept / "web", "log", "--format=%an", "--glob=refs/coord/sessions").split()) == ["api", "web"]
