@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import reading, startup, users_git, writing
+from bench import reading, startup, tokens, users_git, writing
 from bench.measure import Row, isolate, table
 
 
@@ -22,9 +22,11 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         "history": lambda where: startup.history(where, rounds, 1_000_000 if full else 100_000),
         "append": lambda where: writing.alone(where, 10_000 if full else 2_000),
         "writers": lambda where: writing.together(where, 32, 500 if full else 50),
+        "beats": lambda where: writing.heartbeats(where, 100_000 if full else 5_000),
         "disk": lambda where: writing.disk(where, 10_000 if full else 2_000),
         "rebuild": lambda where: reading.rebuild(where, 1_000_000 if full else 100_000),
         "wake": lambda where: reading.wake_up(where, 100 if full else 30),
+        "tokens": tokens.read_by_agents,
         "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
     }
 

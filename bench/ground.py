@@ -34,6 +34,8 @@ def project(path: Path, files: int = 200) -> Path:
         (path / f"file{number}.txt").write_text(f"{number}\n" * 20)
     git(path, "add", ".")
     git(path, "commit", "-q", "-m", "first")
+    for number in range(40):
+        git(path, "commit", "-q", "--allow-empty", "-m", f"work {number}")
     git(path, "clone", "-q", "--bare", ".", str(path.parent / f"{path.name}.remote.git"))
     git(path, "remote", "add", "origin", str(path.parent / f"{path.name}.remote.git"))
     git(path, "fetch", "-q", "origin")

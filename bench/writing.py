@@ -84,3 +84,22 @@ def disk(where: Path, messages: int) -> list[Row]:
 
 def _objects_size(repo: Path) -> int:
     return sum(path.stat().st_size for path in (repo / ".git" / "objects").rglob("*") if path.is_file())
+
+
+def heartbeats(where: Path, beats: int) -> list[Row]:
+    """Objects more than before after so many presence commits, the clock running so that an hour is 1.5 seconds."""
+    repo = with_sessions(project(where / "beats"))
+    before = _objects(repo)
+    with Coord.open(worktree(repo, "alpha")) as coord:
+        clone, began = coord.clone, time.time()
+        clone.clock = lambda: began + (time.time() - began) * 3600 / 1.5
+        for number in range(beats):
+            clone.put_presence("alpha", f"alpha beats {number}", {"session": "alpha", "beat": number})
+        clone.clock = lambda: began + (time.time() - began + 10) * 3600 / 1.5
+        clone.sweep()
+    return [at_most(f"objects that {beats:,} heartbeats leave", _objects(repo) - before, 1000, "objects")]
+
+
+def _objects(repo: Path) -> int:
+    counted = dict(line.split(": ") for line in git(repo, "count-objects", "-v").splitlines())
+    return int(counted["count"]) + int(counted["in-pack"])

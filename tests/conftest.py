@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -92,6 +93,12 @@ def worktrees(repo: Path) -> tuple[Path, Path]:
         with Coord.open(path) as coord:
             coord.join()
     return pair
+
+
+def nameless(text: str) -> str:
+    """Output with its ids made literal, and as if no time had passed."""
+    text = re.sub(r"\b[0-9a-f]{40}\b", "FULLID", re.sub(r"\b[0-9a-f]{10}\b", "ID", text))
+    return re.sub(r"\b\d+ s ago\b", "just now", text)
 
 
 class Ran:

@@ -11,17 +11,12 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from conftest import Cli, git
+from conftest import Cli, git, nameless
 
 from gitcoord import Coord, UsageError
 from gitcoord.messages import inbox
 
 Pair = tuple[Path, Path]
-
-
-def shown(text: str) -> str:
-    """Output with its ids made literal."""
-    return re.sub(r"\b[0-9a-f]{40}\b", "FULLID", re.sub(r"\b[0-9a-f]{10}\b", "ID", text))
 
 
 def log_tip(where: Path) -> str:
@@ -35,25 +30,25 @@ def ledger(coord: Coord) -> list[list[tuple[str, str]]]:
 
 def test_the_whole_way_of_a_message(worktrees: Pair, cli: Cli) -> None:
     alpha, beta = worktrees
-    assert shown(cli(alpha, "send", "beta", "the", "schema", "is", "merged").out) == "ID queued for beta (active)\n"
-    assert shown(cli(alpha, "sent").out) == "ID just now: beta queued\n  > the schema is merged\n"
-    assert shown(cli(beta, "inbox").out) == "ID from alpha, just now\n  > the schema is merged\n"
+    assert nameless(cli(alpha, "send", "beta", "the", "schema", "is", "merged").out) == "ID queued for beta (active)\n"
+    assert nameless(cli(alpha, "sent").out) == "ID just now: beta queued\n  > the schema is merged\n"
+    assert nameless(cli(beta, "inbox").out) == "ID from alpha, just now\n  > the schema is merged\n"
     assert cli(beta, "inbox").out == "No new messages.\n"
-    assert shown(cli(alpha, "sent").out) == "ID just now: beta read\n  > the schema is merged\n"
+    assert nameless(cli(alpha, "sent").out) == "ID just now: beta read\n  > the schema is merged\n"
     first = json.loads(cli(alpha, "sent", "--json").out)[0]["id"]
     assert cli(beta, "ack", first[:8]).out == f"acked {first[:8]}\n"
-    assert shown(cli(alpha, "sent").out) == "ID just now: beta acked\n  > the schema is merged\n"
+    assert nameless(cli(alpha, "sent").out) == "ID just now: beta acked\n  > the schema is merged\n"
     assert cli(alpha, "sent", "--undelivered").out == "Everything was read.\n"
 
 
 def test_a_conversation(worktrees: Pair, cli: Cli) -> None:
     alpha, beta = worktrees
     first = json.loads(cli(alpha, "send", "beta", "ready?", "--needs-ack", "--urgent", "--json").out)
-    assert shown(cli(beta, "inbox").out) == "ID from alpha, just now, urgent, please ack: git coord ack ID\n  > ready?\n"
+    assert nameless(cli(beta, "inbox").out) == "ID from alpha, just now, urgent, please ack: git coord ack ID\n  > ready?\n"
     answer = json.loads(cli(beta, "reply", first["id"][:6], "nearly", "--json").out)
     assert answer["thread"] == first["id"]
     assert [r["session"] for r in answer["recipients"]] == ["alpha"]
-    assert shown(cli(alpha, "inbox").out) == "ID from beta, just now, in reply to ID\n  > nearly\n"
+    assert nameless(cli(alpha, "inbox").out) == "ID from beta, just now, in reply to ID\n  > nearly\n"
     assert json.loads(cli(alpha, "reply", answer["id"], "good", "--json").out)["thread"] == first["id"]
     conversation = cli(beta, "thread", answer["id"][:10])
     assert [line for line in conversation.out.splitlines() if line.startswith("  >")] == [
@@ -287,7 +282,7 @@ def test_text_is_kept_verbatim_but_shown_inert(worktrees: Pair, cli: Cli) -> Non
     with Coord.open(worktrees[0]) as alpha:
         alpha.send("beta", text)
     printed = cli(worktrees[1], "inbox", "--peek").out
-    assert shown(printed) == dedent(
+    assert nameless(printed) == dedent(
         """\
         ID from alpha, just now
           >

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Cli, git
+from conftest import Cli, git, nameless
 
 from gitcoord import Coord
 from gitcoord.ambient import refresh
@@ -50,7 +50,7 @@ def look(*worktrees: Path) -> None:
 
 def told(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [message.text for message in coord.inbox().messages]
+        return [nameless(message.text) for message in coord.inbox().messages]
 
 
 def test_both_are_told_before_either_commits(pair: Pair, cli: Cli) -> None:
@@ -184,5 +184,5 @@ def test_the_hooks_tell_by_themselves(pair: Pair, cli: Cli) -> None:
     with Coord.open(beta) as coord:
         from gitcoord.watch import wait_until
 
-        found = wait_until(coord.clone.repo, lambda: [m.text for m in coord.inbox().messages] or None, 60)
+        found = wait_until(coord.clone.repo, lambda: [nameless(m.text) for m in coord.inbox().messages] or None, 60)
     assert found == ["alpha (branch alpha) changed what you changed: a.py, just now: it will conflict"]

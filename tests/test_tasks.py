@@ -14,7 +14,7 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from conftest import Cli, Ran, git
+from conftest import Cli, Ran, git, nameless
 
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.cli import run
@@ -60,11 +60,7 @@ def mail(coord: Coord) -> list[str]:
 
     if page.messages:
         mark(coord.clone, coord.identity, [m.id for m in page.messages])
-    return [without_ids(m.text) for m in page.messages]
-
-
-def without_ids(text: str) -> str:
-    return re.sub(r"\b[0-9a-f]{10}\b", "ID", re.sub(r"\b[0-9a-f]{40}\b", "FULLID", text))
+    return [nameless(m.text) for m in page.messages]
 
 
 def log_tip(where: Path) -> str:
@@ -89,18 +85,18 @@ def quick(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
 def test_the_whole_way_of_a_task(worktrees: Pair, cli: Cli) -> None:
     alpha, beta = worktrees
     filed = cli(alpha, "task", "add", "-p", "1", "--label", "db", "--for", "beta", "merge", "the", "schema", "-m", "all of it")
-    assert without_ids(filed.out) == "ID ready   p1 merge the schema  (for beta, #db)\n"
+    assert nameless(filed.out) == "ID ready   p1 merge the schema  (for beta, #db)\n"
     oid = filed.out.split()[0]
-    assert without_ids(cli(beta, "inbox").out) == "ID from gitcoord, just now\n  > alpha assigned you ID merge the schema\n"
+    assert nameless(cli(beta, "inbox").out) == "ID from gitcoord, just now\n  > alpha assigned you ID merge the schema\n"
     claimed = "ID claimed p1 merge the schema  (beta active, #db)\n"
-    assert without_ids(cli(beta, "task", "next", "--claim").out) == claimed
-    assert without_ids(cli(beta, "task", "claim", oid).out) == claimed
+    assert nameless(cli(beta, "task", "next", "--claim").out) == claimed
+    assert nameless(cli(beta, "task", "claim", oid).out) == claimed
     cli(alpha, "task", "comment", oid, "mind the index")
-    assert "  > alpha on ID merge the schema: mind the index\n" in without_ids(cli(beta, "inbox").out)
-    assert without_ids(cli(beta, "task", "done", oid, "on main").out) == "ID done    p1 merge the schema  (by beta, #db)\n"
-    assert without_ids(cli(alpha, "inbox").out).splitlines()[1] == "  > beta finished ID merge the schema: on main"
+    assert "  > alpha on ID merge the schema: mind the index\n" in nameless(cli(beta, "inbox").out)
+    assert nameless(cli(beta, "task", "done", oid, "on main").out) == "ID done    p1 merge the schema  (by beta, #db)\n"
+    assert nameless(cli(alpha, "inbox").out).splitlines()[1] == "  > beta finished ID merge the schema: on main"
     assert cli(alpha, "tasks").out == "No tasks.\n"
-    assert without_ids(cli(alpha, "task", "show", oid).out) == dedent(
+    assert nameless(cli(alpha, "task", "show", oid).out) == dedent(
         """\
         task FULLID
         Title:    merge the schema
@@ -146,7 +142,7 @@ def test_plain_git_reads_the_board(team: Team) -> None:
     team.ann.tasks.done(task.id, "on main")
     ref = git(team.pm.cwd, "for-each-ref", "--format=%(refname)", "refs/coord/log").strip()
     lines = git(team.pm.cwd, "log", "--reverse", "--format=%an: %s", ref).splitlines()[3:]
-    assert [without_ids(line) for line in lines] == [
+    assert [nameless(line) for line in lines] == [
         "pm: merge the schema",
         "ann: claimed: merge the schema",
         "ann: done: merge the schema",
@@ -389,7 +385,7 @@ PLAN = """\
 def test_a_file_of_tasks_that_need_each_other(worktrees: Pair, cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "plan").write_text(PLAN)
     ran = cli(worktrees[0], "task", "add", "-F", str(tmp_path / "plan"))
-    assert without_ids(ran.out).splitlines() == [
+    assert nameless(ran.out).splitlines() == [
         "ID open    p0 use it  (for beta, needs ID)",
         "ID open    p2 write about it  (for beta, needs ID ID, #docs)",
         "ID ready   p2 merge it",

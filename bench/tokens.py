@@ -1,0 +1,36 @@
+"""What an agent pays for reading us, in tokens as `gitcoord.text.tokens` estimates them."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from bench.ground import project, with_sessions, worktree
+from bench.measure import PROGRAM, Row, at_most
+from gitcoord.text import tokens
+
+
+def read_by_agents(where: Path) -> list[Row]:
+    """A quiet repository's brief, one message, the list of verbs and the longest help of a verb."""
+    repo = with_sessions(project(where / "tokens"))
+    alpha, beta = worktree(repo, "alpha"), worktree(repo, "beta")
+    _print(beta, "send", "alpha", "the schema is merged, please rebase")
+    return [
+        at_most("tokens: bare `git coord`", tokens(_print(alpha)), 500, "tokens"),
+        at_most("tokens: longest `VERB --help`", max(tokens(_print(alpha, v, "--help")) for v in _verbs()), 150, "tokens"),
+        at_most("tokens: one message in `inbox`", tokens(_print(alpha, "inbox")), 60, "tokens"),
+        at_most("tokens: `inbox` with nothing new", tokens(_print(alpha, "inbox")), 10, "tokens"),
+        at_most("tokens: `brief` in a quiet repository", tokens(_print(alpha, "brief")), 400, "tokens"),
+    ]
+
+
+def _verbs() -> list[str]:
+    from gitcoord.cli import GROUPS
+
+    return [verb for verbs in GROUPS.values() for verb in verbs]
+
+
+def _print(where: Path, *args: str) -> str:
+    return subprocess.run(
+        [*PROGRAM, *args], cwd=where, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    ).stdout
