@@ -7,7 +7,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord.clone import Clone
@@ -46,7 +45,7 @@ class Check(NamedTuple):
     """Another's lock, or a live session's worktree: better not."""
 
 
-def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path, now: float | None = None) -> list[Check]:
+def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float | None = None) -> list[Check]:
     """Judge each path, typed in `cwd`. Raises UsageError for one outside of the repository's worktrees."""
     now = time.time() if now is None else now
     places = [place_of(clone.repo, cwd, path) for path in paths]
@@ -66,7 +65,7 @@ def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, liv
         lock for lock in standing(db, clone, now).valid if any(_concerns(p, place.path, folder) for p in lock.patterns)
     )
     others = tuple(r for r in live if r.name != me.name)
-    mine = {str(clone.repo.git_dir), *(r.git_dir for r in live if r.name == me.name)}
+    mine = {clone.repo.git_dir, *(r.git_dir for r in live if r.name == me.name)}
     inside = tuple(mailbox(r.name, clone.id or "") for r in others if r.git_dir == place.git_dir and place.git_dir not in mine)
     touched = {**_touched_elsewhere(db, clone, place.path, now), **_touched_here(db, clone, others, place.path)}
     touches = sorted((Touch(box, at) for box, at in touched.items()), key=lambda touch: -touch.at)
