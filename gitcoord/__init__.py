@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gitcoord.brief import Brief
     from gitcoord.clone import Clone
     from gitcoord.conflicts import Collision
+    from gitcoord.counts import Short
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from gitcoord.sessions import Session
     from gitcoord.setup import Initialized, Traces
     from gitcoord.state import Keys
-    from gitcoord.status import Short, Status
+    from gitcoord.status import Status
     from gitcoord.store.objects import Oid
     from gitcoord.tasks import Tasks
     from gitcoord.waiting import Held
@@ -347,9 +348,9 @@ class Coord:
 
     def status_short(self) -> Short:
         """What of it fits a prompt."""
-        from gitcoord import status
+        from gitcoord import counts
 
-        return status.short(self.clone, self.identity)
+        return counts.short(self.clone, self.identity)
 
     def brief(self, budget: int = 1000) -> Brief:
         """The digest to go on with, in at most `budget` tokens; marks nothing read."""

@@ -10,7 +10,6 @@ a line torn by a crash spoils itself alone:
 
 from __future__ import annotations
 
-import binascii
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -172,6 +171,8 @@ def _sync_directory(path: str) -> None:
 
 
 def _object_line(item: GitObject) -> bytes:
+    import binascii  # here: reading a repository needs no objects of the journal
+
     body = binascii.b2a_base64(item.data, newline=False)
     return b"o %s %s %s\n" % (item.kind.encode(), item.oid.encode(), body)
 
@@ -180,6 +181,8 @@ def _parse_object(line: bytes) -> GitObject | None:
     parts = line.split(b" ")
     if len(parts) != 4 or parts[0] != b"o" or parts[1] not in (b"commit", b"tree", b"blob"):
         return None
+    import binascii
+
     try:
         return GitObject(parts[1].decode(), Oid(parts[2].decode()), binascii.a2b_base64(parts[3]))  # type: ignore[arg-type]
     except (ValueError, UnicodeDecodeError):
