@@ -58,7 +58,7 @@ def _place(clone: Clone, record: Record) -> dict[str, str]:
     repo = clone.repo
     if repo.worktree is None or record.person:
         return {}
-    return {"git_dir": str(repo.git_dir), "worktree": str(repo.worktree)}
+    return {"git_dir": repo.git_dir, "worktree": repo.worktree}
 
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:

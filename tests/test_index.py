@@ -334,7 +334,7 @@ def test_a_read_only_place_is_read_without_leaving_a_file(repo: Path, monkeypatc
     real = sqlite3.connect
 
     def refuse(path: Any, *args: Any, **kwargs: Any) -> sqlite3.Connection:
-        return real(f"file:{path}?mode=ro&immutable=1" if isinstance(path, Path) else path, *args, **{**kwargs, "uri": True})
+        return real(f"file:{path}?mode=ro&immutable=1" if str(path).startswith("/") else path, *args, **{**kwargs, "uri": True})
 
     monkeypatch.setattr("gitcoord.index.sqlite3.connect", refuse)
     before = index_file(repo).read_bytes()

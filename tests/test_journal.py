@@ -229,8 +229,9 @@ def test_a_rotated_journal_keeps_the_last_day(tmp_path: Path) -> None:
     for item in items:
         journal.add([item])
         journal.note(tips)
-        rest = journal.path.read_bytes().partition(b"\n")[2]
-        journal.path.write_bytes(b"journal 1 %d\n" % began + rest)
+        file = Path(journal.path)
+        rest = file.read_bytes().partition(b"\n")[2]
+        file.write_bytes(b"journal 1 %d\n" % began + rest)
         assert journal.rotate(began + KEEP_SECONDS) is False
         assert journal.rotate(began + KEEP_SECONDS + 1) is True
         assert journal.tips() == tips

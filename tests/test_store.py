@@ -645,7 +645,7 @@ def test_libgit2_says_why_it_cannot_serve_a_repository(tmp_path: Path) -> None:
     git(strange, "config", "core.repositoryFormatVersion", "1")
     git(strange, "config", "extensions.notKnownYet", "true")
     assert "notknownyet" in (why_not(found) or "")
-    gone = Repository(tmp_path / "no", tmp_path / "no", None, "sha1", {})
+    gone = Repository(str(tmp_path / "no"), str(tmp_path / "no"), None, "sha1", {})
     assert "no" in (why_not(gone) or "")
 
 

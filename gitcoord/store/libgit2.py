@@ -45,7 +45,7 @@ def why_not(repo: Repository) -> str | None:
 
 
 def _open(repo: Repository) -> Any:
-    return pygit2.Repository(str(repo.common_dir), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+    return pygit2.Repository(repo.common_dir, RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
 
 
 class Libgit2Store:
