@@ -9,16 +9,19 @@ from bench.measure import IMPORTS, PROGRAM, Row, interleaved, ratio
 
 
 def one_shots(where: Path, rounds: int) -> list[Row]:
-    """A read that finds nothing new, and a write."""
+    """Reads that find nothing new, and a write."""
     repo = with_sessions(project(where / "oneshot"))
     alpha, beta = worktree(repo, "alpha"), worktree(repo, "beta")
     inbox, send = [*PROGRAM, "inbox"], [*PROGRAM, "send", "alpha", "hello"]
+    check, short = [*PROGRAM, "check", "README"], [*PROGRAM, "status", "--short"]
     interleaved([inbox, send], [alpha, beta], 2)
-    interleaved([inbox], [alpha], 1)
-    base, read = interleaved([IMPORTS, inbox], [alpha, alpha], rounds)
+    interleaved([inbox, check, short], [alpha] * 3, 1)
+    base, read, checked, counted = interleaved([IMPORTS, inbox, check, short], [alpha] * 4, rounds)
     base_again, write = interleaved([IMPORTS, send], [beta, beta], rounds)
     return [
         ratio("one-shot read (`inbox`), nothing new", read, base, 1.5),
+        ratio("one-shot read (`check PATH`)", checked, base, 1.5),
+        ratio("one-shot read (`status --short`)", counted, base, 1.5),
         ratio("one-shot write (`send`)", write, base_again, 2.0),
     ]
 

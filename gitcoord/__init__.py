@@ -13,9 +13,9 @@ Start-up matters here: what a verb needs is imported when it is called.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, UsageError
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gitcoord.brief import Brief
     from gitcoord.clone import Clone
     from gitcoord.conflicts import Collision
+    from gitcoord.counts import Short
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from gitcoord.sessions import Session
     from gitcoord.setup import Initialized, Traces
     from gitcoord.state import Keys
-    from gitcoord.status import Short, Status
+    from gitcoord.status import Status
     from gitcoord.store.objects import Oid
     from gitcoord.tasks import Tasks
     from gitcoord.waiting import Held
@@ -55,7 +56,7 @@ class Coord:
     are mailboxes (`name@clone`), ids are full object ids; arguments take bare names and unique id prefixes too.
     """
 
-    def __init__(self, clone: Clone, cwd: Path, as_name: str | None = None) -> None:
+    def __init__(self, clone: Clone, cwd: str, as_name: str | None = None) -> None:
         self.clone = clone
         self.cwd = cwd
         self._as_name = as_name
@@ -65,7 +66,7 @@ class Coord:
     @classmethod
     def open(
         cls,
-        path: str | Path = ".",
+        path: str | os.PathLike[str] = ".",
         as_name: str | None = None,
         environ: Mapping[str, str] | None = None,
         long_lived: bool = True,
@@ -76,10 +77,10 @@ class Coord:
         """
         from gitcoord import features
         from gitcoord.clone import Clone
-        from gitcoord.store.repository import find_repository
+        from gitcoord.store.discovery import find_repository
 
         repo = find_repository(path, environ)
-        return cls(Clone(repo, features.load, long_lived), Path(path).absolute(), as_name)
+        return cls(Clone(repo, features.load, long_lived), _absolute(path), as_name)
 
     def close(self) -> None:
         """Let go of files."""
@@ -347,9 +348,9 @@ class Coord:
 
     def status_short(self) -> Short:
         """What of it fits a prompt."""
-        from gitcoord import status
+        from gitcoord import counts
 
-        return status.short(self.clone, self.identity)
+        return counts.short(self.clone, self.identity)
 
     def brief(self, budget: int = 1000) -> Brief:
         """The digest to go on with, in at most `budget` tokens; marks nothing read."""
@@ -369,3 +370,8 @@ class Coord:
         from gitcoord import conflicts
 
         return conflicts.conflicts(self.clone, self.identity, only)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """Not normalized: `..` behind a symbolic link leads elsewhere."""
+    return os.getcwd() if path == "." else os.path.join(os.getcwd(), path)

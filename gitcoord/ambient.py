@@ -16,8 +16,8 @@ from gitcoord.worktrees import list_worktrees
 
 def worktree_added(clone: Clone, now: float | None = None) -> Record | None:
     """Register a placeholder for the linked worktree we stand in; None if it has a session, or is the main one."""
-    mine = str(clone.repo.git_dir)
-    if mine == str(clone.repo.common_dir):
+    mine = clone.repo.git_dir
+    if mine == clone.repo.common_dir:
         return None
     found = [worktree for worktree in list_worktrees(clone.repo) if worktree.git_dir == mine]
     return expect(clone, found[0], now) if found else None
@@ -25,7 +25,7 @@ def worktree_added(clone: Clone, now: float | None = None) -> Record | None:
 
 def expect_all(clone: Clone, now: float | None = None) -> list[Record]:
     """Register a placeholder for every linked worktree that has no session yet."""
-    linked = [worktree for worktree in list_worktrees(clone.repo) if worktree.git_dir != str(clone.repo.common_dir)]
+    linked = [worktree for worktree in list_worktrees(clone.repo) if worktree.git_dir != clone.repo.common_dir]
     return [record for worktree in linked if (record := expect(clone, worktree, now)) is not None]
 
 
@@ -49,7 +49,7 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None, mov
     """
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
-    here = [r.name for r in records.all() if r.git_dir == str(clone.repo.git_dir) and r.left is None]
+    here = [r.name for r in records.all() if r.git_dir == clone.repo.git_dir and r.left is None]
     return [n for n in ([name] if name else here) if _publish_if_due(clone, records, n, now, mover)]
 
 

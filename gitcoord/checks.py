@@ -7,20 +7,21 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitcoord import lock_files
 from gitcoord.clone import Clone
 from gitcoord.errors import UsageError
 from gitcoord.identity import Identity
 from gitcoord.liveness import judge_published
-from gitcoord.locks import Lock, settle, standing
 from gitcoord.names import mailbox
 from gitcoord.notes import Note, notes_about
-from gitcoord.patterns import matches, overlap, path_pattern
 from gitcoord.presence import liveness_of
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import Place, place_of
+
+if TYPE_CHECKING:
+    from gitcoord.locks import Lock
 
 THERE = ("active", "idle", "waiting", "unknown")
 """States in which a session counts as working in its worktree: unknown alone frees nothing."""
@@ -46,14 +47,17 @@ class Check(NamedTuple):
     """Another's lock, or a live session's worktree: better not."""
 
 
-def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path, now: float | None = None) -> list[Check]:
+def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float | None = None) -> list[Check]:
     """Judge each path, typed in `cwd`. Raises UsageError for one outside of the repository's worktrees."""
     now = time.time() if now is None else now
     places = [place_of(clone.repo, cwd, path) for path in paths]
     for path, place in zip(paths, places, strict=True):
         if place is None:
             raise UsageError(f"{path!a} is outside of this repository", "name a path in one of its worktrees")
-    settle(clone, now)
+    if lock_files.is_due(clone, now):
+        from gitcoord.locks import settle
+
+        settle(clone, now)
     records = Records(clone.repo.coord_dir)
     live = [r for r in records.all() if r.git_dir and liveness_of(r, records.beat(r.name), now).state in THERE]
     return clone.read(lambda db: [_judge(db, clone, me, place, live, now) for place in places if place])
@@ -61,12 +65,9 @@ def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path, now: floa
 
 def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, live: Sequence[Record], now: float) -> Check:
     here = mailbox(me.name, clone.id or "")
-    folder = os.path.isdir(os.path.join(place.worktree, place.path))
-    locks = tuple(
-        lock for lock in standing(db, clone, now).valid if any(_concerns(p, place.path, folder) for p in lock.patterns)
-    )
+    locks = _locks_on(db, clone, place, now)
     others = tuple(r for r in live if r.name != me.name)
-    mine = {str(clone.repo.git_dir), *(r.git_dir for r in live if r.name == me.name)}
+    mine = {clone.repo.git_dir, *(r.git_dir for r in live if r.name == me.name)}
     inside = tuple(mailbox(r.name, clone.id or "") for r in others if r.git_dir == place.git_dir and place.git_dir not in mine)
     touched = {**_touched_elsewhere(db, clone, place.path, now), **_touched_here(db, clone, others, place.path)}
     touches = sorted((Touch(box, at) for box, at in touched.items()), key=lambda touch: -touch.at)
@@ -74,8 +75,20 @@ def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, liv
     return Check(place.path, place.worktree, locks, inside, tuple(touches), tuple(notes_about(db, place.path)), blocked)
 
 
+def _locks_on(db: sqlite3.Connection, clone: Clone, place: Place, now: float) -> tuple[Lock, ...]:
+    """What stands on the path. Mostly nothing is locked, and then the matchers are not even loaded."""
+    if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
+        return ()
+    from gitcoord.locks import standing
+
+    folder = os.path.isdir(os.path.join(place.worktree, place.path))
+    return tuple(x for x in standing(db, clone, now).valid if any(_concerns(p, place.path, folder) for p in x.patterns))
+
+
 def _concerns(pattern: str, path: str, folder: bool) -> bool:
     """For a folder, a lock on anything in it counts."""
+    from gitcoord.patterns import matches, overlap, path_pattern
+
     return matches(pattern, path) or path == "." or (folder and overlap(pattern, path_pattern(path, folder=True)))
 
 

@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord import clone_id
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, LaterDraft, Malformed, decode, encode, header_text
+from gitcoord.files import make_directory
 from gitcoord.index import EPOCH, Index
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips, open_store
@@ -86,9 +86,9 @@ class Clone:
             self.index.close()
         self.store.close()
 
-    def path(self, *parts: str) -> Path:
+    def path(self, *parts: str) -> str:
         """A file of ours, below `$GIT_COMMON_DIR/coord`."""
-        return self.repo.coord_dir.joinpath(*parts)
+        return os.path.join(self.repo.coord_dir, *parts)
 
     # reading
 
@@ -180,10 +180,10 @@ class Clone:
     def _make_directory(self) -> None:
         try:
             if not os.path.isdir(self.repo.coord_dir):
-                self.repo.coord_dir.mkdir(exist_ok=True)
+                make_directory(self.repo.coord_dir)
         except OSError as error:
             raise unwritable(self.repo.common_dir, error) from error
-        if "index" in self.__dict__ and self.index.in_memory and not self.index.path.exists():
+        if "index" in self.__dict__ and self.index.in_memory and not os.path.exists(self.index.path):
             self.index.close()
             del self.__dict__["index"]
 

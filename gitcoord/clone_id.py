@@ -7,10 +7,10 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.files import read_bytes
 from gitcoord.names import is_name, slug
 from gitcoord.store.lock import write_whole
 from gitcoord.store.repository import Repository
@@ -33,7 +33,7 @@ def read_clone_id(repo: Repository) -> str | None:
     pinned = repo.setting("clone")
     if pinned:
         return _checked(pinned)
-    known = _load(repo.coord_dir / "clone")
+    known = _load(os.path.join(repo.coord_dir, "clone"))
     if known is None or _fingerprint(repo).is_other_than(known[1]):
         return None
     return known[0]
@@ -47,7 +47,7 @@ def settle_clone_id(repo: Repository) -> str:
     pinned = repo.setting("clone")
     if pinned:
         return _checked(pinned)
-    path = repo.coord_dir / "clone"
+    path = os.path.join(repo.coord_dir, "clone")
     here = _fingerprint(repo)
     known = _load(path)
     if known is None or here.is_other_than(known[1]):
@@ -69,12 +69,19 @@ def _checked(pinned: str) -> str:
 
 
 def _fingerprint(repo: Repository) -> Fingerprint:
-    return Fingerprint(machine_id(), str(repo.common_dir), os.stat(repo.coord_dir).st_ino if repo.coord_dir.exists() else 0)
+    return Fingerprint(machine_id(), repo.common_dir, _inode(repo.coord_dir))
 
 
-def _load(path: Path) -> tuple[str, Fingerprint] | None:
+def _inode(path: str) -> int:
     try:
-        data: Mapping[str, object] = json.loads(path.read_bytes())
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _load(path: str) -> tuple[str, Fingerprint] | None:
+    try:
+        data: Mapping[str, object] = json.loads(read_bytes(path))
         name, machine, where, inode = (data[key] for key in ("id", "machine", "path", "inode"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -83,13 +90,16 @@ def _load(path: Path) -> tuple[str, Fingerprint] | None:
     return (name, Fingerprint(machine, where, inode)) if is_name(name) else None
 
 
-def _forget_sessions(coord_dir: Path) -> None:
-    for file in (*coord_dir.glob("sessions/*.json"), *coord_dir.glob("beats/*"), coord_dir / "superseded"):
+def _forget_sessions(coord_dir: str) -> None:
+    from pathlib import Path
+
+    here = Path(coord_dir)
+    for file in (*here.glob("sessions/*.json"), *here.glob("beats/*"), here / "superseded"):
         with suppress(OSError):
-            file.unlink()
+            os.unlink(file)
 
 
-def _save(path: Path, name: str, here: Fingerprint) -> None:
+def _save(path: str, name: str, here: Fingerprint) -> None:
     facts = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
     write_whole(path, json.dumps(facts) + "\n")
 
@@ -99,7 +109,7 @@ def machine_id() -> str:
     """What tells this machine from others: systemd's machine-id(5) where there is one, else the host name."""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
-            text = Path(path).read_text().strip()
+            text = os.fsdecode(read_bytes(path)).strip()
         except OSError:
             continue
         if text:

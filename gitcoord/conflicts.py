@@ -117,7 +117,7 @@ def collide(clone: Clone, pairs: Sequence[tuple[Side, Side]]) -> list[Collision]
     """What collides between the sides of each pair; those not seen before are merged. Raises RepositoryError."""
     lying = {side: _look(clone, side) for side in dict.fromkeys(side for pair in pairs for side in pair)}
     keys = {(a, b): _key(x, y) for a, b in pairs if (x := lying[a]) and (y := lying[b])}
-    memory = _Memory(clone.path("conflicts.json"))
+    memory = _Memory(Path(clone.path("conflicts.json")))
     fresh = {key: (x, y) for (a, b), key in keys.items() if key not in memory.known and (x := lying[a]) and (y := lying[b])}
     memory.add(dict(zip(fresh, _merge(clone, list(fresh.values())), strict=True)))
     return [Collision(a.sessions, b.sessions, path, kind) for (a, b), key in keys.items() for path, kind in memory.known[key]]

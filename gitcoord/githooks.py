@@ -73,7 +73,7 @@ class Ground:
     @cached_property
     def hooks_path(self) -> str:
         """`core.hooksPath`, empty where it is not set."""
-        where = ["-C", str(self.repo.worktree)] if self.repo.worktree else [f"--git-dir={self.repo.git_dir}"]
+        where = ["-C", self.repo.worktree] if self.repo.worktree else [f"--git-dir={self.repo.git_dir}"]
         result = run(["git", *where, "config", "--type=path", "core.hooksPath"], self.repo.env)
         return os.fsdecode(result.out).removesuffix("\n")
 
@@ -81,12 +81,12 @@ class Ground:
     def folder(self) -> Path:
         """Where git takes hook files from."""
         if not self.hooks_path:
-            return self.repo.common_dir / "hooks"
+            return Path(self.repo.common_dir, "hooks")
         return Path(os.path.normpath(os.path.join(self.repo.worktree or self.repo.git_dir, self.hooks_path)))
 
     def places(self, event: str) -> list[Path]:
         """Where our lines for `event` may be: pre-commit moves a file to .legacy (and runs it), lefthook to .old."""
-        folders = dict.fromkeys((self.folder, self.repo.common_dir / "hooks"))
+        folders = dict.fromkeys((self.folder, Path(self.repo.common_dir, "hooks")))
         return [folder / f"{event}{suffix}" for folder in folders for suffix in ("", ".legacy", ".old")]
 
     def config(self, *args: str) -> Result:
@@ -104,7 +104,7 @@ class Ground:
 def install(repo: Repository) -> list[Hook]:
     """Install every hook that can be; idempotent, and brings the path of the program up to date. Raises RepositoryError."""
     ground = Ground(repo)
-    _make_folder(repo.coord_dir)  # a hook does nothing in a repository without it
+    _make_folder(Path(repo.coord_dir))  # a hook does nothing in a repository without it
     for event in EVENTS:
         if ground.takes_config and not _in_files(ground, event).runs:
             _put_in_config(ground, event)
@@ -124,7 +124,7 @@ def uninstall(repo: Repository) -> list[Hook]:
         if event in ground.config_lines:
             _remove_from_config(ground, event)
     made = [folder for event in EVENTS for path in ground.places(event) if (folder := _take_out(path))]
-    for leftover in (_stub(repo).unlink, *(folder.rmdir for folder in (*made, repo.coord_dir))):
+    for leftover in (_stub(repo).unlink, *(folder.rmdir for folder in (*made, Path(repo.coord_dir)))):
         with suppress(OSError):
             leftover()
     return [hook for hook in found if hook.how != "none"]
@@ -159,7 +159,7 @@ def _program(line: str) -> tuple[str, str]:
 
 
 def _stub(repo: Repository) -> Path:
-    return repo.coord_dir / "hook"
+    return Path(repo.coord_dir, "hook")
 
 
 def _stub_text() -> bytes:
@@ -279,7 +279,7 @@ def _make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise unwritable(folder.parent, error) from error
+        raise unwritable(str(folder.parent), error) from error
 
 
 def _block(event: str, kind: str) -> bytes:
@@ -320,7 +320,7 @@ def _take_out(path: Path) -> Path | None:
         try:
             path.unlink()
         except OSError as error:
-            raise unwritable(path.parent, error) from error
+            raise unwritable(str(path.parent), error) from error
     return path.parent if match[1] == b"folder" else None
 
 
@@ -343,4 +343,4 @@ def _write(path: Path, content: bytes, mode_of: Path | None, executable: bool = 
             fresh.chmod(mode)
         os.replace(fresh, path)
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise unwritable(str(path.parent), error) from error

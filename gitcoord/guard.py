@@ -42,7 +42,7 @@ def staged(clone: Clone) -> list[str]:
     env = dict(repo.env)
     if "GIT_INDEX_FILE" in repo.environ:  # a partial commit has an index of its own
         env["GIT_INDEX_FILE"] = os.path.abspath(repo.environ["GIT_INDEX_FILE"])
-    sides = [[], ["MERGE_HEAD"]] if (repo.git_dir / "MERGE_HEAD").exists() else [[]]
+    sides = [[], ["MERGE_HEAD"]] if os.path.exists(os.path.join(repo.git_dir, "MERGE_HEAD")) else [[]]
     found: set[str] | None = None
     for side in sides:
         argv = ["git", "-C", str(repo.worktree), "diff", "--cached", "--name-only", "--no-renames", "-z", *side]

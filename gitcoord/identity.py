@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Literal, NamedTuple
 
 from gitcoord import process as processes
@@ -64,7 +63,7 @@ class Surroundings(NamedTuple):
 
     @property
     def git_dir(self) -> str:
-        return str(self.repo.git_dir) if self.repo.worktree else ""
+        return self.repo.git_dir if self.repo.worktree else ""
 
     def liveness(self, record: Record) -> Liveness:
         alive = processes.is_alive(record.process) if record.process else None
@@ -202,6 +201,6 @@ def unused(name: str, taken: Iterable[str]) -> str:
     return free
 
 
-def worktree_name(worktree: Path) -> str:
+def worktree_name(worktree: str) -> str:
     """The session name that fits a worktree: that of its directory."""
     return slug(os.path.basename(worktree).removesuffix(".git"), "session")

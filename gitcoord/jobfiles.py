@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord import process as processes
+from gitcoord.files import read_bytes
 from gitcoord.process import Process
 from gitcoord.store.lock import unwritable, write_whole
 
@@ -52,16 +52,20 @@ class Running(NamedTuple):
     ending: Ending | None = None
 
 
-def running_dir(coord_dir: Path) -> Path:
-    return coord_dir / "jobs" / "running"
+def running_dir(coord_dir: str) -> str:
+    return os.path.join(coord_dir, "jobs", "running")
 
 
-def log_path(coord_dir: Path, key: str) -> Path:
+def _file(coord_dir: str, key: str) -> str:
+    return os.path.join(running_dir(coord_dir), f"{key}.json")
+
+
+def log_path(coord_dir: str, key: str) -> str:
     """Where the output of the job with this key is."""
-    return coord_dir / "jobs" / f"{key}.log"
+    return os.path.join(coord_dir, "jobs", f"{key}.log")
 
 
-def keys(coord_dir: Path) -> list[str]:
+def keys(coord_dir: str) -> list[str]:
     """The keys of the jobs that are not settled; costs next to nothing when there are none."""
     try:
         names = os.listdir(running_dir(coord_dir))
@@ -70,10 +74,10 @@ def keys(coord_dir: Path) -> list[str]:
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
 
 
-def get(coord_dir: Path, key: str) -> Running | None:
+def get(coord_dir: str, key: str) -> Running | None:
     """The facts of one job; None if it is settled or its file cannot be read."""
     try:
-        data: dict[str, Any] = json.loads((running_dir(coord_dir) / f"{key}.json").read_bytes())
+        data: dict[str, Any] = json.loads(read_bytes(_file(coord_dir, key)))
         supervisor = processes.from_json(data.pop("supervisor"))
         command, ending = processes.from_json(data.pop("command")), data.pop("ending")
         notify = tuple(data.pop("notify"))
@@ -84,31 +88,32 @@ def get(coord_dir: Path, key: str) -> Running | None:
         return None
 
 
-def put(coord_dir: Path, running: Running) -> Running:
+def put(coord_dir: str, running: Running) -> Running:
     """Write the facts of a job. Raises RepositoryError."""
-    directory = running_dir(coord_dir)
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        os.makedirs(running_dir(coord_dir), exist_ok=True)
     except OSError as error:
         raise unwritable(coord_dir, error) from error
     data = running._asdict()
     for field in ("supervisor", "command", "ending"):
         data[field] = data[field] and data[field]._asdict()
-    write_whole(directory / f"{running.key}.json", json.dumps(data) + "\n")
+    write_whole(_file(coord_dir, running.key), json.dumps(data) + "\n")
     return running
 
 
-def remove(coord_dir: Path, key: str) -> None:
+def remove(coord_dir: str, key: str) -> None:
     """The job is settled."""
     with suppress(OSError):
-        (running_dir(coord_dir) / f"{key}.json").unlink()
+        os.unlink(_file(coord_dir, key))
 
 
-def prune_logs(coord_dir: Path) -> None:
+def prune_logs(coord_dir: str) -> None:
     """Remove the oldest logs of settled jobs beyond KEEP_LOGS."""
+    from pathlib import Path
+
     unsettled = set(keys(coord_dir))
     with suppress(OSError):
-        logs = [path for path in (coord_dir / "jobs").glob("*.log") if path.stem not in unsettled]
+        logs = [path for path in Path(coord_dir, "jobs").glob("*.log") if path.stem not in unsettled]
         logs.sort(key=lambda path: path.stat().st_mtime)
         for path in logs[:-KEEP_LOGS]:
             path.unlink()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
-from pathlib import Path
 
 LIMIT = 1024 * 1024
 """Bytes a log may have before its middle goes."""
@@ -23,7 +22,7 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x
 class BoundedLog:
     """A file that a program's output is written to. A log that cannot be written never stops the program."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self.path = path
         self._size = self._dropped = self._mark = 0
         self._fd = -1
@@ -47,7 +46,7 @@ class BoundedLog:
         head, tail = os.pread(self._fd, HEAD, 0), os.pread(self._fd, TAIL, self._size - TAIL)
         self._dropped += self._size - HEAD - TAIL - self._mark
         mark = f"\n[... {self._dropped} bytes left out ...]\n".encode()
-        fresh = self.path.with_name(f".{self.path.name}")
+        fresh = os.path.join(os.path.dirname(self.path), f".{os.path.basename(self.path)}")
         fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
             _write_all(fd, head + mark + tail)
@@ -97,11 +96,11 @@ def plain(data: bytes) -> str:
     return "".join(c for c in "\n".join(redrawn) if c in "\n\t" or c.isprintable())
 
 
-def read_tail(path: Path) -> str:
+def read_tail(path: str) -> str:
     """The last lines of a log; empty if there is none."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - 4 * TOLD_BYTES))
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * TOLD_BYTES))
             return last_lines(file.read())
     except OSError:
         return ""

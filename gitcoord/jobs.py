@@ -12,7 +12,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord import jobfiles
@@ -201,13 +200,13 @@ def _with_supervision(clone: Clone, job: Job) -> Job:
     return job._replace(supervised=jobfiles.is_supervised(running) if running else False)
 
 
-def log_file(clone: Clone, job: Job) -> Path:
+def log_file(clone: Clone, job: Job) -> str:
     """Where a job's output is kept. Raises Refused for another clone's job, and when the log is gone."""
     path = jobfiles.log_path(clone.repo.coord_dir, job.key)
     here = split_mailbox(job.session)[1]
     if here != clone.id:
         raise Refused(f"{job.name} ran in another clone, {here}", f"git coord job show {job.id[:10]}")
-    if not path.exists():
+    if not os.path.exists(path):
         raise Refused(f"the log of {job.name} is not kept any more", f"git coord job show {job.id[:10]}")
     return path
 

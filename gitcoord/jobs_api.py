@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitcoord import jobend, jobs
+from gitcoord.files import read_bytes
 from gitcoord.jobs import Job
 from gitcoord.jobstart import Spec
 
@@ -33,7 +34,7 @@ class Jobs:
 
     def log(self, job: str) -> bytes:
         """What it wrote; of much output, the beginning and the end. Raises Refused when that is not here."""
-        return jobs.log_file(self._coord.clone, self.get(job)).read_bytes()
+        return read_bytes(jobs.log_file(self._coord.clone, self.get(job)))
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
         """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""

@@ -114,7 +114,7 @@ def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd:
 
 
 def _bind(clone: Clone, name: str, command: Process) -> None:
-    place = {"git_dir": str(clone.repo.git_dir), "worktree": str(clone.repo.worktree)} if clone.repo.worktree else {}
+    place = {"git_dir": clone.repo.git_dir, "worktree": clone.repo.worktree} if clone.repo.worktree else {}
     record = Records(clone.repo.coord_dir).get(name)
     register(clone, Identity(name, "GIT_COORD_SESSION", record), process=command, waiting=False, harness_id="", **place)
 

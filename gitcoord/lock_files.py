@@ -16,8 +16,9 @@ from typing import TypeVar
 
 from gitcoord import process as processes
 from gitcoord.clone import Clone
-from gitcoord.errors import Refused
-from gitcoord.store.lock import unwritable
+from gitcoord.errors import Refused, RepositoryError
+from gitcoord.files import make_directory, read_bytes
+from gitcoord.store.lock import unwritable, write_whole
 from gitcoord.store.objects import Oid
 
 T = TypeVar("T")
@@ -28,16 +29,16 @@ def enter(clone: Clone, wait: Oid) -> None:
     process = processes.describe(os.getpid())
     path = clone.path("waiters", wait)
     try:
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(json.dumps(process.to_json() if process else None))
+        make_directory(os.path.dirname(path))
+        write_whole(path, json.dumps(process.to_json() if process else None))
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise unwritable(os.path.dirname(path), error) from error
 
 
 def is_waiting(clone: Clone, wait: Oid) -> bool:
     """Whether the process that waits is still there; one that cannot be judged from here counts as there."""
     try:
-        process = processes.from_json(json.loads(clone.path("waiters", wait).read_bytes()))
+        process = processes.from_json(json.loads(read_bytes(clone.path("waiters", wait))))
     except (OSError, ValueError):
         return False
     return process is None or processes.is_alive(process) is not False
@@ -58,7 +59,7 @@ def wait(
         if found is None:
             refusal = give_up()
         with suppress(OSError):
-            clone.path("waiters", wait).unlink()
+            os.unlink(clone.path("waiters", wait))
     if found is None:
         raise refusal or Refused("it became free too late", "run the command again")
     return found
@@ -67,18 +68,16 @@ def wait(
 def keep_marker(clone: Clone, first_end: int | None) -> None:
     """Say in `coord/guard` when the first lock ends; no file when there is none. Under the write lock."""
     path = clone.path("guard")
-    with suppress(OSError):
+    with suppress(OSError, RepositoryError):
         if first_end is None:
-            path.unlink(missing_ok=True)
+            os.unlink(path)
         else:
-            fresh = path.with_name(f".guard.{os.getpid()}")
-            fresh.write_text(f"{first_end}\n")
-            os.replace(fresh, path)
+            write_whole(path, f"{first_end}\n")
 
 
 def is_due(clone: Clone, now: float) -> bool:
     """Whether the first lock to end has ended."""
     try:
-        return int(clone.path("guard").read_text() or 0) <= now
+        return int(read_bytes(clone.path("guard")) or 0) <= now
     except (OSError, ValueError):
         return False

@@ -10,7 +10,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord import lock_files
@@ -405,6 +404,6 @@ def keep_marker(clone: Clone) -> None:
     lock_files.keep_marker(clone, min((lock.expires for lock in locks), default=None))
 
 
-def typed(clone: Clone, cwd: Path, patterns: Sequence[str]) -> tuple[str, ...]:
+def typed(clone: Clone, cwd: str, patterns: Sequence[str]) -> tuple[str, ...]:
     """Patterns as typed in `cwd`, from the root. Raises UsageError."""
     return tuple(dict.fromkeys(typed_pattern(clone.repo, cwd, text) for text in patterns))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from gitcoord.clone import Clone
@@ -47,7 +46,7 @@ class Note(NamedTuple):
     at: int
 
 
-def add_note(clone: Clone, me: Identity, text: str, paths: Sequence[str] = (), cwd: Path | None = None) -> Oid:
+def add_note(clone: Clone, me: Identity, text: str, paths: Sequence[str] = (), cwd: str | None = None) -> Oid:
     """Write a note. Raises UsageError for empty text and for paths outside of the worktree."""
     if not text.strip():
         raise UsageError("the text is empty", "give it as words, with -m TEXT or with -F FILE")
@@ -59,14 +58,14 @@ def add_note(clone: Clone, me: Identity, text: str, paths: Sequence[str] = (), c
         return clone.append(lambda db: [Draft("note", text, data, author=me.name)])[0].id
 
 
-def _relative(clone: Clone, paths: Sequence[str], cwd: Path | None) -> list[str]:
+def _relative(clone: Clone, paths: Sequence[str], cwd: str | None) -> list[str]:
     root = clone.repo.worktree
     if root is None:
         return list(paths)
     return [relative_to_worktree(root, cwd or root, path) for path in paths]
 
 
-def list_notes(clone: Clone, path: str | None = None, cwd: Path | None = None, limit: int = 20) -> list[Note]:
+def list_notes(clone: Clone, path: str | None = None, cwd: str | None = None, limit: int = 20) -> list[Note]:
     """The newest notes, newest first; with `path`, those about it, about a folder above or a file below it."""
     if path is None:
         return clone.read(lambda db: _notes(db, "SELECT id, lc FROM notes", (), limit))

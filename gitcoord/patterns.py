@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import UsageError
@@ -33,7 +32,7 @@ _WILD = frozenset("*?[")
 # as typed
 
 
-def typed_pattern(repo: Repository, cwd: Path, text: str) -> str:
+def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
     """What a user typed in `cwd`, as a pattern from the root. What names a file, or has no wildcard, is a path.
 
     `:/` at the beginning stands for the root, as in git's own paths. Raises UsageError for what is outside of the
@@ -60,7 +59,7 @@ def typed_pattern(repo: Repository, cwd: Path, text: str) -> str:
     return check_pattern(_anchored(prefix + rest))
 
 
-def _inside(repo: Repository, base: Path, text: str) -> str:
+def _inside(repo: Repository, base: str, text: str) -> str:
     place = place_of(repo, base, text)
     if place is None:
         raise UsageError(f"{text!a} is outside of this repository", "name a path in one of its worktrees; ':/' is the root")

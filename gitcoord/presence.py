@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitcoord import process as processes
@@ -59,7 +58,7 @@ def _place(clone: Clone, record: Record) -> dict[str, str]:
     repo = clone.repo
     if repo.worktree is None or record.person:
         return {}
-    return {"git_dir": str(repo.git_dir), "worktree": str(repo.worktree)}
+    return {"git_dir": repo.git_dir, "worktree": repo.worktree}
 
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:
@@ -164,7 +163,7 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
         if any(r.git_dir == worktree.git_dir and r.left is None for r in around.records):
             return None
         taken = {r.name for r in around.records} | {person_name(clone.repo)}
-        name = unused(worktree_name(Path(worktree.path)), taken)
+        name = unused(worktree_name(worktree.path), taken)
         record = Record(name, worktree.git_dir, worktree.path, expected=True, joined=around.now)
         clone.append(lambda db: [_joining(record)])
         publish(clone, Records(clone.repo.coord_dir).put(record))

@@ -10,8 +10,9 @@ import select
 import sys
 import time
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
+
+from gitcoord.files import read_bytes
 
 PROC = sys.platform.startswith("linux")
 LOOK_EVERY = 0.2
@@ -104,7 +105,7 @@ def ancestors(pid: int | None = None) -> list[int]:
 def command(pid: int) -> str:
     """The program of a process and its script, without directories; empty when it cannot be read."""
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[:2] if PROC else []
+        words = read_bytes(f"/proc/{pid}/cmdline").split(b"\0")[:2] if PROC else []
     except OSError:
         return ""
     return " ".join(os.path.basename(os.fsdecode(word)) for word in words)
@@ -129,7 +130,7 @@ def _start_and_parent(pid: int) -> tuple[str, int] | None:
     if not PROC:
         return _ask_psutil(pid)
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()
+        fields = read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return None
     return None if fields[0] in (b"Z", b"X") else (fields[19].decode(), int(fields[1]))
@@ -152,7 +153,7 @@ def boot_id() -> str:
     """What changes when the machine starts anew."""
     if PROC:
         try:
-            return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+            return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
         except OSError:
             return ""
     import psutil

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord import process as processes
+from gitcoord.files import make_directory, read_bytes
 from gitcoord.names import is_name
 from gitcoord.process import Process
 from gitcoord.store.lock import unwritable, write_whole
@@ -46,10 +46,10 @@ class Record(NamedTuple):
 class Records:
     """The records of one clone, read when asked."""
 
-    def __init__(self, coord_dir: Path) -> None:
-        self._common_dir = str(coord_dir.parent)
-        self.directory = coord_dir / "sessions"
-        self.beats = coord_dir / "beats"
+    def __init__(self, coord_dir: str) -> None:
+        self._common_dir = os.path.dirname(coord_dir)
+        self.directory = os.path.join(coord_dir, "sessions")
+        self.beats = os.path.join(coord_dir, "beats")
 
     def all(self) -> list[Record]:
         """Every record, oldest first."""
@@ -65,11 +65,17 @@ class Records:
         if not is_name(name):
             return None
         try:
-            data: dict[str, Any] = json.loads((self.directory / f"{name}.json").read_bytes())
+            data: dict[str, Any] = json.loads(read_bytes(self._file(name)))
             where = self._absolute(data.get("git_dir", ""))
             return Record(**{**data, "name": name, "git_dir": where, "process": processes.from_json(data.get("process"))})
         except (OSError, ValueError, TypeError):
             return None
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.directory, f"{name}.json")
+
+    def _beat_file(self, name: str) -> str:
+        return os.path.join(self.beats, name)
 
     def _absolute(self, git_dir: str) -> str:
         return os.path.normpath(os.path.join(self._common_dir, git_dir)) if git_dir else ""
@@ -81,17 +87,17 @@ class Records:
     def put(self, record: Record) -> Record:
         """Write a record; to be called under the write lock. Raises RepositoryError."""
         try:
-            self.directory.mkdir(exist_ok=True)
+            make_directory(self.directory)
         except OSError as error:
             raise unwritable(self.directory, error) from error
-        write_whole(self.directory / f"{record.name}.json", json.dumps(self._to_json(record), sort_keys=True) + "\n")
+        write_whole(self._file(record.name), json.dumps(self._to_json(record), sort_keys=True) + "\n")
         return record
 
     def remove(self, name: str) -> None:
         """Forget a session of this clone, with its beat."""
-        for path in (self.directory / f"{name}.json", self.beats / name):
+        for path in (self._file(name), self._beat_file(name)):
             with suppress(OSError):
-                path.unlink()
+                os.unlink(path)
 
     def rename(self, record: Record, name: str) -> Record:
         """Move a record and its beat to a new name."""
@@ -103,20 +109,20 @@ class Records:
 
     def touch(self, name: str, at: float | None = None) -> None:
         """A beat. Failing (a read-only repository) harms nothing."""
-        path = self.beats / name
+        path = self._beat_file(name)
         with suppress(OSError):
             try:
                 os.utime(path, None if at is None else (at, at))
             except FileNotFoundError:
-                self.beats.mkdir(exist_ok=True)
-                path.touch()
+                make_directory(self.beats)
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
                 if at is not None:
                     os.utime(path, (at, at))
 
     def beat(self, name: str) -> float:
         """When the session last gave a sign of life; 0 if never."""
         try:
-            return (self.beats / name).stat().st_mtime
+            return os.stat(self._beat_file(name)).st_mtime
         except OSError:
             return 0.0
 

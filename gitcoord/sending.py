@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord.clone import Clone
@@ -116,7 +115,7 @@ def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queu
 
 
 def _is_meant(clone: Clone, worktree: Worktree, to: Sequence[str]) -> bool:
-    return worktree.git_dir != str(clone.repo.common_dir) and worktree_name(Path(worktree.path)) in to
+    return worktree.git_dir != clone.repo.common_dir and worktree_name(worktree.path) in to
 
 
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:

@@ -7,7 +7,6 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from gitcoord import process as processes
@@ -284,7 +283,7 @@ def set_focus(clone: Clone, me: Identity, text: str) -> Record:
     return register(clone, me, focus=" ".join(text.split())[:200])
 
 
-def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path) -> Record:
+def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Record:
     """The session says which files it edits: in a shared worktree nobody else can tell. Raises UsageError."""
     from gitcoord.overlaps import notice
 
@@ -300,7 +299,7 @@ def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: Path) -> Reco
     return record
 
 
-def relative_to_worktree(root: Path, cwd: Path, path: str) -> str:
+def relative_to_worktree(root: str, cwd: str, path: str) -> str:
     """`path`, as typed in `cwd`, relative to the worktree's root, with slashes. Raises UsageError outside of it."""
     full = os.path.normpath(os.path.join(os.path.realpath(cwd), path))
     inside = os.path.relpath(full, os.path.realpath(root))

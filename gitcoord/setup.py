@@ -59,7 +59,7 @@ def traces(clone: Clone, everyone: bool = False) -> Traces:
     refs = {ref: oid for ref, oid in tips.refs.items() if _is_purged(ref, mine, everyone)}
     broken = tuple(ref for ref in tips.broken if _is_purged(ref, mine, everyone))
     hooks = tuple(hook for hook in githooks.status(clone.repo) if hook.how != "none")
-    files = str(clone.repo.coord_dir) if clone.repo.coord_dir.is_dir() else ""
+    files = clone.repo.coord_dir if os.path.isdir(clone.repo.coord_dir) else ""
     return Traces(refs, broken, hooks, _settings(clone), files)
 
 
@@ -102,6 +102,6 @@ def _remove_files(clone: Clone) -> None:
     except OSError as error:
         raise unwritable(clone.repo.coord_dir, error) from error
     for top in ("refs/coord", "logs/refs/coord"):
-        for folder, _, _ in os.walk(clone.repo.common_dir / top, topdown=False):
+        for folder, _, _ in os.walk(os.path.join(clone.repo.common_dir, top), topdown=False):
             with suppress(OSError):
                 os.rmdir(folder)  # empty ones only: others may hold refs that are not ours

@@ -5,17 +5,15 @@ What a newer gitcoord wrote and what is malformed in some clone's log is said he
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord import messages, sessions
 from gitcoord.clone import Clone
+from gitcoord.counts import HELD, mine_in, my_locks, ready_tasks
 from gitcoord.identity import Identity
-from gitcoord.names import mailbox
 from gitcoord.sessions import Session
-from gitcoord.tasks.fold import READY
 from gitcoord.tasks.read import Row, rows
 
 if TYPE_CHECKING:
@@ -45,16 +43,6 @@ class Status(NamedTuple):
     malformed: tuple[Strange, ...]
 
 
-class Short(NamedTuple):
-    """What fits a prompt: counts."""
-
-    session: str
-    unread: int
-    tasks: int
-    ready: int
-    locks: int
-
-
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     """Everything at a glance."""
     now = time.time() if now is None else now
@@ -62,43 +50,18 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     mine = next((s for s in found if s.local and s.session == me.name), None)
     page = messages.inbox(clone, me, limit=1, now=now)
     newer, malformed = clone.read(_strange)
-    held, ready = clone.read(lambda db: _tasks(db, clone, me))
+    held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db)))
     return Status(
         mine,
         len(page.messages) + page.remaining,
         page.messages[0].at if page.messages else None,
         held,
         ready,
-        clone.read(lambda db: _locks(db, clone, me, now)),
+        clone.read(lambda db: my_locks(db, clone, me, now)),
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
     )
-
-
-def short(clone: Clone, me: Identity) -> Short:
-    """The counts alone."""
-    page = messages.inbox(clone, me, limit=1)
-    held, ready = clone.read(lambda db: _tasks(db, clone, me))
-    locks = clone.read(lambda db: _locks(db, clone, me, time.time()))
-    return Short(me.name, len(page.messages) + page.remaining, len(held), ready, len(locks))
-
-
-def _tasks(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[tuple[Row, ...], int]:
-    """The tasks I hold, and how many are ready."""
-    mine = json.dumps(messages.my_boxes(db, clone, me.name))
-    held = "t.status IN ('claimed', 'blocked') AND t.holder IN (SELECT value FROM json_each(?))"
-    (ready,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {READY}").fetchone()
-    return tuple(rows(db, held, (mine,))), ready
-
-
-def _locks(db: sqlite3.Connection, clone: Clone, me: Identity, now: float) -> tuple[Lock, ...]:
-    """The locks I hold."""
-    if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
-        return ()
-    from gitcoord.locks import standing
-
-    return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == mailbox(me.name, clone.id or ""))
 
 
 def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:

@@ -41,14 +41,14 @@ def _claim(clone: Clone, now: float) -> bool:
     """Whether nobody began a refresh for this clone within the last seconds; a directory we may not write to says no."""
     marker = clone.path("refreshed")
     try:
-        if 0 <= now - marker.stat().st_mtime < 10:
+        if 0 <= now - os.stat(marker).st_mtime < 10:
             return False
     except FileNotFoundError:
         pass
     except OSError:
         return False
     try:
-        marker.touch()
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o666))
         os.utime(marker, (now, now))
     except OSError:
         return False
@@ -58,7 +58,7 @@ def _claim(clone: Clone, now: float) -> bool:
 def _in_background(clone: Clone, name: str) -> None:
     argv = [sys.executable, "-P", "-m", "gitcoord", "hook", "refresh", name]
     null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)] if hasattr(os, "posix_spawn") else []
-    env = {**clone.repo.environ, "GIT_DIR": str(clone.repo.git_dir), "GIT_COORD": "refresh"}
+    env = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": "refresh"}
     try:
         os.posix_spawn(argv[0], argv, env, file_actions=null, setsid=True)
     except (AttributeError, NotImplementedError):

@@ -32,7 +32,7 @@ class RefWatch(FileSystemEventHandler):
 
     def __init__(self, repo: Repository) -> None:
         self.changed = threading.Event()
-        self._common_dir = str(repo.common_dir)
+        self._common_dir = repo.common_dir
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
         self._observer = Observer()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
+from gitcoord.files import read_bytes
 from gitcoord.store.repository import Repository
 
 MAX_FILES = 200
@@ -41,13 +41,12 @@ def list_worktrees(repo: Repository) -> list[Worktree]:
 def _main_path(repo: Repository, listed: str) -> str:
     """Where the main worktree is. With its git directory elsewhere (a submodule, --separate-git-dir, core.worktree)
     git-worktree(1) names that directory instead; empty when it cannot be known from here."""
-    if _named_git_dir(listed) == str(repo.common_dir):
+    if _named_git_dir(listed) == repo.common_dir:
         return listed
     configured = os.fsdecode(repo.git("config", "--type=path", "core.worktree").out).removesuffix("\n")
     if configured:
         return os.path.realpath(os.path.join(repo.common_dir, configured))
-    standing_there = repo.worktree is not None and repo.git_dir == repo.common_dir
-    return str(repo.worktree) if standing_there else ""
+    return repo.worktree if repo.worktree and repo.git_dir == repo.common_dir else ""
 
 
 def _worktree(repo: Repository, facts: dict[str, str]) -> Worktree:
@@ -59,13 +58,13 @@ def _worktree(repo: Repository, facts: dict[str, str]) -> Worktree:
 
 def git_dir_of(repo: Repository, path: str) -> str:
     """The git directory of the worktree at `path`; where nothing in it says so, it is the main one's."""
-    return _named_git_dir(path) or str(repo.common_dir)
+    return _named_git_dir(path) or repo.common_dir
 
 
 def _named_git_dir(path: str) -> str:
     dot_git = os.path.join(path, ".git")
     try:
-        text = os.fsdecode(Path(dot_git).read_bytes())
+        text = os.fsdecode(read_bytes(dot_git))
     except IsADirectoryError:
         return os.path.realpath(dot_git)
     except OSError:
@@ -81,7 +80,7 @@ class Place(NamedTuple):
     git_dir: str
 
 
-def place_of(repo: Repository, base: Path, text: str) -> Place | None:
+def place_of(repo: Repository, base: str, text: str) -> Place | None:
     """Where `text`, as typed in `base`, lies in this repository; None outside of all its worktrees.
 
     Found by walking up to the nearest `.git` that is ours, so that no process is needed. A link is a path itself.
@@ -100,7 +99,7 @@ def place_of(repo: Repository, base: Path, text: str) -> Place | None:
     inside = os.path.relpath(full, root)
     if inside.split(os.sep)[0] == os.pardir or os.path.isabs(inside) or (repo.worktree is None and os.path.isabs(text)):
         return None
-    return Place(inside.replace(os.sep, "/"), root if repo.worktree else "", str(repo.git_dir))
+    return Place(inside.replace(os.sep, "/"), root if repo.worktree else "", repo.git_dir)
 
 
 def _our_git_dir(repo: Repository, directory: str) -> str | None:
@@ -111,7 +110,7 @@ def _our_git_dir(repo: Repository, directory: str) -> str | None:
     common = os.path.realpath(repo.common_dir)
     git_dir = os.path.realpath(dot_git if os.path.isdir(dot_git) else git_dir_of(repo, directory))
     if git_dir == common:
-        return str(repo.common_dir)
+        return repo.common_dir
     return git_dir if os.path.dirname(git_dir) == os.path.join(common, "worktrees") else None
 
 
@@ -125,7 +124,7 @@ class TouchedFile(NamedTuple):
 def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
     """What lies uncommitted in a worktree (untracked files too), the latest first."""
     asked = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
-    result = repo.git_in(Path(worktree), git_dir_of(repo, worktree), *asked)
+    result = repo.git_in(worktree, git_dir_of(repo, worktree), *asked)
     if result.code:
         return []
     paths = [entry[3:] for entry in os.fsdecode(result.out).split("\0") if entry]

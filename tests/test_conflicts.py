@@ -14,8 +14,8 @@ from conftest import Cli, git, make_repo
 from gitcoord import Coord, UsageError
 from gitcoord import conflicts as module
 from gitcoord.conflicts import Collision, Side, merges_cleanly
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.merging import Scratch, look
-from gitcoord.store.repository import find_repository
 
 Pair = tuple[Path, Path]
 TEN = "".join(f"line {n}\n" for n in range(10))
@@ -348,7 +348,7 @@ def test_the_memory_is_disposable(sides: Pair, garbage: str) -> None:
     write(sides[1], 3, "y")
     assert found(sides[0]) == [("file.txt", "conflict")]
     with Coord.open(sides[0]) as coord:
-        coord.clone.path("conflicts.json").write_text(garbage)
+        Path(coord.clone.path("conflicts.json")).write_text(garbage)
     assert found(sides[0]) == [("file.txt", "conflict")]
 
 

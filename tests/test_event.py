@@ -34,8 +34,8 @@ from gitcoord.event import (
     header_text,
     is_attachment_name,
 )
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid, make_object, make_tree
-from gitcoord.store.repository import find_repository
 
 EMPTY = make_tree({}, "sha1").oid
 WHO = Envelope(7, "ada-00000001", "ada@example.org", "Ada Lovelace <ada@example.org>", 1_700_000_000)

@@ -14,7 +14,7 @@ from conftest import Cli, git, make_repo
 
 from gitcoord import Coord, githooks
 from gitcoord.githooks import EVENTS, Hook
-from gitcoord.store.repository import find_repository
+from gitcoord.store.discovery import find_repository
 
 NEW_GIT = os.environ.get("GITCOORD_NEW_GIT", "")
 """A git that takes hooks from its configuration (2.54 or newer), where PATH has an older one."""

@@ -27,7 +27,7 @@ ELSEWHERE = Process(1, "1", "another boot", "another namespace")
 
 def around(*records: Record, terminal: int | None = None, ancestors: tuple[int, ...] = (), **environ: str) -> Surroundings:
     """Standing in the linked worktree `/r/alpha` of a repository whose user is Ada."""
-    repo = Repository(Path("/r/.git/worktrees/alpha"), Path("/r/.git"), Path("/r/alpha"), "sha1", environ)
+    repo = Repository("/r/.git/worktrees/alpha", "/r/.git", "/r/alpha", "sha1", environ)
     repo.__dict__["config"] = {"user.name": "Ada Lovelace"}
     return Surroundings(repo, records, ancestors, terminal, NOW, {r.name: NOW for r in records})
 

@@ -27,8 +27,8 @@ from gitcoord.event import Event, Malformed
 from gitcoord.jobend import reap
 from gitcoord.joblog import HEAD, LIMIT, TAIL, plain
 from gitcoord.jobs import FEATURE, Job
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid
-from gitcoord.store.repository import find_repository
 from gitcoord.watch import wait_until
 
 Pair = tuple[Path, Path]
@@ -388,7 +388,7 @@ def test_a_detached_job_outlives_whoever_started_it(worktrees: Pair, fifo: Path)
 
 def test_detached_output_says_what_was_started(worktrees: Pair, cli: Cli) -> None:
     ran = cli(worktrees[0], "run", "--detach", "true")
-    log = jobfiles.log_path(find_repository(worktrees[0]).coord_dir, ended(worktrees[0], "true").key)
+    log = Path(jobfiles.log_path(find_repository(worktrees[0]).coord_dir, ended(worktrees[0], "true").key))
     assert (ran.code, shown(ran.out), ran.err) == (0, f"ID started, pid PID\n  log: {log}\n", "")
     missing = cli(worktrees[0], "run", "--detach", "no-such-program")
     assert (missing.code, missing.out) == (127, "")
@@ -629,7 +629,7 @@ def test_killing_a_watched_process_spares_its_group(worktrees: Pair) -> None:
 
 
 def test_only_the_newest_logs_are_kept(worktrees: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory = find_repository(worktrees[0]).coord_dir / "jobs"
+    directory = Path(find_repository(worktrees[0]).coord_dir, "jobs")
     directory.mkdir()
     for number in range(jobfiles.KEEP_LOGS + 20):
         (directory / f"{number:016x}.log").touch()

@@ -209,7 +209,7 @@ def test_the_journal_begins_anew_after_a_day_and_still_restores(repo: Path, cli:
 
 
 def test_ids_after_a_place_are_those_added_since(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(str(tmp_path))
     first, second = (make_object("blob", text, "sha1") for text in (b"1", b"2"))
     journal.add([first])
     _, end = journal.ids_after(None)
@@ -222,15 +222,16 @@ def test_ids_after_a_place_are_those_added_since(tmp_path: Path) -> None:
 
 
 def test_a_rotated_journal_keeps_the_last_day(tmp_path: Path) -> None:
-    journal = Journal(tmp_path)
+    journal = Journal(str(tmp_path))
     items = [make_object("blob", b"%d" % n, "sha1") for n in range(3)]
     tips = {"refs/coord/log/a/0001": Oid("0" * 40)}
     began = 1_000_000
     for item in items:
         journal.add([item])
         journal.note(tips)
-        rest = journal.path.read_bytes().partition(b"\n")[2]
-        journal.path.write_bytes(b"journal 1 %d\n" % began + rest)
+        file = Path(journal.path)
+        rest = file.read_bytes().partition(b"\n")[2]
+        file.write_bytes(b"journal 1 %d\n" % began + rest)
         assert journal.rotate(began + KEEP_SECONDS) is False
         assert journal.rotate(began + KEEP_SECONDS + 1) is True
         assert journal.tips() == tips

@@ -166,7 +166,7 @@ def test_an_expired_lock_ends_and_its_holder_is_told_once(worktrees: tuple[Path,
         assert len(list_locks(beta.clone, time.time() + 59)) == 1
         assert list_locks(beta.clone, time.time() + 61) == list_locks(beta.clone, time.time() + 62) == []
         assert [(m.text, m.notice) for m in alpha.inbox().messages] == [("Your lock on /a has expired", "lock")]
-        assert not alpha.clone.path("guard").exists()
+        assert not Path(alpha.clone.path("guard")).exists()
 
 
 def test_whoever_overtakes_an_expired_lock_names_it(worktrees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -368,7 +368,7 @@ def test_a_merge_that_brings_others_files_along_is_not_guarded(worktrees: tuple[
 
 def test_the_marker_that_wakes_the_guard_is_there_only_while_locks_are(worktrees: tuple[Path, Path]) -> None:
     with Coord.open(worktrees[0]) as coord:
-        marker = coord.clone.path("guard")
+        marker = Path(coord.clone.path("guard"))
         coord.locks.take(["a"])
         assert marker.exists()
         coord.locks.release(["a"])

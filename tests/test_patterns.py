@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gitcoord.errors import UsageError
 from gitcoord.patterns import by_pathspec, common_path, literal, matches, overlap, path_pattern, typed_pattern, why_not
-from gitcoord.store.repository import find_repository
+from gitcoord.store.discovery import find_repository
 
 PATHS = ["/".join(parts) for depth in (1, 2, 3) for parts in product(["a", "b", "ab", "a.b", "-"], repeat=depth)]
 

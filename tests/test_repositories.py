@@ -18,10 +18,10 @@ from test_store import in_own_mounts
 from gitcoord import Coord, RepositoryError
 from gitcoord.errors import ObjectMissing
 from gitcoord.store import open_store
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.libgit2 import why_not
 from gitcoord.store.objects import Oid
 from gitcoord.store.plumbing import PlumbingStore
-from gitcoord.store.repository import find_repository
 from gitcoord.worktrees import list_worktrees
 
 

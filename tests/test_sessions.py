@@ -196,7 +196,7 @@ def test_a_removed_worktrees_session_is_still_listed(repo: Path, worktrees: Pair
 def test_a_record_that_is_garbage_harms_nobody(worktrees: Pair, cli: Cli) -> None:
     with Coord.open(worktrees[0]) as coord:
         records = Records(coord.clone.repo.coord_dir)
-    (records.directory / "beta.json").write_text('{"name": 7')
+    Path(records.directory, "beta.json").write_text('{"name": 7')
     assert cli(worktrees[0], "sessions").code == 0
     assert cli(worktrees[0], "send", "beta", "hi").code == 0
     assert "hi" in cli(worktrees[1], "inbox").out

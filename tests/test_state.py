@@ -114,7 +114,7 @@ def test_state_survives_leaving_and_the_loss_of_the_index(worktrees: Pair, cli: 
     cli(worktrees[0], "state", "set", "plan", "x")
     cli(worktrees[0], "leave")
     with Coord.open(worktrees[0]) as coord:
-        for file in coord.clone.repo.coord_dir.glob("index.sqlite*"):
+        for file in Path(coord.clone.repo.coord_dir).glob("index.sqlite*"):
             file.unlink()
     cli(worktrees[0], "join", "alpha")
     assert cli(worktrees[0], "state", "get", "plan").out == "x\n"

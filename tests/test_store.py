@@ -16,11 +16,12 @@ from conftest import git, make_repo
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError, UsageError
 from gitcoord.store import Store, Tips, open_store, reflock
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.files import RefFiles
 from gitcoord.store.libgit2 import Libgit2Store, why_not
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 from gitcoord.store.plumbing import SHORT_WALK, PlumbingStore
-from gitcoord.store.repository import Repository, find_repository
+from gitcoord.store.repository import Repository
 
 LOG = "refs/coord/log/ada-00000001/0001"
 OTHER = "refs/coord/log/bob-00000002/0001"
@@ -35,7 +36,7 @@ def make(request: pytest.FixtureRequest) -> Iterator[Make]:
 
     def open_one(path: Path) -> Store:
         store: Store = STORES[request.param](find_repository(path))
-        store.repo.coord_dir.mkdir(exist_ok=True)
+        os.makedirs(store.repo.coord_dir, exist_ok=True)
         opened.append(store)
         return store
 
@@ -71,12 +72,12 @@ def chain_of(store: Store, length: int) -> list[GitObject]:
                 b"commit refs/heads/imported\nauthor a <a@example.org> %d +0000\ncommitter a <a@example.org> %d +0000\n"
                 b"data <<E\nnumber %d\nE\n" % (number, number, number)
             )
-    assert git(store.repo.common_dir, "rev-parse", "imported").strip() == found[-1].oid
+    assert git(Path(store.repo.common_dir), "rev-parse", "imported").strip() == found[-1].oid
     return found
 
 
 def ref_file(store: Store, ref: str) -> Path:
-    return store.repo.common_dir / ref
+    return Path(store.repo.common_dir, ref)
 
 
 # tips
@@ -152,7 +153,7 @@ def test_packed_refs_are_read_again_when_the_file_changes(repo: Path) -> None:
     head = git(repo, "rev-parse", "HEAD").strip()
     git(repo, "update-ref", LOG, head)
     git(repo, "pack-refs", "--all")
-    files = RefFiles(repo / ".git")
+    files = RefFiles(str(repo / ".git"))
     packed = repo / ".git" / "packed-refs"
     os.utime(packed, (1, 1))
     assert files.read() == {LOG: head}
@@ -194,9 +195,9 @@ def test_a_tip_that_does_not_descend_from_the_known_one_is_told(store: Store, le
 
 def unpacked(store: Store) -> None:
     """Make every object a loose file, so that one can be taken away."""
-    objects = store.repo.common_dir / "objects"
+    objects = Path(store.repo.common_dir, "objects")
     for pack in (objects / "pack").glob("*.pack"):
-        moved = pack.rename(store.repo.common_dir / pack.name)
+        moved = pack.rename(Path(store.repo.common_dir, pack.name))
         for rest in (objects / "pack").glob(pack.stem + ".*"):
             rest.unlink()
         with moved.open("rb") as file:
@@ -204,7 +205,7 @@ def unpacked(store: Store) -> None:
 
 
 def loose_file(store: Store, oid: str) -> Path:
-    return store.repo.common_dir / "objects" / oid[:2] / oid[2:]
+    return Path(store.repo.common_dir, "objects") / oid[:2] / oid[2:]
 
 
 @pytest.mark.parametrize("length", [5, SHORT_WALK + 20])
@@ -408,7 +409,7 @@ def test_no_reflog_even_where_git_is_told_to_write_one_for_every_ref(repo: Path)
 RACE = """
 import sys
 from gitcoord.errors import CoordError, RefMoved
-from gitcoord.store.repository import find_repository
+from gitcoord.store.discovery import find_repository
 from test_store import STORES
 
 store = STORES[sys.argv[1]](find_repository(sys.argv[2]))
@@ -567,7 +568,7 @@ import subprocess, sys
 from pathlib import Path
 from gitcoord.errors import RepositoryError
 from gitcoord.store.objects import make_object
-from gitcoord.store.repository import find_repository
+from gitcoord.store.discovery import find_repository
 from conftest import git, make_repo
 from test_store import LOG, OTHER, STORES, chain_of
 
@@ -644,7 +645,7 @@ def test_libgit2_says_why_it_cannot_serve_a_repository(tmp_path: Path) -> None:
     git(strange, "config", "core.repositoryFormatVersion", "1")
     git(strange, "config", "extensions.notKnownYet", "true")
     assert "notknownyet" in (why_not(found) or "")
-    gone = Repository(tmp_path / "no", tmp_path / "no", None, "sha1", {})
+    gone = Repository(str(tmp_path / "no"), str(tmp_path / "no"), None, "sha1", {})
     assert "no" in (why_not(gone) or "")
 
 
@@ -657,7 +658,7 @@ def test_with_coord_fsync_objects_and_refs_are_synced_to_disk(
     repo: Path, tmp_path: Path, kind: str, setting: str, synced: bool
 ) -> None:
     script = (
-        "import sys; from gitcoord.store.repository import find_repository; from test_store import *\n"
+        "import sys; from gitcoord.store.discovery import find_repository; from test_store import *\n"
         "store = STORES[sys.argv[1]](find_repository(sys.argv[2])); one, two = commit(1), commit(2)\n"
         "store.write([one, two]); store.move(LOG, one.oid, None); store.move(LOG, two.oid, one.oid)\n"
     )

@@ -213,7 +213,7 @@ def test_only_who_is_gone_loses_a_task(team: Team, repo: Path, silent: float, st
     with Coord.open(repo, as_name="unbound") as unbound:
         task = team.pm.tasks.add("a").id
         unbound.tasks.claim(task)
-        Records(repo / ".git" / "coord").touch("unbound", time.time() - silent)
+        Records(str(repo / ".git" / "coord")).touch("unbound", time.time() - silent)
         assert team.pm.tasks.show(task).holder_state == state
         taken = team.bob.tasks.next(claim=True)
         assert (taken is not None) == (state == "gone")

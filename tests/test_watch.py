@@ -8,7 +8,7 @@ from pathlib import Path
 from conftest import git
 
 from gitcoord import Coord
-from gitcoord.store.repository import find_repository
+from gitcoord.store.discovery import find_repository
 from gitcoord.watch import RefWatch, wait_until
 
 FOR_EVER = 60.0

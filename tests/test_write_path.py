@@ -23,8 +23,8 @@ import pytest
 from gitcoord import Coord
 from gitcoord.errors import RepositoryError
 from gitcoord.event import Draft
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.lock import file_lock
-from gitcoord.store.repository import find_repository
 from tests.conftest import git
 
 WRITERS = int(os.environ.get("GITCOORD_WRITERS", "8"))
@@ -206,7 +206,7 @@ def test_the_git_child_of_a_killed_writer_keeps_the_next_writer_waiting(repo: Pa
     assert held.stdout is not None and held.stdout.readline() == b"child runs\n"
     held.kill()
     held.wait()
-    lock = find_repository(repo).coord_dir / "lock"
+    lock = os.path.join(find_repository(repo).coord_dir, "lock")
     probe = [sys.executable, "-c", f"import fcntl; fcntl.flock(open({str(lock)!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"]
     assert subprocess.run(probe, capture_output=True).returncode != 0  # the orphan still moves the ref
     (repo / "go").touch()
@@ -218,10 +218,10 @@ HOLDER = """
 import sys
 from pathlib import Path
 from gitcoord.store.lock import file_lock
-from gitcoord.store.repository import find_repository
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.spawn import run
 repo = find_repository(sys.argv[1])
-with file_lock(repo.coord_dir / "lock") as fd:
+with file_lock(repo.coord_dir + "/lock") as fd:
     script = f'echo "child runs" >&3; while [ ! -e {sys.argv[1]}/go ]; do :; done; touch {sys.argv[1]}/gone'
     run(["/bin/sh", "-c", f"exec 3>/proc/{__import__('os').getpid()}/fd/1; " + script], repo.env, keep_fd=fd)
 """

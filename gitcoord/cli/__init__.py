@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
-from typing import Any
+from typing import Any, NoReturn
 
-import click
+gc.set_threshold(50_000)  # before click: collecting while modules load finds nothing and costs 4 ms
+
+import click  # noqa: E402
 
 GROUPS = {
     "talk": {
@@ -130,7 +134,15 @@ def main(args: list[str] | None = None) -> None:
     args = sys.argv[1:] if args is None else args
     if args[:1] == ["help"]:
         args = [*args[1:2], "--help"]
-    sys.exit(run(args))
+    _leave(run(args))
+
+
+def _leave(code: int) -> NoReturn:
+    """Without taking the interpreter apart, which costs a sixth of a command: all is written and closed by now."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _open_streams() -> None:

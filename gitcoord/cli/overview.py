@@ -17,10 +17,11 @@ from gitcoord.text import ago, inert, one_line, rfc3339, said
 
 if TYPE_CHECKING:
     from gitcoord.conflicts import Collision
+    from gitcoord.counts import Short
     from gitcoord.locks import Lock
     from gitcoord.sessions import Session
     from gitcoord.state import Value
-    from gitcoord.status import Short, Status, Strange
+    from gitcoord.status import Status, Strange
 
 SHOWN = 20
 """Lines after which a plain list stops and says so."""

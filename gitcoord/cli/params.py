@@ -6,7 +6,6 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +13,7 @@ import click
 from gitcoord import Coord
 from gitcoord.cli.output import remark
 from gitcoord.errors import UsageError
+from gitcoord.files import read_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -43,7 +43,7 @@ def the_text(words: tuple[str, ...], message: str | None, file: str | None) -> s
 
 def _read(file: str) -> str:
     try:
-        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        data = sys.stdin.buffer.read() if file == "-" else read_bytes(file)
         return data.decode().removesuffix("\n")
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", "name a readable file, or - for standard input") from None

@@ -105,7 +105,7 @@ def whoami(as_name: str | None, as_json: bool) -> None:
     """
     with opened(as_name) as coord:
         me = coord.identity
-        worktree = str(coord.clone.repo.worktree) if coord.clone.repo.worktree else None
+        worktree = coord.clone.repo.worktree
         if as_json:
             say_json({"session": me.name, "clone": coord.clone.id, "worktree": worktree, "rule": me.rule})
             return

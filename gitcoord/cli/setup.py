@@ -174,7 +174,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     with suppress(OSError):
         os.setsid()
     with suppress(Exception), opened() as coord:
-        if coord.clone.repo.coord_dir.is_dir():
+        if os.path.isdir(coord.clone.repo.coord_dir):
             _run_hook(coord, event, args)
     return 0
 

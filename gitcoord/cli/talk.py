@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +12,7 @@ from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, reached_reader, remark, rfc3339, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.files import read_bytes
 from gitcoord.names import split_mailbox
 
 if TYPE_CHECKING:
@@ -116,11 +117,11 @@ def ack(
 def _attachments(files: tuple[str, ...]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for file in files:
-        path = Path(file)
-        if path.name in found:
-            raise UsageError(f"two attachments are called {path.name}", "rename one of them")
+        name = os.path.basename(file)
+        if name in found:
+            raise UsageError(f"two attachments are called {name}", "rename one of them")
         try:
-            found[path.name] = path.read_bytes()
+            found[name] = read_bytes(file)
         except OSError as error:
             raise UsageError(f"cannot read {file}: {error.strerror}", "name a readable file") from None
     return found

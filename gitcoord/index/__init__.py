@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
-from pathlib import Path
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
 from gitcoord.event import Event, Malformed, canonical_json, check_step, decode
@@ -50,8 +49,8 @@ _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_
 class Index:
     """The index of one clone. Shared by processes; every connection checks the refs before it answers."""
 
-    def __init__(self, directory: Path, features: Callable[[], Sequence[Feature]], ignored: frozenset[str]) -> None:
-        self.path = directory / "index.sqlite"
+    def __init__(self, directory: str, features: Callable[[], Sequence[Feature]], ignored: frozenset[str]) -> None:
+        self.path = os.path.join(directory, "index.sqlite")
         self.features = features
         self.ignored = ignored
         self.unreadable: list[str] = []
@@ -66,12 +65,12 @@ class Index:
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
         with suppress(OSError):
-            if self.path.stat().st_size == 0:
+            if os.stat(self.path).st_size == 0:
                 self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
         try:
             return self._prepare(_connect(self.path))
         except sqlite3.DatabaseError as error:
-            if _primary_code(error) in _UNWRITABLE or not os.access(self.path.parent, os.W_OK):
+            if _primary_code(error) in _UNWRITABLE or not os.access(os.path.dirname(self.path), os.W_OK):
                 return self._in_memory()
             if _primary_code(error) in _BUSY:
                 raise _busy(error) from error
@@ -309,7 +308,7 @@ class Index:
 Fold = Callable[[sqlite3.Connection, Event], None]
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=30, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
@@ -342,7 +341,7 @@ def _busy(error: sqlite3.DatabaseError) -> RepositoryError:
     return RepositoryError(f"the index cannot be used: {error}", "run the command again, or remove coord/index.sqlite")
 
 
-def _quoted(path: Path) -> str:
+def _quoted(path: str) -> str:
     from urllib.parse import quote
 
     return quote(os.fsencode(path))

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 import time
-from pathlib import Path
 
+from gitcoord.files import read_bytes
 from gitcoord.store import NAMESPACE
 from gitcoord.store.objects import Oid
+from gitcoord.store.repository import Repository
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
 _VALUE = re.compile(rb"([0-9a-f]{40})[ \n\r\t]*")
@@ -25,11 +26,16 @@ class NotPlain(Exception):
     """There is a ref that git should judge."""
 
 
+def are_plain(repo: Repository) -> bool:
+    """Whether this module can read the refs of a repository: ids of 40 digits, in files."""
+    return repo.object_format == "sha1" and not os.path.isdir(os.path.join(repo.common_dir, "reftable"))
+
+
 class RefFiles:
     """The refs below `refs/coord/` of one repository. Remembers `packed-refs` for as long as the file stays the same."""
 
-    def __init__(self, common_dir: Path) -> None:
-        self._directory = str(common_dir)
+    def __init__(self, common_dir: str) -> None:
+        self._directory = common_dir
         self._signature: tuple[int, ...] = ()
         self._packed: dict[str, Oid] = {}
 
@@ -78,7 +84,7 @@ class RefFiles:
             stat = os.stat(f"{self._directory}/packed-refs")
             signature = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
             if signature != self._signature:
-                data = Path(self._directory, "packed-refs").read_bytes()
+                data = read_bytes(f"{self._directory}/packed-refs")
                 self._packed = {ref.decode("utf-8", "replace"): Oid(oid.decode()) for oid, ref in _PACKED.findall(data)}
                 self._signature = signature if abs(time.time() - stat.st_mtime) > RACY else ()
         except FileNotFoundError:

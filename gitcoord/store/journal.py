@@ -10,12 +10,10 @@ a line torn by a crash spoils itself alone:
 
 from __future__ import annotations
 
-import binascii
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from gitcoord.store.lock import unwritable
@@ -36,9 +34,9 @@ class Place(NamedTuple):
 class Journal:
     """Written under the write lock only."""
 
-    def __init__(self, directory: Path, fsync: bool = False) -> None:
-        self.path = directory / "journal"
-        self.old_path = directory / "journal.old"
+    def __init__(self, directory: str, fsync: bool = False) -> None:
+        self.path = os.path.join(directory, "journal")
+        self.old_path = os.path.join(directory, "journal.old")
         self.fsync = fsync
         self._began = 0, 0
         self._noted: tuple[tuple[int, int], dict[str, Oid]] = (0, 0), {}
@@ -95,7 +93,7 @@ class Journal:
         """The objects added after `place` (None, or a place in an older file: from the start), each with the offset where
         its line ends; and the place where the file ends now. Nothing is decoded."""
         try:
-            with self.path.open("rb") as file:
+            with open(self.path, "rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 offset = place.offset if place and place.inode == inode else 0
                 file.seek(offset)
@@ -122,7 +120,7 @@ class Journal:
         try:
             inode = os.stat(self.path).st_ino
             if inode != self._began[0]:
-                with self.path.open("rb") as file:
+                with open(self.path, "rb") as file:
                     self._began = inode, int(file.readline(64).split()[2])
         except FileNotFoundError:
             return False
@@ -135,7 +133,7 @@ class Journal:
         try:
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         except OSError as error:
-            raise unwritable(self.path.parent, error) from error
+            raise unwritable(os.path.dirname(self.path), error) from error
         try:
             stat = os.fstat(fd)
             size = stat.st_size
@@ -156,14 +154,14 @@ class Journal:
             if self.fsync:
                 os.fsync(fd)
                 if size == 0:
-                    _sync_directory(self.path.parent)
+                    _sync_directory(os.path.dirname(self.path))
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(fd, size)
-            raise unwritable(self.path.parent, error) from error
+            raise unwritable(os.path.dirname(self.path), error) from error
 
 
-def _sync_directory(path: Path) -> None:
+def _sync_directory(path: str) -> None:
     """A new file is safe from a power loss only when its directory is, too."""
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -173,6 +171,8 @@ def _sync_directory(path: Path) -> None:
 
 
 def _object_line(item: GitObject) -> bytes:
+    import binascii  # here: reading a repository needs no objects of the journal
+
     body = binascii.b2a_base64(item.data, newline=False)
     return b"o %s %s %s\n" % (item.kind.encode(), item.oid.encode(), body)
 
@@ -181,22 +181,24 @@ def _parse_object(line: bytes) -> GitObject | None:
     parts = line.split(b" ")
     if len(parts) != 4 or parts[0] != b"o" or parts[1] not in (b"commit", b"tree", b"blob"):
         return None
+    import binascii
+
     try:
         return GitObject(parts[1].decode(), Oid(parts[2].decode()), binascii.a2b_base64(parts[3]))  # type: ignore[arg-type]
     except (ValueError, UnicodeDecodeError):
         return None
 
 
-def _inode(path: Path) -> int:
+def _inode(path: str) -> int:
     try:
-        return path.stat().st_ino
+        return os.stat(path).st_ino
     except OSError:
         return 0
 
 
-def _lines(path: Path, offset: int = 0) -> Iterator[bytes]:
+def _lines(path: str, offset: int = 0) -> Iterator[bytes]:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             file.seek(offset)
             for line in file:
                 if line.endswith(b"\n"):
@@ -210,9 +212,9 @@ def _byte_at(fd: int, offset: int) -> bytes:
     return os.read(fd, 1)
 
 
-def _tail(path: Path, size: int) -> bytes:
+def _tail(path: str, size: int) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - size))
             return b"\n" * (end <= size) + file.read()
@@ -220,7 +222,7 @@ def _tail(path: Path, size: int) -> bytes:
         return b""
 
 
-def _last_line(path: Path, start: bytes) -> bytes | None:
+def _last_line(path: str, start: bytes) -> bytes | None:
     """The last whole line that begins with `start`, looking at as little of the file's end as it takes."""
     size = TAIL
     while True:

@@ -6,6 +6,7 @@ so everything else about refs goes through git (`refs`).
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -32,7 +33,7 @@ def why_not(repo: Repository) -> str | None:
     """The reason why libgit2 cannot serve this repository, or None if it can."""
     if repo.object_format != "sha1":
         return f"its objects are {repo.object_format}"
-    if (repo.common_dir / "reftable").is_dir():
+    if os.path.isdir(os.path.join(repo.common_dir, "reftable")):
         return "its refs are in reftable"
     try:
         opened = _open(repo)
@@ -44,7 +45,7 @@ def why_not(repo: Repository) -> str | None:
 
 
 def _open(repo: Repository) -> Any:
-    return pygit2.Repository(str(repo.common_dir), RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
+    return pygit2.Repository(repo.common_dir, RepositoryOpenFlag.BARE | RepositoryOpenFlag.NO_SEARCH)
 
 
 class Libgit2Store:
@@ -61,7 +62,7 @@ class Libgit2Store:
 
     def _objects(self) -> Any:
         """A database opened afresh (7 µs): one kept open goes on showing packs and objects that gc has removed."""
-        return pygit2.Odb(str(self.repo.common_dir / "objects"))
+        return pygit2.Odb(os.path.join(self.repo.common_dir, "objects"))
 
     def tips(self) -> Tips:
         try:
@@ -117,7 +118,7 @@ class Libgit2Store:
             refs.move(self.repo, ref, new, old, keep_fd)
         else:
             swap = new, old
-            patiently(lambda: self._swap(ref, *swap), self.repo.common_dir / f"{ref}.lock")
+            patiently(lambda: self._swap(ref, *swap), f"{self.repo.common_dir}/{ref}.lock")
         refs.check_value(self.repo, ref, new)
 
     def _swap(self, ref: str, new: Oid, old: Oid) -> None:
@@ -134,7 +135,7 @@ class Libgit2Store:
         gone = isinstance(error, KeyError)  # the ref, or only its directory, which pack-refs took away while it was empty
         held = "failed to lock file" in said or said.endswith(_FLEETING)
         if held or (gone and ref in self.tips().refs):
-            return RefLocked(str(self.repo.common_dir / f"{ref}.lock"))
+            return RefLocked(str(f"{self.repo.common_dir}/{ref}.lock"))
         if gone or "old reference value does not match" in said or "corrupted loose reference" in said:
             return RefMoved(ref)
         return self._failure(f"cannot move {ref}", error)

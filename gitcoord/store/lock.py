@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 from gitcoord.errors import RepositoryError
 
@@ -16,7 +15,7 @@ except ImportError:  # Windows
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[int]:
+def file_lock(path: str) -> Iterator[int]:
     """Hold the lock on `path`, waiting for it; yields its descriptor, to be handed to git children that move refs.
 
     The kernel queues the waiters, so the lock is fair; nothing polls. Raises RepositoryError where the file cannot
@@ -25,7 +24,7 @@ def file_lock(path: Path) -> Iterator[int]:
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise unwritable(os.path.dirname(path), error) from error
     try:
         _acquire(fd)
         yield fd
@@ -48,7 +47,7 @@ def _acquire(fd: int) -> None:
 
 
 @contextmanager
-def try_lock(path: Path) -> Iterator[bool]:
+def try_lock(path: str) -> Iterator[bool]:
     """Hold the lock on `path` if it is free; yields whether it was."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
@@ -74,7 +73,7 @@ def _acquire_free(fd: int) -> bool:
     return True
 
 
-def unwritable(where: Path, error: OSError) -> RepositoryError:
+def unwritable(where: str, error: OSError) -> RepositoryError:
     """The one wording for a place we may not write to."""
     return RepositoryError(
         f"cannot write to {where}: {error.strerror or error}",
@@ -82,13 +81,14 @@ def unwritable(where: Path, error: OSError) -> RepositoryError:
     )
 
 
-def write_whole(path: Path, text: str) -> None:
+def write_whole(path: str, text: str) -> None:
     """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
     try:
-        fresh.write_text(text)
+        with open(fresh, "w", encoding="utf-8") as file:
+            file.write(text)
         os.replace(fresh, path)
     except OSError as error:
         with suppress(OSError):
-            fresh.unlink()
-        raise unwritable(path.parent, error) from error
+            os.unlink(fresh)
+        raise unwritable(os.path.dirname(path), error) from error

@@ -6,15 +6,15 @@ import os
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from pathlib import Path
 
+from gitcoord.files import read_bytes
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 
 
-def loose_path(repo: Repository, oid: Oid) -> Path:
+def loose_path(repo: Repository, oid: Oid) -> str:
     """Where git keeps an object that is not packed."""
-    return repo.common_dir / "objects" / oid[:2] / oid[2:]
+    return os.path.join(repo.common_dir, "objects", oid[:2], oid[2:])
 
 
 def is_loose(repo: Repository, oid: Oid) -> bool:
@@ -30,18 +30,18 @@ def remove_loose(repo: Repository, oid: Oid) -> bool:
     path = loose_path(repo, oid)
     with suppress(OSError):
         if os.name == "nt":
-            path.chmod(0o666)
-        path.unlink()
+            os.chmod(path, 0o666)
+        os.unlink(path)
         return True
     return False
 
 
 def count_seventeen(repo: Repository) -> int:
     """The files in objects/17, from which git itself estimates how many loose objects there are (times 256)."""
-    return len(_names(repo.common_dir / "objects" / "17"))
+    return len(_names(os.path.join(repo.common_dir, "objects", "17")))
 
 
-def _names(directory: Path) -> list[str]:
+def _names(directory: str) -> list[str]:
     try:
         return os.listdir(directory)
     except OSError:
@@ -50,10 +50,10 @@ def _names(directory: Path) -> list[str]:
 
 def gc_is_running(repo: Repository) -> bool:
     """Whether a git-gc(1) holds its lock here: a pid alive on this host, or any on another, for twelve hours at most."""
-    path = repo.common_dir / "gc.pid"
+    path = os.path.join(repo.common_dir, "gc.pid")
     try:
-        age = time.time() - path.stat().st_mtime
-        pid, _, host = path.read_text(errors="replace").partition(" ")
+        age = time.time() - os.stat(path).st_mtime
+        pid, _, host = read_bytes(path).decode(errors="replace").partition(" ")
     except OSError:
         return False
     if age > 12 * 3600:

@@ -5,6 +5,7 @@ Called under the write lock by every writer; with nothing amiss it compares a fe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
@@ -45,9 +46,9 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
             done.append(f"{ref} is unreadable and none of gitcoord's: git update-ref --no-deref -d {ref}")
             continue
         result = store.repo.git("update-ref", "--no-deref", "-d", ref, keep_fd=fd)
-        left = store.repo.common_dir / ref
-        if result.code and left.is_file():
-            left.unlink()
+        left = os.path.join(store.repo.common_dir, ref)
+        if result.code and os.path.isfile(left):
+            os.unlink(left)
         done.append(f"removed the unreadable ref {ref}")
     return done
 

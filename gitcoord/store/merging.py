@@ -45,7 +45,7 @@ class Lying(NamedTuple):
 
 def look(repo: Repository, worktree: Path, git_dir: Path) -> Lying | None:
     """What lies in a worktree, by one `git status`; None where git cannot say."""
-    result = repo.git_in(worktree, str(git_dir), *_STATUS, "--untracked-files=all", "--no-renames")
+    result = repo.git_in(str(worktree), str(git_dir), *_STATUS, "--untracked-files=all", "--no-renames")
     if result.code:
         return None
     entries = [entry for entry in result.out.split(b"\0") if entry]
@@ -109,7 +109,7 @@ class Scratch:
         (self._directory / "objects").mkdir()
         self._env = {
             "GIT_OBJECT_DIRECTORY": str(self._directory / "objects"),
-            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _listed(str(self.repo.common_dir / "objects")),
+            "GIT_ALTERNATE_OBJECT_DIRECTORIES": _listed(os.path.join(self.repo.common_dir, "objects")),
             "GIT_INDEX_FILE": str(self._directory / "index"),
         }
         return self
@@ -174,7 +174,7 @@ class Scratch:
         if where is None:
             return _checked(args[0], self.repo.git(*settings, *args, stdin=stdin, env=self._env))
         git_dir = str(where.git_dir)
-        return _checked(args[0], self.repo.git_in(where.worktree, git_dir, *settings, *args, stdin=stdin, env=self._env))
+        return _checked(args[0], self.repo.git_in(str(where.worktree), git_dir, *settings, *args, stdin=stdin, env=self._env))
 
 
 def _checked(verb: str, result: Result) -> Result:

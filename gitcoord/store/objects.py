@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal, NamedTuple, NewType, cast
 
 Oid = NewType("Oid", str)
@@ -59,7 +58,7 @@ def parent_of(commit: bytes) -> Oid | None:
     return Oid(commit[start + 7 : commit.find(b"\n", start)].decode("ascii", "replace"))
 
 
-def drop_empty_file(common_dir: Path, oid: Oid) -> None:
+def drop_empty_file(common_dir: str, oid: Oid) -> None:
     """Remove a loose object of no bytes, left by a power loss: both git and libgit2 would take it for written."""
     path = f"{common_dir}/objects/{oid[:2]}/{oid[2:]}"
     with suppress(OSError):

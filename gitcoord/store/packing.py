@@ -41,7 +41,7 @@ def pack(repo: Repository, tips: Mapping[str, Oid], limit: int | None) -> bool:
 
     One process at a time; another just goes on. False when the history has a hole.
     """
-    with try_lock(repo.coord_dir / "packing") as alone:
+    with try_lock(os.path.join(repo.coord_dir, "packing")) as alone:
         if not alone or not tips:
             return True
         known = _load(repo)
@@ -73,7 +73,7 @@ def _pack_objects(repo: Repository, stdin: str, *options: str) -> str | None:
 
 
 def _directory(repo: Repository) -> Path:
-    return repo.common_dir / "objects" / "pack"
+    return Path(repo.common_dir, "objects", "pack")
 
 
 def _file(repo: Repository, name: str, suffix: str) -> Path:
@@ -138,7 +138,7 @@ def _remove(repo: Repository, name: str) -> None:
 
 def _load(repo: Repository) -> Packed:
     try:
-        lines = (repo.coord_dir / "packs").read_text().splitlines()
+        lines = Path(repo.coord_dir, "packs").read_text().splitlines()
         words = [line.split() for line in lines]
         return Packed(
             tuple(Oid(word[1]) for word in words if word[0] == "tip"),
@@ -150,4 +150,4 @@ def _load(repo: Repository) -> Packed:
 
 def _save(repo: Repository, packed: Packed) -> None:
     lines = [f"tip {oid}" for oid in packed.tips] + [f"pack {name} {count}" for name, count in packed.packs]
-    write_whole(repo.coord_dir / "packs", "\n".join(lines) + "\n")
+    write_whole(os.path.join(repo.coord_dir, "packs"), "\n".join(lines) + "\n")

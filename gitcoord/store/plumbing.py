@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
 from gitcoord.store import Tips, refs
+from gitcoord.store.files import NotPlain, RefFiles, are_plain
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
 from gitcoord.store.repository import Repository
 
@@ -24,8 +26,12 @@ class PlumbingStore:
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
+        self._files = RefFiles(repo.common_dir) if are_plain(repo) else None
 
     def tips(self) -> Tips:
+        if self._files is not None:
+            with suppress(NotPlain):
+                return Tips(self._files.read())
         return refs.list_refs(self.repo)
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:

@@ -9,9 +9,9 @@ object known to be packed. That costs a `stat` each and no process, and upkeep p
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
+from gitcoord.files import read_bytes
 from gitcoord.store import Store
 from gitcoord.store.journal import Journal, Place
 from gitcoord.store.loose import is_loose
@@ -28,22 +28,22 @@ class Recent(NamedTuple):
     """The journal's end when we looked, under the write lock: all before it is on a ref, or never will be."""
 
 
-def place(checked: Path) -> Place | None:
+def place(checked: str) -> Place | None:
     """Everything before this place of the journal is in a pack, or was never needed."""
     try:
-        inode, offset = checked.read_text().split()
+        inode, offset = read_bytes(checked).split()
         return Place(int(inode), int(offset))
     except (OSError, ValueError):
         return None
 
 
-def save(checked: Path, end: Place | None) -> None:
+def save(checked: str, end: Place | None) -> None:
     """Note that somebody looked just now. Failing costs time only."""
-    with suppress(OSError):
-        checked.write_text(f"{end.inode} {end.offset}\n" if end else "")
+    with suppress(OSError), open(checked, "w") as file:
+        file.write(f"{end.inode} {end.offset}\n" if end else "")
 
 
-def look(store: Store, journal: Journal, checked: Path) -> Recent:
+def look(store: Store, journal: Journal, checked: str) -> Recent:
     """Restore what is missing of the objects after the last packed one. To be called under the write lock."""
     known = place(checked)
     entries, end = journal.ids_after(known)

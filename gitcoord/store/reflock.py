@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 
 from gitcoord.errors import CoordError, RepositoryError
 
@@ -18,7 +18,7 @@ class RefLocked(CoordError):
     """A lock file is in the way (the message names it): git is at work, or a killed process left it behind."""
 
 
-def patiently(attempt: Callable[[], None], lock_file: Path) -> None:
+def patiently(attempt: Callable[[], None], lock_file: str) -> None:
     """Call `attempt` until it no longer meets a lock, clearing a lock that a dead process left behind.
 
     The caller holds the write lock, so no writer of ours is at work on this ref; what is left is a passing
@@ -37,23 +37,27 @@ def patiently(attempt: Callable[[], None], lock_file: Path) -> None:
             pause = min(pause * 2, 0.05)
 
 
-def _clear_if_stale(lock_file: Path) -> bool:
-    common_dir = lock_file.as_posix().rpartition("/refs/coord/")[0]
+def _clear_if_stale(lock_file: str) -> bool:
+    common_dir = lock_file.replace(os.sep, "/").rpartition("/refs/coord/")[0]
     try:
-        age = _file_system_now(Path(common_dir, "coord")) - lock_file.stat().st_mtime
+        age = _file_system_now(os.path.join(common_dir, "coord")) - os.stat(lock_file).st_mtime
         if age < STALE_AFTER:
             return False
-        lock_file.unlink()
+        os.unlink(lock_file)
     except OSError:
         return False
     return True
 
 
-def _file_system_now(directory: Path) -> float:
+def _file_system_now(directory: str) -> float:
     """The time as the file system stamps it, which is what the lock's own time has to be compared with."""
-    probe = (directory if directory.is_dir() else directory.parent) / f"clock.{os.getpid()}"
-    probe.touch()
+    place = directory if os.path.isdir(directory) else os.path.dirname(directory)
+    probe = os.path.join(place, f"clock.{os.getpid()}")
+    fd = os.open(probe, os.O_WRONLY | os.O_CREAT, 0o666)
     try:
-        return probe.stat().st_mtime
+        os.utime(probe)
+        return os.fstat(fd).st_mtime
     finally:
-        probe.unlink(missing_ok=True)
+        os.close(fd)
+        with suppress(FileNotFoundError):
+            os.unlink(probe)

@@ -35,15 +35,15 @@ def list_refs(repo: Repository) -> Tips:
 
 def _dangling(repo: Repository, found: dict[str, Oid]) -> list[str]:
     """Symbolic refs that lead nowhere, which for-each-ref leaves out without a word and fsck complains about."""
-    start = len(str(repo.common_dir)) + 1
-    below = os.walk(repo.common_dir / NAMESPACE)
+    start = len(repo.common_dir) + 1
+    below = os.walk(os.path.join(repo.common_dir, NAMESPACE))
     files = (os.path.join(directory, name) for directory, _, names in below for name in names if not name.endswith(".lock"))
     return [file[start:].replace(os.sep, "/") for file in files if file[start:] not in found and _is_symbolic(file)]
 
 
 def _is_symbolic(file: str) -> bool:
     try:
-        with open(file, "rb") as content:  # noqa: PTH123
+        with open(file, "rb") as content:
             return content.read(4) == b"ref:"
     except OSError:
         return False
@@ -51,7 +51,7 @@ def _is_symbolic(file: str) -> bool:
 
 def move(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None = None) -> None:
     """`Store.move` by `git update-ref`, without the reading back."""
-    patiently(lambda: _update(repo, ref, new, old, keep_fd), repo.common_dir / f"{ref}.lock")
+    patiently(lambda: _update(repo, ref, new, old, keep_fd), f"{repo.common_dir}/{ref}.lock")
 
 
 def _update(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None) -> None:
@@ -123,4 +123,4 @@ def _untold(repo: Repository) -> int:
         return errno.EROFS
     if facts.f_bavail == 0:
         return errno.ENOSPC
-    return 0 if os.access(repo.common_dir / "refs", os.W_OK) else errno.EACCES
+    return 0 if os.access(os.path.join(repo.common_dir, "refs"), os.W_OK) else errno.EACCES

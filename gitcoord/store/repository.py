@@ -1,8 +1,8 @@
-"""Where a repository is, and how git is called in it.
+"""How git is called in a repository.
 
-Found once per process, by git itself. All later calls name the git directory outright and drop the variables
-that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree they
-would point every git call, wherever it is meant to go, at the hook's repository.
+Where it is, is found once per process (`discovery`). All later calls name the git directory outright and drop the
+variables that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree
+they would point every git call, wherever it is meant to go, at the hook's repository.
 """
 
 from __future__ import annotations
@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from pathlib import Path
 from types import MappingProxyType
 
-from gitcoord.errors import RepositoryError
+from gitcoord.files import read_bytes
 from gitcoord.store.spawn import Result, run
 
 LOCAL_ENV_VARS = frozenset(
@@ -23,7 +22,7 @@ LOCAL_ENV_VARS = frozenset(
     GIT_PREFIX GIT_INTERNAL_SUPER_PREFIX GIT_SHALLOW_FILE GIT_COMMON_DIR GIT_NAMESPACE GIT_QUARANTINE_PATH
     """.split()
 )
-_OURS = {
+OURS = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_NO_LAZY_FETCH": "1",  # a missing coordination object must not reach for the network
     "GIT_GRAFT_FILE": os.devnull + "/none",
@@ -32,9 +31,8 @@ _OURS = {
     "LC_ALL": "C",
 }
 _NETWORK = ("fetch", "push", "ls-remote", "clone")
-_SEPARATOR = "--gitcoord-next"
-"""rev-parse prints an option it does not know as it stands: a divider that survives newlines in paths."""
-
+SETTINGS = "(user|author|committer|coord|hook)"
+"""The sections of the configuration that we look at."""
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
 
 
@@ -47,16 +45,24 @@ class Repository:
     """
 
     def __init__(
-        self, git_dir: Path, common_dir: Path, worktree: Path | None, object_format: str, environ: Mapping[str, str]
+        self,
+        git_dir: str,
+        common_dir: str,
+        worktree: str | None,
+        object_format: str,
+        environ: Mapping[str, str],
+        config: dict[str, str] | None = None,
     ) -> None:
         self.git_dir = git_dir
         self.common_dir = common_dir
         self.worktree = worktree
         self.object_format = object_format
         self.environ = environ
-        self.coord_dir = common_dir / "coord"
-        self.online_env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **_OURS}
+        self.coord_dir = os.path.join(common_dir, "coord")
+        self.online_env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **OURS}
         self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # older gits know no GIT_NO_LAZY_FETCH
+        if config is not None:
+            self.config = config
 
     @property
     def zero(self) -> str:
@@ -73,7 +79,7 @@ class Repository:
 
     def git_in(
         self,
-        worktree: Path,
+        worktree: str,
         git_dir: str,
         *args: str,
         stdin: bytes = b"",
@@ -83,21 +89,21 @@ class Repository:
 
         Both places are named: looking for them again, git might refuse what the user allowed it for this command alone.
         """
-        argv = ["git", "-C", str(worktree), f"--git-dir={git_dir}", f"--work-tree={worktree}", *_CALM, *args]
+        argv = ["git", "-C", worktree, f"--git-dir={git_dir}", f"--work-tree={worktree}", *_CALM, *args]
         return run(argv, {**self.env, **env}, stdin)
 
     def shallow_roots(self) -> frozenset[str]:
         """Commits whose parents a shallow clone does not have."""
         try:
-            return frozenset((self.common_dir / "shallow").read_text().split())
+            return frozenset(read_bytes(os.path.join(self.common_dir, "shallow")).decode().split())
         except OSError:
             return frozenset()
 
     @cached_property
     def config(self) -> dict[str, str]:
-        """The settings we look at (`user`, `author`, `committer`, `coord`, `hook`), read once; the last value wins."""
-        env = {**self.environ, **_OURS}
-        argv = ["git", f"--git-dir={self.git_dir}", "config", "-z", "--get-regexp", r"^(user|author|committer|coord|hook)\."]
+        """The settings we look at (SETTINGS), read once; the last value wins."""
+        env = {**self.environ, **OURS}
+        argv = ["git", f"--git-dir={self.git_dir}", "config", "-z", "--get-regexp", rf"^{SETTINGS}\."]
         return _parse_config(run(argv, env).out)
 
     def setting(self, name: str, default: str = "") -> str:
@@ -126,46 +132,3 @@ class Repository:
 def _parse_config(out: bytes) -> dict[str, str]:
     pairs = (entry.partition("\n") for entry in os.fsdecode(out).split("\0") if entry)
     return {key: value for key, _, value in pairs}
-
-
-def find_repository(path: str | Path = ".", environ: Mapping[str, str] | None = None) -> Repository:
-    """Find the repository as git would from `path`, honouring GIT_DIR and its kin.
-
-    Raises RepositoryError when there is none or git refuses it.
-    """
-    environ = dict(os.environ if environ is None else environ)
-    result = _rev_parse(path, environ)
-    parts = os.fsdecode(result.out).split(_SEPARATOR + "\n")
-    if len(parts) < 4:
-        raise _refusal(path, result)
-    object_format, git_dir, common_dir, toplevel = parts  # outside a work tree git fails on the last one alone
-    worktree = Path(toplevel[:-1]) if toplevel else None
-    return Repository(Path(git_dir[:-1]), Path(common_dir[:-1]), worktree, object_format.strip(), environ)
-
-
-def _rev_parse(path: str | Path, environ: Mapping[str, str]) -> Result:
-    args = ["rev-parse", "--show-object-format", "--path-format=absolute"]
-    args += [_SEPARATOR, "--git-dir", _SEPARATOR, "--git-common-dir", _SEPARATOR, "--show-toplevel"]
-    try:
-        return run(["git", "-C", str(path), *args], {**environ, "LC_ALL": "C"})
-    except FileNotFoundError:
-        raise RepositoryError("git is not installed or not on PATH", "install git 2.31 or newer") from None
-
-
-def _refusal(path: str | Path, result: Result) -> RepositoryError:
-    said = result.error_text
-    if "dubious ownership" in said:
-        where = said.partition(" repository at '")[2].partition("'\n")[0] or os.path.abspath(path)
-        return RepositoryError(
-            "git refuses this repository: it belongs to another user", f"git config --global --add safe.directory '{where}'"
-        )
-    if "safe.bareRepository" in said:
-        return RepositoryError(
-            "git refuses the bare repository here: safe.bareRepository is explicit", "git --git-dir=PATH coord VERB"
-        )
-    if "not a git repository" in said:
-        return RepositoryError("not a git repository", "cd into one, or make one: git init")
-    if "unknown option" in said or "path-format" in said:
-        return RepositoryError("this git is too old", "install git 2.31 or newer")
-    last = said.splitlines()[-1] if said else "git rev-parse failed"
-    return RepositoryError(last.removeprefix("fatal: "), "git status")

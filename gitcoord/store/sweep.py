@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gitcoord.errors import RepositoryError
+from gitcoord.files import read_bytes
 from gitcoord.store.lock import unwritable, write_whole
 from gitcoord.store.loose import gc_is_running, loose_path, remove_loose
 from gitcoord.store.objects import Oid
@@ -25,26 +26,26 @@ BATCH = 50
 """Removed between two looks at whether a gc has begun."""
 
 
-def supersede(path: Path, oid: Oid, now: float) -> None:
+def supersede(path: str, oid: Oid, now: float) -> None:
     """Remember that no ref of ours names `oid` any more; to be called under the write lock. Raises RepositoryError."""
     try:
-        with path.open("a") as file:
+        with open(path, "a") as file:
             file.write(f"{int(now)} {oid}\n")
     except OSError as error:
-        raise unwritable(path.parent, error) from error
+        raise unwritable(os.path.dirname(path), error) from error
 
 
-def is_due(path: Path, now: float, grace: float) -> bool:
+def is_due(path: str, now: float, grace: float) -> bool:
     """Whether enough lie about for a writer to sweep, the oldest for longer than `grace` seconds."""
     try:
-        with path.open() as file:
+        with open(path) as file:
             first = file.readline()
             return os.fstat(file.fileno()).st_size > WORTH_A_SWEEP * len(first) and _age(first, now) >= grace
     except (OSError, ValueError):
         return False
 
 
-def sweep(repo: Repository, path: Path, now: float, grace: float) -> int:
+def sweep(repo: Repository, path: str, now: float, grace: float) -> int:
     """Remove what qualifies, and keep in the list only what is too young; returns how many objects went.
 
     To be called under the write lock. Raises RepositoryError.
@@ -74,9 +75,9 @@ def _remove(repo: Repository, oid: Oid, graphs: Graphs) -> bool:
     return not graphs.may_name(oid, made) and remove_loose(repo, oid)
 
 
-def _load(path: Path, now: float) -> list[tuple[float, Oid]]:
+def _load(path: str, now: float) -> list[tuple[float, Oid]]:
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        lines = read_bytes(path).decode(errors="replace").splitlines()
     except OSError:
         return []
     words = [line.split() for line in lines]
@@ -99,12 +100,12 @@ def _named_by_refs(repo: Repository) -> set[str]:
 
 
 def _graph_files(repo: Repository) -> list[Path]:
-    info = repo.common_dir / "objects" / "info"
+    info = Path(repo.common_dir, "objects", "info")
     return [path for path in (info / "commit-graph", *info.glob("commit-graphs/graph-*.graph")) if path.exists()]
 
 
 def _graph_is_being_written(repo: Repository) -> bool:
-    info = repo.common_dir / "objects" / "info"
+    info = Path(repo.common_dir, "objects", "info")
     locks = (info / "commit-graph.lock", info / "commit-graphs" / "commit-graph-chain.lock")
     return any(path.exists() and time.time() - path.stat().st_mtime < 3600 for path in locks)
 

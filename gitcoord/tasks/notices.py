@@ -11,8 +11,8 @@ from gitcoord.identity import Identity
 from gitcoord.mailboxes import display
 from gitcoord.messages import my_boxes
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.tasks.fold import UNMET
 from gitcoord.tasks.read import Row, rows
+from gitcoord.tasks.ready import UNMET
 
 SHORT = 10
 QUOTED = 2000

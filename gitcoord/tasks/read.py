@@ -18,7 +18,8 @@ from gitcoord.messages import my_boxes
 from gitcoord.names import mailbox
 from gitcoord.sessions import states, states_in
 from gitcoord.store.objects import Oid
-from gitcoord.tasks.fold import READY, STATUSES, UNFINISHED, events_of, replay, split_text
+from gitcoord.tasks.fold import STATUSES, UNFINISHED, events_of, replay, split_text
+from gitcoord.tasks.ready import READY
 
 
 class Row(NamedTuple):
