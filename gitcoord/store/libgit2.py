@@ -21,7 +21,7 @@ from gitcoord.store.reflock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 
 _FLEETING = ("File exists", "No such file or directory")  # a lock, or a gc took the empty directory away meanwhile
-KEPT = 1 << 15
+KEPT = 1 << 17
 """Commits of a walk that are kept from its way down to its way up; those beyond are read a second time."""
 
 _TYPES = {"commit": ObjectType.COMMIT, "tree": ObjectType.TREE, "blob": ObjectType.BLOB}
