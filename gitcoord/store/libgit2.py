@@ -17,11 +17,12 @@ from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, 
 from gitcoord.store import Tips, refs
 from gitcoord.store.files import NotPlain, RefFiles
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
+from gitcoord.store.plumbing import PlumbingStore
 from gitcoord.store.reflock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 
 _FLEETING = ("File exists", "No such file or directory")  # a lock, or a gc took the empty directory away meanwhile
-KEPT = 1 << 17
+KEPT = 1 << 15
 """Commits of a walk that are kept from its way down to its way up; those beyond are read a second time."""
 
 _TYPES = {"commit": ObjectType.COMMIT, "tree": ObjectType.TREE, "blob": ObjectType.BLOB}
@@ -53,6 +54,7 @@ class Libgit2Store:
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
         self._git = _open(repo)
+        self._plumbing = PlumbingStore(repo)
         self._files = RefFiles(repo.common_dir)
         self._refs = pygit2.RefdbFsBackend(self._git)
         self._who = pygit2.Signature("gitcoord", "gitcoord@coord.invalid")
@@ -70,6 +72,10 @@ class Libgit2Store:
             return refs.list_refs(self.repo)
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
+        """What is new is read here. A whole log streams from git, which reads it beside us and holds nothing in memory."""
+        return self._plumbing.chain(new, None) if old is None else self._steps(new, old)
+
+    def _steps(self, new: Oid, old: Oid) -> Iterator[tuple[Oid, bytes]]:
         objects = self._objects()
         roots = self.repo.shallow_roots()
         ids = bytearray()
@@ -81,7 +87,7 @@ class Libgit2Store:
             kept.append(raw)
             at = None if at in roots else parent_of(raw)
         if at != old:
-            raise NotDescendant(new, old or "")
+            raise NotDescendant(new, old)
         for start in range(len(ids) - 20, -1, -20):
             oid = Oid(ids[start : start + 20].hex())
             yield oid, kept.pop() if kept else _read_commit(objects, oid)
