@@ -300,9 +300,9 @@ class Clone:
 
     def _clock(self, db: sqlite3.Connection, parent: Oid | None) -> int:
         """One more than the largest clock seen, as far as one step from our own last event may go."""
-        seen: int = db.execute("SELECT max(lc) FROM events").fetchone()[0] or 0
-        row = db.execute("SELECT lc FROM events WHERE id = ?", (parent,)).fetchone()
-        lc = min(seen + 1, row[0] + MAX_CLOCK_STEP) if row else seen + 1
+        both = "SELECT (SELECT max(lc) FROM events), (SELECT lc FROM events WHERE id = ?)"
+        seen, ours = db.execute(both, (parent,)).fetchone()
+        lc = min(seen + 1, ours + MAX_CLOCK_STEP) if ours else (seen or 0) + 1
         if lc >= MAX_CLOCK:
             raise RepositoryError("another clone's clock ran to the end of its range", "git config coord.ignoreClone CLONE")
         return lc

@@ -275,10 +275,10 @@ class Index:
 
     def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
         """Store `events`; returns those that were not there yet."""
-        last = self.db.execute("SELECT max(seq) FROM events").fetchone()[0] or 0
-        if self.db.executemany(_INSERT, rows).rowcount == len(rows):
+        added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
+        if added == len(rows):
             return events
-        fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events WHERE seq > ?", (last,))}
+        fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
         return [event for event in events if event.id in fresh]
 
     def _fold(self, event: Event, ref: str) -> None:

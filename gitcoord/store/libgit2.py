@@ -16,6 +16,7 @@ from pygit2.enums import ObjectType, RepositoryOpenFlag
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.store import Tips, refs
 from gitcoord.store.files import NotPlain, RefFiles
+from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
 from gitcoord.store.plumbing import PlumbingStore
 from gitcoord.store.reflock import RefLocked, patiently
@@ -128,7 +129,7 @@ class Libgit2Store:
 
     def _swap(self, ref: str, new: Oid, old: Oid) -> None:
         """The backend's own write compares under the ref's lock; `Reference.set_target` does no more in twice the time."""
-        if not _is_readable(self._objects(), new):
+        if not is_loose(self.repo, new) and not _is_readable(self._objects(), new):
             raise ObjectMissing(new, ref)
         try:
             self._refs.write(pygit2.Reference(ref, pygit2.Oid(hex=new), None), True, self._who, "", pygit2.Oid(hex=old), None)
