@@ -12,9 +12,21 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord import clone_id
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.event import MAX_CLOCK, MAX_CLOCK_STEP, Draft, Envelope, Event, LaterDraft, Malformed, decode, encode, header_text
+from gitcoord.event import (
+    MAX_CLOCK,
+    MAX_CLOCK_STEP,
+    Draft,
+    Envelope,
+    Event,
+    LaterDraft,
+    Malformed,
+    compose,
+    decode,
+    encode,
+    header_text,
+)
 from gitcoord.files import make_directory
-from gitcoord.index import EPOCH, Index
+from gitcoord.index import EPOCH, Index, Written
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips, open_store
 from gitcoord.store.journal import Journal
@@ -204,7 +216,7 @@ class Clone:
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
     def _append_once(self, decide: Decide, local: bool, tips: Tips, fd: int) -> list[Event]:
-        moved: list[tuple[Oid, bytes]] = []
+        moved = False
         try:
             with self.index.writing() as db:
                 if not self.index.is_current(tips):
@@ -217,16 +229,15 @@ class Clone:
                 if not drafts:
                     return []
                 ref = self._log_ref(tips, local)
-                commits, objects = self._compose(db, drafts, tips.refs.get(ref))
-                self._write(ref, commits, objects, tips, fd)
-                moved = commits
-                events = self.index.append(ref, commits)
+                written, objects = self._compose(db, drafts, tips.refs.get(ref))
+                self._write(ref, written[-1][0].id, objects, tips, fd)
+                moved = True  # which is what counts; what the index misses, it will read there
+                self.index.append(ref, written)
         except sqlite3.DatabaseError as error:
             if not moved:
                 self.index.recover(error)
                 raise _TryAgain from error
-            events = [decode(oid, raw) for oid, raw in moved]  # on the ref, which is what counts; the index will read it there
-        return events
+        return [event for event, _ in written]
 
     def _mended_tips(self, fd: int) -> Tips:
         """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
@@ -267,31 +278,31 @@ class Clone:
 
     def _compose(
         self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None
-    ) -> tuple[list[tuple[Oid, bytes]], list[GitObject]]:
-        """The commits of `drafts`, chained onto `parent`, and every object they need."""
+    ) -> tuple[list[Written], list[GitObject]]:
+        """The events of `drafts`, chained onto `parent`, and every object they need."""
         lc = self._clock(db, parent)
         ids: list[Oid] = []
-        commits: list[tuple[Oid, bytes]] = []
+        written: list[Written] = []
         objects: list[GitObject] = []
         for number, item in enumerate(drafts):
             draft = item if isinstance(item, Draft) else item(ids)
             tree = self._tree(draft.attachments)
-            raw = encode(draft, self.envelope(lc + number), tree[-1].oid, parent)
+            raw, event = compose(draft, self.envelope(lc + number), tree[-1].oid, parent)
             commit = make_object("commit", raw, self.repo.object_format)
             if parent is None and draft.attachments:
                 objects += self._tree({})  # later events take the empty tree for granted
             objects += tree if draft.attachments or parent is None else []
             objects.append(commit)
-            commits.append((commit.oid, raw))
+            written.append((event._replace(id=commit.oid), raw))
             ids.append(commit.oid)
             parent = commit.oid
-        return commits, objects
+        return written, objects
 
     def _clock(self, db: sqlite3.Connection, parent: Oid | None) -> int:
         """One more than the largest clock seen, as far as one step from our own last event may go."""
-        seen: int = db.execute("SELECT max(lc) FROM events").fetchone()[0] or 0
-        row = db.execute("SELECT lc FROM events WHERE id = ?", (parent,)).fetchone()
-        lc = min(seen + 1, row[0] + MAX_CLOCK_STEP) if row else seen + 1
+        both = "SELECT (SELECT max(lc) FROM events), (SELECT lc FROM events WHERE id = ?)"
+        seen, ours = db.execute(both, (parent,)).fetchone()
+        lc = min(seen + 1, ours + MAX_CLOCK_STEP) if ours else (seen or 0) + 1
         if lc >= MAX_CLOCK:
             raise RepositoryError("another clone's clock ran to the end of its range", "git config coord.ignoreClone CLONE")
         return lc
@@ -301,15 +312,18 @@ class Clone:
         tree = make_tree({name: blob.oid for name, blob in blobs.items()}, self.repo.object_format)
         return [*blobs.values(), tree]
 
+    @cached_property
+    def _committer(self) -> tuple[str, str]:
+        return _identity(self.repo)
+
     def envelope(self, lc: int) -> Envelope:
         """Who and where and when, for a commit of ours."""
         clone = self.settled_id()
-        name, email = _identity(self.repo)
+        name, email = self._committer
         committer = f"{name} <{email}>" if name and email else f"gitcoord <{clone}@coord.invalid>"
         return Envelope(lc, clone, email or f"{clone}@coord.invalid", committer, max(0, int(self.clock())))
 
-    def _write(self, ref: str, commits: Sequence[tuple[Oid, bytes]], objects: Sequence[GitObject], tips: Tips, fd: int) -> None:
-        tip = commits[-1][0]
+    def _write(self, ref: str, tip: Oid, objects: Sequence[GitObject], tips: Tips, fd: int) -> None:
         self.journal.rotate(self.clock())
         self.journal.add(objects)
         self.store.write(objects)

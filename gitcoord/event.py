@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache, lru_cache
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -122,6 +123,11 @@ def header_text(text: str) -> str:
 
 def encode(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> bytes:
     """The raw commit of `draft`. Raises UsageError for what `decode` would not give back."""
+    return compose(draft, envelope, tree, parent)[0]
+
+
+def compose(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> tuple[bytes, Event]:
+    """As `encode`, with the event that `decode` makes of the commit; its id is empty still."""
     check_text(draft.text)
     fields = {**draft.data, "v": VERSION, "type": draft.type, "lc": envelope.lc, "clone": envelope.clone}
     lines = [f"tree {tree}"]
@@ -133,10 +139,9 @@ def encode(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> b
     try:
         trailer = canonical_json(fields).encode()
         commit = head + b"\n\n" + draft.text.encode() + _TRAILER + trailer + b"\n"
-        decode(Oid(""), commit)
+        return commit, decode(Oid(""), commit)
     except (Malformed, ValueError, RecursionError) as why:
         raise UsageError(f"this cannot be stored: {why}", "send it with --attach FILE") from None
-    return commit
 
 
 def decode(oid: Oid, commit: bytes) -> Event:
@@ -148,7 +153,7 @@ def decode(oid: Oid, commit: bytes) -> Event:
     data = _load(trailer)
     author, email, at = _author(head)
     try:
-        v, kind, lc, clone = (data.pop(key) for key in RESERVED)
+        v, kind, lc, clone = data.pop("v"), data.pop("type"), data.pop("lc"), data.pop("clone")
     except KeyError as error:
         raise Malformed(f"no {error.args[0]!r} in the trailer") from None
     if type(v) is not int or type(kind) is not str or type(lc) is not int or type(clone) is not str:
@@ -157,9 +162,28 @@ def decode(oid: Oid, commit: bytes) -> Event:
         raise Malformed("version out of range")
     if not 0 < lc <= MAX_CLOCK:
         raise Malformed("clock out of range")
-    if re.fullmatch(_TYPE, kind) is None:
+    if not _is_type(kind):
         raise Malformed("the type is no type name")
     return Event(oid, kind, lc, clone, author, email, at, text, data, v)
+
+
+@cache
+def _pattern(source: bytes) -> re.Pattern[bytes]:
+    """Compiled at first use, and then found more quickly than by `re` itself."""
+    return re.compile(source)
+
+
+@lru_cache(maxsize=256)
+def _is_type(text: str) -> bool:
+    return re.fullmatch(_TYPE, text) is not None
+
+
+_is_author = lru_cache(maxsize=256)(is_name)
+
+
+def trailer_of(commit: bytes) -> str:
+    """The payload of a commit that `decode` accepts, as it stands there: with the mandatory keys."""
+    return commit[commit.rfind(_TRAILER) + len(_TRAILER) : -1].decode("ascii")
 
 
 def _split_message(message: bytes) -> tuple[str, bytes]:
@@ -181,8 +205,11 @@ def _load(trailer: bytes) -> dict[str, Any]:
     if trailer.find(b"\n") != len(trailer) - 1:
         raise Malformed("the trailer is not one line")
     try:
-        data = _JSON.decode(trailer.decode("ascii"))
-        if re.search(_SURROGATE, trailer):
+        text = trailer.decode("ascii").strip(" \t\r\n")
+        data, end = _JSON.raw_decode(text)
+        if end != len(text):
+            raise ValueError
+        if b"\\u" in trailer and _pattern(_SURROGATE).search(trailer):
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Malformed("the trailer is not ASCII JSON") from None
@@ -214,11 +241,11 @@ _JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 def _author(head: bytes) -> tuple[str, str, int]:
     start = head.find(b"\nauthor ")
     end = head.find(b"\n", start + 1)
-    match = re.fullmatch(_PERSON, head[start + 8 : end]) if start > 0 else None
+    match = _pattern(_PERSON).fullmatch(head, start + 8, end if end > 0 else len(head)) if start > 0 else None
     if match is None:
         raise Malformed("no author")
     name = match[1].decode("utf-8", "replace")
-    if not is_name(name):
+    if not _is_author(name):
         raise Malformed("the author is no session name")
     at = int(match[3])
     return name, match[2].decode("utf-8", "replace"), min(at, 253402300799)

@@ -7,7 +7,7 @@ import re
 import sqlite3
 
 from gitcoord.errors import UsageError
-from gitcoord.event import Event
+from gitcoord.event import RESERVED, Event
 from gitcoord.store.objects import Oid
 
 COLUMNS = "id, type, lc, clone, author, email, at, text, data, v"
@@ -17,7 +17,8 @@ MIN_PREFIX = 4
 def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Event:
     """An event from a row of COLUMNS."""
     oid, kind, lc, clone, author, email, at, text, data, v = row
-    return Event(Oid(oid), kind, lc, clone, author, email, at, text, json.loads(data), v)
+    payload = {key: value for key, value in json.loads(data).items() if key not in RESERVED}
+    return Event(Oid(oid), kind, lc, clone, author, email, at, text, payload, v)
 
 
 def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> Oid:

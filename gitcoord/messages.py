@@ -41,14 +41,14 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _fold_message(db: sqlite3.Connection, event: Event) -> None:
-    to, opens = want_strings(event, "to"), want_strings(event, "opens")
+    to, opens, attachments = want_strings(event, "to"), want_strings(event, "opens"), want_strings(event, "attachments")
     notice = want(event, "notice", str, "")
     about = want(event, "about", str) if notice == "bounce" else None
     row = (
         event.id, event.lc, event.clone, event.author, event.at, want(event, "thread", str, "") or event.id,
         want(event, "reply_to", str, "") or None, want(event, "urgent", bool, False),
         want(event, "needs_ack", bool, False), want(event, "expires", int, 0),
-        json.dumps(want_strings(event, "attachments")), notice,
+        json.dumps(attachments) if attachments else "[]", notice,
     )  # fmt: skip
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     for box in to:

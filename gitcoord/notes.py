@@ -20,7 +20,7 @@ from gitcoord.store.objects import Oid
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     paths = want_strings(event, "paths")
-    db.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (event.id, event.lc, json.dumps(paths)))
+    db.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (event.id, event.lc, json.dumps(paths) if paths else "[]"))
     for path in paths:
         db.execute("INSERT OR IGNORE INTO note_paths VALUES (?, ?, ?)", (path, event.lc, event.id))
 

@@ -9,18 +9,19 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from functools import cached_property
+from itertools import islice
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
-from gitcoord.event import Event, Malformed, canonical_json, check_step, decode
+from gitcoord.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import is_log, is_ours
 
-SCHEMA = 5
+SCHEMA = 6
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -37,8 +38,14 @@ CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 """
+_INSERT = (
+    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 INDEXES = "CREATE INDEX events_order ON events (lc, id);"
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
+CHUNK = 1000
+"""Commits of a log that are taken in together: most of them by one statement."""
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
 """What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
 EPOCH = "epoch"
@@ -206,11 +213,11 @@ class Index:
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
         lc = self._clock_of(ref)
         try:
-            for oid, raw in store.chain(new, old):
-                event = self._add(ref, oid, raw, lc)
-                lc = event.lc if event else lc
-                if _CARRIES in raw:
-                    self._take_carried(store, ref, raw)
+            for commits in _chunks(store.chain(new, old)):
+                lc = self._add(ref, self._decoded(ref, commits), lc)
+                for _, raw in commits:
+                    if _CARRIES in raw:
+                        self._take_carried(store, ref, raw)
         except ObjectMissing:
             self.unreadable.append(ref)
             return
@@ -221,20 +228,13 @@ class Index:
     def _take_carried(self, store: Store, ref: str, root: bytes) -> None:
         from gitcoord.store.epoch import carried
 
-        for oid, raw in carried(store, root):
-            self._add(ref, oid, raw, None)
+        for item in self._decoded(ref, carried(store, root)):
+            self._add(ref, [item], None)
 
-    def append(self, ref: str, commits: Sequence[tuple[Oid, bytes]]) -> list[Event]:
-        """Inside a transaction: take in commits just written to `ref`, without reading them back."""
-        lc = self._clock_of(ref)
-        found = []
-        for oid, raw in commits:
-            event = self._add(ref, oid, raw, lc)
-            if event:
-                lc = event.lc
-                found.append(event)
-        self._set_tip(ref, commits[-1][0], lc)
-        return found
+    def append(self, ref: str, written: Sequence[Written]) -> None:
+        """Inside a transaction: take in events just written to `ref`, without reading them back."""
+        lc = self._add(ref, written, self._clock_of(ref))
+        self._set_tip(ref, written[-1][0].id, lc)
 
     def _clock_of(self, ref: str) -> int | None:
         """The clock of the last well-formed event taken in from a log."""
@@ -244,25 +244,41 @@ class Index:
     def _set_tip(self, ref: str, oid: Oid, lc: int | None) -> None:
         self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, oid, lc))
 
-    def _add(self, ref: str, oid: Oid, raw: bytes, parent_lc: int | None) -> Event | None:
-        """Take in one commit of a log, once; None if it is malformed."""
-        try:
-            event = decode(oid, raw)
-            if event.clone != ref.split("/")[3]:
-                raise Malformed(f"written under another clone's name: {event.clone[:60]}")
-            check_step(event, parent_lc)
-        except Malformed as why:
-            self._report(oid, ref, str(why))
-            return None
-        added = self.db.execute(
-            "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (oid, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at, event.text,
-             canonical_json(event.data), ref.startswith(NAMESPACE + "local/")),
-        )  # fmt: skip
-        if added.rowcount:
+    def _decoded(self, ref: str, commits: Iterable[tuple[Oid, bytes]]) -> Iterator[Written]:
+        for oid, raw in commits:
+            try:
+                yield decode(oid, raw), raw
+            except Malformed as why:
+                self._report(oid, ref, str(why))
+
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None) -> int | None:
+        """Take in events of a log, each once; returns the clock of the last that is well-formed."""
+        clone, local = ref.split("/")[3], ref.startswith(NAMESPACE + "local/")
+        taken = []
+        rows = []
+        for event, raw in items:
+            try:
+                if event.clone != clone:
+                    raise Malformed(f"written under another clone's name: {event.clone[:60]}")
+                check_step(event, parent_lc)
+            except Malformed as why:
+                self._report(event.id, ref, str(why))
+                continue
+            parent_lc = event.lc
+            taken.append(event)
+            rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
+                         event.text, trailer_of(raw), local))  # fmt: skip
+        for event in self._insert(taken, rows):
             self._fold(event, ref)
-        return event
+        return parent_lc
+
+    def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
+        """Store `events`; returns those that were not there yet."""
+        added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
+        if added == len(rows):
+            return events
+        fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
+        return [event for event in events if event.id in fresh]
 
     def _fold(self, event: Event, ref: str) -> None:
         if event.type == EPOCH:
@@ -306,6 +322,13 @@ class Index:
 
 
 Fold = Callable[[sqlite3.Connection, Event], None]
+Written = tuple[Event, bytes]
+"""An event and the raw commit that it was read from."""
+
+
+def _chunks(commits: Iterator[tuple[Oid, bytes]]) -> Iterator[list[tuple[Oid, bytes]]]:
+    while chunk := list(islice(commits, CHUNK)):
+        yield chunk
 
 
 def _connect(path: str) -> sqlite3.Connection:

@@ -39,7 +39,9 @@ def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:
 
 def want_strings(event: Event, key: str) -> list[str]:
     """The value of `key`, a list of strings (missing: empty). Raises Malformed."""
-    values = want(event, key, list, [])
-    if not all(type(value) is str for value in values):
+    if key not in event.data:
+        return []
+    values = want(event, key, list)
+    if any(type(value) is not str for value in values):
         raise Malformed(f"{event.type}: {key} is no list of strings")
     return values

@@ -39,6 +39,8 @@ class Journal:
         self.old_path = os.path.join(directory, "journal.old")
         self.fsync = fsync
         self._began = 0, 0
+        self._end = 0, 0
+        """The inode and the size after our last whole line."""
         self._noted: tuple[tuple[int, int], dict[str, Oid]] = (0, 0), {}
 
     def add(self, objects: Sequence[GitObject]) -> None:
@@ -139,10 +141,11 @@ class Journal:
             size = stat.st_size
             if size == 0:
                 data = b"journal 1 %d\n" % time.time() + data
-            elif _byte_at(fd, size - 1) != b"\n":
+            elif (stat.st_ino, size) != self._end and _byte_at(fd, size - 1) != b"\n":
                 data = b"\n" + data  # a writer died in the middle of its line
             self._write_whole(fd, data, size)
-            return stat.st_ino, size + len(data)
+            self._end = stat.st_ino, size + len(data)
+            return self._end
         finally:
             os.close(fd)
 

@@ -17,7 +17,9 @@ from pygit2.enums import ObjectType, RepositoryOpenFlag
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.store import Tips, refs
 from gitcoord.store.files import NotPlain, RefFiles
+from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
+from gitcoord.store.plumbing import PlumbingStore
 from gitcoord.store.reflock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 
@@ -54,6 +56,7 @@ class Libgit2Store:
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
         self._git = _open(repo)
+        self._plumbing = PlumbingStore(repo)
         self._files = RefFiles(repo.common_dir)
         self._refs = pygit2.RefdbFsBackend(self._git)
         self._who = pygit2.Signature("gitcoord", "gitcoord@coord.invalid")
@@ -71,6 +74,10 @@ class Libgit2Store:
             return refs.list_refs(self.repo)
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
+        """What is new is read here. A whole log streams from git, which reads it beside us and holds nothing in memory."""
+        return self._plumbing.chain(new, None) if old is None else self._steps(new, old)
+
+    def _steps(self, new: Oid, old: Oid) -> Iterator[tuple[Oid, bytes]]:
         objects = self._objects()
         roots = self.repo.shallow_roots()
         ids = bytearray()
@@ -82,7 +89,7 @@ class Libgit2Store:
             kept.append(raw)
             at = None if at in roots else parent_of(raw)
         if at != old:
-            raise NotDescendant(new, old or "")
+            raise NotDescendant(new, old)
         for start in range(len(ids) - 20, -1, -20):
             oid = Oid(ids[start : start + 20].hex())
             yield oid, kept.pop() if kept else _read_commit(objects, oid)
@@ -123,7 +130,7 @@ class Libgit2Store:
 
     def _swap(self, ref: str, new: Oid, old: Oid) -> None:
         """The backend's own write compares under the ref's lock; `Reference.set_target` does no more in twice the time."""
-        if not _is_readable(self._objects(), new):
+        if not is_loose(self.repo, new) and not _is_readable(self._objects(), new):
             raise ObjectMissing(new, ref)
         try:
             self._refs.write(pygit2.Reference(ref, pygit2.Oid(hex=new), None), True, self._who, "", pygit2.Oid(hex=old), None)
