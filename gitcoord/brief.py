@@ -1,4 +1,4 @@
-"""The digest to go on with after a compaction or a restart, within a budget of tokens (DESIGN 3).
+"""The digest to go on with after a compaction or a restart, within a budget of tokens.
 
 A section is a function that returns what there is, the most worthy first. The first items of every section go in
 before the further ones of any; what did not fit is counted, with the command that shows it.

@@ -1,4 +1,4 @@
-"""One clone as a participant: its repository, store, index and journal, and the one way to write (DESIGN 2.3)."""
+"""One clone as a participant: its repository, store, index and journal, and the one way to write."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files will collide: what live sessions have, uncommitted work included, merged pairwise in memory (DESIGN 3).
+"""Which files will collide: what live sessions have, uncommitted work included, merged pairwise in memory.
 
 Answers are remembered by content in `coord/conflicts.json`, a cache that may be removed at any time.
 """

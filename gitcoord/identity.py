@@ -1,4 +1,4 @@
-"""Who am I: which session a command speaks for, and which rule said so (DESIGN 3).
+"""Who am I: which session a command speaks for, and which rule said so.
 
 Pure reading; `sessions.register` writes what a new name needs.
 """

@@ -1,4 +1,4 @@
-"""What a clone alone knows of its jobs: processes, who is to be told, logs. Never in git (DESIGN 2.1).
+"""What a clone alone knows of its jobs: processes, who is to be told, logs. Never in git.
 
 `coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that whoever comes by can
 find out whether somebody still looks after it. The log is `coord/jobs/KEY.log`.

@@ -1,4 +1,4 @@
-"""Jobs: commands that somebody supervises; how they began and ended, and who is told (DESIGN 3).
+"""Jobs: commands that somebody supervises; how they began and ended, and who is told.
 
 A job is its `job.start`. What leaves the clone is its name, how it ended and how long it took; command line, directory,
 process and output are in `job.detail` events, which stay in this clone unless the job is published. `supervise.py`

@@ -1,4 +1,4 @@
-"""Locks: advisory, on paths and patterns, bound to a session, with an end (DESIGN 3).
+"""Locks: advisory, on paths and patterns, bound to a session, with an end.
 
 The write lock makes decisions in one clone follow each other, so a `lock` event is legal by construction: it ends what
 it `supersedes` and stands until it is ended, its time is over, or its holder is gone. Between clones nothing was

@@ -1,4 +1,4 @@
-"""Messages: sent to mailboxes, tracked until acked (DESIGN 3).
+"""Messages: sent to mailboxes, tracked until acked.
 
 The ledger of a message has one row a recipient: queued < expired < surfaced < read < acked, the highest wins. A receipt
 speaks only for sessions of the clone that wrote it, a bounce only for messages of the clone that wrote it.

@@ -1,4 +1,4 @@
-"""Overlap notices: two live sessions changed the same path; both are told, once per pair and path (DESIGN 3).
+"""Overlap notices: two live sessions changed the same path; both are told, once per pair and path.
 
 What a session changed is what lies in its worktree and what its own commits say: those that the other does not have,
 nor a branch that both began from, no merges, no mere renames. Whether it collides, git says by merging in memory.

@@ -1,4 +1,4 @@
-"""What this clone alone knows of its sessions: worktree, process, harness id, beats. Never in git (DESIGN 2.5).
+"""What this clone alone knows of its sessions: worktree, process, harness id, beats. Never in git.
 
 One JSON file a session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a file
 in `coord/beats/`.

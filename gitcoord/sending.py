@@ -1,4 +1,4 @@
-"""Sending: whom the words of a user mean, and the message that goes to them (DESIGN 3)."""
+"""Sending: whom the words of a user mean, and the message that goes to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers handed out exactly once: migrations, ports, ticket numbers (DESIGN 3)."""
+"""Numbers handed out exactly once: migrations, ports, ticket numbers."""
 
 from __future__ import annotations
 

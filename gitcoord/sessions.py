@@ -1,4 +1,4 @@
-"""Sessions: who works here, under which name, where, on what, and whether they are still there (DESIGN 2.5, 3)."""
+"""Sessions: who works here, under which name, where, on what, and whether they are still there."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State: keys and values of a session that outlive a compaction, a restart and a change of name (DESIGN 3).
+"""State: keys and values of a session that outlive a compaction, a restart and a change of name.
 
 Every change is an event, so the log is the history; the last writer of a key wins.
 """

@@ -129,7 +129,7 @@ def cli(ctx: click.Context) -> None:
 
 
 def main(args: list[str] | None = None) -> None:
-    """The program. Never a traceback for something a user can cause; see DESIGN 4 for the exit codes."""
+    """The program. Never a traceback for something a user can cause; docs/commands.md lists the exit codes."""
     _open_streams()
     args = sys.argv[1:] if args is None else args
     if args[:1] == ["help"]:

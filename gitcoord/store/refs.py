@@ -1,4 +1,4 @@
-"""Refs through git itself: how both stores list, create and delete them (TRAPS: libgit2 may only move one that exists)."""
+"""Refs through git itself: how both stores list, create and delete them (libgit2 may only move one that exists)."""
 
 from __future__ import annotations
 

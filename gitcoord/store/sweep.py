@@ -1,4 +1,4 @@
-"""Remove presence commits that were replaced long ago, before they set off the user's `git gc --auto` (DESIGN 2.5).
+"""Remove presence commits that were replaced long ago, before they set off the user's `git gc --auto`.
 
 `coord/superseded` lists them, a line each: when replaced, and the id. One is removed only while it is loose, an hour
 after it was replaced (a gc, push or clone that saw it on its ref is done by then), while no gc runs, when no ref names

@@ -1,4 +1,4 @@
-"""Tasks: filed, claimed by one session at a time, done; with needs, so that what is ready is always known (DESIGN 3).
+"""Tasks: filed, claimed by one session at a time, done; with needs, so that what is ready is always known.
 
     coord.tasks.add("merge the schema", priority=1)
     task = coord.tasks.next(claim=True)
