@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gitcoord import messages, notes, sessions, state
+from gitcoord import jobs, messages, notes, sessions, state
 from gitcoord.clone import Clone
 from gitcoord.identity import Identity
 from gitcoord.locks import Lock, span, standing
@@ -237,6 +237,16 @@ def _locks(desk: Desk) -> Section:
     return Section("locks", "locks", "locks", items, len(items))
 
 
+def _jobs(desk: Desk) -> Section:
+    found = jobs.of_session(desk.clone, desk.box, desk.now)
+    items = [Item(inert(f"  {job.id[:10]} {jobs.describe_state(job)}"), _job_value(job)) for job in found]
+    return Section("jobs", "my jobs", "jobs", items, len(items))
+
+
+def _job_value(job: jobs.Job) -> dict[str, Any]:
+    return {"id": job.id, "name": job.name, "state": job.state, "exit": job.exit, "signal": job.signal}
+
+
 def _lock_text(desk: Desk, lock: Lock) -> str:
     holder = "mine" if lock.holder == desk.box else desk.name(lock.holder)
     facts = [f"  {' '.join(lock.patterns)}: {holder}", f"{span(lock.expires - desk.now)} more"]
@@ -309,5 +319,5 @@ def _notes(desk: Desk) -> Section:
     return Section("notes", "notes", "notes", items, len(items))
 
 
-SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _locks, _peers, _sent, _notes)
+SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)
 """In order of worth."""

@@ -193,6 +193,12 @@ def list_jobs(clone: Clone, everything: bool = False, now: float | None = None) 
     return [_with_supervision(clone, _job(row)) for row in found]
 
 
+def of_session(clone: Clone, box: str, now: float | None = None) -> list[Job]:
+    """The jobs of one session that run or ended within a day: those that run first, then the latest."""
+    mine = [job for job in list_jobs(clone, now=now) if job.session == box]
+    return sorted(mine, key=lambda job: (job.state != "running", -(job.ended or job.started)))
+
+
 def _with_supervision(clone: Clone, job: Job) -> Job:
     if job.state != "running" or split_mailbox(job.session)[1] != clone.id:
         return job

@@ -13,10 +13,12 @@ from gitcoord import messages, sessions
 from gitcoord.clone import Clone
 from gitcoord.counts import HELD, mine_in, my_locks, ready_tasks
 from gitcoord.identity import Identity
+from gitcoord.names import mailbox
 from gitcoord.sessions import Session
 from gitcoord.tasks.read import Row, rows
 
 if TYPE_CHECKING:
+    from gitcoord.jobs import Job
     from gitcoord.locks import Lock
 
 
@@ -30,7 +32,7 @@ class Strange(NamedTuple):
 
 class Status(NamedTuple):
     """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `tasks` and `locks` are those I
-    hold, `ready` counts the tasks anybody could take; `peers` are the sessions not gone."""
+    hold, `ready` counts the tasks anybody could take; `jobs` are mine that run; `peers` are the sessions not gone."""
 
     me: Session | None
     unread: int
@@ -38,6 +40,7 @@ class Status(NamedTuple):
     tasks: tuple[Row, ...]
     ready: int
     locks: tuple[Lock, ...]
+    jobs: tuple[Job, ...]
     peers: tuple[Session, ...]
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
@@ -45,6 +48,8 @@ class Status(NamedTuple):
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     """Everything at a glance."""
+    from gitcoord.jobs import of_session
+
     now = time.time() if now is None else now
     found = sessions.list_sessions(clone, now=now, files=False)
     mine = next((s for s in found if s.local and s.session == me.name), None)
@@ -58,6 +63,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         held,
         ready,
         clone.read(lambda db: my_locks(db, clone, me, now)),
+        tuple(job for job in of_session(clone, mailbox(me.name, clone.id or ""), now) if job.state == "running"),
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,

@@ -238,3 +238,17 @@ def test_status_looks_into_no_worktree(worktrees: Pair, cli: Cli, tmp_path: Path
     env = {"PATH": f"{spy.parent}:{os.environ['PATH']}"}
     assert cli(worktrees[0], "status", env=env).code == cli(worktrees[0], "status", "--short", env=env).code == 0
     assert " status " not in (tmp_path / "calls").read_text()
+
+
+def test_jobs_of_mine_stand_in_status_and_brief(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, beta = worktrees
+    job = json.loads(cli(alpha, "run", "--detach", "--name", "build", "--json", "--", "sleep", "600").out)
+    try:
+        assert "jobs    build runs, started just now\n" in plain(cli(alpha, "status").out, alpha.parent)
+        assert [j["name"] for j in json.loads(cli(alpha, "status", "--json").out)["jobs"]] == ["build"]
+        assert "my jobs\n  ID build is running\n" in plain(cli(alpha, "brief").out, alpha.parent)
+        assert json.loads(cli(beta, "status", "--json").out)["jobs"] == []
+    finally:
+        assert cli(alpha, "job", "kill", job["id"]).code == 0
+    assert json.loads(cli(alpha, "brief", "--json").out)["jobs"][0]["state"] == "killed"
+    assert "jobs  " not in cli(alpha, "status").out

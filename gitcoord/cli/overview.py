@@ -34,7 +34,7 @@ SHOWN = 20
 @click.option("--short", is_flag=True, help="One line, for prompts.")
 @common
 def status(short: bool, as_name: str | None, as_json: bool) -> None:
-    """Where I stand: me, unread mail, tasks, locks, peers.
+    """Where I stand: me, unread mail, tasks, locks, jobs, peers.
 
     Example: git coord status --short
     """
@@ -63,6 +63,7 @@ def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
         "tasks": [{"id": row.id, "title": row.title, "status": row.status} for row in found.tasks],
         "ready": found.ready,
         "locks": [{"id": k.id, "patterns": k.patterns, "expires": rfc3339(k.expires)} for k in found.locks],
+        "jobs": [{"id": job.id, "name": job.name, "started": rfc3339(job.started)} for job in found.jobs],
         "peers": [_peer_json(coord, peer) for peer in found.peers],
         "newer": [strange._asdict() for strange in found.newer],
         "malformed": [strange._asdict() for strange in found.malformed],
@@ -93,6 +94,8 @@ def _say_status(coord: Coord, found: Status) -> None:
         take = f"{found.ready} ready (git coord task next --claim)" if found.ready else "none"
         say(f"{'' if found.tasks else 'tasks':<8}{take}")
     _say_locks(found.locks[:SHOWN])
+    for number, job in enumerate(found.jobs[:SHOWN]):
+        say(inert(f"{'jobs' if number == 0 else '':<8}{job.name} runs, started {ago(job.started)}"))
     for number, peer in enumerate(found.peers[:SHOWN]):
         say(f"{'peers' if number == 0 else '':<8}{_peer(coord, peer)}")
     if not found.peers:
