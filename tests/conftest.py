@@ -84,15 +84,20 @@ def repo(tmp_path: Path) -> Path:
     return make_repo(tmp_path / "project")
 
 
-@pytest.fixture
-def worktrees(repo: Path) -> tuple[Path, Path]:
-    """Two linked worktrees of `repo`, `alpha` and `beta`, each with a session of its name."""
+def with_worktrees(repo: Path) -> tuple[Path, Path]:
+    """Add two linked worktrees to `repo`, `alpha` and `beta`, each with a session of its name."""
     pair = repo.parent / "alpha", repo.parent / "beta"
     for path in pair:
         git(repo, "worktree", "add", "-q", str(path))
         with Coord.open(path) as coord:
             coord.join()
     return pair
+
+
+@pytest.fixture
+def worktrees(repo: Path) -> tuple[Path, Path]:
+    """Two linked worktrees of `repo`, `alpha` and `beta`, each with a session of its name."""
+    return with_worktrees(repo)
 
 
 def nameless(text: str) -> str:

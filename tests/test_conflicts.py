@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import Cli, git, make_repo
+from conftest import Cli, git, make_repo, with_worktrees
 
 from gitcoord import Coord, UsageError
 from gitcoord import conflicts as module
@@ -33,12 +33,7 @@ def sides(repo: Path) -> Pair:
         (repo / name).write_text(TEN)
     git(repo, "add", ".")
     git(repo, "commit", "-q", "-m", "ten lines")
-    pair = repo.parent / "alpha", repo.parent / "beta"
-    for path in pair:
-        git(repo, "worktree", "add", "-q", str(path))
-        with Coord.open(path) as coord:
-            coord.join()
-    return pair
+    return with_worktrees(repo)
 
 
 def found(where: Path, only: str | None = None) -> list[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import Cli, git, nameless
+from conftest import Cli, git, nameless, with_worktrees
 
 from gitcoord import Coord
 from gitcoord.ambient import refresh
@@ -22,12 +22,7 @@ def pair(repo: Path) -> Pair:
     (repo / ".gitignore").write_text("*.log\n")
     git(repo, "add", ".")
     git(repo, "commit", "-q", "-m", "files")
-    found = repo.parent / "alpha", repo.parent / "beta"
-    for path in found:
-        git(repo, "worktree", "add", "-q", str(path))
-        with Coord.open(path) as coord:
-            coord.join()
-    return found
+    return with_worktrees(repo)
 
 
 def edit(where: Path, name: str, line: int, text: str) -> None:
