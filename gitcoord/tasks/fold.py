@@ -309,7 +309,7 @@ FEATURE = Feature(
         ignored INTEGER NOT NULL, PRIMARY KEY (task, need)) WITHOUT ROWID;
     CREATE INDEX task_needs_back ON task_needs (need);
     CREATE TABLE task_leases (nonce TEXT NOT NULL, claim TEXT NOT NULL, task TEXT NOT NULL,
-        PRIMARY KEY (nonce, claim)) WITHOUT ROWID;
+        PRIMARY KEY (nonce, claim, task)) WITHOUT ROWID;
     CREATE TABLE offline_claims (claim TEXT NOT NULL, clone TEXT NOT NULL, task TEXT NOT NULL, settled INTEGER NOT NULL,
         PRIMARY KEY (claim, clone)) WITHOUT ROWID;
     """,
