@@ -23,7 +23,7 @@ from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import belongs_to, is_lease, is_log
 from gitcoord.store.refs import is_ancestor
-from gitcoord.store.transport import Remote, Update
+from gitcoord.store.transport import How, Remote, Update
 
 ATTEMPTS = 8
 PRESENCE_AGE = 60.0
@@ -159,8 +159,9 @@ def pull(at: Link) -> tuple[Link, Seen]:
         transport.fetch(clone.repo, at.remote, wanted, at.quiet)
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
-    refused = [Refusal(ref, _why_not(ref)) for ref in wanted if after.get(ref) != refs[ref]]
-    return at, Seen(refs, _news(clone, start), tuple(refused))
+    refused = [Refusal(ref, _why_not(ref)) for ref in wanted if after.get(ref) == before.get(ref)]
+    newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # it may have moved since it was listed
+    return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
 def _joining(at: Link, listing: Refs) -> Link:
@@ -221,7 +222,7 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     what was refused. Remembers where the remote stands. Raises RemoteError when it takes nothing of ours."""
     clone = at.clone
     ours = {ref: oid for ref, oid in clone.store.tips().refs.items() if _is_to_go(ref, clone.id or "")}
-    updates = [Update(ref, oid, there.get(ref), not is_log(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
+    updates = [Update(ref, oid, _how(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
     outcomes = transport.push(clone.repo, at.remote, updates, at.quiet) if updates else []
     went = {update.ref: update.new for update in updates}
@@ -235,6 +236,10 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     sent = _count(clone, there, stand)
     _remember(at, stand, bool(updates))
     return sent, any(outcome.state == "moved" for outcome in outcomes), refused
+
+
+def _how(ref: str) -> How:
+    return How.FORWARD if is_log(ref) else How.REPLACE
 
 
 def _is_to_go(ref: str, clone: str) -> bool:
