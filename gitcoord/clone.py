@@ -19,20 +19,18 @@ from gitcoord.event import (
     Envelope,
     Event,
     LaterDraft,
-    Malformed,
     compose,
-    decode,
     encode,
     header_text,
 )
 from gitcoord.files import make_directory
-from gitcoord.index import EPOCH, Index, Written
+from gitcoord.index import Index, Written
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips, open_store
 from gitcoord.store.journal import Journal
 from gitcoord.store.lock import file_lock, unwritable
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
-from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch, next_epoch
+from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -41,6 +39,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 ATTEMPTS = 10
+CLOCK_FREE = 100_000_000
+"""Up to here any clock is believed: more events than a repository could hold."""
+CLOCK_PER_EVENT = 1000
+"""And so much more for every event known here, for those that were dropped or never came here."""
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
 
@@ -108,35 +110,52 @@ class Clone:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
         if self._fd is not None:
             answer = self.index.query(self.store, self._mended_tips(self._fd), question)
-            if self.index.unreadable:
+            if self.index.unreadable or self.index.rewound:
                 self._mend_now()
                 answer = self.index.query(self.store, self._mended_tips(self._fd), question)
             return cast(T, answer)
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
-        if any(map(is_ours, tips.broken)) or self.index.unreadable or self._is_lost(noted, tips):
+        if self.index.unreadable or self.index.rewound or any(map(is_ours, tips.broken)) or self._is_lost(noted, tips):
             with suppress(RepositoryError):
                 self._mend_now()
                 answer = self.index.query(self.store, self.store.tips(), question)
+        if self.index.vanished:
+            self._say_vanished()
         return cast(T, answer)
 
+    def _say_vanished(self) -> None:
+        from gitcoord import alarms
+
+        refs, self.index.vanished = self.index.vanished, []
+        for ref in refs:
+            if ref not in self.store.tips().refs and not belongs_to(ref, self.id or ""):
+                alarms.note(self.repo.coord_dir, ref.split("/")[3], "its log is gone from this repository", self.clock())
+
     def _is_lost(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
-        """Whether a log of ours is missing, or no longer contains where it stood before `tips` were listed."""
-        if all(tips.refs.get(ref) == oid for ref, oid in noted.items()):
+        """Whether a log of ours is not what we wrote: missing, no longer containing where it stood before `tips` were
+        listed, or with more than we wrote."""
+        own = [ref for ref in tips.refs if noted and is_log(ref) and belongs_to(ref, self.id or "")]
+        if all(tips.refs.get(ref) == oid for ref, oid in noted.items()) and all(ref in noted for ref in own):
             return False
         from gitcoord.store import mend
 
-        return mend.is_lost(self.store, self.id or "", noted, tips)
+        return mend.is_lost(self.store, self.id or "", noted, tips) or bool(
+            mend.forged(self.store, self.journal, self.id or "", noted, tips)
+        )
 
     def _mend_now(self) -> None:
         from gitcoord.store import mend
 
         with self.locked() as fd:
-            unreadable = list(self.index.unreadable)
+            unreadable, rewound = list(self.index.unreadable), dict(self.index.rewound)
             self._tips = None
             tips = self._mended_tips(fd)
             self.journal.note(self._own_logs(tips))  # what could not be restored now will not be tried with every read
+            for ref, old in rewound.items():
+                self._put_back(ref, old, fd)
+                self._tips = None
             if not unreadable:
                 return
             own = [tips.refs[ref] for ref in unreadable if ref in tips.refs and belongs_to(ref, self.settled_id())]
@@ -144,33 +163,36 @@ class Clone:
             self.mended += mend.drop_unreadable(self.store, self.settled_id(), unreadable, tips, fd)
             for ref in unreadable:
                 if is_log(ref) and ref in tips.refs and belongs_to(ref, self.settled_id()):
-                    self._leave_behind(ref, tips, fd)
+                    from gitcoord import rollover
+
+                    rollover.over_hole(self, ref, tips, fd)
             self._tips = None
 
-    def _leave_behind(self, ref: str, tips: Tips, fd: int) -> None:
-        """Our own chain has a hole that nothing can fill: go on in the next epoch, whose root carries what is readable.
+    def _put_back(self, ref: str, old: Oid, fd: int) -> None:
+        """Another's log only grows. One that was rewritten or rolled back here stays as we saw it, and `status` says so."""
+        from gitcoord import alarms
+        from gitcoord.store import mend
 
-        The old ref goes, because with it every gc and fetch of the user's would fail.
-        """
-        from gitcoord.store import epoch, mend
-
-        tip = tips.refs[ref]
-        if mend.is_whole(self.store, tip):
+        now = self.store.tips().refs.get(ref)
+        if now is None or belongs_to(ref, self.settled_id()) or mend.descends(self.store, now, old):
+            self.index.discard()  # ours: the journal has decided where it stands
             return
-        commits = epoch.readable(self.store, tip)
-        objects = [*self._tree({}), *epoch.carry(self.store, commits, self.repo.object_format)]
-        lc = self.index.db.execute("SELECT max(lc) FROM events").fetchone()[0] or 0
-        text = f"The log goes on here: an object of {ref} is lost, {len(commits)} events are carried over"
-        draft = Draft(EPOCH, text, {"carried": len(commits)}, author=self.settled_id())
-        highest = max([lc, *(event.lc for event in _decodable(commits))])
-        raw = encode(draft, self.envelope(highest + 1), objects[-1].oid, None)
-        root = make_object("commit", raw, self.repo.object_format)
-        self.journal.add([*objects, root])
-        self.store.write([*objects, root])
-        self.store.move(next_epoch(ref), root.oid, None, fd)
-        self.store.move(ref, None, tip, fd)
+        what = "rolled back" if mend.descends(self.store, old, now) else "rewritten"
+        kept = mend.is_whole(self.store, old)
+        if kept:
+            with suppress(RefMoved):
+                self.store.move(ref, old, now, fd)
+        else:
+            self.index.discard()
+        outcome = "what was seen of it is kept" if kept else "what was seen of it is lost"
+        alarms.note(self.repo.coord_dir, ref.split("/")[3], f"its log was {what}; {outcome}", self.clock())
+
+    def drop_refs(self, refs: Sequence[str], tips: Tips, fd: int) -> None:
+        """Delete refs of ours that a new epoch took the place of; to be called under the write lock."""
+        for ref in refs:
+            self.store.move(ref, None, tips.refs[ref], fd)
+        self._tips = None
         self.journal.note(self._own_logs(self.store.tips()))
-        self.mended.append(f"{ref} had lost an object for good: {len(commits)} events were carried into a new epoch")
 
     # writing
 
@@ -211,7 +233,7 @@ class Clone:
                 with suppress(RefMoved, ObjectMissing, _TryAgain):
                     return self._append_once(decide, local, tips, fd)
                 self._tips = None
-                if attempt == 0 and self.index.unreadable:
+                if self.index.rewound or (attempt == 0 and self.index.unreadable):
                     self._mend_now()
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
@@ -223,7 +245,7 @@ class Clone:
                     tips = self._tips = self.store.tips()
                     readable = not self.index.unreadable
                     self.index.ingest_tips(self.store, tips)
-                    if readable and self.index.unreadable:
+                    if self.index.rewound or (readable and self.index.unreadable):
                         raise _TryAgain  # which mends it first
                 drafts = decide(db)
                 if not drafts:
@@ -286,11 +308,11 @@ class Clone:
         objects: list[GitObject] = []
         for number, item in enumerate(drafts):
             draft = item if isinstance(item, Draft) else item(ids)
-            tree = self._tree(draft.attachments)
+            tree = self.tree(draft.attachments)
             raw, event = compose(draft, self.envelope(lc + number), tree[-1].oid, parent)
             commit = make_object("commit", raw, self.repo.object_format)
             if parent is None and draft.attachments:
-                objects += self._tree({})  # later events take the empty tree for granted
+                objects += self.tree({})  # later events take the empty tree for granted
             objects += tree if draft.attachments or parent is None else []
             objects.append(commit)
             written.append((event._replace(id=commit.oid), raw))
@@ -298,16 +320,27 @@ class Clone:
             parent = commit.oid
         return written, objects
 
+    def seen_clock(self, db: sqlite3.Connection) -> int:
+        """The largest clock seen that a history like this one can explain.
+
+        An honest clock never exceeds the number of events ever written. What is far above both the events known here
+        and a hundred million (nobody could use up the range from there) is forged, and does not drag ours along.
+        """
+        (events,) = db.execute("SELECT max(seq) FROM events").fetchone()
+        ceiling = CLOCK_FREE + CLOCK_PER_EVENT * (events or 0)
+        return db.execute("SELECT max(lc) FROM events WHERE lc <= ?", (ceiling,)).fetchone()[0] or 0
+
     def _clock(self, db: sqlite3.Connection, parent: Oid | None) -> int:
         """One more than the largest clock seen, as far as one step from our own last event may go."""
-        both = "SELECT (SELECT max(lc) FROM events), (SELECT lc FROM events WHERE id = ?)"
-        seen, ours = db.execute(both, (parent,)).fetchone()
-        lc = min(seen + 1, ours + MAX_CLOCK_STEP) if ours else (seen or 0) + 1
-        if lc >= MAX_CLOCK:
-            raise RepositoryError("another clone's clock ran to the end of its range", "git config coord.ignoreClone CLONE")
+        seen = self.seen_clock(db)
+        ours = db.execute("SELECT lc FROM events WHERE id = ?", (parent,)).fetchone()
+        lc = max(ours[0] + 1, min(seen + 1, ours[0] + MAX_CLOCK_STEP)) if ours else seen + 1
+        if lc > MAX_CLOCK:
+            raise RepositoryError("the clock of this log ran to the end of its range", "git coord gc")
         return lc
 
-    def _tree(self, attachments: Mapping[str, bytes]) -> list[GitObject]:
+    def tree(self, attachments: Mapping[str, bytes]) -> list[GitObject]:
+        """The objects of a tree of attachments, the tree last."""
         blobs = {name: make_object("blob", data, self.repo.object_format) for name, data in attachments.items()}
         tree = make_tree({name: blob.oid for name, blob in blobs.items()}, self.repo.object_format)
         return [*blobs.values(), tree]
@@ -344,9 +377,9 @@ class Clone:
         """Replace the presence commit of one of our sessions."""
         with self.locked() as fd:
             ref = f"{NAMESPACE}sessions/{self.settled_id()}/{name}"
-            lc = self.read(lambda db: db.execute("SELECT max(lc) FROM events").fetchone()[0]) or 0
-            tree = self._tree({})[-1]
-            raw = encode(Draft("presence", text, data, author=name), self.envelope(lc + 1), tree.oid, None)
+            lc = self.read(self.seen_clock) + 1
+            tree = self.tree({})[-1]
+            raw = encode(Draft("presence", text, data, author=name), self.envelope(lc), tree.oid, None)
             commit = make_object("commit", raw, self.repo.object_format)
 
             def write(tips: Tips) -> None:
@@ -415,12 +448,6 @@ class Clone:
 
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
-
-
-def _decodable(commits: Sequence[tuple[Oid, bytes]]) -> Iterator[Event]:
-    for oid, raw in commits:
-        with suppress(Malformed):
-            yield decode(oid, raw)
 
 
 class _TryAgain(Exception):

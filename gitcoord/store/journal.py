@@ -79,6 +79,16 @@ class Journal:
                 if item is not None:
                     yield item
 
+    def has(self, oids: Iterable[Oid]) -> bool:
+        """Whether all of `oids` were written here lately; the newest are looked for first."""
+        wanted = {oid.encode() for oid in oids}
+        if wanted:
+            wanted -= _ids(_tail(self.path, TAIL * 32).splitlines())
+        for path in (self.path, self.old_path):
+            if wanted:
+                wanted -= _ids(_lines(path))
+        return not wanted
+
     def needed(self, tips: Iterable[Oid], since: Place | None = None) -> dict[Oid, GitObject]:
         """The objects kept, whole, that are reachable from `tips`: not those of a writer that died before its ref moved."""
         kept = {item.oid: item for item in self.objects(since)}
@@ -208,6 +218,12 @@ def _lines(path: str, offset: int = 0) -> Iterator[bytes]:
                     yield line[:-1]
     except OSError:
         return
+
+
+def _ids(lines: Iterable[bytes]) -> set[bytes]:
+    """The ids in the lines of objects."""
+    words = (line.split(b" ", 3) for line in lines if line.startswith(b"o "))
+    return {word[2] for word in words if len(word) == 4}
 
 
 def _byte_at(fd: int, offset: int) -> bytes:
