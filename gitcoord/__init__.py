@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from gitcoord.state import Keys
     from gitcoord.status import Status
     from gitcoord.store.objects import Oid
+    from gitcoord.store.signing import Signature
     from gitcoord.tasks import Tasks
+    from gitcoord.trust import Signer
     from gitcoord.waiting import Held
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
@@ -322,6 +324,29 @@ class Coord:
         from gitcoord import notes
 
         return notes.list_notes(self.clone, path, self.cwd, limit)
+
+    # trust
+
+    def signatures(self, ids: Iterable[str]) -> dict[str, Signature]:
+        """What events of other clones are worth, by id: `verified` (by whom), `unknown`, `bad` or `unsigned`.
+
+        Empty where nobody signs, unless `coord.requireSigned` is set; events of this clone are never in it.
+        """
+        from gitcoord import trust
+
+        return trust.signatures(self.clone, ids)
+
+    def signers(self) -> list[Signer]:
+        """The other clones: what their newest checkpoint is worth, the key each is known for, and what is wrong."""
+        from gitcoord import trust
+
+        return trust.signers(self.clone)
+
+    def accept(self, clone: str) -> Signer:
+        """Take a clone as it signs now. Raises UsageError for one that is not known."""
+        from gitcoord import trust
+
+        return trust.accept(self.clone, clone)
 
     # work
 

@@ -20,6 +20,7 @@ from gitcoord.event import (
     Event,
     LaterDraft,
     compose,
+    decode,
     encode,
     header_text,
 )
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
+Sign = Callable[[bytes], bytes]
 ATTEMPTS = 10
 CLOCK_FREE = 100_000_000
 """Up to here any clock is believed: more events than a repository could hold."""
@@ -221,23 +223,23 @@ class Clone:
             self.index.close()
             del self.__dict__["index"]
 
-    def append(self, decide: Decide, local: bool = False) -> list[Event]:
+    def append(self, decide: Decide, local: bool = False, sign: Sign | None = None) -> list[Event]:
         """Decide on the newest state and write what `decide` returns, as one move of our log; none: write nothing.
 
         `decide` may run more than once: when the ref or the index turn out to have moved, it is asked again.
-        Whatever it raises leaves everything as it was.
+        `sign` turns the last of the raw commits into the one to be written. Whatever they raise leaves all as it was.
         """
         with self.locked() as fd:
             for attempt in range(ATTEMPTS):
                 tips = self._mended_tips(fd)
                 with suppress(RefMoved, ObjectMissing, _TryAgain):
-                    return self._append_once(decide, local, tips, fd)
+                    return self._append_once(decide, local, sign, tips, fd)
                 self._tips = None
                 if self.index.rewound or (attempt == 0 and self.index.unreadable):
                     self._mend_now()
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
-    def _append_once(self, decide: Decide, local: bool, tips: Tips, fd: int) -> list[Event]:
+    def _append_once(self, decide: Decide, local: bool, sign: Sign | None, tips: Tips, fd: int) -> list[Event]:
         moved = False
         try:
             with self.index.writing() as db:
@@ -251,7 +253,7 @@ class Clone:
                 if not drafts:
                     return []
                 ref = self._log_ref(tips, local)
-                written, objects = self._compose(db, drafts, tips.refs.get(ref))
+                written, objects = self._compose(db, drafts, tips.refs.get(ref), sign)
                 self._write(ref, written[-1][0].id, objects, tips, fd)
                 moved = True  # which is what counts; what the index misses, it will read there
                 self.index.append(ref, written)
@@ -299,7 +301,7 @@ class Clone:
         return newest_epoch(tips.refs, f"{NAMESPACE}{'local' if local else 'log'}/{self.settled_id()}/")
 
     def _compose(
-        self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None
+        self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None, sign: Sign | None
     ) -> tuple[list[Written], list[GitObject]]:
         """The events of `drafts`, chained onto `parent`, and every object they need."""
         lc = self._clock(db, parent)
@@ -310,6 +312,9 @@ class Clone:
             draft = item if isinstance(item, Draft) else item(ids)
             tree = self.tree(draft.attachments)
             raw, event = compose(draft, self.envelope(lc + number), tree[-1].oid, parent)
+            if sign is not None and number == len(drafts) - 1:
+                raw = sign(raw)
+                event = decode(Oid(""), raw)
             commit = make_object("commit", raw, self.repo.object_format)
             if parent is None and draft.attachments:
                 objects += self.tree({})  # later events take the empty tree for granted

@@ -395,6 +395,7 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "job.end": st.fixed_dictionaries({"job": IDS}, optional={"exit": st.integers(0, 2), "ms": st.integers(0, 9)}),
     "job.lost": st.fixed_dictionaries({"job": IDS}),
     "gone": st.fixed_dictionaries({"session": NAMES}, optional={"since": st.integers(0, 9)}),
+    "checkpoint": st.just({}),
     "lock.wait": st.fixed_dictionaries({"patterns": PATTERNS}),
     "unlock": st.fixed_dictionaries({"locks": st.dictionaries(IDS, st.lists(st.sampled_from(["a", "/b"]), max_size=2))}),
     "overlap": st.fixed_dictionaries({"between": st.lists(BOXES, max_size=3), "paths": st.lists(NAMES, max_size=2)}),

@@ -64,6 +64,7 @@ GROUPS = {
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
+        "trust": "who signs what, and what is wrong",
         "demo": "a guided run in a throw-away repository",
         "purge": "remove every trace of gitcoord from here",
     },
@@ -80,7 +81,7 @@ MODULES = {
     "run": "jobs",
     "set-up": "setup",
 }
-APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
+APART = {"wait": "waits", "watch": "waits", "hook": "setup", "trust": "trust"}
 """Verbs that live in another module than their group's, or stand in no group."""
 
 

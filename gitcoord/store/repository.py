@@ -31,7 +31,7 @@ OURS = {
     "LC_ALL": "C",
 }
 _NETWORK = ("fetch", "push", "ls-remote", "clone")
-SETTINGS = "(user|author|committer|coord|hook)"
+SETTINGS = "(user|author|committer|commit|coord|hook)"
 """The sections of the configuration that we look at."""
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
 
@@ -112,7 +112,11 @@ class Repository:
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A `coord.` setting read as git reads booleans."""
-        value = self.config.get("coord." + name.lower())
+        return self.boolean("coord." + name.lower(), default)
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        """A setting of SETTINGS, its key in lower case, read as git reads booleans."""
+        value = self.config.get(key)
         return default if value is None else value.lower() in ("", "true", "yes", "on", "1")
 
     def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
