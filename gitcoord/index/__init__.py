@@ -21,7 +21,7 @@ from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import epoch_of, is_log, is_ours, log_of
 
-SCHEMA = 7
+SCHEMA = 8
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -240,7 +240,8 @@ class Index:
         self._set_tip(ref, new, lc)
 
     def _begin_epoch(self, store: Store, ref: str, oid: Oid, raw: bytes) -> None:
-        """The root of an epoch carries earlier events and says which epochs still count: those from `lowest` on."""
+        """The root of an epoch carries earlier events, its log's own and those of the clone that it says it goes on as
+        (`renewal`), and says which epochs still count: those from `lowest` on."""
         from gitcoord.store.epoch import carried
 
         for event, _ in self._decoded(ref, [(oid, raw)]):
@@ -254,7 +255,7 @@ class Index:
             for commits in _chunks(carried(store, raw)):
                 for item in self._decoded(ref, commits):
                     if item[0].type not in NEVER_CARRIED:
-                        self._add(ref, [item], None)
+                        self._add(ref, [item], None, event.data.get("continues"))
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
         """Inside a transaction: take in events just written to `ref`, without reading them back."""
@@ -276,14 +277,17 @@ class Index:
             except Malformed as why:
                 self._report(oid, ref, str(why))
 
-    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None) -> int | None:
-        """Take in events of a log, each once; returns the clock of the last that is well-formed."""
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, former: object = None) -> int | None:
+        """Take in events of a log, each once; returns the clock of the last that is well-formed.
+
+        Those of a `former` clone may be among them; no epoch of that clone's own log vouches for them.
+        """
         clone, local, epoch = ref.split("/")[3], ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
         taken = []
         rows = []
         for event, raw in items:
             try:
-                if event.clone != clone:
+                if event.clone not in (clone, former):
                     raise Malformed(f"written under another clone's name: {event.clone[:60]}")
                 check_step(event, parent_lc)
             except Malformed as why:
@@ -292,7 +296,7 @@ class Index:
             parent_lc = event.lc
             taken.append(event)
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, trailer_of(raw), local, epoch))  # fmt: skip
+                         event.text, trailer_of(raw), local, epoch if event.clone == clone else 0))  # fmt: skip
         for event in self._insert(taken, rows):
             self._fold(event, ref)
         return parent_lc

@@ -8,7 +8,7 @@ from functools import lru_cache
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
-KINDS = ("log", "local", "sessions")
+LEASES = ("tasks", "locks", "numbers")
 MAX_EPOCH_DIGITS = 9
 
 
@@ -19,8 +19,17 @@ def is_ours(ref: str) -> bool:
     if len(parts) != 5 or not ref.startswith(NAMESPACE) or not is_name(parts[3]):
         return False
     if parts[2] in ("log", "local"):
-        return parts[4].isdigit() and parts[4].isascii() and 4 <= len(parts[4]) <= MAX_EPOCH_DIGITS
+        return _is_epoch(parts[4])
     return parts[2] == "sessions" and is_name(parts[4])
+
+
+def _is_epoch(text: str) -> bool:
+    return text.isdigit() and text.isascii() and 4 <= len(text) <= MAX_EPOCH_DIGITS and int(text) > 0
+
+
+def is_lease(ref: str) -> bool:
+    """Whether a ref is a table of leases, which belongs to a remote and not to a clone."""
+    return ref.startswith(NAMESPACE + "lease/") and ref.removeprefix(NAMESPACE + "lease/") in LEASES
 
 
 def is_log(ref: str) -> bool:
