@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gitcoord import remotes
+from gitcoord import public, remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RemoteError, RepositoryError
 from gitcoord.event import Event
@@ -235,6 +235,8 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     ours = {ref: oid for ref, oid in clone.store.tips().refs.items() if _is_to_go(ref, clone.id or "")}
     updates = [Update(ref, oid, there.get(ref), not is_log(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
+    if updates:
+        public.guard(clone, at.remote.name, outgoing(clone, there))
     outcomes = transport.push(clone.repo, at.remote, updates, at.quiet) if updates else []
     went = {update.ref: update.new for update in updates}
     stand: dict[str, Oid] = {ref: oid for ref, oid in there.items() if _is_to_go(ref, clone.id or "")}
@@ -283,7 +285,11 @@ def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, 
     remote = remotes.choose(clone.repo, name, cwd)
     listing = transport.list_remote(clone.repo, remote.name)
     remote = _joining(Link(clone, remote, False), listing).remote
-    there = {here: oid for ref, oid in listing.items() if (here := remote.here(ref))}
+    return outgoing(clone, {here: oid for ref, oid in listing.items() if (here := remote.here(ref))})
+
+
+def outgoing(clone: Clone, there: Refs) -> dict[str, int]:
+    """What the remote, where `there` stand, does not have of ours: how many events of each type, and of presences."""
     tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
     after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
     query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"
