@@ -340,9 +340,15 @@ class Clone:
         An honest clock never exceeds the number of events ever written. What is far above both the events known here
         and a hundred million (nobody could use up the range from there) is forged, and does not drag ours along.
         """
-        (events,) = db.execute("SELECT max(seq) FROM events").fetchone()
-        ceiling = CLOCK_FREE + CLOCK_PER_EVENT * (events or 0)
-        return db.execute("SELECT max(lc) FROM events WHERE lc <= ?", (ceiling,)).fetchone()[0] or 0
+        return db.execute("SELECT max(lc) FROM events WHERE lc <= ?", (self._ceiling(db),)).fetchone()[0] or 0
+
+    def _ceiling(self, db: sqlite3.Connection) -> int:
+        return CLOCK_FREE + CLOCK_PER_EVENT * (db.execute("SELECT max(seq) FROM events").fetchone()[0] or 0)
+
+    def ahead_of_time(self, db: sqlite3.Connection) -> list[tuple[str, int]]:
+        """The clones with clocks that no honest history explains, and in how many events."""
+        query = "SELECT clone, count(*) FROM events WHERE lc > ? GROUP BY clone ORDER BY clone"
+        return db.execute(query, (self._ceiling(db),)).fetchall()
 
     def _clock(self, db: sqlite3.Connection, parent: Oid | None) -> int:
         """One more than the largest clock seen, as far as one step from our own last event may go."""

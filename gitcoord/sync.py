@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gitcoord import public, remotes
+from gitcoord import incoming, public, remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RemoteError, RepositoryError
 from gitcoord.event import Event
 from gitcoord.events import COLUMNS, event_of
+from gitcoord.incoming import Refusal
 from gitcoord.records import Records
 from gitcoord.store import NAMESPACE, sweep, transport
 from gitcoord.store.lock import file_lock
@@ -30,13 +31,6 @@ PRESENCE_AGE = 60.0
 """Seconds after which a session's presence is looked at anew before a sync."""
 Refs = Mapping[str, Oid]
 """Refs as they are called here, and what they name at the remote."""
-
-
-class Refusal(NamedTuple):
-    """A ref that did not cross, and why."""
-
-    ref: str
-    why: str
 
 
 class Report(NamedTuple):
@@ -167,11 +161,11 @@ def pull(at: Link) -> tuple[Link, Seen]:
     start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
     ignored = clone.repo.setting("ignoreclone").split()
     wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
-    if wanted:
-        transport.fetch(clone.repo, at.remote, wanted, at.quiet)
+    refused = incoming.fetch(at, wanted, before) if wanted else []
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
-    refused = [Refusal(ref, _why_not(ref)) for ref in wanted if after.get(ref) != refs[ref]]
+    told = {refusal.ref for refusal in refused}
+    refused += [r for r in incoming.compare(at, refs, before, after) if r.ref not in told]
     return at, Seen(refs, _news(clone, start), tuple(refused))
 
 
@@ -192,10 +186,6 @@ def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs, ignored: Sequence
         return False
     mine = before.get(ref)
     return not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
-
-
-def _why_not(ref: str) -> str:
-    return "it does not go on from what we know of it: rewritten, or taken back" if is_log(ref) else "it did not arrive"
 
 
 def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:

@@ -111,10 +111,11 @@ class Mark(NamedTuple):
 
 
 class Warning(NamedTuple):
-    """Something about who signs for `clone` that the user should look at."""
+    """Something about `clone` that the user should look at, and the command that settles it."""
 
     clone: str
     what: str
+    command: str
 
 
 def signatures(clone: Clone, ids: Iterable[str]) -> dict[str, Signature]:
@@ -274,12 +275,19 @@ def _signer(clone: Clone, judge: _Judge, of: str, alarm: str | None) -> Signer:
 
 def warnings(clone: Clone) -> list[Warning]:
     """What has to be said unasked: another's log tampered with, a key that changed, a signer that stopped signing."""
-    found = [Warning(alarm.clone, alarm.what) for alarm in alarms.read(clone.repo.coord_dir)]
+    found = [_settled(alarm.clone, alarm.what) for alarm in alarms.read(clone.repo.coord_dir)]
     judge = _Judge(clone)
     asked = clone.read(lambda db: db.execute("SELECT DISTINCT clone FROM checkpoints").fetchall())
     for of in sorted({name for (name,) in asked if name != clone.id} | judge.pinned()):
-        found += [Warning(of, what) for what in _about(clone, judge, of, judge.marks(of))]
+        found += [_settled(of, what) for what in _about(clone, judge, of, judge.marks(of))]
+    for of, count in clone.read(clone.ahead_of_time):
+        what = f"its clock is ahead of anything that could have happened, in {count} event{'s' if count > 1 else ''}"
+        found.append(Warning(of, what, f"git config --add coord.ignoreClone {of}"))
     return found
+
+
+def _settled(clone: str, what: str) -> Warning:
+    return Warning(clone, what, f"git coord trust --accept {clone}")
 
 
 def _about(clone: Clone, judge: _Judge, of: str, marks: Sequence[Mark]) -> list[str]:

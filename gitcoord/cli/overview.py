@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitcoord.locks import Lock
     from gitcoord.sessions import Session
     from gitcoord.state import Value
-    from gitcoord.status import Status, Strange
+    from gitcoord.status import Status, Strange, Syncing
 
 SHOWN = 20
 """Lines after which a plain list stops and says so."""
@@ -68,6 +68,7 @@ def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
         "newer": [strange._asdict() for strange in found.newer],
         "malformed": [strange._asdict() for strange in found.malformed],
         "warnings": [warning._asdict() for warning in found.warnings],
+        "sync": {**found.sync._asdict(), "at": rfc3339(found.sync.at)} if found.sync else None,
     }
 
 
@@ -103,13 +104,22 @@ def _say_status(coord: Coord, found: Status) -> None:
         say("peers   none")
     if len(found.peers) > SHOWN:
         say(f"        (only {SHOWN} shown; git coord sessions shows all)")
+    if found.sync:
+        say(inert(f"sync    {_syncing(found.sync)}"))
     for strange in found.newer:
         say(f"newer   {_strange(strange)}: a newer gitcoord is about")
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
 
     for warning in found.warnings[:SHOWN]:
-        say(inert(f"trust   {warning.clone}: {warning.what}; if that is right: git coord trust --accept {warning.clone}"))
+        say(inert(f"trust   {warning.clone}: {warning.what} ({warning.command})"))
+
+
+def _syncing(sync: Syncing) -> str:
+    facts = [f"{sync.remote}, {ago(sync.at)}"] if sync.at else [f"{sync.remote}, never"]
+    if sync.waiting:
+        facts.append(f"{sync.waiting} event{'s' if sync.waiting > 1 else ''} to be sent (git coord sync)")
+    return "; ".join([*facts, *([f"failing: {one_line(sync.error, 120)}"] if sync.error else [])])
 
 
 def _say_locks(locks: Sequence[Lock]) -> None:
