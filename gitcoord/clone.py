@@ -119,21 +119,26 @@ class Clone:
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
         if self._fd is not None:
-            answer = self.index.query(self.store, self._mended_tips(self._fd), question)
-            if self.index.unreadable or self.index.rewound:
-                self._mend_now()
-                answer = self.index.query(self.store, self._mended_tips(self._fd), question)
-            return cast(T, answer)
+            return self._read_locked(self._fd, question)
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
         if self.index.unreadable or self.index.rewound or any(map(is_ours, tips.broken)) or self._is_lost(noted, tips):
-            with suppress(RepositoryError):
+            with suppress(RepositoryError), self.locked() as fd:
                 self._mend_now()
-                answer = self.index.query(self.store, self.store.tips(), question)
+                answer = self._read_locked(fd, question)
         if self.index.vanished:
             self._say_vanished()
         return cast(T, answer)
+
+    def _read_locked(self, fd: int, question: Callable[[sqlite3.Connection], T]) -> T:
+        """What was put right may show that more is to be: twice is enough for all that can stand on each other."""
+        for _ in range(2):
+            answer = self.index.query(self.store, self._mended_tips(fd), question)
+            if not (self.index.unreadable or self.index.rewound):
+                return cast(T, answer)
+            self._mend_now()
+        return cast(T, self.index.query(self.store, self._mended_tips(fd), question))
 
     def _say_vanished(self) -> None:
         from gitcoord import alarms

@@ -165,7 +165,7 @@ def pull(at: Link) -> tuple[Link, Seen]:
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
     told = {refusal.ref for refusal in refused}
-    refused += [r for r in incoming.compare(at, refs, before, after) if r.ref not in told]
+    refused += incoming.compare(at, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
     return at, Seen(refs, _news(clone, start), tuple(refused))
 
 

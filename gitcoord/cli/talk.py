@@ -277,7 +277,7 @@ def _message_text(coord: Coord, message: Message, signature: Signature | None = 
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
-    marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
+    marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
     sender = "gitcoord" if message.notice else _sender(coord, message.sender)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])

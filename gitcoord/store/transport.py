@@ -99,11 +99,12 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
     Which came is to be seen in the refs. Raises BadObjects when git-fsck(1) would complain of what came (then nothing
     did), another RemoteError when the remote could not be reached at all.
     """
+    # --no-show-forced-updates, or the user's setting of it, would also switch off the check that a log goes on
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
         "-c", "fetch.fsckObjects=true",
         "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
-        "--no-auto-gc", "--no-write-commit-graph", "--no-show-forced-updates", *_whole(repo), "--stdin", remote.name,
+        "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", *_whole(repo), "--stdin", remote.name,
     ]  # fmt: skip
     result = _network(repo, remote.name, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and _BAD_OBJECTS.search(result.error_text):
