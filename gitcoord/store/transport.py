@@ -109,7 +109,7 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
     result = _network(repo, remote.name, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and _BAD_OBJECTS.search(result.error_text):
         raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
-    if result.code and "[rejected]" not in result.error_text:
+    if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise unreachable(remote.name, result)
 
 
