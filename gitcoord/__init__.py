@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
     from gitcoord.records import Record
+    from gitcoord.retention import Collected, Redacted
     from gitcoord.sending import Sent
     from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
@@ -342,6 +343,18 @@ class Coord:
         from gitcoord import trust
 
         return trust.signers(self.clone)
+
+    def redact(self, event_id: str) -> Redacted:
+        """Take one event of this clone's out of its log; see `retention.redact`."""
+        from gitcoord import retention
+
+        return retention.redact(self.clone, event_id)
+
+    def gc(self, keep: float = 90 * 24 * 3600) -> Collected:
+        """Drop from this clone's log what ended more than `keep` seconds ago; see `retention.gc`."""
+        from gitcoord import retention
+
+        return retention.gc(self.clone, keep)
 
     def accept(self, clone: str) -> Signer:
         """Take a clone as it signs now. Raises UsageError for one that is not known."""

@@ -120,6 +120,17 @@ FEATURE = Feature(
     CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
     CREATE INDEX deliveries_box ON deliveries (box);
     """,
+    living=(
+        # not read yet, or not acked as asked
+        "SELECT m.id FROM messages m JOIN deliveries d ON d.message = m.id AND d.addressed = 1"
+        " WHERE d.state IN (0, 2) AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id)"
+        " OR (m.needs_ack AND d.state < 4 AND (m.expires = 0 OR m.expires > :now))",
+        # what keeps a mailbox open for a session that is yet to come
+        "SELECT e.id FROM events e WHERE e.type = 'message' AND json_type(e.data, '$.opens') = 'array'"
+        " AND EXISTS (SELECT 1 FROM json_each(e.data, '$.opens') o JOIN names n ON n.name = o.value"
+        " AND n.clone = e.clone AND n.id = '')",
+        "SELECT id FROM events WHERE type = 'adopt'",
+    ),
 )
 
 

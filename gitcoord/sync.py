@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gitcoord import incoming, public, remotes
+from gitcoord import incoming, public, remotes, rollover
 from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RemoteError, RepositoryError
 from gitcoord.event import Event
@@ -22,7 +22,7 @@ from gitcoord.records import Records
 from gitcoord.store import NAMESPACE, sweep, transport
 from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import belongs_to, is_lease, is_log
+from gitcoord.store.refnames import belongs_to, is_lease, is_log, log_of
 from gitcoord.store.refs import is_ancestor
 from gitcoord.store.transport import Remote, Update
 
@@ -161,7 +161,9 @@ def pull(at: Link) -> tuple[Link, Seen]:
     start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
     ignored = clone.repo.setting("ignoreclone").split()
     wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
+    wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
     refused = incoming.fetch(at, wanted, before) if wanted else []
+    rollover.drop_others(clone)
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
     told = {refusal.ref for refusal in refused}
@@ -233,12 +235,24 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     for outcome in outcomes:
         if outcome.state == "done":
             stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
+    stand = _drop_old(at, stand)
     refused = tuple(Refusal(o.ref, o.why) for o in outcomes if o.state == "refused" and went[o.ref])
     if refused and all(is_log(ref) is False or ref in {r.ref for r in refused} for ref in went):
         raise transport.refuses(at.remote.name, refused[0].why)
     sent = _count(clone, there, stand)
     _remember(at, stand, bool(updates))
     return sent, any(outcome.state == "moved" for outcome in outcomes), refused
+
+
+def _drop_old(at: Link, stand: dict[str, Oid]) -> dict[str, Oid]:
+    """Take our old epochs off the remote once what follows them is there; returns where the remote stands then."""
+    old = rollover.dropped(at.clone, stand)
+    ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
+    if not ready:
+        return stand
+    updates = [Update(ref, None, stand[ref]) for ref in sorted(ready)]
+    gone = {o.ref for o in transport.push(at.clone.repo, at.remote, updates, at.quiet) if o.state == "done"}
+    return {ref: oid for ref, oid in stand.items() if ref not in gone}
 
 
 def _is_to_go(ref: str, clone: str) -> bool:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import clone_id, make_clones
+from byhand import clone_id, make_clones
 from conftest import Cli, git
 
 from gitcoord import Coord, alarms

@@ -316,14 +316,18 @@ def test_processes_share_it_while_it_is_deleted_under_them(repo: Path, coord: Co
         subprocess.Popen([*argv, f"r{n}", str(total)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for n in range(2)
     ]
-    for number in range(total):
-        coord.note(f"note {number}")
-        if number % 10 == 5:
-            for suffix in ("", "-wal", "-shm"):
-                index_file(repo, suffix).unlink(missing_ok=True)
-    for reader in readers:
-        out, err = reader.communicate()
-        assert (out, err, reader.returncode) == (f"{total}\n", "", 0)
+    try:
+        for number in range(total):
+            coord.note(f"note {number}")
+            if number % 10 == 5:
+                for suffix in ("", "-wal", "-shm"):
+                    index_file(repo, suffix).unlink(missing_ok=True)
+        for reader in readers:
+            out, err = reader.communicate()
+            assert (out, err, reader.returncode) == (f"{total}\n", "", 0)
+    finally:
+        for reader in readers:
+            reader.kill()  # which would otherwise wait for ever for notes that do not come
 
 
 def test_a_read_only_place_is_read_without_leaving_a_file(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:

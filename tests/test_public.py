@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from clones import make_clones
+from byhand import make_clones
 from conftest import Cli, git
 from servers import BASIC, LIGHTTPD, PASSWORD, USER, accesses, git_daemon, http_server, netrc
 

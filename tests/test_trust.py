@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clones import allow, clone_id, exchange, fetch, make_clones, make_key, push, sign_with
+from byhand import allow, clone_id, exchange, fetch, make_clones, make_key, push, sign_with
 from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RepositoryError, UsageError, trust

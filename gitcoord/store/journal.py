@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from gitcoord.store.lock import unwritable
+from gitcoord.store.lock import unwritable, write_whole
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.refnames import is_log
 
@@ -117,6 +117,14 @@ class Journal:
                 return found, Place(inode, offset)
         except OSError:
             return [], None
+
+    def scrub(self, oids: Collection[Oid]) -> None:
+        """Forget the bytes of `oids`. Raises RepositoryError."""
+        gone = {oid.encode() for oid in oids}
+        for path in (self.path, self.old_path):
+            if gone & _ids(_lines(path)):
+                lines = [line for line in _lines(path) if not gone & _ids([line])]
+                write_whole(path, b"".join(line + b"\n" for line in lines).decode("ascii", "replace"))
 
     def rotate(self, now: float) -> bool:
         """Begin a new file once this one began a day ago, or a day ahead of a clock that jumped back; the one before the
