@@ -11,10 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord import clone_id
+from gitcoord.clock import next_clock, seen_clock
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.event import (
-    MAX_CLOCK,
-    MAX_CLOCK_STEP,
     Draft,
     Envelope,
     Event,
@@ -41,10 +40,6 @@ T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 Sign = Callable[[bytes], bytes]
 ATTEMPTS = 10
-CLOCK_FREE = 100_000_000
-"""Up to here any clock is believed: more events than a repository could hold."""
-CLOCK_PER_EVENT = 1000
-"""And so much more for every event known here, for those that were dropped or never came here."""
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
 
@@ -123,12 +118,14 @@ class Clone:
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
-        if self.index.unreadable or self.index.rewound or any(map(is_ours, tips.broken)) or self._is_lost(noted, tips):
+        if self.index.unreadable or self.index.rewound or any(map(is_ours, tips.broken)) or self._is_amiss(noted, tips):
             with suppress(RepositoryError), self.locked() as fd:
                 self._mend_now()
                 answer = self._read_locked(fd, question)
         if self.index.vanished:
-            self._say_vanished()
+            from gitcoord import recovery
+
+            recovery.say_vanished(self)
         return cast(T, answer)
 
     def _read_locked(self, fd: int, question: Callable[[sqlite3.Connection], T]) -> T:
@@ -140,25 +137,14 @@ class Clone:
             self._mend_now()
         return cast(T, self.index.query(self.store, self._mended_tips(fd), question))
 
-    def _say_vanished(self) -> None:
-        from gitcoord import alarms
-
-        refs, self.index.vanished = self.index.vanished, []
-        for ref in refs:
-            if ref not in self.store.tips().refs and not belongs_to(ref, self.id or ""):
-                alarms.note(self.repo.coord_dir, ref.split("/")[3], "its log is gone from this repository", self.clock())
-
-    def _is_lost(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
-        """Whether a log of ours is not what we wrote: missing, no longer containing where it stood before `tips` were
-        listed, or with more than we wrote."""
+    def _is_amiss(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
+        """Whether our logs do not stand where the journal saw them, before `tips` were listed."""
         own = [ref for ref in tips.refs if noted and is_log(ref) and belongs_to(ref, self.id or "")]
         if all(tips.refs.get(ref) == oid for ref, oid in noted.items()) and all(ref in noted for ref in own):
             return False
-        from gitcoord.store import mend
+        from gitcoord import recovery
 
-        return mend.is_lost(self.store, self.id or "", noted, tips) or bool(
-            mend.forged(self.store, self.journal, self.id or "", noted, tips)
-        )
+        return recovery.is_amiss(self, noted, tips)
 
     def _mend_now(self) -> None:
         from gitcoord.store import mend
@@ -169,7 +155,9 @@ class Clone:
             tips = self._mended_tips(fd)
             self.journal.note(self._own_logs(tips))  # what could not be restored now will not be tried with every read
             for ref, old in rewound.items():
-                self._put_back(ref, old, fd)
+                from gitcoord import recovery
+
+                recovery.put_back(self, ref, old, fd)
                 self._tips = None
             if not unreadable:
                 return
@@ -182,25 +170,6 @@ class Clone:
 
                     rollover.over_hole(self, ref, tips, fd)
             self._tips = None
-
-    def _put_back(self, ref: str, old: Oid, fd: int) -> None:
-        """Another's log only grows. One that was rewritten or rolled back here stays as we saw it, and `status` says so."""
-        from gitcoord import alarms
-        from gitcoord.store import mend
-
-        now = self.store.tips().refs.get(ref)
-        if now is None or belongs_to(ref, self.settled_id()) or mend.descends(self.store, now, old):
-            self.index.discard()  # ours: the journal has decided where it stands
-            return
-        what = "rolled back" if mend.descends(self.store, old, now) else "rewritten"
-        kept = mend.is_whole(self.store, old)
-        if kept:
-            with suppress(RefMoved):
-                self.store.move(ref, old, now, fd)
-        else:
-            self.index.discard()
-        outcome = "what was seen of it is kept" if kept else "what was seen of it is lost"
-        alarms.note(self.repo.coord_dir, ref.split("/")[3], f"its log was {what}; {outcome}", self.clock())
 
     def drop_refs(self, refs: Sequence[str], tips: Tips, fd: int) -> None:
         """Delete refs of ours that a new epoch took the place of; to be called under the write lock."""
@@ -318,7 +287,7 @@ class Clone:
         self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None, sign: Sign | None
     ) -> tuple[list[Written], list[GitObject]]:
         """The events of `drafts`, chained onto `parent`, and every object they need."""
-        lc = self._clock(db, parent)
+        lc = next_clock(db, parent)
         ids: list[Oid] = []
         written: list[Written] = []
         objects: list[GitObject] = []
@@ -338,31 +307,6 @@ class Clone:
             ids.append(commit.oid)
             parent = commit.oid
         return written, objects
-
-    def seen_clock(self, db: sqlite3.Connection) -> int:
-        """The largest clock seen that a history like this one can explain.
-
-        An honest clock never exceeds the number of events ever written. What is far above both the events known here
-        and a hundred million (nobody could use up the range from there) is forged, and does not drag ours along.
-        """
-        return db.execute("SELECT max(lc) FROM events WHERE lc <= ?", (self._ceiling(db),)).fetchone()[0] or 0
-
-    def _ceiling(self, db: sqlite3.Connection) -> int:
-        return CLOCK_FREE + CLOCK_PER_EVENT * (db.execute("SELECT max(seq) FROM events").fetchone()[0] or 0)
-
-    def ahead_of_time(self, db: sqlite3.Connection) -> list[tuple[str, int]]:
-        """The clones with clocks that no honest history explains, and in how many events."""
-        query = "SELECT clone, count(*) FROM events WHERE lc > ? GROUP BY clone ORDER BY clone"
-        return db.execute(query, (self._ceiling(db),)).fetchall()
-
-    def _clock(self, db: sqlite3.Connection, parent: Oid | None) -> int:
-        """One more than the largest clock seen, as far as one step from our own last event may go."""
-        seen = self.seen_clock(db)
-        ours = db.execute("SELECT lc FROM events WHERE id = ?", (parent,)).fetchone()
-        lc = max(ours[0] + 1, min(seen + 1, ours[0] + MAX_CLOCK_STEP)) if ours else seen + 1
-        if lc > MAX_CLOCK:
-            raise RepositoryError("the clock of this log ran to the end of its range", "git coord gc")
-        return lc
 
     def tree(self, attachments: Mapping[str, bytes]) -> list[GitObject]:
         """The objects of a tree of attachments, the tree last."""
@@ -419,7 +363,7 @@ class Clone:
             self._replace(ref, new, lambda tips: None, fd)
 
     def _alone(self, draft: Draft) -> list[GitObject]:
-        lc = self.read(self.seen_clock) + 1
+        lc = self.read(seen_clock) + 1
         tree = self.tree({})[-1]
         return [tree, make_object("commit", encode(draft, self.envelope(lc), tree.oid, None), self.repo.object_format)]
 

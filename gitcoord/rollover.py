@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
+from gitcoord.clock import seen_clock
 from gitcoord.clone import Clone
 from gitcoord.errors import RefMoved
 from gitcoord.event import Draft, Event, Malformed, decode, encode
@@ -79,7 +80,7 @@ def _begin(clone: Clone, ref: str, commits: Sequence[Commit], text: str, tips: T
     data = {"carried": len(commits), "lowest": epoch_of(fresh), "after": tips.refs[ref]}
     data |= {"continues": min(former)} if former else {}
     highest = max((event.lc for event in _decodable(commits)), default=0)
-    lc = max(clone.seen_clock(clone.index.db), highest) + 1
+    lc = max(seen_clock(clone.index.db), highest) + 1
     draft = Draft(EPOCH, text, data, author=clone.settled_id())
     root = make_object("commit", encode(draft, clone.envelope(lc), objects[-1].oid, None), clone.repo.object_format)
     clone.journal.add([*objects, root])

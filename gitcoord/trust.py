@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from gitcoord import alarms
+from gitcoord.clock import ahead_of_time
 from gitcoord.clone import Clone
 from gitcoord.errors import RepositoryError, UsageError
 from gitcoord.event import Draft, Event
@@ -158,6 +159,13 @@ def verified_up_to(clone: Clone) -> str:
     return json.dumps(found)
 
 
+def held_back(clone: Clone, ids: Iterable[str]) -> set[str]:
+    """Those events of other clones that `coord.requireSigned` keeps from being put in front of anybody unasked."""
+    if not clone.repo.flag("requiresigned"):
+        return set()
+    return {oid for oid, signature in signatures(clone, ids).items() if signature.state != GOOD}
+
+
 class _Judge:
     """Judges checkpoints, once each: what was found is kept in `coord/signatures`, with the key of each clone."""
 
@@ -280,7 +288,7 @@ def warnings(clone: Clone) -> list[Warning]:
     asked = clone.read(lambda db: db.execute("SELECT DISTINCT clone FROM checkpoints").fetchall())
     for of in sorted({name for (name,) in asked if name != clone.id} | judge.pinned()):
         found += [_settled(of, what) for what in _about(clone, judge, of, judge.marks(of))]
-    for of, count in clone.read(clone.ahead_of_time):
+    for of, count in clone.read(ahead_of_time):
         what = f"its clock is ahead of anything that could have happened, in {count} event{'s' if count > 1 else ''}"
         found.append(Warning(of, what, f"git config --add coord.ignoreClone {of}"))
     return found

@@ -18,7 +18,7 @@ from byhand import clone_id, make_clones
 from conftest import Cli, git
 
 from gitcoord import Coord, alarms
-from gitcoord.clone import CLOCK_FREE
+from gitcoord.clock import FREE
 from gitcoord.event import MAX_CLOCK, Draft, Envelope, encode
 from gitcoord.names import is_name
 from gitcoord.store import open_store
@@ -297,7 +297,7 @@ def test_an_epoch_cannot_begin_in_the_middle_of_a_log(ada: Path, remote: Path, c
 # clocks
 
 
-@pytest.mark.parametrize("top", [MAX_CLOCK, MAX_CLOCK - 5, CLOCK_FREE * 2])
+@pytest.mark.parametrize("top", [MAX_CLOCK, MAX_CLOCK - 5, FREE * 2])
 def test_a_clock_from_the_end_of_the_range_is_not_followed(ada: Path, remote: Path, cli: Cli, top: int) -> None:
     put(remote, LOG, event("the end is near", top))
     sync(cli, ada)
@@ -322,7 +322,7 @@ def test_a_clock_that_climbs_in_the_largest_steps_cannot_use_up_the_range(ada: P
         for number in range(150):
             coord.note(f"note {number}")
         own = max(e.lc for e in coord.log(kind="note", limit=10_000) if e.clone == coord.clone.id)
-    assert own <= CLOCK_FREE + 1000 * 1200, "nine tenths of the range are left"
+    assert own <= FREE + 1000 * 1200, "nine tenths of the range are left"
 
 
 def test_an_honest_clock_far_ahead_is_followed(ada: Path, remote: Path, cli: Cli) -> None:

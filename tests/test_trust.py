@@ -296,10 +296,15 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     ada, bob = pair
     allow(bob, tmp_path / "allowed", ada=key)
     git(bob, "config", "coord.requireSigned", "true")
+    with Coord.open(ada) as coord:
+        coord.note("a note of ada's")
     tell(ada, "bob", "unsigned")
     with Coord.open(bob) as coord:
         coord.send("bob", "from this clone")
+        coord.note("a note of bob's")
     fetch(bob)
+    brief = cli(bob, "brief").out
+    assert "a note of bob's" in brief and "a note of ada's" not in brief and "> unsigned" not in brief
     ran = cli(bob, "inbox")
     assert "from this clone" in ran.out and "unsigned" not in ran.out
     assert ran.err == "note: 1 unsigned of other clones not shown (coord.requireSigned): git coord inbox --all\n"
@@ -314,6 +319,7 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     ran = cli(bob, "inbox")
     assert "unsigned" in ran.out and "and now signed" in ran.out, "the checkpoint covers both"
     assert ran.err == ""
+    assert "a note of ada's" in cli(bob, "brief").out
 
 
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
