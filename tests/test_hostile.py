@@ -7,6 +7,7 @@ plain git with a configuration that fetches everything by force.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -437,6 +438,17 @@ def test_random_commits_on_a_log_change_nothing(ada: Path, remote: Path, cli: Cl
     before = notes(ada)
     sync(cli, ada)
     assert notes(ada) == before and len(lines(cli, ada, "bad")) == 1
+
+
+def test_several_clones_can_be_ignored(ada: Path, remote: Path, cli: Cli) -> None:
+    for name in (MALLORY, "grace-00000001"):
+        put(remote, f"refs/coord/log/{name}/0001", *chain("noise", clone=name))
+    sync(cli, ada)
+    for name in (MALLORY, "grace-00000001"):
+        git(ada, "config", "--add", "coord.ignoreClone", name)
+    assert notes(ada) == ["ada was here"]
+    with Coord.open(ada, environ={**os.environ, "GIT_DIR": str(ada / ".git")}) as coord:
+        assert [note.text for note in coord.notes()] == ["ada was here"], "by the longer way to the settings, too"
 
 
 # the memory of it

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,6 +111,32 @@ def test_a_signature_that_cannot_be_made_says_why_and_writes_nothing(pair: Pair,
         with pytest.raises(RepositoryError, match="cannot sign"):
             trust.checkpoint(coord.clone, prompt=False)
         assert git(ada, "for-each-ref") == before
+
+
+def test_in_the_background_nobody_is_asked_for_a_passphrase(pair: Pair, tmp_path: Path) -> None:
+    """On a terminal, where ssh-keygen would ask for it past every redirection."""
+    ada, _ = pair
+    key = tmp_path / "locked"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "a passphrase", "-f", str(key)], check=True)
+    sign_with(ada, key)
+    script = (
+        "import sys; from gitcoord import Coord, trust, RepositoryError\n"
+        "with Coord.open(sys.argv[1]) as coord:\n"
+        "    coord.note('one')\n"
+        "    try: trust.checkpoint(coord.clone, prompt=False)\n"
+        "    except RepositoryError as error: print('SAID', error.what)\n"
+    )
+    import pty
+
+    said = bytearray()
+
+    def read(fd: int) -> bytes:
+        data = os.read(fd, 1024)
+        said.extend(data)
+        return data
+
+    assert pty.spawn([sys.executable, "-c", script, str(ada)], read) == 0
+    assert b"SAID cannot sign" in said and b"passphrase for" not in said, said.decode()
 
 
 def test_who_writes_meanwhile_is_not_kept_waiting_by_a_slow_signature(

@@ -8,7 +8,7 @@ they would point every git call, wherever it is meant to go, at the hook's repos
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
@@ -138,5 +138,12 @@ class Repository:
 
 
 def _parse_config(out: bytes) -> dict[str, str]:
-    pairs = (entry.partition("\n") for entry in os.fsdecode(out).split("\0") if entry)
-    return {key: value for key, _, value in pairs}
+    return collect(entry.partition("\n")[::2] for entry in os.fsdecode(out).split("\0") if entry)
+
+
+def collect(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Settings by key: the last value wins, but for the one that is a list."""
+    found: dict[str, str] = {}
+    for key, value in pairs:
+        found[key] = f"{found[key]} {value}" if key == "coord.ignoreclone" and key in found else value
+    return found

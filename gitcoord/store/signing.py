@@ -14,12 +14,14 @@ from typing import NamedTuple
 from gitcoord.errors import RepositoryError
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
-from gitcoord.store.spawn import run
+from gitcoord.store.spawn import Result, run
 
 GOOD, UNKNOWN, BAD = "verified", "unknown", "bad"
 _HEADER = re.compile(rb"^gpgsig(?:-sha256)? ([^\n]*\n(?: [^\n]*\n)*)", re.MULTILINE)
 _PERSON = r"(.*) <(.*)> (\d+) \+0000"
 _SSH = b"-----BEGIN SSH SIGNATURE-----"
+PATIENCE = 30.0
+"""Seconds for a signature that nobody is to be asked about."""
 _SILENT = {"SSH_ASKPASS_REQUIRE": "never", "GPG_TTY": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
 
 
@@ -47,7 +49,7 @@ def sign(repo: Repository, raw: bytes, prompt: bool = True) -> bytes:
     env = {**_identity("AUTHOR", fields["author"]), **_identity("COMMITTER", fields["committer"])}
     parent = ["-p", fields["parent"]] if "parent" in fields else []
     args = ["-c", "i18n.commitEncoding=UTF-8", "commit-tree", "-S", *parent, fields["tree"]]
-    done = repo.git(*args, stdin=message, env={**env, **({} if prompt else _SILENT)})
+    done = repo.git(*args, stdin=message, env=env) if prompt else _unasked(repo, args, message, env)
     if done.code:
         lines = [line for line in done.error_text.splitlines() if line.strip()] or ["git commit-tree failed"]
         why = lines[-1].removeprefix("fatal: ").removeprefix("error: ")
@@ -56,6 +58,21 @@ def sign(repo: Repository, raw: bytes, prompt: bool = True) -> bytes:
     if split(signed)[0] != raw:
         raise RepositoryError("git changed what it signed", "git config coord.sign false")
     return signed
+
+
+def _unasked(repo: Repository, args: list[str], stdin: bytes, env: dict[str, str]) -> Result:
+    """Without a terminal or a display on which somebody could be asked; whoever asks all the same is not waited for."""
+    import subprocess
+
+    argv = ["git", f"--git-dir={repo.common_dir}", *args]
+    everything = {**repo.env, **env, **_SILENT}
+    try:
+        done = subprocess.run(
+            argv, input=stdin, env=everything, capture_output=True, timeout=PATIENCE, start_new_session=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Result(1, b"", b"it took too long")
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 def _identity(who: str, line: str) -> dict[str, str]:
