@@ -7,6 +7,7 @@ what the root of its epoch carries. Nothing of this is asked for where nobody si
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -127,7 +128,8 @@ def signatures(clone: Clone, ids: Iterable[str]) -> dict[str, Signature]:
 
 
 def _is_asked_for(db: sqlite3.Connection, clone: Clone) -> bool:
-    if clone.repo.flag("requiresigned"):
+    """Where somebody signs, or did: a log whose signatures are gone must not pass for one that never had any."""
+    if clone.repo.flag("requiresigned") or os.path.exists(clone.path("signatures")):
         return True
     return db.execute("SELECT 1 FROM checkpoints WHERE clone != ? LIMIT 1", (clone.id or "",)).fetchone() is not None
 

@@ -15,7 +15,9 @@ from byhand import allow, clone_id, exchange, fetch, make_clones, make_key, push
 from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RepositoryError, UsageError, trust
+from gitcoord.event import Draft, Envelope, encode
 from gitcoord.store import signing
+from gitcoord.store.objects import Oid
 
 Pair = tuple[Path, Path]
 
@@ -278,6 +280,61 @@ def test_a_judgement_is_made_once(pair: Pair, key: Path, tmp_path: Path, monkeyp
     assert state_of(bob, oid) == "verified" and asked == []
     (bob / ".git/coord/signatures").unlink()
     assert state_of(bob, oid) == "verified" and asked == [1]
+
+
+# made to look signed
+
+
+def forge(where: Path, kind: str, text: str, lc: int, clone: str, author: str, tree: str, **data: object) -> str:
+    envelope = Envelope(lc, clone, "ada@example.org", "A <ada@example.org>", 1_700_000_000)
+    raw = encode(Draft(kind, text, data, author=author), envelope, Oid(tree), None)
+    return hash_object(where, "commit", raw)
+
+
+def hash_object(where: Path, kind: str, data: bytes) -> str:
+    argv = ["git", "-C", str(where), "hash-object", "-w", "-t", kind, "--stdin"]
+    return subprocess.run(argv, input=data, capture_output=True, check=True).stdout.decode().strip()
+
+
+def carrying(where: Path, *commits: str) -> str:
+    """A tree as the root of an epoch has it."""
+    lines = []
+    for oid in sorted(commits):
+        raw = subprocess.run(["git", "-C", str(where), "cat-file", "commit", oid], capture_output=True, check=True).stdout
+        lines.append(f"100644 blob {hash_object(where, 'blob', raw)}\t{oid}\n")
+    argv = ["git", "-C", str(where), "mktree"]
+    return subprocess.run(argv, input="".join(lines).encode(), capture_output=True, check=True).stdout.decode().strip()
+
+
+@pytest.mark.parametrize("how", ["continued", "in an epoch with a real checkpoint", "in epoch 0000"])
+def test_nothing_forged_comes_below_a_real_signature(pair: Pair, key: Path, tmp_path: Path, cli: Cli, how: str) -> None:
+    ada, bob = pair
+    remote, own = tmp_path / "remote.git", clone_id(pair[0])
+    sign_with(ada, key)
+    allow(bob, tmp_path / "allowed", ada=key)
+    real = tell(ada, "bob", "real")
+    fetch(bob)
+    assert state_of(bob, real) == "verified"
+    checkpoint = git(remote, "rev-parse", f"refs/coord/log/{own}/0001").strip()
+    empty = hash_object(remote, "tree", b"")
+    forged = forge(remote, "message", "forged", 1, own, "ada", empty, to=[f"bob@{clone_id(bob)}"])
+    if how == "continued":
+        tree = carrying(remote, forged, checkpoint)
+        root = forge(remote, "epoch", "x", 9, "eve-00000001", "eve-00000001", tree, continues=own, carried=2)
+        git(remote, "update-ref", "refs/coord/log/eve-00000001/0001", root)
+    elif how == "in an epoch with a real checkpoint":
+        root = forge(remote, "epoch", "x", 9, own, own, carrying(remote, forged, checkpoint), carried=2, lowest=2)
+        git(remote, "update-ref", f"refs/coord/log/{own}/0002", root)
+    else:
+        git(remote, "update-ref", f"refs/coord/log/{own}/0000", forged)
+    fetch(bob)
+    shown = {m["id"]: m for m in json.loads(cli(bob, "inbox", "--all", "--json").out)}
+    assert how == "in epoch 0000" or shown[forged]["verified"] is False
+    assert how != "in epoch 0000" or forged not in shown
+    git(bob, "config", "coord.requireSigned", "true")
+    assert "forged" not in cli(bob, "inbox", "--again").out
+    (bob / ".git/coord/index.sqlite").unlink()
+    assert state_of(bob, forged) in ("unsigned", None)
 
 
 # keys

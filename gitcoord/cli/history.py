@@ -143,8 +143,8 @@ def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -
 
 
 def _head(coord: Coord, event: Event, signature: Signature | None = None) -> str:
-    vouched = f", {verified_text(signature)}" if signature else ""
-    sender = shown_name(coord, event.sender)
+    vouched = f", {verified_text(signature._replace(key=''))}" if signature else ""
+    sender = shown_name(coord, event.sender) if event.author != event.clone else event.clone
     return f"{paint(event.id[:SHORT], '33')} {inert(event.type):<8} {sender}, {ago(event.at)}{vouched}"
 
 
