@@ -261,7 +261,9 @@ class Clone:
         return self._tips
 
     def _seen_logs(self) -> dict[str, Oid]:
-        """Where the index saw the logs last: second best after the journal."""
+        """Where the index saw the logs last, for when the journal is gone: it may not know yet that an epoch was replaced."""
+        if self.journal.tips():
+            return {}
         try:
             return {ref: oid for ref, oid in self.index.known_tips().items() if is_log(ref)}
         except sqlite3.DatabaseError:

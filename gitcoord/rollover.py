@@ -102,16 +102,22 @@ def ended_at(clone: Clone, ref: str) -> Oid | None:
     return next((Oid(after) for (data,) in rows if isinstance(after := json.loads(data).get("after"), str)), None)
 
 
-def drop_others(clone: Clone) -> None:
-    """Delete others' epochs that they have replaced; of one whose signature went missing with it, the old is kept."""
+def drop_replaced(clone: Clone) -> None:
+    """Delete epochs that a later one replaced: others', and ours where a crash left one standing.
+
+    Of a clone whose signatures went missing with it, the old is kept.
+    """
     from gitcoord import trust
 
-    tips = clone.store.tips()
-    replaced = [ref for ref in dropped(clone, tips.refs) if ref.split("/")[3] != clone.id]
-    doubtful = {warning.clone for warning in trust.warnings(clone)} if replaced else set()
+    if not dropped(clone, clone.store.tips().refs):
+        return
+    doubtful = {warning.clone for warning in trust.warnings(clone)}
     with clone.locked() as fd:
+        tips = clone.store.tips()
+        replaced = dropped(clone, tips.refs)
+        clone.drop_refs([ref for ref in replaced if ref.split("/")[3] == clone.id], tips, fd)
         for ref in replaced:
-            if ref.split("/")[3] not in doubtful:
+            if ref.split("/")[3] not in {clone.id, *doubtful}:
                 with suppress(RefMoved):
                     clone.store.move(ref, None, tips.refs[ref], fd)
 

@@ -163,7 +163,7 @@ def pull(at: Link) -> tuple[Link, Seen]:
     wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
     wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
     refused = incoming.fetch(at, wanted, before) if wanted else []
-    rollover.drop_others(clone)
+    rollover.drop_replaced(clone)
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
     told = {refusal.ref for refusal in refused}
@@ -224,7 +224,9 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     """Send what the remote does not have of ours: how many events, whether somebody moved a ref of ours meanwhile, and
     what was refused. Remembers where the remote stands. Raises RemoteError when it takes nothing of ours."""
     clone = at.clone
-    ours = {ref: oid for ref, oid in clone.store.tips().refs.items() if _is_to_go(ref, clone.id or "")}
+    tips = clone.store.tips().refs
+    old = rollover.dropped(clone, tips)
+    ours = {ref: oid for ref, oid in tips.items() if _is_to_go(ref, clone.id or "") and ref not in old}
     updates = [Update(ref, oid, there.get(ref), not is_log(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
     if updates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -147,7 +148,9 @@ def test_redacting_twice_carries_on(ada: Path) -> None:
 
 
 @pytest.mark.parametrize("crash", ["after the root", "after the old ref"])
-def test_a_crash_in_the_middle_leaves_it_done(ada: Path, monkeypatch: pytest.MonkeyPatch, crash: str) -> None:
+def test_a_crash_in_the_middle_leaves_it_done(
+    ada: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, crash: str
+) -> None:
     from gitcoord.clone import Clone
     from gitcoord.store.journal import Journal
 
@@ -165,10 +168,51 @@ def test_a_crash_in_the_middle_leaves_it_done(ada: Path, monkeypatch: pytest.Mon
             with pytest.raises(Killed):
                 coord.redact(oid)
     assert texts(ada) == ["after"]
+    assert cli(ada, "sync").code == 0
+    assert coord_refs(tmp_path / "remote.git") == coord_refs(ada) == [f"log/{clone_id(ada)}/0002"]
     with Coord.open(ada) as coord:
         coord.note("and on")
         assert [n.text for n in coord.notes()] == ["and on", "after"]
         assert_index_is_what_the_refs_say(coord)
+
+
+def test_a_process_that_knew_the_old_epoch_does_not_bring_it_back(ada: Path) -> None:
+    with Coord.open(ada) as old, Coord.open(ada) as other:
+        oid = other.note(SECRET)
+        assert [n.text for n in old.notes()] == [SECRET]
+        other.redact(oid)
+        old.note("from the old one")
+        assert [n.text for n in old.notes()] == [n.text for n in other.notes()] == ["from the old one"]
+    assert coord_refs(ada) == [f"log/{clone_id(ada)}/0002"]
+
+
+WRITER = """
+import sys
+from gitcoord import Coord
+with Coord.open(sys.argv[1]) as coord:
+    for number in range(int(sys.argv[3])):
+        coord.note(f"{sys.argv[2]} {number}")
+"""
+
+
+def test_nothing_is_lost_when_others_write_meanwhile(ada: Path) -> None:
+    argv = [sys.executable, "-c", WRITER, str(ada)]
+    writers = [subprocess.Popen([*argv, f"w{n}", "40"]) for n in range(3)]
+    try:
+        with Coord.open(ada) as coord:
+            gone = []
+            while any(writer.poll() is None for writer in writers):
+                gone.append(coord.note("to go"))
+                coord.redact(gone[-1])
+                coord.gc()
+            assert [writer.wait() for writer in writers] == [0, 0, 0]
+            expected = sorted(f"w{n} {number}" for n in range(3) for number in range(40))
+            assert sorted(n.text for n in coord.notes(limit=1000)) == expected
+            assert len(gone) > 2
+            assert_index_is_what_the_refs_say(coord)
+    finally:
+        for writer in writers:
+            writer.kill()
 
 
 def test_others_drop_what_was_redacted_with_the_next_sync(tmp_path: Path, cli: Cli) -> None:
