@@ -15,7 +15,7 @@ from gitcoord.clone import Clone
 from gitcoord.errors import RefMoved
 from gitcoord.event import Draft, Event, Malformed, decode, encode
 from gitcoord.index import EPOCH, NEVER_CARRIED
-from gitcoord.store import NAMESPACE, Tips, epoch, mend
+from gitcoord.store import NAMESPACE, Tips, bulk, epoch, mend
 from gitcoord.store.epoch import Commit
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in
 from gitcoord.store.refnames import epoch_of, is_log, log_of, newest_epoch, next_epoch
@@ -84,7 +84,7 @@ def _begin(clone: Clone, ref: str, commits: Sequence[Commit], text: str, tips: T
     draft = Draft(EPOCH, text, data, author=clone.settled_id())
     root = make_object("commit", encode(draft, clone.envelope(lc), objects[-1].oid, None), clone.repo.object_format)
     clone.journal.add([*objects, root])
-    store.write([*objects, root])
+    bulk.write_all(store, [*objects, root])
     store.move(fresh, root.oid, None, fd)
     clone.drop_refs([old for old in tips.refs if is_log(old) and log_of(old) == log_of(fresh)], tips, fd)
 

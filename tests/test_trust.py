@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from byhand import allow, clone_id, exchange, fetch, make_clones, make_key, push, sign_with
-from conftest import Cli, git, nameless
+from conftest import Cli, git, make_repo, nameless
 
 from gitcoord import Coord, RepositoryError, UsageError, trust
 from gitcoord.event import Draft, Envelope, encode
@@ -444,3 +444,24 @@ class TestOpenPgp:
         env = {**os.environ, "GNUPGHOME": str(stranger)}
         with Coord.open(bob, environ=env) as coord:
             assert coord.signatures([oid])[oid].state == "unknown"
+
+
+def test_a_sha256_repository_is_signed_and_redacted_alike(tmp_path: Path, key: Path) -> None:
+    repo = make_repo(tmp_path / "sha256", "--object-format=sha256")
+    sign_with(repo, key)
+    with Coord.open(repo) as coord:
+        coord.join("w1")
+        gone, kept = coord.note("gone"), coord.note("kept")
+        made = trust.checkpoint(coord.clone)
+        assert made is not None
+        (raw,) = coord.clone.store.read([made.id])
+        assert b"\ngpgsig-sha256 -----BEGIN SSH SIGNATURE-----\n" in raw.data
+        found = signing.verify(coord.clone.repo, made.id, raw.data, made.at)
+        assert found is not None and (found.state, found.key[:7]) == ("unknown", "SHA256:")
+        allow(repo, tmp_path / "allowed", ada=key)
+        found = signing.verify(coord.clone.repo, made.id, raw.data, made.at)
+        assert found is not None and (found.state, found.by) == ("verified", "ada@example.org")
+        coord.redact(gone)
+        assert [n.id for n in coord.notes()] == [kept]
+        assert trust.checkpoint(coord.clone) is not None
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""

@@ -30,6 +30,11 @@ def make_object(kind: Kind, data: bytes, object_format: str) -> GitObject:
     return GitObject(kind, Oid(_hash(object_format)(header + data).hexdigest()), data)
 
 
+def digest(data: bytes, object_format: str) -> bytes:
+    """The hash of plain bytes, as it ends a pack."""
+    return bytes(_hash(object_format)(data).digest())
+
+
 @cache
 def _hash(object_format: str) -> Hash:
     """The hash function, without `hashlib` for SHA-1: loading OpenSSL for it costs 10 ms of every write."""

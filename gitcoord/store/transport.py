@@ -115,7 +115,8 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
 
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
     """Bring what a ref of the remote names, without moving one of ours. Raises RemoteError."""
-    argv = ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
+    argv = ["-c", "fetch.fsckObjects=true"]
+    argv += ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
     result = _network(repo, remote.name, [*argv, *_whole(repo), "--", remote.name, remote.there(ref)], quiet=quiet)
     if result.code:
         raise unreachable(remote.name, result)
