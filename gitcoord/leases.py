@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from gitcoord import process as processes
-from gitcoord import remotes
+from gitcoord import public, remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
 from gitcoord.event import Draft, Malformed, decode
@@ -141,6 +141,7 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
         table = decide(read_table(at.clone, kind, old))
         if table is None:
             return at
+        public.guard(at.clone, at.remote.name, {f"lease of {kind}": 1})
         fresh = at.clone.write_alone(_draft(at.clone, kind, table))
         if _replace(at, ref, fresh, old):
             at.clone.point(ref, fresh)

@@ -72,7 +72,7 @@ def test_everything_that_is_shared_crosses(pair: tuple[Path, Path]) -> None:
         assert (peer.session, peer.clone, peer.focus) == ("w", here.clone.id, "the lexer")
         assert [note.text for note in there.notes()] == ["for all who come"]
         assert [c.text for c in there.tasks.show(task.id).comments] == ["mind the gap"]
-        assert [lock.patterns for lock in there.locks.check(["src/a"])[0].locks] == [("src/",)]
+        assert [lock.patterns for lock in there.locks.check(["src/a"])[0].locks] == [("/src/",)]
         assert there.alloc("ports").number == 2
         assert [(job.name, job.state) for job in there.jobs.list()] == [("check", "exited")]
         assert there.clone.read(lambda db: db.execute("SELECT text FROM events WHERE type = 'state'").fetchone()) == (

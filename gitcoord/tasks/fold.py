@@ -315,4 +315,8 @@ FEATURE = Feature(
         PRIMARY KEY (claim, clone)) WITHOUT ROWID;
     """,
     _fold,
+    living=(
+        "SELECT id FROM tasks WHERE status NOT IN ('done', 'dropped')",
+        "SELECT t.id FROM tasks t JOIN task_events s ON s.task = t.id JOIN events e ON e.id = s.id WHERE e.at >= :since",
+    ),
 )
