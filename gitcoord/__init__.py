@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from gitcoord.sync import Report
     from gitcoord.tasks import Tasks
     from gitcoord.waiting import Held
+    from gitcoord.withdraw import Standing
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -134,6 +135,12 @@ class Coord:
         from gitcoord import setup
 
         return setup.purge(self.clone, everyone)
+
+    def withdraw(self, remote: str | None = None, really: bool = False) -> Standing:
+        """Delete this clone's refs at a remote; without `really`, only say which those are. Raises RemoteError."""
+        from gitcoord import withdraw
+
+        return (withdraw.withdraw if really else withdraw.standing)(self.clone, remote, self.cwd)
 
     # sessions
 

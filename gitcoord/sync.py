@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gitcoord import remotes
+from gitcoord import refusals, remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RemoteError
 from gitcoord.event import Event
@@ -148,7 +148,7 @@ def pull(at: Link) -> tuple[Link, Seen]:
 
     clone = at.clone
     listing = transport.list_remote(clone.repo, at.remote.name, at.quiet)
-    at = _joining(at, listing)
+    at = joining(at, listing)
     refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
     renewal.check(at, refs)
     before = clone.store.tips().refs
@@ -163,7 +163,7 @@ def pull(at: Link) -> tuple[Link, Seen]:
     return at, Seen(refs, _news(clone, start), tuple(refused))
 
 
-def _joining(at: Link, listing: Refs) -> Link:
+def joining(at: Link, listing: Refs) -> Link:
     """Coordination that is there already, below whatever prefix, is joined rather than begun a second time."""
     found = remotes.discover(listing)
     if found is None or at.clone.repo.setting("remotePrefix") or any(ref.startswith(at.remote.prefix) for ref in listing):
@@ -223,17 +223,20 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     ours = {ref: oid for ref, oid in clone.store.tips().refs.items() if _is_to_go(ref, clone.id or "")}
     updates = [Update(ref, oid, there.get(ref), not is_log(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
-    outcomes = transport.push(clone.repo, at.remote, updates, at.quiet) if updates else []
+    outcomes = refusals.push(at, updates)
     went = {update.ref: update.new for update in updates}
     stand: dict[str, Oid] = {ref: oid for ref, oid in there.items() if _is_to_go(ref, clone.id or "")}
     for outcome in outcomes:
         if outcome.state == "done":
             stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
-    refused = tuple(Refusal(o.ref, o.why) for o in outcomes if o.state == "refused" and went[o.ref])
-    if refused and all(is_log(ref) is False or ref in {r.ref for r in refused} for ref in went):
-        raise transport.refuses(at.remote.name, refused[0].why)
+    refused = tuple(Refusal(o.ref, o.why) for o in outcomes if o.state == "refused")
+    logs = [ref for ref in went if is_log(ref)]
+    if logs and {*logs} <= {r.ref for r in refused}:
+        raise transport.refuses(at.remote, next(r.why for r in refused if is_log(r.ref)))
     sent = _count(clone, there, stand)
-    _remember(at, stand, bool(updates))
+    _remember(at, stand, bool(outcomes))
+    if fresh := refusals.kinds(updates, outcomes):
+        refusals.note(at, fresh)
     return sent, any(outcome.state == "moved" for outcome in outcomes), refused
 
 
@@ -260,7 +263,20 @@ def _remember(at: Link, ours: Refs, pushed: bool) -> None:
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
     url = transport.remote_url(repo, at.remote.name) if known is None or known.remote != at.remote.name else known.url
-    remotes.save(repo, remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes)))
+    fresh = remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes))
+    if known is not None and (known.remote, known.prefix) == fresh[0:3:2]:
+        fresh = fresh._replace(refused=known.refused, refused_at=known.refused_at)
+    elif at.remote.prefix.startswith("refs/heads/"):
+        at.clone.mended.append(_in_sight(at.remote))
+    remotes.save(repo, fresh)
+
+
+def _in_sight(remote: Remote) -> str:
+    short = remote.prefix.removeprefix("refs/heads/")
+    return (
+        f"coordination is in branches of {remote.name} called {short}…: who fetches sees them in git branch -r, the host shows"
+        " them on its pages, and a push to them may start what runs for every branch"
+    )
 
 
 # looking ahead
@@ -270,7 +286,7 @@ def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, 
     """What a sync would send: how many events of each type, and how many sessions' presence. Raises RemoteError."""
     remote = remotes.choose(clone.repo, name, cwd)
     listing = transport.list_remote(clone.repo, remote.name)
-    remote = _joining(Link(clone, remote, False), listing).remote
+    remote = joining(Link(clone, remote, False), listing).remote
     there = {here: oid for ref, oid in listing.items() if (here := remote.here(ref))}
     tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
     after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"

@@ -112,6 +112,11 @@ class DaemonHost(Host):
         return self.lines_with("Request ")
 
 
+class ReadOnlyDaemon(DaemonHost):
+    def argv(self) -> list[str]:
+        return [word for word in super().argv() if word != "--enable=receive-pack"]
+
+
 class HttpHost(Host):
     kind = "http"
     missing = "" if servers.LIGHTTPD else "lighttpd"
@@ -149,6 +154,15 @@ class HttpHost(Host):
         self.start()
         lines = log.read_text().splitlines()
         return sum("/info/refs" in line and " 401 " not in line for line in lines)
+
+
+class Forbidding(HttpHost):
+    """As the proxies of some sandboxes: fetches pass, pushes are answered 403."""
+
+    extra = """$HTTP["querystring"] =~ "git-receive-pack" { url.access-deny = ("") }
+$HTTP["url"] =~ "git-receive-pack$" { url.access-deny = ("") }
+server.modules += ("mod_access")
+"""
 
 
 class PasswordHost(HttpHost):

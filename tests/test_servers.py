@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Cli, git
-from hosts import KINDS, DaemonHost, GitoliteHost, Host, HttpHost, PasswordHost, SshHost, make_clone, running
+from conftest import Cli, Ran, git, make_repo
+from hosts import (
+    KINDS,
+    Forbidding,
+    GitoliteHost,
+    Host,
+    HttpHost,
+    PasswordHost,
+    PathHost,
+    ReadOnlyDaemon,
+    SshHost,
+    make_clone,
+    running,
+)
+from servers import PASSWORD
 
 from gitcoord import Coord, RemoteError
 from gitcoord.errors import Refused
@@ -110,10 +126,128 @@ def a_dead_server_costs_nothing_but_time(host: Host, ada: Path, bob: Path, cli: 
         assert coord.tasks.show(task).holder.startswith("ada") and not coord.tasks.show(task).tentative
 
 
-def is_one_line(ran: object, start: str, code: int = 4) -> None:
+def is_one_line(ran: Ran, start: str, code: int = 4) -> None:
     """An error as they all are: what, and what to do."""
-    assert ran.code == code and ran.out == "", ran  # type: ignore[attr-defined]
-    print(host_words := ran.err)
-    lines = ran.err.splitlines()  # type: ignore[attr-defined]
+    assert ran.code == code and ran.out == "", ran
+    lines = ran.err.splitlines()
     assert len(lines) == 2 and lines[0].startswith(start) and lines[1].startswith("hint: "), ran
     assert "\x1b" not in lines[0] and len(lines[0]) < 250
+
+
+# who is not let in
+
+
+@pytest.mark.parametrize("kind", [PasswordHost, SshHost], ids=["http with a password", "ssh"])
+def test_who_is_not_let_in_is_told_and_not_asked(kind: type[PasswordHost | SshHost], tmp_path: Path, cli: Cli) -> None:
+    with running(kind, tmp_path / "server") as host:
+        ada, bob = clones(tmp_path, host)
+        say(ada, "bob", "this waits")
+        right = host.settings("ada")
+        if isinstance(host, PasswordHost):
+            wrong = host.settings("ada", "guessed"), {"credential.helper": ""}
+            words = ("Authentication failed for '{url}/'", "could not read Username for '{place}': terminal prompts disabled")
+        else:
+            stranger, own = host.settings("stranger"), f"{host.place}/known_hosts"
+            wrong = stranger, {key: value.replace(own, f"{own}-none") for key, value in right.items()}
+            words = ("{user}@127.0.0.1: Permission denied (publickey).", "Host key verification failed.")
+        url = host.url()
+        place, user = url.partition("/git")[0], url[len("ssh://") :].partition("@")[0]
+        for settings, said in zip(wrong, words, strict=True):
+            for key, value in settings.items():
+                git(ada, "config", key, value)
+            ran = cli(ada, "sync")
+            told = f"error: origin does not let us in: {said.format(url=url, place=place, user=user)}\n"
+            assert (ran.code, ran.out, ran.err) == (4, "", f"{told}hint: git ls-remote origin\n")
+        for key, value in right.items():
+            git(ada, "config", key, value)
+        sync(ada, bob)
+        assert texts(bob) == ["this waits"]
+
+
+def test_a_host_that_never_answers_is_given_up(tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gitcoord.store.transport.LOOK_TIMEOUT", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        git(repo, "remote", "add", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/project.git")
+        with Coord.open(repo) as coord, pytest.raises(RemoteError, match=r"origin is out of reach: timed out after 0 s"):
+            coord.sync()
+
+
+def test_windows_and_terminals_ask_for_nothing_in_the_background(tmp_path: Path) -> None:
+    with running(PasswordHost, tmp_path / "server") as host:
+        ada = make_clone(tmp_path, host, "ada")
+        git(ada, "config", "credential.helper", "")
+        asked = tmp_path / "asked"
+        script = tmp_path / "ask"
+        script.write_text(f"#!/bin/sh\ntouch {asked}\necho {PASSWORD}\n")
+        script.chmod(0o755)
+        git(ada, "remote", "set-url", "origin", host.url().replace("://", "://ada@"))
+        with Coord.open(ada, environ={**os.environ, "GIT_ASKPASS": str(script)}) as coord:
+            with pytest.raises(RemoteError, match="does not let us in"):
+                coord.sync(quiet=True)
+            assert not asked.exists()
+            assert coord.sync().refused == ()
+            assert asked.exists()
+
+
+# hosts that will not have our refs
+
+BRANCHES_ONLY = """\
+#!/bin/sh
+while read old new ref; do
+    case $ref in refs/heads/*) ;; *) echo "only branches are taken here, not $ref" >&2; exit 1 ;; esac
+    case $new in *[!0]*) ;; *) echo "deletions are not taken here" >&2; exit 1 ;; esac
+    [ "$NO_FORCE" ] || continue
+    case $old in *[!0]*) git merge-base --is-ancestor $old $new || { echo "no force here" >&2; exit 1; } ;; esac
+done
+"""
+INSTEAD = "hint: use a repository of its own: git config coord.remote URL"
+PREFIX = "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
+
+
+def hidden(host: Host) -> None:
+    git(host.bare, "config", "receive.hideRefs", "refs/coord")
+
+
+def branches_only(host: Host, force: bool = True) -> None:
+    hook = host.bare / "hooks/pre-receive"
+    hook.write_text(BRANCHES_ONLY if force else BRANCHES_ONLY.replace("$NO_FORCE", "never"))
+    hook.chmod(0o755)
+
+
+def test_a_host_that_refuses_the_namespace_is_recognised(tmp_path: Path, cli: Cli) -> None:
+    with running(PathHost, tmp_path / "server") as host:
+        ada = make_clone(tmp_path, host, "ada")
+        hidden(host)
+        ran = cli(ada, "sync")
+        assert (ran.code, ran.out) == (4, "")
+        assert ran.err == f"error: origin refuses coordination refs: deny updating a hidden ref\n{INSTEAD}{PREFIX}\n"
+        git(host.bare, "config", "--unset", "receive.hideRefs")
+        branches_only(host)
+        own = clone_id(ada)
+        ran = cli(ada, "sync")
+        assert (ran.code, ran.out) == (4, "")
+        what = re.escape("error: origin refuses coordination refs: only branches are taken here, not refs/coord/")
+        assert re.fullmatch(f"{what}(log/{own}/0001|sessions/{own}/ada)\n{re.escape(INSTEAD + PREFIX)}\n", ran.err), ran
+        assert cli(ada, "status").out.count("sync") == 0, "that was no success, so nothing goes there by itself"
+
+
+def clone_id(where: Path) -> str:
+    with Coord.open(where) as coord:
+        return coord.clone.id or ""
+
+
+@pytest.mark.parametrize("name", ["proxy", "http", "daemon", "gitolite"])
+def test_where_we_may_only_read(name: str, tmp_path: Path, cli: Cli) -> None:
+    kinds = {"proxy": Forbidding, "http": HttpHost, "daemon": ReadOnlyDaemon, "gitolite": GitoliteHost}
+    with running(kinds[name], tmp_path / "server") as host:
+        if name == "gitolite":
+            make_clone(tmp_path, host, "ada", "readonly")
+            bob = make_clone(tmp_path, host, "bob", "readonly")
+        else:
+            git(make_repo(tmp_path / "seed"), "push", "-q", str(host.bare), "main")
+            if name == "http":
+                git(host.bare, "config", "http.receivepack", "false")
+            bob = make_clone(tmp_path, host, "bob")
+        ran = cli(bob, "sync")
+        is_one_line(ran, "error: origin refuses coordination refs: ")
+        assert ran.err.splitlines()[1] == INSTEAD + PREFIX
