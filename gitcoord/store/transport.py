@@ -237,10 +237,10 @@ def _last_words(result: Result) -> str:
     lines = [line.strip() for line in result.error_text.splitlines() if line.strip()]
     useful = [line for line in lines if not re.match(r"(hint:|and the repository exists|Please make sure|warning:)", line)]
     told = [line for line in useful if "Could not read from remote repository" not in line] or useful
-    line = next((one for one in told if one.startswith(("fatal:", "remote:", "error:"))), told[-1] if told else "")
+    line = next((one for one in told if re.match(r"(?i)(fatal|remote|error):", one)), told[-1] if told else "")
     if line.endswith(":") and line != told[-1]:
         line += " " + told[-1].rpartition("errno=")[2]
-    line = re.sub(r"^((fatal|error|remote):? *)+", "", line).removeprefix("unable to access ")
+    line = re.sub(r"(?i)^((fatal|error|remote):? *)+", "", line).removeprefix("unable to access ")
     return line[:300] or f"git ended with {result.code}"
 
 
