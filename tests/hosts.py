@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from conftest import git, make_repo
+from conftest import Ran, git, make_repo
 
 from gitcoord import Coord
 
@@ -292,3 +292,61 @@ def make_clone(place: Path, host: Host, user: str, name: str = "project", settin
     with Coord.open(where) as coord:
         coord.join(user)
     return where
+
+
+# what tests do with clones
+
+
+def clones(tmp_path: Path, host: Host) -> tuple[Path, Path]:
+    """Clones of ada and bob, which have met."""
+    pair = make_clone(tmp_path, host, "ada"), make_clone(tmp_path, host, "bob")
+    sync(*pair, pair[0])
+    return pair
+
+
+def sync(*places: Path) -> None:
+    for where in places:
+        with Coord.open(where) as coord:
+            assert coord.sync().refused == ()
+
+
+def say(where: Path, to: str, text: str, **attachments: bytes) -> None:
+    with Coord.open(where) as coord:
+        coord.send(to, text, attachments=attachments)
+
+
+def texts(where: Path) -> list[str]:
+    with Coord.open(where) as coord:
+        return [message.text for message in coord.inbox().messages]
+
+
+def ledger(where: Path) -> list[str]:
+    with Coord.open(where) as coord:
+        return [delivery.state for delivery in coord.sent()[0].recipients]
+
+
+def is_one_line(ran: Ran, start: str, code: int = 4) -> None:
+    """An error as they all are: what, and what to do."""
+    assert ran.code == code and ran.out == "", ran
+    lines = ran.err.splitlines()
+    assert len(lines) == 2 and lines[0].startswith(start) and lines[1].startswith("hint: "), ran
+    assert "\x1b" not in lines[0] and len(lines[0]) < 250
+
+
+def clone_id(where: Path) -> str:
+    with Coord.open(where) as coord:
+        return coord.clone.id or ""
+
+
+def git_bytes(where: Path, *args: str) -> bytes:
+    return subprocess.run(["git", "-C", str(where), *args], capture_output=True, check=True).stdout
+
+
+def refs_at(host: Host, clone: str) -> list[str]:
+    return [ref for ref in git(host.bare, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines() if clone in ref]
+
+
+def users_refs(where: Path) -> str:
+    refs = git(where, "for-each-ref", "--format=%(refname) %(objectname)").splitlines()
+    tracked = "refs/coord/", "refs/remotes/origin/coord/"  # the latter where the user's own refspecs ask for them
+    return "\n".join(ref for ref in refs if not ref.startswith(tracked))

@@ -4,29 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Cli, Ran, git, make_repo
+from conftest import Cli, git, make_repo
 from hosts import (
     KINDS,
-    DaemonHost,
-    Forbidding,
-    GitoliteHost,
     Host,
-    HttpHost,
     PasswordHost,
     PathHost,
-    ReadOnlyDaemon,
     SshHost,
+    clone_id,
+    clones,
+    git_bytes,
+    is_one_line,
+    ledger,
     make_clone,
     running,
+    say,
+    sync,
+    texts,
+    users_refs,
 )
 from servers import PASSWORD
+from test_repositories import need_git
 
 from gitcoord import Coord, RemoteError
 from gitcoord.errors import Refused
@@ -38,34 +43,6 @@ PATCH = bytes(range(256)) * 40
 def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
     with running(request.param, tmp_path / "server") as started:
         yield started
-
-
-def clones(tmp_path: Path, host: Host) -> tuple[Path, Path]:
-    """Clones of ada and bob, which have met."""
-    pair = make_clone(tmp_path, host, "ada"), make_clone(tmp_path, host, "bob")
-    sync(*pair, pair[0])
-    return pair
-
-
-def sync(*places: Path) -> None:
-    for where in places:
-        with Coord.open(where) as coord:
-            assert coord.sync().refused == ()
-
-
-def say(where: Path, to: str, text: str, **attachments: bytes) -> None:
-    with Coord.open(where) as coord:
-        coord.send(to, text, attachments=attachments)
-
-
-def texts(where: Path) -> list[str]:
-    with Coord.open(where) as coord:
-        return [message.text for message in coord.inbox().messages]
-
-
-def ledger(where: Path) -> list[str]:
-    with Coord.open(where) as coord:
-        return [delivery.state for delivery in coord.sent()[0].recipients]
 
 
 # every host
@@ -100,12 +77,6 @@ def everything_crosses_and_a_claim_has_one_winner(host: Host, ada: Path, bob: Pa
     assert host.connections() - before == 2, "one connection each when nothing changed"
 
 
-def git_bytes(where: Path, *args: str) -> bytes:
-    import subprocess
-
-    return subprocess.run(["git", "-C", str(where), *args], capture_output=True, check=True).stdout
-
-
 def a_dead_server_costs_nothing_but_time(host: Host, ada: Path, bob: Path, cli: Cli) -> None:
     host.stop()
     say(ada, "bob", "written while it was away")
@@ -126,14 +97,6 @@ def a_dead_server_costs_nothing_but_time(host: Host, ada: Path, bob: Path, cli: 
     assert texts(bob) == ["written while it was away"]
     with Coord.open(bob) as coord:
         assert coord.tasks.show(task).holder.startswith("ada") and not coord.tasks.show(task).tentative
-
-
-def is_one_line(ran: Ran, start: str, code: int = 4) -> None:
-    """An error as they all are: what, and what to do."""
-    assert ran.code == code and ran.out == "", ran
-    lines = ran.err.splitlines()
-    assert len(lines) == 2 and lines[0].startswith(start) and lines[1].startswith("hint: "), ran
-    assert "\x1b" not in lines[0] and len(lines[0]) < 250
 
 
 # who is not let in
@@ -191,204 +154,207 @@ def test_windows_and_terminals_ask_for_nothing_in_the_background(tmp_path: Path)
             assert asked.exists()
 
 
-# hosts that will not have our refs
-
-BRANCHES_ONLY = """\
-#!/bin/sh
-while read old new ref; do
-    case $ref in refs/heads/*) ;; *) echo "only branches are taken here, not $ref" >&2; exit 1 ;; esac
-    case $new in *[!0]*) ;; *) echo "deletions are not taken here" >&2; exit 1 ;; esac
-    [ "$NO_FORCE" ] || continue
-    case $old in *[!0]*) git merge-base --is-ancestor $old $new || { echo "no force here" >&2; exit 1; } ;; esac
-done
-"""
-INSTEAD = "hint: use a repository of its own: git config coord.remote URL"
-PREFIX = "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
+# by hand, beside us
 
 
-def hidden(host: Host) -> None:
-    git(host.bare, "config", "receive.hideRefs", "refs/coord")
+def by_hand(where: Path) -> None:
+    """As docs/sync.md says it is done with plain git."""
+    own = clone_id(where)
+    git(where, "push", "-q", "origin", f"refs/coord/log/{own}/*", f"+refs/coord/sessions/{own}/*")
+    others = "refs/coord/log/*:refs/coord/log/*", "+refs/coord/sessions/*:refs/coord/sessions/*"
+    git(where, "fetch", "-q", "origin", *others, f"^refs/coord/log/{own}/*", f"^refs/coord/sessions/{own}/*")
 
 
-def branches_only(host: Host, force: bool = True) -> None:
-    hook = host.bare / "hooks/pre-receive"
-    hook.write_text(BRANCHES_ONLY if force else BRANCHES_ONLY.replace("$NO_FORCE", "never"))
-    hook.chmod(0o755)
+@pytest.mark.parametrize("kind", [PathHost, SshHost], ids=["path", "ssh"])
+def test_plain_git_does_it_by_hand(kind: type[Host], tmp_path: Path, cli: Cli) -> None:
+    with running(kind, tmp_path / "server") as host:
+        ada, bob = make_clone(tmp_path, host, "ada"), make_clone(tmp_path, host, "bob")
+        for where in (ada, bob, ada):
+            by_hand(where)
+        say(ada, "bob", "by hand", patch=PATCH)
+        by_hand(ada)
+        by_hand(bob)
+        assert texts(bob) == ["by hand"]
+        sync(bob)
+        by_hand(ada)
+        assert ledger(ada) == ["read"]
+        say(bob, "ada", "by a program")
+        sync(bob, ada)
+        by_hand(ada)
+        assert texts(ada) == ["by a program"]
+        sync(ada, bob, ada)
+        for where in (ada, bob, host.bare):
+            assert git(where, "fsck", "--strict") == ""
+        assert cli(ada, "sync").out == "origin: nothing new\n"
 
 
-def test_a_host_that_refuses_the_namespace_is_recognised(tmp_path: Path, cli: Cli) -> None:
-    with running(PathHost, tmp_path / "server") as host:
-        ada = make_clone(tmp_path, host, "ada")
-        hidden(host)
-        ran = cli(ada, "sync")
-        assert (ran.code, ran.out) == (4, "")
-        assert ran.err == f"error: origin refuses coordination refs: deny updating a hidden ref\n{INSTEAD}{PREFIX}\n"
-        git(host.bare, "config", "--unset", "receive.hideRefs")
-        branches_only(host)
-        own = clone_id(ada)
-        ran = cli(ada, "sync")
-        assert (ran.code, ran.out) == (4, "")
-        what = re.escape("error: origin refuses coordination refs: only branches are taken here, not refs/coord/")
-        assert re.fullmatch(f"{what}(log/{own}/0001|sessions/{own}/ada)\n{re.escape(INSTEAD + PREFIX)}\n", ran.err), ran
-        assert cli(ada, "status").out.count("sync") == 0, "that was no success, so nothing goes there by itself"
+# what the user has configured
 
-
-def clone_id(where: Path) -> str:
-    with Coord.open(where) as coord:
-        return coord.clone.id or ""
-
-
-READ_ONLY = {
-    "proxy": (Forbidding, "'{url}/': The requested URL returned error: 403"),
-    "http": (HttpHost, "'{url}/': The requested URL returned error: 403"),
-    "daemon": (ReadOnlyDaemon, "service not enabled: /project.git"),
-    "gitolite": (GitoliteHost, "W any readonly bob DENIED by fallthru"),
+UNSETTLING = {
+    "a mirror": ("remote.origin.mirror=true",),
+    "pruning fetches": ("fetch.prune=true", "fetch.pruneTags=true", "remote.origin.prune=true"),
+    "pruning what is ours": ("fetch.prune=true", "remote.origin.fetch=+refs/coord/*:refs/coord/*"),
+    "tags that follow": ("push.followTags=true", "remote.origin.tagOpt=--tags"),
+    "signed pushes": ("push.gpgSign=true", "user.signingKey=nobody", "gpg.program=false"),
+    "another remote to push to": ("remote.pushDefault=nowhere", "push.default=matching"),
+    "submodules": ("push.recurseSubmodules=check", "fetch.recurseSubmodules=yes", "submodule.recurse=true"),
+    "refspecs": ("remote.origin.push=refs/heads/*:refs/heads/*", "remote.origin.fetch=+refs/*:refs/remotes/origin/*"),
+    "nothing to fetch": ("remote.origin.fetch=^refs/heads/*",),
+    "suspicion": ("transfer.fsckObjects=true", "fetch.fsckObjects=true"),
+    "protocol 0": ("protocol.version=0",),
+    "protocol 1": ("protocol.version=1",),
+    "protocol 2": ("protocol.version=2",),
+    "options": ("push.pushOption=ci.skip", "fetch.writeCommitGraph=true", "fetch.showForcedUpdates=false"),
+    "upkeep": ("gc.auto=1", "maintenance.auto=true", "fetch.unpackLimit=1", "core.logAllRefUpdates=always"),
+    "many at once": ("fetch.parallel=4", "fetch.all=true", "fetch.output=compact"),
+    "atomic and quiet": ("push.useForceIfIncludes=true", "push.negotiate=true", "fetch.negotiationAlgorithm=skipping"),
 }
 
 
-@pytest.mark.parametrize("name", READ_ONLY)
-def test_where_we_may_only_read(name: str, tmp_path: Path, cli: Cli) -> None:
-    kind, said = READ_ONLY[name]
-    with running(kind, tmp_path / "server") as host:
-        if name == "gitolite":
-            make_clone(tmp_path, host, "ada", "readonly")
-            bob = make_clone(tmp_path, host, "bob", "readonly")
-        else:
-            git(make_repo(tmp_path / "seed"), "push", "-q", str(host.bare), "main")
-            if name == "http":
-                git(host.bare, "config", "http.receivepack", "false")
-            bob = make_clone(tmp_path, host, "bob")
-        ran = cli(bob, "sync")
-        told = f"error: origin refuses coordination refs: {said.format(url=host.url())}\n{INSTEAD}{PREFIX}\n"
-        assert (ran.code, ran.out, ran.err) == (4, "", told)
-
-
-# and what to do about it
-
-
-def test_a_repository_of_its_own(tmp_path: Path, cli: Cli) -> None:
-    with running(DaemonHost, tmp_path / "server") as host:
-        ada, bob = make_clone(tmp_path, host, "ada"), make_clone(tmp_path, host, "bob")
-        hidden(host)
-        host.make_bare("coordination")
-        for where in (ada, bob):
-            git(where, "config", "coord.remote", host.url("coordination"))
-            assert f"is at {host.url('coordination')}: git coord sync" in cli(where, "init").out
-        sync(ada, bob, ada)
-        say(ada, "bob", "here we are")
-        sync(ada, bob)
-        assert texts(bob) == ["here we are"]
-        assert "refs/coord" not in git(host.bare, "for-each-ref")
-        assert git(ada, "for-each-ref", "refs/remotes") == git(bob, "for-each-ref", "refs/remotes")
-
-
-IN_BRANCHES = """\
-warning: coordination is in branches of origin called claude/coord/…: who fetches sees them in git branch -r, the host \
-shows them on its pages, and a push to them may start what runs for every branch
-"""
-
-
-@pytest.mark.parametrize("force", [True, False], ids=["no deletions", "no force and no deletions"])
-def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli: Cli) -> None:
-    with running(PathHost, tmp_path / "server") as host:
-        ada = make_clone(tmp_path, host, "ada")
-        branches_only(host, force)
-        git(ada, "config", "coord.remotePrefix", "refs/heads/claude/coord/")
-        ran = cli(ada, "sync")
-        assert (ran.code, ran.out, ran.err) == (0, "origin: 1 sent\n", IN_BRANCHES)
-        assert cli(ada, "sync").err == ""
-
-        bob = make_clone(tmp_path, host, "bob")
-        assert "is at origin: git coord sync origin" in cli(bob, "init").out, "found in what the user fetched"
-        ran = cli(bob, "sync")
-        assert (ran.code, ran.out, ran.err) == (0, "origin: 1 sent, 1 received\n", IN_BRANCHES)
-        assert git(bob, "config", "--local", "--get-regexp", "^coord", check=False) == "", "joined without a setting"
-        sync(ada)
-        say(bob, "ada", "found you", patch=PATCH)
-        with Coord.open(bob) as coord:
-            task = coord.tasks.add("Port the parser").id
-            coord.focus("the parser")
-        ran = cli(bob, "sync")
-        assert (ran.code, ran.out) == (0, "origin: 2 sent\n")
-        if force:
-            assert ran.err == ""
-        else:
-            assert ran.err == f"warning: refs/coord/sessions/{clone_id(bob)}/bob did not cross: no force here\n"
-            assert "it takes no presence" in cli(bob, "status").out
-            assert cli(bob, "sync").err == "", "said once"
-        sync(ada)
-        assert texts(ada) == ["found you"]
-        with Coord.open(ada) as coord:
-            assert coord.tasks.claim(task).holder.startswith("ada")
-            second = coord.tasks.add("Test the parser").id
-        with Coord.open(bob) as coord, pytest.raises(Refused, match="is held by ada"):
-            coord.tasks.claim(task)
-        ran = cli(ada, "task", "claim", second[:10])
-        if not force:
-            words = "error: origin keeps no leases for us: no force here\nhint: task claim --offline: tentative only\n"
-            assert (ran.code, ran.out, ran.err) == (4, "", words)
-            assert cli(ada, "task", "claim", "--offline", second[:10]).code == 0
-        else:
-            assert ran.code == 0, ran
-        sync(ada, bob)
-        with Coord.open(bob) as coord:
-            held = coord.tasks.show(second)
-            assert held.holder.startswith("ada") and held.tentative is not force
-            coord.leave()
-            coord.clone.drop_presence("bob")
-        ran = cli(bob, "sync")
-        assert ran.code == 0 and ("deletions are not taken here" in ran.err) is True
-        assert cli(bob, "sync").err == ""
-        leftovers = git(host.bare, "for-each-ref", "--format=%(refname)").splitlines()
-        assert all(ref.startswith(("refs/heads/claude/coord/", "refs/heads/main")) for ref in leftovers)
-
-
-def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> None:
-    with running(GitoliteHost, tmp_path / "server") as host:
-        ada, bob = (make_clone(tmp_path, host, name, "leaseless") for name in ("ada", "bob"))
-        sync(ada, bob, ada)
-        with Coord.open(bob) as coord:
-            task, other = (coord.tasks.add(title).id for title in ("Port the parser", "Test the parser"))
-        ran = cli(bob, "task", "claim", task[:10])
-        assert ran.code == 4
-        assert ran.err.splitlines() == [
-            "error: origin keeps no leases for us: FATAL: W refs/coord/lease/tasks leaseless bob DENIED by refs/coord/lease/",
-            "hint: task claim --offline: tentative only",
-        ]
-        assert cli(bob, "task", "claim", "--offline", task[:10]).code == 0
-        sync(bob, ada)
-        with Coord.open(ada) as coord:
-            assert coord.tasks.show(task).tentative
-            assert not coord.tasks.claim(other).tentative
-        sync(ada, bob, ada)
-        for where in (ada, bob):
-            with Coord.open(where) as coord:
-                assert coord.tasks.show(task).holder.startswith("bob") and coord.tasks.show(task).tentative
-                assert coord.tasks.show(other).holder.startswith("ada") and not coord.tasks.show(other).tentative
-
-
-# purge --remote
-
-
-def test_purge_takes_our_refs_off_a_remote(tmp_path: Path, cli: Cli) -> None:
+def test_no_setting_of_the_user_disturbs(tmp_path: Path) -> None:
+    """All on one pair, one after the other: each time a message crosses and the user's refs stay as they were."""
     with running(PathHost, tmp_path / "server") as host:
         ada, bob = clones(tmp_path, host)
-        mine = f"refs/coord/log/{clone_id(ada)}/0001", f"refs/coord/sessions/{clone_id(ada)}/ada"
-        ran = cli(ada, "purge", "--remote", "origin")
-        listed = "".join(f"would delete {ref} at origin\n" for ref in mine)
-        tail = "Nothing was deleted: git coord purge --remote origin --yes\n2 refs of 1 other clones stay there.\n"
-        assert (ran.code, ran.out) == (0, listed + tail)
-        assert refs_at(host, clone_id(ada)) == list(mine)
-        found = json.loads(cli(ada, "purge", "--remote", "origin", "--yes", "--json").out)
-        assert found == {"removed": True, "remote": "origin", "refs": [*mine], "others": {clone_id(bob): 2}}
-        assert refs_at(host, clone_id(ada)) == [] and len(refs_at(host, clone_id(bob))) == 2
-        assert cli(ada, "purge", "--remote", "origin").out.startswith("There is nothing of this clone at origin.\n")
-        assert cli(ada, "purge", "--remote", "origin", "--everyone").code == 2
-        say(ada, "bob", "not there yet")
-        assert not (ada / ".git/coord/remote").exists(), "nothing goes there by itself any more"
+        git(ada, "tag", "-a", "-m", "not to go", "mine")
+        git(host.bare, "config", "transfer.fsckObjects", "true")
+        for name, settings in UNSETTLING.items():
+            before = [users_refs(place) for place in (ada, bob, host.bare)]
+            for where in (ada, bob):
+                shutil.copy(where / ".git/config", where / ".git/config.before")
+                for setting in settings:
+                    git(where, "config", "--add", *setting.split("=", 1))
+            say(ada, "bob", name, patch=name.encode())
+            sync(ada, bob)
+            assert texts(bob) == [name]
+            sync(bob, ada)
+            assert ledger(ada) == ["read"], name
+            for where in (ada, bob):
+                os.replace(where / ".git/config.before", where / ".git/config")
+            assert [users_refs(place) for place in (ada, bob, host.bare)] == before, name
+            assert not (ada / ".git/logs/refs/coord").exists() and not (bob / ".git/FETCH_HEAD.lock").exists()
+
+
+def test_hooks_and_renamed_urls(tmp_path: Path) -> None:
+    with running(PathHost, tmp_path / "server") as host:
+        ada, bob = clones(tmp_path, host)
+        hooks = tmp_path / "hooks"
+        hooks.mkdir()
+        for hook in ("pre-push", "reference-transaction", "post-merge", "pre-auto-gc", "post-rewrite"):
+            (hooks / hook).write_text(f"#!/bin/sh\necho {hook} >>{tmp_path}/ran\nexit 1\n")
+            (hooks / hook).chmod(0o755)
+        for where in (ada, bob):
+            git(where, "config", "core.hooksPath", str(hooks))
+            git(where, "config", f"url.{host.root}/.insteadOf", "short:")
+            git(where, "config", "remote.origin.url", "short:project.git")
+        say(ada, "bob", "past the hooks")
         sync(ada, bob)
-        assert texts(bob) == ["not there yet"]
+        assert texts(bob) == ["past the hooks"]
+        assert not (tmp_path / "ran").exists()
 
 
-def refs_at(host: Host, clone: str) -> list[str]:
-    return [ref for ref in git(host.bare, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines() if clone in ref]
+# whatever kind of repository
+
+
+def test_shallow_partial_and_bare_clones(tmp_path: Path, cli: Cli) -> None:
+    with running(SshHost, tmp_path / "server") as host:
+        ada = make_clone(tmp_path, host, "ada")
+        sync(ada)
+        git(host.bare, "config", "uploadpack.allowFilter", "true")
+        kinds = {"shallow": ["--depth=1"], "partial": ["--filter=blob:none", "--no-checkout"], "bare": ["--bare"]}
+        ssh = {"GIT_SSH_COMMAND": host.settings("bob")["core.sshCommand"]}
+        for kind, options in kinds.items():
+            git(tmp_path, "clone", "-q", *options, host.url(), kind, env=ssh)
+            where = tmp_path / kind
+            for key, value in host.settings("bob").items():
+                git(where, "config", key, value)
+            me = {**os.environ, "GIT_COORD_SESSION": kind}
+            with Coord.open(where, environ=me) as coord:
+                coord.join()
+            sync(where, ada)
+            say(ada, kind, f"hello {kind}", patch=kind.encode() * 5000)
+            sync(ada, where)
+            with Coord.open(where, environ=me) as coord:
+                (message,) = coord.inbox().messages
+            assert git_bytes(where, "cat-file", "blob", f"{message.id}:patch") == kind.encode() * 5000
+            sync(where, ada)
+            assert ledger(ada) == ["read"]
+
+
+@pytest.mark.parametrize("option", ["--object-format=sha256", "--ref-format=reftable"])
+def test_other_formats(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.delenv("GIT_COORD_STORE", raising=False)
+    if "reftable" in option:
+        need_git(2, 48)
+    git(tmp_path, "init", "-q", "--bare", option, "remote.git")
+    pair = []
+    for name in ("ada", "bob"):
+        pair.append(make_repo(tmp_path / name, option))
+        git(pair[-1], "remote", "add", "origin", "../remote.git")
+        git(pair[-1], "config", "user.name", f"{name.capitalize()} Example")
+        with Coord.open(pair[-1]) as coord:
+            coord.join(name)
+    ada, bob = pair
+    sync(ada, bob, ada)
+    say(ada, "bob", "hello", patch=PATCH)
+    sync(ada, bob)
+    with Coord.open(bob) as coord:
+        (message,) = coord.inbox().messages
+        assert coord.tasks.claim(coord.tasks.add("Port the parser").id).holder.startswith("bob")
+    assert git_bytes(bob, "cat-file", "blob", f"{message.id}:patch") == PATCH
+    sync(bob, ada)
+    assert ledger(ada) == ["read"]
+    for where in (ada, bob, tmp_path / "remote.git"):
+        assert git(where, "fsck", "--strict") == ""
+
+
+# what never leaves
+
+
+def test_nothing_private_is_ever_sent(tmp_path: Path, cli: Cli) -> None:
+    """After a busy day, every object at the remote is searched for what must not be there."""
+    with running(PathHost, tmp_path / "server") as host:
+        place = tmp_path / "private-place"
+        place.mkdir()
+        ada = make_clone(place, host, "ada")
+        secret = "s3cret-argument"
+        with Coord.open(ada) as coord:
+            coord.init()
+            coord.focus("the parser")
+            coord.state.set("plan", "first this")
+            coord.note("mind the gap", ["readme.txt"])
+            coord.send("ada", "only-for-this-clone", local=True)
+            coord.tasks.add("Port the parser")
+        (ada / "readme.txt").write_text("changed\n")
+        inner = f"echo {secret}-out; echo {secret}-err >&2; exit 3"
+        ran = cli(ada, "run", "--name", "build", "--", "sh", "-c", inner)
+        assert ran.code == 3 and f"{secret}-err" in ran.err
+        detached = json.loads(cli(ada, "run", "--name", "later", "--detach", "--json", "--", "sh", "-c", inner).out)
+        assert cli(ada, "wait", f"job:{detached['id']}", "--timeout", "30").code == 0
+        sync(ada)
+        say(ada, "ada", "and this may go")
+        sync(ada)
+
+        everything = all_objects(host.bare)
+        assert b"and this may go" in everything and b"mind the gap" in everything and b"the parser" in everything
+        private = [
+            secret,
+            "only-for-this-clone",
+            str(place),
+            str(ada),
+            os.environ["HOME"],
+            socket.gethostname(),
+            detached["log"],
+        ]
+        process = json.loads((ada / ".git/coord/clone").read_text())
+        private += [process["machine"], f'"pid":{detached["pid"]}', "refs/coord/local", "echo"]
+        assert [word for word in private if word.encode() in everything] == []
+        assert "local" not in git(host.bare, "for-each-ref", "--format=%(refname)")
+        locally = all_objects(ada)
+        missed = [word for word in (secret, "only-for-this-clone") if word.encode() not in locally]
+        assert missed == [], "the search finds what is there"
+
+
+def all_objects(where: Path) -> bytes:
+    """The contents of every object, whether a ref names it or not."""
+    return git_bytes(where, "cat-file", "--batch-all-objects", "--batch", "--unordered")

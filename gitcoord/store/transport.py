@@ -107,7 +107,8 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
         "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
-        "--no-auto-gc", "--no-write-commit-graph", "--no-show-forced-updates", *_whole(repo), "--stdin", remote.name,
+        "--no-auto-gc", "--no-write-commit-graph", "--no-show-forced-updates", "--refmap=", *_whole(repo),
+        "--stdin", remote.name,
     ]  # fmt: skip
     result = _network(repo, remote.name, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and "[rejected]" not in result.error_text:
