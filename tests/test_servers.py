@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -155,6 +156,18 @@ def test_windows_and_terminals_ask_for_nothing_in_the_background(tmp_path: Path)
 
 
 # by hand, beside us
+
+
+def test_five_minutes_as_written(tmp_path: Path) -> None:
+    text = (Path(__file__).parent.parent / "docs/sync.md").read_text()
+    block = text.partition("<!-- five minutes -->\n")[2].partition("<!-- end -->")[0]
+    assert block.count("git coord sync") == 6
+    script = "set -eu\n" + block
+    done = subprocess.run(["sh", "-c", script], cwd=tmp_path, capture_output=True, text=True, start_new_session=True)
+    assert done.returncode == 0, done
+    assert "the build is green here" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert "Port the parser" in last and "ada" in last, done.stdout
 
 
 def by_hand(where: Path) -> None:
