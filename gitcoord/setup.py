@@ -11,6 +11,7 @@ from gitcoord import githooks, remotes
 from gitcoord.ambient import expect_all
 from gitcoord.clone import Clone
 from gitcoord.clone_id import read_clone_id, settle_clone_id
+from gitcoord.errors import without_password
 from gitcoord.githooks import Hook
 from gitcoord.store import NAMESPACE, Tips, mend
 from gitcoord.store.lock import unwritable
@@ -45,7 +46,7 @@ def init(clone: Clone, hooks: bool = True) -> Initialized:
 def _remote(clone: Clone) -> str:
     """Without a look at the network."""
     known, there = remotes.load(clone.repo), remotes.tracked(clone.repo)
-    return clone.repo.setting("remote") or (known.remote if known else "") or (there[0] if there else "")
+    return without_password(clone.repo.setting("remote") or (known.remote if known else "") or (there[0] if there else ""))
 
 
 @dataclass(frozen=True, slots=True)

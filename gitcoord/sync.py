@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gitcoord import refusals, remotes
 from gitcoord.clone import Clone
-from gitcoord.errors import CoordError, RemoteError
+from gitcoord.errors import CoordError, RemoteError, without_password
 from gitcoord.event import Event
 from gitcoord.events import COLUMNS, event_of
 from gitcoord.records import Records
@@ -114,7 +114,7 @@ def _exchange(at: Link) -> Report:
         if not moved:
             claims.tidy(at)
             foreign = sum(event.clone != at.clone.id for event in received)
-            return Report(at.remote.name, sent, foreign, (*seen.refused, *refused))
+            return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *refused))
         pause(attempt)
     raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
 
@@ -272,9 +272,9 @@ def _remember(at: Link, ours: Refs, pushed: bool) -> None:
 
 
 def _in_sight(remote: Remote) -> str:
-    short = remote.prefix.removeprefix("refs/heads/")
+    name, short = without_password(remote.name), remote.prefix.removeprefix("refs/heads/")
     return (
-        f"coordination is in branches of {remote.name} called {short}…: who fetches sees them in git branch -r, the host shows"
+        f"coordination is in branches of {name} called {short}…: who fetches sees them in git branch -r, the host shows"
         " them on its pages, and a push to them may start what runs for every branch"
     )
 

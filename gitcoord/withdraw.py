@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from gitcoord import remotes
 from gitcoord.clone import Clone
-from gitcoord.errors import RemoteError
+from gitcoord.errors import RemoteError, without_password
 from gitcoord.store import transport
 from gitcoord.store.refnames import belongs_to, is_lease
 from gitcoord.store.transport import Remote, Update
@@ -53,7 +53,7 @@ def _look(at: Link) -> tuple[Remote, Standing]:
     refs = {here: ref for ref in listing if (here := remote.here(ref))}
     others = Counter(ref.split("/")[3] for ref in refs if not is_lease(ref) and not belongs_to(ref, at.clone.id or ""))
     mine = [there for ref, there in refs.items() if belongs_to(ref, at.clone.id or "") or (is_lease(ref) and not others)]
-    return remote, Standing(remote.name, tuple(mine), dict(others))
+    return remote, Standing(without_password(remote.name), tuple(mine), dict(others))
 
 
 def _must(found: Standing, outcomes: Sequence[transport.Outcome]) -> None:

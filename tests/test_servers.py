@@ -321,6 +321,42 @@ def test_other_formats(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert git(where, "fsck", "--strict") == ""
 
 
+def test_fetched_from_one_place_and_pushed_to_another(tmp_path: Path) -> None:
+    """A claim is decided where it is pushed to; a copy for reading, or a second place to push to, has no say."""
+    with running(PathHost, tmp_path / "server") as host:
+        ada, bob = clones(tmp_path, host)
+        copy, second = host.make_bare("copy"), host.make_bare("second")
+        git(host.bare, "push", "-q", str(copy), "main")
+        git(ada, "config", "remote.origin.pushurl", str(host.bare))
+        git(ada, "config", "--add", "remote.origin.pushurl", str(second))
+        git(ada, "config", "remote.origin.url", str(copy))
+        git(bob, "config", "--add", "remote.origin.url", str(second))
+        say(ada, "bob", "in one place")
+        with Coord.open(ada) as coord:
+            task = coord.tasks.add("Port the parser").id
+        sync(ada, bob)
+        assert texts(bob) == ["in one place"]
+        with Coord.open(bob) as coord:
+            assert coord.tasks.claim(task).holder.startswith("bob")
+        with Coord.open(ada) as coord, pytest.raises(Refused, match="is held by bob"):
+            coord.tasks.claim(task)
+        assert "refs/coord" not in git(copy, "for-each-ref") + git(second, "for-each-ref")
+
+
+def test_a_password_in_a_url_is_not_repeated(tmp_path: Path, cli: Cli) -> None:
+    with running(PasswordHost, tmp_path / "server") as host:
+        ada = make_clone(tmp_path, host, "ada")
+        git(ada, "config", "credential.helper", "")
+        url = host.url().replace("://", f"://ada:{PASSWORD}@")
+        git(ada, "config", "coord.remote", url)
+        said = [cli(ada, *args) for args in (["init"], ["sync"], ["sync", "--json"], ["status"], ["status", "--json"])]
+        assert [ran.code for ran in said] == [0, 0, 0, 0, 0] and f"{host.url()}: 1 sent" in said[1].out
+        host.stop()
+        said += [cli(ada, "sync"), cli(ada, "status")]
+        assert said[-2].code == 4 and "failing" in said[-1].out
+        assert not [ran for ran in said if PASSWORD in ran.out + ran.err]
+
+
 # what never leaves
 
 

@@ -46,7 +46,8 @@ def init(no_hooks: bool, as_name: str | None, as_json: bool) -> None:
         else:
             _say_hooks(coord, done.hooks)
         if done.remote:
-            say(inert(f"Coordination with other clones is at {done.remote}: git coord sync {done.remote}"))
+            named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
+            say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
         say(f"\n{LEAVES}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
 
 

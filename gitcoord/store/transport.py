@@ -90,9 +90,19 @@ def remote_url(repo: Repository, name: str) -> str:
     return os.fsdecode(result.out).strip() if result.code == 0 else name
 
 
+def one_place(repo: Repository, name: str) -> str:
+    """What to call a remote so that fetches and pushes meet in one place: its name, unless it is fetched from elsewhere
+    than it is pushed to, or pushed to several."""
+    found = repo.git("config", "-z", "--get-regexp", rf"^remote\.{re.escape(name)}\.(url|pushurl)$")
+    entries = [entry.split("\n", 1) for entry in os.fsdecode(found.out).split("\0") if "\n" in entry]
+    urls, pushed = ([url for key, url in entries if key.endswith(end)] for end in (".url", ".pushurl"))
+    return name if len(urls) < 2 and not pushed else [*pushed, *urls][0]
+
+
 def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, Oid]:
     """Every ref of a remote. Raises RemoteError."""
-    result = _network(repo, name, ["ls-remote", "--quiet", "--refs", "--", name], quiet=quiet)
+    place = one_place(repo, name)
+    result = _network(repo, place, ["ls-remote", "--quiet", "--refs", "--", place], quiet=quiet)
     if result.code:
         raise unreachable(name, result)
     lines = (line.split("\t", 1) for line in result.out.decode("utf-8", "replace").splitlines())
@@ -104,13 +114,14 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
 
     Which came is to be seen in the refs. Raises RemoteError when the remote could not be reached at all.
     """
+    place = one_place(repo, remote.name)
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
         "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
         "--no-auto-gc", "--no-write-commit-graph", "--no-show-forced-updates", "--refmap=", *_whole(repo),
-        "--stdin", remote.name,
+        "--stdin", place,
     ]  # fmt: skip
-    result = _network(repo, remote.name, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
+    result = _network(repo, place, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and "[rejected]" not in result.error_text:
         raise unreachable(remote.name, result)
 
@@ -118,13 +129,15 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
     """Bring what a ref of the remote names, without moving one of ours. Raises RemoteError."""
     argv = ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
-    result = _network(repo, remote.name, [*argv, *_whole(repo), "--", remote.name, remote.there(ref)], quiet=quiet)
+    place = one_place(repo, remote.name)
+    result = _network(repo, place, [*argv, *_whole(repo), "--", place, remote.there(ref)], quiet=quiet)
     if result.code:
         raise unreachable(remote.name, result)
 
 
 def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False) -> list[Outcome]:
     """Push, each ref on its own: one that is refused keeps no other from going. Raises RemoteError."""
+    place = one_place(repo, remote.name)
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
@@ -133,9 +146,9 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
         specs.append(f"{'+' if update.force and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
-        remote.name, *specs,
+        place, *specs,
     ]  # fmt: skip
-    result = _network(repo, remote.name, argv, quiet=quiet)
+    result = _network(repo, place, argv, quiet=quiet)
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
         raise _unwritable(remote, result)
