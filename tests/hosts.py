@@ -36,6 +36,7 @@ class Host:
         self.child: subprocess.Popen[bytes] | None = None
         self.log = place / "host.log"
         self.log.touch()
+        (place / "gitconfig").touch()  # never /dev/null: git would rename a lock file over it
         self.port = servers.free_port()
         self.prepare()
         self.bare = self.make_bare()
@@ -60,7 +61,7 @@ class Host:
 
     def start(self) -> None:
         with self.log.open("ab") as log:
-            env = {**os.environ, "HOME": str(self.place), "GIT_CONFIG_GLOBAL": os.devnull}
+            env = {**os.environ, "HOME": str(self.place), "GIT_CONFIG_GLOBAL": str(self.place / "gitconfig")}
             self.child = subprocess.Popen(self.argv(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env)
         servers._await_port(self.port, lambda: self.child is not None and self.child.poll() is None)
 
@@ -244,7 +245,7 @@ class GitoliteHost(SshHost):
         self.keys = self.place / ".ssh/authorized_keys"
 
     def gitolite(self, *args: str) -> None:
-        env = {**os.environ, "HOME": str(self.place), "GIT_CONFIG_GLOBAL": os.devnull}
+        env = {**os.environ, "HOME": str(self.place), "GIT_CONFIG_GLOBAL": str(self.place / "gitconfig")}
         done = subprocess.run([str(GITOLITE), *args], env=env, cwd=self.place, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
 
