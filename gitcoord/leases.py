@@ -161,6 +161,8 @@ def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
     if outcome.state == "refused":
         refusals.note(at, {refusals.LEASES: outcome.why})
         raise NoLeases(f"{at.remote.name} keeps no leases for us: {outcome.why}", "task claim --offline: tentative only")
+    if outcome.state == "done":
+        refusals.forget(at, refusals.LEASES)
     return outcome.state == "done"
 
 
@@ -170,15 +172,15 @@ def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
 def published_gone(db: sqlite3.Connection, box: str) -> bool:
     """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says."""
     name, at = split_mailbox(box)
-    row = db.execute("SELECT data, at FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    if row is not None:
+        return bool(json.loads(row[0]).get("state") == "gone")
     last = db.execute(
-        "SELECT type, at FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
+        "SELECT type FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
         " ORDER BY lc DESC, id DESC LIMIT 1",
         (at, name),
     ).fetchone()
-    if last is not None and (row is None or last[1] > row[1]):  # a host that takes no force keeps an old presence
-        return bool(last[0] != "join")
-    return row is not None and bool(json.loads(row[0]).get("state") == "gone")
+    return last is not None and last[0] != "join"
 
 
 def holder_mark(db: sqlite3.Connection, box: str) -> str:

@@ -63,6 +63,14 @@ def note(at: Link, fresh: Mapping[str, str]) -> None:
         remotes.save(at.clone.repo, found._replace(refused={**known(at), **fresh}, refused_at=time.time()))
 
 
+def forget(at: Link, kind: str) -> None:
+    """It was taken after all."""
+    found = _of(at)
+    if found and kind in found.refused:
+        left = {other: why for other, why in found.refused.items() if other != kind}
+        remotes.save(at.clone.repo, found._replace(refused=left))
+
+
 def _of(at: Link) -> remotes.Known | None:
     found = remotes.load(at.clone.repo)
     return found if found and (found.remote, found.prefix) == (at.remote.name, at.remote.prefix) else None

@@ -239,10 +239,17 @@ class GitoliteHost(SshHost):
         shutil.copy(self.key("ada").with_suffix(".pub"), admin)
         self.gitolite("setup", "-pk", str(admin))
         shutil.copy(self.key("bob").with_suffix(".pub"), self.place / ".gitolite/keydir/bob.pub")
-        (self.place / ".gitolite/conf/gitolite.conf").write_text(GITOLITE_CONF)
-        self.gitolite("compile")
+        self.gitolite_conf(GITOLITE_CONF)
         self.gitolite("trigger", "POST_COMPILE")
         self.keys = self.place / ".ssh/authorized_keys"
+
+    def gitolite_conf(self, text: str = "") -> str:
+        """The access rules; with `text`, from now on these."""
+        file = self.place / ".gitolite/conf/gitolite.conf"
+        if text:
+            file.write_text(text)
+            self.gitolite("compile")
+        return file.read_text()
 
     def gitolite(self, *args: str) -> None:
         env = {**os.environ, "HOME": str(self.place), "GIT_CONFIG_GLOBAL": str(self.place / "gitconfig")}

@@ -177,8 +177,28 @@ def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli
         assert all(ref.startswith(("refs/heads/claude/coord/", "refs/heads/main")) for ref in leftovers)
 
 
+def test_a_host_is_asked_again_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with running(PathHost, tmp_path / "server") as host:
+        ada = make_clone(tmp_path, host, "ada")
+        branches_only(host, force=False)
+        git(ada, "config", "coord.remotePrefix", "refs/heads/coord/")
+        sync(ada)
+        with Coord.open(ada) as coord:
+            coord.focus("the parser")
+            assert [refusal.why for refusal in coord.sync().refused] == ["no force here"]
+            assert coord.sync().refused == ()
+        (host.bare / "hooks/pre-receive").unlink()
+        there = git(host.bare, "rev-parse", f"refs/heads/coord/sessions/{clone_id(ada)}/ada")
+        sync(ada)
+        assert there == git(host.bare, "rev-parse", f"refs/heads/coord/sessions/{clone_id(ada)}/ada"), "not yet"
+        monkeypatch.setattr("gitcoord.refusals.REMEMBERED", 0)
+        sync(ada)
+        assert there != git(host.bare, "rev-parse", f"refs/heads/coord/sessions/{clone_id(ada)}/ada")
+
+
 def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> None:
     with running(GitoliteHost, tmp_path / "server") as host:
+        assert isinstance(host, GitoliteHost)
         ada, bob = (make_clone(tmp_path, host, name, "leaseless") for name in ("ada", "bob"))
         sync(ada, bob, ada)
         with Coord.open(bob) as coord:
@@ -199,6 +219,15 @@ def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> No
             with Coord.open(where) as coord:
                 assert coord.tasks.show(task).holder.startswith("bob") and coord.tasks.show(task).tentative
                 assert coord.tasks.show(other).holder.startswith("ada") and not coord.tasks.show(other).tentative
+        assert "it takes no leases" in cli(bob, "status").out
+        host.gitolite_conf(host.gitolite_conf().replace("    -   refs/coord/lease/ = bob\n", ""))
+        with Coord.open(bob) as coord:
+            third = coord.tasks.add("Bench the parser").id
+            assert not coord.tasks.claim(third).tentative, "who asks is not kept waiting for a day"
+        assert "it takes no leases" not in cli(bob, "status").out
+        sync(bob, ada)
+        with Coord.open(ada) as coord:
+            assert not coord.tasks.show(task).tentative, "and what was tentative is settled"
 
 
 # purge --remote

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -153,6 +154,39 @@ def test_windows_and_terminals_ask_for_nothing_in_the_background(tmp_path: Path)
             assert not asked.exists()
             assert coord.sync().refused == ()
             assert asked.exists()
+
+
+@pytest.mark.parametrize("how", ["GIT_SSH", "GIT_SSH_COMMAND", "core.sshCommand"])
+def test_any_program_that_speaks_ssh_will_do(how: str, tmp_path: Path, cli: Cli) -> None:
+    """In the background, too, where OpenSSH is told to ask nobody, and others could not be told in its words."""
+    with running(SshHost, tmp_path / "server") as host:
+        ada = make_clone(tmp_path, host, "ada")
+        wrapper = tmp_path / "connect"
+        command = host.settings("ada")["core.sshCommand"]
+        wrapper.write_text(f'#!/bin/sh\ncase $* in *BatchMode*) exit 9 ;; esac\ntouch {tmp_path}/used\nexec {command} "$@"\n')
+        wrapper.chmod(0o755)
+        git(ada, "config", "--unset", "core.sshCommand")
+        git(ada, "config", "ssh.variant", "ssh")
+        environ = {**os.environ}
+        if how.startswith("GIT"):
+            environ[how] = str(wrapper)
+        else:
+            git(ada, "config", how, str(wrapper))
+        with Coord.open(ada, environ=environ) as coord:
+            assert coord.sync(quiet=True).sent == 1
+        assert (tmp_path / "used").exists()
+
+
+def test_a_large_attachment_crosses(tmp_path: Path) -> None:
+    """Larger than git's buffer for one request."""
+    with running(PasswordHost, tmp_path / "server") as host:
+        ada, bob = clones(tmp_path, host)
+        data = random.Random(1).randbytes(10 << 20)
+        say(ada, "bob", "all of it", patch=data)
+        sync(ada, bob)
+        with Coord.open(bob) as coord:
+            (message,) = coord.inbox().messages
+        assert git_bytes(bob, "cat-file", "blob", f"{message.id}:patch") == data
 
 
 # by hand, beside us
