@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from gitcoord.tasks import Tasks
     from gitcoord.trust import Signer
     from gitcoord.waiting import Held
+    from gitcoord.withdraw import Standing
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -137,6 +138,12 @@ class Coord:
         from gitcoord import setup
 
         return setup.purge(self.clone, everyone)
+
+    def withdraw(self, remote: str | None = None, really: bool = False) -> Standing:
+        """Delete this clone's refs at a remote; without `really`, only say which those are. Raises RemoteError."""
+        from gitcoord import withdraw
+
+        return (withdraw.withdraw if really else withdraw.standing)(self.clone, remote, self.cwd)
 
     # sessions
 

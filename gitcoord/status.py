@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord import messages, sessions
 from gitcoord.clone import Clone
 from gitcoord.counts import HELD, mine_in, my_locks, ready_tasks
+from gitcoord.errors import without_password
 from gitcoord.identity import Identity
 from gitcoord.names import mailbox
 from gitcoord.sessions import Session
@@ -33,12 +34,13 @@ class Strange(NamedTuple):
 
 class Syncing(NamedTuple):
     """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
-    and why the last attempt failed (empty if it did not)."""
+    why the last attempt failed (empty if it did not), and what it does not take (`refusals`)."""
 
     remote: str
     at: float | None
     waiting: int
     error: str
+    refused: tuple[str, ...] = ()
 
 
 class Status(NamedTuple):
@@ -96,7 +98,7 @@ def syncing(clone: Clone) -> Syncing | None:
         return None
     known = remotes.current(clone.repo)
     waiting = clone.read(lambda db: remotes.waiting(db, clone, known))
-    return Syncing(known.remote, known.at or None, waiting, known.error)
+    return Syncing(without_password(known.remote), known.at or None, waiting, known.error, tuple(sorted(known.refused)))
 
 
 def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
