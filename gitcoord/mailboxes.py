@@ -52,6 +52,11 @@ FEATURE = Feature(
         PRIMARY KEY (clone, name)) WITHOUT ROWID;
     """,
     _fold,
+    living=(
+        "SELECT id FROM names WHERE id != ''",
+        "SELECT (SELECT id FROM events p WHERE p.type = 'presence' AND p.clone = e.clone AND p.author = e.author"
+        " ORDER BY lc DESC LIMIT 1) FROM (SELECT DISTINCT clone, author FROM events WHERE type = 'presence') e",
+    ),
 )
 
 

@@ -84,6 +84,9 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
     if record and record.left is None and _is_due(clone, record, now):
         publish(clone, record, now)
     retire(clone, now)
+    from gitcoord import rollover
+
+    rollover.drop_replaced(clone)
     clone.sweep()
     clone.pack(limit=None)
 

@@ -67,6 +67,9 @@ GROUPS = {
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
+        "trust": "who signs what, and what is wrong",
+        "redact": "take an event out of my clone's log",
+        "gc": "drop what ended long ago",
         "demo": "a guided run in a throw-away repository",
         "purge": "remove every trace of gitcoord from here",
     },
@@ -84,7 +87,7 @@ MODULES = {
     "other clones": "sync",
     "set-up": "setup",
 }
-APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
+APART = {"wait": "waits", "watch": "waits", "hook": "setup", "trust": "trust", "redact": "trust", "gc": "trust"}
 """Verbs that live in another module than their group's, or stand in no group."""
 
 
