@@ -238,14 +238,17 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     for outcome in outcomes:
         if outcome.state == "done":
             stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
-    stand = _drop_old(at, stand)
-    refused = tuple(Refusal(o.ref, o.why) for o in outcomes if o.state == "refused")
+    replaced = _replaced(at, stand)
+    dropped = refusals.push(at, replaced)
+    gone = {outcome.ref for outcome in dropped if outcome.state == "done"}
+    stand = {ref: oid for ref, oid in stand.items() if ref not in gone}
+    refused = tuple(Refusal(o.ref, o.why) for o in (*outcomes, *dropped) if o.state == "refused")
     logs = [ref for ref in went if is_log(ref)]
     if logs and {*logs} <= {r.ref for r in refused}:
         raise transport.refuses(at.remote, next(r.why for r in refused if is_log(r.ref)))
     sent = _count(clone, there, stand)
     _remember(at, stand, bool(outcomes))
-    if fresh := refusals.kinds(updates, outcomes):
+    if fresh := refusals.kinds([*updates, *replaced], [*outcomes, *dropped]):
         refusals.note(at, fresh)
     return sent, any(outcome.state == "moved" for outcome in outcomes), refused
 
@@ -254,15 +257,11 @@ def _how(ref: str) -> How:
     return How.FORWARD if is_log(ref) else How.REPLACE
 
 
-def _drop_old(at: Link, stand: dict[str, Oid]) -> dict[str, Oid]:
-    """Take our old epochs off the remote once what follows them is there; returns where the remote stands then."""
+def _replaced(at: Link, stand: Refs) -> list[Update]:
+    """Our old epochs at the remote, to be taken off it once what follows them is there."""
     old = rollover.dropped(at.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
-    if not ready:
-        return stand
-    updates = [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
-    gone = {o.ref for o in transport.push(at.clone.repo, at.remote, updates, at.quiet) if o.state == "done"}
-    return {ref: oid for ref, oid in stand.items() if ref not in gone}
+    return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
 
 
 def _is_to_go(ref: str, clone: str) -> bool:

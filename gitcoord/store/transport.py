@@ -33,16 +33,9 @@ _NO_ENTRY = (
     "Host key verification failed", "error: 401", "error: 403",
 )  # fmt: skip
 _NO_WRITE = (
-    "error: 403",
-    "service not enabled",
-    "not allowed to push",
-    "write access",
-    "read-only",
-    "denied to",
-    "DENIED",
-    "not permitted",
-    "forbidden",
-)
+    "error: 403", "service not enabled", "not allowed to push", "write access", "read-only", "denied to", "DENIED",
+    "not permitted", "forbidden",
+)  # fmt: skip
 _BAD_OBJECTS = re.compile(
     r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
 )
