@@ -95,9 +95,13 @@ def _alarm(clone: Clone, owner: str, what: str) -> None:
 
 
 def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
-    """Say of others' logs which did not go on from what we know: rewritten, or taken back at the only remote there is."""
+    """Say of others' logs which did not go on from what we know: rewritten, or taken back at the only remote there is.
+
+    One that went on further since it was listed is neither.
+    """
     clone, refused = at.clone, []
-    logs = [ref for ref in there if is_log(ref) and _owner(ref) != clone.id and ref in before and after.get(ref) != there[ref]]
+    left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
+    logs = [ref for ref in left if is_log(ref) and _owner(ref) != clone.id]
     for ref in logs:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
         if not behind:

@@ -24,7 +24,7 @@ from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import belongs_to, is_lease, is_log, log_of
 from gitcoord.store.refs import is_ancestor
-from gitcoord.store.transport import Remote, Update
+from gitcoord.store.transport import How, Remote, Update
 
 ATTEMPTS = 8
 PRESENCE_AGE = 60.0
@@ -168,7 +168,8 @@ def pull(at: Link) -> tuple[Link, Seen]:
     _tidy_up(clone, refs, before, after)
     told = {refusal.ref for refusal in refused}
     refused += incoming.compare(at, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
-    return at, Seen(refs, _news(clone, start), tuple(refused))
+    newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # it may have moved since it was listed
+    return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
 def _joining(at: Link, listing: Refs) -> Link:
@@ -227,7 +228,7 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     tips = clone.store.tips().refs
     old = rollover.dropped(clone, tips)
     ours = {ref: oid for ref, oid in tips.items() if _is_to_go(ref, clone.id or "") and ref not in old}
-    updates = [Update(ref, oid, there.get(ref), not is_log(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
+    updates = [Update(ref, oid, _how(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
     if updates:
         public.guard(clone, at.remote.name, outgoing(clone, there))
@@ -246,13 +247,17 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     return sent, any(outcome.state == "moved" for outcome in outcomes), refused
 
 
+def _how(ref: str) -> How:
+    return How.FORWARD if is_log(ref) else How.REPLACE
+
+
 def _drop_old(at: Link, stand: dict[str, Oid]) -> dict[str, Oid]:
     """Take our old epochs off the remote once what follows them is there; returns where the remote stands then."""
     old = rollover.dropped(at.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
     if not ready:
         return stand
-    updates = [Update(ref, None, stand[ref]) for ref in sorted(ready)]
+    updates = [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
     gone = {o.ref for o in transport.push(at.clone.repo, at.remote, updates, at.quiet) if o.state == "done"}
     return {ref: oid for ref, oid in stand.items() if ref not in gone}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from gitcoord.errors import RemoteError
@@ -52,17 +53,28 @@ class Remote(NamedTuple):
         return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
 
 
+class How(Enum):
+    """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
+
+    FORWARD = 0
+    """Only go on from where it stands."""
+    REPLACE = 1
+    """Whatever it stands at."""
+    SWAP = 2
+    """Only if it stands where we think: compare-and-swap."""
+
+
 class BadObjects(RemoteError):
     """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
 
 
 class Update(NamedTuple):
-    """One ref to be pushed: `new` None deletes it. `expected` is what the remote must have, None: nothing, "": anything."""
+    """One ref to be pushed: `new` None deletes it. `expected` is for a SWAP; None: there must be no such ref."""
 
     ref: str
     new: Oid | None
-    expected: Oid | str | None = ""
-    force: bool = False
+    how: How = How.FORWARD
+    expected: Oid | None = None
 
 
 class Outcome(NamedTuple):
@@ -127,9 +139,9 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
-        if update.expected != "":
+        if update.how is How.SWAP:
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
-        specs.append(f"{'+' if update.force and update.new else ''}{update.new or ''}:{there}")
+        specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
         remote.name, *specs,
