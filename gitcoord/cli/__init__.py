@@ -61,6 +61,9 @@ GROUPS = {
         "state": "keys and values that outlive me",
         "conflicts": "which files will collide, between whom",
     },
+    "other clones": {
+        "sync": "exchange with the remote",
+    },
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
@@ -78,6 +81,7 @@ MODULES = {
     "who": "people",
     "keep track": "overview",
     "run": "jobs",
+    "other clones": "sync",
     "set-up": "setup",
 }
 APART = {"wait": "waits", "watch": "waits", "hook": "setup"}

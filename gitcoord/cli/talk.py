@@ -130,11 +130,22 @@ def _attachments(files: tuple[str, ...]) -> dict[str, bytes]:
 def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
     if as_json:
         recipients = [
-            {"session": shown_name(coord, r.session), "state": r.state, "beat": rfc3339(r.beat)} for r in sent.recipients
+            {**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients
         ]
         say_json({"id": sent.id, "thread": sent.thread, "recipients": recipients})
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
+    if any(r.waits_for_sync for r in sent.recipients):
+        say(_when(coord))
+
+
+def _when(coord: Coord) -> str:
+    """When another clone can hear of it at the earliest."""
+    from gitcoord import remotes
+
+    if remotes.wants_autosync(coord.clone.repo):
+        return "other clones hear of it with the next sync, which is under way"
+    return "other clones hear of it with the next sync: git coord sync"
 
 
 def _recipient(coord: Coord, recipient: Any) -> str:
@@ -246,7 +257,8 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
             return
         for message in found:
             states = ", ".join(f"{shown_name(coord, d.session)} {d.state}" for d in message.recipients)
-            say(f"{paint(message.id[:SHORT], '33')} {ago(message.at)}: {states}")
+            waits = " (to be synced: git coord sync)" if message.waits_for_sync else ""
+            say(f"{paint(message.id[:SHORT], '33')} {ago(message.at)}: {states}{waits}")
             say(f"  > {one_line(message.text)}")
         if not found:
             say("Nothing sent." if not undelivered else "Everything was read.")
@@ -254,4 +266,10 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
 
 def _sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
     recipients = [{"session": shown_name(coord, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
-    return {"id": message.id, "text": message.text, "sent": rfc3339(message.at), "recipients": recipients}
+    return {
+        "id": message.id,
+        "text": message.text,
+        "sent": rfc3339(message.at),
+        "recipients": recipients,
+        "waits_for_sync": message.waits_for_sync,
+    }
