@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 
-HARNESSES = ("claude",)
+HARNESSES = ("claude", "codex")
 """The programs there are adapters for."""
 
 MOMENTS = {
