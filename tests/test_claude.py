@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, git
 from model import Tool, Turn, running
-from programs import Claude, program
+from programs import Claude, ClaudeTerminal, program
 
 
 @pytest.fixture
@@ -81,3 +83,36 @@ def test_two_sessions(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> No
     assert b.ask("and now?") == "done"
     assert "change it as well" not in shown(b)
     assert f"my tasks\n  {task[:10]} claimed, p2, “the greeting”" in shown(b)
+
+
+def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
+    """At a terminal, before its first turn and after a turn; by a process that sleeps until then."""
+    git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))
+    assert cli(repo, "init").code == 0
+    assert cli(repo, "hooks", "install", "claude").code == 0
+    assert cli(repo, "join", "boss").code == 0
+    with running() as model:
+        claude = ClaudeTerminal(repo.parent / "alpha", model, hermetic)
+        try:
+            waiter = repo / ".git" / "coord" / "agents" / f"@wake-{claude.process.pid}"
+            assert eventually(lambda: waiter.exists() and waiter.read_text().strip()), claude.screen.decode()[-2000:]
+            for number in (1, 2):
+                assert cli(repo, "send", "alpha", f"wake up, {number}").code == 0
+                assert eventually(lambda number=number: any(f"> wake up, {number}" in text for text in model.seen))
+                assert "alpha surfaced" in cli(repo, "sent").out.split("\n")[0]
+            first = model.seen[-1]
+            assert first.count("> wake up, 1") == 1 and first.count("> wake up, 2") == 1
+            pid = int(waiter.read_text())
+        finally:
+            claude.close()
+    assert eventually(lambda: not waiter.exists() or not os.path.exists(f"/proc/{pid}"))
+
+
+def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
+    """Whether something comes true that no event tells of."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
