@@ -102,10 +102,11 @@ def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
                 assert "alpha surfaced" in cli(repo, "sent").out.split("\n")[0]
             first = model.seen[-1]
             assert first.count("> wake up, 1") == 1 and first.count("> wake up, 2") == 1
+            assert eventually(lambda: waiter.exists() and waiter.read_text().strip())  # it sleeps again
             pid = int(waiter.read_text())
         finally:
             claude.close()
-    assert eventually(lambda: not waiter.exists() or not os.path.exists(f"/proc/{pid}"))
+    assert eventually(lambda: not os.path.exists(f"/proc/{pid}"))
 
 
 def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
