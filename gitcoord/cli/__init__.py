@@ -64,6 +64,8 @@ GROUPS = {
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
+        "mcp": "serve agents over MCP, on stdin and stdout",
+        "skill": "print what teaches an agent to use this",
         "demo": "a guided run in a throw-away repository",
         "purge": "remove every trace of gitcoord from here",
     },
@@ -80,7 +82,7 @@ MODULES = {
     "run": "jobs",
     "set-up": "setup",
 }
-APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
+APART = {"wait": "waits", "watch": "waits", "hook": "setup", "mcp": "agents", "skill": "agents"}
 """Verbs that live in another module than their group's, or stand in no group."""
 
 
