@@ -13,12 +13,20 @@ from gitcoord.files import read_bytes
 
 NAME = "git-coord"
 FILE = "SKILL.md"
-_SOURCE = os.path.join(os.path.dirname(__file__), FILE)
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PLACES = (os.path.join(_PACKAGE, "skill"), os.path.join(_PACKAGE, os.pardir, "plugin", "skills", NAME))
+"""Installed, or in a checkout, where the Claude Code plugin has it."""
+
+
+def whole() -> bytes:
+    """The skill's file."""
+    place = next((place for place in _PLACES if os.path.exists(os.path.join(place, FILE))), _PLACES[0])
+    return read_bytes(os.path.join(place, FILE))
 
 
 def text() -> str:
     """The skill without its front matter, as other instructions to a model can hold it."""
-    return read_bytes(_SOURCE).decode().split("---\n", 2)[2].lstrip("\n")
+    return whole().decode().split("---\n", 2)[2].lstrip("\n")
 
 
 def path_in(skills: str) -> str:
@@ -29,7 +37,7 @@ def path_in(skills: str) -> str:
 def is_installed(skills: str) -> bool:
     """Whether the skill stands there as this version has it."""
     try:
-        return read_bytes(path_in(skills)) == read_bytes(_SOURCE)
+        return read_bytes(path_in(skills)) == whole()
     except OSError:
         return False
 
@@ -44,7 +52,7 @@ def install(skills: str) -> bool:
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:
-            file.write(read_bytes(_SOURCE))
+            file.write(whole())
     except OSError as error:
         raise RepositoryError(f"cannot write {path}: {error.strerror}", "make it writable") from error
     return True
