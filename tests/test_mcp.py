@@ -311,6 +311,21 @@ def test_bytes_that_are_no_message_do_not_end_it(worktrees: Pair, raw: Callable[
     assert client.answer()["result"]["structuredContent"]["me"]["session"] == "beta"
 
 
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+def test_a_client_that_shows_text_and_structure_gets_the_text_alone(worktrees: Pair, mode: str) -> None:
+    async def work() -> types.CallToolResult:
+        params = StdioServerParameters(command=SERVER[0], args=SERVER[1:], cwd=worktrees[0], env=dict(os.environ))
+        info = types.Implementation(name="copilot-cli", version="1.0.102")
+        async with Client(stdio_client(params), mode=mode, client_info=info) as client:
+            return await client.call_tool("poll_messages", {})
+
+    result = anyio.run(work)
+    (block,) = result.content
+    assert isinstance(block, types.TextContent)
+    assert json.loads(block.text) == {"session": "alpha", "messages": [], "more": 0}
+    assert result.structured_content is None
+
+
 # errors
 
 

@@ -102,10 +102,11 @@ class Wire:
 
 
 async def _list_tools(context: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-    return types.ListToolsResult(tools=[_listed(tool) for tool in tools.TOOLS])
+    return types.ListToolsResult(tools=[listed(tool) for tool in tools.TOOLS])
 
 
-def _listed(tool: tools.Tool) -> types.Tool:
+def listed(tool: tools.Tool) -> types.Tool:
+    """A tool as a client gets it."""
     hint = types.ToolAnnotations(read_only_hint=True) if tool.reads else types.ToolAnnotations(destructive_hint=False)
     annotations = hint.model_copy(update={"open_world_hint": False})
     return types.Tool(name=tool.name, description=tool.about, input_schema=tool.schema, annotations=annotations)
@@ -132,7 +133,13 @@ class Calls:
             os.close(writer)
         if shown is not None:
             self._wire.shown[context.request_id] = shown
-        return answer
+        return answer.model_copy(update={"structured_content": None}) if _shows_both(context) else answer
+
+
+def _shows_both(context: Context) -> bool:
+    """Whether the client would show a model the text and the structure, which say the same."""
+    client = context.session.client_params
+    return client is not None and client.client_info.name == "copilot-cli"
 
 
 async def _stay_alive(context: Context, reader: int) -> None:
@@ -185,7 +192,7 @@ def _mark(call: Caller, page: Inbox) -> None:
 
 
 def _result(value: Answer, is_error: bool = False) -> types.CallToolResult:
-    """Twice the same: some clients show a model the structure alone, others only the text."""
+    """Twice the same: some clients (Claude Code, Codex) show a model the structure alone, others only the text."""
     told = {key: short(item) for key, item in value.items()}
     text = json.dumps(told, ensure_ascii=False)
     return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=told, is_error=is_error)
