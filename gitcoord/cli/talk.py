@@ -222,23 +222,16 @@ def message_json(coord: Coord, message: Message) -> dict[str, Any]:
 
 
 def _message_text(coord: Coord, message: Message) -> str:
+    from gitcoord.identity import spoken_name
+
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
     marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
-    sender = "gitcoord" if message.notice else _sender(coord, message.sender)
+    sender = "gitcoord" if message.notice else spoken_name(coord.clone, message.sender)
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
     files = [f"  attached: git show {short}:{name}" for name in message.attachments]
     return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
-
-
-def _sender(coord: Coord, box: str) -> str:
-    """The repository's own user is named as that user, a peer as a peer."""
-    from gitcoord.identity import person_name
-
-    name, clone = split_mailbox(box)
-    user = clone == coord.clone.id and name == person_name(coord.clone.repo)
-    return f"{name} (the user of this repository)" if user else shown_name(coord, box)
 
 
 @click.command(short_help="what I sent and how far it got")
