@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gitcoord.state import Keys
     from gitcoord.status import Status
     from gitcoord.store.objects import Oid
+    from gitcoord.sync import Report
     from gitcoord.tasks import Tasks
     from gitcoord.waiting import Held
 
@@ -342,6 +343,29 @@ class Coord:
         from gitcoord import sequences
 
         return sequences.allocate(self.clone, self.identity, sequence, start)
+
+    # other clones
+
+    def sync(self, remote: str | None = None, quiet: bool = False) -> Report:
+        """Exchange everything with a remote: `remote`, else the one used before; `quiet` asks for no password.
+
+        Raises RemoteError when it is out of reach or refuses, UsageError when none is known.
+        """
+        from gitcoord import sync
+
+        return sync.sync(self.clone, remote, self.cwd, quiet)
+
+    def sync_preview(self, remote: str | None = None) -> dict[str, int]:
+        """What a sync would send: how many events of each type, and presences."""
+        from gitcoord import sync
+
+        return sync.preview(self.clone, remote, self.cwd)
+
+    def sync_watch(self, remote: str | None = None, every: float = 5.0) -> Iterator[Report | RemoteError]:
+        """Keep in step with a remote for ever: at once when something of ours is new, else every so many seconds."""
+        from gitcoord import autosync
+
+        return autosync.watch(self.clone, remote, self.cwd, every)
 
     # overview
 

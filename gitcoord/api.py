@@ -23,12 +23,14 @@ class Locks(NamedTuple):
         ttl: int | None = None,
         shared: bool = False,
         wait: float | None = 0,
+        everywhere: bool = False,
     ) -> Lock:
-        """Lock for `ttl` seconds (2 h), waiting up to `wait` seconds, or for ever with None. Raises locks.Held."""
+        """Lock for `ttl` seconds (2 h), waiting up to `wait` seconds, or for ever with None; `everywhere` in all clones
+        of the remote. Raises locks.Held, RemoteError."""
         from gitcoord import locks, overlaps
 
         wish = locks.Wish(locks.typed(self.coord.clone, self.coord.cwd, patterns), shared, reason, ttl or locks.TTL)
-        taken = locks.lock(self.coord.clone, self.coord.identity, wish, wait)
+        taken = locks.lock(self.coord.clone, self.coord.identity, wish, wait, everywhere)
         overlaps.notice(self.coord.clone, self.coord.identity.name)  # who locks is about to edit, or has begun to
         return taken
 

@@ -73,6 +73,9 @@ class Clone:
         self._lock_file = self.path("lock")
         self._recent: Recent | None = None
         self._superseded = False
+        self.keeps_to_itself = False
+        """Nothing that is written now starts a sync: one is under way."""
+        self._wrote = False
 
     @property
     def id(self) -> str | None:
@@ -86,6 +89,11 @@ class Clone:
         if self._id is None:
             self._id = clone_id.settle_clone_id(self.repo)
         return self._id
+
+    def rename(self, fresh: str) -> None:
+        """Go on under another id, for this process at first; to be called under the write lock."""
+        self._id = fresh
+        self._tips = None
 
     @cached_property
     def index(self) -> Index:
@@ -232,6 +240,7 @@ class Clone:
                 written, objects = self._compose(db, drafts, tips.refs.get(ref))
                 self._write(ref, written[-1][0].id, objects, tips, fd)
                 moved = True  # which is what counts; what the index misses, it will read there
+                self._wrote = self._wrote or not local
                 self.index.append(ref, written)
         except sqlite3.DatabaseError as error:
             if not moved:
@@ -344,23 +353,37 @@ class Clone:
         """Replace the presence commit of one of our sessions."""
         with self.locked() as fd:
             ref = f"{NAMESPACE}sessions/{self.settled_id()}/{name}"
-            lc = self.read(lambda db: db.execute("SELECT max(lc) FROM events").fetchone()[0]) or 0
-            tree = self._tree({})[-1]
-            raw = encode(Draft("presence", text, data, author=name), self.envelope(lc + 1), tree.oid, None)
-            commit = make_object("commit", raw, self.repo.object_format)
+            objects = self._alone(Draft("presence", text, data, author=name))
+            self._replace(ref, objects[-1].oid, lambda tips: self._write_alone(objects, tips, ref), fd)
+            return objects[-1].oid
 
-            def write(tips: Tips) -> None:
-                self.store.write([commit] if self._own_logs(tips) or ref in tips.refs else [tree, commit])
+    def write_alone(self, draft: Draft) -> Oid:
+        """Write a parentless commit that no ref names yet; it is ours to point a ref at, or to leave to git."""
+        with self.locked():
+            objects = self._alone(draft)
+            self.store.write(objects)
+            return objects[-1].oid
 
-            self._replace_presence(ref, commit.oid, write, fd)
-            return commit.oid
+    def point(self, ref: str, new: Oid | None) -> None:
+        """Let a ref that is replaced, not appended to, name a commit that is there, or nothing any more."""
+        with self.locked() as fd:
+            self._replace(ref, new, lambda tips: None, fd)
+
+    def _alone(self, draft: Draft) -> list[GitObject]:
+        lc = self.read(lambda db: db.execute("SELECT max(lc) FROM events").fetchone()[0]) or 0
+        tree = self._tree({})[-1]
+        return [tree, make_object("commit", encode(draft, self.envelope(lc + 1), tree.oid, None), self.repo.object_format)]
+
+    def _write_alone(self, objects: Sequence[GitObject], tips: Tips, ref: str) -> None:
+        """The empty tree is there once anything of ours is."""
+        self.store.write(objects[-1:] if self._own_logs(tips) or ref in tips.refs else objects)
 
     def drop_presence(self, name: str) -> None:
         """Delete the presence ref of one of our sessions, if there is one."""
-        with self.locked() as fd:
-            self._replace_presence(f"{NAMESPACE}sessions/{self.settled_id()}/{name}", None, lambda tips: None, fd)
+        with self.locked():
+            self.point(f"{NAMESPACE}sessions/{self.settled_id()}/{name}", None)
 
-    def _replace_presence(self, ref: str, new: Oid | None, write: Callable[[Tips], None], fd: int) -> None:
+    def _replace(self, ref: str, new: Oid | None, write: Callable[[Tips], None], fd: int) -> None:
         for _ in range(ATTEMPTS):
             tips = self._mended_tips(fd)
             old = tips.refs.get(ref)
@@ -382,7 +405,14 @@ class Clone:
     # tidying
 
     def _tidy(self) -> None:
-        """After unlocking: pack our loose objects before git counts them, sweep superseded presence. Never fails."""
+        """After unlocking: have what was written sent, pack our loose objects before git counts them, sweep superseded
+        presence. Never fails."""
+        if self._wrote and not self.keeps_to_itself:
+            self._wrote = False
+            if os.path.exists(self.path("remote")):
+                from gitcoord import autosync
+
+                autosync.after_write(self)
         if self._recent and self._recent.loose > FEW_LOOSE:
             from gitcoord.store import packing
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
@@ -51,15 +51,34 @@ def settle_clone_id(repo: Repository) -> str:
     here = _fingerprint(repo)
     known = _load(path)
     if known is None or here.is_other_than(known[1]):
-        name = repo.config.get("user.name", "")
-        fresh = f"{slug(name, 'user', 20)}-{os.urandom(4).hex()}"
+        fresh = fresh_id(repo)
         if known is not None:
             _forget_sessions(repo.coord_dir)
         _save(path, fresh, here)
         return fresh
     if known[1] != here:
-        _save(path, known[0], here)
+        _save(path, known[0], here, former_ids(repo))
     return known[0]
+
+
+def renew_clone_id(repo: Repository, fresh: str, old: str) -> None:
+    """Take the id `fresh`, because the old one turned out to be in use elsewhere; to be called under the write lock."""
+    path = os.path.join(repo.coord_dir, "clone")
+    _save(path, fresh, _fingerprint(repo), [*former_ids(repo), old])
+
+
+def former_ids(repo: Repository) -> list[str]:
+    """The ids that this clone gave up."""
+    try:
+        former = json.loads(read_bytes(os.path.join(repo.coord_dir, "clone"))).get("former", [])
+        return [name for name in former if isinstance(name, str) and is_name(name)]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []
+
+
+def fresh_id(repo: Repository) -> str:
+    """An id that no clone has."""
+    return f"{slug(repo.config.get('user.name', ''), 'user', 20)}-{os.urandom(4).hex()}"
 
 
 def _checked(pinned: str) -> str:
@@ -99,8 +118,9 @@ def _forget_sessions(coord_dir: str) -> None:
             os.unlink(file)
 
 
-def _save(path: str, name: str, here: Fingerprint) -> None:
-    facts = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
+def _save(path: str, name: str, here: Fingerprint, former: Sequence[str] = ()) -> None:
+    facts: dict[str, object] = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
+    facts |= {"former": list(former)} if former else {}
     write_whole(path, json.dumps(facts) + "\n")
 
 

@@ -52,6 +52,8 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
         ended = "SELECT 1 FROM lock_ends WHERE lock = ? AND pattern IN (?, '')"
         if db.execute(ended, (event.id, pattern)).fetchone() is None:
             db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (event.id, pattern, place))
+    if lease := want(event, "lease", str, ""):
+        db.execute("INSERT OR IGNORE INTO lock_leases VALUES (?, ?)", (lease, event.id))
     for oid in over:
         _end(db, oid, "")
 
@@ -72,6 +74,7 @@ FEATURE = Feature(
     CREATE TABLE held (lock TEXT NOT NULL, pattern TEXT NOT NULL, place INTEGER NOT NULL,
         PRIMARY KEY (lock, pattern)) WITHOUT ROWID;
     CREATE TABLE lock_ends (lock TEXT NOT NULL, pattern TEXT NOT NULL, PRIMARY KEY (lock, pattern)) WITHOUT ROWID;
+    CREATE TABLE lock_leases (nonce TEXT NOT NULL, lock TEXT NOT NULL, PRIMARY KEY (nonce, lock)) WITHOUT ROWID;
     """,
     _fold,
 )
@@ -133,7 +136,7 @@ def list_locks(clone: Clone, now: float | None = None) -> list[Lock]:
 def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> Standing:
     """Sort the locks that nobody ended."""
     now = time.time() if now is None else now
-    found = _all(db)
+    found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
     if not found:
         return Standing([], [], [])
     life = states_in(db, clone, {lock.holder for lock in found}, now)
@@ -143,7 +146,16 @@ def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> 
     return Standing(valid, [lock for lock in found if lock not in valid and lock not in waits], waits)
 
 
-def _all(db: sqlite3.Connection) -> list[Lock]:
+def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
+    """Another clone's lock ends by its writer's clock. By how much that one differs, its presence shows: when it was
+    written there and seen here; what it was on its way is on the safe side."""
+    if lock.clone == clone.id:
+        return lock
+    (ahead,) = db.execute("SELECT min(seen - at) FROM presence WHERE clone = ?", (lock.clone,)).fetchone()
+    return lock._replace(expires=lock.expires + int(ahead)) if ahead is not None else lock
+
+
+def all_locks(db: sqlite3.Connection) -> list[Lock]:
     rows = db.execute(
         "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc"
         " FROM held h JOIN locks l ON l.id = h.lock ORDER BY l.lc, l.id, h.place"
@@ -168,18 +180,23 @@ def _in_the_way(at: Standing, here: str, wish: Wish, wait: Lock | None = None) -
 # taking
 
 
-def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock:
-    """Lock, waiting for at most `wait` seconds (None: for ever). Locking what one holds renews it.
+def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0, everywhere: bool = False) -> Lock:
+    """Lock, waiting for at most `wait` seconds (None: for ever), `everywhere` in all clones that share the remote.
+    Locking what one holds renews it.
 
-    Raises Held when somebody else has it, UsageError for a wish that cannot be.
+    Raises Held when somebody else has it, UsageError for a wish that cannot be, RemoteError.
     """
     _check(wish)
+    if everywhere:
+        from gitcoord import lock_leases
+
+        return lock_leases.lock(clone, me, wish, wait)
     with clone.locked():
         register(clone, me)
-        event = clone.append(lambda db: _take(db, clone, me, wish, queued=wait != 0))[0]
+        event = clone.append(lambda db: take(db, clone, me, wish, queued=wait != 0))[0]
         if event.type == "lock":
             keep_marker(clone)
-            return _lock_of(clone, event.id)
+            return lock_of(clone, event.id)
         lock_files.enter(clone, event.id)
     return lock_files.wait(
         clone, event.id, wait, lambda: _attempt(clone, me, wish, event.id), lambda: _give_up(clone, me, event.id)
@@ -195,8 +212,14 @@ def _check(wish: Wish) -> None:
         raise UsageError("the reason is too long, or no text", "say it in a line")
 
 
-def _take(
-    db: sqlite3.Connection, clone: Clone, me: Identity, wish: Wish, queued: bool = False, wait: Lock | None = None
+def take(
+    db: sqlite3.Connection,
+    clone: Clone,
+    me: Identity,
+    wish: Wish,
+    queued: bool = False,
+    wait: Lock | None = None,
+    lease: str = "",
 ) -> list[Draft]:
     """The lock, if nothing is in the way; else a place in the queue if `queued`. Raises Held."""
     here, now = mailbox(me.name, clone.settled_id()), time.time()
@@ -206,6 +229,7 @@ def _take(
     data: dict[str, Any] = {"patterns": list(wish.patterns), "ttl": wish.ttl}
     data |= {"shared": True} if wish.shared else {}
     data |= {"reason": wish.reason} if wish.reason else {}
+    data |= {"lease": lease} if lease else {}
     if hindering and queued:
         _check_circle(at, here, hindering)
         return [Draft("lock.wait", f"{me.name} waits to lock {names}", {**data, "ttl": MAX_TTL}, author=me.name)]
@@ -252,7 +276,7 @@ def _attempt(clone: Clone, me: Identity, wish: Wish, wait: Oid) -> Lock | None:
         return bool(_in_the_way(standing(db, clone), here, wish, _waiting(db, wait)))
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
-        return [] if hindered(db) else _take(db, clone, me, wish, wait=_waiting(db, wait))
+        return [] if hindered(db) else take(db, clone, me, wish, wait=_waiting(db, wait))
 
     if clone.read(hindered):
         return None
@@ -261,11 +285,11 @@ def _attempt(clone: Clone, me: Identity, wish: Wish, wait: Oid) -> Lock | None:
         if not events:
             return None
         keep_marker(clone)
-        return _lock_of(clone, events[0].id)
+        return lock_of(clone, events[0].id)
 
 
 def _waiting(db: sqlite3.Connection, wait: Oid) -> Lock:
-    found = next((lock for lock in _all(db) if lock.id == wait), None)
+    found = next((lock for lock in all_locks(db) if lock.id == wait), None)
     if found is None:
         raise Refused("somebody took you out of the queue", "git coord locks")
     return found
@@ -275,12 +299,12 @@ def _give_up(clone: Clone, me: Identity, wait: Oid) -> Held | None:
     """Leave the queue; returns what was in the way."""
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
-        if all(lock.id != wait for lock in _all(db)):
+        if all(lock.id != wait for lock in all_locks(db)):
             return []
         return [Draft("unlock", f"{me.name} waits no longer", {"locks": {wait: []}}, author=me.name)]
 
     def ask(db: sqlite3.Connection) -> list[Lock]:
-        mine = next((lock for lock in _all(db) if lock.id == wait), None)
+        mine = next((lock for lock in all_locks(db) if lock.id == wait), None)
         wish = Wish(mine.patterns, mine.shared) if mine else Wish(())
         return _in_the_way(standing(db, clone), mailbox(me.name, clone.id or ""), wish, mine)
 
@@ -289,8 +313,8 @@ def _give_up(clone: Clone, me: Identity, wait: Oid) -> Held | None:
     return held(hindering, clone, time.time()) if hindering else None
 
 
-def _lock_of(clone: Clone, oid: Oid) -> Lock:
-    return next(lock for lock in clone.read(_all) if lock.id == oid)
+def lock_of(clone: Clone, oid: Oid) -> Lock:
+    return next(lock for lock in clone.read(all_locks) if lock.id == oid)
 
 
 def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[str] = ()) -> Held:
@@ -328,7 +352,7 @@ def unlock(clone: Clone, me: Identity, patterns: Sequence[str], everything: bool
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
         here = mailbox(me.name, clone.settled_id())
-        found = [lock for lock in _all(db) if not lock.waits]
+        found = [lock for lock in all_locks(db) if not lock.waits]
         chosen = [lock for lock in found if everything and lock.holder == here]
         chosen += [lock for pattern in patterns for lock in [_named(found, here, pattern, force, clone)] if lock not in chosen]
         ended[:] = merged(chosen)
@@ -376,7 +400,7 @@ def _ends(name: str, ended: Sequence[Lock], told: Sequence[Lock], why: str = "")
 
 def farewell(db: sqlite3.Connection, box: str, name: str) -> list[Draft]:
     """What a session that leaves gives back."""
-    return _ends(name, [lock for lock in _all(db) if lock.holder == box], [])
+    return _ends(name, [lock for lock in all_locks(db) if lock.holder == box], [])
 
 
 def settle(clone: Clone, now: float | None = None) -> None:
@@ -387,7 +411,7 @@ def settle(clone: Clone, now: float | None = None) -> None:
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
         drafts: list[Draft] = []
-        for lock in _all(db):
+        for lock in all_locks(db):
             if lock.clone == clone.id and not lock.waits and lock.expires <= now:
                 text = f"Your lock on {', '.join(lock.patterns)} has expired"
                 drafts += _ends(split_mailbox(lock.holder)[0], [lock], [lock], text)
@@ -400,7 +424,7 @@ def settle(clone: Clone, now: float | None = None) -> None:
 
 def keep_marker(clone: Clone) -> None:
     """Keep `coord/guard` true; to be called under the write lock after locks came or went."""
-    locks = [lock for lock in clone.read(_all) if not lock.waits]
+    locks = [lock for lock in clone.read(all_locks) if not lock.waits]
     lock_files.keep_marker(clone, min((lock.expires for lock in locks), default=None))
 
 

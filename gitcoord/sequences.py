@@ -6,6 +6,7 @@ import re
 import sqlite3
 from typing import NamedTuple
 
+from gitcoord import remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import Refused, UsageError
 from gitcoord.event import Draft, Event, Malformed
@@ -14,6 +15,7 @@ from gitcoord.index.feature import Feature, want
 from gitcoord.presence import register
 
 HIGHEST = 10**15
+KIND = "numbers"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
 
@@ -52,15 +54,40 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     if start is not None and not 0 <= start <= HIGHEST:
         raise UsageError(f"{start} is no number to start with", f"0 to {HIGHEST}")
 
+    if remotes.is_connected(clone.repo):
+        return _allocate_everywhere(clone, me, sequence, start)
+
     def decide(db: sqlite3.Connection) -> list[Draft]:
-        number = _next(db, sequence, start)
-        text = f"{me.name} took {sequence} {number}"
-        return [Draft("alloc", text, {"sequence": sequence, "number": number}, author=me.name)]
+        return [_draft(me, sequence, _next(db, sequence, start))]
 
     with clone.locked():
         clone.read(decide)  # what is refused registers nobody
         register(clone, me)
         return Allocation(sequence, clone.append(decide)[0].data["number"])
+
+
+def _draft(me: Identity, sequence: str, number: int) -> Draft:
+    return Draft("alloc", f"{me.name} took {sequence} {number}", {"sequence": sequence, "number": number}, author=me.name)
+
+
+def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int | None) -> Allocation:
+    """The remote counts. Who dies before he says that he took a number leaves a gap, and nobody gets it twice."""
+    from gitcoord.leases import Table, change, connected
+
+    taken: list[int] = []
+
+    def decide(table: Table) -> Table:
+        counted = table.counters.get(sequence)
+        least = start if counted is None else max(counted + 1, start or 0)
+        taken[:] = [clone.read(lambda db: _next(db, sequence, least))]
+        return table._replace(counters={**table.counters, sequence: taken[0]})
+
+    with connected(clone, "try again later: the remote counts for all clones") as at:
+        change(at, KIND, decide)
+        with clone.locked():
+            register(clone, me)
+            clone.append(lambda db: [_draft(me, sequence, taken[0])])
+    return Allocation(sequence, taken[0])
 
 
 def _next(db: sqlite3.Connection, sequence: str, start: int | None) -> int:

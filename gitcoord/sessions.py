@@ -181,8 +181,15 @@ def states_in(
         elif row:
             found[box] = (judge_published(json.loads(row[0]), row[1], now).state, row[1])
         else:
-            found[box] = ("gone", None)
+            found[box] = ("gone" if at == clone.id or _said_goodbye(db, box) else "unknown", None)
     return found
+
+
+def _said_goodbye(db: sqlite3.Connection, box: str) -> bool:
+    """Without presence of another clone's session, its log says whether it went."""
+    from gitcoord.leases import published_gone
+
+    return published_gone(db, box)
 
 
 def join(

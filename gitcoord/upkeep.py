@@ -34,7 +34,7 @@ def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
         with suppress(CoordError):
             refresh(clone, record.name, now)
     else:
-        _in_background(clone, record.name)
+        in_background(clone, "refresh", record.name)
 
 
 def _claim(clone: Clone, now: float) -> bool:
@@ -55,11 +55,14 @@ def _claim(clone: Clone, now: float) -> bool:
     return True
 
 
-def _in_background(clone: Clone, name: str) -> None:
-    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", "refresh", name]
+def in_background(clone: Clone, *action: str) -> None:
+    """Start `git-coord hook ACTION`, detached from everything of ours."""
+    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", *action]
     null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)] if hasattr(os, "posix_spawn") else []
-    env = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": "refresh"}
+    env = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
     try:
+        if clone.long_lived:
+            raise NotImplementedError  # who stays has to collect its children, which subprocess does
         os.posix_spawn(argv[0], argv, env, file_actions=null, setsid=True)
     except (AttributeError, NotImplementedError):
         import subprocess

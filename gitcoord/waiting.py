@@ -63,6 +63,7 @@ def _sleep(coord: Coord, look: Callable[[], T | None], timeout: float | None, ou
 
     def attempt() -> T | None:
         notice_deaths(coord)
+        look_out(coord)
         return look()
 
     return wait_until(coord.clone.repo, attempt, timeout, partial(deaths.watched_pids, coord.clone), output)
@@ -71,6 +72,13 @@ def _sleep(coord: Coord, look: Callable[[], T | None], timeout: float | None, ou
 def notice_deaths(coord: Coord) -> None:
     """Tell of sessions and jobs of this clone that died meanwhile, unless somebody did already."""
     deaths.notice(coord.clone, me=lambda: coord.identity.name)
+
+
+def look_out(coord: Coord) -> None:
+    """Who waits for what another clone may send has it fetched."""
+    from gitcoord import autosync
+
+    autosync.after_look(coord.clone)
 
 
 def wait_for_any(coord: Coord, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
@@ -174,6 +182,7 @@ def follow(coord: Coord, kind: str | None, since: str | None, output: int | None
         while True:
             with EndWatch(watch.changed, deaths.watched_pids(coord.clone), output) as ends:
                 notice_deaths(coord)
+                look_out(coord)
                 fresh = clone.read(lambda db, seen=seen: _after(db, seen))  # type: ignore[misc]
                 for number, event in fresh:
                     seen = number

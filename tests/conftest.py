@@ -49,7 +49,7 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         monkeypatch.setenv(name, value)
     (home / ".gitconfig").write_text(
         f"[user]\n\tname = {USER}\n\temail = {EMAIL}\n[init]\n\tdefaultBranch = main\n"
-        '[gc]\n\tauto = 0\n[protocol "file"]\n\tallow = always\n[advice]\n\tdetachedHead = false\n'
+        '[coord]\n\tautosync = false\n[gc]\n\tauto = 0\n[protocol "file"]\n\tallow = always\n[advice]\n\tdetachedHead = false\n'
     )
     return home
 

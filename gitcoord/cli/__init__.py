@@ -61,6 +61,9 @@ GROUPS = {
         "state": "keys and values that outlive me",
         "conflicts": "which files will collide, between whom",
     },
+    "other clones": {
+        "sync": "exchange with the remote",
+    },
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
@@ -80,6 +83,7 @@ MODULES = {
     "who": "people",
     "keep track": "overview",
     "run": "jobs",
+    "other clones": "sync",
     "set-up": "setup",
 }
 APART = {"wait": "waits", "watch": "waits", "hook": "setup", "mcp": "agents", "skill": "agents"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, remark, rfc3339, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, shown_name
 from gitcoord.errors import CoordError
@@ -47,13 +47,11 @@ def lock(
     seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
     with opened(as_name) as coord:
         try:
-            taken = coord.locks.take(patterns, " ".join(reason.split()), duration(ttl, "--ttl"), shared, seconds)
+            taken = coord.locks.take(patterns, " ".join(reason.split()), duration(ttl, "--ttl"), shared, seconds, everywhere)
         except CoordError as error:
             if as_json and hasattr(error, "locks"):
                 say_json([lock_json(coord, other) for other in error.locks])
             raise
-        if everywhere:
-            remark("note: no coordination remote keeps locks; this one holds in this clone")
         _say_locks(coord, [taken], as_json, "locked ")
     return 0
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -86,3 +88,13 @@ def opened(as_name: str | None = None) -> Iterator[Coord]:
         finally:
             for line in coord.clone.mended:
                 remark(f"warning: {line}")
+            _look_out(coord)
+
+
+def _look_out(coord: Coord) -> None:
+    """What other clones sent since is fetched in the background, if nobody looked for a while."""
+    look = coord.clone.path("look")
+    if os.path.exists(look) and os.stat(look).st_mtime < time.time():
+        from gitcoord import autosync
+
+        autosync.after_look(coord.clone)

@@ -184,6 +184,10 @@ def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
 
     if event == "worktree-added":
         ambient.worktree_added(coord.clone)
+    elif event == "sync":
+        from gitcoord import autosync
+
+        autosync.run(coord.clone)
     elif event == "refresh" and args:  # a command of this session found its presence due
         from gitcoord import upkeep
 

@@ -22,7 +22,7 @@ from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import is_log, is_ours
 
-SCHEMA = 6
+SCHEMA = 7
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -237,10 +237,15 @@ class Index:
         self._set_tip(ref, new, lc)
 
     def _take_carried(self, store: Store, ref: str, root: bytes) -> None:
+        """Its own earlier events, and those of the clone that it says it goes on as (`renewal`)."""
         from gitcoord.store.epoch import carried
 
+        try:
+            former = decode(Oid(""), root).data.get("continues")
+        except Malformed:
+            return
         for item in self._decoded(ref, carried(store, root)):
-            self._add(ref, [item], None)
+            self._add(ref, [item], None, former if item[0].clone == former else None)
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
         """Inside a transaction: take in events just written to `ref`, without reading them back."""
@@ -262,9 +267,9 @@ class Index:
             except Malformed as why:
                 self._report(oid, ref, str(why))
 
-    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None) -> int | None:
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, clone: str | None = None) -> int | None:
         """Take in events of a log, each once; returns the clock of the last that is well-formed."""
-        clone, local = ref.split("/")[3], ref.startswith(NAMESPACE + "local/")
+        clone, local = clone or ref.split("/")[3], ref.startswith(NAMESPACE + "local/")
         taken = []
         rows = []
         for event, raw in items:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
-KINDS = ("log", "local", "sessions")
+LEASES = ("tasks", "locks", "numbers")
 
 
 @lru_cache(maxsize=4096)
@@ -20,6 +20,11 @@ def is_ours(ref: str) -> bool:
     if parts[2] in ("log", "local"):
         return parts[4].isdigit() and parts[4].isascii() and len(parts[4]) >= 4
     return parts[2] == "sessions" and is_name(parts[4])
+
+
+def is_lease(ref: str) -> bool:
+    """Whether a ref is a table of leases, which belongs to a remote and not to a clone."""
+    return ref.startswith(NAMESPACE + "lease/") and ref.removeprefix(NAMESPACE + "lease/") in LEASES
 
 
 def is_log(ref: str) -> bool:

@@ -124,3 +124,14 @@ def _untold(repo: Repository) -> int:
     if facts.f_bavail == 0:
         return errno.ENOSPC
     return 0 if os.access(os.path.join(repo.common_dir, "refs"), os.W_OK) else errno.EACCES
+
+
+def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
+    """Whether `old` is `new`, or a commit that `new` goes on from; False where either is missing."""
+    return old == new or repo.git("merge-base", "--is-ancestor", old, new).code == 0
+
+
+def merge_base(repo: Repository, one: Oid, other: Oid) -> Oid | None:
+    """The last commit that both go on from; None if there is none."""
+    result = repo.git("merge-base", one, other)
+    return Oid(result.out.decode().strip()) if result.code == 0 else None

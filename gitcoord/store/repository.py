@@ -30,7 +30,7 @@ OURS = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-_NETWORK = ("fetch", "push", "ls-remote", "clone")
+_HOOKED = ("update-ref", "pack-refs")
 SETTINGS = "(user|author|committer|coord|hook)"
 """The sections of the configuration that we look at."""
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
@@ -40,7 +40,7 @@ class Repository:
     """A repository and, unless it is bare, the worktree we stand in.
 
     `environ` is the environment the process was started with; git's children get `env`, in which no transport works, or
-    `online_env` for the few that are meant to reach a remote. `coord_dir` is where our own
+    `online_env` for the few that are meant to reach a remote (`transport`). `coord_dir` is where our own
     files are: `$GIT_COMMON_DIR/coord`.
     """
 
@@ -73,9 +73,15 @@ class Repository:
         self, *args: str, stdin: bytes = b"", keep_fd: int | None = None, env: Mapping[str, str] = MappingProxyType({})
     ) -> Result:
         """Run git on the common directory: for refs and objects. The user's hooks are off; `env` is added to ours."""
-        argv = ["git", f"--git-dir={self.common_dir}", *_CALM, *self._hooks_off(args), *self._durably(args), *args]
-        base = self.online_env if args[:1] and args[0] in _NETWORK else self.env
-        return run(argv, {**base, **env}, stdin, keep_fd)
+        argv = [
+            "git",
+            f"--git-dir={self.common_dir}",
+            *_CALM,
+            *(self.hooks_off() if args[:1] and args[0] in _HOOKED else ()),
+            *self._durably(args),
+            *args,
+        ]
+        return run(argv, {**self.env, **env}, stdin, keep_fd)
 
     def git_in(
         self,
@@ -121,10 +127,8 @@ class Repository:
             return ()
         return "-c", "core.fsync=loose-object,reference", "-c", "core.fsyncObjectFiles=true"
 
-    def _hooks_off(self, args: tuple[str, ...]) -> list[str]:
+    def hooks_off(self) -> list[str]:
         """Config-based hooks (git 2.54) run whatever core.hooksPath says; each has to be switched off by name."""
-        if not args or args[0] not in ("update-ref", "pack-refs", "push", "fetch"):
-            return []
         names = {key[5 : -len(".event")] for key in self.config if key.startswith("hook.") and key.endswith(".event")}
         return [word for name in sorted(names) for word in ("-c", f"hook.{name}.enabled=false")]
 

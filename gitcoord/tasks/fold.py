@@ -86,10 +86,22 @@ def _names_the_claim(state: State, event: Event) -> bool:
 
 def _claim(state: State, event: Event) -> State | None:
     free = state.status == "open" or (state.claim and state.status in UNFINISHED)
-    if not free or not _names_the_claim(state, event):
+    if not free or not (_names_the_claim(state, event) or _outranks(state, event)):
         return None
     tentative = event.data.get("tentative", False)
     return _to(state, event, "claimed")._replace(holder=event.sender, claim=event.id, tentative=tentative, words="")
+
+
+def _outranks(state: State, event: Event) -> bool:
+    """A claim that has its lease need not know of one that was made offline, whichever comes first in the order."""
+    return state.tentative and bool(event.data.get("lease"))
+
+
+def _settle(state: State, event: Event) -> State | None:
+    """A claim that was made offline got its lease, or did not."""
+    if not state.tentative or not _names_the_claim(state, event):
+        return None
+    return state._replace(tentative=False, changed=event.at) if event.data.get("lease") else _to(state, event, "open")
 
 
 def _release(state: State, event: Event) -> State | None:
@@ -137,6 +149,7 @@ def _edit(state: State, event: Event) -> State:
 _STEPS: dict[str, Callable[[State, Event], State | None]] = {
     "task": lambda state, event: None,
     "task.claim": _claim,
+    "task.settle": _settle,
     "task.release": _release,
     "task.block": _block,
     "task.done": _done,
@@ -151,6 +164,7 @@ _STEPS: dict[str, Callable[[State, Event], State | None]] = {
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     task = _check(event)
+    _note_lease(db, event, task)
     if event.type == "task.comment":
         db.execute("INSERT OR IGNORE INTO task_comments VALUES (?, ?, ?)", (task, event.lc, event.id))
         return
@@ -168,6 +182,19 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
     _set_needs(db, task, state.needs)
 
 
+def _note_lease(db: sqlite3.Connection, event: Event, task: str) -> None:
+    """Which claim a lease belongs to, and which of those made offline have been settled by the clone that made them."""
+    lease, claims = event.data.get("lease", ""), [event.id] if event.type == "task.claim" else event.data.get("supersedes", [])
+    if lease and event.type in ("task.claim", "task.settle"):
+        db.executemany("INSERT OR IGNORE INTO task_leases VALUES (?, ?, ?)", [(lease, claim, task) for claim in claims])
+    if event.type == "task.settle" or (event.type == "task.claim" and event.data.get("tentative")):
+        settled = event.type == "task.settle"
+        db.executemany(
+            "INSERT INTO offline_claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = max(settled, excluded.settled)",
+            [(claim, event.clone, task, settled) for claim in claims],
+        )
+
+
 def _check(event: Event) -> str:
     """The id of the task that `event` is about. Raises Malformed."""
     for key in ("needs", "labels", "not_needs", "not_labels", "supersedes"):
@@ -180,6 +207,7 @@ def _check(event: Event) -> str:
     if assignee and not all(is_name(part) for part in split_mailbox(assignee)):
         raise Malformed(f"{event.type}: the assignee is no mailbox")
     want(event, "title", str, "")
+    want(event, "lease", str, "")
     if event.type == "task" and not _title(split_text(event.text)[0]):
         raise Malformed("task: no title")
     return event.id if event.type == "task" else want(event, "task", str)
@@ -280,6 +308,10 @@ FEATURE = Feature(
     CREATE TABLE task_needs (task TEXT NOT NULL, need TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
         ignored INTEGER NOT NULL, PRIMARY KEY (task, need)) WITHOUT ROWID;
     CREATE INDEX task_needs_back ON task_needs (need);
+    CREATE TABLE task_leases (nonce TEXT NOT NULL, claim TEXT NOT NULL, task TEXT NOT NULL,
+        PRIMARY KEY (nonce, claim, task)) WITHOUT ROWID;
+    CREATE TABLE offline_claims (claim TEXT NOT NULL, clone TEXT NOT NULL, task TEXT NOT NULL, settled INTEGER NOT NULL,
+        PRIMARY KEY (claim, clone)) WITHOUT ROWID;
     """,
     _fold,
 )

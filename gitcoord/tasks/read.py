@@ -106,6 +106,7 @@ UNFINISHED_ONES = Which()
 WORDS = {
     "task": "filed",
     "task.claim": "claimed",
+    "task.settle": "settled",
     "task.release": "released",
     "task.block": "blocked",
     "task.done": "finished",
@@ -246,8 +247,13 @@ def held_titles(db: sqlite3.Connection) -> dict[str, str]:
 # the best to take next
 
 
-def best(db: sqlite3.Connection, clone: Clone, me: Identity, now: float | None = None) -> Row | None:
-    """The ready task to take next: mine first, then nobody's; free ones before a gone holder's; priority, then age."""
+def best(
+    db: sqlite3.Connection, clone: Clone, me: Identity, now: float | None = None, taken: Collection[str] = ()
+) -> Row | None:
+    """The ready task to take next: mine first, then nobody's; free ones before a gone holder's; priority, then age.
+
+    Those in `taken` are not to be had.
+    """
     now = time.time() if now is None else now
     mine = set(my_boxes(db, clone, me.name))
     free = rows(db, READY)
@@ -258,7 +264,9 @@ def best(db: sqlite3.Connection, clone: Clone, me: Identity, now: float | None =
         return bool(box) and box not in mine and life[box][0] == "gone"
 
     candidates = free + [row for row in held if gone(row.holder)]
-    open_to_me = [row for row in candidates if not row.assignee or row.assignee in mine or gone(row.assignee)]
+    open_to_me = [
+        row for row in candidates if row.id not in taken and (not row.assignee or row.assignee in mine or gone(row.assignee))
+    ]
     return min(open_to_me, key=lambda row: _rank(row, mine), default=None)
 
 

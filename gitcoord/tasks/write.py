@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from gitcoord import remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import Refused, UsageError
 from gitcoord.event import Draft, Event, LaterDraft, check_text
@@ -23,7 +25,7 @@ from gitcoord.tasks.read import Row, best, find
 Drafts = Sequence[Draft | LaterDraft]
 
 
-def _write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Drafts]) -> list[Event]:
+def write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Drafts]) -> list[Event]:
     """Register `me` and append; what is refused registers nobody."""
     with clone.locked():
         if me.record is None:
@@ -44,7 +46,7 @@ def add(clone: Clone, me: Identity, tasks: Sequence[NewTask]) -> list[Oid]:
     """
     checked = [check(task) for task in tasks]
     order = in_order(checked)
-    events = _write(clone, me, lambda db: _filing(db, clone, me, checked, order))
+    events = write(clone, me, lambda db: _filing(db, clone, me, checked, order))
     ids = dict(zip(order, (event.id for event in events), strict=False))  # the notices come after the tasks
     return [ids[place] for place in range(len(tasks))]
 
@@ -153,37 +155,56 @@ def comment(clone: Clone, me: Identity, prefix: str, text: str) -> Oid:
 
 def claim(clone: Clone, me: Identity, prefix: str, offline: bool = False) -> Oid:
     """Take a task; nothing happens if I hold it. Raises Refused when somebody else holds it, or it is not open."""
-    return _about(clone, me, prefix, lambda db: _claiming(db, clone, me, find(db, prefix), offline))
+    if not offline and remotes.is_connected(clone.repo):
+        from gitcoord.tasks import leased
+
+        return leased.claim(clone, me, clone.read(lambda db: find(db, prefix)).id)
+    return _about(clone, me, prefix, lambda db: claiming(db, clone, me, find(db, prefix), _tentative(clone, offline)))
+
+
+def _tentative(clone: Clone, offline: bool) -> dict[str, Any]:
+    return {"tentative": True} if offline and remotes.is_connected(clone.repo) else {}
 
 
 def take_next(clone: Clone, me: Identity, offline: bool = False) -> Oid | None:
     """Claim the best ready task; None if there is none."""
     if clone.read(lambda db: best(db, clone, me)) is None:
         return None
+    if not offline and remotes.is_connected(clone.repo):
+        from gitcoord.tasks import leased
+
+        return leased.take_next(clone, me)
     taken: list[Row] = []
 
     def decide(db: sqlite3.Connection) -> Drafts:
         row = best(db, clone, me)
         taken[:] = [row] if row else []
-        return _claiming(db, clone, me, row, offline) if row else []
+        return claiming(db, clone, me, row, _tentative(clone, offline)) if row else []
 
-    _write(clone, me, decide)
+    write(clone, me, decide)
     return taken[0].id if taken else None
 
 
-def _claiming(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, offline: bool) -> Drafts:
+def claiming(
+    db: sqlite3.Connection,
+    clone: Clone,
+    me: Identity,
+    row: Row,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+    silent: Collection[str] = (),
+) -> Drafts:
+    """The claim of a task, or nothing if it is mine. `facts` go into the event; claims in `silent` may be taken over,
+    although nobody said that their holders are gone. Raises Refused."""
     mine = _is_me(db, clone, me, row.holder)
-    if mine and row.status == "claimed":
+    if mine and row.status == "claimed" and not (row.tentative and facts.get("lease")):
         return []
     if row.status not in UNFINISHED:
         raise Refused(f"{_state(clone, row)} already", f"git coord task reopen {row.id[:SHORT]}")
     if row.status == "blocked" and not row.holder:
         raise Refused(f"{row.id[:SHORT]} is blocked", f"git coord task reopen {row.id[:SHORT]}")
-    if not mine:
+    if not mine and row.claim not in silent:
         _refuse_held(db, clone, row, "git coord task next --claim")
-    data = {"task": row.id} | _claim_of(row)
-    if offline and clone.repo.setting("remote"):
-        data["tentative"] = True
+    data = {"task": row.id} | _claim_of(row) | dict(facts)
     telling = Telling(db, clone, me)
     if row.claim and not mine:
         tell_of_takeover(telling, row)
@@ -253,7 +274,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
 def _about(clone: Clone, me: Identity, prefix: str, decide: Callable[[sqlite3.Connection], Drafts]) -> Oid:
     """Write what is decided about one task; its full id."""
     oid = clone.read(lambda db: find(db, prefix)).id
-    _write(clone, me, decide)
+    write(clone, me, decide)
     return oid
 
 

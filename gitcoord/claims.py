@@ -1,0 +1,48 @@
+"""What every sync does for claims: settle those made offline, complete what was interrupted, and give back what is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+from gitcoord import leases
+from gitcoord.clone import Clone
+from gitcoord.leases import NoLeases, Table, lease_ref, read_table
+from gitcoord.sync import Link, Refs
+
+
+def settle(at: Link, there: Refs) -> None:
+    """Before our log is sent. Raises RemoteError."""
+    from gitcoord.tasks import leased
+
+    with suppress(NoLeases):
+        leased.settle(at, there)
+
+
+def tidy(at: Link) -> None:
+    """After our log was sent: whoever no longer sees the row sees what ended it. Raises RemoteError."""
+    refs = at.clone.store.tips().refs
+    finished: dict[str, Callable[[Clone, Table], list[str]]] = {"tasks": _finished_tasks, "locks": _finished_locks}
+    for kind, which in finished.items():
+        known = refs.get(lease_ref(kind))
+        if known is None or not which(at.clone, read_table(at.clone, kind, known)):
+            continue
+
+        def without(table: Table, which: Callable[[Clone, Table], list[str]] = which) -> Table | None:
+            over = which(at.clone, table)
+            return table.without(over) if over else None
+
+        with suppress(NoLeases):
+            leases.change(at, kind, without)
+
+
+def _finished_tasks(clone: Clone, table: Table) -> list[str]:
+    from gitcoord.tasks import leased
+
+    return leased.finished(clone, table)
+
+
+def _finished_locks(clone: Clone, table: Table) -> list[str]:
+    from gitcoord import lock_leases
+
+    return lock_leases.finished(clone, table)

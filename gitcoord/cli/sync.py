@@ -1,0 +1,86 @@
+"""sync."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord import Coord
+from gitcoord.cli.output import inert, remark, say, say_json
+from gitcoord.cli.params import common, duration, opened
+from gitcoord.errors import RemoteError
+
+if TYPE_CHECKING:
+    from gitcoord.sync import Report
+
+EVERY = "5"
+
+
+@click.command(short_help="exchange with the remote")
+@click.argument("remote", required=False)
+@click.option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep on, looking every S seconds (5).")
+@click.option("--dry-run", is_flag=True, help="Only what would be sent, by type.")
+@common
+def sync(remote: str | None, watch: str | None, dry_run: bool, as_name: str | None, as_json: bool) -> None:
+    """Send what is new here to a remote (a name or a URL) and fetch what others sent.
+
+    Example: git coord sync origin
+    """
+    if watch is not None and not watch[:1].isdigit():  # `sync --watch origin`
+        remote, watch = watch, EVERY
+    with opened(as_name) as coord:
+        if dry_run:
+            _say_preview(coord.sync_preview(remote), as_json)
+        elif watch is not None:
+            _keep_on(coord, remote, duration(watch, "--watch") or 1, as_json)
+        else:
+            _say_report(coord.sync(remote), as_json)
+
+
+def _keep_on(coord: Coord, remote: str | None, every: int, as_json: bool) -> None:
+    """A line whenever something crossed or failed; and a sign of life of the session for which this runs."""
+    failing = ""
+    for report in coord.sync_watch(remote, every):
+        _ = coord.identity  # a beat, now and then
+        if isinstance(report, RemoteError):
+            if report.what != failing:
+                remark(f"{time.strftime('%H:%M:%S')} {report.what}; trying again")
+            failing = report.what
+        elif report.sent or report.received or report.refused or failing or as_json:
+            if failing:
+                remark(f"{time.strftime('%H:%M:%S')} {report.remote} is back")
+            failing = ""
+            if report.sent or report.received or report.refused:
+                _say_report(report, as_json, "" if as_json else time.strftime("%H:%M:%S "))
+        flush()
+
+
+def flush() -> None:
+    import sys
+
+    sys.stdout.flush()
+
+
+def _say_report(report: Report, as_json: bool, prefix: str = "") -> None:
+    if as_json:
+        say_json(_json(report))
+        return
+    crossed = [f"{number} {what}" for number, what in ((report.sent, "sent"), (report.received, "received")) if number]
+    say(inert(f"{prefix}{report.remote}: {', '.join(crossed) or 'nothing new'}"))
+    for refusal in report.refused:
+        remark(f"warning: {refusal.ref} did not cross: {refusal.why}")
+
+
+def _json(report: Report) -> dict[str, Any]:
+    return {**report._asdict(), "refused": [refusal._asdict() for refusal in report.refused]}
+
+
+def _say_preview(found: dict[str, int], as_json: bool) -> None:
+    if as_json:
+        say_json(found)
+        return
+    for kind, number in found.items():
+        say(f"{number:>6} {inert(kind)}")
+    say("Nothing was sent: git coord sync" if found else "Nothing would be sent.")

@@ -1,0 +1,238 @@
+"""The network, through git alone: its credentials, ssh configuration and proxies are those the user set up.
+
+A remote keeps our refs below a prefix, `refs/coord/` unless a host wants another; locally they are always below
+`refs/coord/`. Every call names its refs outright: nothing of the user's configuration adds to them or prunes by them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gitcoord.errors import RemoteError
+from gitcoord.store.objects import Oid
+from gitcoord.store.refnames import NAMESPACE, is_lease, is_ours
+from gitcoord.store.repository import Repository
+from gitcoord.store.spawn import Result
+
+QUIET_TIMEOUT = 120.0
+"""Seconds after which a git that nobody watches is given up."""
+_MOVED = (
+    "stale info", "fetch first", "non-fast-forward", "cannot lock ref", "incorrect old value", "failed to update ref",
+    "reference already exists", "failed to lock", "remote ref updated since checkout", "needs force",
+)  # fmt: skip
+_NOT_THERE = (
+    "Could not resolve host", "Connection refused", "timed out", "No route to host", "Network is unreachable",
+    "Connection reset", "unexpected disconnect", "the remote end hung up", "early EOF", "Failed to connect",
+)  # fmt: skip
+_NO_ENTRY = ("Authentication failed", "Permission denied", "terminal prompts disabled", "could not read Username", "DENIED")
+_NO_WRITE = ("403", "not allowed to push", "write access", "read-only", "denied to", "DENIED", "not permitted", "forbidden")
+
+
+class Remote(NamedTuple):
+    """Where coordination goes: a configured remote's name or a URL, and the prefix of our refs there."""
+
+    name: str
+    prefix: str = NAMESPACE
+
+    def there(self, ref: str) -> str:
+        """What the remote calls a ref of ours."""
+        return self.prefix + ref.removeprefix(NAMESPACE)
+
+    def here(self, ref: str) -> str | None:
+        """What we call a ref of the remote; None for one that is not of this format."""
+        if not ref.startswith(self.prefix):
+            return None
+        local = NAMESPACE + ref.removeprefix(self.prefix)
+        return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
+
+
+class Update(NamedTuple):
+    """One ref to be pushed: `new` None deletes it. `expected` is what the remote must have, None: nothing, "": anything."""
+
+    ref: str
+    new: Oid | None
+    expected: Oid | str | None = ""
+    force: bool = False
+
+
+class Outcome(NamedTuple):
+    """How an update went: `done`, `moved` (somebody was quicker) or `refused`, with the remote's words."""
+
+    ref: str
+    state: str
+    why: str = ""
+
+
+def remote_names(repo: Repository) -> list[str]:
+    """The remotes that are configured."""
+    return repo.git("remote").out.decode("utf-8", "replace").split()
+
+
+def remote_url(repo: Repository, name: str) -> str:
+    """Where a remote is pushed to; a URL stands for itself."""
+    result = repo.git("remote", "get-url", "--push", name)
+    return os.fsdecode(result.out).strip() if result.code == 0 else name
+
+
+def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, Oid]:
+    """Every ref of a remote. Raises RemoteError."""
+    result = _network(repo, name, ["ls-remote", "--quiet", "--refs", "--", name], quiet=quiet)
+    if result.code:
+        raise unreachable(name, result)
+    lines = (line.split("\t", 1) for line in result.out.decode("utf-8", "replace").splitlines())
+    return {line[1]: Oid(line[0]) for line in lines if len(line) == 2}
+
+
+def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = False) -> None:
+    """Bring `refs` (as they are called here) up to date; a log that does not go on from ours is left as it is.
+
+    Which came is to be seen in the refs. Raises RemoteError when the remote could not be reached at all.
+    """
+    specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
+    argv = [
+        "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
+        "--no-auto-gc", "--no-write-commit-graph", "--no-show-forced-updates", *_whole(repo), "--stdin", remote.name,
+    ]  # fmt: skip
+    result = _network(repo, remote.name, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
+    if result.code and "[rejected]" not in result.error_text:
+        raise unreachable(remote.name, result)
+
+
+def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
+    """Bring what a ref of the remote names, without moving one of ours. Raises RemoteError."""
+    argv = ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
+    result = _network(repo, remote.name, [*argv, *_whole(repo), "--", remote.name, remote.there(ref)], quiet=quiet)
+    if result.code:
+        raise unreachable(remote.name, result)
+
+
+def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False) -> list[Outcome]:
+    """Push, each ref on its own: one that is refused keeps no other from going. Raises RemoteError."""
+    specs, leases = [], []
+    for update in updates:
+        there = remote.there(update.ref)
+        if update.expected != "":
+            leases.append(f"--force-with-lease={there}:{update.expected or ''}")
+        specs.append(f"{'+' if update.force and update.new else ''}{update.new or ''}:{there}")
+    argv = [
+        "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
+        remote.name, *specs,
+    ]  # fmt: skip
+    result = _network(repo, remote.name, argv, quiet=quiet)
+    found = _outcomes(remote, result.out.decode("utf-8", "replace"))
+    if result.code and len(found) < len(updates):
+        raise _unwritable(remote.name, result)
+    return found
+
+
+def _outcomes(remote: Remote, text: str) -> list[Outcome]:
+    """What `git push --porcelain` said of each ref."""
+    found = []
+    for line in text.splitlines():
+        parts = line.split("\t")
+        if len(parts) != 3 or len(parts[0]) != 1:
+            continue
+        ref = remote.here(parts[1].rpartition(":")[2]) or parts[1]
+        why = parts[2]
+        state = "done" if parts[0] != "!" else "moved" if any(said in why for said in _MOVED) else "refused"
+        found.append(Outcome(ref, state, _reason(why) if state != "done" else ""))
+    return found
+
+
+def _reason(why: str) -> str:
+    match = re.search(r"\((.*)\)$", why)
+    return match[1] if match else why
+
+
+def _whole(repo: Repository) -> list[str]:
+    """A partial clone must have our attachments all the same."""
+    promisors = repo.git("config", "--get-regexp", r"^remote\..*\.promisor$").out
+    return ["--no-filter"] if promisors else []
+
+
+def _network(repo: Repository, name: str, args: Sequence[str], stdin: bytes = b"", quiet: bool = False) -> Result:
+    """Run a git that talks to a remote; `quiet` asks nobody for anything and gives up in time."""
+    import signal
+    import subprocess
+
+    calm = [
+        "-c", "core.hooksPath=" + os.devnull, "-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false",
+        "-c", "push.pushOption=", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
+    ]  # fmt: skip
+    if re.fullmatch(r"[A-Za-z0-9][\w./-]*", name) and ":" not in name:
+        calm += ["-c", f"remote.{name}.mirror=false", "-c", f"remote.{name}.tagOpt=--no-tags"]
+    argv = ["git", f"--git-dir={repo.common_dir}", *calm, *repo.hooks_off(), *args]
+    child = subprocess.Popen(
+        argv,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=repo.worktree or repo.common_dir,  # which is what the path of a remote is relative to
+        env=_environment(repo, quiet),
+        start_new_session=quiet,
+    )
+    try:
+        out, err = child.communicate(stdin, QUIET_TIMEOUT if quiet else None)
+    except subprocess.TimeoutExpired:
+        if hasattr(os, "killpg"):
+            os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
+        else:
+            child.kill()
+        child.communicate()
+        return Result(128, b"", f"fatal: timed out after {QUIET_TIMEOUT:.0f} s".encode())
+    code = child.returncode
+    return Result(code if code >= 0 else 128 - code, out, err)
+
+
+def _environment(repo: Repository, quiet: bool) -> Mapping[str, str]:
+    """The user's own, with what `git -c` gave this command; without a prompt where nobody would answer it."""
+    kept = {k: v for k, v in repo.environ.items() if k.startswith("GIT_CONFIG_") and k != "GIT_CONFIG"}
+    env = {**repo.online_env, **kept}
+    if not quiet:
+        if os.isatty(0):
+            env.pop("GIT_TERMINAL_PROMPT", None)
+        return env
+    ssh = env.get("GIT_SSH_COMMAND") or repo.git("config", "core.sshCommand").out.decode("utf-8", "replace").strip() or "ssh"
+    silent = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "SSH_ASKPASS_REQUIRE": "never"}
+    return {**env, **silent, "GCM_INTERACTIVE": "never", "GIT_SSH_COMMAND": f"{ssh} -o BatchMode=yes -o ConnectTimeout=20"}
+
+
+def _last_words(result: Result) -> str:
+    """The line that says most: git's own `fatal:`, or what came before a mere goodbye."""
+    lines = [line.strip() for line in result.error_text.splitlines() if line.strip()]
+    useful = [line for line in lines if not re.match(r"(hint:|and the repository exists|Please make sure|warning:)", line)]
+    told = [line for line in useful if "Could not read from remote repository" not in line] or useful
+    line = next((one for one in told if one.startswith(("fatal:", "remote:", "error:"))), told[-1] if told else "")
+    return (
+        re.sub(r"^(fatal|error|remote): *", "", line).removeprefix("unable to access ")[:300] or f"git ended with {result.code}"
+    )
+
+
+def unreachable(name: str, result: Result) -> RemoteError:
+    """Why a remote did not answer, and what to try."""
+    said = result.error_text
+    if any(phrase in said for phrase in _NO_ENTRY):
+        return RemoteError(f"{name} does not let us in: {_last_words(result)}", f"git ls-remote {name}")
+    if any(phrase in said for phrase in _NOT_THERE):
+        return RemoteError(f"{name} is out of reach: {_last_words(result)}", "try again later; local commands go on")
+    return RemoteError(f"{name} does not answer as a repository: {_last_words(result)}", f"git ls-remote {name}")
+
+
+def _unwritable(name: str, result: Result) -> RemoteError:
+    if any(phrase in result.error_text for phrase in _NOT_THERE):
+        return unreachable(name, result)
+    if any(phrase.lower() in result.error_text.lower() for phrase in (*_NO_WRITE, *_NO_ENTRY)):
+        return refuses(name, _last_words(result))
+    return RemoteError(f"{name} did not take the push: {_last_words(result)}", f"git push --dry-run {name}")
+
+
+def refuses(name: str, why: str) -> RemoteError:
+    """A host that will not have our refs; what the user can do instead (docs/sync.md)."""
+    return RemoteError(
+        f"{name} refuses coordination refs: {why}",
+        "use a repository of its own: git config coord.remote URL; or, where only branches can be pushed: "
+        "git config coord.remotePrefix refs/heads/coord/",
+    )

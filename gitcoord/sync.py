@@ -1,0 +1,281 @@
+"""Sync: bring our logs and presence to the coordination remote, and fetch everybody else's.
+
+One `git ls-remote` tells what is new on either side; with nothing new it is the only connection. Our refs are written
+by us alone, so a push of ours is never a merge. Others' logs only ever grow: one that was rewritten is left as we know it.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import NamedTuple
+
+from gitcoord import remotes
+from gitcoord.clone import Clone
+from gitcoord.errors import CoordError, RemoteError
+from gitcoord.event import Event
+from gitcoord.events import COLUMNS, event_of
+from gitcoord.records import Records
+from gitcoord.store import NAMESPACE, sweep, transport
+from gitcoord.store.lock import file_lock
+from gitcoord.store.objects import Oid
+from gitcoord.store.refnames import belongs_to, is_lease, is_log
+from gitcoord.store.refs import is_ancestor
+from gitcoord.store.transport import Remote, Update
+
+ATTEMPTS = 8
+PRESENCE_AGE = 60.0
+"""Seconds after which a session's presence is looked at anew before a sync."""
+Refs = Mapping[str, Oid]
+"""Refs as they are called here, and what they name at the remote."""
+
+
+class Refusal(NamedTuple):
+    """A ref that did not cross, and why."""
+
+    ref: str
+    why: str
+
+
+class Report(NamedTuple):
+    """What a sync did: events that crossed either way, and what did not."""
+
+    remote: str
+    sent: int
+    received: int
+    refused: tuple[Refusal, ...] = ()
+
+
+class Link(NamedTuple):
+    """A clone that may talk to its remote now: at most one process of a clone does at a time."""
+
+    clone: Clone
+    remote: Remote
+    quiet: bool
+
+
+class Seen(NamedTuple):
+    """What a look at the remote showed, and what it brought."""
+
+    refs: Refs
+    events: tuple[Event, ...]
+    refused: tuple[Refusal, ...]
+
+
+@contextmanager
+def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
+    """Hold the clone's right to the network, waiting for it. What is written meanwhile starts no sync in the background;
+    what was is sent afterwards."""
+    with clone.locked():
+        clone.settled_id()
+    with file_lock(clone.path("sync.lock")):
+        before, clone.keeps_to_itself = clone.keeps_to_itself, True
+        try:
+            yield Link(clone, remote, quiet)
+        finally:
+            clone.keeps_to_itself = before
+
+
+def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = False) -> Report:
+    """Exchange with a remote: the one named, else the coordination remote. `quiet` asks nobody for a password.
+
+    Raises RemoteError when it cannot be reached, refuses our refs or may not see them, UsageError when none is named.
+    """
+    remote = remotes.choose(clone.repo, name, cwd)
+    with link(clone, remote, quiet) as at:
+        return exchange(at)
+
+
+def exchange(at: Link) -> Report:
+    """One sync over a link. What fails is remembered for `status`. Raises RemoteError."""
+    _refresh_presence(at.clone)
+    try:
+        return _exchange(at)
+    except RemoteError as error:
+        known = remotes.load(at.clone.repo)
+        if known is not None and known.remote == at.remote.name:
+            remotes.save(at.clone.repo, known._replace(error=error.what, tried=time.time()))
+        raise
+
+
+def _exchange(at: Link) -> Report:
+    from gitcoord import claims
+
+    received: list[Event] = []
+    sent = 0
+    for attempt in range(ATTEMPTS):
+        at, seen = pull(at)
+        received += seen.events
+        claims.settle(at, seen.refs)
+        done, moved, refused = push(at, seen.refs)
+        sent += done
+        if not moved:
+            claims.tidy(at)
+            foreign = sum(event.clone != at.clone.id for event in received)
+            return Report(at.remote.name, sent, foreign, (*seen.refused, *refused))
+        pause(attempt)
+    raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
+
+
+def pause(attempt: int) -> None:
+    """Before another try, for a while that differs from others'."""
+    time.sleep(random.uniform(0.5, 1.5) * min(1.0, 0.02 * 2**attempt))
+
+
+def _refresh_presence(clone: Clone) -> None:
+    """What others will see of our sessions is as of now."""
+    from gitcoord import ambient, deaths
+
+    deaths.notice(clone)
+    now = time.time()
+    for record in Records(clone.repo.coord_dir).all():
+        if record.left is None and record.published and not 0 <= now - record.published < PRESENCE_AGE:
+            with suppress(CoordError):
+                ambient.refresh(clone, record.name, now)
+
+
+# receiving
+
+
+def pull(at: Link) -> tuple[Link, Seen]:
+    """Look at the remote and fetch what is new there. Raises RemoteError.
+
+    Where it keeps coordination below another prefix than we thought, the link that comes back has that one.
+    """
+    from gitcoord import renewal
+
+    clone = at.clone
+    listing = transport.list_remote(clone.repo, at.remote.name, at.quiet)
+    at = _joining(at, listing)
+    refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
+    renewal.check(at, refs)
+    before = clone.store.tips().refs
+    start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
+    ignored = clone.repo.setting("ignoreclone").split()
+    wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
+    if wanted:
+        transport.fetch(clone.repo, at.remote, wanted, at.quiet)
+    after = clone.store.tips().refs
+    _tidy_up(clone, refs, before, after)
+    refused = [Refusal(ref, _why_not(ref)) for ref in wanted if after.get(ref) != refs[ref]]
+    return at, Seen(refs, _news(clone, start), tuple(refused))
+
+
+def _joining(at: Link, listing: Refs) -> Link:
+    """Coordination that is there already, below whatever prefix, is joined rather than begun a second time."""
+    found = remotes.discover(listing)
+    if found is None or at.clone.repo.setting("remotePrefix") or any(ref.startswith(at.remote.prefix) for ref in listing):
+        return at
+    return at._replace(remote=at.remote._replace(prefix=found))
+
+
+def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs, ignored: Sequence[str]) -> bool:
+    """Others' refs that differ, but for a log of which we have more already."""
+    if is_lease(ref):
+        return True
+    owner = ref.split("/")[3]
+    if owner == clone.id or owner in ignored:
+        return False
+    mine = before.get(ref)
+    return not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
+
+
+def _why_not(ref: str) -> str:
+    return "it does not go on from what we know of it: rewritten, or taken back" if is_log(ref) else "it did not arrive"
+
+
+def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
+    """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there."""
+    logs = {ref.split("/")[3] for ref in there if is_log(ref)}
+    gone = [
+        ref
+        for ref in after
+        if ref.startswith(f"{NAMESPACE}sessions/") and ref not in there and ref.split("/")[3] in logs - {clone.id}
+    ]
+    replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
+    if gone or replaced:
+        with clone.locked():
+            for oid in replaced:
+                sweep.supersede(clone.path("superseded"), oid, clone.clock())
+            for ref in gone:
+                clone.point(ref, None)
+
+
+def _news(clone: Clone, start: int) -> tuple[Event, ...]:
+    """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told."""
+    from gitcoord import notify
+
+    query = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"
+    found = tuple(clone.read(lambda db: [event_of(row) for row in db.execute(query, (start,))]))
+    notify.mail(clone, [event for event in found if event.clone != clone.id])
+    return found
+
+
+# sending
+
+
+def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
+    """Send what the remote does not have of ours: how many events, whether somebody moved a ref of ours meanwhile, and
+    what was refused. Remembers where the remote stands. Raises RemoteError when it takes nothing of ours."""
+    clone = at.clone
+    ours = {ref: oid for ref, oid in clone.store.tips().refs.items() if _is_to_go(ref, clone.id or "")}
+    updates = [Update(ref, oid, there.get(ref), not is_log(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
+    updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
+    outcomes = transport.push(clone.repo, at.remote, updates, at.quiet) if updates else []
+    went = {update.ref: update.new for update in updates}
+    stand: dict[str, Oid] = {ref: oid for ref, oid in there.items() if _is_to_go(ref, clone.id or "")}
+    for outcome in outcomes:
+        if outcome.state == "done":
+            stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
+    refused = tuple(Refusal(o.ref, o.why) for o in outcomes if o.state == "refused" and went[o.ref])
+    if refused and all(is_log(ref) is False or ref in {r.ref for r in refused} for ref in went):
+        raise transport.refuses(at.remote.name, refused[0].why)
+    sent = _count(clone, there, stand)
+    _remember(at, stand, bool(updates))
+    return sent, any(outcome.state == "moved" for outcome in outcomes), refused
+
+
+def _is_to_go(ref: str, clone: str) -> bool:
+    return belongs_to(ref, clone) and not ref.startswith(NAMESPACE + "local/")
+
+
+def _count(clone: Clone, before: Refs, after: Refs) -> int:
+    """The events by which the remote's copy of our logs grew."""
+
+    def clock(refs: Refs) -> int:
+        tips = [oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
+        marks = ", ".join("?" * len(tips))
+        query = f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})"
+        return int(clone.read(lambda db: db.execute(query, tips).fetchone()[0]))
+
+    between = "SELECT count(*) FROM events WHERE clone = ? AND local = 0 AND lc > ? AND lc <= ?"
+    bounds = clone.id, clock(before), clock(after)
+    return int(clone.read(lambda db: db.execute(between, bounds).fetchone()[0]))
+
+
+def _remember(at: Link, ours: Refs, pushed: bool) -> None:
+    repo, now = at.clone.repo, time.time()
+    known = remotes.load(repo)
+    pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
+    url = transport.remote_url(repo, at.remote.name) if known is None or known.remote != at.remote.name else known.url
+    remotes.save(repo, remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes)))
+
+
+# looking ahead
+
+
+def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, int]:
+    """What a sync would send: how many events of each type, and how many sessions' presence. Raises RemoteError."""
+    remote = remotes.choose(clone.repo, name, cwd)
+    listing = transport.list_remote(clone.repo, remote.name)
+    remote = _joining(Link(clone, remote, False), listing).remote
+    there = {here: oid for ref, oid in listing.items() if (here := remote.here(ref))}
+    tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
+    after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
+    query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"
+    found = dict(clone.read(lambda db: db.execute(query, (clone.id, *tips)).fetchall()))
+    prefix = f"{NAMESPACE}sessions/{clone.id}/"
+    sessions = sum(ref.startswith(prefix) and there.get(ref) != oid for ref, oid in clone.store.tips().refs.items())
+    return {**found, **({"presence": sessions} if sessions else {})}
