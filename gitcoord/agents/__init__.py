@@ -9,11 +9,13 @@ takes. Adding a program is adding an adapter and a line in HARNESSES, and its se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-HARNESSES = ("claude", "codex")
+from gitcoord.errors import UsageError
+
+HARNESSES = ("claude",)
 """The programs there are adapters for."""
 
 MOMENTS = {
@@ -88,6 +90,13 @@ def load(name: str) -> Harness:
         raise KeyError(name)
     harness: Harness = import_module(f"gitcoord.agents.{name}").HARNESS
     return harness
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises UsageError for a program there is no adapter for."""
+    for name in names:
+        if name not in HARNESSES:
+            raise UsageError(f"{name!a} is no agent program that is known here", "one of " + ", ".join(HARNESSES))
 
 
 def text_of(document: Mapping[str, Any], *keys: str) -> str:

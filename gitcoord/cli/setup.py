@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
+from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, opened
 
 if TYPE_CHECKING:
+    from gitcoord.agents.install import Installed
     from gitcoord.githooks import Hook
     from gitcoord.setup import Traces
 
@@ -52,22 +54,68 @@ def _example(coord: Coord) -> str:
     return f"git coord send {others[0]} hello" if others else "git coord note gitcoord is here now"
 
 
-@click.command(short_help="install, remove or show the git hooks")
+@click.command(short_help="install, remove or show hooks")
 @click.argument("action", type=click.Choice(["install", "uninstall", "status"]), default="status")
+@click.argument("programs", metavar="[git|claude|codex|…]", nargs=-1)
 @common
-def hooks(action: str, as_name: str | None, as_json: bool) -> None:
-    """Install the git hooks, remove them without a trace, or show them.
+def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
+    """Install git's hooks or those of an agent program (in your own settings), remove them without a trace, or show them.
 
-    Example: git coord hooks status
+    Example: git coord hooks install claude
     """
-    with opened(as_name) as coord:
-        found = coord.hooks(action)
-        if as_json:
-            say_json([_hook_json(hook) for hook in found])
-        elif action == "uninstall":
-            say(f"Removed: {', '.join(_where(hook) for hook in found)}." if found else "No hooks were installed.")
-        else:
-            _say_hooks(coord, found)
+    agents = [program for program in programs if program != "git"]
+    check_names(agents)
+    documents: list[Any] = []
+    if "git" in programs or not programs:
+        with opened(as_name) as coord:
+            found = coord.hooks(action)
+            documents += [_hook_json(hook) for hook in found]
+            if not as_json:
+                _say_git_hooks(coord, action, found)
+    if not programs and action == "status":
+        agents = [name for name in HARNESSES if (at := agent_hooks("status", name)).found or at.moments]
+    for name in agents:
+        at = agent_hooks(action, name)
+        documents.append(_agent_json(at))
+        if not as_json:
+            _say_agent_hooks(action, at)
+    if as_json:
+        say_json(documents)
+
+
+def agent_hooks(action: str, name: str) -> Installed:
+    """Install, remove or look at the hooks of one agent program."""
+    from gitcoord.agents import install
+
+    return {"install": install.install, "uninstall": install.uninstall, "status": install.status}[action](name, os.environ)
+
+
+def _agent_json(at: Installed) -> dict[str, Any]:
+    return {
+        "agent": at.harness,
+        "where": at.path,
+        "moments": list(at.moments),
+        "program": at.program or None,
+        "runs": at.runs,
+        "why_not": at.why or None,
+    }
+
+
+def _say_agent_hooks(action: str, at: Installed) -> None:
+    if action == "uninstall":
+        say(inert(f"{at.title}: removed from {at.path}." if at.moments else f"{at.title}: no hooks were installed."))
+    elif at.runs:
+        say(inert(f"{at.title}: hooks installed in {at.path}, they run {at.program}"))
+    else:
+        say(inert(f"{at.title}: hooks do not run: {at.why}"))
+        say(f"  {'git coord hooks install ' + at.harness if not at.moments else at.path}")
+
+
+def _say_git_hooks(coord: Coord, action: str, found: Sequence[Hook]) -> None:
+    if action == "uninstall":
+        say(f"Removed: {', '.join(_where(hook) for hook in found)}." if found else "No hooks were installed.")
+    else:
+        _say_hooks(coord, found)
 
 
 def _hook_json(hook: Hook) -> dict[str, Any]:

@@ -1,0 +1,69 @@
+"""Where each agent program keeps its hooks, and what they look like there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+CommandOf = Callable[[str], str]
+"""What the hook of a moment runs."""
+Entries = list[tuple[str, dict[str, Any]]]
+"""The program's own event, and an entry in its list of hooks."""
+Environ = Mapping[str, str]
+
+EDITS = "Edit|Write|MultiEdit|NotebookEdit"
+
+
+class Settings(NamedTuple):
+    """One program's settings file: a JSON document with `hooks`, in which every event has a list of entries."""
+
+    name: str
+    title: str
+    program: str
+    """What it is called as a command."""
+    home: Callable[[Environ], str]
+    """Its directory."""
+    path: Callable[[Environ], str]
+    entries: Callable[[CommandOf], Entries]
+    empty: str = "{}\n"
+    """The document to begin with where there is none."""
+    why_not: Callable[[str, Environ], str] | None = None
+    """What keeps installed hooks from running that only this program knows; empty if nothing does."""
+
+
+def _home(environ: Environ) -> str:
+    return environ.get("HOME") or os.path.expanduser("~")
+
+
+def _claude_home(environ: Environ) -> str:
+    return environ.get("CLAUDE_CONFIG_DIR") or os.path.join(_home(environ), ".claude")
+
+
+def _claude(command: CommandOf) -> Entries:
+    def entry(moment: str, matcher: str = "", **options: Any) -> dict[str, Any]:
+        hook = {"type": "command", "command": command(moment), "timeout": 10, **options}
+        return {**({"matcher": matcher} if matcher else {}), "hooks": [hook]}
+
+    sleeper: dict[str, Any] = {"asyncRewake": True, "timeout": 86400}
+    return [
+        ("SessionStart", entry("start", timeout=30)),
+        ("SessionStart", entry("wake", **sleeper)),
+        ("UserPromptSubmit", entry("prompt")),
+        ("PreToolUse", entry("look", "Read")),
+        ("PreToolUse", entry("edit", EDITS)),
+        ("PreToolUse", entry("waiting", "AskUserQuestion|ExitPlanMode")),
+        ("PostToolUse", entry("edited", EDITS)),
+        ("PostToolBatch", entry("tools")),
+        ("Notification", entry("waiting", "permission_prompt|elicitation_dialog|agent_needs_input")),
+        ("Stop", entry("stop", timeout=30)),
+        ("Stop", entry("wake", **sleeper)),
+        ("SessionEnd", entry("end")),
+    ]
+
+
+SETTINGS = {
+    "claude": Settings(
+        "claude", "Claude Code", "claude", _claude_home, lambda e: os.path.join(_claude_home(e), "settings.json"), _claude
+    ),
+}
