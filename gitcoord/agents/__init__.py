@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 
-HARNESSES = ("claude",)
+HARNESSES = ("claude", "gemini", "copilot")
 """The programs there are adapters for."""
 
 MOMENTS = {
@@ -26,6 +26,7 @@ MOMENTS = {
     "edited": "a file was changed",
     "tools": "a batch of tool calls is done, before the model goes on",
     "waiting": "the session waits for its human",
+    "forget": "the conversation is about to be compacted, by a program that does not say when it was",
     "stop": "the model wants to end its turn",
     "wake": "an own process, which may sleep until there is something for an idle session",
     "end": "the conversation is over",
@@ -82,6 +83,8 @@ class Harness(NamedTuple):
     """A moment and the document, as a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
     say: Callable[[Call, Answer], Output]
     """An answer as the program takes it, strictly: several refuse a document with a key too many."""
+    deaf: tuple[str, ...] = ()
+    """Moments at which the model can be refused something, and told nothing."""
 
 
 def load(name: str) -> Harness:

@@ -52,9 +52,13 @@ def _start(desk: Desk, say: Say) -> None:
     marks.open()
     touched.open_folder(desk.clone.repo.coord_dir)
     marks.set_idle(desk.call.source != "compact")
+    marks.recall()
     _keep_settings(desk)
     _notice_deaths(desk)
-    budget = BRIEF.get(desk.call.source, SHORT_BRIEF)
+    _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
+
+
+def _say_where_i_am(desk: Desk, marks: Marks, budget: int, say: Say) -> None:
     if desk.surface == "off":
         say(Answer(context=_where_i_am(desk, budget, ())))
         return
@@ -81,6 +85,9 @@ def _turn(desk: Desk, say: Say) -> None:
     if desk.call.moment == "prompt":
         marks.set_idle(False)
     _notice_deaths(desk)
+    if marks.recall():
+        _say_where_i_am(desk, marks, BRIEF["compact"], say)
+        return
     if desk.surface == "off" or (desk.surface == "turn" and desk.call.moment == "tools"):
         return
     _show(desk, marks, lambda news, _: say(Answer(context=news)))
@@ -96,6 +103,14 @@ def _waiting(desk: Desk, say: Say) -> None:
     marks = marks_of(desk.clone, me.name)
     marks.open()
     marks.again()
+
+
+def _forget(desk: Desk, say: Say) -> None:
+    """The next step of the model gets the brief again."""
+    desk = alive(desk)
+    marks = marks_of(desk.clone, _me(desk).name)
+    marks.open()
+    marks.forget()
 
 
 def _stop(desk: Desk, say: Say) -> None:
@@ -145,6 +160,7 @@ _MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
     "prompt": _turn,
     "tools": _turn,
     "waiting": _waiting,
+    "forget": _forget,
     "stop": _stop,
     "end": _end,
 }

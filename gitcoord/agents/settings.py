@@ -62,8 +62,71 @@ def _claude(command: CommandOf) -> Entries:
     ]
 
 
+def _gemini_home(environ: Environ) -> str:
+    return os.path.join(environ.get("GEMINI_CLI_HOME") or _home(environ), ".gemini")
+
+
+def _gemini(command: CommandOf) -> Entries:
+    """Its timeouts are milliseconds."""
+
+    def entry(moment: str, matcher: str = "", seconds: int = 10) -> dict[str, Any]:
+        hook = {"type": "command", "name": f"gitcoord-{moment}", "command": command(moment), "timeout": seconds * 1000}
+        return {**({"matcher": matcher} if matcher else {}), "hooks": [hook]}
+
+    return [
+        ("SessionStart", entry("start", seconds=30)),
+        ("BeforeAgent", entry("prompt")),
+        ("BeforeTool", entry("edit", "^(write_file|replace)$")),
+        ("AfterTool", entry("look", "^(read_file|write_file|replace)$")),
+        ("AfterTool", entry("edited", "^(write_file|replace)$")),
+        ("AfterTool", entry("tools")),
+        ("Notification", entry("waiting")),
+        ("PreCompress", entry("forget", "manual")),  # before every step of the model it says `auto`, whatever it does then
+        ("AfterAgent", entry("stop", seconds=30)),
+        ("SessionEnd", entry("end")),
+    ]
+
+
+def _copilot_home(environ: Environ) -> str:
+    return environ.get("COPILOT_HOME") or os.path.join(_home(environ), ".copilot")
+
+
+def _copilot(command: CommandOf) -> Entries:
+    """A matcher before a tool is by Claude's names of tools, after it by its own."""
+
+    def entry(moment: str, matcher: str = "", seconds: int = 10) -> dict[str, Any]:
+        hook = {"type": "command", "bash": command(moment), "timeoutSec": seconds}
+        return {**({"matcher": matcher} if matcher else {}), **hook}
+
+    return [
+        ("SessionStart", entry("start", seconds=30)),
+        ("UserPromptSubmit", entry("prompt")),
+        ("PreToolUse", entry("look", "Read")),
+        ("PreToolUse", entry("edit", "Edit|Write")),
+        ("PreToolUse", entry("waiting", "AskUserQuestion")),
+        ("PostToolUse", entry("edited", "edit|create|str_replace_editor|apply_patch")),
+        ("PostToolUse", entry("tools")),
+        ("Notification", entry("waiting", "permission_prompt|elicitation_dialog")),
+        ("PreCompact", entry("forget")),
+        ("Stop", entry("stop", seconds=30)),
+        ("SessionEnd", entry("end")),
+    ]
+
+
 SETTINGS = {
     "claude": Settings(
         "claude", "Claude Code", "claude", _claude_home, lambda e: os.path.join(_claude_home(e), "settings.json"), _claude
+    ),
+    "gemini": Settings(
+        "gemini", "Gemini CLI", "gemini", _gemini_home, lambda e: os.path.join(_gemini_home(e), "settings.json"), _gemini
+    ),
+    "copilot": Settings(
+        "copilot",
+        "GitHub Copilot CLI",
+        "copilot",
+        _copilot_home,
+        lambda e: os.path.join(_copilot_home(e), "hooks", "gitcoord.json"),
+        _copilot,
+        '{"version": 1}\n',
     ),
 }
