@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 
-HARNESSES = ("claude", "gemini", "copilot")
+HARNESSES = ("claude", "gemini", "copilot", "opencode", "cursor")
 """The programs there are adapters for."""
 
 MOMENTS = {

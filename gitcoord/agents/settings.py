@@ -12,7 +12,10 @@ Entries = list[tuple[str, dict[str, Any]]]
 """The program's own event, and an entry in its list of hooks."""
 Environ = Mapping[str, str]
 
+SCRIPT_MARK = "// gitcoord: "
+
 EDITS = "Edit|Write|MultiEdit|NotebookEdit"
+CURSOR_EDITS = "Write|Edit|StrReplace|Delete"
 
 
 class Settings(NamedTuple):
@@ -30,6 +33,8 @@ class Settings(NamedTuple):
     """The document to begin with where there is none."""
     why_not: Callable[[str, Environ], str] | None = None
     """What keeps installed hooks from running that only this program knows; empty if nothing does."""
+    script: Callable[[str, str], str] | None = None
+    """Where its hooks are a file of code: that file, for a Python and a folder of hooks. It begins with SCRIPT_MARK."""
 
 
 def _home(environ: Environ) -> str:
@@ -113,6 +118,38 @@ def _copilot(command: CommandOf) -> Entries:
     ]
 
 
+def _opencode_home(environ: Environ) -> str:
+    config = environ.get("XDG_CONFIG_HOME") or os.path.join(_home(environ), ".config")
+    return environ.get("OPENCODE_CONFIG_DIR") or os.path.join(config, "opencode")
+
+
+def _opencode_plugin(python: str, folder: str) -> str:
+    from gitcoord.agents.opencode import plugin
+
+    return plugin(python, folder)
+
+
+def _cursor_home(environ: Environ) -> str:
+    return os.path.join(_home(environ), ".cursor")
+
+
+def _cursor(command: CommandOf) -> Entries:
+    def entry(moment: str, matcher: str = "", seconds: int = 10, **options: Any) -> dict[str, Any]:
+        hook = {"command": command(moment), "timeout": seconds, **options}
+        return {**({"matcher": matcher} if matcher else {}), **hook}
+
+    return [
+        ("sessionStart", entry("start", seconds=30)),
+        ("preToolUse", entry("edit", CURSOR_EDITS)),
+        ("postToolUse", entry("look", f"Read|{CURSOR_EDITS}")),
+        ("postToolUse", entry("edited", CURSOR_EDITS)),
+        ("postToolUse", entry("tools")),
+        ("preCompact", entry("forget")),
+        ("stop", entry("stop", seconds=30, loop_limit=5)),
+        ("sessionEnd", entry("end")),
+    ]
+
+
 SETTINGS = {
     "claude": Settings(
         "claude", "Claude Code", "claude", _claude_home, lambda e: os.path.join(_claude_home(e), "settings.json"), _claude
@@ -127,6 +164,24 @@ SETTINGS = {
         _copilot_home,
         lambda e: os.path.join(_copilot_home(e), "hooks", "gitcoord.json"),
         _copilot,
+        '{"version": 1}\n',
+    ),
+    "opencode": Settings(
+        "opencode",
+        "opencode",
+        "opencode",
+        _opencode_home,
+        lambda e: os.path.join(_opencode_home(e), "plugin", "gitcoord.js"),
+        lambda command: [],
+        script=_opencode_plugin,
+    ),
+    "cursor": Settings(
+        "cursor",
+        "Cursor",
+        "cursor-agent",
+        _cursor_home,
+        lambda e: os.path.join(_cursor_home(e), "hooks.json"),
+        _cursor,
         '{"version": 1}\n',
     ),
 }
