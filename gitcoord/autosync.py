@@ -67,7 +67,7 @@ def run(clone: Clone) -> None:
                 once(clone)
             except CoordError:
                 return
-            if not clone.read(lambda db: remotes.waiting(db, clone, remotes.load(clone.repo))):
+            if not clone.read(lambda db: remotes.waiting(db, clone, remotes.current(clone.repo))):
                 return
 
 
@@ -104,7 +104,7 @@ def watch(clone: Clone, name: str | None, cwd: str, every: float) -> Iterator[Re
 
 
 def _has_news(clone: Clone) -> bool:
-    return clone.read(lambda db: remotes.waiting(db, clone, remotes.load(clone.repo))) > 0
+    return clone.read(lambda db: remotes.waiting(db, clone, remotes.current(clone.repo))) > 0
 
 
 def _hold_back(clone: Clone) -> None:

@@ -313,6 +313,8 @@ class SentMessage(NamedTuple):
     text: str
     at: int
     recipients: tuple[Delivery, ...]
+    waits_for_sync: bool = False
+    """Recipients in other clones cannot have heard of it yet."""
 
 
 def sent(
@@ -330,10 +332,24 @@ def sent(
             f"{waiting if undelivered else ''} ORDER BY m.lc DESC, m.id DESC LIMIT ?",
             (clone.id, json.dumps([split_mailbox(box)[0] for box in my_boxes(db, clone, me.name)]), limit),
         ).fetchall()
-        found = [SentMessage(oid, text, at, deliveries(db, oid)) for oid, text, at in rows]
+        found = [_sent_message(db, clone, *row) for row in rows]
         return found, bool(_due(db, clone, now))
 
     return _bounced_first(clone, now, ask)
+
+
+def _sent_message(db: sqlite3.Connection, clone: Clone, oid: Oid, text: str, at: int) -> SentMessage:
+    ledger = deliveries(db, oid)
+    return SentMessage(oid, text, at, ledger, _waits(db, clone, oid, ledger))
+
+
+def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Delivery]) -> bool:
+    """Whether somebody in another clone is yet to hear of a message."""
+    if all(split_mailbox(d.session)[1] == clone.id or d.state != "queued" for d in ledger):
+        return False
+    from gitcoord import remotes
+
+    return not remotes.is_connected(clone.repo) or remotes.is_waiting(db, clone, remotes.current(clone.repo), oid)
 
 
 def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:

@@ -90,7 +90,8 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
 
 def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
     """What was published just now is what the session has changed, for the hooks of others."""
-    touched.keep(clone.repo.coord_dir, name, [path for path, _ in data.get("files", ())])
+    files = data.get("files", ()) if data["state"] != "gone" else ()
+    touched.keep(clone.repo.coord_dir, name, [path for path, _ in files])
 
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:

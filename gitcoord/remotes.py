@@ -60,6 +60,15 @@ def load(repo: Repository) -> Known | None:
         return None
 
 
+def current(repo: Repository) -> Known:
+    """As `load`, for the remote that the next sync goes to, of which nothing may be known yet."""
+    known = load(repo)
+    name = repo.setting("remote")
+    if known is not None and name in ("", known.remote):
+        return known
+    return Known(name, name, NAMESPACE, 0.0, {})
+
+
 def save(repo: Repository, known: Known) -> None:
     """Remember, and when the remote is to be looked at again, as the time of `coord/look`: a shell can compare that.
 
@@ -155,17 +164,13 @@ def pushes_left(known: Known, now: float) -> float:
     return 0.0 if len(recent) < PUSHES_A_MINUTE else 60 - (now - recent[-PUSHES_A_MINUTE])
 
 
-def waiting(db: sqlite3.Connection, clone: Clone, known: Known | None) -> int:
+def waiting(db: sqlite3.Connection, clone: Clone, known: Known) -> int:
     """How many events of this clone the remote does not have yet."""
-    if known is None:
-        return 0
     return int(db.execute(f"SELECT count(*) FROM events WHERE {_UNSENT}", _unsent(clone, known)).fetchone()[0])
 
 
-def is_waiting(db: sqlite3.Connection, clone: Clone, known: Known | None, oid: str) -> bool:
+def is_waiting(db: sqlite3.Connection, clone: Clone, known: Known, oid: str) -> bool:
     """Whether the remote does not have an event of ours yet."""
-    if known is None:
-        return False
     query = f"SELECT 1 FROM events WHERE id = ? AND {_UNSENT}"
     return db.execute(query, (oid, *_unsent(clone, known))).fetchone() is not None
 

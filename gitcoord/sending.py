@@ -13,7 +13,7 @@ from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity, worktree_name
 from gitcoord.mailboxes import canonical, resolve_name
 from gitcoord.messages import ACKED, READ, is_local, mark, my_deliveries
-from gitcoord.names import EVERYBODY, mailbox, session_name
+from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
 from gitcoord.presence import expect, register
 from gitcoord.sessions import list_sessions, states
 from gitcoord.store.objects import Oid
@@ -26,6 +26,8 @@ class Recipient(NamedTuple):
     session: str
     state: str
     beat: float | None
+    waits_for_sync: bool = False
+    """It is another clone's, which hears of nothing before a sync."""
 
 
 class Sent(NamedTuple):
@@ -174,7 +176,7 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
 
         notify.mail(clone, [event])
     life = states(clone, event.data["to"])
-    recipients = tuple(Recipient(box, *life[box]) for box in event.data["to"])
+    recipients = tuple(Recipient(box, *life[box], split_mailbox(box)[1] != clone.id) for box in event.data["to"])
     return Sent(event.id, event.data.get("thread") or event.id, recipients)
 
 

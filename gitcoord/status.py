@@ -30,6 +30,16 @@ class Strange(NamedTuple):
     reason: str
 
 
+class Syncing(NamedTuple):
+    """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
+    and why the last attempt failed (empty if it did not)."""
+
+    remote: str
+    at: float | None
+    waiting: int
+    error: str
+
+
 class Status(NamedTuple):
     """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `tasks` and `locks` are those I
     hold, `ready` counts the tasks anybody could take; `jobs` are mine that run; `peers` are the sessions not gone."""
@@ -44,6 +54,8 @@ class Status(NamedTuple):
     peers: tuple[Session, ...]
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
+    sync: Syncing | None
+    """None while there is no coordination remote."""
 
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
@@ -67,7 +79,19 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
+        syncing(clone),
     )
+
+
+def syncing(clone: Clone) -> Syncing | None:
+    """How we stand with the coordination remote."""
+    from gitcoord import remotes
+
+    if not remotes.is_connected(clone.repo):
+        return None
+    known = remotes.current(clone.repo)
+    waiting = clone.read(lambda db: remotes.waiting(db, clone, known))
+    return Syncing(known.remote, known.at or None, waiting, known.error)
 
 
 def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:

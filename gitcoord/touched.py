@@ -33,13 +33,24 @@ def paths_of(coord_dir: str, name: str) -> tuple[str, ...]:
         return ()
 
 
+def add(coord_dir: str, name: str, paths: Iterable[str]) -> bool:
+    """Note paths that were just changed; whether any of them is news."""
+    known = paths_of(coord_dir, name)
+    fresh = [path for path in dict.fromkeys(paths) if path not in known and "\n" not in path]
+    with suppress(OSError):
+        if fresh:
+            with open(os.path.join(coord_dir, "touched", name), "ab") as file:
+                file.write(b"".join(os.fsencode(path) + b"\n" for path in fresh))
+    return bool(fresh)
+
+
 def keep(coord_dir: str, name: str, paths: Iterable[str]) -> None:
     """Replace what is known of `name`; to be called under the write lock. Failing harms nothing."""
     path = os.path.join(coord_dir, "touched", name)
     plain = dict.fromkeys(p for p in paths if "\n" not in p)
     if not os.path.isdir(os.path.dirname(path)) or tuple(plain) == paths_of(coord_dir, name):
         return
-    with suppress(OSError, RepositoryError):
+    with suppress(OSError, RepositoryError, UnicodeEncodeError):
         if plain:
             write_whole(path, "".join(f"{p}\n" for p in plain))
         else:

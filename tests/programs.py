@@ -167,3 +167,43 @@ class Opencode(OneShot):
 
     def shell(self, command: str) -> Tool:
         return Tool("bash", {"command": command, "description": "a command"})
+
+
+class Codex:
+    """Codex without a terminal, in one worktree; each `ask` is a process that takes the conversation up again."""
+
+    def __init__(self, where: Path, model: Model, home: Path, sandbox: str = "danger-full-access") -> None:
+        self.where, self.model, self.sandbox = where, model, sandbox
+        self.program = program("codex")
+        self.begun = False
+        self.settings = home / ".codex" / "config.toml"
+        self.environ = {**os.environ, "HOME": str(home), "NOT_A_KEY": "none", "CODEX_HOME": str(self.settings.parent)}
+        self.settings.parent.mkdir(exist_ok=True)
+        if not self.settings.exists():
+            self.settings.write_text(
+                'model = "gpt-5.5"\nmodel_provider = "script"\n[features]\nenable_request_compression = false\n'
+                f'[model_providers.script]\nname = "script"\nbase_url = "{model.url}/v1"\nwire_api = "responses"\n'
+                'env_key = "NOT_A_KEY"\n'
+            )
+
+    def trust(self) -> None:
+        """As its user does with /hooks: note the hash of every hook in the settings."""
+        from gitcoord.agents.codex_trust import _answer
+
+        found = _answer(self.program, self.environ)
+        lines = [
+            f'[hooks.state."{h["key"]}"]\ntrusted_hash = "{h["currentHash"]}"\n' for p in found["data"] for h in p["hooks"]
+        ]
+        self.settings.write_text(self.settings.read_text() + "".join(lines))
+
+    def ask(self, prompt: str, *options: str) -> str:
+        """One prompt, and what the model says at the end of its turn."""
+        more = ["resume", "--last"] if self.begun else []
+        self.begun = True
+        argv = [self.program, "exec", "-s", self.sandbox, *options, "-C", str(self.where), *more, prompt]
+        done = subprocess.run(
+            argv, cwd=self.where, env=self.environ, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+            check=False, start_new_session=True,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout.strip()

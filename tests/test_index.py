@@ -388,7 +388,8 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
         for verb in ("claim", "settle", "release", "block", "done", "drop", "reopen", "edit", "comment")
     },
     "lock": st.fixed_dictionaries(
-        {"patterns": PATTERNS}, optional={"supersedes": st.lists(IDS, max_size=2), "shared": FLAG, "ttl": st.integers(0, 9), "lease": LEASES}
+        {"patterns": PATTERNS},
+        optional={"supersedes": st.lists(IDS, max_size=2), "shared": FLAG, "ttl": st.integers(0, 9), "lease": LEASES},
     ),
     "job.start": some(name=NAMES, key=st.sampled_from(["k", "l"]), runs=NAMES),
     "job.detail": st.fixed_dictionaries({"job": IDS, "part": st.sampled_from(["end", "middle"])}, optional={"tail": NAMES}),

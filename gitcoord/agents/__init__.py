@@ -9,13 +9,14 @@ takes. Adding a program is adding an adapter and a line in HARNESSES, and its se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 
-HARNESSES = ("claude", "gemini", "copilot", "opencode", "cursor")
+HARNESSES = ("claude", "codex", "gemini", "copilot", "opencode", "cursor")
 """The programs there are adapters for."""
 
 MOMENTS = {
@@ -106,3 +107,12 @@ def text_of(document: Mapping[str, Any], *keys: str) -> str:
     """The first of `keys` that has text; empty if none does."""
     found = (document.get(key) for key in keys)
     return next((value for value in found if isinstance(value, str) and value), "")
+
+
+_PATCHED = re.compile(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+)$", re.MULTILINE)
+
+
+def patched_paths(tool_input: Any) -> tuple[str, ...]:
+    """The files that a patch in Codex's format names, which other programs' models write, too."""
+    patch = text_of(tool_input, "command", "input", "patch") if isinstance(tool_input, dict) else tool_input
+    return tuple(dict.fromkeys(_PATCHED.findall(patch))) if isinstance(patch, str) else ()

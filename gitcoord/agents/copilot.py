@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gitcoord.agents import Answer, Call, Harness, Output, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
 
 EVENTS = {
     "start": "SessionStart",
@@ -37,7 +37,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
         text_of(document, "hook_event_name") or EVENTS[moment],
         text_of(document, "source", "reason"),
         "",
-        (path,) if path else (),
+        (path,) if path else patched_paths(tool_input),
         document.get("stop_hook_active") is True,
     )
 

@@ -118,10 +118,10 @@ def _script_status(here: Installed, script: Callable[[str, str], str], text: str
 
 
 def command(name: str, moment: str) -> str:
-    """What a hook runs, for `sh -c`. Does nothing once gitcoord is gone."""
+    """What a hook runs, for `sh -c`, without its mark. Does nothing once gitcoord is gone."""
     python, hooks = shlex.quote(sys.executable), shlex.quote(FOLDER)
     script = '"$hooks/agent-hook"'
-    return f"python={python} hooks={hooks} harness={name} moment={moment}; test ! -f {script} || . {script} # gitcoord"
+    return f"python={python} hooks={hooks} harness={name} moment={moment}; test ! -f {script} || . {script}"
 
 
 # the text
@@ -130,7 +130,7 @@ def command(name: str, moment: str) -> str:
 def _wanted(settings: Settings) -> list[tuple[str, str]]:
     """Event and command of every hook there should be."""
     entries = settings.entries(lambda moment: command(settings.name, moment))
-    return sorted((event, c) for event, entry in entries for c in _commands(entry))
+    return sorted((event, f"{c} # gitcoord") for event, entry in entries for c in _commands(entry))
 
 
 def _ours(text: str, path: str) -> list[tuple[str, str]]:
@@ -179,7 +179,7 @@ def _check(root: jsonedit.Value, hooks: jsonedit.Value | None, entries: jsonedit
 
 def _marked(entry: Any, made: str) -> Any:
     if isinstance(entry, dict):
-        return {k: v + made if k in ("command", "bash") else _marked(v, made) for k, v in entry.items()}
+        return {k: f"{v} # gitcoord{made}" if k in ("command", "bash") else _marked(v, made) for k, v in entry.items()}
     return [_marked(inner, made) for inner in entry] if isinstance(entry, list) else entry
 
 

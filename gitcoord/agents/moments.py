@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from gitcoord import deaths, surfacing, touched
+from gitcoord import autosync, deaths, surfacing, touched
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk, alive, settle
 from gitcoord.agents.marks import Marks, marks_of, stamp
@@ -40,7 +40,9 @@ def run(desk: Desk, say: Say) -> None:
         from gitcoord.agents.wake import wake
 
         wake(desk, say)
-    elif not desk.call.subagent:  # what is said inside a helper's conversation never reaches the session's own
+    elif (
+        desk.call.moment == "edited" or not desk.call.subagent
+    ):  # what is said inside a helper's conversation never reaches the session's own
         _MOMENTS[desk.call.moment](desk, say)
 
 
@@ -85,12 +87,26 @@ def _turn(desk: Desk, say: Say) -> None:
     if desk.call.moment == "prompt":
         marks.set_idle(False)
     _notice_deaths(desk)
+    autosync.after_look(desk.clone)
     if marks.recall():
         _say_where_i_am(desk, marks, BRIEF["compact"], say)
         return
     if desk.surface == "off" or (desk.surface == "turn" and desk.call.moment == "tools"):
         return
     _show(desk, marks, lambda news, _: say(Answer(context=news)))
+
+
+def _edited(desk: Desk, say: Say) -> None:
+    """What the script could not tell from the document: note the paths, and have presence and overlaps seen to."""
+    from gitcoord.upkeep import in_background
+    from gitcoord.worktrees import place_of
+
+    desk = alive(desk)
+    repo, base = desk.clone.repo, desk.call.cwd or os.getcwd()
+    places = [place for path in desk.call.paths if (place := place_of(repo, base, path))]
+    mine = [place.path for place in places if place.git_dir == repo.git_dir]
+    if touched.add(repo.coord_dir, _me(desk).name, mine):
+        in_background(desk.clone, "refresh", _me(desk).name)
 
 
 def _waiting(desk: Desk, say: Say) -> None:
@@ -159,6 +175,7 @@ _MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
     "start": _start,
     "prompt": _turn,
     "tools": _turn,
+    "edited": _edited,
     "waiting": _waiting,
     "forget": _forget,
     "stop": _stop,

@@ -65,7 +65,7 @@ export const GitCoord = async ({ client, directory }) => {
     const path = args?.filePath ?? args?.file_path ?? args?.path
     const patch = args?.patchText ?? args?.patch
     if (typeof path === "string") return { tool_input: { file_path: path } }
-    return typeof patch === "string" ? { tool_input: { patch } } : undefined
+    return typeof patch === "string" ? { tool_input: { command: patch } } : undefined
   }
   const isEdit = (tool) => ["edit", "write", "multiedit", "patch", "apply_patch"].includes(tool)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from gitcoord.agents import Answer, Call, Harness, Output, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
 from gitcoord.files import read_bytes
 
 
@@ -23,7 +23,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
         moment,
         text_of(document, "source"),
         text_of(document, "agent_id"),
-        (path,) if path else (),
+        (path,) if path else patched_paths(tool_input),
         document.get("stop_hook_active") is True,
     )
 

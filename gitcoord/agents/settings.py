@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -65,6 +66,35 @@ def _claude(command: CommandOf) -> Entries:
         ("Stop", entry("wake", **sleeper)),
         ("SessionEnd", entry("end")),
     ]
+
+
+def _codex_home(environ: Environ) -> str:
+    return environ.get("CODEX_HOME") or os.path.join(_home(environ), ".codex")
+
+
+def _codex(command: CommandOf) -> Entries:
+    """The user's shell runs them, which may be none that reads sh."""
+
+    def entry(moment: str, matcher: str = "", timeout: int = 10) -> dict[str, Any]:
+        hook = {"type": "command", "command": f"sh -c {shlex.quote(command(moment))}", "timeout": timeout}
+        return {**({"matcher": matcher} if matcher else {}), "hooks": [hook]}
+
+    return [
+        ("SessionStart", entry("start", timeout=30)),
+        ("UserPromptSubmit", entry("prompt")),
+        ("PreToolUse", entry("edit", "apply_patch|Edit|Write")),
+        ("PostToolUse", entry("edited", "apply_patch|Edit|Write")),
+        ("PostToolUse", entry("tools")),
+        ("PermissionRequest", entry("waiting")),
+        ("Stop", entry("stop", timeout=30)),
+        ("SessionEnd", entry("end", timeout=3)),
+    ]
+
+
+def _codex_trust(path: str, environ: Environ) -> str:
+    from gitcoord.agents.codex_trust import why_not
+
+    return why_not(path, _codex_home(environ), environ)
 
 
 def _gemini_home(environ: Environ) -> str:
@@ -153,6 +183,15 @@ def _cursor(command: CommandOf) -> Entries:
 SETTINGS = {
     "claude": Settings(
         "claude", "Claude Code", "claude", _claude_home, lambda e: os.path.join(_claude_home(e), "settings.json"), _claude
+    ),
+    "codex": Settings(
+        "codex",
+        "Codex",
+        "codex",
+        _codex_home,
+        lambda e: os.path.join(_codex_home(e), "hooks.json"),
+        _codex,
+        why_not=_codex_trust,
     ),
     "gemini": Settings(
         "gemini", "Gemini CLI", "gemini", _gemini_home, lambda e: os.path.join(_gemini_home(e), "settings.json"), _gemini

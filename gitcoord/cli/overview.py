@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gitcoord.locks import Lock
     from gitcoord.sessions import Session
     from gitcoord.state import Value
-    from gitcoord.status import Status, Strange
+    from gitcoord.status import Status, Strange, Syncing
 
 SHOWN = 20
 """Lines after which a plain list stops and says so."""
@@ -67,6 +67,7 @@ def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
         "peers": [_peer_json(coord, peer) for peer in found.peers],
         "newer": [strange._asdict() for strange in found.newer],
         "malformed": [strange._asdict() for strange in found.malformed],
+        "sync": {**found.sync._asdict(), "at": rfc3339(found.sync.at)} if found.sync else None,
     }
 
 
@@ -102,10 +103,19 @@ def _say_status(coord: Coord, found: Status) -> None:
         say("peers   none")
     if len(found.peers) > SHOWN:
         say(f"        (only {SHOWN} shown; git coord sessions shows all)")
+    if found.sync:
+        say(inert(f"sync    {_syncing(found.sync)}"))
     for strange in found.newer:
         say(f"newer   {_strange(strange)}: a newer gitcoord is about")
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
+
+
+def _syncing(sync: Syncing) -> str:
+    facts = [f"{sync.remote}, {ago(sync.at)}"] if sync.at else [f"{sync.remote}, never"]
+    if sync.waiting:
+        facts.append(f"{sync.waiting} event{'s' if sync.waiting > 1 else ''} to be sent (git coord sync)")
+    return "; ".join([*facts, *([f"failing: {one_line(sync.error, 120)}"] if sync.error else [])])
 
 
 def _say_locks(locks: Sequence[Lock]) -> None:

@@ -132,11 +132,22 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
         say_json(receipt_json(coord, sent))
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
+    if any(r.waits_for_sync for r in sent.recipients):
+        say(_when(coord))
+
+
+def _when(coord: Coord) -> str:
+    """When another clone can hear of it at the earliest."""
+    from gitcoord import remotes
+
+    if remotes.wants_autosync(coord.clone.repo):
+        return "other clones hear of it with the next sync, which is under way"
+    return "other clones hear of it with the next sync: git coord sync"
 
 
 def receipt_json(coord: Coord, sent: Sent) -> dict[str, Any]:
     """What sending returns, as the contract spells it."""
-    recipients = [{"session": shown_name(coord, r.session), "state": r.state, "beat": rfc3339(r.beat)} for r in sent.recipients]
+    recipients = [{**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
     return {"id": sent.id, "thread": sent.thread, "recipients": recipients}
 
 
@@ -250,7 +261,8 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
             return
         for message in found:
             states = ", ".join(f"{shown_name(coord, d.session)} {d.state}" for d in message.recipients)
-            say(f"{paint(message.id[:SHORT], '33')} {ago(message.at)}: {states}")
+            waits = " (to be synced: git coord sync)" if message.waits_for_sync else ""
+            say(f"{paint(message.id[:SHORT], '33')} {ago(message.at)}: {states}{waits}")
             say(f"  > {one_line(message.text)}")
         if not found:
             say("Nothing sent." if not undelivered else "Everything was read.")
@@ -259,4 +271,10 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
 def sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
     """A message of mine as the contract spells it."""
     recipients = [{"session": shown_name(coord, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
-    return {"id": message.id, "text": message.text, "sent": rfc3339(message.at), "recipients": recipients}
+    return {
+        "id": message.id,
+        "text": message.text,
+        "sent": rfc3339(message.at),
+        "recipients": recipients,
+        "waits_for_sync": message.waits_for_sync,
+    }
