@@ -14,7 +14,7 @@ EVENTS = {
     "start": "sessionStart",
     "look": "postToolUse",
     "edit": "preToolUse",
-    "edited": "postToolUse",
+    "edited": "afterFileEdit",
     "tools": "postToolUse",
     "forget": "preCompact",
     "stop": "stop",
@@ -25,7 +25,7 @@ EVENTS = {
 def read(moment: str, document: Mapping[str, Any]) -> Call:
     """The conversation is the session; where there is no `cwd`, it is the first of the workspace's roots."""
     tool_input = document.get("tool_input")
-    path = text_of(tool_input, "file_path", "path", "target_file") if isinstance(tool_input, dict) else ""
+    path = text_of(tool_input if isinstance(tool_input, dict) else document, "file_path", "path", "target_file")
     roots = document.get("workspace_roots")
     root = roots[0] if isinstance(roots, list) and roots and isinstance(roots[0], str) else ""
     loops = document.get("loop_count")
