@@ -35,22 +35,23 @@ class Marks(NamedTuple):
             make_directory(self.directory)
 
     def take(self) -> None:
-        """Before looking: what is marked from here on, is for the next look. One left by a killed hook is kept."""
+        """Before looking: what is marked from here on, is for the next look. Those left by a killed hook are kept."""
         with suppress(OSError):
-            if os.path.exists(self.path("@taken")):
-                _append(self.path("@taken"), _lines(self.path()))
-                os.unlink(self.path())
+            if not os.path.exists(self.path("@taken")):
+                os.rename(self.path(), self.path("@taken"))  # whoever writes to it at this moment, still does
             else:
-                os.rename(self.path(), self.path("@taken"))
+                _append(self.path("@taken"), _lines(self.path("@more")))
+                os.rename(self.path(), self.path("@more"))
 
     def taken(self) -> list[str]:
         """After looking, when whoever set a mark that was taken has committed: what it says."""
-        return list(dict.fromkeys(_lines(self.path("@taken"))))
+        return list(dict.fromkeys([*_lines(self.path("@taken")), *_lines(self.path("@more"))]))
 
     def done(self) -> None:
         """All that was taken is shown."""
-        with suppress(OSError):
-            os.unlink(self.path("@taken"))
+        for suffix in ("@more", "@taken"):
+            with suppress(OSError):
+                os.unlink(self.path(suffix))
 
     def again(self, lines: Sequence[str] = ()) -> None:
         """Something waits for the next look."""

@@ -207,6 +207,8 @@ def look(desk: Desk, marks: Marks) -> list[str]:
     began = time.time()
     marks.take()
     desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id or ""))
+    marks.take()  # what we ourselves have just taken in
+    desk.clone.read(lambda db: None)
     stamp(desk.clone, began)
     _keep_notes_flag(desk)
     return marks.taken()
