@@ -9,6 +9,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -143,45 +145,58 @@ def test_a_patch_names_its_files() -> None:
 
 
 class Conversation:
-    """The hooks of one program as it would run them, by what its documentation says of them."""
+    """A conversation in `where` without its program: another process that runs the hooks as that would."""
 
     def __init__(self, name: str, where: Path, cli: Cli, environ: dict[str, str], cwd: Path | None = None) -> None:
-        self.name, self.where, self.cwd = name, where, cwd or where
         self.environ = {**os.environ, **environ}
         assert cli(where, "hooks", "install", name).code == 0
         document = json.loads(Path(SETTINGS[name].path(os.environ)).read_text())
-        self.commands = {
-            moment: command
-            for entries in document["hooks"].values()
-            for entry in entries
-            for inner in entry.get("hooks", [entry])
-            for command in [inner.get("command") or inner.get("bash")]
-            for moment in MOMENTS
-            if f"moment={moment};" in command
-        }
+        found = [c for entries in document["hooks"].values() for e in entries for c in (e.get("hooks", [e])[0]["command"],)]
+        self.commands = {command.partition("moment=")[2].partition(";")[0]: command for command in found}
+        pipe = subprocess.PIPE
+        program = [sys.executable, str(Path(__file__).with_name("agent_program.py"))]
+        self.program = subprocess.Popen(program, cwd=cwd or where, stdin=pipe, stdout=pipe, text=True)
 
     def __call__(self, moment: str, **document: Any) -> Any:
         """What the program is told at a moment; None for nothing."""
-        done = subprocess.run(
-            ["sh", "-c", self.commands[moment]],
-            cwd=self.cwd,
-            env=self.environ,
-            input=json.dumps(document),
-            capture_output=True,
-            text=True,
-            start_new_session=True,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
-        return json.loads(done.stdout) if done.stdout else None
+        assert self.program.stdin and self.program.stdout
+        order = {"command": self.commands[moment], "document": json.dumps(document), "env": self.environ}
+        self.program.stdin.write(json.dumps(order) + "\n")
+        self.program.stdin.flush()
+        code, out, err = json.loads(self.program.stdout.readline())
+        assert (code, err) == (0, "")
+        return json.loads(out) if out else None
+
+    def close(self) -> None:
+        assert self.program.stdin and self.program.stdout
+        self.program.stdin.close()
+        self.program.wait(10)
+        self.program.stdout.close()
+
+
+Converse = Callable[..., Conversation]
 
 
 @pytest.fixture
-def cursor(worktrees: Pair, cli: Cli, hermetic: Path) -> Conversation:
+def converse() -> Iterator[Converse]:
+    """Starts conversations, and ends them with the test."""
+    with ExitStack() as stack:
+
+        def start(*args: Any) -> Conversation:
+            found = Conversation(*args)
+            stack.callback(found.close)
+            return found
+
+        yield start
+
+
+@pytest.fixture
+def cursor(worktrees: Pair, cli: Cli, hermetic: Path, converse: Converse) -> Conversation:
     """Cursor in alpha: its hooks run in its own folder, and are told the workspace."""
     (hermetic / ".cursor").mkdir()
     assert cli(worktrees[0], "init").code == 0
     environ = {"CURSOR_PROJECT_DIR": str(worktrees[0]), "CURSOR_VERSION": "2.4"}
-    return Conversation("cursor", worktrees[0], cli, environ, hermetic / ".cursor")
+    return converse("cursor", worktrees[0], cli, environ, hermetic / ".cursor")
 
 
 def test_cursor_from_the_first_word_to_the_last(cursor: Conversation, worktrees: Pair, cli: Cli) -> None:
@@ -207,7 +222,7 @@ def test_cursor_from_the_first_word_to_the_last(cursor: Conversation, worktrees:
     assert cli(beta, "editing", "readme.txt").code == 0
     assert cli(beta, "send", "alpha", "mind the readme").code == 0
     told = cursor("look", **edit, hook_event_name="postToolUse")
-    import os; os.system(f"cd {alpha}; C=../project/.git/coord; ls -la $C/touched $C/agents; cat $C/touched/* $C/agents/*; cat $C/mail/*told*; git coord check readme.txt")
+
     assert "beta changed readme.txt just now, uncommitted" in told["additional_context"]
     assert "  > mind the readme" in cursor("tools", **base, hook_event_name="postToolUse")["additional_context"]
     assert cursor("tools", **base, hook_event_name="postToolUse") is None
@@ -239,12 +254,12 @@ def test_the_brief_comes_back_after_a_compaction_that_is_only_announced(cursor: 
     assert cursor("tools", **base) is None
 
 
-def test_claudes_hooks_are_silent_inside_of_cursor_and_copilot(worktrees: Pair, cli: Cli) -> None:
+def test_claudes_hooks_are_silent_inside_of_cursor_and_copilot(worktrees: Pair, cli: Cli, converse: Converse) -> None:
     """Both read Claude's settings, too."""
     for environ in ({"CURSOR_VERSION": "2.4"}, {"COPILOT_CLI": "1"}):
-        claude = Conversation("claude", worktrees[0], cli, environ)
+        claude = converse("claude", worktrees[0], cli, environ)
         assert claude("start", session_id="s-1", cwd=str(worktrees[0]), hook_event_name="SessionStart") is None
-    assert Conversation("claude", worktrees[0], cli, {})("start", session_id="s-1", cwd=str(worktrees[0]))
+    assert converse("claude", worktrees[0], cli, {})("start", session_id="s-1", cwd=str(worktrees[0]))
 
 
 # the plugin
