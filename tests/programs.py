@@ -27,9 +27,9 @@ def program(name: str) -> str:
 class Claude:
     """Claude Code in one worktree, without a terminal: a process that lives until `close`, prompted by `ask`."""
 
-    TOOLS = "Read,Edit,Write,Bash"
+    TOOLS = "Read,Edit,Write,Bash,mcp__plugin_git-coord_coord"
 
-    def __init__(self, where: Path, model: Model, home: Path) -> None:
+    def __init__(self, where: Path, model: Model, home: Path, *options: str) -> None:
         self.where, self.model = where, model
         self.environ = {
             **os.environ,
@@ -41,7 +41,7 @@ class Claude:
         }
         argv = [program("claude"), "-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
         self.process = subprocess.Popen(
-            [*argv, "--allowedTools", self.TOOLS],
+            [*argv, "--allowedTools", self.TOOLS, *options],
             cwd=where,
             env=self.environ,
             stdin=subprocess.PIPE,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import Cli
+from model import Tool, Turn, running
+from programs import Claude, program
 
 from gitcoord import Coord, RepositoryError, __version__
 from gitcoord.agents import skill
@@ -19,7 +19,6 @@ from gitcoord.text import tokens
 
 ROOT = Path(__file__).resolve().parents[1]
 PLUGIN = ROOT / "plugin"
-CLAUDE = os.environ.get("GITCOORD_CLAUDE") or shutil.which("claude")
 
 
 def commands() -> list[list[str]]:
@@ -103,17 +102,15 @@ def test_the_plugin_has_the_version_and_the_words_of_the_program() -> None:
     assert [server["command"], *server["args"]] == ["git", "coord", "mcp"]
 
 
-@pytest.mark.skipif(not CLAUDE, reason="claude (@anthropic-ai/claude-code) is not installed")
 @pytest.mark.parametrize("what", [ROOT, PLUGIN], ids=["marketplace", "plugin"])
 def test_claude_finds_nothing_wrong_with_it(what: Path) -> None:
-    done = subprocess.run([str(CLAUDE), "plugin", "validate", "--strict", str(what)], capture_output=True, text=True)
+    done = subprocess.run([program("claude"), "plugin", "validate", "--strict", str(what)], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.skipif(not CLAUDE, reason="claude (@anthropic-ai/claude-code) is not installed")
 def test_claude_installs_it_from_this_repository(repo: Path) -> None:
     def claude(*args: str) -> str:
-        done = subprocess.run([str(CLAUDE), "plugin", *args], cwd=repo, capture_output=True, text=True)
+        done = subprocess.run([program("claude"), "plugin", *args], cwd=repo, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -123,3 +120,33 @@ def test_claude_installs_it_from_this_repository(repo: Path) -> None:
     assert re.search(r"Skills \(1\) +git-coord\n", details) and re.search(r"MCP servers \(1\) +coord ", details)
     claude("uninstall", "git-coord@gitcoord")
     assert "git-coord@gitcoord" not in claude("list")
+
+
+@pytest.mark.parametrize("twice", [False, True], ids=["alone", "beside the hooks of the settings"])
+def test_a_session_with_the_plugin(twice: bool, hermetic: Path, worktrees: tuple[Path, Path], repo: Path, cli: Cli) -> None:
+    """The brief and mail once, the MCP server with the session of the hooks, the skill on the list."""
+    program("claude")
+    alpha, beta = worktrees
+    assert cli(repo, "init").code == 0
+    if twice:
+        assert cli(repo, "hooks", "install", "claude").code == 0
+    assert cli(beta, "send", "alpha", "hello there").code == 0
+    server = "mcp__plugin_git-coord_coord__"
+    with running() as model:
+        claude = Claude(alpha, model, hermetic, "--plugin-dir", str(PLUGIN))
+        model.says(
+            Turn(tools=(Tool("Bash", {"command": "git coord focus 'the plugin'"}),)),
+            Turn(tools=(Tool(f"{server}send_message", {"to": "beta", "text": "hello back"}),)),
+            Turn(tools=(Tool(f"{server}status", {"show": "brief"}),)),
+            Turn("done"),
+        )
+        assert claude.ask("answer") == "done"
+        claude.close()
+    last = model.seen[-1]
+    assert last.count("You are alpha, on branch alpha") == 1
+    assert last.count("  > hello there") == 1
+    assert '"session":"alpha"' in last and '"focus":"the plugin"' in last
+    assert "git-coord:git-coord" in last
+    with Coord.open(beta) as coord:
+        assert [message.text for message in coord.inbox().messages] == ["hello back"]
+        assert [message.recipients[0].state for message in coord.sent()] == ["surfaced"]
