@@ -11,9 +11,9 @@ from gitcoord.cli.params import common
 @click.command(short_help="serve agents over MCP")
 @common
 def mcp(as_name: str | None, as_json: bool) -> None:
-    """Serve MCP on stdin and stdout, for agent programs to start; needs gitcoord[mcp].
+    """Serve MCP on stdin and stdout, for an agent program to start (claude mcp add coord -- git coord mcp).
 
-    Example: claude mcp add coord -- git coord mcp
+    Example: git coord mcp
     """
     from gitcoord.mcp import serve
 
