@@ -25,6 +25,7 @@ HARNESS_IDS = {
     "COPILOT_AGENT_SESSION_ID": "copilot",
     "GEMINI_SESSION_ID": "gemini",
     "CURSOR_CONVERSATION_ID": "cursor",
+    "OPENCODE_SESSION_ID": "opencode",
     "CLAUDE_CODE_SESSION_ID": "claude",
 }
 """Variables by which agent programs name their session to their children, the most specific first."""

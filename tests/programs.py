@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from model import Model
+from model import Model, Tool
 
 PLACES = os.environ.get("GITCOORD_AGENTS", "")
 """Folders that programs were installed into (.ci/run), as in PATH; looked at before PATH."""
@@ -32,9 +32,9 @@ def program(name: str) -> str:
 class Claude:
     """Claude Code in one worktree, without a terminal: a process that lives until `close`, prompted by `ask`."""
 
-    TOOLS = "Read,Edit,Write,Bash"
+    TOOLS = "Read,Edit,Write,Bash,mcp__plugin_git-coord_coord"
 
-    def __init__(self, where: Path, model: Model, home: Path) -> None:
+    def __init__(self, where: Path, model: Model, home: Path, *options: str) -> None:
         self.where, self.model = where, model
         self.environ = {
             **os.environ,
@@ -46,7 +46,7 @@ class Claude:
         }
         argv = [program("claude"), "-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"]
         self.process = subprocess.Popen(
-            [*argv, "--allowedTools", self.TOOLS],
+            [*argv, "--allowedTools", self.TOOLS, *options],
             cwd=where,
             env=self.environ,
             stdin=subprocess.PIPE,
@@ -119,6 +119,106 @@ class ClaudeTerminal:
         self.process.wait(30)
         os.close(self.master)
         self.drain.join(10)
+
+
+class OneShot:
+    """A program that is started for one prompt in one worktree, and ends with its turn. Subclasses say how."""
+
+    name = ""
+    """As `git coord hooks install` knows it."""
+
+    def __init__(self, where: Path, model: Model, home: Path) -> None:
+        self.where, self.model, self.home = where, model, home
+        self.argv, environ = self.set_up(program(self.name))
+        self.environ = {**os.environ, "HOME": str(home), "PWD": str(where), **environ}  # opencode believes PWD
+
+    def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
+        """What to run, up to the prompt, and with which environment."""
+        raise NotImplementedError
+
+    def ask(self, prompt: str) -> str:
+        """One whole conversation; what it printed."""
+        done = subprocess.run(
+            [*self.argv, prompt],
+            cwd=self.where,
+            env=self.environ,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def file(self) -> str:
+        return str(self.where / "readme.txt")
+
+
+class Gemini(OneShot):
+    name = "gemini"
+
+    def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
+        settings = self.home / ".gemini" / "settings.json"
+        settings.parent.mkdir(exist_ok=True)
+        if not settings.exists():
+            settings.write_text('{"security": {"auth": {"selectedType": "gemini-api-key"}}}\n')
+        environ = {"GOOGLE_GEMINI_BASE_URL": self.model.url, "GEMINI_API_KEY": "x", "GEMINI_CLI_TRUST_WORKSPACE": "true"}
+        return [path, "-m", "gemini-2.5-flash", "--yolo", "-p"], environ
+
+    def read(self) -> Tool:
+        return Tool("read_file", {"file_path": self.file()})
+
+    def edit(self, old: str, new: str) -> Tool:
+        return Tool("replace", {"file_path": self.file(), "instruction": "", "old_string": old, "new_string": new})
+
+    def shell(self, command: str) -> Tool:
+        return Tool("run_shell_command", {"command": command})
+
+
+class Copilot(OneShot):
+    name = "copilot"
+
+    def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
+        environ = {
+            "COPILOT_OFFLINE": "true",
+            "COPILOT_PROVIDER_BASE_URL": f"{self.model.url}/v1",
+            "COPILOT_PROVIDER_API_KEY": "x",
+            "COPILOT_MODEL": "mock",
+        }
+        return [path, "--allow-all-tools", "-p"], environ
+
+    def read(self) -> Tool:
+        return Tool("view", {"path": self.file()})
+
+    def edit(self, old: str, new: str) -> Tool:
+        return Tool("edit", {"path": self.file(), "old_str": old, "new_str": new})
+
+    def shell(self, command: str) -> Tool:
+        return Tool("bash", {"command": command, "description": "a command"})
+
+
+class Opencode(OneShot):
+    name = "opencode"
+
+    def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
+        provider = {
+            "npm": "@ai-sdk/openai-compatible",
+            "options": {"baseURL": f"{self.model.url}/v1", "apiKey": "x"},
+            "models": {"mock": {}},
+        }
+        settings = self.home / ".config" / "opencode" / "opencode.json"
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        settings.write_text(json.dumps({"provider": {"mock": provider}, "model": "mock/mock"}))
+        return [path, "run", "--auto"], {"OPENCODE_DISABLE_MODELS_FETCH": "1"}
+
+    def read(self) -> Tool:
+        return Tool("read", {"filePath": self.file()})
+
+    def edit(self, old: str, new: str) -> Tool:
+        return Tool("edit", {"filePath": self.file(), "oldString": old, "newString": new})
+
+    def shell(self, command: str) -> Tool:
+        return Tool("bash", {"command": command, "description": "a command"})
 
 
 class Codex:

@@ -9,13 +9,14 @@ takes. Adding a program is adding an adapter and a line in HARNESSES, and its se
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 
-HARNESSES = ("claude", "codex")
+HARNESSES = ("claude", "codex", "gemini", "copilot", "opencode", "cursor")
 """The programs there are adapters for."""
 
 MOMENTS = {
@@ -26,6 +27,7 @@ MOMENTS = {
     "edited": "a file was changed",
     "tools": "a batch of tool calls is done, before the model goes on",
     "waiting": "the session waits for its human",
+    "forget": "the conversation is about to be compacted, by a program that does not say when it was",
     "stop": "the model wants to end its turn",
     "wake": "an own process, which may sleep until there is something for an idle session",
     "end": "the conversation is over",
@@ -82,6 +84,8 @@ class Harness(NamedTuple):
     """A moment and the document, as a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
     say: Callable[[Call, Answer], Output]
     """An answer as the program takes it, strictly: several refuse a document with a key too many."""
+    deaf: tuple[str, ...] = ()
+    """Moments at which the model can be refused something, and told nothing."""
 
 
 def load(name: str) -> Harness:
@@ -103,3 +107,12 @@ def text_of(document: Mapping[str, Any], *keys: str) -> str:
     """The first of `keys` that has text; empty if none does."""
     found = (document.get(key) for key in keys)
     return next((value for value in found if isinstance(value, str) and value), "")
+
+
+_PATCHED = re.compile(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+)$", re.MULTILINE)
+
+
+def patched_paths(tool_input: Any) -> tuple[str, ...]:
+    """The files that a patch in Codex's format names, which other programs' models write, too."""
+    patch = text_of(tool_input, "command", "input", "patch") if isinstance(tool_input, dict) else tool_input
+    return tuple(dict.fromkeys(_PATCHED.findall(patch))) if isinstance(patch, str) else ()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from gitcoord.agents import Answer, Call, Harness, Output, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
 
 EVENTS = {
     "start": "SessionStart",
@@ -20,14 +19,11 @@ EVENTS = {
     "wake": "Stop",
     "end": "SessionEnd",
 }
-_FILE = re.compile(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+)$", re.MULTILINE)
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
     """Files are changed by patches, which name them; relative ones are meant from the working directory."""
-    tool_input = document.get("tool_input")
-    patch = text_of(tool_input, "command", "input", "patch") if isinstance(tool_input, dict) else ""
-    paths = _FILE.findall(patch) if moment in ("edit", "edited") else []
+    paths = patched_paths(document.get("tool_input")) if moment in ("edit", "edited") else ()
     return Call(
         "codex",
         moment,
@@ -36,7 +32,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
         text_of(document, "hook_event_name") or EVENTS[moment],
         text_of(document, "source", "reason"),
         text_of(document, "agent_id"),
-        tuple(dict.fromkeys(paths)),
+        paths,
         document.get("stop_hook_active") is True,
     )
 

@@ -45,7 +45,7 @@ def guard(desk: Desk, say: Callable[[Answer], None]) -> None:
         say(Answer(deny="\n".join([*dict.fromkeys(f.text for f in hard), "Ask for it: git coord send NAME TEXT."])))
         return
     fresh = _untold(desk, found)
-    if fresh:
+    if fresh and desk.call.moment not in desk.harness.deaf:
         say(Answer(context="\n".join(["From git coord:", *dict.fromkeys(f.text for f in fresh)])))
         _remember(desk, fresh)
 

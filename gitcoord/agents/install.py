@@ -6,16 +6,18 @@ also says what was made for it (`+event`, `+hooks`, `+file`), so that there is n
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
-from gitcoord.agents import HARNESSES, jsonedit
-from gitcoord.agents.settings import SETTINGS, Settings
+from gitcoord.agents import HARNESSES, MOMENTS, jsonedit
+from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
 from gitcoord.errors import RepositoryError
 from gitcoord.githooks import SCRIPT
 
@@ -56,7 +58,10 @@ def install(name: str, environ: Mapping[str, str]) -> Installed:
     settings = SETTINGS[name]
     path = settings.path(environ)
     text = _read(path)
-    if text is None or _ours(text, path) != _wanted(settings):
+    if settings.script is not None:
+        _check_script(text, path)
+        _write(path, text, settings.script(sys.executable, FOLDER))
+    elif text is None or _ours(text, path) != _wanted(settings):
         _write(path, text, _with(settings, _without(settings, text, path), path))
     return status(name, environ)
 
@@ -67,7 +72,9 @@ def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
     before = status(name, environ)
     path = settings.path(environ)
     text = _read(path)
-    if text is not None:
+    if settings.script is not None:
+        _write(path, text, None if text and text.startswith(SCRIPT_MARK) else text)
+    elif text is not None:
         _write(path, text, _without(settings, text, path))
     return before
 
@@ -77,8 +84,10 @@ def status(name: str, environ: Mapping[str, str]) -> Installed:
     settings = SETTINGS[name]
     path = settings.path(environ)
     text = _read(path) or ""
-    ours = _ours(text, path)
     here = Installed(name, settings.title, path, _is_here(settings, environ))
+    if settings.script is not None:
+        return _script_status(here, settings.script, text)
+    ours = _ours(text, path)
     if not ours:
         return here._replace(why="not installed")
     wanted = _wanted(settings)
@@ -90,6 +99,22 @@ def status(name: str, environ: Mapping[str, str]) -> Installed:
     if ours != wanted:
         return here._replace(why="it is not what this gitcoord installs")
     return here._replace(why=settings.why_not(path, environ) if settings.why_not else "")
+
+
+def _check_script(text: str | None, path: str) -> None:
+    if text is not None and not text.startswith(SCRIPT_MARK):
+        raise RepositoryError(f"{path} is not ours", "move it away, then run the command again")
+
+
+def _script_status(here: Installed, script: Callable[[str, str], str], text: str) -> Installed:
+    found = re.search(r'^const PYTHON = (".*")$', text, re.MULTILINE)
+    if not text.startswith(SCRIPT_MARK) or found is None:
+        return here._replace(why="not installed")
+    program = str(json.loads(found[1]))
+    here = here._replace(moments=tuple(moment for moment in MOMENTS if f'"{moment}"' in text), program=program)
+    if not os.access(program, os.X_OK):
+        return here._replace(why="the gitcoord that installed it is gone")
+    return here if text == script(program, FOLDER) else here._replace(why="it is not what this gitcoord installs")
 
 
 def command(name: str, moment: str) -> str:
@@ -251,6 +276,8 @@ def _write(path: str, before: str | None, after: str | None) -> None:
     try:
         if after is None:
             os.unlink(target)
+            with suppress(OSError):  # somebody else's files are in it
+                os.rmdir(os.path.dirname(target))
             return
         os.makedirs(os.path.dirname(target), exist_ok=True)
         fresh = f"{target}.{os.getpid()}"

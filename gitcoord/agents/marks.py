@@ -1,8 +1,9 @@
 """A session's files that the hook script looks at, in `coord/mail/`: `@` cannot be part of a session's name.
 
 `NAME` says that something may be new (index/mailroom.py sets it), `NAME@taken` that a hook is about to show it,
-`NAME@owed` that an ack is due, `NAME@idle` (when it is not empty) that its turn is over. `coord/marked` is as old as the
-last look at the refs, and holds our clone id: a ref of another clone that is newer was not looked at yet.
+`NAME@owed` that an ack is due, `NAME@forgot` that the model lost what it was told, `NAME@idle` (when it is not empty) that
+its turn is over. `coord/marked` is as old as the last look at the refs, and holds our clone id: a ref of another clone that
+is newer was not looked at yet.
 """
 
 from __future__ import annotations
@@ -64,6 +65,19 @@ class Marks(NamedTuple):
                 _append(self.path("@owed"), ())
             else:
                 os.unlink(self.path("@owed"))
+
+    def forget(self) -> None:
+        """The model will have lost what it was told."""
+        with suppress(OSError):
+            _append(self.path("@forgot"), ())
+            _append(self.path(), ())
+
+    def recall(self) -> bool:
+        """Whether it has, since this was last asked."""
+        with suppress(OSError):
+            os.unlink(self.path("@forgot"))
+            return True
+        return False
 
     def set_idle(self, idle: bool) -> None:
         """Whether the session's turn is over."""

@@ -54,9 +54,13 @@ def _start(desk: Desk, say: Say) -> None:
     marks.open()
     touched.open_folder(desk.clone.repo.coord_dir)
     marks.set_idle(desk.call.source != "compact")
+    marks.recall()
     _keep_settings(desk)
     _notice_deaths(desk)
-    budget = BRIEF.get(desk.call.source, SHORT_BRIEF)
+    _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
+
+
+def _say_where_i_am(desk: Desk, marks: Marks, budget: int, say: Say) -> None:
     if desk.surface == "off":
         say(Answer(context=_where_i_am(desk, budget, ())))
         return
@@ -84,6 +88,9 @@ def _turn(desk: Desk, say: Say) -> None:
         marks.set_idle(False)
     _notice_deaths(desk)
     autosync.after_look(desk.clone)
+    if marks.recall():
+        _say_where_i_am(desk, marks, BRIEF["compact"], say)
+        return
     if desk.surface == "off" or (desk.surface == "turn" and desk.call.moment == "tools"):
         return
     _show(desk, marks, lambda news, _: say(Answer(context=news)))
@@ -112,6 +119,14 @@ def _waiting(desk: Desk, say: Say) -> None:
     marks = marks_of(desk.clone, me.name)
     marks.open()
     marks.again()
+
+
+def _forget(desk: Desk, say: Say) -> None:
+    """The next step of the model gets the brief again."""
+    desk = alive(desk)
+    marks = marks_of(desk.clone, _me(desk).name)
+    marks.open()
+    marks.forget()
 
 
 def _stop(desk: Desk, say: Say) -> None:
@@ -162,6 +177,7 @@ _MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
     "tools": _turn,
     "edited": _edited,
     "waiting": _waiting,
+    "forget": _forget,
     "stop": _stop,
     "end": _end,
 }

@@ -67,6 +67,8 @@ GROUPS = {
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
+        "mcp": "serve agents over MCP, on stdin and stdout",
+        "skill": "print what teaches an agent to use this",
         "demo": "a guided run in a throw-away repository",
         "purge": "remove every trace of gitcoord from here",
     },
@@ -84,7 +86,7 @@ MODULES = {
     "other clones": "sync",
     "set-up": "setup",
 }
-APART = {"wait": "waits", "watch": "waits", "hook": "setup"}
+APART = {"wait": "waits", "watch": "waits", "hook": "setup", "mcp": "agents", "skill": "agents"}
 """Verbs that live in another module than their group's, or stand in no group."""
 
 

@@ -129,10 +129,7 @@ def _attachments(files: tuple[str, ...]) -> dict[str, bytes]:
 
 def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
     if as_json:
-        recipients = [
-            {**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients
-        ]
-        say_json({"id": sent.id, "thread": sent.thread, "recipients": recipients})
+        say_json(receipt_json(coord, sent))
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
     if any(r.waits_for_sync for r in sent.recipients):
@@ -146,6 +143,12 @@ def _when(coord: Coord) -> str:
     if remotes.wants_autosync(coord.clone.repo):
         return "other clones hear of it with the next sync, which is under way"
     return "other clones hear of it with the next sync: git coord sync"
+
+
+def receipt_json(coord: Coord, sent: Sent) -> dict[str, Any]:
+    """What sending returns, as the contract spells it."""
+    recipients = [{**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
+    return {"id": sent.id, "thread": sent.thread, "recipients": recipients}
 
 
 def _recipient(coord: Coord, recipient: Any) -> str:
@@ -199,7 +202,7 @@ def _patience(wait: str) -> int | None:
 def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more: str = "") -> None:
     """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, none."""
     if as_json:
-        say_json([_message_json(coord, m) for m in page.messages])
+        say_json([message_json(coord, m) for m in page.messages])
     else:
         for message in page.messages:
             say(_message_text(coord, message))
@@ -211,7 +214,8 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         coord.mark_read(page.messages)
 
 
-def _message_json(coord: Coord, message: Message) -> dict[str, Any]:
+def message_json(coord: Coord, message: Message) -> dict[str, Any]:
+    """A message as the contract spells it."""
     return {
         "id": message.id,
         "from": shown_name(coord, message.sender) if not message.notice else None,
@@ -253,7 +257,7 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
     with opened(as_name) as coord:
         found = coord.sent(undelivered, limit)
         if as_json:
-            say_json([_sent_json(coord, m) for m in found])
+            say_json([sent_json(coord, m) for m in found])
             return
         for message in found:
             states = ", ".join(f"{shown_name(coord, d.session)} {d.state}" for d in message.recipients)
@@ -264,7 +268,8 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
             say("Nothing sent." if not undelivered else "Everything was read.")
 
 
-def _sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
+def sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
+    """A message of mine as the contract spells it."""
     recipients = [{"session": shown_name(coord, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
     return {
         "id": message.id,
