@@ -55,6 +55,11 @@ class Model:
             self.seen.append(shown)
             return self.script.pop(0) if self.script else Turn("done")
 
+    def all_shown(self) -> list[str]:
+        """What every request showed, also those without tools."""
+        with self._lock:
+            return [*self.seen, *self.aside]
+
     def number(self) -> int:
         with self._lock:
             self._number += 1

@@ -6,10 +6,13 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import termios
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -74,30 +77,30 @@ class Claude:
         assert self.process.wait(60) == 0
 
 
-class ClaudeTerminal:
-    """Claude Code at a terminal, where it can sit idle. What it draws there is thrown away."""
+def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
+    """Whether something comes true that no event tells of."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
 
-    def __init__(self, where: Path, model: Model, home: Path) -> None:
-        key = "sk-ant-not-a-key"
-        known = {
-            "hasCompletedOnboarding": True,
-            "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []},
-            "projects": {str(where): {"hasTrustDialogAccepted": True}},
-        }
-        (home / ".claude.json").write_text(json.dumps(known))
-        environ = {
-            **os.environ,
-            "HOME": str(home),
-            "TERM": "xterm-256color",
-            "ANTHROPIC_BASE_URL": model.url,
-            "ANTHROPIC_API_KEY": key,
-            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-            "DISABLE_AUTOUPDATER": "1",
-        }
+
+class AtTerminal:
+    """A program at a terminal, where it can sit idle. What it draws there is thrown away but for its end."""
+
+    def __init__(self, argv: list[str], where: Path, environ: dict[str, str]) -> None:
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
         self.process = subprocess.Popen(
-            [program("claude")], cwd=where, env=environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+            argv,
+            cwd=where,
+            env={**environ, "TERM": "xterm-256color"},
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
         )
         os.close(slave)
         self.screen = b""
@@ -107,18 +110,46 @@ class ClaudeTerminal:
     def _drain(self) -> None:
         with suppress(OSError):
             while data := os.read(self.master, 65536):
-                self.screen += data
+                self.screen = (self.screen + data)[-20_000:]
+                for asked, answer in ((b"\x1b[6n", b"\x1b[1;1R"), (b"\x1b[c", b"\x1b[?62c")):  # where, and what, are you
+                    if asked in data:
+                        os.write(self.master, answer)
 
     def type(self, text: str) -> None:
         """As if typed at the terminal."""
         os.write(self.master, text.encode())
 
     def close(self) -> None:
-        """Hang up."""
-        self.process.terminate()
-        self.process.wait(30)
+        """Hang up; some programs are started by a script, which would not tell them."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(20)
         os.close(self.master)
         self.drain.join(10)
+
+
+def claude_at_terminal(where: Path, model: Model, home: Path) -> AtTerminal:
+    """Claude Code, as if it had been set up before."""
+    key = "sk-ant-not-a-key"
+    known = {
+        "hasCompletedOnboarding": True,
+        "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []},
+        "projects": {str(where): {"hasTrustDialogAccepted": True}},
+    }
+    (home / ".claude.json").write_text(json.dumps(known))
+    environ = {
+        **os.environ,
+        "HOME": str(home),
+        "ANTHROPIC_BASE_URL": model.url,
+        "ANTHROPIC_API_KEY": key,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+        "DISABLE_AUTOUPDATER": "1",
+    }
+    return AtTerminal([program("claude")], where, environ)
 
 
 class OneShot:
@@ -259,3 +290,11 @@ class Codex:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.strip()
+
+    def at_terminal(self) -> AtTerminal:
+        """The same, where it can sit idle; without the server in the background, which would outlive the test."""
+        trusted = f'[projects."{self.where}"]\ntrust_level = "trusted"\n'
+        self.settings.write_text(self.settings.read_text() + trusted)
+        return AtTerminal(
+            [self.program, "-m", "gpt-6-sol", "--disable", "daemon_auto_start", "-C", str(self.where)], self.where, self.environ
+        )

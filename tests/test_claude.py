@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, git
 from model import Tool, Turn, running
-from programs import Claude, ClaudeTerminal, program
+from programs import Claude, claude_at_terminal, eventually, program
 
 
 @pytest.fixture
@@ -129,7 +128,7 @@ def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
     assert cli(repo, "hooks", "install", "claude").code == 0
     assert cli(repo, "join", "boss").code == 0
     with running() as model:
-        claude = ClaudeTerminal(repo.parent / "alpha", model, hermetic)
+        claude = claude_at_terminal(repo.parent / "alpha", model, hermetic)
         try:
             waiter = repo / ".git" / "coord" / "agents" / f"@wake-{claude.process.pid}"
             assert eventually(lambda: waiter.exists() and waiter.read_text().strip()), claude.screen.decode()[-2000:]
@@ -144,13 +143,3 @@ def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
         finally:
             claude.close()
     assert eventually(lambda: not os.path.exists(f"/proc/{pid}"))
-
-
-def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
-    """Whether something comes true that no event tells of."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True

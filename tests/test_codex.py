@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Cli, git, make_repo
 from model import Model, Tool, Turn, running
-from programs import Codex, program
+from programs import Codex, eventually, program
 
 PATCH = "*** Begin Patch\n*** Update File: readme.txt\n@@\n-hello\n+good day\n*** Add File: new.txt\n+new\n*** End Patch\n"
 
@@ -42,7 +42,7 @@ def codex(repo: Path, hermetic: Path, model: Model, cli: Cli, monkeypatch: pytes
 
 
 def test_hooks_run_once_they_are_trusted(codex: Codex, repo: Path, cli: Cli) -> None:
-    assert "has not trusted 8 of 8" in cli(repo, "hooks", "status", "codex").out
+    assert "has not trusted 9 of 9" in cli(repo, "hooks", "status", "codex").out
     codex.ask("hello")
     assert "You are alpha" not in codex.model.seen[-1]
     codex.trust()
@@ -92,3 +92,26 @@ def test_the_default_sandbox(outside: Path, hermetic: Path, model: Model, cli: C
     codex.model.says(Turn(tools=(Tool("exec_command", {"cmd": say}),)), Turn("done"))
     codex.ask("again")
     assert "from inside" in cli(outside, "notes").out
+
+
+def test_an_idle_session_is_woken(codex: Codex, repo: Path, cli: Cli) -> None:
+    """By a message in its queue that says no more than that there is mail; the hook of that turn shows it."""
+    codex.trust()
+    assert cli(repo, "join", "boss").code == 0
+    terminal = codex.at_terminal()
+    try:
+        agents = repo / ".git" / "coord" / "agents"
+        assert eventually(lambda: b"shortcuts" in terminal.screen), terminal.screen.decode(errors="replace")
+        terminal.type("hello there")
+        assert eventually(lambda: b"hello there" in terminal.screen)
+        terminal.type("\r")
+        assert eventually(lambda: list(agents.glob("@wake-*"))), terminal.screen.decode(errors="replace")
+        assert cli(repo, "send", "alpha", "wake *up*").code == 0
+        assert eventually(lambda: any("> wake *up*" in text for text in codex.model.all_shown())), terminal.screen.decode(
+            errors="replace"
+        )
+        last = next(text for text in codex.model.all_shown() if "> wake *up*" in text)
+        assert "git coord: there is new mail for this session." in last
+        assert "alpha surfaced" in cli(repo, "sent").out
+    finally:
+        terminal.close()

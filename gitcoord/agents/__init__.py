@@ -84,6 +84,11 @@ class Harness(NamedTuple):
     """A moment and the document, as a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
     say: Callable[[Call, Answer], Output]
     """An answer as the program takes it, strictly: several refuse a document with a key too many."""
+    nudge: Callable[[Call, str], None] | None = None
+    """Has an idle conversation begin a turn, which then is told what is new; given the path of the running program. None
+    where what a `wake` hook prints does that."""
+    serves_many: str = ""
+    """What the command line of a process has in it that runs several conversations, and so can stand for none."""
     deaf: tuple[str, ...] = ()
     """Moments at which the model can be refused something, and told nothing."""
 

@@ -106,9 +106,18 @@ def _is_free(records: Records, record: Record) -> bool:
 
 
 def _agent_process(harness: Harness) -> processes.Process | None:
+    """The process of this conversation; None where one runs several."""
+    found = program_of(harness)
+    if found is None or (harness.serves_many and harness.serves_many in processes.command(found.pid)):
+        return None
+    return found
+
+
+def program_of(harness: Harness) -> processes.Process | None:
     """The program's own process: the one it names, else the nearest above us that is no shell."""
     named = os.environ.get(harness.pid_variable, "") if harness.pid_variable else ""
-    above = processes.ancestors()
+    ours = os.environ.get("GIT_COORD_PPID", "")  # of a hook that went on in the background
+    above = [int(ours), *processes.ancestors(int(ours))] if ours.isdigit() else processes.ancestors()
     if named.isdigit() and int(named) in above:
         return processes.describe(int(named))
     found = (pid for pid in above if (processes.command(pid).split() or [""])[0].lstrip("-") not in SHELLS)

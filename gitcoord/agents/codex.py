@@ -51,4 +51,21 @@ def say(call: Call, answer: Answer) -> Output:
     return Output(json.dumps({"hookSpecificOutput": specific}))
 
 
-HARNESS = Harness("codex", "Codex", "CODEX_THREAD_ID", "", read, say)
+NUDGE = "git coord: there is new mail for this session."
+
+
+def nudge(call: Call, path: str) -> None:
+    """Codex takes a message for a conversation that sits idle; the words of others go by the hook of the new turn."""
+    import subprocess
+
+    subprocess.run(
+        [path or "codex", "queue", "--thread", call.session_id, "--message", NUDGE],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=30,
+        check=False,
+    )
+
+
+HARNESS = Harness("codex", "Codex", "CODEX_THREAD_ID", "", read, say, nudge, "app-server")

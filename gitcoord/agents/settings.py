@@ -87,6 +87,7 @@ def _codex(command: CommandOf) -> Entries:
         ("PostToolUse", entry("tools")),
         ("PermissionRequest", entry("waiting")),
         ("Stop", entry("stop", timeout=30)),
+        ("Stop", entry("wake")),
         ("SessionEnd", entry("end", timeout=3)),
     ]
 

@@ -14,23 +14,24 @@ from functools import partial
 from gitcoord import deaths, surfacing
 from gitcoord import process as processes
 from gitcoord.agents import Answer
-from gitcoord.agents.binding import Desk
-from gitcoord.agents.marks import marks_of
+from gitcoord.agents.binding import Desk, program_of
+from gitcoord.agents.marks import Marks, marks_of
 from gitcoord.agents.moments import look
 from gitcoord.identity import Identity
-from gitcoord.records import Record, Records
+from gitcoord.records import Record, Records, is_plain_id
 from gitcoord.watch import wait_until
 
 
 def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
     """Sleep until the session is idle and has mail, and show that; without a word if its program ends first."""
-    variable = desk.harness.pid_variable
-    pid = os.environ.get(variable, "") if variable else ""
-    program = processes.describe(int(pid)) if pid.isdigit() else None
-    if program is None or desk.surface == "off":
+    program = program_of(desk.harness)
+    if program is None or desk.surface == "off" or not is_plain_id(desk.call.session_id):
         return
+    key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
     marks_of(desk.clone, "").open()
-    with _only_one(desk.path("agents", f"@wake-{pid}")) as first:
+    with suppress(OSError):
+        os.setsid()
+    with _only_one(desk.path("agents", f"@wake-{key}")) as first:
         if first:
             attempt = partial(_attempt, desk, program, say)
             wait_until(desk.clone.repo, attempt, None, partial(_ends, desk, program), places=[desk.path("mail")])
@@ -42,9 +43,9 @@ def _ends(desk: Desk, program: processes.Process) -> list[int]:
 
 def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], None]) -> str | None:
     """Why it is over: the session was woken, or there is nobody to wake."""
-    if not processes.is_alive(program):
-        return "gone"
     record = _record(desk, program)
+    if not processes.is_alive(program) or (record is None and desk.harness.nudge):
+        return "gone"
     if record is None:
         return None
     me = Identity(record.name, "harness", record, record.harness, record.harness_id)
@@ -52,6 +53,14 @@ def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], Non
     marks = marks_of(desk.clone, record.name)
     if not marks.is_idle() or not surfacing.waiting_mail(desk.clone, me):
         return None
+    if desk.harness.nudge is None:
+        return _show(desk, me, marks, say)
+    marks.set_idle(False)
+    desk.harness.nudge(desk.call, _path_of(program))
+    return "woken"
+
+
+def _show(desk: Desk, me: Identity, marks: Marks, say: Callable[[Answer], None]) -> str | None:
     with desk.clone.locked():
         lines = look(desk, marks)
         news = surfacing.gather(desk.clone, me, lines)
@@ -67,9 +76,18 @@ def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], Non
 
 
 def _record(desk: Desk, program: processes.Process) -> Record | None:
-    """The session that this process of the program is now; under another id once it was cleared."""
-    known = Records(desk.clone.repo.coord_dir).all()
-    return next((record for record in known if record.process == program and record.left is None), None)
+    """The session of this conversation, or that the program's process is now: under another id once it was cleared."""
+    known = [record for record in Records(desk.clone.repo.coord_dir).all() if record.left is None and not record.gone]
+    if desk.harness.nudge:
+        return next((record for record in known if record.harness_id == desk.call.session_id), None)
+    return next((record for record in known if record.process == program), None)
+
+
+def _path_of(program: processes.Process) -> str:
+    try:
+        return os.readlink(f"/proc/{program.pid}/exe")
+    except OSError:
+        return ""
 
 
 @contextmanager
