@@ -23,6 +23,7 @@ from gitcoord.agents.marks import marks_of
 from gitcoord.text import tokens
 
 PYTHON = sys.executable
+PROGRAM = Path(__file__).with_name("agent_program.py")
 
 
 class Said(NamedTuple):
@@ -47,11 +48,11 @@ class Said(NamedTuple):
 class Conversation:
     """A conversation of Claude Code's in `where`, without Claude Code: a process that runs the hooks."""
 
-    def __init__(self, where: Path, session_id: str, log: Path, environ: Mapping[str, str] | None = None) -> None:
+    def __init__(self, where: Path, session_id: str, log: Path, script: Path, environ: Mapping[str, str]) -> None:
         self.where, self.session_id, self.log = where, session_id, log
-        self.environ = dict(environ or {})
+        self.environ = dict(environ)
         self.program = subprocess.Popen(
-            [PYTHON, str(Path(__file__).with_name("agent_program.py"))],
+            [PYTHON, str(script)],
             cwd=where,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -99,8 +100,8 @@ def begin(tmp_path: Path) -> Iterator[Begin]:
     wrapper.chmod(0o755)
     with ExitStack() as stack:
 
-        def start(where: Path, session_id: str, **environ: str) -> Conversation:
-            conversation = Conversation(where, session_id, log, environ)
+        def start(where: Path, session_id: str, script: Path = PROGRAM, **environ: str) -> Conversation:
+            conversation = Conversation(where, session_id, log, script, environ)
             stack.callback(conversation.close)
             return conversation
 
@@ -419,6 +420,19 @@ def test_renaming_keeps_the_mail_coming(alpha: Conversation, beta: Conversation,
     assert beta.hook("tools").silent
     send(alpha.where, "tester", "well named")
     assert "well named" in beta.hook("tools").context
+
+
+def test_a_server_of_several_conversations_stands_for_none(desks: tuple[Path, Path], begin: Begin, tmp_path: Path) -> None:
+    """Codex at a terminal runs its conversations in one server: they are different sessions all the same."""
+    script = tmp_path / "app-server"
+    script.write_text(Path(__file__).with_name("agent_program.py").read_text())
+    server = begin(desks[0], "cccc-1", script=script)
+    server.hook("start", "codex", source="startup")
+    server.session_id = "cccc-2"
+    assert "You are beta" in server.hook("start", "codex", cwd=desks[1], source="startup").context
+    records = desks[0].parent / "project" / ".git" / "coord" / "sessions"
+    found = [json.loads((records / f"{name}.json").read_text()) for name in ("alpha", "beta")]
+    assert [(r["harness_id"], r["process"]) for r in found] == [("cccc-1", None), ("cccc-2", None)]
 
 
 def test_a_conversation_that_began_before_the_hooks_is_registered_at_its_next_step(

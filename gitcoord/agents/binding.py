@@ -71,9 +71,7 @@ def settle(desk: Desk) -> Desk:
     """The desk with its session, registered if need be and bound to the id and the process of the program."""
     with desk.clone.locked():
         me = desk.me or _found(desk)
-        process = _agent_process(desk.harness)
-        facts = {"process": process} if process else {}
-        record = register(desk.clone, me, waiting=False, **facts)
+        record = register(desk.clone, me, waiting=False, process=_agent_process(desk.harness))
         records = Records(desk.clone.repo.coord_dir)
         if desk.call.session_id and records.name_of(desk.call.session_id) != record.name:
             records.put(record)
