@@ -183,7 +183,7 @@ def test_silent_when_gitcoord_is_gone(alpha: Conversation, cli: Cli, repo: Path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
-def test_a_broken_repository_is_no_reason_to_stop(alpha: Conversation, repo: Path) -> None:
+def test_a_broken_repository_is_no_reason_to_stop(alpha: Conversation, repo: Path, cli: Cli) -> None:
     """Whatever goes wrong inside, the agent goes on; why, is kept."""
     send(alpha.where, "alpha", "hello")
     lock = repo / ".git" / "coord" / "lock"
@@ -192,6 +192,11 @@ def test_a_broken_repository_is_no_reason_to_stop(alpha: Conversation, repo: Pat
     said = alpha.hook("tools")
     assert (said.code, said.out, said.err) == (0, "", "")
     assert "RepositoryError" in (repo / ".git" / "coord" / "agents" / "@error").read_text()
+    lock.rmdir()
+    told = cli(repo, "hooks", "status").err
+    assert told.startswith(
+        "note: the hook 'claude tools' of an agent failed just now: gitcoord.errors.RepositoryError: cannot write"
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from gitcoord import autosync, deaths, surfacing, touched
+from gitcoord import deaths, surfacing, touched
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk, alive, settle
 from gitcoord.agents.marks import Marks, marks_of, stamp
@@ -97,13 +97,21 @@ def _turn(desk: Desk, say: Say) -> None:
     if desk.call.moment == "prompt":
         marks.set_idle(False)
     _notice_deaths(desk)
-    autosync.after_look(desk.clone)
+    _look_at_remote(desk)
     if marks.recall():
         _say_where_i_am(desk, marks, BRIEF["compact"], say)
         return
     if desk.surface == "off" or (desk.surface == "turn" and desk.call.moment == "tools"):
         return
     _show(desk, marks, lambda news, _: say(Answer(context=news)))
+
+
+def _look_at_remote(desk: Desk) -> None:
+    """Have it asked in the background, if that is due; `coord/look` is there only where there is a remote."""
+    if os.path.exists(desk.path("look")):
+        from gitcoord import autosync
+
+        autosync.after_look(desk.clone)
 
 
 def _edited(desk: Desk, say: Say) -> None:

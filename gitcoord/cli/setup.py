@@ -12,8 +12,9 @@ import click
 
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
-from gitcoord.cli.output import inert, say, say_json
+from gitcoord.cli.output import ago, inert, remark, say, say_json
 from gitcoord.cli.params import common, opened
+from gitcoord.files import read_bytes
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed
@@ -95,6 +96,7 @@ def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: 
             documents += [_hook_json(hook) for hook in found]
             if not as_json:
                 _say_git_hooks(coord, action, found)
+                _say_last_error(coord)
     if not programs and action == "status":
         agents = [name for name in HARNESSES if (at := agent_hooks("status", name)).found or at.moments]
     for name in agents:
@@ -132,6 +134,15 @@ def _say_agent_hooks(action: str, at: Installed) -> None:
     else:
         say(inert(f"{at.title}: hooks do not run: {at.why}"))
         say(f"  {'git coord hooks install ' + at.harness if not at.moments else at.path}")
+
+
+def _say_last_error(coord: Coord) -> None:
+    """What went wrong in a hook of an agent's, which says nothing of it there."""
+    path = coord.clone.path("agents", "@error")
+    with suppress(OSError, ValueError, IndexError):
+        lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+        at, _, what = lines[0].partition(" ")
+        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}\n  {path}")
 
 
 def _say_git_hooks(coord: Coord, action: str, found: Sequence[Hook]) -> None:
