@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
+import struct
 import subprocess
+import termios
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -67,6 +72,53 @@ class Claude:
         self.process.stdin.close()
         self.process.stdout.read()
         assert self.process.wait(60) == 0
+
+
+class ClaudeTerminal:
+    """Claude Code at a terminal, where it can sit idle. What it draws there is thrown away."""
+
+    def __init__(self, where: Path, model: Model, home: Path) -> None:
+        key = "sk-ant-not-a-key"
+        known = {
+            "hasCompletedOnboarding": True,
+            "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []},
+            "projects": {str(where): {"hasTrustDialogAccepted": True}},
+        }
+        (home / ".claude.json").write_text(json.dumps(known))
+        environ = {
+            **os.environ,
+            "HOME": str(home),
+            "TERM": "xterm-256color",
+            "ANTHROPIC_BASE_URL": model.url,
+            "ANTHROPIC_API_KEY": key,
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "DISABLE_AUTOUPDATER": "1",
+        }
+        self.master, slave = os.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
+        self.process = subprocess.Popen(
+            [program("claude")], cwd=where, env=environ, stdin=slave, stdout=slave, stderr=slave, start_new_session=True
+        )
+        os.close(slave)
+        self.screen = b""
+        self.drain = threading.Thread(target=self._drain, daemon=True)
+        self.drain.start()
+
+    def _drain(self) -> None:
+        with suppress(OSError):
+            while data := os.read(self.master, 65536):
+                self.screen += data
+
+    def type(self, text: str) -> None:
+        """As if typed at the terminal."""
+        os.write(self.master, text.encode())
+
+    def close(self) -> None:
+        """Hang up."""
+        self.process.terminate()
+        self.process.wait(30)
+        os.close(self.master)
+        self.drain.join(10)
 
 
 class OneShot:

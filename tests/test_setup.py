@@ -49,7 +49,7 @@ def reference() -> ModuleType:
 def test_init_expects_a_session_in_each_linked_worktree_and_says_what_it_did(repo: Path, cli: Cli) -> None:
     git(repo, "worktree", "add", "-q", "../alpha")
     git(repo, "worktree", "add", "-q", "../beta")
-    ran = cli(repo, "init", "--no-hooks")
+    ran = cli(repo, "init", "--no-hooks", "--no-agents")
     clone = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split("/")[3]
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == (

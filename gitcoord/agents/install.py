@@ -255,6 +255,8 @@ def _parsed(parser: Any, text: str, path: str) -> Any:
 
 
 def _read(path: str) -> str | None:
+    if os.path.exists(path) and not os.path.isfile(path):  # a device would be replaced by a file
+        raise RepositoryError(f"{path} is no regular file", "look at what it is")
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read()

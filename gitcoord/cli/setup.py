@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -26,17 +27,22 @@ sessions, branches and changed files. Never: local messages, paths on disk, host
 
 @click.command(short_help="install the git hooks, register the worktrees")
 @click.option("--no-hooks", is_flag=True, help="Leave git's hooks alone.")
+@click.option("--agents", metavar="A,…", help="Install hooks for agent programs, in your own settings.")
+@click.option("--no-agents", is_flag=True, help="Do not ask about them.")
 @common
-def init(no_hooks: bool, as_name: str | None, as_json: bool) -> None:
+def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | None, as_json: bool) -> None:
     """Install the git hooks and expect a session in each linked worktree. May be run again.
 
-    Example: git coord init
+    Example: git coord init --agents claude
     """
+    names = [name for name in (agents or "").split(",") if name]
+    check_names(names)
     with opened(as_name) as coord:
         done = coord.init(not no_hooks)
         if as_json:
+            found = [_agent_json(agent_hooks("install", name)) for name in names]
             hooks = [_hook_json(hook) for hook in done.hooks]
-            say_json({"clone": done.clone, "expected": list(done.expected), "hooks": hooks, "remote": None})
+            say_json({"clone": done.clone, "expected": list(done.expected), "hooks": hooks, "agents": found, "remote": None})
             return
         say(f"This clone is {done.clone}.")
         if done.expected:
@@ -45,7 +51,24 @@ def init(no_hooks: bool, as_name: str | None, as_json: bool) -> None:
             say("Hooks: none installed (git coord hooks install).")
         else:
             _say_hooks(coord, done.hooks)
+        for name in names or ([] if no_agents else _wanted_agents()):
+            _say_agent_hooks("install", agent_hooks("install", name))
         say(f"\n{LEAVES}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+
+
+def _wanted_agents() -> list[str]:
+    """Programs found here that have no hooks of ours: a person is asked, anybody else is told what to run."""
+    from gitcoord.agents.install import found_here
+
+    found = [at for name in found_here(os.environ) if not (at := agent_hooks("status", name)).moments]
+    if not found:
+        return []
+    titles, names = ", ".join(at.title for at in found), [at.harness for at in found]
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        question = f"Install hooks for {titles} in your own settings ({', '.join(at.path for at in found)})?"
+        return names if click.confirm(question) else []
+    say(f"No hooks for {titles}: git coord init --agents {','.join(names)}")
+    return []
 
 
 def _example(coord: Coord) -> str:

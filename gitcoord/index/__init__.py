@@ -22,7 +22,7 @@ from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import is_log, is_ours
 
-SCHEMA = 7
+SCHEMA = 8
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
