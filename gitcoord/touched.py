@@ -19,10 +19,14 @@ from gitcoord.store.lock import write_whole
 FOREIGN = "@foreign"
 
 
-def open_folder(coord_dir: str) -> None:
-    """From now on it is kept."""
+def open_folder(coord_dir: str) -> bool:
+    """From now on it is kept; whether it was not before."""
+    folder = os.path.join(coord_dir, "touched")
+    if os.path.isdir(folder):
+        return False
     with suppress(OSError):
-        make_directory(os.path.join(coord_dir, "touched"))
+        make_directory(folder)
+    return os.path.isdir(folder)
 
 
 def paths_of(coord_dir: str, name: str) -> tuple[str, ...]:

@@ -477,6 +477,15 @@ def test_a_new_path_is_published_in_the_background_and_overlaps_are_told(
     assert "beta (branch beta) changed what you changed: readme.txt" in page.out and "it will conflict" in page.out
 
 
+def test_what_was_changed_before_the_first_hook_counts(desks: tuple[Path, Path], begin: Begin, cli: Cli) -> None:
+    (desks[0] / "readme.txt").write_text("changed\n")
+    assert cli(desks[0], "join").code == 0
+    (desks[0] / "readme.txt").write_text("changed again\n")
+    beta = begin(desks[1], "bbbb-1")
+    beta.hook("start", source="startup")
+    assert "alpha changed readme.txt just now" in beta.hook("edit", **touching(desks[1] / "readme.txt")).context
+
+
 @pytest.mark.parametrize("name", ['qu"ote.txt', "back\\slash.txt", "ümlaut.txt", "new\nline.txt", "sp ace.txt"])
 def test_odd_paths(alpha: Conversation, beta: Conversation, name: str) -> None:
     path = alpha.where / name

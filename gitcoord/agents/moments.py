@@ -52,12 +52,22 @@ def _start(desk: Desk, say: Say) -> None:
     me = _me(desk)
     marks = marks_of(desk.clone, me.name)
     marks.open()
-    touched.open_folder(desk.clone.repo.coord_dir)
+    if touched.open_folder(desk.clone.repo.coord_dir):
+        _keep_all_touched(desk)
     marks.set_idle(desk.call.source != "compact")
     marks.recall()
     _keep_settings(desk)
     _notice_deaths(desk)
     _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
+
+
+def _keep_all_touched(desk: Desk) -> None:
+    """The first hook in this clone: what those without hooks have changed so far is not in the folder yet."""
+    from gitcoord.sessions import list_sessions
+
+    for session in list_sessions(desk.clone):
+        if session.local and session.session:
+            touched.keep(desk.clone.repo.coord_dir, session.session, [file.path for file in session.files])
 
 
 def _say_where_i_am(desk: Desk, marks: Marks, budget: int, say: Say) -> None:
