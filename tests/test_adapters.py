@@ -81,13 +81,6 @@ def test_a_plugin_of_opencode_that_is_not_ours_is_left_alone(hermetic: Path) -> 
     assert path.read_text() == "export const Mine = async () => ({})\n"
 
 
-def test_the_plugin_of_claude_has_the_hooks_of_the_settings() -> None:
-    hooks: dict[str, list[Any]] = {}
-    for event, entry in SETTINGS["claude"].entries(lambda moment: PLUGIN_COMMAND % moment):
-        hooks.setdefault(event, []).append(entry)
-    assert json.loads((ROOT / "plugin" / "hooks" / "hooks.json").read_text())["hooks"] == hooks
-
-
 # documents
 
 
