@@ -25,7 +25,7 @@ def one_shots(where: Path, rounds: int) -> list[Row]:
         ratio("one-shot read (`check PATH`)", checked, base, 1.5),
         ratio("one-shot read (`status --short`)", counted, base, 1.5),
         ratio("one-shot write (`send`)", write, base_again, 2.0),
-        ratio("a job (`run -- true`): start, end, message", supervised, base_job, 6.0),
+        ratio("a job (`run -- true`): start, end, message", supervised, base_job, 4.0),
     ]
 
 
