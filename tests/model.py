@@ -37,6 +37,7 @@ class Model:
         self.seen: list[str] = []
         self.aside: list[str] = []
         self._lock = threading.Lock()
+        self._asked = threading.Condition(self._lock)
         self._number = 0
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
@@ -53,12 +54,18 @@ class Model:
                 self.aside.append(shown)
                 return Turn("a summary of it")
             self.seen.append(shown)
+            self._asked.notify_all()
             return self.script.pop(0) if self.script else Turn("done")
 
     def all_shown(self) -> list[str]:
         """What every request showed, also those without tools."""
         with self._lock:
             return [*self.seen, *self.aside]
+
+    def asked(self, times: int, seconds: float = 60) -> bool:
+        """Wait until it was asked so often; whether it was."""
+        with self._asked:
+            return self._asked.wait_for(lambda: len(self.seen) >= times, seconds)
 
     def number(self) -> int:
         with self._lock:

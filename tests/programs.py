@@ -7,14 +7,17 @@ import json
 import os
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import termios
 import threading
 import time
+import urllib.request
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from model import Model, Tool
@@ -298,3 +301,38 @@ class Codex:
         return AtTerminal(
             [self.program, "-m", "gpt-6-sol", "--disable", "daemon_auto_start", "-C", str(self.where)], self.where, self.environ
         )
+
+
+class OpencodeServer(Opencode):
+    """opencode without its terminal, but as it is behind that: sessions that can sit idle."""
+
+    def __init__(self, where: Path, model: Model, home: Path) -> None:
+        super().__init__(where, model, home)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        argv = [program(self.name), "serve", "--port", str(self.port)]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(argv, cwd=where, env=self.environ, stdout=pipe, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout and any("listening" in line for line in self.process.stdout)
+        self.session = self._post("/session", {})["id"]
+
+    def ask(self, prompt: str) -> str:
+        """One prompt, and what the model says at the end of its turn."""
+        answer = self._post(f"/session/{self.session}/message", {"parts": [{"type": "text", "text": prompt}]})
+        return "".join(part.get("text", "") for part in answer["parts"])
+
+    def compact(self) -> None:
+        """As /compact does."""
+        self._post(f"/session/{self.session}/summarize", {"providerID": "mock", "modelID": "mock"})
+
+    def _post(self, path: str, body: Any) -> Any:
+        url, headers = f"http://127.0.0.1:{self.port}{path}", {"content-type": "application/json"}
+        request = urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers)
+        with urllib.request.urlopen(request, timeout=100) as answer:
+            return json.load(answer)
+
+    def close(self) -> None:
+        """The program ends."""
+        with self.process:
+            self.process.terminate()

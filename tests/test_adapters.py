@@ -18,7 +18,7 @@ import pytest
 from conftest import Cli, git
 
 from gitcoord import Coord, RepositoryError
-from gitcoord.agents import HARNESSES, MOMENTS, Answer, Call, install, load, patched_paths
+from gitcoord.agents import HARNESSES, MOMENTS, Answer, Call, install, load, patched_paths, skill
 from gitcoord.agents.settings import SETTINGS
 
 Pair = tuple[Path, Path]
@@ -42,9 +42,11 @@ def test_hooks_go_in_twice_and_out_without_a_trace(name: str, hermetic: Path) ->
     path = Path(at.path)
     text = path.read_text()
     assert (at.runs, at.why, at.program) == (True, "", sys.executable)
+    assert at.skill.endswith("/skills/git-coord/SKILL.md") and Path(at.skill).read_bytes() == skill.whole()
     assert install.install(name, os.environ) == at and path.read_text() == text
     assert install.uninstall(name, os.environ).moments == at.moments
     assert not path.exists() and install.status(name, os.environ).why == "not installed"
+    assert [p for p in hermetic.rglob("*") if p.is_file()] == [hermetic / ".gitconfig"]
     assert set(at.moments) >= {"start", "edit", "edited", "tools", "stop", "end"} and set(at.moments) <= set(MOMENTS)
 
 
@@ -59,6 +61,16 @@ def test_what_was_in_the_settings_stays_and_comes_back_byte_for_byte(name: str, 
     assert path.read_text() == BEFORE[name]
 
 
+def test_hooks_go_in_beside_a_strangers_skill_of_that_name(hermetic: Path) -> None:
+    path = hermetic / ".gemini" / "skills" / "git-coord" / "SKILL.md"
+    path.parent.mkdir(parents=True)
+    path.write_text("mine\n")
+    at = install.install("gemini", os.environ)
+    assert (at.runs, at.skill) == (True, "")
+    install.uninstall("gemini", os.environ)
+    assert path.read_text() == "mine\n"
+
+
 def test_a_plugin_of_opencode_that_is_not_ours_is_left_alone(hermetic: Path) -> None:
     path = Path(SETTINGS["opencode"].path(os.environ))
     path.parent.mkdir(parents=True)
@@ -67,13 +79,6 @@ def test_a_plugin_of_opencode_that_is_not_ours_is_left_alone(hermetic: Path) -> 
         install.install("opencode", os.environ)
     install.uninstall("opencode", os.environ)
     assert path.read_text() == "export const Mine = async () => ({})\n"
-
-
-def test_the_plugin_of_claude_has_the_hooks_of_the_settings() -> None:
-    hooks: dict[str, list[Any]] = {}
-    for event, entry in SETTINGS["claude"].entries(lambda moment: PLUGIN_COMMAND % moment):
-        hooks.setdefault(event, []).append(entry)
-    assert json.loads((ROOT / "plugin" / "hooks" / "hooks.json").read_text())["hooks"] == hooks
 
 
 # documents

@@ -494,7 +494,7 @@ def inspect(where: Path, *args: str) -> dict[str, Any]:
 
 @pytest.mark.skipif(
     not (os.environ.get("GITCOORD_INSPECTOR") and shutil.which(os.environ.get("GITCOORD_NODE", "node"))),
-    reason="GITCOORD_INSPECTOR does not name the MCP Inspector (tests/harness.sh installs it)",
+    reason="the MCP Inspector is not there: GITCOORD_INSPECTOR is its script, GITCOORD_NODE a node of 22.19 or newer",
 )
 def test_the_inspector_lists_and_calls_the_tools(worktrees: Pair) -> None:
     alpha, beta = worktrees

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from conftest import Cli, git
-from model import Turn, running
-from programs import Copilot, Gemini, Opencode, program
+from model import Tool, Turn, running
+from programs import Copilot, Gemini, Opencode, OpencodeServer, program
 
 from gitcoord import Coord
 from gitcoord.agents.install import FOLDER
@@ -105,3 +105,65 @@ def test_without_gitcoord_the_program_works_as_if_there_were_no_hooks(start: Sta
     assert (repo.parent / "alpha" / "readme.txt").read_text() == "good day\n"
     assert "hello there" not in agent.model.seen[-1]
     assert "queued" in cli(repo.parent / "beta", "sent").out
+
+
+@pytest.fixture
+def opencode(worktrees: tuple[Path, Path], hermetic: Path, cli: Cli) -> Iterator[OpencodeServer]:
+    """opencode that stays, in alpha."""
+    program("opencode")
+    assert cli(worktrees[0], "init").code == 0 and cli(worktrees[0], "hooks", "install", "opencode").code == 0
+    with running() as model:
+        agent = OpencodeServer(worktrees[0], model, hermetic)
+        try:
+            yield agent
+        finally:
+            agent.close()
+
+
+def test_an_idle_session_of_opencode_is_woken_by_a_message(opencode: OpencodeServer, repo: Path, cli: Cli) -> None:
+    beta, model = repo.parent / "beta", opencode.model
+    model.says(Turn("hello"))
+    assert opencode.ask("hi") == "hello"
+    for number in (1, 2):
+        assert cli(beta, "send", "alpha", f"wake up, {number}").code == 0
+        assert model.asked(number + 1)
+    assert model.seen[-1].count("  > wake up, 1") == model.seen[-1].count("  > wake up, 2") == 1
+    assert model.seen[-1].count("You are alpha, on branch alpha") == 1
+    opencode.close()
+    with Coord.open(beta) as coord:
+        assert [message.recipients[0].state for message in coord.sent()] == ["surfaced", "surfaced"]
+        assert coord.session("alpha").state == "gone"
+
+
+def test_urgent_mail_begins_another_turn_of_opencode_once(opencode: OpencodeServer, repo: Path) -> None:
+    git(repo, "config", "coord.surface", "turn")
+    urgent = opencode.shell(f"{AS_BETA} send alpha stop at once --urgent")
+    opencode.model.says(Turn(tools=(urgent,)), Turn("done so far"), Turn("I see"))
+    assert opencode.ask("go") == "done so far"
+    assert opencode.model.asked(3)
+    assert opencode.model.seen[2].count("  > stop at once") == 1
+    assert "  > stop at once" not in opencode.model.seen[1]
+
+
+def test_opencode_knows_after_a_compaction_and_its_helpers_get_no_mail(opencode: OpencodeServer, repo: Path, cli: Cli) -> None:
+    model = opencode.model
+    model.says(Turn("hello"))
+    assert opencode.ask("first words") == "hello"
+    opencode.compact()
+    model.says(Turn("I know"))
+    assert opencode.ask("and now?") == "I know"
+    assert "first words" not in model.seen[-1] and model.seen[-1].count("You are alpha, on branch alpha") == 1
+
+    helper = {"description": "look", "prompt": "look around", "subagent_type": "general"}
+    model.says(
+        Turn(tools=(opencode.shell(f"{AS_BETA} send alpha to the session"), Tool("task", helper))),
+        Turn(tools=(opencode.read(),)),
+        Turn("looked"),
+        Turn("done"),
+    )
+    assert opencode.ask("let somebody look") == "done"
+    helpers = [text for text in model.seen if "look around" in text and "let somebody look" not in text]
+    assert helpers and not any("  > to the session" in text or "You are alpha" in text for text in helpers)
+    assert model.seen[-1].count("  > to the session") == 1
+    with Coord.open(repo.parent / "beta") as coord:
+        assert [s.session for s in coord.sessions() if s.session] == ["alpha", "beta"]

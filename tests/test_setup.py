@@ -256,6 +256,10 @@ def test_the_command_page_and_the_man_page_are_up_to_date(reference: ModuleType)
     assert [verb for verb in VERBS if f"\n.B git coord {verb}\n" not in present] == []
 
 
+def test_the_plugin_of_claude_code_has_the_hooks_of_its_settings(reference: ModuleType) -> None:
+    assert reference.PLUGIN_HOOKS.read_text() == reference.plugin_hooks(), "run: python docs/reference.py"
+
+
 def test_the_pages_name_only_verbs_that_exist() -> None:
     pages = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     named = {

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from gitcoord.agents import HARNESSES, MOMENTS, jsonedit
+from gitcoord.agents import HARNESSES, MOMENTS, jsonedit, skill
 from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
 from gitcoord.errors import RepositoryError
 from gitcoord.githooks import SCRIPT
@@ -37,6 +37,8 @@ class Installed(NamedTuple):
     moments: tuple[str, ...] = ()
     program: str = ""
     why: str = ""
+    skill: str = ""
+    """The file of our skill, where it is installed, too."""
 
     @property
     def runs(self) -> bool:
@@ -63,6 +65,8 @@ def install(name: str, environ: Mapping[str, str]) -> Installed:
         _write(path, text, settings.script(sys.executable, FOLDER))
     elif text is None or _ours(text, path) != _wanted(settings):
         _write(path, text, _with(settings, _without(settings, text, path), path))
+    with suppress(RepositoryError):  # somebody else's has that name; the hooks are what matters
+        skill.install(_skills(settings, environ))
     return status(name, environ)
 
 
@@ -70,6 +74,7 @@ def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
     """Take them out, and give back what was there byte for byte; returns what was found. Raises RepositoryError."""
     settings = SETTINGS[name]
     before = status(name, environ)
+    skill.uninstall(_skills(settings, environ))
     path = settings.path(environ)
     text = _read(path)
     if settings.script is not None:
@@ -84,7 +89,9 @@ def status(name: str, environ: Mapping[str, str]) -> Installed:
     settings = SETTINGS[name]
     path = settings.path(environ)
     text = _read(path) or ""
-    here = Installed(name, settings.title, path, _is_here(settings, environ))
+    skills = _skills(settings, environ)
+    there = skill.path_in(skills) if skill.is_installed(skills) else ""
+    here = Installed(name, settings.title, path, _is_here(settings, environ), skill=there)
     if settings.script is not None:
         return _script_status(here, settings.script, text)
     ours = _ours(text, path)
@@ -99,6 +106,11 @@ def status(name: str, environ: Mapping[str, str]) -> Installed:
     if ours != wanted:
         return here._replace(why="it is not what this gitcoord installs")
     return here._replace(why=settings.why_not(path, environ) if settings.why_not else "")
+
+
+def _skills(settings: Settings, environ: Mapping[str, str]) -> str:
+    """All of them look for skills in a folder of that name."""
+    return os.path.join(settings.home(environ), "skills")
 
 
 def _check_script(text: str | None, path: str) -> None:

@@ -126,10 +126,13 @@ export const GitCoord = async ({ client, directory }) => {
         else fresh.add(info.id)
       }
       if (event.type === "session.idle") await stop(sessionID)
-      if (event.type === "session.compacted") await call("forget", sessionID)
       if (event.type === "session.deleted" && info) end(info.id)
       if (["permission.asked", "permission.updated", "question.asked"].includes(event.type) && known.has(root(sessionID)))
         await call("waiting", sessionID)
+    },
+
+    "experimental.session.compacting": async ({ sessionID }) => {
+      if (known.has(sessionID)) await call("forget", sessionID)
     },
 
     "chat.message": async ({ sessionID }, { message, parts }) => {

@@ -1,6 +1,6 @@
 """The skill: what teaches a model when and how to use `git coord`, as a file in the folder where a harness looks.
 
-Other programs read AGENTS.md; `git coord skill` prints the same for it.
+It goes in and out with a program's hooks (install.py). For AGENTS.md, `git coord skill` prints the same.
 """
 
 from __future__ import annotations

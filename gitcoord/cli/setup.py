@@ -123,6 +123,7 @@ def _agent_json(at: Installed) -> dict[str, Any]:
         "program": at.program or None,
         "runs": at.runs,
         "why_not": at.why or None,
+        "skill": at.skill or None,
     }
 
 
@@ -134,6 +135,8 @@ def _say_agent_hooks(action: str, at: Installed) -> None:
     else:
         say(inert(f"{at.title}: hooks do not run: {at.why}"))
         say(f"  {'git coord hooks install ' + at.harness if not at.moments else at.path}")
+    if at.skill and action != "uninstall":
+        say(inert(f"  and a skill that teaches it git coord: {at.skill}"))
 
 
 def _say_last_error(coord: Coord) -> None:
