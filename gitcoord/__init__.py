@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.notes import Note
     from gitcoord.records import Record
+    from gitcoord.retention import Collected, Redacted
     from gitcoord.sending import Sent
     from gitcoord.sequences import Allocation
     from gitcoord.sessions import Session
@@ -40,8 +41,10 @@ if TYPE_CHECKING:
     from gitcoord.state import Keys
     from gitcoord.status import Status
     from gitcoord.store.objects import Oid
+    from gitcoord.store.signing import Signature
     from gitcoord.sync import Report
     from gitcoord.tasks import Tasks
+    from gitcoord.trust import Signer
     from gitcoord.waiting import Held
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
@@ -328,6 +331,41 @@ class Coord:
         from gitcoord import notes
 
         return notes.list_notes(self.clone, path, self.cwd, limit)
+
+    # trust
+
+    def signatures(self, ids: Iterable[str]) -> dict[str, Signature]:
+        """What events of other clones are worth, by id: `verified` (by whom), `unknown`, `bad` or `unsigned`.
+
+        Empty where nobody signs, unless `coord.requireSigned` is set; events of this clone are never in it.
+        """
+        from gitcoord import trust
+
+        return trust.signatures(self.clone, ids)
+
+    def signers(self) -> list[Signer]:
+        """The other clones: what their newest checkpoint is worth, the key each is known for, and what is wrong."""
+        from gitcoord import trust
+
+        return trust.signers(self.clone)
+
+    def redact(self, event_id: str) -> Redacted:
+        """Take one event of this clone's out of its log; see `retention.redact`."""
+        from gitcoord import retention
+
+        return retention.redact(self.clone, event_id)
+
+    def gc(self, keep: float = 90 * 24 * 3600) -> Collected:
+        """Drop from this clone's log what ended more than `keep` seconds ago; see `retention.gc`."""
+        from gitcoord import retention
+
+        return retention.gc(self.clone, keep)
+
+    def accept(self, clone: str) -> Signer:
+        """Take a clone as it signs now. Raises UsageError for one that is not known."""
+        from gitcoord import trust
+
+        return trust.accept(self.clone, clone)
 
     # work
 

@@ -314,12 +314,22 @@ def _sent(desk: Desk) -> Section:
 
 def _notes(desk: Desk) -> Section:
     items = []
-    for note in notes.list_notes(desk.clone, limit=10):
+    found = notes.list_notes(desk.clone, limit=10)
+    held = _held_back(desk, [note.id for note in found])
+    for note in (note for note in found if note.id not in held):
         about = f", about {', '.join(note.paths)}" if note.paths else ""
         head = inert(f"  {note.id[:10]} from {desk.name(note.sender)}, {ago(note.at, desk.now)}{about}")
         value = {"id": note.id, "from": desk.name(note.sender), "text": note.text, "paths": note.paths, "at": rfc3339(note.at)}
         items.append(Item(f"{head}\n{_block(note.text, min(desk.width, 300), 'notes')}", value))
     return Section("notes", "notes", "notes", items, len(items))
+
+
+def _held_back(desk: Desk, ids: Sequence[str]) -> set[str]:
+    if not desk.clone.repo.flag("requiresigned"):
+        return set()
+    from gitcoord.trust import held_back
+
+    return held_back(desk.clone, ids)
 
 
 SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from gitcoord import leases
 from gitcoord.clone import Clone
 from gitcoord.leases import NoLeases, Table, lease_ref, read_table
+from gitcoord.store.objects import Oid
 from gitcoord.sync import Link, Refs
 
 
@@ -24,16 +25,19 @@ def tidy(at: Link) -> None:
     refs = at.clone.store.tips().refs
     finished: dict[str, Callable[[Clone, Table], list[str]]] = {"tasks": _finished_tasks, "locks": _finished_locks}
     for kind, which in finished.items():
-        known = refs.get(lease_ref(kind))
-        if known is None or not which(at.clone, read_table(at.clone, kind, known)):
-            continue
-
-        def without(table: Table, which: Callable[[Clone, Table], list[str]] = which) -> Table | None:
-            over = which(at.clone, table)
-            return table.without(over) if over else None
-
         with suppress(NoLeases):
-            leases.change(at, kind, without)
+            _give_back(at, kind, refs.get(lease_ref(kind)), which)
+
+
+def _give_back(at: Link, kind: str, known: Oid | None, which: Callable[[Clone, Table], list[str]]) -> None:
+    if not which(at.clone, read_table(at.clone, kind, known)):
+        return
+
+    def without(table: Table) -> Table | None:
+        over = which(at.clone, table)
+        return table.without(over) if over else None
+
+    leases.change(at, kind, without)
 
 
 def _finished_tasks(clone: Clone, table: Table) -> list[str]:

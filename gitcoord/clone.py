@@ -11,28 +11,26 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord import clone_id
+from gitcoord.clock import next_clock, seen_clock
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.event import (
-    MAX_CLOCK,
-    MAX_CLOCK_STEP,
     Draft,
     Envelope,
     Event,
     LaterDraft,
-    Malformed,
     compose,
     decode,
     encode,
     header_text,
 )
 from gitcoord.files import make_directory
-from gitcoord.index import EPOCH, Index, Written
+from gitcoord.index import Index, Written
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips, open_store
 from gitcoord.store.journal import Journal
 from gitcoord.store.lock import file_lock, unwritable
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
-from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch, next_epoch
+from gitcoord.store.refnames import belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -40,6 +38,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
+Sign = Callable[[bytes], bytes]
 ATTEMPTS = 10
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
@@ -115,36 +114,51 @@ class Clone:
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
         if self._fd is not None:
-            answer = self.index.query(self.store, self._mended_tips(self._fd), question)
-            if self.index.unreadable:
-                self._mend_now()
-                answer = self.index.query(self.store, self._mended_tips(self._fd), question)
-            return cast(T, answer)
+            return self._read_locked(self._fd, question)
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
-        if any(map(is_ours, tips.broken)) or self.index.unreadable or self._is_lost(noted, tips):
-            with suppress(RepositoryError):
+        if self.index.unreadable or self.index.rewound or any(map(is_ours, tips.broken)) or self._is_amiss(noted, tips):
+            with suppress(RepositoryError), self.locked() as fd:
                 self._mend_now()
-                answer = self.index.query(self.store, self.store.tips(), question)
+                answer = self._read_locked(fd, question)
+        if self.index.vanished:
+            from gitcoord import recovery
+
+            recovery.say_vanished(self)
         return cast(T, answer)
 
-    def _is_lost(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
-        """Whether a log of ours is missing, or no longer contains where it stood before `tips` were listed."""
-        if all(tips.refs.get(ref) == oid for ref, oid in noted.items()):
-            return False
-        from gitcoord.store import mend
+    def _read_locked(self, fd: int, question: Callable[[sqlite3.Connection], T]) -> T:
+        """What was put right may show that more is to be: twice is enough for all that can stand on each other."""
+        for _ in range(2):
+            answer = self.index.query(self.store, self._mended_tips(fd), question)
+            if not (self.index.unreadable or self.index.rewound):
+                return cast(T, answer)
+            self._mend_now()
+        return cast(T, self.index.query(self.store, self._mended_tips(fd), question))
 
-        return mend.is_lost(self.store, self.id or "", noted, tips)
+    def _is_amiss(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
+        """Whether our logs do not stand where the journal saw them, before `tips` were listed."""
+        own = [ref for ref in tips.refs if noted and is_log(ref) and belongs_to(ref, self.id or "")]
+        if all(tips.refs.get(ref) == oid for ref, oid in noted.items()) and all(ref in noted for ref in own):
+            return False
+        from gitcoord import recovery
+
+        return recovery.is_amiss(self, noted, tips)
 
     def _mend_now(self) -> None:
         from gitcoord.store import mend
 
         with self.locked() as fd:
-            unreadable = list(self.index.unreadable)
+            unreadable, rewound = list(self.index.unreadable), dict(self.index.rewound)
             self._tips = None
             tips = self._mended_tips(fd)
             self.journal.note(self._own_logs(tips))  # what could not be restored now will not be tried with every read
+            for ref, old in rewound.items():
+                from gitcoord import recovery
+
+                recovery.put_back(self, ref, old, fd)
+                self._tips = None
             if not unreadable:
                 return
             own = [tips.refs[ref] for ref in unreadable if ref in tips.refs and belongs_to(ref, self.settled_id())]
@@ -152,33 +166,17 @@ class Clone:
             self.mended += mend.drop_unreadable(self.store, self.settled_id(), unreadable, tips, fd)
             for ref in unreadable:
                 if is_log(ref) and ref in tips.refs and belongs_to(ref, self.settled_id()):
-                    self._leave_behind(ref, tips, fd)
+                    from gitcoord import rollover
+
+                    rollover.over_hole(self, ref, tips, fd)
             self._tips = None
 
-    def _leave_behind(self, ref: str, tips: Tips, fd: int) -> None:
-        """Our own chain has a hole that nothing can fill: go on in the next epoch, whose root carries what is readable.
-
-        The old ref goes, because with it every gc and fetch of the user's would fail.
-        """
-        from gitcoord.store import epoch, mend
-
-        tip = tips.refs[ref]
-        if mend.is_whole(self.store, tip):
-            return
-        commits = epoch.readable(self.store, tip)
-        objects = [*self._tree({}), *epoch.carry(self.store, commits, self.repo.object_format)]
-        lc = self.index.db.execute("SELECT max(lc) FROM events").fetchone()[0] or 0
-        text = f"The log goes on here: an object of {ref} is lost, {len(commits)} events are carried over"
-        draft = Draft(EPOCH, text, {"carried": len(commits)}, author=self.settled_id())
-        highest = max([lc, *(event.lc for event in _decodable(commits))])
-        raw = encode(draft, self.envelope(highest + 1), objects[-1].oid, None)
-        root = make_object("commit", raw, self.repo.object_format)
-        self.journal.add([*objects, root])
-        self.store.write([*objects, root])
-        self.store.move(next_epoch(ref), root.oid, None, fd)
-        self.store.move(ref, None, tip, fd)
+    def drop_refs(self, refs: Sequence[str], tips: Tips, fd: int) -> None:
+        """Delete refs of ours that a new epoch took the place of; to be called under the write lock."""
+        for ref in refs:
+            self.store.move(ref, None, tips.refs[ref], fd)
+        self._tips = None
         self.journal.note(self._own_logs(self.store.tips()))
-        self.mended.append(f"{ref} had lost an object for good: {len(commits)} events were carried into a new epoch")
 
     # writing
 
@@ -207,23 +205,23 @@ class Clone:
             self.index.close()
             del self.__dict__["index"]
 
-    def append(self, decide: Decide, local: bool = False) -> list[Event]:
+    def append(self, decide: Decide, local: bool = False, sign: Sign | None = None) -> list[Event]:
         """Decide on the newest state and write what `decide` returns, as one move of our log; none: write nothing.
 
         `decide` may run more than once: when the ref or the index turn out to have moved, it is asked again.
-        Whatever it raises leaves everything as it was.
+        `sign` turns the last of the raw commits into the one to be written. Whatever they raise leaves all as it was.
         """
         with self.locked() as fd:
             for attempt in range(ATTEMPTS):
                 tips = self._mended_tips(fd)
                 with suppress(RefMoved, ObjectMissing, _TryAgain):
-                    return self._append_once(decide, local, tips, fd)
+                    return self._append_once(decide, local, sign, tips, fd)
                 self._tips = None
-                if attempt == 0 and self.index.unreadable:
+                if self.index.rewound or (attempt == 0 and self.index.unreadable):
                     self._mend_now()
         raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
 
-    def _append_once(self, decide: Decide, local: bool, tips: Tips, fd: int) -> list[Event]:
+    def _append_once(self, decide: Decide, local: bool, sign: Sign | None, tips: Tips, fd: int) -> list[Event]:
         moved = False
         try:
             with self.index.writing() as db:
@@ -231,13 +229,13 @@ class Clone:
                     tips = self._tips = self.store.tips()
                     readable = not self.index.unreadable
                     self.index.ingest_tips(self.store, tips)
-                    if readable and self.index.unreadable:
+                    if self.index.rewound or (readable and self.index.unreadable):
                         raise _TryAgain  # which mends it first
                 drafts = decide(db)
                 if not drafts:
                     return []
                 ref = self._log_ref(tips, local)
-                written, objects = self._compose(db, drafts, tips.refs.get(ref))
+                written, objects = self._compose(db, drafts, tips.refs.get(ref), sign)
                 self._write(ref, written[-1][0].id, objects, tips, fd)
                 moved = True  # which is what counts; what the index misses, it will read there
                 self._wrote = self._wrote or not local
@@ -263,7 +261,9 @@ class Clone:
         return self._tips
 
     def _seen_logs(self) -> dict[str, Oid]:
-        """Where the index saw the logs last: second best after the journal."""
+        """Where the index saw the logs last, for when the journal is gone: it may not know yet that an epoch was replaced."""
+        if self.journal.tips():
+            return {}
         try:
             return {ref: oid for ref, oid in self.index.known_tips().items() if is_log(ref)}
         except sqlite3.DatabaseError:
@@ -286,20 +286,23 @@ class Clone:
         return newest_epoch(tips.refs, f"{NAMESPACE}{'local' if local else 'log'}/{self.settled_id()}/")
 
     def _compose(
-        self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None
+        self, db: sqlite3.Connection, drafts: Sequence[Draft | LaterDraft], parent: Oid | None, sign: Sign | None
     ) -> tuple[list[Written], list[GitObject]]:
         """The events of `drafts`, chained onto `parent`, and every object they need."""
-        lc = self._clock(db, parent)
+        lc = next_clock(db, parent)
         ids: list[Oid] = []
         written: list[Written] = []
         objects: list[GitObject] = []
         for number, item in enumerate(drafts):
             draft = item if isinstance(item, Draft) else item(ids)
-            tree = self._tree(draft.attachments)
+            tree = self.tree(draft.attachments)
             raw, event = compose(draft, self.envelope(lc + number), tree[-1].oid, parent)
+            if sign is not None and number == len(drafts) - 1:
+                raw = sign(raw)
+                event = decode(Oid(""), raw)
             commit = make_object("commit", raw, self.repo.object_format)
             if parent is None and draft.attachments:
-                objects += self._tree({})  # later events take the empty tree for granted
+                objects += self.tree({})  # later events take the empty tree for granted
             objects += tree if draft.attachments or parent is None else []
             objects.append(commit)
             written.append((event._replace(id=commit.oid), raw))
@@ -307,16 +310,8 @@ class Clone:
             parent = commit.oid
         return written, objects
 
-    def _clock(self, db: sqlite3.Connection, parent: Oid | None) -> int:
-        """One more than the largest clock seen, as far as one step from our own last event may go."""
-        both = "SELECT (SELECT max(lc) FROM events), (SELECT lc FROM events WHERE id = ?)"
-        seen, ours = db.execute(both, (parent,)).fetchone()
-        lc = min(seen + 1, ours + MAX_CLOCK_STEP) if ours else (seen or 0) + 1
-        if lc >= MAX_CLOCK:
-            raise RepositoryError("another clone's clock ran to the end of its range", "git config coord.ignoreClone CLONE")
-        return lc
-
-    def _tree(self, attachments: Mapping[str, bytes]) -> list[GitObject]:
+    def tree(self, attachments: Mapping[str, bytes]) -> list[GitObject]:
+        """The objects of a tree of attachments, the tree last."""
         blobs = {name: make_object("blob", data, self.repo.object_format) for name, data in attachments.items()}
         tree = make_tree({name: blob.oid for name, blob in blobs.items()}, self.repo.object_format)
         return [*blobs.values(), tree]
@@ -370,9 +365,9 @@ class Clone:
             self._replace(ref, new, lambda tips: None, fd)
 
     def _alone(self, draft: Draft) -> list[GitObject]:
-        lc = self.read(lambda db: db.execute("SELECT max(lc) FROM events").fetchone()[0]) or 0
-        tree = self._tree({})[-1]
-        return [tree, make_object("commit", encode(draft, self.envelope(lc + 1), tree.oid, None), self.repo.object_format)]
+        lc = self.read(seen_clock) + 1
+        tree = self.tree({})[-1]
+        return [tree, make_object("commit", encode(draft, self.envelope(lc), tree.oid, None), self.repo.object_format)]
 
     def _write_alone(self, objects: Sequence[GitObject], tips: Tips, ref: str) -> None:
         """The empty tree is there once anything of ours is."""
@@ -445,12 +440,6 @@ class Clone:
 
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
-
-
-def _decodable(commits: Sequence[tuple[Oid, bytes]]) -> Iterator[Event]:
-    for oid, raw in commits:
-        with suppress(Malformed):
-            yield decode(oid, raw)
 
 
 class _TryAgain(Exception):

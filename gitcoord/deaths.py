@@ -42,6 +42,7 @@ FEATURE = Feature(
         since INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
     """,
     _fold,
+    living=("SELECT id FROM gone",),
 )
 
 

@@ -9,7 +9,7 @@ from gitcoord.index.feature import Feature
 
 def load() -> Sequence[Feature]:
     """Imported only when something is to be folded: a read with nothing new needs none of them."""
-    from gitcoord import deaths, jobs, locks, mailboxes, messages, notes, overlaps, sequences, state
+    from gitcoord import deaths, jobs, locks, mailboxes, messages, notes, overlaps, sequences, state, trust
     from gitcoord.tasks import fold as tasks
 
     return (
@@ -23,4 +23,5 @@ def load() -> Sequence[Feature]:
         overlaps.FEATURE,
         jobs.FEATURE,
         deaths.FEATURE,
+        trust.FEATURE,
     )

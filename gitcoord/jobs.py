@@ -95,6 +95,10 @@ FEATURE = Feature(
     """,
     _fold,
     "CREATE INDEX jobs_key ON jobs (clone, key); CREATE INDEX jobs_order ON jobs (lc, id);",
+    living=(
+        "SELECT id FROM jobs j WHERE NOT EXISTS (SELECT 1 FROM job_ends e WHERE (e.job, e.clone) = (j.id, j.clone)"
+        " AND e.at < :since)",
+    ),
 )
 
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from gitcoord import process as processes
-from gitcoord import remotes
+from gitcoord import public, remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
 from gitcoord.event import Draft, Malformed, decode
@@ -26,7 +26,7 @@ from gitcoord.names import is_name, split_mailbox
 from gitcoord.store import NAMESPACE, transport
 from gitcoord.store.lock import write_whole
 from gitcoord.store.objects import Oid
-from gitcoord.store.transport import Update
+from gitcoord.store.transport import How, Update
 from gitcoord.sync import ATTEMPTS, Link, link, pause, pull
 
 TRIES = 4 * ATTEMPTS
@@ -64,7 +64,7 @@ Decide = Callable[[Table], Table | None]
 
 
 class NoLeases(RemoteError):
-    """The remote takes our logs, but keeps no tables for us: what this clone claims stays tentative."""
+    """The remote takes our logs, but has no table of leases that we can use: what this clone claims stays tentative."""
 
 
 @contextmanager
@@ -92,7 +92,7 @@ def lease_ref(kind: str) -> str:
 
 
 def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
-    """A table as it was fetched; empty where there is none. Raises RemoteError for one that cannot be read."""
+    """A table as it was fetched; empty where there is none. Raises NoLeases for one that cannot be read."""
     if oid is None:
         return EMPTY
     ref = lease_ref(kind)
@@ -104,7 +104,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
 
 
 def _unreadable(ref: str) -> Table:
-    raise RemoteError(f"{ref} at the remote is no table of leases", f"if nobody is at work: git push REMOTE :{ref}")
+    raise NoLeases(f"{ref} at the remote is no table of leases", f"if nobody is at work: git push REMOTE :{ref}")
 
 
 def _parse(data: Mapping[str, Any]) -> Table:
@@ -141,6 +141,7 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
         table = decide(read_table(at.clone, kind, old))
         if table is None:
             return at
+        public.guard(at.clone, at.remote.name, {f"lease of {kind}": 1})
         fresh = at.clone.write_alone(_draft(at.clone, kind, table))
         if _replace(at, ref, fresh, old):
             at.clone.point(ref, fresh)
@@ -152,7 +153,7 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
 def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
     """Compare-and-swap at the remote; after a reply that was lost, the remote itself says how it went."""
     try:
-        (outcome,) = transport.push(at.clone.repo, at.remote, [Update(ref, fresh, old, force=True)], at.quiet)
+        (outcome,) = transport.push(at.clone.repo, at.remote, [Update(ref, fresh, How.SWAP, old)], at.quiet)
     except RemoteError:
         listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
         if listing.get(at.remote.there(ref)) == fresh:

@@ -77,6 +77,7 @@ FEATURE = Feature(
     CREATE TABLE lock_leases (nonce TEXT NOT NULL, lock TEXT NOT NULL, PRIMARY KEY (nonce, lock)) WITHOUT ROWID;
     """,
     _fold,
+    living=("SELECT id FROM locks WHERE expires > :now",),
 )
 
 

@@ -58,6 +58,11 @@ FEATURE = Feature(
     """,
     _fold,
     concerns=_concerns,
+    living=(
+        "SELECT id FROM names WHERE id != ''",
+        "SELECT (SELECT id FROM events p WHERE p.type = 'presence' AND p.clone = e.clone AND p.author = e.author"
+        " ORDER BY lc DESC LIMIT 1) FROM (SELECT DISTINCT clone, author FROM events WHERE type = 'presence') e",
+    ),
 )
 
 

@@ -133,7 +133,18 @@ FEATURE = Feature(
     CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
     CREATE INDEX deliveries_box ON deliveries (box);
     """,
-    _concerns,
+    concerns=_concerns,
+    living=(
+        # not read yet, or not acked as asked
+        "SELECT m.id FROM messages m JOIN deliveries d ON d.message = m.id AND d.addressed = 1"
+        " WHERE d.state IN (0, 2) AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id)"
+        " OR (m.needs_ack AND d.state < 4 AND (m.expires = 0 OR m.expires > :now))",
+        # what keeps a mailbox open for a session that is yet to come
+        "SELECT e.id FROM events e WHERE e.type = 'message' AND json_type(e.data, '$.opens') = 'array'"
+        " AND EXISTS (SELECT 1 FROM json_each(e.data, '$.opens') o JOIN names n ON n.name = o.value"
+        " AND n.clone = e.clone AND n.id = '')",
+        "SELECT id FROM events WHERE type = 'adopt'",
+    ),
 )
 
 
@@ -163,10 +174,12 @@ class Message(NamedTuple):
 
 
 class Inbox(NamedTuple):
-    """A page of messages, oldest first, and how many more wait behind it."""
+    """A page of messages, oldest first, and how many more wait behind it; `held` are unread ones of other clones that
+    `coord.requireSigned` keeps back."""
 
     messages: tuple[Message, ...]
     remaining: int
+    held: int = 0
 
 
 COLUMNS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
@@ -178,6 +191,10 @@ WHERE d.box IN ({boxes}) AND d.addressed = 1 AND {condition}
 GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 """
 _UNREAD = "d.state = 0 AND (m.expires = 0 OR m.expires > ?)"
+TRUSTED = (
+    "(m.clone = ? OR EXISTS (SELECT 1 FROM json_each(?) s WHERE json_extract(s.value, '$[0]') = m.clone"
+    " AND json_extract(s.value, '$[1]') = e.epoch AND json_extract(s.value, '$[2]') >= m.lc))"
+)
 
 
 def inbox(
@@ -191,9 +208,11 @@ def inbox(
 ) -> Inbox:
     """My unread messages, oldest first; `everything` adds read ones, `again` is what was marked last, once more.
 
-    Marks nothing: call `mark` with what was really shown.
+    With `coord.requireSigned`, other clones' messages that no good signature covers are counted in `held` instead, but
+    for `everything`. Marks nothing: call `mark` with what was really shown.
     """
     now = time.time() if now is None else now
+    trusted = trusted_values(clone) if not everything else None
 
     def ask(db: sqlite3.Connection) -> tuple[Inbox, bool]:
         boxes = my_boxes(db, clone, me.name)
@@ -205,8 +224,12 @@ def inbox(
         if sender is not None:
             name, at = split_mailbox(resolve_name(db, sender, clone.id or ""))
             condition, values = f"({condition}) AND m.author = ? AND m.clone = ?", [*values, name, at]
+        held = 0
+        if trusted is not None:
+            held = _count(db, boxes, f"({condition}) AND NOT {TRUSTED}", [*values, *trusted])
+            condition, values = f"({condition}) AND {TRUSTED}", [*values, *trusted]
         page = _page(db, boxes, condition, values, limit, newest=everything)
-        return page, bool(_due(db, clone, now))
+        return page._replace(held=held), bool(_due(db, clone, now))
 
     return _bounced_first(clone, now, ask)
 
@@ -219,10 +242,24 @@ def _page(
     rows = db.execute(sql, (*boxes, *values, limit)).fetchall()
     total = len(rows)
     if total == limit:
-        counted = f"SELECT count(*) FROM (SELECT m.id {sql[sql.index('FROM deliveries') : sql.index('ORDER BY')]})"
-        total = db.execute(counted, (*boxes, *values)).fetchone()[0]
+        total = _count(db, boxes, condition, values)
     found = [message_of(row) for row in rows]
     return Inbox(tuple(reversed(found)) if newest else tuple(found), total - len(rows))
+
+
+def _count(db: sqlite3.Connection, boxes: Sequence[str], condition: str, values: Sequence[object]) -> int:
+    sql = _SELECT.format(columns=COLUMNS, boxes=", ".join("?" * len(boxes)), condition=condition, direction="ASC")
+    counted = f"SELECT count(*) FROM (SELECT m.id {sql[sql.index('FROM deliveries') : sql.index('ORDER BY')]})"
+    return int(db.execute(counted, (*boxes, *values)).fetchone()[0])
+
+
+def trusted_values(clone: Clone) -> tuple[str, str] | None:
+    """The values for TRUSTED, if signatures are required."""
+    if not clone.repo.flag("requiresigned"):
+        return None
+    from gitcoord.trust import verified_up_to
+
+    return clone.id or "", verified_up_to(clone)
 
 
 def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:

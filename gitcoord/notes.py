@@ -38,7 +38,7 @@ FEATURE = Feature(
     " WITHOUT ROWID;",
     _fold,
     "CREATE INDEX notes_order ON notes (lc, id);",
-    _concerns,
+    concerns=_concerns,
 )
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gitcoord import clone_id
+from gitcoord import clone_id, remotes, rollover
 from gitcoord.clone import Clone
 from gitcoord.errors import RemoteError
 from gitcoord.event import Draft, decode, encode
@@ -39,6 +39,8 @@ def check(at: Link, there: Mapping[str, Oid]) -> None:
         for ref, oid in there.items()
         if is_log(ref) and ref.split("/")[3] in names and not _is_known(clone, tips.get(ref), oid)
     }
+    replaced = rollover.dropped(clone, strange)
+    strange = {ref: oid for ref, oid in strange.items() if ref not in replaced or not _is_old(at, ref, oid)}
     if not strange:
         return
     old, used = clone.id or "", any(belongs_to(ref, clone.id or "") for ref in strange)
@@ -62,6 +64,12 @@ def _is_known(clone: Clone, mine: Oid | None, theirs: Oid) -> bool:
     return mine is not None and is_ancestor(clone.repo, theirs, mine)
 
 
+def _is_old(at: Link, ref: str, theirs: Oid) -> bool:
+    """Whether what the remote has of an epoch that we replaced is what we wrote; its objects may be gone here."""
+    known, end = remotes.load(at.clone.repo), rollover.ended_at(at.clone, ref)
+    return (known is not None and known.ours.get(ref) == theirs) or _is_known(at.clone, end, theirs)
+
+
 def _renew(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
     """The new log first, then the id, and then the old refs let go: killed anywhere, nothing is on no ref."""
     old = clone.settled_id()
@@ -82,6 +90,7 @@ def _let_go(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
     for ref in tips:
         if ref.startswith(f"{NAMESPACE}sessions/") and ref.split("/")[3] in owners:
             clone.point(ref, None)
+    clone.index.discard()  # which would put a log back that does not go on from where it saw it
 
 
 def _only_here(clone: Clone, mine: Oid | None, theirs: Oid) -> list[tuple[Oid, bytes]]:

@@ -34,6 +34,9 @@ FEATURE = Feature(
         PRIMARY KEY (sequence, number, id)) WITHOUT ROWID;
     """,
     _fold,
+    living=(
+        "SELECT id FROM allocations a WHERE number = (SELECT max(number) FROM allocations b WHERE b.sequence = a.sequence)",
+    ),
 )
 
 

@@ -44,6 +44,7 @@ FEATURE = Feature(
         json INTEGER NOT NULL, unset INTEGER NOT NULL, PRIMARY KEY (box, key)) WITHOUT ROWID;
     """,
     _fold,
+    living=("SELECT id FROM state",),
 )
 
 

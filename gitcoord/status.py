@@ -20,6 +20,7 @@ from gitcoord.tasks.read import Row, rows
 if TYPE_CHECKING:
     from gitcoord.jobs import Job
     from gitcoord.locks import Lock
+    from gitcoord.trust import Warning
 
 
 class Strange(NamedTuple):
@@ -42,7 +43,8 @@ class Syncing(NamedTuple):
 
 class Status(NamedTuple):
     """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `tasks` and `locks` are those I
-    hold, `ready` counts the tasks anybody could take; `jobs` are mine that run; `peers` are the sessions not gone."""
+    hold, `ready` counts the tasks anybody could take; `jobs` are mine that run; `peers` are the sessions not gone;
+    `warnings` are about other clones: logs tampered with, keys that changed."""
 
     me: Session | None
     unread: int
@@ -54,6 +56,7 @@ class Status(NamedTuple):
     peers: tuple[Session, ...]
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
+    warnings: tuple[Warning, ...]
     sync: Syncing | None
     """None while there is no coordination remote."""
 
@@ -61,6 +64,7 @@ class Status(NamedTuple):
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     """Everything at a glance."""
     from gitcoord.jobs import of_session
+    from gitcoord.trust import warnings
 
     now = time.time() if now is None else now
     found = sessions.list_sessions(clone, now=now, files=False)
@@ -79,6 +83,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
+        tuple(warnings(clone)),
         syncing(clone),
     )
 
@@ -96,12 +101,13 @@ def syncing(clone: Clone) -> Syncing | None:
 
 def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
     """Events of unknown types or versions, and commits that are no events, by the clone in whose log they are."""
-    rows = db.execute("SELECT ref, reason FROM strange ORDER BY id").fetchall()
-    kinds: dict[bool, dict[str, list[str]]] = {True: {}, False: {}}
-    for ref, reason in rows:
-        kinds[reason.startswith("unknown ")].setdefault(ref.split("/")[3], []).append(reason)
-    newer, malformed = (
-        tuple(Strange(clone, len(reasons), reasons[0]) for clone, reasons in sorted(kinds[newer].items()))
-        for newer in (True, False)
-    )
+    rows = db.execute(
+        "SELECT ref, reason LIKE 'unknown %', count(*), min(reason) FROM strange GROUP BY ref, reason LIKE 'unknown %'"
+    ).fetchall()
+    kinds: dict[bool, dict[str, Strange]] = {True: {}, False: {}}
+    for ref, newer, count, reason in rows:
+        clone = ref.split("/")[3]
+        before = kinds[bool(newer)].get(clone, Strange(clone, 0, reason))
+        kinds[bool(newer)][clone] = Strange(clone, before.events + count, min(before.reason, reason))
+    newer, malformed = (tuple(found for _, found in sorted(kinds[which].items())) for which in (True, False))
     return newer, malformed

@@ -20,6 +20,7 @@ from gitcoord.messages import (
     COLUMNS,
     READ,
     SURFACED,
+    TRUSTED,
     Message,
     is_local,
     mark,
@@ -27,6 +28,7 @@ from gitcoord.messages import (
     my_boxes,
     my_deliveries,
     receipts,
+    trusted_values,
 )
 from gitcoord.notes import Note, get_notes
 from gitcoord.store.objects import Oid
@@ -67,9 +69,13 @@ class _Item(NamedTuple):
 
 
 def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
-    """My messages that were never surfaced, not even in part; urgent ones first, then the oldest."""
+    """My messages that were never surfaced, not even in part; urgent ones first, then the oldest.
+
+    Without those that `coord.requireSigned` holds back.
+    """
     now = time.time() if now is None else now
-    only = " AND m.urgent = 1" if urgent else ""
+    trusted = trusted_values(clone)
+    only = (" AND m.urgent = 1" if urgent else "") + (f" AND {TRUSTED}" if trusted else "")
 
     def ask(db: sqlite3.Connection) -> list[Message]:
         rows = db.execute(
@@ -77,7 +83,7 @@ def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | 
             f" AND (m.expires = 0 OR m.expires > ?){only}"
             " AND NOT EXISTS (SELECT 1 FROM glimpses g WHERE g.message = d.message AND g.box = d.box AND g.clone = ?)"
             " GROUP BY m.id ORDER BY m.urgent DESC, m.lc, m.id LIMIT ?",
-            (json.dumps(my_boxes(db, clone, me.name)), int(now), clone.id, LIMIT),
+            (json.dumps(my_boxes(db, clone, me.name)), int(now), *(trusted or ()), clone.id, LIMIT),
         )
         return [message_of(row) for row in rows.fetchall()]
 
@@ -105,10 +111,20 @@ def gather(clone: Clone, me: Identity, note_ids: Sequence[str] = (), budget: int
     """What is new for me, as text of at most `budget` tokens. Marks nothing: call `claim` once it was written."""
     now = time.time() if now is None else now
     found = clone.read(lambda db: get_notes(db, note_ids)) if note_ids else []
-    notes = [note for note in reversed(found) if note.sender != f"{me.name}@{clone.id}"]
+    held = held_back(clone, [note.id for note in found])
+    notes = [note for note in reversed(found) if note.sender != f"{me.name}@{clone.id}" and note.id not in held]
     items = [_message_item(clone, m, now) for m in waiting_mail(clone, me, now=now)]
     items += [_note_item(clone, note, now) for note in notes]
     return _fitted(items, budget) if items else News()
+
+
+def held_back(clone: Clone, ids: Sequence[str]) -> set[str]:
+    """What `coord.requireSigned` keeps from being put in front of anybody unasked."""
+    if not ids or not clone.repo.flag("requiresigned"):
+        return set()
+    from gitcoord import trust
+
+    return trust.held_back(clone, ids)
 
 
 def _fitted(items: Sequence[_Item], budget: int) -> News:

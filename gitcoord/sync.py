@@ -12,31 +12,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gitcoord import remotes
+from gitcoord import incoming, public, remotes, rollover
 from gitcoord.clone import Clone
-from gitcoord.errors import CoordError, RemoteError
+from gitcoord.errors import CoordError, RemoteError, RepositoryError
 from gitcoord.event import Event
 from gitcoord.events import COLUMNS, event_of
+from gitcoord.incoming import Refusal
 from gitcoord.records import Records
 from gitcoord.store import NAMESPACE, sweep, transport
 from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import belongs_to, is_lease, is_log
+from gitcoord.store.refnames import belongs_to, is_lease, is_log, log_of
 from gitcoord.store.refs import is_ancestor
-from gitcoord.store.transport import Remote, Update
+from gitcoord.store.transport import How, Remote, Update
 
 ATTEMPTS = 8
 PRESENCE_AGE = 60.0
 """Seconds after which a session's presence is looked at anew before a sync."""
 Refs = Mapping[str, Oid]
 """Refs as they are called here, and what they name at the remote."""
-
-
-class Refusal(NamedTuple):
-    """A ref that did not cross, and why."""
-
-    ref: str
-    why: str
 
 
 class Report(NamedTuple):
@@ -109,6 +103,7 @@ def _exchange(at: Link) -> Report:
         at, seen = pull(at)
         received += seen.events
         claims.settle(at, seen.refs)
+        vouch(at)
         done, moved, refused = push(at, seen.refs)
         sent += done
         if not moved:
@@ -117,6 +112,17 @@ def _exchange(at: Link) -> Report:
             return Report(at.remote.name, sent, foreign, (*seen.refused, *refused))
         pause(attempt)
     raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
+
+
+def vouch(at: Link) -> None:
+    """Sign what is about to go out, if this user signs. Where that fails it goes all the same: the next signature covers
+    it, too."""
+    from gitcoord import trust
+
+    try:
+        trust.checkpoint(at.clone, prompt=not at.quiet)
+    except RepositoryError as error:
+        at.clone.mended.append(f"nothing was signed: {error.what}")
 
 
 def pause(attempt: int) -> None:
@@ -155,12 +161,15 @@ def pull(at: Link) -> tuple[Link, Seen]:
     start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
     ignored = clone.repo.setting("ignoreclone").split()
     wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
-    if wanted:
-        transport.fetch(clone.repo, at.remote, wanted, at.quiet)
+    wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
+    refused = incoming.fetch(at, wanted, before) if wanted else []
+    rollover.drop_replaced(clone)
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
-    refused = [Refusal(ref, _why_not(ref)) for ref in wanted if after.get(ref) != refs[ref]]
-    return at, Seen(refs, _news(clone, start), tuple(refused))
+    told = {refusal.ref for refusal in refused}
+    refused += incoming.compare(at, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
+    newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # it may have moved since it was listed
+    return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
 def _joining(at: Link, listing: Refs) -> Link:
@@ -180,10 +189,6 @@ def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs, ignored: Sequence
         return False
     mine = before.get(ref)
     return not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
-
-
-def _why_not(ref: str) -> str:
-    return "it does not go on from what we know of it: rewritten, or taken back" if is_log(ref) else "it did not arrive"
 
 
 def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
@@ -220,21 +225,41 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     """Send what the remote does not have of ours: how many events, whether somebody moved a ref of ours meanwhile, and
     what was refused. Remembers where the remote stands. Raises RemoteError when it takes nothing of ours."""
     clone = at.clone
-    ours = {ref: oid for ref, oid in clone.store.tips().refs.items() if _is_to_go(ref, clone.id or "")}
-    updates = [Update(ref, oid, there.get(ref), not is_log(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
+    tips = clone.store.tips().refs
+    old = rollover.dropped(clone, tips)
+    ours = {ref: oid for ref, oid in tips.items() if _is_to_go(ref, clone.id or "") and ref not in old}
+    updates = [Update(ref, oid, _how(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
+    if updates:
+        public.guard(clone, at.remote.name, outgoing(clone, there))
     outcomes = transport.push(clone.repo, at.remote, updates, at.quiet) if updates else []
     went = {update.ref: update.new for update in updates}
     stand: dict[str, Oid] = {ref: oid for ref, oid in there.items() if _is_to_go(ref, clone.id or "")}
     for outcome in outcomes:
         if outcome.state == "done":
             stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
+    stand = _drop_old(at, stand)
     refused = tuple(Refusal(o.ref, o.why) for o in outcomes if o.state == "refused" and went[o.ref])
     if refused and all(is_log(ref) is False or ref in {r.ref for r in refused} for ref in went):
         raise transport.refuses(at.remote.name, refused[0].why)
     sent = _count(clone, there, stand)
     _remember(at, stand, bool(updates))
     return sent, any(outcome.state == "moved" for outcome in outcomes), refused
+
+
+def _how(ref: str) -> How:
+    return How.FORWARD if is_log(ref) else How.REPLACE
+
+
+def _drop_old(at: Link, stand: dict[str, Oid]) -> dict[str, Oid]:
+    """Take our old epochs off the remote once what follows them is there; returns where the remote stands then."""
+    old = rollover.dropped(at.clone, stand)
+    ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
+    if not ready:
+        return stand
+    updates = [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
+    gone = {o.ref for o in transport.push(at.clone.repo, at.remote, updates, at.quiet) if o.state == "done"}
+    return {ref: oid for ref, oid in stand.items() if ref not in gone}
 
 
 def _is_to_go(ref: str, clone: str) -> bool:
@@ -271,7 +296,11 @@ def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, 
     remote = remotes.choose(clone.repo, name, cwd)
     listing = transport.list_remote(clone.repo, remote.name)
     remote = _joining(Link(clone, remote, False), listing).remote
-    there = {here: oid for ref, oid in listing.items() if (here := remote.here(ref))}
+    return outgoing(clone, {here: oid for ref, oid in listing.items() if (here := remote.here(ref))})
+
+
+def outgoing(clone: Clone, there: Refs) -> dict[str, int]:
+    """What the remote, where `there` stand, does not have of ours: how many events of each type, and of presences."""
     tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
     after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
     query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"

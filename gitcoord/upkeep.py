@@ -88,6 +88,9 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
         publish(clone, record, now)
     retire(clone, now)
     _forget_conversations(clone, now)
+    from gitcoord import rollover
+
+    rollover.drop_replaced(clone)
     clone.sweep()
     clone.pack(limit=None)
 

@@ -287,6 +287,24 @@ def test_what_a_plain_fetch_brings_is_noticed(alpha: Conversation, repo: Path, t
     assert alpha.hook("tools").silent
 
 
+def test_what_nobody_signed_is_not_shown_where_signatures_are_required(
+    alpha: Conversation, beta: Conversation, repo: Path, tmp_path: Path
+) -> None:
+    git(repo, "config", "coord.requireSigned", "true")
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(repo), str(other))
+    git(other, "fetch", "-q", "origin", "refs/coord/*:refs/coord/*")
+    with Coord.open(other, environ={**os.environ, "GIT_COORD_SESSION": "remote-1"}) as coord:
+        coord.send("alpha", "from anybody", urgent=True)
+        coord.note("by anybody")
+        sender = coord.clone.id
+    git(repo, "fetch", "-q", str(other), f"refs/coord/log/{sender}/*:refs/coord/log/{sender}/*")
+    send(beta.where, "alpha", "from one of us")
+    said = alpha.hook("tools").context
+    assert "from one of us" in said and "anybody" not in said
+    assert alpha.hook("stop").out == ""
+
+
 def age(path: Path) -> None:
     """As if nothing had happened to it for a minute."""
     for found in (path, *path.rglob("*")) if path.is_dir() else (path,):

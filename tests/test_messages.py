@@ -65,7 +65,7 @@ def test_json_of_an_inbox(worktrees: Pair, cli: Cli) -> None:
     oid = message.pop("id")
     assert message == {
         "from": "alpha", "to": ["beta"], "text": "hi", "thread": oid, "reply_to": None, "urgent": False,
-        "needs_ack": False, "read": False, "attachments": [], "verified": None,
+        "needs_ack": False, "read": False, "attachments": [], "verified": None, "signature": None,
     }  # fmt: skip
 
 

@@ -37,7 +37,7 @@ def folded(events: list[Event]) -> sqlite3.Connection:
     folds = {kind: feature.fold for feature in (FEATURE, SEQUENCES) for kind in feature.types}
     for e in events:
         row = (e.id, e.type, e.lc, e.clone, e.author, e.email, e.at, e.text, json.dumps(e.data), e.v)
-        db.execute(f"INSERT INTO events ({COLUMNS}, local) VALUES ({', '.join('?' * 10)}, 0)", row)
+        db.execute(f"INSERT INTO events ({COLUMNS}, local, epoch) VALUES ({', '.join('?' * 10)}, 0, 1)", row)
         try:
             folds[e.type](db, e)
         except Malformed:

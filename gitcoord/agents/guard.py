@@ -20,6 +20,7 @@ from gitcoord.checks import Check, check
 from gitcoord.errors import UsageError
 from gitcoord.identity import spoken_name
 from gitcoord.locks import span
+from gitcoord.surfacing import held_back
 from gitcoord.text import ago, inert, said
 
 MAX_TOLD = 2000
@@ -67,7 +68,8 @@ def _findings(desk: Desk, path: str) -> Iterator[Finding]:
         yield Finding(
             f"touch {found.path} {touch.session}", inert(f"{name} changed {found.path} {ago(touch.at, now)}, uncommitted")
         )
-    for note in found.notes[:3]:
+    held = held_back(desk.clone, [note.id for note in found.notes[:3]])
+    for note in (note for note in found.notes[:3] if note.id not in held):
         sender = spoken_name(desk.clone, note.sender)
         command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {found.path})"
         text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + inert(command)

@@ -10,12 +10,13 @@ import click
 from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say, say_json
 from gitcoord.cli.params import common, moment, opened, text_options, the_text
-from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.cli.talk import SHORT, shown_name, signatures_of, verified_json, verified_text
 from gitcoord.errors import UsageError
 
 if TYPE_CHECKING:
     from gitcoord.event import Event
     from gitcoord.notes import Note
+    from gitcoord.store.signing import Signature
 
 
 @click.command(short_help="leave a note for everybody")
@@ -127,15 +128,19 @@ def _check_type(coord: Coord, kind: str) -> None:
 
 
 def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -> None:
+    signed = signatures_of(coord, [(event.id, event.clone) for event in events])
     if as_json:
-        say_json([event_json(coord, event) for event in events])
+        say_json([event_json(coord, event) | verified_json(signed.get(event.id)) for event in events])
         return
     for event in events:
-        say(f"{_head(coord, event)}\n{quoted(event.text)}" if whole else event_line(coord, event))
+        line = _head(coord, event, signed.get(event.id))
+        say(f"{line}\n{quoted(event.text)}" if whole else f"{line}: {one_line(_subject(event), 80)}")
 
 
-def _head(coord: Coord, event: Event) -> str:
-    return f"{paint(event.id[:SHORT], '33')} {inert(event.type):<8} {shown_name(coord, event.sender)}, {ago(event.at)}"
+def _head(coord: Coord, event: Event, signature: Signature | None = None) -> str:
+    vouched = f", {verified_text(signature._replace(key=''))}" if signature else ""
+    sender = shown_name(coord, event.sender) if event.author != event.clone else event.clone
+    return f"{paint(event.id[:SHORT], '33')} {inert(event.type):<8} {sender}, {ago(event.at)}{vouched}"
 
 
 def event_line(coord: Coord, event: Event) -> str:

@@ -16,6 +16,7 @@ from gitcoord.text import inert as inert
 from gitcoord.text import one_line as one_line
 from gitcoord.text import quoted as quoted
 from gitcoord.text import rfc3339 as rfc3339
+from gitcoord.text import said as said
 
 GRACE = 0.025
 """Seconds for which a reader that has taken all output may still go away before it counts as shown."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, reached_reader, remark, rfc3339, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, reached_reader, remark, rfc3339, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.files import read_bytes
@@ -18,8 +18,11 @@ from gitcoord.names import split_mailbox
 if TYPE_CHECKING:
     from gitcoord.messages import Inbox, Message, SentMessage
     from gitcoord.sending import Sent
+    from gitcoord.store.signing import Signature
 
 FOR_EVER = "for ever"
+SHOWN = 5
+"""Warnings beside an inbox; `status` has them all."""
 SHORT = 10
 """Digits of an id that people are shown; any unique prefix works."""
 
@@ -188,6 +191,8 @@ def inbox(
         if page is not None and page.messages:
             show_page(coord, page, as_json, peek, more)
             return 0
+        if page is not None:
+            _remark_held(page)
         if as_json:
             say_json([])
         else:
@@ -201,13 +206,17 @@ def _patience(wait: str) -> int | None:
 
 def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more: str = "") -> None:
     """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, none."""
+    signed = signatures_of(coord, [(m.id, split_mailbox(m.sender)[1]) for m in page.messages])
     if as_json:
-        say_json([message_json(coord, m) for m in page.messages])
+        say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:
         for message in page.messages:
-            say(_message_text(coord, message))
+            say(_message_text(coord, message, signed.get(message.id)))
         if page.remaining:
             say(f"({page.remaining} more: git coord inbox{more})")
+    _remark_held(page)
+    if signed:
+        _remark_warnings(coord)
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
     elif not peek and reached_reader():
@@ -228,18 +237,55 @@ def message_json(coord: Coord, message: Message) -> dict[str, Any]:
         "needs_ack": message.needs_ack,
         "read": message.state in ("read", "acked"),
         "attachments": [{"name": name, "show": f"git show {message.id}:{name}"} for name in message.attachments],
-        "verified": None,
+        **verified_json(None),
     }
 
 
-def _message_text(coord: Coord, message: Message) -> str:
+def signatures_of(coord: Coord, events: list[tuple[str, str]]) -> dict[str, Signature]:
+    """What signatures say of events (id and clone); nothing is loaded for this clone's own."""
+    foreign = [oid for oid, clone in events if clone != coord.clone.id]
+    return coord.signatures(foreign) if foreign else {}
+
+
+def verified_json(signature: Signature | None) -> dict[str, Any]:
+    """`verified`: who vouches, false for nobody, null where it does not matter; `signature` says why."""
+    if signature is None:
+        return {"verified": None, "signature": None}
+    return {"verified": signature.by if signature.state == "verified" else False, "signature": signature.state}
+
+
+def verified_text(signature: Signature) -> str:
+    """What to say of a signature beside an event of another clone."""
+    if signature.state == "verified":
+        return f"signed by {said(signature.by)}"
+    if signature.state == "bad":
+        return paint("BAD SIGNATURE", "31")
+    if signature.state == "unknown":
+        return f"signed by an unknown key {inert(signature.key)}".rstrip()
+    return paint("not signed", "31")
+
+
+def _remark_held(page: Inbox) -> None:
+    if page.held:
+        remark(f"note: {page.held} unsigned of other clones not shown (coord.requireSigned): git coord inbox --all")
+
+
+def _remark_warnings(coord: Coord) -> None:
+    from gitcoord.trust import warnings
+
+    for warning in warnings(coord.clone)[:SHOWN]:
+        remark(f"warning: {warning.clone}: {warning.what}; if that is right: {warning.command}")
+
+
+def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
     from gitcoord.identity import spoken_name
 
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
-    marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
+    marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
     sender = "gitcoord" if message.notice else spoken_name(coord.clone, message.sender)
+    marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
     files = [f"  attached: git show {short}:{name}" for name in message.attachments]
     return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])

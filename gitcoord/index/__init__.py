@@ -20,9 +20,9 @@ from gitcoord.index.feature import Feature
 from gitcoord.index.mailroom import Mailroom
 from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import is_log, is_ours
+from gitcoord.store.refnames import epoch_of, is_log, is_ours, log_of
 
-SCHEMA = 8
+SCHEMA = 9
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -33,15 +33,16 @@ CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER) WITHOUT 
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-    data TEXT NOT NULL, local INTEGER NOT NULL);
+    data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL);
+CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 """
 _INSERT = (
-    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 INDEXES = "CREATE INDEX events_order ON events (lc, id);"
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
@@ -50,6 +51,8 @@ CHUNK = 1000
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
 """What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
 EPOCH = "epoch"
+NEVER_CARRIED = (EPOCH, "checkpoint")
+"""What speaks for the log it stands in, and for no other."""
 _CARRIES = b'"type":"epoch"'
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 
@@ -70,6 +73,10 @@ class Index:
         self.ignored = ignored
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
+        self.rewound: dict[str, Oid] = {}
+        """Logs that no longer contain where this index saw them last, and that place; the next writer puts them back."""
+        self.vanished: list[str] = []
+        """Logs known before whose refs are gone."""
         self.in_memory = False
         self.db = self._open()
 
@@ -184,68 +191,82 @@ class Index:
             self.mailroom.deliver()
 
     def ingest_tips(self, store: Store, tips: Tips) -> None:
-        """Inside a transaction: read the difference to what is known, or all again if a log did not just grow."""
-        known = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
-        now = self._relevant(tips)
-        self.unreadable = []
-        try:
-            if not known or any(is_log(ref) and ref not in now for ref in known):
-                raise NotDescendant("", "")
+        """Inside a transaction: read the difference to what is known, or all again if a log went or began anew."""
+        known, now = self.known_tips(), self._relevant(tips)
+        self.unreadable, self.rewound = [], {}
+        if known and all(ref in now or not is_log(ref) for ref in known):
             self._ingest_difference(store, known, now)
-        except NotDescendant:
-            self._rebuild(store, now)
+            if not any(self._is_dropped(ref) for ref in known):
+                return
+        self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
+        self._rebuild(store, tips)
 
-    def _rebuild(self, store: Store, now: dict[str, Oid]) -> None:
+    def _rebuild(self, store: Store, tips: Tips) -> None:
         """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
         self._create(self.db)
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
         self.db.execute(f"PRAGMA cache_size = {_REBUILD_CACHE}")
         with self.mailroom.for_everybody():
-            self._ingest_difference(store, {}, now)
+            self._ingest_difference(store, {}, self._relevant(tips))
         for statement in self._index_statements():
             self.db.execute(statement)
         self.db.execute(f"PRAGMA cache_size = {_CACHE}")
 
     def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
-        replaced = []
-        for ref, oid in now.items():
-            if known.get(ref) == oid:
-                continue
-            if is_log(ref):
+        """The newest epoch of a log first: its root says which older ones still count."""
+        changed = [(ref, oid) for ref, oid in now.items() if known.get(ref) != oid]
+        logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
+        for ref, oid in sorted(logs, key=lambda item: -epoch_of(item[0])):
+            if not self._is_dropped(ref):
                 self._ingest_log(store, ref, oid, known.get(ref))
-            else:
-                replaced.append((ref, oid))
-        self._ingest_presence(store, replaced)
+        self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
         for ref in known.keys() - now.keys():
             self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
 
+    def _is_dropped(self, ref: str) -> bool:
+        """Whether a later epoch of the same log took the place of this one."""
+        return _is_below(ref, self._lowest())
+
+    def _lowest(self) -> dict[str, int]:
+        """The lowest epoch that counts, for the logs that have begun a new one."""
+        return dict(self.db.execute("SELECT log, lowest FROM epochs").fetchall())
+
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
         lc = self._clock_of(ref)
         try:
-            for commits in _chunks(store.chain(new, old)):
+            for number, commits in enumerate(_chunks(store.chain(new, old))):
                 lc = self._add(ref, self._decoded(ref, commits), lc)
-                for _, raw in commits:
-                    if _CARRIES in raw:
-                        self._take_carried(store, ref, raw)
+                if old is None and number == 0 and _CARRIES in commits[0][1]:
+                    self._begin_epoch(store, ref, *commits[0])
         except ObjectMissing:
             self.unreadable.append(ref)
             return
-        except NotACommit as why:
+        except (NotDescendant, NotACommit) as why:
+            if old is not None:
+                self.rewound[ref] = old
+                return
             self._report(new, ref, str(why))
         self._set_tip(ref, new, lc)
 
-    def _take_carried(self, store: Store, ref: str, root: bytes) -> None:
-        """Its own earlier events, and those of the clone that it says it goes on as (`renewal`)."""
+    def _begin_epoch(self, store: Store, ref: str, oid: Oid, raw: bytes) -> None:
+        """The root of an epoch carries earlier events, its log's own and those of the clone that it says it goes on as
+        (`renewal`), and says which epochs still count: those from `lowest` on."""
         from gitcoord.store.epoch import carried
 
-        try:
-            former = decode(Oid(""), root).data.get("continues")
-        except Malformed:
-            return
-        for item in self._decoded(ref, carried(store, root)):
-            self._add(ref, [item], None, former if item[0].clone == former else None)
+        for event, _ in self._decoded(ref, [(oid, raw)]):
+            if event.type != EPOCH or event.author != event.clone:
+                return
+            lowest = event.data.get("lowest", epoch_of(ref))
+            if type(lowest) is not int or not 0 < lowest <= epoch_of(ref):
+                self._report(oid, ref, "epoch: lowest is no epoch up to this one")
+                return
+            self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (log_of(ref), lowest))
+            for commits in _chunks(carried(store, raw)):
+                for item in self._decoded(ref, commits):
+                    if item[0].type not in NEVER_CARRIED:
+                        self._add(ref, [item], None, event.data.get("continues"))
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
         """Inside a transaction: take in events just written to `ref`, without reading them back."""
@@ -267,14 +288,17 @@ class Index:
             except Malformed as why:
                 self._report(oid, ref, str(why))
 
-    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, clone: str | None = None) -> int | None:
-        """Take in events of a log, each once; returns the clock of the last that is well-formed."""
-        clone, local = clone or ref.split("/")[3], ref.startswith(NAMESPACE + "local/")
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, former: object = None) -> int | None:
+        """Take in events of a log, each once; returns the clock of the last that is well-formed.
+
+        Those of a `former` clone may be among them; no epoch of that clone's own log vouches for them.
+        """
+        clone, local, epoch = ref.split("/")[3], ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
         taken = []
         rows = []
         for event, raw in items:
             try:
-                if event.clone != clone:
+                if event.clone not in (clone, former):
                     raise Malformed(f"written under another clone's name: {event.clone[:60]}")
                 check_step(event, parent_lc)
             except Malformed as why:
@@ -283,7 +307,7 @@ class Index:
             parent_lc = event.lc
             taken.append(event)
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, trailer_of(raw), local))  # fmt: skip
+                         event.text, trailer_of(raw), local, epoch if event.clone == clone else 0))  # fmt: skip
         watched = self.mailroom.is_open()
         for event in self._insert(taken, rows):
             self._fold(event, ref, watched)
@@ -319,7 +343,8 @@ class Index:
         for ref, oid in replaced:
             clone, name = ref.split("/")[-2:]
             try:
-                event = decode(oid, next(iter(store.read([oid]))).data)
+                found = next(iter(store.read([oid])))
+                event = decode(oid, found.data if found.kind == "commit" else b"")
                 if (event.clone, event.author) != (clone, name) or event.type != "presence":
                     raise Malformed("no presence of this session")
             except ObjectMissing:
@@ -338,11 +363,20 @@ class Index:
         )
 
     def _relevant(self, tips: Tips) -> dict[str, Oid]:
-        return {ref: oid for ref, oid in tips.refs.items() if is_ours(ref) and ref.split("/")[3] not in self.ignored}
+        lowest = self._lowest()
+        return {
+            ref: oid
+            for ref, oid in tips.refs.items()
+            if is_ours(ref) and ref.split("/")[3] not in self.ignored and not _is_below(ref, lowest)
+        }
 
 
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
+
+
+def _is_below(ref: str, lowest: dict[str, int]) -> bool:
+    return bool(lowest) and is_log(ref) and epoch_of(ref) < lowest.get(log_of(ref), 0)
 
 
 def _chunks(commits: Iterator[tuple[Oid, bytes]]) -> Iterator[list[tuple[Oid, bytes]]]:

@@ -34,6 +34,9 @@ class Feature(NamedTuple):
     """`CREATE INDEX …;` for what reads ask and no fold does: a rebuild makes them last. Others go into `tables`."""
     concerns: Callable[[sqlite3.Connection, Event, str], Concern] | None = None
     """Whom an event that was just folded concerns in the clone of that id; only asked where agents' hooks run."""
+    living: tuple[str, ...] = ()
+    """Questions for the ids of events that something current rests on, as of `:now`, or that ended after `:since` (Unix
+    seconds). `gc` keeps these, what is younger, and what speaks about anything that stays."""
 
 
 def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 from gitcoord.errors import RepositoryError
 from gitcoord.files import read_bytes
-from gitcoord.store.repository import LOCAL_ENV_VARS, OURS, SETTINGS, Repository
+from gitcoord.store.repository import LOCAL_ENV_VARS, OURS, SETTINGS, Repository, collect
 from gitcoord.store.spawn import Result, run
 
 _SEPARATOR = "--gitcoord-next"
@@ -80,15 +80,15 @@ def _config_from(worktree: str, common_dir: str, environ: Mapping[str, str]) -> 
     result = run(["git", "-C", worktree, "config", "-z", "--show-origin", "--get-regexp", _ASKED], env)
     own = ("file:.git/config", f"file:{common_dir}/config")
     accepted = False
-    config = {}
+    config: list[tuple[str, str]] = []
     for origin, key, value in _entries(result.out):
         if key == "core.repositoryformatversion":
             accepted = accepted or origin in own
         elif key in ("core.worktree", "extensions.objectformat") or (key == "core.bare" and value != "false"):
             return None
         elif key != "core.bare":
-            config[key] = value
-    return config if accepted else None
+            config.append((key, value))
+    return collect(config) if accepted else None
 
 
 def _entries(out: bytes) -> Iterator[tuple[str, str, str]]:

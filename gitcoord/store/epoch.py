@@ -35,12 +35,17 @@ def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[G
     """The objects that carry `commits`, the tree last."""
     blobs = {oid: make_object("blob", raw, object_format) for oid, raw in commits}
     entries = [(oid.encode(), b"100644", blob.oid) for oid, blob in blobs.items()]
-    for oid, raw in commits:
-        tree = named_in(GitObject("commit", oid, raw))[0]
-        if not store.missing([tree]) and next(iter(store.read([tree]))).data:
-            entries.append((oid.encode() + b".files", b"40000", tree))
+    trees = {oid: named_in(GitObject("commit", oid, raw))[0] for oid, raw in commits}
+    filled = _filled(store, set(trees.values()))
+    entries += [(oid.encode() + b".files", b"40000", tree) for oid, tree in trees.items() if tree in filled]
     data = b"".join(b"%s %s\0%s" % (mode, name, bytes.fromhex(oid)) for name, mode, oid in sorted(entries))
     return [*blobs.values(), make_object("tree", data, object_format)]
+
+
+def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
+    """Those of `trees` that are there and have files."""
+    there = sorted(trees - set(store.missing(sorted(trees))))
+    return {tree.oid for tree in store.read(there) if tree.data}
 
 
 def carried(store: Store, root: bytes) -> Iterator[Commit]:

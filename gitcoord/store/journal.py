@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from gitcoord.store.lock import unwritable
+from gitcoord.store.lock import unwritable, write_whole
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.refnames import is_log
 
@@ -79,6 +79,16 @@ class Journal:
                 if item is not None:
                     yield item
 
+    def has(self, oids: Iterable[Oid]) -> bool:
+        """Whether all of `oids` were written here lately; the newest are looked for first."""
+        wanted = {oid.encode() for oid in oids}
+        if wanted:
+            wanted -= _ids(_tail(self.path, TAIL * 32).splitlines())
+        for path in (self.path, self.old_path):
+            if wanted:
+                wanted -= _ids(_lines(path))
+        return not wanted
+
     def needed(self, tips: Iterable[Oid], since: Place | None = None) -> dict[Oid, GitObject]:
         """The objects kept, whole, that are reachable from `tips`: not those of a writer that died before its ref moved."""
         kept = {item.oid: item for item in self.objects(since)}
@@ -107,6 +117,14 @@ class Journal:
                 return found, Place(inode, offset)
         except OSError:
             return [], None
+
+    def scrub(self, oids: Collection[Oid]) -> None:
+        """Forget the bytes of `oids`. Raises RepositoryError."""
+        gone = {oid.encode() for oid in oids}
+        for path in (self.path, self.old_path):
+            if gone & _ids(_lines(path)):
+                lines = [line for line in _lines(path) if not gone & _ids([line])]
+                write_whole(path, b"".join(line + b"\n" for line in lines).decode("ascii", "replace"))
 
     def rotate(self, now: float) -> bool:
         """Begin a new file once this one began a day ago, or a day ahead of a clock that jumped back; the one before the
@@ -208,6 +226,12 @@ def _lines(path: str, offset: int = 0) -> Iterator[bytes]:
                     yield line[:-1]
     except OSError:
         return
+
+
+def _ids(lines: Iterable[bytes]) -> set[bytes]:
+    """The ids in the lines of objects."""
+    words = (line.split(b" ", 3) for line in lines if line.startswith(b"o "))
+    return {word[2] for word in words if len(word) == 4}
 
 
 def _byte_at(fd: int, offset: int) -> bytes:

@@ -14,7 +14,7 @@ from gitcoord.store import Store, Tips
 from gitcoord.store.journal import Journal, Place
 from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import belongs_to, is_ours
+from gitcoord.store.refnames import belongs_to, is_log, is_ours
 
 
 def mend(store: Store, journal: Journal, clone: str, known: Mapping[str, Oid], tips: Tips, fd: int) -> list[str]:
@@ -27,13 +27,39 @@ def mend(store: Store, journal: Journal, clone: str, known: Mapping[str, Oid], t
     for ref, noted in {**known, **journal.tips()}.items():
         if belongs_to(ref, clone) and tips.refs.get(ref) != noted:
             done += _restore_ref(store, journal, ref, tips.refs.get(ref), noted, fd)
+    return done + _drop_forged(store, journal, clone, tips, fd)
+
+
+def forged(store: Store, journal: Journal, clone: str, noted: Mapping[str, Oid], tips: Tips) -> list[str]:
+    """Our logs that hold what we never wrote: another's commits under our name, brought by a fetch of everything.
+
+    What we wrote is in the journal before it is on a ref; `noted` is what the journal said of our refs, and without it
+    nothing can be judged.
+    """
+    logs = [ref for ref in tips.refs if is_log(ref) and belongs_to(ref, clone) and tips.refs[ref] != noted.get(ref)]
+    return [ref for ref in logs if noted and not _is_written(store, journal, tips.refs[ref], noted.get(ref))]
+
+
+def _is_written(store: Store, journal: Journal, tip: Oid, noted: Oid | None) -> bool:
+    """Whether all from `noted` to `tip` is in the journal; of a log that it does not know, the tip is enough."""
+    if noted is None or not descends(store, tip, noted):
+        return noted is not None or journal.has([tip])
+    return journal.has([oid for oid, _ in store.chain(tip, noted)])
+
+
+def _drop_forged(store: Store, journal: Journal, clone: str, tips: Tips, fd: int) -> list[str]:
+    done, noted = [], journal.tips()
+    for ref in forged(store, journal, clone, noted, tips):
+        with suppress(RefMoved):
+            store.move(ref, noted.get(ref), tips.refs[ref], fd)
+            done.append(f"{ref} held what this clone never wrote, under its name; that was taken off")
     return done
 
 
 def is_lost(store: Store, clone: str, noted: Mapping[str, Oid], tips: Tips) -> bool:
     """Whether a ref of ours is missing, or no longer contains where it stood; `noted` must be older than `tips`."""
     return any(
-        belongs_to(ref, clone) and tips.refs.get(ref) != oid and not _descends(store, tips.refs.get(ref), oid)
+        belongs_to(ref, clone) and tips.refs.get(ref) != oid and not descends(store, tips.refs.get(ref), oid)
         for ref, oid in noted.items()
     )
 
@@ -55,7 +81,7 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
 
 def _restore_ref(store: Store, journal: Journal, ref: str, now: Oid | None, noted: Oid, fd: int) -> list[str]:
     restore_objects(store, journal, [noted, now] if now else [noted])
-    if _descends(store, now, noted) or not _descends(store, noted, None):
+    if descends(store, now, noted) or not descends(store, noted, None):
         return []  # ahead; or older than the journal: what git still has stays, and the log goes on from there
     with suppress(RefMoved):
         store.move(ref, noted, now, fd)
@@ -63,7 +89,7 @@ def _restore_ref(store: Store, journal: Journal, ref: str, now: Oid | None, note
     return []
 
 
-def _descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
+def descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
     """Whether `new` is readable down to `old` (None: to its root)."""
     if new is None:
         return False
@@ -77,7 +103,7 @@ def _descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
 
 def is_whole(store: Store, tip: Oid) -> bool:
     """Whether a chain is readable from `tip` down to its root."""
-    return _descends(store, tip, None)
+    return descends(store, tip, None)
 
 
 def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: Place | None = None) -> list[str]:
@@ -98,7 +124,7 @@ def drop_unreadable(store: Store, clone: str, refs: Sequence[str], tips: Tips, f
     for ref in refs:
         oid = tips.refs.get(ref)
         ours_to_keep = belongs_to(ref, clone) and "/sessions/" not in ref
-        if oid is None or not is_ours(ref) or ours_to_keep or _descends(store, oid, None):
+        if oid is None or not is_ours(ref) or ours_to_keep or descends(store, oid, None):
             continue
         with suppress(CoordError):
             store.move(ref, None, oid, fd)

@@ -30,6 +30,11 @@ def make_object(kind: Kind, data: bytes, object_format: str) -> GitObject:
     return GitObject(kind, Oid(_hash(object_format)(header + data).hexdigest()), data)
 
 
+def digest(data: bytes, object_format: str) -> bytes:
+    """The hash of plain bytes, as it ends a pack."""
+    return bytes(_hash(object_format)(data).digest())
+
+
 @cache
 def _hash(object_format: str) -> Hash:
     """The hash function, without `hashlib` for SHA-1: loading OpenSSL for it costs 10 ms of every write."""
@@ -82,9 +87,9 @@ def named_in(item: GitObject) -> list[Oid]:
 
 
 def tree_entries(data: bytes, digest_size: int) -> list[tuple[str, Oid]]:
-    """Names and ids of a raw tree, in git's order."""
+    """Names and ids of a raw tree, in git's order, as far as it is one."""
     found, at = [], 0
-    while at < len(data):
+    while data.find(b" ", at) > 0 and data.find(b"\0", at) > 0:
         start = data.index(b"\0", at) + 1
         name = data[data.index(b" ", at) + 1 : start - 1].decode("utf-8", "replace")
         at = start + digest_size

@@ -21,6 +21,10 @@ SHORT_WALK = 64
 """Commits read one by one through a single `cat-file`; beyond, `rev-list` feeds a second one in bulk."""
 
 
+MAX_COMMIT = 1 << 20
+"""Bytes of a commit that are read, twice what an event may have: of a larger one the head, to go on to its parent."""
+
+
 class PlumbingStore:
     """See `Store`. Serves every repository that git can open: reftable, SHA-256, partial, whatever comes next."""
 
@@ -168,10 +172,16 @@ class _Reader:
         header = answers.readline().split()
         if len(header) != 3:
             raise ObjectMissing(oid or (header[0].decode() if header else ""))
-        data = answers.read(int(header[2]))
-        answers.read(1)
+        size = int(header[2])
+        data = answers.read(min(size, MAX_COMMIT) if header[1] == b"commit" else size)
+        _skip(answers, size - len(data) + 1)
         kind: Kind = header[1].decode()  # type: ignore[assignment]
         return GitObject(kind, Oid(header[0].decode()), data)
+
+
+def _skip(answers: IO[bytes], size: int) -> None:
+    while size > 0 and (chunk := answers.read(min(size, 1 << 16))):
+        size -= len(chunk)
 
 
 def _open(pipe: IO[bytes] | None) -> IO[bytes]:

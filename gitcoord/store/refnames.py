@@ -9,6 +9,7 @@ from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
 LEASES = ("tasks", "locks", "numbers")
+MAX_EPOCH_DIGITS = 9
 
 
 @lru_cache(maxsize=4096)
@@ -18,8 +19,12 @@ def is_ours(ref: str) -> bool:
     if len(parts) != 5 or not ref.startswith(NAMESPACE) or not is_name(parts[3]):
         return False
     if parts[2] in ("log", "local"):
-        return parts[4].isdigit() and parts[4].isascii() and len(parts[4]) >= 4
+        return _is_epoch(parts[4])
     return parts[2] == "sessions" and is_name(parts[4])
+
+
+def _is_epoch(text: str) -> bool:
+    return text.isdigit() and text.isascii() and 4 <= len(text) <= MAX_EPOCH_DIGITS and int(text) > 0
 
 
 def is_lease(ref: str) -> bool:
@@ -47,3 +52,13 @@ def next_epoch(ref: str) -> str:
     """The log that follows `ref`."""
     prefix, _, number = ref.rpartition("/")
     return f"{prefix}/{int(number) + 1:04d}"
+
+
+def log_of(ref: str) -> str:
+    """The log that an epoch belongs to: its ref without the last part."""
+    return ref.rpartition("/")[0]
+
+
+def epoch_of(ref: str) -> int:
+    """The number of the epoch that the ref of a log names."""
+    return int(ref.rpartition("/")[2])

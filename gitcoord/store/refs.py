@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError
@@ -124,6 +125,15 @@ def _untold(repo: Repository) -> int:
     if facts.f_bavail == 0:
         return errno.ENOSPC
     return 0 if os.access(os.path.join(repo.common_dir, "refs"), os.W_OK) else errno.EACCES
+
+
+def kinds(repo: Repository, oids: Sequence[Oid]) -> list[str]:
+    """What each object is: `commit`, `tree`, `blob`, `tag`, or `missing`."""
+    if not oids:
+        return []
+    stdin = "".join(f"{oid}\n" for oid in oids).encode()
+    lines = repo.git("cat-file", "--batch-check=%(objecttype)", stdin=stdin).out.decode().splitlines()
+    return [line.split()[-1] for line in lines]
 
 
 def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:

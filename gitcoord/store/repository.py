@@ -8,7 +8,7 @@ they would point every git call, wherever it is meant to go, at the hook's repos
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
@@ -31,7 +31,7 @@ OURS = {
     "LC_ALL": "C",
 }
 _HOOKED = ("update-ref", "pack-refs")
-SETTINGS = "(user|author|committer|coord|hook)"
+SETTINGS = "(user|author|committer|commit|coord|hook)"
 """The sections of the configuration that we look at."""
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
 
@@ -118,7 +118,11 @@ class Repository:
 
     def flag(self, name: str, default: bool = False) -> bool:
         """A `coord.` setting read as git reads booleans."""
-        value = self.config.get("coord." + name.lower())
+        return self.boolean("coord." + name.lower(), default)
+
+    def boolean(self, key: str, default: bool = False) -> bool:
+        """A setting of SETTINGS, its key in lower case, read as git reads booleans."""
+        value = self.config.get(key)
         return default if value is None else value.lower() in ("", "true", "yes", "on", "1")
 
     def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
@@ -134,5 +138,12 @@ class Repository:
 
 
 def _parse_config(out: bytes) -> dict[str, str]:
-    pairs = (entry.partition("\n") for entry in os.fsdecode(out).split("\0") if entry)
-    return {key: value for key, _, value in pairs}
+    return collect(entry.partition("\n")[::2] for entry in os.fsdecode(out).split("\0") if entry)
+
+
+def collect(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Settings by key: the last value wins, but for the one that is a list."""
+    found: dict[str, str] = {}
+    for key, value in pairs:
+        found[key] = f"{found[key]} {value}" if key == "coord.ignoreclone" and key in found else value
+    return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum
 from typing import NamedTuple
 
 from gitcoord.errors import RemoteError
@@ -29,6 +30,9 @@ _NOT_THERE = (
 )  # fmt: skip
 _NO_ENTRY = ("Authentication failed", "Permission denied", "terminal prompts disabled", "could not read Username", "DENIED")
 _NO_WRITE = ("403", "not allowed to push", "write access", "read-only", "denied to", "DENIED", "not permitted", "forbidden")
+_BAD_OBJECTS = re.compile(
+    r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
+)
 
 
 class Remote(NamedTuple):
@@ -49,13 +53,28 @@ class Remote(NamedTuple):
         return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
 
 
+class How(Enum):
+    """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
+
+    FORWARD = 0
+    """Only go on from where it stands."""
+    REPLACE = 1
+    """Whatever it stands at."""
+    SWAP = 2
+    """Only if it stands where we think: compare-and-swap."""
+
+
+class BadObjects(RemoteError):
+    """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
+
+
 class Update(NamedTuple):
-    """One ref to be pushed: `new` None deletes it. `expected` is what the remote must have, None: nothing, "": anything."""
+    """One ref to be pushed: `new` None deletes it. `expected` is for a SWAP; None: there must be no such ref."""
 
     ref: str
     new: Oid | None
-    expected: Oid | str | None = ""
-    force: bool = False
+    how: How = How.FORWARD
+    expected: Oid | None = None
 
 
 class Outcome(NamedTuple):
@@ -89,21 +108,27 @@ def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, O
 def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = False) -> None:
     """Bring `refs` (as they are called here) up to date; a log that does not go on from ours is left as it is.
 
-    Which came is to be seen in the refs. Raises RemoteError when the remote could not be reached at all.
+    Which came is to be seen in the refs. Raises BadObjects when git-fsck(1) would complain of what came (then nothing
+    did), another RemoteError when the remote could not be reached at all.
     """
+    # --no-show-forced-updates, or the user's setting of it, would also switch off the check that a log goes on
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
+        "-c", "fetch.fsckObjects=true",
         "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
-        "--no-auto-gc", "--no-write-commit-graph", "--no-show-forced-updates", *_whole(repo), "--stdin", remote.name,
+        "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", *_whole(repo), "--stdin", remote.name,
     ]  # fmt: skip
     result = _network(repo, remote.name, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
-    if result.code and "[rejected]" not in result.error_text:
+    if result.code and _BAD_OBJECTS.search(result.error_text):
+        raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
+    if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise unreachable(remote.name, result)
 
 
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
     """Bring what a ref of the remote names, without moving one of ours. Raises RemoteError."""
-    argv = ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
+    argv = ["-c", "fetch.fsckObjects=true"]
+    argv += ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
     result = _network(repo, remote.name, [*argv, *_whole(repo), "--", remote.name, remote.there(ref)], quiet=quiet)
     if result.code:
         raise unreachable(remote.name, result)
@@ -114,9 +139,9 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
-        if update.expected != "":
+        if update.how is How.SWAP:
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
-        specs.append(f"{'+' if update.force and update.new else ''}{update.new or ''}:{there}")
+        specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
         remote.name, *specs,

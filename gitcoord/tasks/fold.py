@@ -93,15 +93,16 @@ def _claim(state: State, event: Event) -> State | None:
 
 
 def _outranks(state: State, event: Event) -> bool:
-    """A claim that has its lease need not know of one that was made offline, whichever comes first in the order."""
-    return state.tentative and bool(event.data.get("lease"))
+    """A claim that has its lease need not know of one made offline, nor of a release; whichever comes first in the order."""
+    return bool(event.data.get("lease")) and (state.tentative or not state.claim)
 
 
 def _settle(state: State, event: Event) -> State | None:
-    """A claim that was made offline got its lease, or did not."""
-    if not state.tentative or not _names_the_claim(state, event):
-        return None
-    return state._replace(tentative=False, changed=event.at) if event.data.get("lease") else _to(state, event, "open")
+    """A claim that was made offline got its lease, and counts from here on; or it did not."""
+    if event.data.get("lease"):
+        after = _claim(state, event)
+        return after._replace(status=state.status, words=state.words) if after and state.status == "blocked" else after
+    return _to(state, event, "open") if state.tentative and _names_the_claim(state, event) else None
 
 
 def _release(state: State, event: Event) -> State | None:
@@ -184,11 +185,11 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 def _note_lease(db: sqlite3.Connection, event: Event, task: str) -> None:
     """Which claim a lease belongs to, and which of those made offline have been settled by the clone that made them."""
-    lease, claims = event.data.get("lease", ""), [event.id] if event.type == "task.claim" else event.data.get("supersedes", [])
-    if lease and event.type in ("task.claim", "task.settle"):
-        db.executemany("INSERT OR IGNORE INTO task_leases VALUES (?, ?, ?)", [(lease, claim, task) for claim in claims])
+    if event.data.get("lease") and event.type in ("task.claim", "task.settle"):
+        db.execute("INSERT OR IGNORE INTO task_leases VALUES (?, ?, ?)", (event.data["lease"], event.id, task))
     if event.type == "task.settle" or (event.type == "task.claim" and event.data.get("tentative")):
         settled = event.type == "task.settle"
+        claims = event.data.get("supersedes", []) if settled else [event.id]
         db.executemany(
             "INSERT INTO offline_claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = max(settled, excluded.settled)",
             [(claim, event.clone, task, settled) for claim in claims],
@@ -314,4 +315,8 @@ FEATURE = Feature(
         PRIMARY KEY (claim, clone)) WITHOUT ROWID;
     """,
     _fold,
+    living=(
+        "SELECT id FROM tasks WHERE status NOT IN ('done', 'dropped')",
+        "SELECT t.id FROM tasks t JOIN task_events s ON s.task = t.id JOIN events e ON e.id = s.id WHERE e.at >= :since",
+    ),
 )

@@ -1,0 +1,86 @@
+"""trust, redact, gc: who signs, what became of other clones' logs, and what is taken out of our own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from gitcoord.cli.output import inert, say, say_json
+from gitcoord.cli.params import common, duration, opened
+from gitcoord.cli.talk import SHORT, verified_json, verified_text
+
+if TYPE_CHECKING:
+    from gitcoord.trust import Signer
+
+
+@click.command(short_help="who signs what, and what is wrong")
+@click.option("--accept", "accepted", metavar="CLONE", help="Take it as it signs now; forget what was wrong.")
+@common
+def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
+    """The other clones: who vouches for their newest checkpoint, with which key, and what the user should look at.
+
+    Example: git coord trust --accept bob-1f2e3d4c
+    """
+    with opened(as_name) as coord:
+        found = coord.signers() if accepted is None else [coord.accept(accepted)]
+        if as_json:
+            say_json([_json(signer) for signer in found])
+            return
+        for signer in found:
+            key = f" ({signer.known_key})" if signer.known_key and signer.signature.state == "verified" else ""
+            say(inert(signer.clone) + f"  {verified_text(signer.signature)}{key}")
+            for warning in signer.warnings:
+                say(inert(f"  {warning}"))
+        if not found:
+            say("No other clones.")
+
+
+def _json(signer: Signer) -> dict[str, Any]:
+    return {
+        "clone": signer.clone,
+        **verified_json(signer.signature),
+        "key": signer.signature.key or None,
+        "known_key": signer.known_key or None,
+        "warnings": list(signer.warnings),
+    }
+
+
+@click.command(short_help="take an event out of my clone's log")
+@click.argument("event_id", metavar="ID")
+@common
+def redact(event_id: str, as_name: str | None, as_json: bool) -> None:
+    """Take a message, note, task, … of this clone out of its log, for good. Copies may exist elsewhere.
+
+    Example: git coord redact 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        done = coord.redact(event_id)
+        if as_json:
+            say_json({"id": done.id, "carried": done.carried, "sent": done.sent})
+            return
+        say(f"{done.id[:SHORT]} is redacted; the log goes on with {done.carried} event{'s' if done.carried != 1 else ''}.")
+        if done.sent:
+            say("It was sent: git coord sync takes it off the remote. Clones that fetched it drop it then; copies may exist.")
+        else:
+            say("No sync of this clone has sent it; copies may exist where it was pushed by hand or backed up.")
+        say("Its object stays in this repository until git prunes it: git gc --prune=now does so at once.")
+
+
+@click.command(short_help="drop what ended long ago")
+@click.option("--keep", default="90d", metavar="90d", help="What ended since then stays (90d).")
+@common
+def gc(keep: str, as_name: str | None, as_json: bool) -> None:
+    """Drop from this clone's log read mail, finished tasks and jobs, old notes, locks that are over.
+
+    Example: git coord gc --keep 30d
+    """
+    seconds = duration(keep, "--keep")
+    with opened(as_name) as coord:
+        done = coord.gc(seconds or 0)
+        if as_json:
+            say_json(done._asdict())
+        elif done.dropped:
+            say(f"Dropped {done.dropped} event{'s' if done.dropped > 1 else ''}, kept {done.kept}.")
+        else:
+            say("Nothing to drop.")

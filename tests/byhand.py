@@ -1,0 +1,71 @@
+"""Clones of one project that exchange their coordination by plain git, through a bare repository."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from conftest import git, make_repo
+
+from gitcoord import Coord
+
+
+def make_clones(tmp_path: Path, *names: str) -> list[Path]:
+    """A clone for each name, of a bare repository `remote.git`; each has a session of its user's name, `ada` and so on."""
+    seed = make_repo(tmp_path / "seed")
+    git(tmp_path, "clone", "-q", "--bare", str(seed), "remote.git")
+    found = []
+    for name in names:
+        git(tmp_path, "clone", "-q", "remote.git", name)
+        found.append(tmp_path / name)
+        git(found[-1], "config", "user.name", f"{name.capitalize()} Example")
+        git(found[-1], "config", "user.email", f"{name}@example.org")
+        with Coord.open(found[-1]) as coord:
+            coord.join(name)
+    return found
+
+
+def clone_id(where: Path) -> str:
+    with Coord.open(where) as coord:
+        return coord.clone.id or ""
+
+
+def push(where: Path) -> None:
+    """As docs/format.md says it is done by hand."""
+    own = clone_id(where)
+    refs = [f"refs/coord/log/{own}/*", f"+refs/coord/sessions/{own}/*:refs/coord/sessions/{own}/*"]
+    git(where, "push", "-q", "origin", *(refs[:1] if not git(where, "for-each-ref", f"refs/coord/sessions/{own}") else refs))
+
+
+def fetch(where: Path, check: bool = True) -> None:
+    own = clone_id(where)
+    wanted = ["refs/coord/log/*:refs/coord/log/*", "+refs/coord/sessions/*:refs/coord/sessions/*"]
+    git(where, "fetch", "-q", "origin", *wanted, *(f"^refs/coord/{kind}/{own}/*" for kind in ("log", "sessions")), check=check)
+
+
+def exchange(*clones: Path) -> None:
+    """All push, then all fetch."""
+    for where in clones:
+        push(where)
+    for where in clones:
+        fetch(where)
+
+
+def make_key(directory: Path, name: str) -> Path:
+    """An ssh key without a passphrase."""
+    file = directory / name
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(file)], check=True)
+    return file
+
+
+def sign_with(where: Path, key: Path) -> None:
+    git(where, "config", "gpg.format", "ssh")
+    git(where, "config", "user.signingkey", str(key))
+    git(where, "config", "commit.gpgsign", "true")
+
+
+def allow(where: Path, file: Path, **signers: Path) -> None:
+    """`allow(repo, file, ada=key)`: ada@example.org may sign with that key."""
+    lines = [f"{name}@example.org {key.with_suffix('.pub').read_text()}" for name, key in signers.items()]
+    file.write_text("".join(lines))
+    git(where, "config", "gpg.ssh.allowedSignersFile", str(file))

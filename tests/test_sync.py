@@ -1,0 +1,352 @@
+"""Sync through a bare repository: what crosses, what stays, how little it takes, and who one is afterwards."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from clones import identity, make_clones, meet, start, sync_all
+from conftest import Cli, git, nameless
+
+from gitcoord import Coord, RemoteError, UsageError, remotes
+from gitcoord.store import transport
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Ada's and Bob's clones, which know each other's session `w`."""
+    _, (ada, bob) = make_clones(tmp_path, 2)
+    meet([ada, bob])
+    return ada, bob
+
+
+def called(text: str, *clones: Path) -> str:
+    """Output with the clones' ids made literal."""
+    for path in clones:
+        text = text.replace(identity(path), path.name)
+    return nameless(text)
+
+
+# crossing
+
+
+def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    (ada / "plan.md").write_text("first the parser\n")
+    to = f"w@{identity(bob)}"
+    ran = cli(ada, "send", to, "please look", "--attach", "plan.md", "--needs-ack", "--as", "w")
+    assert called(ran.out, ada, bob) == (
+        "ID queued for w@bob (active)\nother clones hear of it with the next sync: git coord sync\n"
+    )
+    assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == (
+        "ID just now: w@bob queued (to be synced: git coord sync)\n  > please look\n"
+    )
+    assert cli(ada, "sync").out == "origin: 1 sent\n"
+    assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == "ID just now: w@bob queued\n  > please look\n"
+    assert cli(bob, "sync").out == "origin: 1 received\n"
+    with Coord.open(bob, environ={"GIT_COORD_SESSION": "w"}) as coord:
+        (message,) = coord.inbox().messages
+        assert git(bob, "show", f"{message.id}:plan.md") == "first the parser\n"
+        coord.ack(message.id)
+        coord.sync()
+    assert cli(ada, "sync").out == "origin: 2 received\n"
+    assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == "ID just now: w@bob acked\n  > please look\n"
+
+
+def test_everything_that_is_shared_crosses(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    with Coord.open(ada, as_name="w") as here, Coord.open(bob, as_name="w") as there:
+        here.note("for all who come", ["readme.txt"])
+        here.focus("the lexer")
+        here.state.set("plan", "first this")
+        task = here.tasks.add("a task", priority=0)
+        here.tasks.comment(task.id, "mind the gap")
+        here.locks.take(["src/"])
+        here.alloc("ports")
+        here.jobs.start(["true"], name="check")
+        here.sync()
+        there.sync()
+        (peer,) = [s for s in there.sessions() if not s.local]
+        assert (peer.session, peer.clone, peer.focus) == ("w", here.clone.id, "the lexer")
+        assert [note.text for note in there.notes()] == ["for all who come"]
+        assert [c.text for c in there.tasks.show(task.id).comments] == ["mind the gap"]
+        assert [lock.patterns for lock in there.locks.check(["src/a"])[0].locks] == [("/src/",)]
+        assert there.alloc("ports").number == 2
+        assert [(job.name, job.state) for job in there.jobs.list()] == [("check", "exited")]
+        assert there.clone.read(lambda db: db.execute("SELECT text FROM events WHERE type = 'state'").fetchone()) == (
+            "first this",
+        )
+
+
+def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
+    ada, _bob = pair
+    with Coord.open(ada, as_name="w") as here:
+        here.send(f"w@{here.clone.id}", "local-word", local=True)
+        here.jobs.start(["sh", "-c", "echo secret-word >&2; exit 3"], name="check")
+        here.sync()
+    hub = ada.parent / "hub.git"
+    assert "refs/coord/local" not in git(hub, "for-each-ref")
+    objects = git(hub, "cat-file", "--batch-all-objects", "--batch")
+    assert "secret-word" not in objects
+    assert "local-word" not in objects
+    assert str(ada) not in objects
+
+
+def test_nothing_new_takes_one_connection_and_pushes_nothing(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, _ = pair
+    calls: list[str] = []
+    network = transport._network
+
+    def counting(repo: object, name: str, args: list[str], *rest: object, **kwargs: object) -> object:
+        calls.append(args[0])
+        return network(repo, name, args, *rest, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(transport, "_network", counting)
+    with Coord.open(ada, as_name="w") as coord:
+        coord.sync()
+        calls.clear()
+        assert coord.sync() == ("origin", 0, 0, ())
+        assert calls == ["ls-remote"]
+        coord.note("news")
+        calls.clear()
+        coord.sync()
+        assert calls == ["ls-remote", "push"]
+
+
+def test_the_users_repository_stays_theirs(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    hook = ada / ".git" / "hooks" / "pre-push"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    asked = [("status", "--porcelain"), ("for-each-ref", "refs/heads", "refs/remotes", "refs/tags"), ("reflog", "--all"),
+             ("config", "--local", "--list")]  # fmt: skip
+    before = [git(ada, *args) for args in asked]
+    fetched = ada / ".git" / "FETCH_HEAD"
+    fetched.write_text("mine\n")
+    with Coord.open(bob, as_name="w") as coord:
+        coord.note("news")
+        coord.sync()
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("more news")
+        assert coord.sync() == ("origin", 1, 1, ())
+    assert [git(ada, *args) for args in asked] == before
+    assert fetched.read_text() == "mine\n"
+    for path in (ada, bob, ada.parent / "hub.git"):
+        assert "error" not in git(path, "fsck", "--strict")
+
+
+def test_dry_run_lists_by_type_and_sends_nothing(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, _ = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("one")
+        coord.note("two")
+        coord.tasks.add("three")
+    before = git(ada.parent / "hub.git", "for-each-ref")
+    assert cli(ada, "sync", "--dry-run").out == "     2 note\n     1 task\nNothing was sent: git coord sync\n"
+    assert json.loads(cli(ada, "sync", "--dry-run", "--json").out) == {"note": 2, "task": 1}
+    assert git(ada.parent / "hub.git", "for-each-ref") == before
+    assert json.loads(cli(ada, "sync", "--json").out) == {"remote": "origin", "sent": 3, "received": 0, "refused": []}
+    assert cli(ada, "sync", "--dry-run").out == "Nothing would be sent.\n"
+
+
+def test_status_says_when_and_what_waits(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, _ = pair
+
+    def line() -> list[str]:
+        return [line for line in nameless(cli(ada, "status", "--as", "w").out).splitlines() if line.startswith("sync")]
+
+    assert line() == ["sync    origin, just now"]
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("one")
+    assert line() == ["sync    origin, just now; 1 event to be sent (git coord sync)"]
+    hub = ada.parent / "hub.git"
+    hub.rename(ada.parent / "away.git")
+    ran = cli(ada, "sync")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("error: origin does not answer as a repository: ")
+    assert ran.err.count("\n") == 2
+    assert line()[0].startswith(
+        "sync    origin, just now; 1 event to be sent (git coord sync); failing: origin does not answer"
+    )
+    (ada.parent / "away.git").rename(hub)
+    assert cli(ada, "sync").out == "origin: 1 sent\n"
+    assert line() == ["sync    origin, just now"]
+
+
+# which remote
+
+
+def test_which_remote_is_meant(tmp_path: Path, repo: Path, cli: Cli) -> None:
+    with Coord.open(repo) as coord, pytest.raises(UsageError, match="this repository has no remote"):
+        coord.sync()
+    ran = cli(repo, "sync")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: this repository has no remote\nhint: git coord sync URL, or git remote add origin URL\n",
+    )
+    for name in ("one", "two"):
+        git(tmp_path, "init", "-q", "--bare", f"{name}.git")
+        git(repo, "remote", "add", name, f"../{name}.git")
+    assert cli(repo, "sync").err == "error: which remote: one, two?\nhint: git coord sync one\n"
+    assert cli(repo, "sync", "two").out == "two: nothing new\n"
+    assert cli(repo, "sync").out == "two: nothing new\n"  # the one of the last sync
+    git(repo, "config", "coord.remote", "one")
+    assert cli(repo, "sync").out == "one: nothing new\n"
+    assert cli(repo, "sync", "../two.git").out.endswith("two.git: nothing new\n")
+    assert "coord" not in git(repo, "config", "--local", "--list").replace("coord.remote=one", "")
+
+
+def test_a_remote_that_is_none(repo: Path, cli: Cli) -> None:
+    ran = cli(repo, "sync", "nowhere")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.splitlines()[1] == "hint: git ls-remote nowhere"
+    assert cli(repo, "sync", "--", "--upload-pack=touch x").code == 2
+    assert not (repo / ".git" / "coord" / "remote").exists()
+
+
+def test_coordination_below_another_prefix_is_found_and_joined(tmp_path: Path, cli: Cli) -> None:
+    hub, (ada, bob) = make_clones(tmp_path, 2)
+    git(ada, "config", "coord.remotePrefix", "refs/heads/claude/coord")
+    meet([ada, bob])
+    refs = [ref for ref in git(hub, "for-each-ref", "--format=%(refname)").split() if ref != "refs/heads/main"]
+    assert refs
+    assert all(ref.startswith("refs/heads/claude/coord/") for ref in refs)
+    with Coord.open(bob, as_name="w") as coord:
+        assert {s.session for s in coord.sessions() if not s.local} == {"w"}
+        assert remotes.current(coord.clone.repo).prefix == "refs/heads/claude/coord/"
+    assert not git(bob, "for-each-ref", "refs/heads/claude")
+
+
+def test_a_session_that_gave_up_its_ref_goes_everywhere(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.clone.drop_presence("w")
+    sync_all([ada, bob])
+    assert not git(ada.parent / "hub.git", "for-each-ref", f"refs/coord/sessions/{identity(ada)}")
+    assert not git(bob, "for-each-ref", f"refs/coord/sessions/{identity(ada)}")
+
+
+# who we are
+
+
+def everything(path: Path) -> list[str]:
+    with Coord.open(path, as_name="w") as coord:
+        return sorted(event.text for event in coord.log(limit=1000) if event.type == "note")
+
+
+@pytest.mark.parametrize("more", [[], ["only in the backup"]])
+def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], more: list[str]) -> None:
+    ada, bob = pair
+    before = identity(ada)
+    backup = ada.parent / "backup"
+    shutil.copytree(ada / ".git", backup, symlinks=True)
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("after the backup")
+        coord.sync()
+    for name in backup.iterdir():  # in place, as a restore does it: the machine, the path and the inode stay
+        target = ada / ".git" / name.name
+        if name.is_dir():
+            shutil.rmtree(target)
+            shutil.copytree(name, target)
+        else:
+            shutil.copy2(name, target)
+    with Coord.open(ada, as_name="w") as coord:
+        fingerprint = json.loads((ada / ".git" / "coord" / "clone").read_text())
+        fingerprint["inode"] = (ada / ".git" / "coord").stat().st_ino
+        (ada / ".git" / "coord" / "clone").write_text(json.dumps(fingerprint))
+        for text in more:
+            coord.note(text)
+        coord.sync()
+        assert coord.clone.id != before
+        (line,) = coord.clone.mended
+        assert line.startswith(
+            f"origin has events of {before} that were not written here (a restored backup, or a copy at work)"
+        )
+        coord.note("life goes on")
+        coord.sync()
+    sync_all([ada, bob])
+    expected = sorted(["after the backup", "life goes on", *more])
+    assert everything(ada) == everything(bob) == expected
+    for path in (ada, bob):
+        assert "error" not in git(path, "fsck", "--strict")
+    with Coord.open(bob, as_name="w") as coord:
+        assert coord.send(f"w@{identity(ada)}", "are you there?").recipients[0].state == "active"
+
+
+def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    git(bob, "config", "coord.clone", identity(ada))
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("I am Ada")
+        coord.sync()
+    with Coord.open(bob, as_name="w") as coord:
+        coord.note("no, I am")
+        with pytest.raises(RemoteError, match=r"origin has events of ada-\w+ that we did not write"):
+            coord.sync()
+
+
+def test_a_log_that_was_rewritten_is_left_as_we_know_it(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    hub, ref = ada.parent / "hub.git", f"refs/coord/log/{identity(ada)}/0001"
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("said once")
+        coord.sync()
+    sync_all([bob])
+    git(hub, "update-ref", ref, git(hub, "rev-parse", f"{ref}~1").strip())
+    git(hub, "update-ref", ref, git(hub, "commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "other", env=_SOMEBODY).strip())
+    ran = cli(bob, "sync")
+    assert ran.code == 0
+    assert f"{ref} did not cross" in ran.err or identity(ada) in ran.err
+    assert everything(bob) == ["said once"]
+
+
+_SOMEBODY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "x"), ("EMAIL", "x@y"))}
+
+
+# by itself
+
+
+def test_after_a_first_sync_a_send_arrives_by_itself(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    for path in pair:
+        git(path, "config", "coord.autosync", "true")
+    watcher = start(bob, "sync", "--watch=1", "--as", "w")
+    waiter = start(bob, "inbox", "--wait=60", "--as", "w")
+    try:
+        with Coord.open(ada, as_name="w", long_lived=False) as coord:
+            coord.send(f"w@{identity(bob)}", "by itself")
+        out, err = waiter.communicate(timeout=90)
+        assert "> by itself" in out, (out, err)
+    finally:
+        watcher.terminate()
+        out, err = watcher.communicate(timeout=30)
+    assert watcher.returncode in (-15, 130, 143), (out, err)
+
+
+def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    hub = ada.parent / "hub.git"
+    watcher = start(bob, "sync", "--watch=1")
+    try:
+        hub.rename(ada.parent / "away.git")
+        assert watcher.stderr
+        assert "does not answer as a repository" in watcher.stderr.readline()
+        (ada.parent / "away.git").rename(hub)
+        with Coord.open(ada, as_name="w") as coord:
+            coord.note("back again")
+            coord.sync()
+        assert "origin is back" in watcher.stderr.readline()
+        assert watcher.stdout
+        assert "1 received" in watcher.stdout.readline()
+    finally:
+        watcher.terminate()
+        watcher.communicate(timeout=30)
+
+
+def test_at_most_four_pushes_a_minute() -> None:
+    known = remotes.Known("origin", "url", "refs/coord/", 100.0, {}, (50.0, 60.0, 70.0, 80.0))
+    assert remotes.pushes_left(known, 100.0) == 10.0
+    assert remotes.pushes_left(known, 111.0) == 0.0
+    assert remotes.pushes_left(known._replace(pushes=(60.0, 70.0, 80.0)), 100.0) == 0.0
