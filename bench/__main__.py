@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import reading, startup, tokens, users_git, writing
+from bench import agents, reading, startup, tokens, users_git, writing
 from bench.measure import Row, isolate, table
 
 
@@ -27,6 +27,7 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         "rebuild": lambda where: reading.rebuild(where, 1_000_000 if full else 100_000),
         "wake": lambda where: reading.wake_up(where, 100 if full else 30),
         "tokens": tokens.read_by_agents,
+        "hooks": lambda where: agents.hooks(where, rounds, 100_000 if full else 10_000),
         "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
     }
 

@@ -18,11 +18,14 @@ def one_shots(where: Path, rounds: int) -> list[Row]:
     interleaved([inbox, check, short], [alpha] * 3, 1)
     base, read, checked, counted = interleaved([IMPORTS, inbox, check, short], [alpha] * 4, rounds)
     base_again, write = interleaved([IMPORTS, send], [beta, beta], rounds)
+    job = [*PROGRAM, "run", "--", "true"]
+    base_job, supervised = interleaved([IMPORTS, job], [beta, beta], rounds)
     return [
         ratio("one-shot read (`inbox`), nothing new", read, base, 1.5),
         ratio("one-shot read (`check PATH`)", checked, base, 1.5),
         ratio("one-shot read (`status --short`)", counted, base, 1.5),
         ratio("one-shot write (`send`)", write, base_again, 2.0),
+        ratio("a job (`run -- true`): start, end, message", supervised, base_job, 4.0),
     ]
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
 from bench.ground import project, with_sessions, worktree
 from bench.measure import PROGRAM, Row, at_most
+from gitcoord.agents import skill
 from gitcoord.text import tokens
 
 
@@ -21,7 +23,17 @@ def read_by_agents(where: Path) -> list[Row]:
         at_most("tokens: one message in `inbox`", tokens(_print(alpha, "inbox")), 60, "tokens"),
         at_most("tokens: `inbox` with nothing new", tokens(_print(alpha, "inbox")), 10, "tokens"),
         at_most("tokens: `brief` in a quiet repository", tokens(_print(alpha, "brief")), 400, "tokens"),
+        at_most("tokens: the skill, when it is read", tokens(skill.whole().decode()), 600, "tokens"),
+        at_most("tokens: the MCP server's `tools/list`", tokens(_tool_list()), 1000, "tokens"),
     ]
+
+
+def _tool_list() -> str:
+    """The answer to tools/list as it goes over the wire."""
+    from gitcoord.mcp import server, tools
+
+    listed = [server.listed(tool).model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools.TOOLS]
+    return json.dumps({"tools": listed}, separators=(",", ":"))
 
 
 def _verbs() -> list[str]:

@@ -1,4 +1,4 @@
-"""Writes docs/commands.md and the commands of the man page from the program itself.
+"""Writes docs/commands.md, the commands of the man page and the plugin's hooks from the program itself.
 
 python docs/reference.py; tests/test_setup.py fails when it was forgotten.
 """
@@ -6,6 +6,7 @@ python docs/reference.py; tests/test_setup.py fails when it was forgotten.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 
 import click
 
+from gitcoord.agents.settings import SETTINGS
 from gitcoord.cli import GROUPS, cli
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ROOT / "docs" / "commands.md"
 MAN = ROOT / "man" / "git-coord.1"
+PLUGIN_HOOKS = ROOT / "plugin" / "hooks" / "hooks.json"
+PLUGIN_COMMAND = 'moment=%s find="${CLAUDE_PLUGIN_ROOT}/hooks/find"; test ! -f "$find" || . "$find"'
 _GENERATED = re.compile(r"(?<=\.\\\" begin commands\n).*(?=\.\\\" end commands\n)", re.DOTALL)
 
 INTRODUCTION = """\
@@ -88,6 +92,15 @@ def _man_entry(name: str, command: click.Command) -> str:
     return "\n".join(lines) + "\n"
 
 
+def plugin_hooks() -> str:
+    """The hooks that `git coord hooks install claude` puts into the settings, as the plugin runs them."""
+    hooks: dict[str, list[Any]] = {}
+    for event, entry in SETTINGS["claude"].entries(lambda moment: PLUGIN_COMMAND % moment):
+        hooks.setdefault(event, []).append(entry)
+    about = "Mail, notes and the brief in front of the model, warnings before an edit"
+    return json.dumps({"description": about, "hooks": hooks}, indent=2) + "\n"
+
+
 def _escape(text: str) -> str:
     return re.sub(r"^([.'])", r"\\&\1", text.replace("\\", "\\e").replace("-", "\\-"))
 
@@ -95,3 +108,4 @@ def _escape(text: str) -> str:
 if __name__ == "__main__":
     COMMANDS.write_text(commands_page())
     MAN.write_text(man_page(MAN.read_text()))
+    PLUGIN_HOOKS.write_text(plugin_hooks())

@@ -9,7 +9,7 @@ from gitcoord.clone import Clone
 from gitcoord.event import Draft
 from gitcoord.identity import current
 from gitcoord.names import mailbox
-from gitcoord.presence import PUBLISH_EVERY, expect, presence_data, sharers
+from gitcoord.presence import PUBLISH_EVERY, expect, keep_touched, presence_data, sharers
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import list_worktrees
 
@@ -69,6 +69,7 @@ def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover
         where = f" on {data['branch']}" if data.get("branch") else ""
         clone.put_presence(name, f"{name} is {data['state']}{where}", data)
         records.put(record._replace(published=now))
+        keep_touched(clone, name, data)
         if mover != name and len(sharers(records.all(), record.git_dir, records, now)) > 1:
             clone.append(lambda db: _head_moved(clone, name, before, data, mover))
     if before.get("files") != data.get("files") or before.get("head") != data.get("head"):

@@ -75,12 +75,15 @@ class Desk(NamedTuple):
         return display(box, self.here)
 
 
-def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = None) -> Brief:
-    """What `me` should know to go on, in at most `budget` tokens (see `text.tokens`). Marks nothing read."""
+def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = None, without: Sequence[str] = ()) -> Brief:
+    """What `me` should know to go on, in at most `budget` tokens (see `text.tokens`). Marks nothing read.
+
+    Sections `without` are left out without a word.
+    """
     now = time.time() if now is None else now
     desk = Desk(clone, me, now, sessions.list_sessions(clone, now=now, files=False), max(80, budget))
     head = _head(desk)
-    found = [section(desk) for section in SECTIONS]
+    found = [built for section in SECTIONS if (built := section(desk)).name not in without]
     chosen: set[tuple[int, int]] = set()
     for place in _by_worth(found):
         if tokens(_text(head, found, chosen | {place})) <= budget:

@@ -101,6 +101,7 @@ def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record]
     for record in others:
         box = mailbox(record.name, clone.id or "")
         at = max(_published(db, record.name, clone.id or "", path), record.editing.get(path, 0.0), _edited(record, path))
+        at = max(at, _written(record, path) if path in record.touched else 0.0)
         if at:
             found[box] = at
     return found
@@ -115,6 +116,14 @@ def _in_files(data: dict[str, Any], path: str) -> float:
     files = data.get("files")
     rows = files if isinstance(files, list) else []
     return next((float(r[1]) for r in rows if isinstance(r, list) and len(r) == 2 and r[0] == path and type(r[1]) is int), 0.0)
+
+
+def _written(record: Record, path: str) -> float:
+    """When the file was last written; now where it is gone."""
+    try:
+        return os.lstat(os.path.join(record.worktree, path)).st_mtime
+    except OSError:
+        return time.time()
 
 
 def _edited(record: Record, path: str) -> float:

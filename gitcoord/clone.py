@@ -97,7 +97,7 @@ class Clone:
     @cached_property
     def index(self) -> Index:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
-        return Index(self.repo.coord_dir, self._features, ignored)
+        return Index(self.repo.coord_dir, self._features, ignored, lambda: self.id)
 
     def close(self) -> None:
         """Let go of files and packs."""

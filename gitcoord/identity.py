@@ -14,7 +14,7 @@ from gitcoord import process as processes
 from gitcoord.clone import Clone
 from gitcoord.errors import UsageError
 from gitcoord.liveness import Liveness, judge
-from gitcoord.names import EVERYBODY, session_name, slug
+from gitcoord.names import EVERYBODY, session_name, slug, split_mailbox
 from gitcoord.records import Record, Records
 from gitcoord.store.repository import Repository
 
@@ -25,6 +25,7 @@ HARNESS_IDS = {
     "COPILOT_AGENT_SESSION_ID": "copilot",
     "GEMINI_SESSION_ID": "gemini",
     "CURSOR_CONVERSATION_ID": "cursor",
+    "OPENCODE_SESSION_ID": "opencode",
     "CLAUDE_CODE_SESSION_ID": "claude",
 }
 """Variables by which agent programs name their session to their children, the most specific first."""
@@ -182,6 +183,14 @@ def person_name(repo: Repository) -> str:
     """The name of the repository's own user: the git name, else the login, as a session name."""
     login = repo.environ.get("USER") or repo.environ.get("USERNAME") or "user"
     return slug(repo.config.get("user.name", ""), "") or slug(login, "user")
+
+
+def spoken_name(clone: Clone, box: str) -> str:
+    """How a reader is told who speaks: the repository's own user as that user, a peer as a peer, bare when local."""
+    name, at = split_mailbox(box)
+    if at != clone.id:
+        return box
+    return f"{name} (the user of this repository)" if name == person_name(clone.repo) else name
 
 
 def free_name(around: Surroundings) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from gitcoord.errors import UsageError
 from gitcoord.event import Event, Malformed
-from gitcoord.index.feature import Feature, want
+from gitcoord.index.feature import Concern, Feature, want
 from gitcoord.names import is_name, mailbox, split_mailbox
 
 
@@ -44,6 +44,11 @@ def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_
     )
 
 
+def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
+    """Whoever takes a name over has its mail."""
+    return Concern([event.data["new"]] if event.type == "rename" and event.clone == here else [])
+
+
 FEATURE = Feature(
     "mailboxes",
     frozenset({"join", "rename", "leave", "presence"}),
@@ -52,6 +57,7 @@ FEATURE = Feature(
         PRIMARY KEY (clone, name)) WITHOUT ROWID;
     """,
     _fold,
+    concerns=_concerns,
     living=(
         "SELECT id FROM names WHERE id != ''",
         "SELECT (SELECT id FROM events p WHERE p.type = 'presence' AND p.clone = e.clone AND p.author = e.author"

@@ -18,9 +18,9 @@ from gitcoord.errors import RepositoryError
 from gitcoord.event import Draft, Event, Malformed
 from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity
-from gitcoord.index.feature import Feature, want, want_strings
+from gitcoord.index.feature import Concern, Feature, want, want_strings
 from gitcoord.mailboxes import canonical, leading_to, name_in, put_name, resolve_name
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import is_name, mailbox, split_mailbox
 from gitcoord.store.objects import Oid
 
 T = TypeVar("T")
@@ -66,6 +66,10 @@ def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
     state, ids = want(event, "state", str), want_strings(event, "ids")
     if state not in LEDGER[SURFACED:]:
         raise Malformed(f"receipt: {state[:40]!a} is no state of a ledger")
+    if want(event, "part", bool, False):
+        rows = [(message, box, event.clone, event.at) for message in ids]
+        db.executemany("INSERT INTO glimpses VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at)", rows)
+        return
     adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
     for message in ids:
         if origin == event.clone or adopted:
@@ -98,6 +102,13 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
     )
 
 
+def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
+    """The recipients, and who inherits mail."""
+    boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
+    homes = [split_mailbox(canonical(db, box)) for box in boxes]
+    return Concern([name for name, at in homes if at == here and is_name(name)])
+
+
 FEATURE = Feature(
     "messages",
     frozenset({"message", "receipt", "adopt"}),
@@ -110,6 +121,8 @@ FEATURE = Feature(
     CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
     CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
         at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
+    CREATE TABLE glimpses (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (message, box, clone)) WITHOUT ROWID;
     CREATE TABLE bounces (message TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (message, clone)) WITHOUT ROWID;
     """,
     _fold,
@@ -120,6 +133,7 @@ FEATURE = Feature(
     CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
     CREATE INDEX deliveries_box ON deliveries (box);
     """,
+    concerns=_concerns,
     living=(
         # not read yet, or not acked as asked
         "SELECT m.id FROM messages m JOIN deliveries d ON d.message = m.id AND d.addressed = 1"
@@ -168,15 +182,16 @@ class Inbox(NamedTuple):
     held: int = 0
 
 
-_SELECT = """
-SELECT m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
+COLUMNS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
        e.text, e.data, max(d.state)
-FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id
+FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"""
+_SELECT = """
+SELECT {columns}
 WHERE d.box IN ({boxes}) AND d.addressed = 1 AND {condition}
 GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 """
 _UNREAD = "d.state = 0 AND (m.expires = 0 OR m.expires > ?)"
-_TRUSTED = (
+TRUSTED = (
     "(m.clone = ? OR EXISTS (SELECT 1 FROM json_each(?) s WHERE json_extract(s.value, '$[0]') = m.clone"
     " AND json_extract(s.value, '$[1]') = e.epoch AND json_extract(s.value, '$[2]') >= m.lc))"
 )
@@ -197,7 +212,7 @@ def inbox(
     for `everything`. Marks nothing: call `mark` with what was really shown.
     """
     now = time.time() if now is None else now
-    trusted = _trusted(clone) if not everything else None
+    trusted = trusted_values(clone) if not everything else None
 
     def ask(db: sqlite3.Connection) -> tuple[Inbox, bool]:
         boxes = my_boxes(db, clone, me.name)
@@ -211,8 +226,8 @@ def inbox(
             condition, values = f"({condition}) AND m.author = ? AND m.clone = ?", [*values, name, at]
         held = 0
         if trusted is not None:
-            held = _count(db, boxes, f"({condition}) AND NOT {_TRUSTED}", [*values, *trusted])
-            condition, values = f"({condition}) AND {_TRUSTED}", [*values, *trusted]
+            held = _count(db, boxes, f"({condition}) AND NOT {TRUSTED}", [*values, *trusted])
+            condition, values = f"({condition}) AND {TRUSTED}", [*values, *trusted]
         page = _page(db, boxes, condition, values, limit, newest=everything)
         return page._replace(held=held), bool(_due(db, clone, now))
 
@@ -223,37 +238,28 @@ def _page(
     db: sqlite3.Connection, boxes: Sequence[str], condition: str, values: Sequence[object], limit: int, newest: bool
 ) -> Inbox:
     marks = ", ".join("?" * len(boxes))
-    sql = _SELECT.format(boxes=marks, condition=condition, direction="DESC" if newest else "ASC")
+    sql = _SELECT.format(columns=COLUMNS, boxes=marks, condition=condition, direction="DESC" if newest else "ASC")
     rows = db.execute(sql, (*boxes, *values, limit)).fetchall()
     total = len(rows)
     if total == limit:
         total = _count(db, boxes, condition, values)
-    found = [_message(row) for row in rows]
+    found = [message_of(row) for row in rows]
     return Inbox(tuple(reversed(found)) if newest else tuple(found), total - len(rows))
 
 
 def _count(db: sqlite3.Connection, boxes: Sequence[str], condition: str, values: Sequence[object]) -> int:
-    sql = _SELECT.format(boxes=", ".join("?" * len(boxes)), condition=condition, direction="ASC")
+    sql = _SELECT.format(columns=COLUMNS, boxes=", ".join("?" * len(boxes)), condition=condition, direction="ASC")
     counted = f"SELECT count(*) FROM (SELECT m.id {sql[sql.index('FROM deliveries') : sql.index('ORDER BY')]})"
     return int(db.execute(counted, (*boxes, *values)).fetchone()[0])
 
 
-def _trusted(clone: Clone) -> tuple[str, str] | None:
-    """The values for _TRUSTED, if signatures are required."""
+def trusted_values(clone: Clone) -> tuple[str, str] | None:
+    """The values for TRUSTED, if signatures are required."""
     if not clone.repo.flag("requiresigned"):
         return None
     from gitcoord.trust import verified_up_to
 
     return clone.id or "", verified_up_to(clone)
-
-
-def _message(row: tuple[Any, ...]) -> Message:
-    oid, author, clone, at, thread, reply_to, urgent, needs_ack, attachments, notice, text, data, state = row
-    to = tuple(json.loads(data).get("to", ()))
-    return Message(
-        oid, mailbox(author, clone), to, text, at, thread, reply_to, bool(urgent), bool(needs_ack), LEDGER[state],
-        tuple(json.loads(attachments)), notice,
-    )  # fmt: skip
 
 
 def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
@@ -280,7 +286,7 @@ def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> N
                 (oid, box) for oid, box, reached in my_deliveries(db, clone, me.name, wanted)
                 if reached < state and is_local(db, oid) == local
             ]  # fmt: skip
-            return _receipts(me, clone.id or "", behind, state)
+            return receipts(me, clone.id or "", behind, state)
 
         if wanted and (not local or clone.read(lambda db: any(is_local(db, oid) for oid in wanted))):
             clone.append(decide, local)
@@ -298,8 +304,8 @@ def my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence
     return rows.fetchall()
 
 
-def _receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: int) -> list[Draft]:
-    """One receipt a mailbox: inherited mail is marked under the name it was sent to."""
+def receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: int, part: bool = False) -> list[Draft]:
+    """One receipt a mailbox: inherited mail is marked under the name it was sent to. `part`: not all was shown."""
     by_box: dict[str, list[Oid]] = {}
     for oid, box in behind:
         by_box.setdefault(box, []).append(oid)
@@ -307,11 +313,21 @@ def _receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state:
     drafts = []
     for box, ids in by_box.items():
         name, origin = split_mailbox(box)
-        data: dict[str, Any] = {"session": name, "state": word, "ids": ids}
+        data: dict[str, Any] = {"session": name, "state": word, "ids": ids, **({"part": True} if part else {})}
         if origin != here:
             data["of"] = origin
         drafts.append(Draft("receipt", f"{me.name} {word} {len(ids)}", data, author=me.name))
     return drafts
+
+
+def message_of(row: tuple[Any, ...]) -> Message:
+    """A message from a row of COLUMNS."""
+    oid, author, clone, at, thread, reply_to, urgent, needs_ack, attachments, notice, text, data, state = row
+    to = tuple(json.loads(data).get("to", ()))
+    return Message(
+        oid, mailbox(author, clone), to, text, at, thread, reply_to, bool(urgent), bool(needs_ack), LEDGER[state],
+        tuple(json.loads(attachments)), notice,
+    )  # fmt: skip
 
 
 def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
@@ -379,8 +395,18 @@ def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
         "SELECT 1 FROM bounces b JOIN messages m ON m.id = b.message AND m.clone = b.clone WHERE m.id = ?", (oid,)
     )
     floor = EXPIRED if bounced.fetchone() else QUEUED
-    rows = db.execute("SELECT box, state, at FROM deliveries WHERE message = ? AND addressed = 1 ORDER BY box", (oid,))
-    return tuple(Delivery(box, LEDGER[max(state, floor)], at) for box, state, at in rows)
+    rows = db.execute(
+        "SELECT box, state, at, (SELECT min(g.at) FROM glimpses g WHERE g.message = d.message AND g.box = d.box AND"
+        " (g.clone = substr(d.box, instr(d.box, '@') + 1) OR (g.box, g.clone) IN (SELECT box, clone FROM adoptions)))"
+        " FROM deliveries d WHERE message = ? AND addressed = 1 ORDER BY box",
+        (oid,),
+    )
+    return tuple(_delivery(box, max(state, floor), at, seen) for box, state, at, seen in rows)
+
+
+def _delivery(box: str, state: int, at: int, seen: int | None) -> Delivery:
+    """`seen` is when a part of the message was surfaced; for `inbox` it is unread still."""
+    return Delivery(box, LEDGER[SURFACED], seen) if seen is not None and state < SURFACED else Delivery(box, LEDGER[state], at)
 
 
 def thread(clone: Clone, prefix: str) -> list[Event]:

@@ -11,7 +11,8 @@ from gitcoord.clone import Clone
 from gitcoord.errors import UsageError
 from gitcoord.event import Draft, Event, check_text
 from gitcoord.identity import Identity
-from gitcoord.index.feature import Feature, want_strings
+from gitcoord.index.feature import Concern, Feature, want_strings
+from gitcoord.index.mailroom import EVERYBODY
 from gitcoord.names import mailbox
 from gitcoord.presence import register
 from gitcoord.sessions import relative_to_worktree
@@ -25,6 +26,10 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
         db.execute("INSERT OR IGNORE INTO note_paths VALUES (?, ?, ?)", (path, event.lc, event.id))
 
 
+def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
+    return Concern([EVERYBODY], event.id)
+
+
 FEATURE = Feature(
     "notes",
     frozenset({"note"}),
@@ -33,6 +38,7 @@ FEATURE = Feature(
     " WITHOUT ROWID;",
     _fold,
     "CREATE INDEX notes_order ON notes (lc, id);",
+    concerns=_concerns,
 )
 
 
@@ -81,6 +87,11 @@ def notes_about(db: sqlite3.Connection, path: str, limit: int = 20) -> list[Note
     above = [".", *("/".join(parts[:n]) for n in range(1, len(parts) + 1))]
     where = "SELECT DISTINCT id, lc FROM note_paths WHERE path IN (SELECT value FROM json_each(?)) OR (path > ? AND path < ?)"
     return _notes(db, where, (json.dumps(above), path + "/", path + "0"), limit)  # '0' comes after '/'
+
+
+def get_notes(db: sqlite3.Connection, ids: Sequence[str]) -> list[Note]:
+    """The notes with these ids, newest first; what is no id of a note is left out."""
+    return _notes(db, "SELECT id, lc FROM notes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),), 1000)
 
 
 def _notes(db: sqlite3.Connection, chosen: str, values: Sequence[str], limit: int) -> list[Note]:

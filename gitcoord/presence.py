@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitcoord import process as processes
+from gitcoord import touched
 from gitcoord.clone import Clone
 from gitcoord.errors import RepositoryError
 from gitcoord.event import Draft
@@ -84,6 +85,13 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
     where = f" on {data['branch']}" if data.get("branch") else ""
     clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
     records.put(record._replace(published=now))
+    keep_touched(clone, record.name, data)
+
+
+def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
+    """What was published just now is what the session has changed, for the hooks of others."""
+    files = data.get("files", ()) if data["state"] != "gone" else ()
+    touched.keep(clone.repo.coord_dir, name, [path for path, _ in files])
 
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
@@ -124,7 +132,7 @@ def files_of(record: Record, lying: Sequence[TouchedFile], alone: bool) -> list[
     from gitcoord.worktrees import TouchedFile
 
     told = {path: TouchedFile(path, at) for path, at in record.editing.items()}
-    found = told | {f.path: f for f in lying if alone or f.path in told}
+    found = told | {f.path: f for f in lying if alone or f.path in told or f.path in record.touched}
     return sorted(found.values(), key=lambda f: (-f.at, f.path))
 
 

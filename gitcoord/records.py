@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from gitcoord import process as processes
+from gitcoord import touched
 from gitcoord.files import make_directory, read_bytes
 from gitcoord.names import is_name
 from gitcoord.process import Process
@@ -41,15 +42,24 @@ class Record(NamedTuple):
     """When its death was told, until it joins again."""
     published: float = 0.0
     """When the presence commit was last written."""
+    touched: tuple[str, ...] = ()
+    """Paths that its hooks saw it change, not yet known to be clean again; from a file of its own (touched.py)."""
+
+
+def is_plain_id(harness_id: str) -> bool:
+    """Whether an agent program's id can be a file's name as it stands."""
+    return 0 < len(harness_id) <= 200 and harness_id.isascii() and harness_id.replace("-", "").replace("_", "").isalnum()
 
 
 class Records:
     """The records of one clone, read when asked."""
 
     def __init__(self, coord_dir: str) -> None:
+        self._coord_dir = coord_dir
         self._common_dir = os.path.dirname(coord_dir)
         self.directory = os.path.join(coord_dir, "sessions")
         self.beats = os.path.join(coord_dir, "beats")
+        self.agents = os.path.join(coord_dir, "agents")
 
     def all(self) -> list[Record]:
         """Every record, oldest first."""
@@ -67,7 +77,8 @@ class Records:
         try:
             data: dict[str, Any] = json.loads(read_bytes(self._file(name)))
             where = self._absolute(data.get("git_dir", ""))
-            return Record(**{**data, "name": name, "git_dir": where, "process": processes.from_json(data.get("process"))})
+            process, paths = processes.from_json(data.get("process")), touched.paths_of(self._coord_dir, name)
+            return Record(**{**data, "name": name, "git_dir": where, "process": process, "touched": paths})
         except (OSError, ValueError, TypeError):
             return None
 
@@ -91,13 +102,30 @@ class Records:
         except OSError as error:
             raise unwritable(self.directory, error) from error
         write_whole(self._file(record.name), json.dumps(self._to_json(record), sort_keys=True) + "\n")
+        if record.harness_id and self.name_of(record.harness_id) != record.name:
+            self._name_agent(record.harness_id, record.name)
         return record
+
+    def name_of(self, harness_id: str) -> str:
+        """The session that an agent program's id meant last; empty if none."""
+        try:
+            return read_bytes(os.path.join(self.agents, harness_id)).decode().strip() if is_plain_id(harness_id) else ""
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def _name_agent(self, harness_id: str, name: str) -> None:
+        """A shell finds it there. It outlives the session, for the conversation may be taken up again."""
+        if is_plain_id(harness_id):
+            with suppress(OSError):
+                make_directory(self.agents)
+            write_whole(os.path.join(self.agents, harness_id), name + "\n")
 
     def remove(self, name: str) -> None:
         """Forget a session of this clone, with its beat."""
         for path in (self._file(name), self._beat_file(name)):
             with suppress(OSError):
                 os.unlink(path)
+        touched.keep(self._coord_dir, name, ())
 
     def rename(self, record: Record, name: str) -> Record:
         """Move a record and its beat to a new name."""
@@ -128,4 +156,5 @@ class Records:
 
     def _to_json(self, record: Record) -> dict[str, Any]:
         process = record.process.to_json() if record.process else None
-        return {**record._asdict(), "git_dir": self._relative(record.git_dir), "process": process}
+        facts = {key: value for key, value in record._asdict().items() if key != "touched"}
+        return {**facts, "git_dir": self._relative(record.git_dir), "process": process}

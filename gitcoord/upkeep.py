@@ -24,6 +24,9 @@ from gitcoord.store.refnames import NAMESPACE, belongs_to
 RETIRE_AFTER = 24 * 3600
 """Seconds after which a session that is gone gives up its ref."""
 
+CONVERSATION_KEPT = 90 * 24 * 3600
+"""Seconds for which the name of an agent's conversation is kept."""
+
 
 def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
     """Called with a beat when the presence is due: refresh, without making a one-shot command wait."""
@@ -84,11 +87,21 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
     if record and record.left is None and _is_due(clone, record, now):
         publish(clone, record, now)
     retire(clone, now)
+    _forget_conversations(clone, now)
     from gitcoord import rollover
 
     rollover.drop_replaced(clone)
     clone.sweep()
     clone.pack(limit=None)
+
+
+def _forget_conversations(clone: Clone, now: float) -> None:
+    """Ids of agents' conversations that began long ago; one that is taken up again after that gets another name."""
+    folder = clone.path("agents")
+    with suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.stat().st_mtime < now - CONVERSATION_KEPT:
+                os.unlink(entry.path)
 
 
 def _is_due(clone: Clone, record: Record, now: float) -> bool:

@@ -12,7 +12,7 @@ import select
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TypeVar
 
@@ -28,10 +28,11 @@ this system cannot tell us the end of."""
 
 
 class RefWatch(FileSystemEventHandler):
-    """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable."""
+    """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; and `places`."""
 
-    def __init__(self, repo: Repository) -> None:
+    def __init__(self, repo: Repository, places: Sequence[str] = ()) -> None:
         self.changed = threading.Event()
+        self._places = places
         self._common_dir = repo.common_dir
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
@@ -43,6 +44,8 @@ class RefWatch(FileSystemEventHandler):
         self._observer.schedule(self, self._common_dir, recursive=False)
         if os.path.isdir(self._tables):
             self._observer.schedule(self, self._tables, recursive=False)
+        for place in self._places:
+            self._observer.schedule(self, place, recursive=False)
         self._observer.start()
         return self
 
@@ -61,6 +64,8 @@ class RefWatch(FileSystemEventHandler):
     def _concerns_us(self, path: str) -> bool:
         if path.endswith(".lock"):
             return False
+        if os.path.dirname(path) in self._places:
+            return True
         below = path.removeprefix(self._common_dir).replace(os.sep, "/").strip("/")
         return below == "packed-refs" or below in ("refs", "refs/coord") or below.startswith(("refs/coord/", "reftable/"))
 
@@ -132,8 +137,9 @@ def wait_until(
     timeout: float | None,
     pids: Callable[[], Iterable[int]] = tuple,
     output: int | None = None,
+    places: Sequence[str] = (),
 ) -> T | None:
-    """Call `attempt` now and whenever refs move or a process ends, until it returns something.
+    """Call `attempt` now and whenever refs move, a process ends or files in `places` change, until it returns something.
 
     `pids` says anew each time whose end matters. Returns None once `timeout` (seconds; None: never) is over. Raises
     BrokenPipeError when the reader of `output` is gone.
@@ -142,7 +148,7 @@ def wait_until(
     found = attempt()
     if found is not None or timeout == 0:
         return found
-    with RefWatch(repo) as watch:
+    with RefWatch(repo, places) as watch:
         while True:
             with EndWatch(watch.changed, pids(), output) as ends:
                 found = attempt()

@@ -232,7 +232,7 @@ def test_the_commands_say_what_is_installed_and_what_was_removed(repo: Path, cli
     assert cli(repo, "hooks").out.startswith("post-checkout does not run: not installed\n  git coord hooks install\n")
     installed = cli(repo, "hooks", "install", "--json")
     assert '"event": "post-checkout", "how": ' in installed.out
-    assert cli(repo, "hooks", "status", "--json").out == installed.out
+    assert cli(repo, "hooks", "status", "git", "--json").out == installed.out
     assert cli(repo, "hooks").out.startswith(f"Hooks installed, they run {sys.executable}:\n")
     assert cli(repo, "hooks", "uninstall").out.startswith("Removed: ")
     assert cli(repo, "hooks", "uninstall").out == "No hooks were installed.\n"

@@ -49,7 +49,7 @@ def reference() -> ModuleType:
 def test_init_expects_a_session_in_each_linked_worktree_and_says_what_it_did(repo: Path, cli: Cli) -> None:
     git(repo, "worktree", "add", "-q", "../alpha")
     git(repo, "worktree", "add", "-q", "../beta")
-    ran = cli(repo, "init", "--no-hooks")
+    ran = cli(repo, "init", "--no-hooks", "--no-agents")
     clone = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split("/")[3]
     assert (ran.code, ran.err) == (0, "")
     assert ran.out == (
@@ -254,6 +254,10 @@ def test_the_command_page_and_the_man_page_are_up_to_date(reference: ModuleType)
     present = reference.MAN.read_text()
     assert present == reference.man_page(present), hint
     assert [verb for verb in VERBS if f"\n.B git coord {verb}\n" not in present] == []
+
+
+def test_the_plugin_of_claude_code_has_the_hooks_of_its_settings(reference: ModuleType) -> None:
+    assert reference.PLUGIN_HOOKS.read_text() == reference.plugin_hooks(), "run: python docs/reference.py"
 
 
 def test_the_pages_name_only_verbs_that_exist() -> None:

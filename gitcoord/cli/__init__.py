@@ -67,6 +67,8 @@ GROUPS = {
     "set-up": {
         "init": "install the git hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
+        "mcp": "serve agents over MCP, on stdin and stdout",
+        "skill": "print what teaches an agent to use this",
         "trust": "who signs what, and what is wrong",
         "redact": "take an event out of my clone's log",
         "gc": "drop what ended long ago",
@@ -87,7 +89,16 @@ MODULES = {
     "other clones": "sync",
     "set-up": "setup",
 }
-APART = {"wait": "waits", "watch": "waits", "hook": "setup", "trust": "trust", "redact": "trust", "gc": "trust"}
+APART = {
+    "wait": "waits",
+    "watch": "waits",
+    "hook": "setup",
+    "mcp": "agents",
+    "skill": "agents",
+    "trust": "trust",
+    "redact": "trust",
+    "gc": "trust",
+}
 """Verbs that live in another module than their group's, or stand in no group."""
 
 

@@ -15,6 +15,7 @@ from gitcoord.errors import UsageError
 
 if TYPE_CHECKING:
     from gitcoord.event import Event
+    from gitcoord.notes import Note
     from gitcoord.store.signing import Signature
 
 
@@ -55,24 +56,18 @@ def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> N
     with opened(as_name) as coord:
         found = coord.notes(path, limit)
         if as_json:
-            say_json(
-                [
-                    {
-                        "id": n.id,
-                        "from": shown_name(coord, n.sender),
-                        "text": n.text,
-                        "paths": list(n.paths),
-                        "at": rfc3339(n.at),
-                    }
-                    for n in found
-                ]
-            )
+            say_json([note_json(coord, n) for n in found])
             return
         for item in found:
             about = f", about {', '.join(item.paths)}" if item.paths else ""
             say(inert(f"{item.id[:SHORT]} from {shown_name(coord, item.sender)}, {ago(item.at)}{about}"))
             say(quoted(item.text))
         _say_end(len(found), limit, "No notes.")
+
+
+def note_json(coord: Coord, n: Note) -> dict[str, Any]:
+    """A note as the contract spells it."""
+    return {"id": n.id, "from": shown_name(coord, n.sender), "text": n.text, "paths": list(n.paths), "at": rfc3339(n.at)}
 
 
 @click.command(short_help="a whole conversation")

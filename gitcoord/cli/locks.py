@@ -127,14 +127,15 @@ def check(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         found = coord.locks.check(paths)
         if as_json:
-            say_json([_check_json(coord, item) for item in found])
+            say_json([check_json(coord, item) for item in found])
         else:
             for item in found:
                 _say_check(coord, item)
     return 1 if any(item.blocked for item in found) else 0
 
 
-def _check_json(coord: Coord, item: Check) -> dict[str, Any]:
+def check_json(coord: Coord, item: Check) -> dict[str, Any]:
+    """What is known of a path as the contract spells it."""
     return {
         "path": item.path,
         "worktree": item.worktree or None,

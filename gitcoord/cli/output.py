@@ -48,14 +48,15 @@ def paint(text: str, code: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if coloured() else text
 
 
-def reached_reader() -> bool:
+def reached_reader(fd: int | None = None) -> bool:
     """Flush, and say whether the output can count as shown: False when the reader at the other end of a pipe is gone.
 
     `inbox | head -1` takes one line and closes the pipe; what it did not show must not be marked read. So when
     stdout is a pipe, wait until it is empty and for a moment more, and see whether it was closed.
     """
-    sys.stdout.flush()
-    fd = sys.stdout.fileno()
+    if fd is None:
+        sys.stdout.flush()
+        fd = sys.stdout.fileno()
     if not hasattr(select, "poll") or not stat.S_ISFIFO(os.fstat(fd).st_mode):
         return True
     poller = select.poll()

@@ -277,20 +277,21 @@ def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         found = coord.conflicts(only)
         if as_json:
-            say_json([_collision_json(coord, c) for c in found])
+            say_json([collision_json(coord, c) for c in found])
         else:
             _say_collisions(coord, found)
         return 1 if any(c.kind == "conflict" for c in found) else 0
 
 
-def _collision_json(coord: Coord, c: Collision) -> dict[str, str]:
+def collision_json(coord: Coord, c: Collision) -> dict[str, str]:
+    """A collision as the contract spells it."""
     a, b = (",".join(shown_name(coord, box) for box in side) for side in (c.a, c.b))
     return {"a": a, "b": b, "path": c.path, "kind": c.kind}
 
 
 def _say_collisions(coord: Coord, found: list[Collision]) -> None:
     for collision in found[:SHOWN]:
-        fields = _collision_json(coord, collision)
+        fields = collision_json(coord, collision)
         kind = paint("conflict", "31") if collision.kind == "conflict" else "both    "
         clean = "" if collision.kind == "conflict" else " (merges cleanly)"
         say(f"{kind}  {inert(collision.path)}: {inert(fields['a'])} and {inert(fields['b'])}{clean}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -10,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import inert, say, say_json
+from gitcoord.agents import HARNESSES, check_names
+from gitcoord.cli.output import ago, inert, remark, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
+from gitcoord.files import read_bytes
 
 if TYPE_CHECKING:
+    from gitcoord.agents.install import Installed
     from gitcoord.githooks import Hook
     from gitcoord.setup import Traces
     from gitcoord.withdraw import Standing
@@ -26,17 +30,30 @@ sessions, branches and changed files. Never: local messages, paths on disk, host
 
 @click.command(short_help="install the git hooks, register the worktrees")
 @click.option("--no-hooks", is_flag=True, help="Leave git's hooks alone.")
+@click.option("--agents", metavar="A,…", help="Install hooks for agent programs, in your own settings.")
+@click.option("--no-agents", is_flag=True, help="Do not ask about them.")
 @common
-def init(no_hooks: bool, as_name: str | None, as_json: bool) -> None:
+def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | None, as_json: bool) -> None:
     """Install the git hooks and expect a session in each linked worktree. May be run again.
 
-    Example: git coord init
+    Example: git coord init --agents claude
     """
+    names = [name for name in (agents or "").split(",") if name]
+    check_names(names)
     with opened(as_name) as coord:
         done = coord.init(not no_hooks)
         if as_json:
+            found = [_agent_json(agent_hooks("install", name)) for name in names]
             hooks = [_hook_json(hook) for hook in done.hooks]
-            say_json({"clone": done.clone, "expected": list(done.expected), "hooks": hooks, "remote": done.remote or None})
+            say_json(
+                {
+                    "clone": done.clone,
+                    "expected": list(done.expected),
+                    "hooks": hooks,
+                    "agents": found,
+                    "remote": done.remote or None,
+                }
+            )
             return
         say(f"This clone is {done.clone}.")
         if done.expected:
@@ -45,10 +62,27 @@ def init(no_hooks: bool, as_name: str | None, as_json: bool) -> None:
             say("Hooks: none installed (git coord hooks install).")
         else:
             _say_hooks(coord, done.hooks)
+        for name in names or ([] if no_agents else _wanted_agents()):
+            _say_agent_hooks("install", agent_hooks("install", name))
         if done.remote:
             named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
             say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
         say(f"\n{LEAVES}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+
+
+def _wanted_agents() -> list[str]:
+    """Programs found here that have no hooks of ours: a person is asked, anybody else is told what to run."""
+    from gitcoord.agents.install import found_here
+
+    found = [at for name in found_here(os.environ) if not (at := agent_hooks("status", name)).moments]
+    if not found:
+        return []
+    titles, names = ", ".join(at.title for at in found), [at.harness for at in found]
+    if sys.stdin.isatty() and sys.stdout.isatty():
+        question = f"Install hooks for {titles} in your own settings ({', '.join(at.path for at in found)})?"
+        return names if click.confirm(question) else []
+    say(f"No hooks for {titles}: git coord init --agents {','.join(names)}")
+    return []
 
 
 def _example(coord: Coord) -> str:
@@ -57,22 +91,81 @@ def _example(coord: Coord) -> str:
     return f"git coord send {others[0]} hello" if others else "git coord note gitcoord is here now"
 
 
-@click.command(short_help="install, remove or show the git hooks")
+@click.command(short_help="install, remove or show hooks")
 @click.argument("action", type=click.Choice(["install", "uninstall", "status"]), default="status")
+@click.argument("programs", metavar="[git|claude|codex|…]", nargs=-1)
 @common
-def hooks(action: str, as_name: str | None, as_json: bool) -> None:
-    """Install the git hooks, remove them without a trace, or show them.
+def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
+    """Install git's hooks or those of an agent program (in your own settings), remove them without a trace, or show them.
 
-    Example: git coord hooks status
+    Example: git coord hooks install claude
     """
-    with opened(as_name) as coord:
-        found = coord.hooks(action)
-        if as_json:
-            say_json([_hook_json(hook) for hook in found])
-        elif action == "uninstall":
-            say(f"Removed: {', '.join(_where(hook) for hook in found)}." if found else "No hooks were installed.")
-        else:
-            _say_hooks(coord, found)
+    agents = [program for program in programs if program != "git"]
+    check_names(agents)
+    documents: list[Any] = []
+    if "git" in programs or not programs:
+        with opened(as_name) as coord:
+            found = coord.hooks(action)
+            documents += [_hook_json(hook) for hook in found]
+            if not as_json:
+                _say_git_hooks(coord, action, found)
+                _say_last_error(coord)
+    if not programs and action == "status":
+        agents = [name for name in HARNESSES if (at := agent_hooks("status", name)).found or at.moments]
+    for name in agents:
+        at = agent_hooks(action, name)
+        documents.append(_agent_json(at))
+        if not as_json:
+            _say_agent_hooks(action, at)
+    if as_json:
+        say_json(documents)
+
+
+def agent_hooks(action: str, name: str) -> Installed:
+    """Install, remove or look at the hooks of one agent program."""
+    from gitcoord.agents import install
+
+    return {"install": install.install, "uninstall": install.uninstall, "status": install.status}[action](name, os.environ)
+
+
+def _agent_json(at: Installed) -> dict[str, Any]:
+    return {
+        "agent": at.harness,
+        "where": at.path,
+        "moments": list(at.moments),
+        "program": at.program or None,
+        "runs": at.runs,
+        "why_not": at.why or None,
+        "skill": at.skill or None,
+    }
+
+
+def _say_agent_hooks(action: str, at: Installed) -> None:
+    if action == "uninstall":
+        say(inert(f"{at.title}: removed from {at.path}." if at.moments else f"{at.title}: no hooks were installed."))
+    elif at.runs:
+        say(inert(f"{at.title}: hooks installed in {at.path}, they run {at.program}"))
+    else:
+        say(inert(f"{at.title}: hooks do not run: {at.why}"))
+        say(f"  {'git coord hooks install ' + at.harness if not at.moments else at.path}")
+    if at.skill and action != "uninstall":
+        say(inert(f"  and a skill that teaches it git coord: {at.skill}"))
+
+
+def _say_last_error(coord: Coord) -> None:
+    """What went wrong in a hook of an agent's, which says nothing of it there."""
+    path = coord.clone.path("agents", "@error")
+    with suppress(OSError, ValueError, IndexError):
+        lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+        at, _, what = lines[0].partition(" ")
+        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}\n  {path}")
+
+
+def _say_git_hooks(coord: Coord, action: str, found: Sequence[Hook]) -> None:
+    if action == "uninstall":
+        say(f"Removed: {', '.join(_where(hook) for hook in found)}." if found else "No hooks were installed.")
+    else:
+        _say_hooks(coord, found)
 
 
 def _hook_json(hook: Hook) -> dict[str, Any]:

@@ -132,10 +132,7 @@ def _attachments(files: tuple[str, ...]) -> dict[str, bytes]:
 
 def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
     if as_json:
-        recipients = [
-            {**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients
-        ]
-        say_json({"id": sent.id, "thread": sent.thread, "recipients": recipients})
+        say_json(receipt_json(coord, sent))
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
     if any(r.waits_for_sync for r in sent.recipients):
@@ -149,6 +146,12 @@ def _when(coord: Coord) -> str:
     if remotes.wants_autosync(coord.clone.repo):
         return "other clones hear of it with the next sync, which is under way"
     return "other clones hear of it with the next sync: git coord sync"
+
+
+def receipt_json(coord: Coord, sent: Sent) -> dict[str, Any]:
+    """What sending returns, as the contract spells it."""
+    recipients = [{**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
+    return {"id": sent.id, "thread": sent.thread, "recipients": recipients}
 
 
 def _recipient(coord: Coord, recipient: Any) -> str:
@@ -205,7 +208,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
     """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, none."""
     signed = signatures_of(coord, [(m.id, split_mailbox(m.sender)[1]) for m in page.messages])
     if as_json:
-        say_json([_message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
+        say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:
         for message in page.messages:
             say(_message_text(coord, message, signed.get(message.id)))
@@ -220,7 +223,8 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         coord.mark_read(page.messages)
 
 
-def _message_json(coord: Coord, message: Message) -> dict[str, Any]:
+def message_json(coord: Coord, message: Message) -> dict[str, Any]:
+    """A message as the contract spells it."""
     return {
         "id": message.id,
         "from": shown_name(coord, message.sender) if not message.notice else None,
@@ -274,24 +278,17 @@ def _remark_warnings(coord: Coord) -> None:
 
 
 def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
+    from gitcoord.identity import spoken_name
+
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
     marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
-    sender = "gitcoord" if message.notice else _sender(coord, message.sender)
+    sender = "gitcoord" if message.notice else spoken_name(coord.clone, message.sender)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
     files = [f"  attached: git show {short}:{name}" for name in message.attachments]
     return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
-
-
-def _sender(coord: Coord, box: str) -> str:
-    """The repository's own user is named as that user, a peer as a peer."""
-    from gitcoord.identity import person_name
-
-    name, clone = split_mailbox(box)
-    user = clone == coord.clone.id and name == person_name(coord.clone.repo)
-    return f"{name} (the user of this repository)" if user else shown_name(coord, box)
 
 
 @click.command(short_help="what I sent and how far it got")
@@ -306,7 +303,7 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
     with opened(as_name) as coord:
         found = coord.sent(undelivered, limit)
         if as_json:
-            say_json([_sent_json(coord, m) for m in found])
+            say_json([sent_json(coord, m) for m in found])
             return
         for message in found:
             states = ", ".join(f"{shown_name(coord, d.session)} {d.state}" for d in message.recipients)
@@ -317,7 +314,8 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
             say("Nothing sent." if not undelivered else "Everything was read.")
 
 
-def _sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
+def sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
+    """A message of mine as the contract spells it."""
     recipients = [{"session": shown_name(coord, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
     return {
         "id": message.id,

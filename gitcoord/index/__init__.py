@@ -17,11 +17,12 @@ from itertools import islice
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
 from gitcoord.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.index.feature import Feature
+from gitcoord.index.mailroom import Mailroom
 from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import epoch_of, is_log, is_ours, log_of
 
-SCHEMA = 8
+SCHEMA = 9
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -59,8 +60,15 @@ _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_
 class Index:
     """The index of one clone. Shared by processes; every connection checks the refs before it answers."""
 
-    def __init__(self, directory: str, features: Callable[[], Sequence[Feature]], ignored: frozenset[str]) -> None:
+    def __init__(
+        self,
+        directory: str,
+        features: Callable[[], Sequence[Feature]],
+        ignored: frozenset[str],
+        here: Callable[[], str | None] = lambda: None,
+    ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
+        self.mailroom = Mailroom(directory, here)
         self.features = features
         self.ignored = ignored
         self.unreadable: list[str] = []
@@ -73,8 +81,8 @@ class Index:
         self.db = self._open()
 
     @cached_property
-    def _folds(self) -> dict[str, Fold]:
-        return {kind: feature.fold for feature in self.features() for kind in feature.types}
+    def _folds(self) -> dict[str, Feature]:
+        return {kind: feature for feature in self.features() for kind in feature.types}
 
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
@@ -164,7 +172,7 @@ class Index:
     def refresh(self, store: Store, tips: Tips) -> None:
         """Read what is new below `tips`; with nothing new, no object is opened."""
         if not self.is_current(tips):
-            with _transaction(self.db):
+            with self.writing():
                 self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
 
     def is_current(self, tips: Tips) -> bool:
@@ -177,8 +185,10 @@ class Index:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction around reading the refs, deciding and appending; rolled back on any error."""
+        self.mailroom.forget()
         with _transaction(self.db):
             yield self.db
+            self.mailroom.deliver()
 
     def ingest_tips(self, store: Store, tips: Tips) -> None:
         """Inside a transaction: read the difference to what is known, or all again if a log went or began anew."""
@@ -197,7 +207,8 @@ class Index:
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
         self.db.execute(f"PRAGMA cache_size = {_REBUILD_CACHE}")
-        self._ingest_difference(store, {}, self._relevant(tips))
+        with self.mailroom.for_everybody():
+            self._ingest_difference(store, {}, self._relevant(tips))
         for statement in self._index_statements():
             self.db.execute(statement)
         self.db.execute(f"PRAGMA cache_size = {_CACHE}")
@@ -297,8 +308,9 @@ class Index:
             taken.append(event)
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
                          event.text, trailer_of(raw), local, epoch if event.clone == clone else 0))  # fmt: skip
+        watched = self.mailroom.is_open()
         for event in self._insert(taken, rows):
-            self._fold(event, ref)
+            self._fold(event, ref, watched)
         return parent_lc
 
     def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
@@ -309,17 +321,20 @@ class Index:
         fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
         return [event for event in events if event.id in fresh]
 
-    def _fold(self, event: Event, ref: str) -> None:
+    def _fold(self, event: Event, ref: str, watched: bool) -> None:
         if event.type == EPOCH:
             return
-        fold = self._folds.get(event.type)
-        if event.v > 1 or fold is None:
+        feature = self._folds.get(event.type)
+        if event.v > 1 or feature is None:
             self._report(event.id, ref, f"unknown {event.type} v{event.v}")
             return
         try:
-            fold(self.db, event)
+            feature.fold(self.db, event)
         except Malformed as why:
             self._report(event.id, ref, str(why))
+            return
+        if watched and feature.concerns:
+            self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
 
     def _report(self, oid: str, ref: str, reason: str) -> None:
         self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?)", (oid, ref, reason))
@@ -356,7 +371,6 @@ class Index:
         }
 
 
-Fold = Callable[[sqlite3.Connection, Event], None]
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.event import Event, Malformed
 
 T = TypeVar("T")
 MAX_INT = 2**63 - 1
+
+
+class Concern(NamedTuple):
+    """Names of sessions (mailroom.EVERYBODY: all of them), and what they are told that they could not ask for."""
+
+    names: Iterable[str]
+    line: str = ""
 
 
 class Feature(NamedTuple):
@@ -25,6 +32,8 @@ class Feature(NamedTuple):
     fold: Callable[[sqlite3.Connection, Event], None]
     indexes: str = ""
     """`CREATE INDEX …;` for what reads ask and no fold does: a rebuild makes them last. Others go into `tables`."""
+    concerns: Callable[[sqlite3.Connection, Event, str], Concern] | None = None
+    """Whom an event that was just folded concerns in the clone of that id; only asked where agents' hooks run."""
     living: tuple[str, ...] = ()
     """Questions for the ids of events that something current rests on, as of `:now`, or that ended after `:since` (Unix
     seconds). `gc` keeps these, what is younger, and what speaks about anything that stays."""

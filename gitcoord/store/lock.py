@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,10 +76,13 @@ def _acquire_free(fd: int) -> bool:
 
 def unwritable(where: str, error: OSError) -> RepositoryError:
     """The one wording for a place we may not write to."""
-    return RepositoryError(
-        f"cannot write to {where}: {error.strerror or error}",
-        "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space",
-    )
+    hint = "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space"
+    if error.errno == errno.EROFS and os.environ.get("CODEX_THREAD_ID"):
+        import re
+
+        git_dir = re.sub(r"/coord(/.*)?$", "", where)
+        hint = f'let Codex write there: writable_roots = ["{git_dir}"] in [sandbox_workspace_write] of ~/.codex/config.toml'
+    return RepositoryError(f"cannot write to {where}: {error.strerror or error}", hint)
 
 
 def write_whole(path: str, text: str) -> None:

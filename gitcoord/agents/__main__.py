@@ -1,0 +1,75 @@
+"""`python -P -m gitcoord.agents PROGRAM MOMENT`: what `hooks/agent-hook` starts when there is something to do.
+
+Whatever goes wrong here, the agent goes on as if there were no hook: exit 0, no output. Why is in `coord/agents/@error`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from contextlib import suppress
+from typing import Any
+
+
+def main(argv: list[str]) -> int:
+    """The exit code for the agent program."""
+    try:
+        harness, moment = argv
+        return _call(harness, moment, _document())
+    except Exception as error:
+        _note_error(argv, error)
+        return 0
+
+
+def _document() -> dict[str, Any]:
+    """What the program said; the script may have read the beginning of it."""
+    data = os.environb.pop(b"GIT_COORD_HEAD", b"") + sys.stdin.buffer.read()
+    document = json.loads(data) if data.strip() else {}
+    return document if isinstance(document, dict) else {}
+
+
+def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
+    from gitcoord.agents import Answer, load, moments
+    from gitcoord.agents.binding import open_for
+
+    harness = load(harness_name)
+    call = harness.read(moment, document)
+    code = 0
+
+    def say(answer: Answer) -> None:
+        nonlocal code
+        if answer == Answer():
+            return
+        output = harness.say(call, answer)
+        for fd, text in ((1, output.stdout), (2, output.stderr)):
+            if text:
+                _write(fd, text.encode("utf-8", "replace"))
+        code = output.code
+
+    with open_for(harness, call) as desk:
+        moments.run(desk, say)
+    return code
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _note_error(argv: list[str], error: Exception) -> None:
+    """For `git coord hooks status`: the last thing that went wrong, in the directory that the script found."""
+    where = os.environ.get("GIT_COORD_DIR", "")
+    with suppress(OSError):
+        if os.path.isdir(os.path.join(where, "agents")):
+            import traceback
+
+            lines = traceback.format_exception(error)[-12:]
+            with open(os.path.join(where, "agents", "@error"), "w", encoding="utf-8", errors="replace") as file:
+                file.write(f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}")
+
+
+if __name__ == "__main__":
+    status = main(sys.argv[1:])
+    os._exit(status)  # all is written; taking the interpreter apart costs 10 ms

@@ -1,0 +1,123 @@
+"""Which session a conversation of an agent program is: bound to the program's id for it, and to its process."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from gitcoord import Coord
+from gitcoord import process as processes
+from gitcoord.agents import Call, Harness
+from gitcoord.clone import Clone
+from gitcoord.identity import HARNESS_IDS, Identity, current
+from gitcoord.liveness import judge
+from gitcoord.presence import beat, register
+from gitcoord.records import Record, Records
+
+SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout", "nice", "git")
+
+
+class Desk(NamedTuple):
+    """One call of a hook in its repository: who calls, and the session that it is, None while it is no session yet."""
+
+    coord: Coord
+    harness: Harness
+    call: Call
+    me: Identity | None
+
+    @property
+    def clone(self) -> Clone:
+        return self.coord.clone
+
+    @property
+    def surface(self) -> str:
+        """When mail and notes are put in front of the model: `tool`, `turn` or `off`."""
+        return self.clone.repo.setting("surface", "tool").lower()
+
+    def path(self, *parts: str) -> str:
+        """A file of this clone."""
+        return self.clone.path(*parts)
+
+
+@contextmanager
+def open_for(harness: Harness, call: Call) -> Iterator[Desk]:
+    """The repository that the conversation is in, and its session there. Raises RepositoryError where there is none."""
+    with Coord.open(call.cwd or ".", environ=_environ(harness, call), long_lived=False) as coord:
+        me = _known(coord.clone, harness, call)
+        if me is not None:
+            coord.speak_as(me)
+        yield Desk(coord, harness, call, me)
+
+
+def _environ(harness: Harness, call: Call) -> Mapping[str, str]:
+    """Ours, with this conversation's id in it and no other's, of programs that this one may run in."""
+    kept = {key: value for key, value in os.environ.items() if key not in HARNESS_IDS}
+    return {**kept, harness.session_variable: call.session_id} if call.session_id else kept
+
+
+def _known(clone: Clone, harness: Harness, call: Call) -> Identity | None:
+    """The session that has this id; found without looking at all others."""
+    records = Records(clone.repo.coord_dir)
+    record = records.get(records.name_of(call.session_id))
+    if record is None or record.harness_id != call.session_id or record.left is not None or record.gone:
+        return None
+    return Identity(record.name, "harness", record, harness.name, call.session_id)
+
+
+def settle(desk: Desk) -> Desk:
+    """The desk with its session, registered if need be and bound to the id and the process of the program."""
+    with desk.clone.locked():
+        me = desk.me or _found(desk)
+        record = register(desk.clone, me, waiting=False, process=_agent_process(desk.harness))
+        records = Records(desk.clone.repo.coord_dir)
+        if desk.call.session_id and records.name_of(desk.call.session_id) != record.name:
+            records.put(record)
+    me = me._replace(name=record.name, record=record)
+    desk.coord.speak_as(me)
+    return desk._replace(me=me)
+
+
+def alive(desk: Desk) -> Desk:
+    """The desk with its session, which has just given a sign of life."""
+    if desk.me is None:
+        return settle(desk)
+    beat(desk.clone, desk.me)
+    return desk
+
+
+def _found(desk: Desk) -> Identity:
+    """Who we are by the rules; a conversation that is taken up again gets the name back that it had."""
+    me = current(desk.clone)
+    records = Records(desk.clone.repo.coord_dir)
+    before = records.get(records.name_of(desk.call.session_id))
+    if before is not None and before.name != me.name and me.rule != "GIT_COORD_SESSION" and _is_free(records, before):
+        me = Identity(before.name, "harness", before)
+    return me._replace(harness=desk.harness.name, harness_id=desk.call.session_id)
+
+
+def _is_free(records: Records, record: Record) -> bool:
+    alive = processes.is_alive(record.process) if record.process else None
+    return not record.person and judge(record, records.beat(record.name), alive, time.time()).state == "gone"
+
+
+def _agent_process(harness: Harness) -> processes.Process | None:
+    """The process of this conversation; None where one runs several."""
+    found = program_of(harness)
+    if found is None or (harness.serves_many and harness.serves_many in processes.command(found.pid)):
+        return None
+    return found
+
+
+def program_of(harness: Harness) -> processes.Process | None:
+    """The program's own process: the one it names, else the nearest above us that is no shell."""
+    named = os.environ.get(harness.pid_variable, "") if harness.pid_variable else ""
+    ours = os.environ.get("GIT_COORD_PPID", "")  # of a hook that went on in the background
+    above = [int(ours), *processes.ancestors(int(ours))] if ours.isdigit() else processes.ancestors()
+    if named.isdigit() and int(named) in above:
+        return processes.describe(int(named))
+    found = (pid for pid in above if (processes.command(pid).split() or [""])[0].lstrip("-") not in SHELLS)
+    pid = next(found, None)
+    return processes.describe(pid) if pid is not None and pid > 1 else None

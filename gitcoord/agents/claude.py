@@ -1,0 +1,56 @@
+"""Claude Code. Verified with 2.1.329 and 2.1.197; a key of a wrong kind makes it drop a whole document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gitcoord.agents import Answer, Call, Harness, Output, text_of
+
+EVENTS = {
+    "start": "SessionStart",
+    "prompt": "UserPromptSubmit",
+    "look": "PreToolUse",
+    "edit": "PreToolUse",
+    "edited": "PostToolUse",
+    "tools": "PostToolBatch",
+    "waiting": "Notification",
+    "stop": "Stop",
+    "wake": "Stop",
+    "end": "SessionEnd",
+}
+
+
+def read(moment: str, document: Mapping[str, Any]) -> Call:
+    """The same document at all moments; `agent_id` is there inside a subagent only."""
+    tool_input = document.get("tool_input")
+    path = text_of(tool_input, "file_path", "notebook_path") if isinstance(tool_input, dict) else ""
+    return Call(
+        "claude",
+        moment,
+        text_of(document, "session_id"),
+        text_of(document, "cwd"),
+        text_of(document, "hook_event_name") or EVENTS[moment],
+        text_of(document, "source", "reason"),
+        text_of(document, "agent_id"),
+        (path,) if path else (),
+        document.get("stop_hook_active") is True,
+    )
+
+
+def say(call: Call, answer: Answer) -> Output:
+    """A reason for Stop is fed back as a user's message; text for an idle session goes by stderr and exit 2."""
+    if call.moment == "wake":
+        return Output(stderr=answer.go_on, code=2)
+    if answer.go_on:
+        return Output(json.dumps({"decision": "block", "reason": answer.go_on}))
+    specific: dict[str, str] = {"hookEventName": call.event}
+    if answer.deny:
+        specific |= {"permissionDecision": "deny", "permissionDecisionReason": answer.deny}
+    if answer.context:
+        specific["additionalContext"] = answer.context
+    return Output(json.dumps({"hookSpecificOutput": specific}))
+
+
+HARNESS = Harness("claude", "Claude Code", "CLAUDE_CODE_SESSION_ID", "CLAUDE_PID", read, say)

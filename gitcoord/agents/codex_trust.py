@@ -1,0 +1,90 @@
+"""Whether Codex runs our hooks: it leaves out, without a word, those that its user has not looked at and trusted.
+
+Asked of Codex itself, for a hook that was changed has to be trusted again; where it cannot be asked, its settings say at
+least whether any were ever trusted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping
+from contextlib import suppress
+from threading import Timer
+from typing import Any
+
+PATIENCE = 10.0
+"""Seconds for Codex to answer."""
+_ASK = "type /hooks in codex, and trust them"
+
+
+def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
+    """What keeps the hooks in the file `path` from running; empty if nothing does."""
+    states = _asked(path, environ)
+    if states is None:
+        return "" if _ever_trusted(path, home) else f"Codex has not trusted them yet: {_ASK}"
+    missing = [state for state in states if state not in ("trusted", "managed")]
+    return f"Codex has not trusted {len(missing)} of {len(states)}: {_ASK}" if missing or not states else ""
+
+
+def _asked(path: str, environ: Mapping[str, str]) -> list[str] | None:
+    """What Codex says of each hook in that file; None if it says nothing."""
+    program = shutil.which("codex", path=environ.get("PATH"))
+    if program is None:
+        return None
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        found = _answer(program, environ)
+        real = os.path.realpath(path)
+        mine = [hook for place in found["data"] for hook in place["hooks"] if os.path.realpath(hook["sourcePath"]) == real]
+        return [_state(hook) for hook in mine if "# gitcoord" in (hook.get("command") or "")]
+    return None
+
+
+def _state(hook: Mapping[str, Any]) -> str:
+    return str(hook["trustStatus"]) if hook["enabled"] else "off"
+
+
+def _answer(program: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    """The result of `hooks/list` of its JSON-RPC server. Raises OSError, ValueError, KeyError."""
+    asked: list[dict[str, Any]] = [
+        {"id": 1, "method": "initialize", "params": {"clientInfo": {"name": "gitcoord", "version": "1"}}},
+        {"method": "initialized"},
+        {"id": 2, "method": "hooks/list", "params": {"cwds": [os.getcwd()]}},
+    ]
+    server = subprocess.Popen(
+        [program, "app-server"],
+        env=dict(environ),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert server.stdin and server.stdout
+    limit = Timer(PATIENCE, server.kill)
+    limit.start()
+    try:
+        server.stdin.write("".join(json.dumps(line) + "\n" for line in asked))
+        server.stdin.flush()
+        for line in server.stdout:
+            document: dict[str, Any] = json.loads(line)
+            if document.get("id") == 2:
+                result: dict[str, Any] = document["result"]
+                return result
+        raise ValueError("no answer")
+    finally:
+        limit.cancel()
+        server.kill()
+        server.communicate()
+
+
+def _ever_trusted(path: str, home: str) -> bool:
+    import tomllib
+
+    try:
+        with open(os.path.join(home, "config.toml"), "rb") as file:
+            noted = tomllib.load(file)["hooks"]["state"]
+        return any(key.startswith(f"{path}:") and "trusted_hash" in value for key, value in noted.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False

@@ -1,0 +1,57 @@
+"""GitHub Copilot CLI. Verified with 1.0.102. Its events by Claude's names give Claude's documents, nearly.
+
+A hook before a tool that fails denies the tool, so nothing here may fail; the script sees to that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
+
+EVENTS = {
+    "start": "SessionStart",
+    "prompt": "UserPromptSubmit",
+    "look": "PreToolUse",
+    "edit": "PreToolUse",
+    "edited": "PostToolUse",
+    "tools": "PostToolUse",
+    "waiting": "Notification",
+    "forget": "PreCompact",
+    "stop": "Stop",
+    "end": "SessionEnd",
+}
+
+
+def read(moment: str, document: Mapping[str, Any]) -> Call:
+    """Its hooks fire for helpers as for the session, and do not say which it is."""
+    tool_input = document.get("tool_input")
+    path = text_of(tool_input, "path", "file_path") if isinstance(tool_input, dict) else ""
+    return Call(
+        "copilot",
+        moment,
+        text_of(document, "session_id"),
+        text_of(document, "cwd"),
+        text_of(document, "hook_event_name") or EVENTS[moment],
+        text_of(document, "source", "reason"),
+        "",
+        (path,) if path else patched_paths(tool_input),
+        document.get("stop_hook_active") is True,
+    )
+
+
+def say(call: Call, answer: Answer) -> Output:
+    """Before a tool what it takes is nested; everywhere else it is not."""
+    if answer.go_on:
+        return Output(json.dumps({"decision": "block", "reason": answer.go_on}))
+    if call.event != "PreToolUse":
+        return Output(json.dumps({"additionalContext": answer.context}))
+    specific = {"hookEventName": call.event, "additionalContext": answer.context}
+    if answer.deny:
+        specific = {"hookEventName": call.event, "permissionDecision": "deny", "permissionDecisionReason": answer.deny}
+    return Output(json.dumps({"hookSpecificOutput": specific}))
+
+
+HARNESS = Harness("copilot", "GitHub Copilot CLI", "COPILOT_AGENT_SESSION_ID", "", read, say)

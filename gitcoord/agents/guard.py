@@ -1,0 +1,114 @@
+"""Before a file is read or changed: who else has it locked or changes it. Judged by where the file lies.
+
+A warning is given once; a refusal (`coord.guard` = block, and somebody's lock or worktree) each time. Whatever goes
+wrong lets the tool go on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from gitcoord.agents import Answer
+from gitcoord.agents.binding import Desk
+from gitcoord.agents.marks import marks_of
+from gitcoord.checks import Check, check
+from gitcoord.errors import UsageError
+from gitcoord.identity import spoken_name
+from gitcoord.locks import span
+from gitcoord.surfacing import held_back
+from gitcoord.text import ago, inert, said
+
+MAX_TOLD = 2000
+"""Warnings that are remembered for a session."""
+
+
+class Finding(NamedTuple):
+    """One thing to say of a path; `key` is what it is told once for, `blocks` whether it is another's to decide."""
+
+    key: str
+    text: str
+    blocks: bool = False
+
+
+def guard(desk: Desk, say: Callable[[Answer], None]) -> None:
+    """Say what is known of the paths of a call; refuse only where the user asked for that."""
+    mode = desk.clone.repo.setting("guard", "warn").lower()
+    if mode == "off" or desk.me is None:
+        return
+    found = [finding for path in desk.call.paths for finding in _findings(desk, path)]
+    hard = [finding for finding in found if finding.blocks]
+    if mode == "block" and hard and desk.call.moment == "edit":
+        say(Answer(deny="\n".join([*dict.fromkeys(f.text for f in hard), "Ask for it: git coord send NAME TEXT."])))
+        return
+    fresh = _untold(desk, found)
+    if fresh and desk.call.moment not in desk.harness.deaf:
+        say(Answer(context="\n".join(["From git coord:", *dict.fromkeys(f.text for f in fresh)])))
+        _remember(desk, fresh)
+
+
+def _findings(desk: Desk, path: str) -> Iterator[Finding]:
+    assert desk.me is not None
+    try:
+        (found,) = check(desk.clone, desk.me, [path], desk.call.cwd or os.getcwd())
+    except UsageError:
+        return  # outside of this repository
+    yield from _locks(desk, found)
+    for box in found.occupied_by:
+        name = spoken_name(desk.clone, box)
+        text = f"{found.path} lies in the worktree of {name}, who works there: {found.worktree}"
+        yield Finding(f"in {found.worktree} {box}", inert(text), True)
+    now = time.time()
+    for touch in found.touched_by:
+        name = spoken_name(desk.clone, touch.session)
+        yield Finding(
+            f"touch {found.path} {touch.session}", inert(f"{name} changed {found.path} {ago(touch.at, now)}, uncommitted")
+        )
+    held = held_back(desk.clone, [note.id for note in found.notes[:3]])
+    for note in (note for note in found.notes[:3] if note.id not in held):
+        sender = spoken_name(desk.clone, note.sender)
+        command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {found.path})"
+        text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + inert(command)
+        yield Finding(f"note {note.id}", text)
+
+
+def _locks(desk: Desk, found: Check) -> Iterator[Finding]:
+    assert desk.me is not None
+    mine = f"{desk.me.name}@{desk.clone.id}"
+    for lock in found.locks:
+        if lock.holder != mine:
+            name = spoken_name(desk.clone, lock.holder)
+            because = f": {said(lock.reason, 200)}" if lock.reason else ""
+            left = span(lock.expires - time.time())
+            yield Finding(
+                f"lock {lock.id} {found.path}", inert(f"{found.path} is locked by {name} for another {left}") + because, True
+            )
+
+
+def _untold(desk: Desk, found: Sequence[Finding]) -> list[Finding]:
+    told = _told(desk)
+    return [finding for finding in found if finding.key not in told]
+
+
+def _told(desk: Desk) -> list[str]:
+    try:
+        with open(_file(desk), encoding="utf-8") as file:
+            known = json.load(file)
+    except (OSError, ValueError):
+        return []
+    return known if isinstance(known, list) else []
+
+
+def _remember(desk: Desk, fresh: Sequence[Finding]) -> None:
+    known = [*_told(desk), *(finding.key for finding in fresh)][-MAX_TOLD:]
+    with suppress(OSError), open(_file(desk), "w", encoding="utf-8") as file:
+        json.dump(known, file)
+
+
+def _file(desk: Desk) -> str:
+    assert desk.me is not None
+    return marks_of(desk.clone, desk.me.name).path("@told")

@@ -1,0 +1,302 @@
+"""Installing our hooks into the settings of agent programs, beside whatever is there, and taking them out again.
+
+The user's own settings, not a project's: those do not reach linked worktrees. Each hook's command ends in a mark, which
+also says what was made for it (`+event`, `+hooks`, `+file`), so that there is no record that could be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from gitcoord.agents import HARNESSES, MOMENTS, jsonedit, skill
+from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
+from gitcoord.errors import RepositoryError
+from gitcoord.githooks import SCRIPT
+
+MARK = re.compile(r"# gitcoord((?: \+\w+)*)")
+FOLDER = os.path.dirname(SCRIPT)
+_PYTHON = re.compile(r"python='?(.*?)'? hooks=")
+
+
+class Installed(NamedTuple):
+    """How our hooks stand in one program's settings. `why` says what keeps them from running."""
+
+    harness: str
+    title: str
+    path: str
+    found: bool
+    """The program, or its settings, are on this machine."""
+    moments: tuple[str, ...] = ()
+    program: str = ""
+    why: str = ""
+    skill: str = ""
+    """The file of our skill, where it is installed, too."""
+
+    @property
+    def runs(self) -> bool:
+        """Installed, and nothing keeps it from running."""
+        return bool(self.moments) and not self.why
+
+
+def found_here(environ: Mapping[str, str]) -> list[str]:
+    """The programs that are on this machine, or were."""
+    return [name for name in HARNESSES if _is_here(SETTINGS[name], environ)]
+
+
+def _is_here(settings: Settings, environ: Mapping[str, str]) -> bool:
+    return shutil.which(settings.program, path=environ.get("PATH")) is not None or os.path.isdir(settings.home(environ))
+
+
+def install(name: str, environ: Mapping[str, str]) -> Installed:
+    """Add our hooks, or bring them up to date; nothing is written when they are. Raises RepositoryError."""
+    settings = SETTINGS[name]
+    path = settings.path(environ)
+    text = _read(path)
+    if settings.script is not None:
+        _check_script(text, path)
+        _write(path, text, settings.script(sys.executable, FOLDER))
+    elif text is None or _ours(text, path) != _wanted(settings):
+        _write(path, text, _with(settings, _without(settings, text, path), path))
+    with suppress(RepositoryError):  # somebody else's has that name; the hooks are what matters
+        skill.install(_skills(settings, environ))
+    return status(name, environ)
+
+
+def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
+    """Take them out, and give back what was there byte for byte; returns what was found. Raises RepositoryError."""
+    settings = SETTINGS[name]
+    before = status(name, environ)
+    skill.uninstall(_skills(settings, environ))
+    path = settings.path(environ)
+    text = _read(path)
+    if settings.script is not None:
+        _write(path, text, None if text and text.startswith(SCRIPT_MARK) else text)
+    elif text is not None:
+        _write(path, text, _without(settings, text, path))
+    return before
+
+
+def status(name: str, environ: Mapping[str, str]) -> Installed:
+    """How they stand. Raises RepositoryError for settings that cannot be read."""
+    settings = SETTINGS[name]
+    path = settings.path(environ)
+    text = _read(path) or ""
+    skills = _skills(settings, environ)
+    there = skill.path_in(skills) if skill.is_installed(skills) else ""
+    here = Installed(name, settings.title, path, _is_here(settings, environ), skill=there)
+    if settings.script is not None:
+        return _script_status(here, settings.script, text)
+    ours = _ours(text, path)
+    if not ours:
+        return here._replace(why="not installed")
+    wanted = _wanted(settings)
+    program = next((m[1] for _, command in ours if (m := _PYTHON.search(command))), "")
+    moments = tuple(dict.fromkeys(moment for _, command in ours for moment in re.findall(r"moment=(\w+)", command)))
+    here = here._replace(moments=moments, program=program)
+    if not os.access(program, os.X_OK):
+        return here._replace(why="the gitcoord that installed it is gone")
+    if ours != wanted:
+        return here._replace(why="it is not what this gitcoord installs")
+    return here._replace(why=settings.why_not(path, environ) if settings.why_not else "")
+
+
+def _skills(settings: Settings, environ: Mapping[str, str]) -> str:
+    """All of them look for skills in a folder of that name."""
+    return os.path.join(settings.home(environ), "skills")
+
+
+def _check_script(text: str | None, path: str) -> None:
+    if text is not None and not text.startswith(SCRIPT_MARK):
+        raise RepositoryError(f"{path} is not ours", "move it away, then run the command again")
+
+
+def _script_status(here: Installed, script: Callable[[str, str], str], text: str) -> Installed:
+    found = re.search(r'^const PYTHON = (".*")$', text, re.MULTILINE)
+    if not text.startswith(SCRIPT_MARK) or found is None:
+        return here._replace(why="not installed")
+    program = str(json.loads(found[1]))
+    here = here._replace(moments=tuple(moment for moment in MOMENTS if f'"{moment}"' in text), program=program)
+    if not os.access(program, os.X_OK):
+        return here._replace(why="the gitcoord that installed it is gone")
+    return here if text == script(program, FOLDER) else here._replace(why="it is not what this gitcoord installs")
+
+
+def command(name: str, moment: str) -> str:
+    """What a hook runs, for `sh -c`, without its mark. Does nothing once gitcoord is gone."""
+    python, hooks = shlex.quote(sys.executable), shlex.quote(FOLDER)
+    script = '"$hooks/agent-hook"'
+    return f"python={python} hooks={hooks} harness={name} moment={moment}; test ! -f {script} || . {script}"
+
+
+# the text
+
+
+def _wanted(settings: Settings) -> list[tuple[str, str]]:
+    """Event and command of every hook there should be."""
+    entries = settings.entries(lambda moment: command(settings.name, moment))
+    return sorted((event, f"{c} # gitcoord") for event, entry in entries for c in _commands(entry))
+
+
+def _ours(text: str, path: str) -> list[tuple[str, str]]:
+    """Event and command of every hook of ours there is, without what was made for it."""
+    if not text.strip():
+        return []
+    document = _parsed(jsonedit.load, text, path)
+    hooks = document.get("hooks") if isinstance(document, dict) else None
+    found = [(event, c) for event, entries in (hooks if isinstance(hooks, dict) else {}).items() for c in _commands(entries)]
+    return sorted((event, MARK.sub("# gitcoord", c)) for event, c in found if MARK.search(c))
+
+
+def _commands(value: Any) -> Iterator[str]:
+    """The commands of hooks, wherever they are nested."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from [inner] if key in ("command", "bash") and isinstance(inner, str) else _commands(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _commands(inner)
+
+
+def _with(settings: Settings, text: str | None, path: str) -> str:
+    """The text with our hooks, each marked with what was made for it."""
+    made = "" if text is not None else " +file"
+    text = settings.empty if text is None or not text.strip() else text
+    for event, entry in settings.entries(lambda moment: command(settings.name, moment)):
+        root = _parsed(jsonedit.parse, text, path)
+        hooks = root.get("hooks")
+        entries = hooks.get(event) if hooks else None
+        _check(root, hooks, entries, path)
+        if entries:
+            text = jsonedit.insert(text, entries, "", _marked(entry, made))
+        elif hooks:
+            text = jsonedit.insert(text, hooks, event, [_marked(entry, f"{made} +event")])
+        else:
+            text = jsonedit.insert(text, root, "hooks", {event: [_marked(entry, f"{made} +event +hooks")]})
+        made = ""
+    return text
+
+
+def _check(root: jsonedit.Value, hooks: jsonedit.Value | None, entries: jsonedit.Value | None, path: str) -> None:
+    if root.kind != "{" or (hooks and hooks.kind != "{") or (entries and entries.kind != "["):
+        raise RepositoryError(f"{path} has no such hooks as were expected", "look at the file, then run the command again")
+
+
+def _marked(entry: Any, made: str) -> Any:
+    if isinstance(entry, dict):
+        return {k: f"{v} # gitcoord{made}" if k in ("command", "bash") else _marked(v, made) for k, v in entry.items()}
+    return [_marked(inner, made) for inner in entry] if isinstance(entry, list) else entry
+
+
+def _without(settings: Settings, text: str | None, path: str) -> str | None:
+    """The text without our hooks; None for a file that was made for them."""
+    if text is None or not text.strip():
+        return text
+    made: set[str] = set()
+    while True:
+        root = _parsed(jsonedit.parse, text, path)
+        place = _first(text, root)
+        if place is None:
+            break
+        of, number = place
+        found = MARK.search(text, of.members[number][1], of.members[number][2].end)
+        made |= {f"{word} {_event_of(root, of)}" if word == "+event" else word for word in (found[1] if found else "").split()}
+        text = jsonedit.remove(text, of, number)
+    return _pruned(settings, text, made, path)
+
+
+def _first(text: str, root: jsonedit.Value) -> tuple[jsonedit.Value, int] | None:
+    """Where a hook of ours is: a whole entry, or one of several hooks in it."""
+    hooks = root.get("hooks")
+    for _, _, entries in hooks.members if hooks else ():
+        for number, (_, _, entry) in enumerate(entries.members):
+            inner = entry.get("hooks") if entry.kind == "{" else None
+            own = [n for n, (_, _, hook) in enumerate(inner.members if inner else ()) if _is_ours(text, hook)]
+            if inner and own and len(own) < len(inner.members):
+                return inner, own[0]
+            if _is_ours(text, entry):
+                return entries, number
+    return None
+
+
+def _is_ours(text: str, value: jsonedit.Value) -> bool:
+    return MARK.search(text, value.start, value.end) is not None
+
+
+def _event_of(root: jsonedit.Value, of: jsonedit.Value) -> str:
+    hooks = root.get("hooks")
+    members = hooks.members if hooks else ()
+    return next((event for event, _, entries in members if entries.start <= of.start < entries.end), "")
+
+
+def _pruned(settings: Settings, text: str, made: set[str], path: str) -> str | None:
+    for event in (word.split()[1] for word in sorted(made) if word.startswith("+event ")):
+        text = _drop_empty(text, ("hooks", event), path)
+    if "+hooks" in made:
+        text = _drop_empty(text, ("hooks",), path)
+    return None if "+file" in made and text.strip() == settings.empty.strip() else text
+
+
+def _drop_empty(text: str, keys: tuple[str, ...], path: str) -> str:
+    """Without a container that was made for us, unless somebody else uses it now."""
+    of = _parsed(jsonedit.parse, text, path)
+    for key in keys[:-1]:
+        of = of.get(key) or of
+    names = [name for name, _, _ in of.members]
+    if keys[-1] not in names:
+        return text
+    number = names.index(keys[-1])
+    return text if of.members[number][2].members else jsonedit.remove(text, of, number)
+
+
+def _parsed(parser: Any, text: str, path: str) -> Any:
+    try:
+        return parser(text)
+    except ValueError as error:
+        raise RepositoryError(f"{path} is no JSON: {error}", "mend the file, then run the command again") from None
+
+
+# the file
+
+
+def _read(path: str) -> str | None:
+    if os.path.exists(path) and not os.path.isfile(path):  # a device would be replaced by a file
+        raise RepositoryError(f"{path} is no regular file", "look at what it is")
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RepositoryError(f"cannot read {path}: {error}", "look at the file") from None
+
+
+def _write(path: str, before: str | None, after: str | None) -> None:
+    """Replace the file at once, through symbolic links; its program may be reading it. Nothing where nothing changes."""
+    from gitcoord.store.lock import unwritable
+
+    if before == after:
+        return
+    target = os.path.realpath(path)
+    try:
+        if after is None:
+            os.unlink(target)
+            with suppress(OSError):  # somebody else's files are in it
+                os.rmdir(os.path.dirname(target))
+            return
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        fresh = f"{target}.{os.getpid()}"
+        mode = os.stat(target).st_mode & 0o7777 if before is not None else 0o600
+        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8", newline="") as file:
+            file.write(after)
+        os.chmod(fresh, mode)
+        os.replace(fresh, target)
+    except OSError as error:
+        raise unwritable(target, error) from error

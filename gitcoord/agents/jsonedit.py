@@ -1,0 +1,189 @@
+"""Adding to and removing from somebody's JSON settings without touching a byte of the rest.
+
+Parsing and writing the document again would lose its layout and its comments; so values are found in the text, and the
+text is cut there. Comments and commas before a closing bracket are understood, as several programs allow them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+_SPACE = " \t\r\n\ufeff"
+_WAS_OPEN = " "
+"""Before our line end in a container that had one: `{` and `}` stood on lines of their own."""
+
+
+class BadJson(ValueError):
+    """The text is no JSON document."""
+
+
+class Value(NamedTuple):
+    """Where a value stands in the text; members of an object with their keys, elements of an array without."""
+
+    start: int
+    end: int
+    kind: str
+    """`{`, `[`, or `"` for anything else."""
+    members: tuple[tuple[str, int, Value], ...] = ()
+    """Key (empty in an array), where the member begins, and its value."""
+
+    def get(self, key: str) -> Value | None:
+        """The member called so; of several the last, as parsers do."""
+        return next((value for name, _, value in reversed(self.members) if name == key), None)
+
+
+def parse(text: str) -> Value:
+    """Where everything stands. Raises BadJson."""
+    value, end = _value(text, _skip(text, 0))
+    if _skip(text, end) != len(text):
+        raise BadJson(f"something follows the document at {_place(text, end)}")
+    return value
+
+
+def load(text: str) -> Any:
+    """What the document says, comments and trailing commas left out. Raises BadJson."""
+    return _python(text, parse(text))
+
+
+def _python(text: str, value: Value) -> Any:
+    if value.kind == "{":
+        return {key: _python(text, inner) for key, _, inner in value.members}
+    if value.kind == "[":
+        return [_python(text, inner) for _, _, inner in value.members]
+    return json.loads(text[value.start : value.end])
+
+
+def _value(text: str, at: int) -> tuple[Value, int]:
+    kind = text[at : at + 1]
+    if kind in ("{", "["):
+        members = tuple(_members(text, at, kind))
+        end = _closing(text, members[-1][2].end if members else at + 1, "}" if kind == "{" else "]")
+        return Value(at, end, kind, members), end
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, at)
+    except ValueError:
+        raise BadJson(f"no value at {_place(text, at)}") from None
+    return Value(at, end, '"'), end
+
+
+def _members(text: str, start: int, kind: str) -> Iterator[tuple[str, int, Value]]:
+    at = _skip(text, start + 1)
+    while text[at : at + 1] not in ("}", "]"):
+        key, begin = "", at
+        if kind == "{":
+            key, at = _key(text, at)
+        value, at = _value(text, at)
+        yield key, begin, value
+        at = _skip(text, at)
+        if text[at : at + 1] not in (",", "}", "]"):
+            raise BadJson(f"a comma is missing at {_place(text, at)}")
+        at = _skip(text, at + 1) if text[at] == "," else at
+
+
+def _key(text: str, at: int) -> tuple[str, int]:
+    try:
+        key, at = json.JSONDecoder().raw_decode(text, at)
+    except ValueError:
+        key = None
+    at = _skip(text, at)
+    if not isinstance(key, str) or text[at : at + 1] != ":":
+        raise BadJson(f"no key at {_place(text, at)}")
+    return key, _skip(text, at + 1)
+
+
+def _closing(text: str, at: int, bracket: str) -> int:
+    at = _skip(text, at)
+    at = _skip(text, at + 1) if text[at : at + 1] == "," else at
+    if text[at : at + 1] != bracket:
+        raise BadJson(f"{bracket} is missing at {_place(text, at)}")
+    return at + 1
+
+
+def _skip(text: str, at: int) -> int:
+    """The next place that is neither space nor comment."""
+    while True:
+        while at < len(text) and text[at] in _SPACE:
+            at += 1
+        if text.startswith("//", at):
+            at = text.find("\n", at) if "\n" in text[at:] else len(text)
+        elif text.startswith("/*", at):
+            end = text.find("*/", at + 2)
+            if end < 0:
+                raise BadJson(f"a comment has no end at {_place(text, at)}")
+            at = end + 2
+        else:
+            return at
+
+
+def _place(text: str, at: int) -> str:
+    return f"line {text.count(chr(10), 0, at) + 1}"
+
+
+def insert(text: str, into: Value, key: str, new: Any) -> str:
+    """The text with a member more at the end of an object (an element, with an empty `key`, of an array)."""
+    close = into.end - 1
+    inside = text[into.start + 1 : close]
+    outer = _indent_of(text, into.start)
+    if into.members:
+        step = _indent_of(text, into.members[0][1]) if "\n" in text[into.start : into.members[0][1]] else None
+    else:
+        step = outer + _unit(text) if "\n" in text or not text[: into.start].strip() else None
+    body = _dumped(new, step, _unit(text))
+    item = f"{json.dumps(key)}: {body}" if key else body
+    if not into.members:
+        return text[: into.start + 1] + _alone(item, inside, step, outer) + text[close:]
+    last = into.members[-1][2].end
+    joint = "," if step is None else f",\n{step}"
+    joint = joint + " " if step is None else joint
+    return text[:last] + joint + item + text[last:]
+
+
+def _alone(item: str, inside: str, step: str | None, outer: str) -> str:
+    """The only member of what was empty, so that `remove` can tell whether there was a line end in it before."""
+    if step is None:
+        return item + inside
+    if not inside:
+        return f"\n{step}{item}\n{outer}"
+    comment = inside.rstrip(_SPACE)
+    before = _WAS_OPEN if inside == _line_end(outer) else comment
+    return f"{before}\n{step}{item}{inside[len(comment) :]}"
+
+
+def _line_end(outer: str) -> str:
+    return "\n" + outer
+
+
+def _dumped(new: Any, step: str | None, unit: str) -> str:
+    if step is None:
+        return json.dumps(new, ensure_ascii=False)
+    return json.dumps(new, indent=unit, ensure_ascii=False).replace("\n", "\n" + step)
+
+
+def _indent_of(text: str, at: int) -> str:
+    line = text[text.rfind("\n", 0, at) + 1 : at]
+    return line[: len(line) - len(line.lstrip(" \t"))]
+
+
+def _unit(text: str) -> str:
+    """By how much the document indents; two spaces where it does not tell."""
+    for line in text.split("\n")[1:]:
+        indent = line[: len(line) - len(line.lstrip(" \t"))]
+        if indent and line.strip():
+            return indent
+    return "  "
+
+
+def remove(text: str, of: Value, number: int) -> str:
+    """The text without one member of `of`: what `insert` put there leaves no trace."""
+    begin, end = of.members[number][1], of.members[number][2].end
+    if len(of.members) == 1:
+        before, after = text[of.start + 1 : begin], text[end : of.end - 1]
+        closed = (
+            not before.startswith(_WAS_OPEN + "\n") and not before.strip() and after == _line_end(_indent_of(text, of.start))
+        )
+        return text[: of.start + 1] + before.rstrip(_SPACE) + ("" if closed else after) + text[of.end - 1 :]
+    if number:
+        return text[: of.members[number - 1][2].end] + text[end:]
+    return text[:begin] + text[of.members[1][1] :]

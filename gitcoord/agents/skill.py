@@ -1,0 +1,75 @@
+"""The skill: what teaches a model when and how to use `git coord`, as a file in the folder where a harness looks.
+
+It goes in and out with a program's hooks (install.py). For AGENTS.md, `git coord skill` prints the same.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from gitcoord.errors import RepositoryError
+from gitcoord.files import read_bytes
+
+NAME = "git-coord"
+FILE = "SKILL.md"
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_PLACES = (os.path.join(_PACKAGE, "skill"), os.path.join(_PACKAGE, os.pardir, "plugin", "skills", NAME))
+"""Installed, or in a checkout, where the Claude Code plugin has it."""
+
+
+def whole() -> bytes:
+    """The skill's file."""
+    place = next((place for place in _PLACES if os.path.exists(os.path.join(place, FILE))), _PLACES[0])
+    return read_bytes(os.path.join(place, FILE))
+
+
+def text() -> str:
+    """The skill without its front matter, as other instructions to a model can hold it."""
+    return whole().decode().split("---\n", 2)[2].lstrip("\n")
+
+
+def path_in(skills: str) -> str:
+    """Where the skill stands below a harness's folder of skills (`~/.claude/skills`)."""
+    return os.path.join(skills, NAME, FILE)
+
+
+def is_installed(skills: str) -> bool:
+    """Whether the skill stands there as this version has it."""
+    try:
+        return read_bytes(path_in(skills)) == whole()
+    except OSError:
+        return False
+
+
+def install(skills: str) -> bool:
+    """Put the skill below `skills`, in place of an older one; False if it stands there. Raises RepositoryError."""
+    if is_installed(skills):
+        return False
+    path = path_in(skills)
+    if os.path.exists(path) and not _is_ours(path):
+        raise RepositoryError(f"{path} is not ours", "move it away, or leave out the skill")
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(whole())
+    except OSError as error:
+        raise RepositoryError(f"cannot write {path}: {error.strerror}", "make it writable") from error
+    return True
+
+
+def uninstall(skills: str) -> bool:
+    """Remove the skill and the folders that are empty then; False if it is not there, or not ours."""
+    path = path_in(skills)
+    if not os.path.exists(path) or not _is_ours(path):
+        return False
+    os.unlink(path)
+    with suppress(OSError):
+        os.rmdir(os.path.dirname(path))
+        os.rmdir(skills)
+    return True
+
+
+def _is_ours(path: str) -> bool:
+    """Whether a file is this skill, of whatever version."""
+    return read_bytes(path).startswith(f"---\nname: {NAME}\n".encode())

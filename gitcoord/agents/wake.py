@@ -1,0 +1,107 @@
+"""Waking an idle session, where its program lets a process of ours do that: sleeps until there is something to show.
+
+One process a conversation: it outlives turns, and a conversation that is cleared. It shows nothing while a turn runs;
+then the other hooks do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+
+from gitcoord import deaths, surfacing
+from gitcoord import process as processes
+from gitcoord.agents import Answer
+from gitcoord.agents.binding import Desk, program_of
+from gitcoord.agents.marks import Marks, marks_of
+from gitcoord.agents.moments import look
+from gitcoord.identity import Identity
+from gitcoord.records import Record, Records, is_plain_id
+from gitcoord.watch import wait_until
+
+
+def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
+    """Sleep until the session is idle and has mail, and show that; without a word if its program ends first."""
+    program = program_of(desk.harness)
+    if program is None or desk.surface == "off" or not is_plain_id(desk.call.session_id):
+        return
+    key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
+    marks_of(desk.clone, "").open()
+    with suppress(OSError):
+        os.setsid()
+    with _only_one(desk.path("agents", f"@wake-{key}")) as first:
+        if first:
+            attempt = partial(_attempt, desk, program, say)
+            wait_until(desk.clone.repo, attempt, None, partial(_ends, desk, program), places=[desk.path("mail")])
+
+
+def _ends(desk: Desk, program: processes.Process) -> list[int]:
+    return [program.pid, *deaths.watched_pids(desk.clone)]
+
+
+def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], None]) -> str | None:
+    """Why it is over: the session was woken, or there is nobody to wake."""
+    record = _record(desk, program)
+    if not processes.is_alive(program) or (record is None and desk.harness.nudge):
+        return "gone"
+    if record is None:
+        return None
+    me = Identity(record.name, "harness", record, record.harness, record.harness_id)
+    deaths.notice(desk.clone, me=lambda: record.name)
+    marks = marks_of(desk.clone, record.name)
+    if not marks.is_idle() or not surfacing.waiting_mail(desk.clone, me):
+        return None
+    if desk.harness.nudge is None:
+        return _show(desk, me, marks, say)
+    marks.set_idle(False)
+    desk.harness.nudge(desk.call, _path_of(program))
+    return "woken"
+
+
+def _show(desk: Desk, me: Identity, marks: Marks, say: Callable[[Answer], None]) -> str | None:
+    with desk.clone.locked():
+        lines = look(desk, marks)
+        news = surfacing.gather(desk.clone, me, lines)
+        if news.whole or news.part:
+            say(Answer(go_on=news.text))
+            surfacing.claim(desk.clone, me, news)
+        if news.left or not news.text:
+            marks.again([line for line in lines if line not in news.notes])
+        marks.owe(bool(surfacing.owed_acks(desk.clone, me)))
+        marks.set_idle(not news.text)
+        marks.done()
+    return "woken" if news.text else None
+
+
+def _record(desk: Desk, program: processes.Process) -> Record | None:
+    """The session of this conversation, or that the program's process is now: under another id once it was cleared."""
+    known = [record for record in Records(desk.clone.repo.coord_dir).all() if record.left is None and not record.gone]
+    if desk.harness.nudge:
+        return next((record for record in known if record.harness_id == desk.call.session_id), None)
+    return next((record for record in known if record.process == program), None)
+
+
+def _path_of(program: processes.Process) -> str:
+    try:
+        return os.readlink(f"/proc/{program.pid}/exe")
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _only_one(path: str) -> Iterator[bool]:
+    """Whether no other waits for this program; the file holds the pid, for the script to see that somebody does."""
+    from gitcoord.store.lock import try_lock
+
+    with try_lock(path) as first:
+        if first:
+            with suppress(OSError), open(path, "w", encoding="ascii") as file:
+                file.write(f"{os.getpid()}\n")
+        try:
+            yield first
+        finally:
+            if first:
+                with suppress(OSError):
+                    os.unlink(path)

@@ -1,0 +1,77 @@
+"""Marks for the hooks of agents: `coord/mail/<session>` is there while something may be new for that session.
+
+A mark is set before the transaction that takes the event in is committed, by whoever takes it in: one too many is
+harmless, a missing one is not. So a hook needs no process to know that there is nothing new. A mark may hold lines, the
+ids of what the session is told of this way alone (notes).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+EVERYBODY = ""
+"""Instead of a session's name: every session of this clone."""
+
+
+class Mailroom:
+    """Collects marks while a transaction runs. Costs a look at one directory where no agent's hooks ever ran."""
+
+    def __init__(self, coord_dir: str, here: Callable[[], str | None]) -> None:
+        self.here = here
+        """This clone's id: only its own sessions are marked."""
+        self._directory = os.path.join(coord_dir, "mail")
+        self._sessions = os.path.join(coord_dir, "sessions")
+        self._due: dict[str, list[str]] = {}
+        self._rebuilding = False
+
+    def is_open(self) -> bool:
+        """Whether it has to be told whom each event concerns: agents' hooks look at marks here."""
+        return not self._rebuilding and os.path.isdir(self._directory)
+
+    def note(self, names: Iterable[str], line: str = "") -> None:
+        """Something concerns these sessions; `line` is what they cannot find out by asking the index."""
+        for name in names:
+            self._due.setdefault(name, []).extend([line] if line else [])
+
+    @contextmanager
+    def for_everybody(self) -> Iterator[None]:
+        """While all is read again: what of it is new, and to whom, is not asked event by event."""
+        self._rebuilding = True
+        try:
+            yield
+        finally:
+            self._rebuilding = False
+        self._due = {EVERYBODY: []}
+
+    def forget(self) -> None:
+        """The transaction was rolled back."""
+        self._due.clear()
+
+    def deliver(self) -> None:
+        """Set the marks, right before the transaction is committed."""
+        if not self._due:
+            return
+        due, self._due = self._due, {}
+        lines = due.pop(EVERYBODY, None)
+        if lines is not None:
+            for name in self._names():
+                due.setdefault(name, []).extend(lines)
+        for name, own in due.items():
+            self._mark(name, own)
+
+    def _names(self) -> list[str]:
+        try:
+            return [name.removesuffix(".json") for name in os.listdir(self._sessions) if name.endswith(".json")]
+        except OSError:
+            return []
+
+    def _mark(self, name: str, lines: Iterable[str]) -> None:
+        with suppress(OSError):  # a read-only repository has no hooks that could read it
+            fd = os.open(os.path.join(self._directory, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                if lines:
+                    os.write(fd, "".join(f"{line}\n" for line in lines).encode())
+            finally:
+                os.close(fd)

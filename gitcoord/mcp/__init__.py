@@ -1,0 +1,20 @@
+"""The MCP server, `git coord mcp`: six tools over the API, for programs that would rather call a tool than a shell.
+
+`tools` is what they do, `forms` how that is told, `caller` who called, `server` the protocol. Only `server` needs the
+SDK, which is an extra.
+"""
+
+from __future__ import annotations
+
+from gitcoord.errors import RepositoryError
+
+
+def serve(as_name: str | None = None) -> None:
+    """Speak MCP on stdin and stdout until stdin ends. Raises RepositoryError when the SDK is not installed."""
+    try:
+        from gitcoord.mcp import server
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types", "anyio", "jsonschema"):
+            raise
+        raise RepositoryError("the MCP server needs the package mcp, version 2", "pip install 'gitcoord[mcp]'") from None
+    server.run(as_name)

@@ -1,0 +1,72 @@
+"""Whose call this is. The server may outlive a conversation and serve several, so it is asked anew with every call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from gitcoord import Coord
+from gitcoord.identity import HARNESS_IDS, Identity, current, is_agent
+
+
+class Caller(NamedTuple):
+    """Where a call is made from and what says for whom; `placed` when the caller itself said where."""
+
+    cwd: str
+    environ: Mapping[str, str]
+    placed: bool = False
+    as_name: str | None = None
+
+
+def caller(arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None) -> Caller:
+    """What the call says goes before what its client says (Codex names its thread), and that before our environment."""
+    own = dict(os.environ)
+    if not is_agent(own):
+        own["AI_AGENT"] = "mcp"  # whoever calls a tool is no person at a terminal
+    thread = meta.get("threadId")
+    if isinstance(thread, str) and thread:
+        own = {key: value for key, value in own.items() if key not in HARNESS_IDS} | {"CODEX_THREAD_ID": thread}
+    session, cwd = arguments.get("session"), arguments.get("cwd")
+    if isinstance(session, str) and session:
+        own["GIT_COORD_SESSION"] = session
+    placed = isinstance(cwd, str) and bool(cwd)
+    return Caller(os.path.join(os.getcwd(), str(cwd)) if placed else os.getcwd(), own, placed, as_name)
+
+
+@contextmanager
+def opened(call: Caller) -> Iterator[Coord]:
+    """The repository as the caller sees it, for one call. Raises RepositoryError."""
+    from gitcoord.waiting import notice_deaths
+
+    with _open(_settled(call)) as coord:
+        notice_deaths(coord)
+        yield coord
+
+
+def _open(call: Caller) -> Coord:
+    return Coord.open(call.cwd, call.as_name, call.environ)
+
+
+def _settled(call: Caller) -> Caller:
+    """The session's present id and worktree: ours may be from before it began anew, or moved to another worktree."""
+    with _open(call) as coord:
+        me = current(coord.clone, call.as_name)
+        repo = coord.clone.repo
+    if me.record is None or me.rule not in ("harness", "process"):
+        return call
+    if me.harness_id != me.record.harness_id:
+        fresh = call._replace(environ={key: value for key, value in call.environ.items() if value != me.harness_id})
+        if _is_bound(fresh, me):
+            call = fresh
+    if not call.placed and me.record.git_dir != repo.git_dir and os.path.isdir(me.record.worktree):
+        return call._replace(cwd=me.record.worktree)
+    return call
+
+
+def _is_bound(call: Caller, me: Identity) -> bool:
+    """Whether the process above us is that session, without an id from the environment."""
+    with _open(call) as coord:
+        found = current(coord.clone, call.as_name)
+    return found.rule == "process" and found.name == me.name
