@@ -149,7 +149,7 @@ def _act(coord: Coord, chance: Random, names: list[str]) -> None:
         case 5:
             coord.tasks.next(claim=True, offline=chance.random() < 0.9)
         case 6:
-            held = [task for task in coord.tasks.list() if task.holder == coord.identity.name]
+            held = coord.tasks.list(mine=True)
             if held:
                 coord.tasks.done(chance.choice(held).id, "done")
         case _:
