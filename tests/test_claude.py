@@ -113,8 +113,10 @@ def test_the_mail_of_a_session_does_not_go_to_its_subagent(pair: Callable[[str],
     assert b.ask("hello") == "done"
     assert cli(repo, "join", "boss").code == 0
     helper = Tool("Agent", {"description": "help", "prompt": "look into it", "subagent_type": "general-purpose"})
-    send = shell("GIT_COORD_SESSION=boss git coord send beta 'for the session'")
-    b.model.says(Turn(tools=(helper,)), Turn(tools=(send,)), Turn("helped"), Turn("all done"))
+    sent = repo / ".git" / "sent"
+    send = shell(f"GIT_COORD_SESSION=boss git coord send beta 'for the session' && touch {sent}")
+    b.model.says(Turn(tools=(helper,)), Turn(tools=(shell(f"until [ -e {sent} ]; do sleep 0.1; done"),)), Turn("all done"))
+    b.model.says_to_others("have it looked into", Turn(tools=(send,)), Turn("helped"))
     assert b.ask("have it looked into") == "all done"
     inside = [text for text in b.model.seen if "look into it" in text and "have it looked into" not in text]
     assert inside and not any("> for the session" in text for text in inside)
