@@ -34,7 +34,6 @@ class Model:
 
     def __init__(self) -> None:
         self.script: list[Turn] = []
-        self.others: tuple[str, list[Turn]] = ("", [])
         self.seen: list[str] = []
         self.aside: list[str] = []
         self._lock = threading.Lock()
@@ -47,10 +46,6 @@ class Model:
         """The next answers."""
         self.script[:] = turns
 
-    def says_to_others(self, than: str, *turns: Turn) -> None:
-        """The next answers to requests in which this text does not occur: to another conversation."""
-        self.others = (than, list(turns))
-
     def next_turn(self, request: dict[str, Any]) -> Turn:
         found = (request.get(key) for key in ("messages", "input", "contents"))
         shown = "\n".join(_texts(next((value for value in found if value), "")))
@@ -60,9 +55,7 @@ class Model:
                 return Turn("a summary of it")
             self.seen.append(shown)
             self._asked.notify_all()
-            than, turns = self.others
-            script = self.script if than in shown else turns
-            return script.pop(0) if script else Turn("done")
+            return self.script.pop(0) if self.script else Turn("done")
 
     def all_shown(self) -> list[str]:
         """What every request showed, also those without tools."""
