@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gitcoord.clone import Clone
     from gitcoord.conflicts import Collision
     from gitcoord.counts import Short
+    from gitcoord.doctor import Finding
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from gitcoord.tasks import Tasks
     from gitcoord.trust import Signer
     from gitcoord.waiting import Held
+    from gitcoord.withdraw import Standing
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -131,6 +133,12 @@ class Coord:
         actions = {"install": githooks.install, "uninstall": githooks.uninstall, "status": githooks.status}
         return actions[action](self.clone.repo)
 
+    def doctor(self, fix: bool = False) -> list[Finding]:
+        """What is well and what is not; with `fix`, after mending what can be mended."""
+        from gitcoord import doctor
+
+        return doctor.examine(self.clone, fix)
+
     def traces(self, everyone: bool = False) -> Traces:
         """What `purge` would remove."""
         from gitcoord import setup
@@ -142,6 +150,12 @@ class Coord:
         from gitcoord import setup
 
         return setup.purge(self.clone, everyone)
+
+    def withdraw(self, remote: str | None = None, really: bool = False) -> Standing:
+        """Delete this clone's refs at a remote; without `really`, only say which those are. Raises RemoteError."""
+        from gitcoord import withdraw
+
+        return (withdraw.withdraw if really else withdraw.standing)(self.clone, remote, self.cwd)
 
     # sessions
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 
-from gitcoord import leases
+from gitcoord import leases, refusals
 from gitcoord.clone import Clone
 from gitcoord.leases import NoLeases, Table, lease_ref, read_table
 from gitcoord.store.objects import Oid
@@ -16,12 +16,16 @@ def settle(at: Link, there: Refs) -> None:
     """Before our log is sent. Raises RemoteError."""
     from gitcoord.tasks import leased
 
+    if refusals.LEASES in refusals.known(at):
+        return
     with suppress(NoLeases):
         leased.settle(at, there)
 
 
 def tidy(at: Link) -> None:
     """After our log was sent: whoever no longer sees the row sees what ended it. Raises RemoteError."""
+    if refusals.LEASES in refusals.known(at):
+        return
     refs = at.clone.store.tips().refs
     finished: dict[str, Callable[[Clone, Table], list[str]]] = {"tasks": _finished_tasks, "locks": _finished_locks}
     for kind, which in finished.items():

@@ -33,9 +33,19 @@ class RepositoryError(CoordError):
 
 
 class RemoteError(CoordError):
-    """A remote that cannot be reached or that refuses."""
+    """A remote that cannot be reached or that refuses. A password in its URL is not repeated."""
 
     exit_code = 4
+
+    def __init__(self, what: str, hint: str | None = None) -> None:
+        super().__init__(without_password(what), without_password(hint) if hint else None)
+
+
+def without_password(text: str) -> str:
+    """`text` less what identifies somebody in the URLs in it."""
+    import re
+
+    return re.sub(r"\b(https?|ftps?)://[^/@\s]*@", r"\1://", text)
 
 
 class RefMoved(CoordError):

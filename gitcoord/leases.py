@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from gitcoord import process as processes
-from gitcoord import public, remotes
+from gitcoord import public, refusals, remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
 from gitcoord.event import Draft, Malformed, decode
@@ -160,7 +160,10 @@ def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
             return True
         raise
     if outcome.state == "refused":
+        refusals.note(at, {refusals.LEASES: outcome.why})
         raise NoLeases(f"{at.remote.name} keeps no leases for us: {outcome.why}", "task claim --offline: tentative only")
+    if outcome.state == "done":
+        refusals.forget(at, refusals.LEASES)
     return outcome.state == "done"
 
 

@@ -48,7 +48,8 @@ class Known(NamedTuple):
     """Why the last attempt failed; empty if it did not."""
     tried: float = 0.0
     refused: Mapping[str, str] = {}
-    """What the remote would not take, and its words."""
+    """What the remote would not take (`refusals`), and its words."""
+    refused_at: float = 0.0
 
 
 def load(repo: Repository) -> Known | None:
@@ -151,6 +152,19 @@ def discover(listing: Mapping[str, Oid]) -> str | None:
     if NAMESPACE in found:
         return NAMESPACE
     return max(sorted(found), key=lambda prefix: found[prefix], default=None)
+
+
+def tracked(repo: Repository) -> tuple[str, str] | None:
+    """A remote at which somebody keeps coordination in branches, and its prefix there, as far as the user's own fetch
+    brought them; None if there is none. Reaches for no network."""
+    listing = repo.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/remotes").out.decode("utf-8", "replace")
+    refs = {ref: Oid(oid) for ref, _, oid in (line.partition(" ") for line in listing.splitlines())}
+    for name in sorted(remote_names(repo), key=len, reverse=True):
+        start = f"refs/remotes/{name}/"
+        found = discover({f"refs/heads/{ref[len(start) :]}": oid for ref, oid in refs.items() if ref.startswith(start)})
+        if found:
+            return name, found
+    return None
 
 
 def wants_autosync(repo: Repository) -> bool:

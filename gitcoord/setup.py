@@ -7,10 +7,11 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gitcoord import githooks
+from gitcoord import githooks, remotes
 from gitcoord.ambient import expect_all
 from gitcoord.clone import Clone
 from gitcoord.clone_id import read_clone_id, settle_clone_id
+from gitcoord.errors import without_password
 from gitcoord.githooks import Hook
 from gitcoord.store import NAMESPACE, Tips, mend
 from gitcoord.store.lock import unwritable
@@ -21,11 +22,13 @@ from gitcoord.store.spawn import run
 
 @dataclass(frozen=True, slots=True)
 class Initialized:
-    """What `init` found and did: the clone's id, the placeholders it registered, and how the hooks stand."""
+    """What `init` found and did: the clone's id, the placeholders it registered, how the hooks stand, and the remote to
+    sync with, if the user named one or others coordinate there already."""
 
     clone: str
     expected: tuple[str, ...]
     hooks: tuple[Hook, ...]
+    remote: str
 
 
 def init(clone: Clone, hooks: bool = True) -> Initialized:
@@ -37,7 +40,13 @@ def init(clone: Clone, hooks: bool = True) -> Initialized:
         name = settle_clone_id(clone.repo)
         expected = tuple(record.name for record in expect_all(clone))
     found = githooks.install(clone.repo) if hooks else githooks.status(clone.repo)
-    return Initialized(name, expected, tuple(found))
+    return Initialized(name, expected, tuple(found), _remote(clone))
+
+
+def _remote(clone: Clone) -> str:
+    """Without a look at the network."""
+    known, there = remotes.load(clone.repo), remotes.tracked(clone.repo)
+    return without_password(clone.repo.setting("remote") or (known.remote if known else "") or (there[0] if there else ""))
 
 
 @dataclass(frozen=True, slots=True)

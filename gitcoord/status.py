@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord import messages, sessions
 from gitcoord.clone import Clone
 from gitcoord.counts import HELD, mine_in, my_locks, ready_tasks
+from gitcoord.errors import without_password
 from gitcoord.identity import Identity
 from gitcoord.names import mailbox
 from gitcoord.sessions import Session
@@ -33,12 +34,13 @@ class Strange(NamedTuple):
 
 class Syncing(NamedTuple):
     """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
-    and why the last attempt failed (empty if it did not)."""
+    why the last attempt failed (empty if it did not), and what it does not take (`refusals`)."""
 
     remote: str
     at: float | None
     waiting: int
     error: str
+    refused: tuple[str, ...] = ()
 
 
 class Status(NamedTuple):
@@ -70,7 +72,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     found = sessions.list_sessions(clone, now=now, files=False)
     mine = next((s for s in found if s.local and s.session == me.name), None)
     page = messages.inbox(clone, me, limit=1, now=now)
-    newer, malformed = clone.read(_strange)
+    newer, malformed = clone.read(strange)
     held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db)))
     return Status(
         mine,
@@ -96,10 +98,10 @@ def syncing(clone: Clone) -> Syncing | None:
         return None
     known = remotes.current(clone.repo)
     waiting = clone.read(lambda db: remotes.waiting(db, clone, known))
-    return Syncing(known.remote, known.at or None, waiting, known.error)
+    return Syncing(without_password(known.remote), known.at or None, waiting, known.error, tuple(sorted(known.refused)))
 
 
-def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
+def strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
     """Events of unknown types or versions, and commits that are no events, by the clone in whose log they are."""
     rows = db.execute(
         "SELECT ref, reason LIKE 'unknown %', count(*), min(reason) FROM strange GROUP BY ref, reason LIKE 'unknown %'"

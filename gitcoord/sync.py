@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
 
-from gitcoord import incoming, public, remotes, rollover
+from gitcoord import incoming, public, refusals, remotes, rollover
 from gitcoord.clone import Clone
-from gitcoord.errors import CoordError, RemoteError, RepositoryError
+from gitcoord.errors import CoordError, RemoteError, RepositoryError, without_password
 from gitcoord.event import Event
 from gitcoord.events import COLUMNS, event_of
 from gitcoord.incoming import Refusal
@@ -109,7 +109,7 @@ def _exchange(at: Link) -> Report:
         if not moved:
             claims.tidy(at)
             foreign = sum(event.clone != at.clone.id for event in received)
-            return Report(at.remote.name, sent, foreign, (*seen.refused, *refused))
+            return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *refused))
         pause(attempt)
     raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
 
@@ -154,7 +154,7 @@ def pull(at: Link) -> tuple[Link, Seen]:
 
     clone = at.clone
     listing = transport.list_remote(clone.repo, at.remote.name, at.quiet)
-    at = _joining(at, listing)
+    at = joining(at, listing)
     refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
     renewal.check(at, refs)
     before = clone.store.tips().refs
@@ -172,7 +172,7 @@ def pull(at: Link) -> tuple[Link, Seen]:
     return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
-def _joining(at: Link, listing: Refs) -> Link:
+def joining(at: Link, listing: Refs) -> Link:
     """Coordination that is there already, below whatever prefix, is joined rather than begun a second time."""
     found = remotes.discover(listing)
     if found is None or at.clone.repo.setting("remotePrefix") or any(ref.startswith(at.remote.prefix) for ref in listing):
@@ -232,18 +232,24 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
     if updates:
         public.guard(clone, at.remote.name, outgoing(clone, there))
-    outcomes = transport.push(clone.repo, at.remote, updates, at.quiet) if updates else []
+    outcomes = refusals.push(at, updates)
     went = {update.ref: update.new for update in updates}
     stand: dict[str, Oid] = {ref: oid for ref, oid in there.items() if _is_to_go(ref, clone.id or "")}
     for outcome in outcomes:
         if outcome.state == "done":
             stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
-    stand = _drop_old(at, stand)
-    refused = tuple(Refusal(o.ref, o.why) for o in outcomes if o.state == "refused" and went[o.ref])
-    if refused and all(is_log(ref) is False or ref in {r.ref for r in refused} for ref in went):
-        raise transport.refuses(at.remote.name, refused[0].why)
+    replaced = _replaced(at, stand)
+    dropped = refusals.push(at, replaced)
+    gone = {outcome.ref for outcome in dropped if outcome.state == "done"}
+    stand = {ref: oid for ref, oid in stand.items() if ref not in gone}
+    refused = tuple(Refusal(o.ref, o.why) for o in (*outcomes, *dropped) if o.state == "refused")
+    logs = [ref for ref in went if is_log(ref)]
+    if logs and {*logs} <= {r.ref for r in refused}:
+        raise transport.refuses(at.remote, next(r.why for r in refused if is_log(r.ref)))
     sent = _count(clone, there, stand)
-    _remember(at, stand, bool(updates))
+    _remember(at, stand, bool(outcomes))
+    if fresh := refusals.kinds([*updates, *replaced], [*outcomes, *dropped]):
+        refusals.note(at, fresh)
     return sent, any(outcome.state == "moved" for outcome in outcomes), refused
 
 
@@ -251,15 +257,11 @@ def _how(ref: str) -> How:
     return How.FORWARD if is_log(ref) else How.REPLACE
 
 
-def _drop_old(at: Link, stand: dict[str, Oid]) -> dict[str, Oid]:
-    """Take our old epochs off the remote once what follows them is there; returns where the remote stands then."""
+def _replaced(at: Link, stand: Refs) -> list[Update]:
+    """Our old epochs at the remote, to be taken off it once what follows them is there."""
     old = rollover.dropped(at.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
-    if not ready:
-        return stand
-    updates = [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
-    gone = {o.ref for o in transport.push(at.clone.repo, at.remote, updates, at.quiet) if o.state == "done"}
-    return {ref: oid for ref, oid in stand.items() if ref not in gone}
+    return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
 
 
 def _is_to_go(ref: str, clone: str) -> bool:
@@ -285,7 +287,20 @@ def _remember(at: Link, ours: Refs, pushed: bool) -> None:
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
     url = transport.remote_url(repo, at.remote.name) if known is None or known.remote != at.remote.name else known.url
-    remotes.save(repo, remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes)))
+    fresh = remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes))
+    if known is not None and (known.remote, known.prefix) == fresh[0:3:2]:
+        fresh = fresh._replace(refused=known.refused, refused_at=known.refused_at)
+    elif at.remote.prefix.startswith("refs/heads/"):
+        at.clone.mended.append(_in_sight(at.remote))
+    remotes.save(repo, fresh)
+
+
+def _in_sight(remote: Remote) -> str:
+    name, short = without_password(remote.name), remote.prefix.removeprefix("refs/heads/")
+    return (
+        f"coordination is in branches of {name} called {short}…: who fetches sees them in git branch -r, the host shows"
+        " them on its pages, and a push to them may start what runs for every branch"
+    )
 
 
 # looking ahead
@@ -295,7 +310,7 @@ def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, 
     """What a sync would send: how many events of each type, and how many sessions' presence. Raises RemoteError."""
     remote = remotes.choose(clone.repo, name, cwd)
     listing = transport.list_remote(clone.repo, remote.name)
-    remote = _joining(Link(clone, remote, False), listing).remote
+    remote = joining(Link(clone, remote, False), listing).remote
     return outgoing(clone, {here: oid for ref, oid in listing.items() if (here := remote.here(ref))})
 
 

@@ -474,3 +474,30 @@ def test_both_stores_pass_over_the_same(ada: Path, remote: Path) -> None:
         assert [oid for oid, _ in open_store(coord.clone.repo, True).chain(tip, None)] == [
             oid for oid, _ in open_store(coord.clone.repo, False).chain(tip, None)
         ]
+
+
+@pytest.mark.parametrize("what", ["blob", "tree", "tag", "no table", "rows of nonsense"])
+def test_a_table_of_leases_that_is_none_stops_nobody(ada: Path, remote: Path, cli: Cli, what: str) -> None:
+    for kind in ("tasks", "locks", "numbers"):
+        if what == "no table":
+            objects = [event("x", 5, None, "note")]
+        elif what == "rows of nonsense":
+            rows: Any = {"a": 1, "../x": {"holder": ["\x1b[31m"], "nonce": 5}, "b": None, "next": -1}
+            objects = [event("x", 5, None, f"lease.{kind}", rows=rows, live=[1, {"x": rows}], counters=rows, next=rows)]
+        else:
+            objects = other_objects()[what]
+        put(remote, f"refs/coord/lease/{kind}", *objects)
+    with Coord.open(ada) as coord:
+        task = coord.tasks.add("mine").id
+    for args in (
+        ["sync"],
+        ["task", "claim", task],
+        ["alloc", "migrations"],
+        ["lock", "a.py", "--global"],
+        ["status"],
+        ["sync"],
+    ):
+        ran = cli(ada, *args)
+        assert ran.code in (0, 2, 4) and "Traceback" not in ran.err, (args, ran)
+        assert ran.code == 0 or "refs/coord/lease/" in ran.err or "no coordination remote" in ran.err, ran
+        assert "\x1b" not in ran.out + ran.err

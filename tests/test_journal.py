@@ -285,3 +285,20 @@ def test_a_log_that_is_gone_for_good_begins_again(repo: Path, cli: Cli) -> None:
     with Coord.open(repo, as_name="a") as coord:
         assert [event.text for event in coord.log(kind="message")] == ["three"]
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_after_a_power_loss_what_the_journal_lost_is_still_ours(repo: Path) -> None:
+    """The ref and the objects came to the disk, the end of the journal did not, and the machine was started again."""
+    with Coord.open(repo) as coord:
+        coord.join("a")
+        coord.note("one")
+        journal = Path(coord.clone.journal.path)
+        kept = journal.read_bytes()
+        coord.note("two")
+    journal.write_bytes(kept)
+    os.utime(journal, (1, 1))
+    with Coord.open(repo) as coord:
+        assert [note.text for note in coord.notes()] == ["two", "one"]
+        coord.note("three")
+        assert [note.text for note in coord.notes()] == ["three", "two", "one"]
+        assert coord.clone.mended == []

@@ -334,7 +334,7 @@ def test_where_no_leases_may_be_written_claims_stay_tentative(tmp_path: Path, cl
         ada.sync()
     ran = cli(clones[0], "task", "claim", task, "--as", "w")
     assert (ran.code, ran.out) == (4, "")
-    assert "origin keeps no leases for us: hook declined" in ran.err
+    assert "origin keeps no leases for us: no leases here" in ran.err
     assert cli(clones[0], "task", "claim", task, "--offline", "--as", "w").code == 0
     sync_all(clones)
     assert [(status, tentative) for status, _, tentative in holders(clones, task)] == [("claimed", True)] * 2

@@ -149,6 +149,34 @@ def test_an_answer_and_an_ack_go_to_whoever_wrote(worktrees: Pair) -> None:
     assert (message["text"], message["reply_to"], message["thread"]) == ("yes", question[:10], question[:10])
 
 
+def test_a_hash_that_somebody_wrote_is_not_an_id_of_ours(worktrees: Pair) -> None:
+    send(worktrees[0], "beta", "b" * 40)
+    (message,) = call(worktrees[1], "poll_messages")["messages"]
+    assert (message["text"], len(message["id"])) == ("b" * 40, 10)
+    assert call(worktrees[1], "remember", action="set", key="id-of-it", text="c" * 40) == {"id-of-it": "c" * 40}
+    assert call(worktrees[1], "status")["state"] == {"id-of-it": "c" * 40}
+
+
+def test_unsigned_mail_of_other_clones_is_held_where_signatures_are_required(worktrees: Pair, tmp_path: Path, cli: Cli) -> None:
+    alpha, _ = worktrees
+    other = tmp_path / "other"
+    git(tmp_path, "clone", "-q", str(tmp_path / "project"), str(other))
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    for where in (alpha, other):
+        git(where, "remote", "add", "hub", str(tmp_path / "hub.git"))
+        assert cli(where, "sync", "hub").code == 0
+    assert cli(other, "sync", "hub").code == 0
+    assert cli(other, "send", "alpha", "from afar").code == 0
+    assert cli(other, "sync", "hub").code == 0 and cli(alpha, "sync", "hub").code == 0
+    git(alpha, "config", "coord.requireSigned", "true")
+    answer = call(alpha, "poll_messages", session="alpha")
+    assert answer["messages"] == []
+    assert answer["held"] == "1 unsigned of other clones (coord.requireSigned): git coord inbox --all"
+    git(alpha, "config", "coord.requireSigned", "false")
+    (message,) = call(alpha, "poll_messages", session="alpha")["messages"]
+    assert message["from"].startswith("other@ada-lovelace-") and message["by"] == "another session"
+
+
 def test_again_repeats_what_was_marked_last(worktrees: Pair) -> None:
     send(worktrees[0], "beta", "one")
     first = call(worktrees[1], "poll_messages")["messages"]

@@ -119,6 +119,8 @@ def _syncing(sync: Syncing) -> str:
     facts = [f"{sync.remote}, {ago(sync.at)}"] if sync.at else [f"{sync.remote}, never"]
     if sync.waiting:
         facts.append(f"{sync.waiting} event{'s' if sync.waiting > 1 else ''} to be sent (git coord sync)")
+    if sync.refused:
+        facts.append(f"it takes no {', no '.join(sync.refused)}")
     return "; ".join([*facts, *([f"failing: {one_line(sync.error, 120)}"] if sync.error else [])])
 
 

@@ -14,12 +14,14 @@ from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, remark, say, say_json
 from gitcoord.cli.params import common, opened
+from gitcoord.errors import UsageError
 from gitcoord.files import read_bytes
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed
     from gitcoord.githooks import Hook
     from gitcoord.setup import Traces
+    from gitcoord.withdraw import Standing
 
 LEAVES = """\
 Nothing leaves this machine until you name a remote for it. What could go there then: messages, notes, names of
@@ -43,7 +45,15 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
         if as_json:
             found = [_agent_json(agent_hooks("install", name)) for name in names]
             hooks = [_hook_json(hook) for hook in done.hooks]
-            say_json({"clone": done.clone, "expected": list(done.expected), "hooks": hooks, "agents": found, "remote": None})
+            say_json(
+                {
+                    "clone": done.clone,
+                    "expected": list(done.expected),
+                    "hooks": hooks,
+                    "agents": found,
+                    "remote": done.remote or None,
+                }
+            )
             return
         say(f"This clone is {done.clone}.")
         if done.expected:
@@ -54,6 +64,9 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
             _say_hooks(coord, done.hooks)
         for name in names or ([] if no_agents else _wanted_agents()):
             _say_agent_hooks("install", agent_hooks("install", name))
+        if done.remote:
+            named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
+            say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
         say(f"\n{LEAVES}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
 
 
@@ -190,14 +203,20 @@ def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
 
 @click.command(short_help="remove every trace of gitcoord")
 @click.option("--everyone", is_flag=True, help="What other clones wrote, too.")
+@click.option("--remote", metavar="R", help="Only this clone's refs at a remote.")
 @click.option("--yes", is_flag=True, help="Really do it.")
 @common
-def purge(everyone: bool, yes: bool, as_name: str | None, as_json: bool) -> None:
+def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as_json: bool) -> None:
     """Remove this clone's coordination refs, our files, hooks and settings. Without --yes: what would go.
 
     Example: git coord purge --everyone
     """
+    if remote is not None and everyone:
+        raise UsageError("at a remote only one's own refs can be deleted", f"git coord purge --remote {remote}")
     with opened(as_name) as coord:
+        if remote is not None:
+            _say_withdrawn(coord.withdraw(remote, yes), remote, yes, as_json)
+            return
         found = coord.purge(everyone) if yes else coord.traces(everyone)
         if as_json:
             say_json(_traces_json(found, yes))
@@ -211,6 +230,22 @@ def purge(everyone: bool, yes: bool, as_name: str | None, as_json: bool) -> None
             say("The objects go with git's next gc.")
         else:
             say(f"Nothing was removed: git coord purge {'--everyone ' if everyone else ''}--yes")
+
+
+def _say_withdrawn(found: Standing, remote: str, yes: bool, as_json: bool) -> None:
+    if as_json:
+        say_json({"removed": yes, **found._asdict(), "refs": list(found.refs)})
+        return
+    for ref in found.refs:
+        say(inert(f"{'deleted' if yes else 'would delete'} {ref} at {found.remote}"))
+    if not found.refs:
+        say(inert(f"There is nothing of this clone at {found.remote}."))
+    elif not yes:
+        say(inert(f"Nothing was deleted: git coord purge --remote {remote} --yes"))
+    else:
+        say(inert(f"What others fetched they keep. Nothing goes there any more before: git coord sync {remote}"))
+    if found.others:
+        say(inert(f"{sum(found.others.values())} refs of {len(found.others)} other clones stay there."))
 
 
 def _traces_json(found: Traces, removed: bool) -> dict[str, Any]:
@@ -228,6 +263,25 @@ def _traces_lines(found: Traces) -> list[str]:
     lines += [f"the hook {_where(hook)}" for hook in found.hooks]
     lines += [f"the setting {key}" for key in found.settings]
     return lines + ([f"the files in {found.files}"] if found.files else [])
+
+
+@click.command(short_help="what is well and what is not")
+@click.option("--fix", is_flag=True, help="Mend first: refs, objects, index.")
+@common
+def doctor(fix: bool, as_name: str | None, as_json: bool) -> int:
+    """Look at git, refs, index, hooks and sync; exit 1 if something is not well.
+
+    Example: git coord doctor --fix
+    """
+    with opened(as_name) as coord:
+        found = coord.doctor(fix)
+        if as_json:
+            say_json([finding._asdict() for finding in found])
+        for finding in [] if as_json else found:
+            say(inert(f"{'ok ' if finding.well else 'BAD'} {finding.what:<8} {finding.said}"))
+            if finding.hint:
+                say(inert(f"             {finding.hint}"))
+        return 0 if all(finding.well for finding in found) else 1
 
 
 @click.command(short_help="a guided run in a throw-away repository")

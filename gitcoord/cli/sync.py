@@ -69,8 +69,12 @@ def _say_report(report: Report, as_json: bool, prefix: str = "") -> None:
         return
     crossed = [f"{number} {what}" for number, what in ((report.sent, "sent"), (report.received, "received")) if number]
     say(inert(f"{prefix}{report.remote}: {', '.join(crossed) or 'nothing new'}"))
+    by_reason: dict[str, list[str]] = {}
     for refusal in report.refused:
-        remark(f"warning: {refusal.ref} did not cross: {refusal.why}")
+        by_reason.setdefault(refusal.why, []).append(refusal.ref)
+    for why, refs in by_reason.items():
+        more = f" and {len(refs) - 1} more" if len(refs) > 1 else ""
+        remark(f"warning: {refs[0]}{more} did not cross: {why}")
 
 
 def _json(report: Report) -> dict[str, Any]:

@@ -193,6 +193,6 @@ def _mark(call: Caller, page: Inbox) -> None:
 
 def _result(value: Answer, is_error: bool = False) -> types.CallToolResult:
     """Twice the same: some clients (Claude Code, Codex) show a model the structure alone, others only the text."""
-    told = {key: short(item) for key, item in value.items()}
+    told = {key: short(item, key) for key, item in value.items()}
     text = json.dumps(told, ensure_ascii=False)
     return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=told, is_error=is_error)

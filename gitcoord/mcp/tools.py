@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord import Coord
 from gitcoord.cli.board import task_json
@@ -13,10 +13,12 @@ from gitcoord.cli.overview import collision_json
 from gitcoord.cli.people import session_json
 from gitcoord.cli.talk import receipt_json, sent_json
 from gitcoord.errors import UsageError
-from gitcoord.mcp.forms import message, quoting, short
-from gitcoord.messages import Inbox
+from gitcoord.mcp.forms import messages, quoting, short
 from gitcoord.sessions import Session
 from gitcoord.tasks.read import Task
+
+if TYPE_CHECKING:
+    from gitcoord.messages import Inbox
 
 Arguments = Mapping[str, Any]
 Verb = Callable[[Coord, Arguments], Any]
@@ -211,16 +213,18 @@ def poll(coord: Coord, arguments: Arguments, output: int) -> Inbox:
     """Unread messages, waited for as the arguments say. Marks nothing. Raises BrokenPipeError when `output` is closed."""
     if arguments.get("again"):
         return coord.inbox(peek=True, again=True)
-    return coord.wait_for_mail(arguments.get("wait", 0), output=output) or Inbox((), 0)
+    return coord.wait_for_mail(arguments.get("wait", 0), output=output) or coord.inbox(peek=True)
 
 
 def told(coord: Coord, page: Inbox) -> dict[str, Any]:
     """What `poll` found, for the model."""
-    messages = [message(coord, found) for found in page.messages]
-    told = {"session": coord.identity.name, "messages": messages, "more": page.remaining}
-    if coord.identity.shared and messages:
+    found = messages(coord, page.messages)
+    told: dict[str, Any] = {"session": coord.identity.name, "messages": found, "more": page.remaining}
+    if page.held:
+        told["held"] = f"{page.held} unsigned of other clones (coord.requireSigned): git coord inbox --all"
+    if coord.identity.shared and found:
         told["remark"] = f"not marked read: another process may be {coord.identity.name}; say who you are with session"
-    return quoting(told) if messages else told
+    return quoting(told) if found else told
 
 
 # what is listed

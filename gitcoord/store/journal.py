@@ -118,6 +118,14 @@ class Journal:
         except OSError:
             return [], None
 
+    def is_of_another_boot(self) -> bool:
+        """Whether the system was started since the last line was written."""
+        clock = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
+        try:
+            return clock is None or os.stat(self.path).st_mtime < time.time() - time.clock_gettime(clock)
+        except OSError:
+            return True
+
     def scrub(self, oids: Collection[Oid]) -> None:
         """Forget the bytes of `oids`. Raises RepositoryError."""
         gone = {oid.encode() for oid in oids}

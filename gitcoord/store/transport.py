@@ -18,8 +18,8 @@ from gitcoord.store.refnames import NAMESPACE, is_lease, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.store.spawn import Result
 
-QUIET_TIMEOUT = 120.0
-"""Seconds after which a git that nobody watches is given up."""
+LOOK_TIMEOUT, QUIET_TIMEOUT, TIMEOUT = 60.0, 120.0, 900.0
+"""Seconds after which a git that nobody watches is given up: a look at the refs, what runs in the background, the rest."""
 _MOVED = (
     "stale info", "fetch first", "non-fast-forward", "cannot lock ref", "incorrect old value", "failed to update ref",
     "reference already exists", "failed to lock", "remote ref updated since checkout", "needs force",
@@ -28,8 +28,14 @@ _NOT_THERE = (
     "Could not resolve host", "Connection refused", "timed out", "No route to host", "Network is unreachable",
     "Connection reset", "unexpected disconnect", "the remote end hung up", "early EOF", "Failed to connect",
 )  # fmt: skip
-_NO_ENTRY = ("Authentication failed", "Permission denied", "terminal prompts disabled", "could not read Username", "DENIED")
-_NO_WRITE = ("403", "not allowed to push", "write access", "read-only", "denied to", "DENIED", "not permitted", "forbidden")
+_NO_ENTRY = (
+    "Authentication failed", "Permission denied", "terminal prompts disabled", "could not read Username", "DENIED",
+    "Host key verification failed", "error: 401", "error: 403",
+)  # fmt: skip
+_NO_WRITE = (
+    "error: 403", "service not enabled", "not allowed to push", "write access", "read-only", "denied to", "DENIED",
+    "not permitted", "forbidden",
+)  # fmt: skip
 _BAD_OBJECTS = re.compile(
     r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
 )
@@ -96,9 +102,19 @@ def remote_url(repo: Repository, name: str) -> str:
     return os.fsdecode(result.out).strip() if result.code == 0 else name
 
 
+def one_place(repo: Repository, name: str) -> str:
+    """What to call a remote so that fetches and pushes meet in one place: its name, unless it is fetched from elsewhere
+    than it is pushed to, or pushed to several."""
+    found = repo.git("config", "-z", "--get-regexp", rf"^remote\.{re.escape(name)}\.(url|pushurl)$")
+    entries = [entry.split("\n", 1) for entry in os.fsdecode(found.out).split("\0") if "\n" in entry]
+    urls, pushed = ([url for key, url in entries if key.endswith(end)] for end in (".url", ".pushurl"))
+    return name if len(urls) < 2 and not pushed else [*pushed, *urls][0]
+
+
 def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, Oid]:
     """Every ref of a remote. Raises RemoteError."""
-    result = _network(repo, name, ["ls-remote", "--quiet", "--refs", "--", name], quiet=quiet)
+    place = one_place(repo, name)
+    result = _network(repo, place, ["ls-remote", "--quiet", "--refs", "--", place], quiet=quiet)
     if result.code:
         raise unreachable(name, result)
     lines = (line.split("\t", 1) for line in result.out.decode("utf-8", "replace").splitlines())
@@ -111,14 +127,15 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
     Which came is to be seen in the refs. Raises BadObjects when git-fsck(1) would complain of what came (then nothing
     did), another RemoteError when the remote could not be reached at all.
     """
+    place = one_place(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also switch off the check that a log goes on
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
         "-c", "fetch.fsckObjects=true",
         "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
-        "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", *_whole(repo), "--stdin", remote.name,
+        "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(repo), "--stdin", place,
     ]  # fmt: skip
-    result = _network(repo, remote.name, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
+    result = _network(repo, place, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and _BAD_OBJECTS.search(result.error_text):
         raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
@@ -129,13 +146,15 @@ def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = Fals
     """Bring what a ref of the remote names, without moving one of ours. Raises RemoteError."""
     argv = ["-c", "fetch.fsckObjects=true"]
     argv += ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
-    result = _network(repo, remote.name, [*argv, *_whole(repo), "--", remote.name, remote.there(ref)], quiet=quiet)
+    place = one_place(repo, remote.name)
+    result = _network(repo, place, [*argv, *_whole(repo), "--", place, remote.there(ref)], quiet=quiet)
     if result.code:
         raise unreachable(remote.name, result)
 
 
 def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False) -> list[Outcome]:
     """Push, each ref on its own: one that is refused keeps no other from going. Raises RemoteError."""
+    place = one_place(repo, remote.name)
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
@@ -144,32 +163,36 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
         specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
-        remote.name, *specs,
+        place, *specs,
     ]  # fmt: skip
-    result = _network(repo, remote.name, argv, quiet=quiet)
-    found = _outcomes(remote, result.out.decode("utf-8", "replace"))
+    result = _network(repo, place, argv, quiet=quiet)
+    found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
-        raise _unwritable(remote.name, result)
+        raise _unwritable(remote, result)
     return found
 
 
-def _outcomes(remote: Remote, text: str) -> list[Outcome]:
-    """What `git push --porcelain` said of each ref."""
+def _outcomes(remote: Remote, result: Result) -> list[Outcome]:
+    """What `git push --porcelain` said of each ref. What the remote itself rejects as no fast-forward it would never take."""
     found = []
-    for line in text.splitlines():
+    for line in result.out.decode("utf-8", "replace").splitlines():
         parts = line.split("\t")
         if len(parts) != 3 or len(parts[0]) != 1:
             continue
         ref = remote.here(parts[1].rpartition(":")[2]) or parts[1]
         why = parts[2]
-        state = "done" if parts[0] != "!" else "moved" if any(said in why for said in _MOVED) else "refused"
-        found.append(Outcome(ref, state, _reason(why) if state != "done" else ""))
+        lost = any(said in why for said in _MOVED) and not ("[remote rejected]" in why and "non-fast-forward" in why)
+        state = "done" if parts[0] != "!" else "moved" if lost else "refused"
+        found.append(Outcome(ref, state, _reason(why, result) if state != "done" else ""))
     return found
 
 
-def _reason(why: str) -> str:
+def _reason(why: str, result: Result) -> str:
+    """Why a ref was refused: by a hook, in the words of the hook."""
     match = re.search(r"\((.*)\)$", why)
-    return match[1] if match else why
+    reason = match[1] if match else why
+    told = [line.removeprefix("remote:").strip() for line in result.error_text.splitlines() if line.startswith("remote:")]
+    return next((line[:200] for line in told if line), reason) if "hook declined" in reason else reason
 
 
 def _whole(repo: Repository) -> list[str]:
@@ -190,39 +213,54 @@ def _network(repo: Repository, name: str, args: Sequence[str], stdin: bytes = b"
     if re.fullmatch(r"[A-Za-z0-9][\w./-]*", name) and ":" not in name:
         calm += ["-c", f"remote.{name}.mirror=false", "-c", f"remote.{name}.tagOpt=--no-tags"]
     argv = ["git", f"--git-dir={repo.common_dir}", *calm, *repo.hooks_off(), *args]
+    watched = not quiet and os.isatty(0)
     child = subprocess.Popen(
         argv,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=repo.worktree or repo.common_dir,  # which is what the path of a remote is relative to
-        env=_environment(repo, quiet),
-        start_new_session=quiet,
+        env=_environment(repo, quiet, watched),
+        start_new_session=not watched,
     )
+    patience = LOOK_TIMEOUT if args[0] == "ls-remote" else QUIET_TIMEOUT if quiet else TIMEOUT
     try:
-        out, err = child.communicate(stdin, QUIET_TIMEOUT if quiet else None)
-    except subprocess.TimeoutExpired:
-        if hasattr(os, "killpg"):
+        out, err = child.communicate(stdin, None if watched else patience)
+    except BaseException as error:
+        if hasattr(os, "killpg") and not watched:
             os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
         else:
             child.kill()
         child.communicate()
-        return Result(128, b"", f"fatal: timed out after {QUIET_TIMEOUT:.0f} s".encode())
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise
+        return Result(128, b"", f"fatal: timed out after {patience:.0f} s".encode())
     code = child.returncode
     return Result(code if code >= 0 else 128 - code, out, err)
 
 
-def _environment(repo: Repository, quiet: bool) -> Mapping[str, str]:
-    """The user's own, with what `git -c` gave this command; without a prompt where nobody would answer it."""
+def _environment(repo: Repository, quiet: bool, watched: bool) -> Mapping[str, str]:
+    """The user's own, with what `git -c` gave this command. Only where somebody watches, a terminal is asked; windows
+    that ask are for the foreground."""
     kept = {k: v for k, v in repo.environ.items() if k.startswith("GIT_CONFIG_") and k != "GIT_CONFIG"}
     env = {**repo.online_env, **kept}
-    if not quiet:
-        if os.isatty(0):
-            env.pop("GIT_TERMINAL_PROMPT", None)
+    if watched:
+        env.pop("GIT_TERMINAL_PROMPT", None)
         return env
-    ssh = env.get("GIT_SSH_COMMAND") or repo.git("config", "core.sshCommand").out.decode("utf-8", "replace").strip() or "ssh"
-    silent = {"GIT_TERMINAL_PROMPT": "0", "GIT_ASKPASS": "", "SSH_ASKPASS": "", "SSH_ASKPASS_REQUIRE": "never"}
-    return {**env, **silent, "GCM_INTERACTIVE": "never", "GIT_SSH_COMMAND": f"{ssh} -o BatchMode=yes -o ConnectTimeout=20"}
+    if quiet:
+        env |= {"GIT_ASKPASS": "", "SSH_ASKPASS": "", "SSH_ASKPASS_REQUIRE": "never", "GCM_INTERACTIVE": "never"}
+    return env if env.get("SSH_ASKPASS") else {**env, **_silent_ssh(repo, env)}
+
+
+def _silent_ssh(repo: Repository, env: Mapping[str, str]) -> Mapping[str, str]:
+    """OpenSSH opens the terminal by itself, whatever its standard input is. What else speaks ssh here is left as it is."""
+    said = repo.git("config", "core.sshCommand", env={k: v for k, v in env.items() if k.startswith("GIT_CONFIG_")})
+    command = env.get("GIT_SSH_COMMAND") or said.out.decode("utf-8", "replace").strip()
+    if not command and env.get("GIT_SSH"):
+        return {}
+    command = command or "ssh"
+    program = os.path.basename(command.split()[0].strip("'\"")).removesuffix(".exe")
+    return {"GIT_SSH_COMMAND": f"{command} -o BatchMode=yes -o ConnectTimeout=20"} if program == "ssh" else {}
 
 
 def _last_words(result: Result) -> str:
@@ -230,10 +268,11 @@ def _last_words(result: Result) -> str:
     lines = [line.strip() for line in result.error_text.splitlines() if line.strip()]
     useful = [line for line in lines if not re.match(r"(hint:|and the repository exists|Please make sure|warning:)", line)]
     told = [line for line in useful if "Could not read from remote repository" not in line] or useful
-    line = next((one for one in told if one.startswith(("fatal:", "remote:", "error:"))), told[-1] if told else "")
-    return (
-        re.sub(r"^(fatal|error|remote): *", "", line).removeprefix("unable to access ")[:300] or f"git ended with {result.code}"
-    )
+    line = next((one for one in told if re.match(r"(?i)(fatal|remote|error):", one)), told[-1] if told else "")
+    if line.endswith(":") and line != told[-1]:
+        line += " " + told[-1].rpartition("errno=")[2]
+    line = re.sub(r"(?i)^((fatal|error|remote):? *)+", "", line).removeprefix("unable to access ")
+    return line[:300] or f"git ended with {result.code}"
 
 
 def unreachable(name: str, result: Result) -> RemoteError:
@@ -246,18 +285,18 @@ def unreachable(name: str, result: Result) -> RemoteError:
     return RemoteError(f"{name} does not answer as a repository: {_last_words(result)}", f"git ls-remote {name}")
 
 
-def _unwritable(name: str, result: Result) -> RemoteError:
-    if any(phrase in result.error_text for phrase in _NOT_THERE):
-        return unreachable(name, result)
-    if any(phrase.lower() in result.error_text.lower() for phrase in (*_NO_WRITE, *_NO_ENTRY)):
-        return refuses(name, _last_words(result))
-    return RemoteError(f"{name} did not take the push: {_last_words(result)}", f"git push --dry-run {name}")
+def _unwritable(remote: Remote, result: Result) -> RemoteError:
+    said = result.error_text.lower()
+    if any(phrase in result.error_text for phrase in _NOT_THERE) and not any(phrase.lower() in said for phrase in _NO_WRITE):
+        return unreachable(remote.name, result)
+    if any(phrase.lower() in said for phrase in (*_NO_WRITE, *_NO_ENTRY)):
+        return refuses(remote, _last_words(result))
+    return RemoteError(f"{remote.name} did not take the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
 
 
-def refuses(name: str, why: str) -> RemoteError:
+def refuses(remote: Remote, why: str) -> RemoteError:
     """A host that will not have our refs; what the user can do instead (docs/sync.md)."""
-    return RemoteError(
-        f"{name} refuses coordination refs: {why}",
-        "use a repository of its own: git config coord.remote URL; or, where only branches can be pushed: "
-        "git config coord.remotePrefix refs/heads/coord/",
-    )
+    hint = "use a repository of its own: git config coord.remote URL"
+    if not remote.prefix.startswith("refs/heads/"):
+        hint += "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
+    return RemoteError(f"{remote.name} refuses coordination refs: {why}", hint)

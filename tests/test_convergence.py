@@ -1,0 +1,225 @@
+"""Three clones and a remote, any interleaving of work, syncs, partitions and crashes: in the end all see the same.
+
+GITCOORD_EXAMPLES scales it; CI runs a few long histories.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clones import make_clones, meet
+from conftest import git
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+
+from gitcoord import Coord, Refused, RemoteError, UsageError
+from gitcoord.clone import Clone
+from gitcoord.store import transport
+from gitcoord.store.libgit2 import Libgit2Store
+
+EXAMPLES = int(os.environ.get("GITCOORD_EXAMPLES", "4"))
+COUNT = 3
+CLONES = st.integers(0, COUNT - 1)
+PRIVATE = {"meta", "tips", "events", "strange", "presence"}
+"""What a clone knows by itself: where it has read to, when it saw what."""
+
+
+class Crash(Exception):
+    """The process ended here."""
+
+
+STEPS: list[tuple[Any, str]] = [
+    (transport, "list_remote"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"), (Clone, "point"),
+    (Clone, "append"), (Libgit2Store, "move"),
+]  # fmt: skip
+
+
+class World(RuleBasedStateMachine):
+    """The clones, by their directories: every step opens one anew, as a command does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.TemporaryDirectory()
+        self.tasks: list[str] = []
+        self.won: dict[str, set[str]] = {}
+        self.numbers: list[int] = []
+        self.away = False
+
+    @initialize()
+    def begin(self) -> None:
+        self.hub, self.clones = make_clones(Path(self.folder.name), COUNT)
+        meet(self.clones)
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "hub"):
+                self._settle()
+        finally:
+            self.folder.cleanup()
+
+    def _at(self, number: int, act: Callable[[Coord], Any]) -> Any:
+        with Coord.open(self.clones[number], environ={**os.environ, "GIT_COORD_SESSION": "w"}) as coord:
+            try:
+                return act(coord)
+            except (RemoteError, Refused, UsageError, Crash):
+                return None
+
+    # work
+
+    @rule(clone=CLONES)
+    def file_a_task(self, clone: int) -> None:
+        task = self._at(clone, lambda coord: coord.tasks.add(f"task {len(self.tasks)}").id)
+        self.tasks.append(task)
+
+    @precondition(lambda self: self.tasks)
+    @rule(clone=CLONES, offline=st.booleans(), which=st.integers(0, 99))
+    def claim(self, clone: int, offline: bool, which: int) -> None:
+        self._at(clone, lambda coord: coord.tasks.claim(self.tasks[which % len(self.tasks)], offline=offline))
+
+    @precondition(lambda self: self.tasks)
+    @rule(clone=CLONES, which=st.integers(0, 99), verb=st.sampled_from(["done", "release", "drop", "reopen"]))
+    def change(self, clone: int, which: int, verb: str) -> None:
+        self._at(clone, lambda coord: getattr(coord.tasks, verb)(self.tasks[which % len(self.tasks)]))
+
+    @rule(clone=CLONES)
+    def claim_the_next(self, clone: int) -> None:
+        self._at(clone, lambda coord: coord.tasks.next(claim=True))
+
+    @rule(clone=CLONES, other=CLONES)
+    def write(self, clone: int, other: int) -> None:
+        def send(coord: Coord) -> None:
+            known = [s for s in coord.sessions(everyone=True) if s.session == "w"]
+            box = known[other % len(known)]
+            coord.send(f"w@{box.clone}", "a word", needs_ack=True)
+
+        self._at(clone, send)
+
+    @rule(clone=CLONES)
+    def read_mail(self, clone: int) -> None:
+        self._at(clone, lambda coord: [coord.ack(m.id) for m in coord.inbox().messages if m.needs_ack])
+
+    @rule(clone=CLONES)
+    def take_a_number(self, clone: int) -> None:
+        taken = self._at(clone, lambda coord: coord.alloc("ports").number)
+        self.numbers += [taken] if taken else []
+
+    @rule(clone=CLONES, pattern=st.sampled_from(["a.py", "*.py", "src/"]), everywhere=st.booleans())
+    def lock(self, clone: int, pattern: str, everywhere: bool) -> None:
+        self._at(clone, lambda coord: coord.locks.take([pattern], everywhere=everywhere))
+
+    @rule(clone=CLONES)
+    def unlock(self, clone: int) -> None:
+        self._at(clone, lambda coord: coord.locks.release(everything=True))
+
+    @rule(clone=CLONES, key=st.sampled_from(["plan", "next"]))
+    def remember(self, clone: int, key: str) -> None:
+        self._at(clone, lambda coord: (coord.state.set(key, "text"), coord.note("seen")))
+
+    # the network
+
+    @rule(clone=CLONES)
+    def sync(self, clone: int) -> None:
+        self._at(clone, lambda coord: coord.sync("origin"))
+
+    @rule()
+    def part_or_meet_again(self) -> None:
+        elsewhere = self.hub.with_name("away.git")
+        (elsewhere if self.away else self.hub).rename(self.hub if self.away else elsewhere)
+        self.away = not self.away
+
+    @rule(clone=CLONES, step=st.integers(0, 24), verb=st.sampled_from(["sync", "claim", "alloc", "lock"]))
+    def crash(self, clone: int, step: int, verb: str) -> None:
+        left = [step]
+
+        def tick() -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise Crash
+
+        def wrap(function: Any) -> Any:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                tick()
+                result = function(*args, **kwargs)
+                tick()
+                return result
+
+            return call
+
+        acts: dict[str, Callable[[Coord], Any]] = {
+            "sync": lambda coord: coord.sync("origin"),
+            "claim": lambda coord: coord.tasks.next(claim=True),
+            "alloc": lambda coord: self.numbers.append(coord.alloc("ports").number),
+            "lock": lambda coord: coord.locks.take(["*.py"], everywhere=True),
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for place, name in STEPS:
+                patch.setattr(place, name, wrap(getattr(place, name)))
+            self._at(clone, acts[verb])
+
+    # what holds
+
+    @invariant()
+    def no_number_was_given_twice(self) -> None:
+        assert len(set(self.numbers)) == len(self.numbers)
+
+    def _settle(self) -> None:
+        """Everybody syncs until nothing is new; then all have the same events, and see the same in them."""
+        if self.away:
+            self.part_or_meet_again()
+        for _ in range(8):
+            crossed = []
+            for path in self.clones:
+                with Coord.open(path, environ={**os.environ, "GIT_COORD_SESSION": "w"}) as coord:
+                    report = coord.sync("origin")
+                    assert not report.refused
+                    crossed.append(report.sent + report.received)
+            if not any(crossed):
+                break
+        else:
+            raise AssertionError("it never comes to rest")
+        views = [_view(path) for path in self.clones]
+        for view in views[1:]:
+            for table in views[0]:
+                assert view[table] == views[0][table], table
+        for path in (self.hub, *self.clones):
+            assert "error" not in git(path, "fsck", "--strict")
+        self._claims_are_leased()
+
+    def _claims_are_leased(self) -> None:
+        """No task is held tentatively any more: the remote said whose it is."""
+        with Coord.open(self.clones[0]) as coord:
+            assert [task.id for task in coord.tasks.list() if task.tentative] == []
+
+
+def _view(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All that the folds made of the shared events."""
+    with Coord.open(path) as coord:
+
+        def ask(db: Any) -> dict[str, list[tuple[Any, ...]]]:
+            tables = [
+                n for (n,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+            ]
+            found = {n: sorted(db.execute(f"SELECT * FROM {n}").fetchall(), key=repr) for n in tables if n not in PRIVATE}
+            columns = "id, type, lc, clone, author, at, text, data"
+            return {**found, "events": db.execute(f"SELECT {columns} FROM events WHERE local = 0 ORDER BY lc, id").fetchall()}
+
+        return coord.clone.read(ask)
+
+
+def test_all_clones_come_to_see_the_same() -> None:
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+        World,
+        settings=settings(
+            max_examples=EXAMPLES,
+            stateful_step_count=25,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+            print_blob=True,
+        ),
+    )
