@@ -43,7 +43,10 @@ def test_a_log_with_a_hole_is_found_and_mended(repo: Path, cli: Cli) -> None:
     lost = git(repo, "rev-parse", f"{ref}~1").strip()
     (repo / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
     ran = cli(repo, "doctor")
-    assert (ran.code, lines(ran.out)[:2]) == (1, [f"BAD refs     {ref} has lost an object", "             git coord doctor --fix"])
+    assert (ran.code, lines(ran.out)[:2]) == (
+        1,
+        [f"BAD refs     {ref} has lost an object", "             git coord doctor --fix"],
+    )
     assert cli(repo, "doctor", "--fix").code == 0
     assert cli(repo, "doctor").code == 0
     assert "missing" not in git(repo, "fsck", "--strict")
