@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gitcoord.clone import Clone
     from gitcoord.conflicts import Collision
     from gitcoord.counts import Short
+    from gitcoord.doctor import Finding
     from gitcoord.event import Event
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
@@ -131,6 +132,12 @@ class Coord:
 
         actions = {"install": githooks.install, "uninstall": githooks.uninstall, "status": githooks.status}
         return actions[action](self.clone.repo)
+
+    def doctor(self, fix: bool = False) -> list[Finding]:
+        """What is well and what is not; with `fix`, after mending what can be mended."""
+        from gitcoord import doctor
+
+        return doctor.examine(self.clone, fix)
 
     def traces(self, everyone: bool = False) -> Traces:
         """What `purge` would remove."""

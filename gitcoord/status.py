@@ -72,7 +72,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     found = sessions.list_sessions(clone, now=now, files=False)
     mine = next((s for s in found if s.local and s.session == me.name), None)
     page = messages.inbox(clone, me, limit=1, now=now)
-    newer, malformed = clone.read(_strange)
+    newer, malformed = clone.read(strange)
     held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db)))
     return Status(
         mine,
@@ -101,7 +101,7 @@ def syncing(clone: Clone) -> Syncing | None:
     return Syncing(without_password(known.remote), known.at or None, waiting, known.error, tuple(sorted(known.refused)))
 
 
-def _strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
+def strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
     """Events of unknown types or versions, and commits that are no events, by the clone in whose log they are."""
     rows = db.execute(
         "SELECT ref, reason LIKE 'unknown %', count(*), min(reason) FROM strange GROUP BY ref, reason LIKE 'unknown %'"

@@ -65,15 +65,16 @@ GROUPS = {
         "sync": "exchange with the remote",
     },
     "set-up": {
-        "init": "install the git hooks, register the worktrees",
+        "init": "install hooks, register the worktrees",
         "hooks": "install, remove or show the hooks",
-        "mcp": "serve agents over MCP, on stdin and stdout",
-        "skill": "print what teaches an agent to use this",
+        "mcp": "serve agents over MCP",
+        "skill": "print what teaches agents to use this",
         "trust": "who signs what, and what is wrong",
-        "redact": "take an event out of my clone's log",
+        "redact": "take an event out of my log",
         "gc": "drop what ended long ago",
-        "demo": "a guided run in a throw-away repository",
-        "purge": "remove every trace of gitcoord from here",
+        "doctor": "what is well, what is not",
+        "demo": "a guided run, thrown away after",
+        "purge": "remove every trace of gitcoord",
     },
 }
 """The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""

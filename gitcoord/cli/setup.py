@@ -265,6 +265,25 @@ def _traces_lines(found: Traces) -> list[str]:
     return lines + ([f"the files in {found.files}"] if found.files else [])
 
 
+@click.command(short_help="what is well and what is not")
+@click.option("--fix", is_flag=True, help="Mend first: refs, objects, index.")
+@common
+def doctor(fix: bool, as_name: str | None, as_json: bool) -> int:
+    """Look at git, refs, index, hooks and sync; exit 1 if something is not well.
+
+    Example: git coord doctor --fix
+    """
+    with opened(as_name) as coord:
+        found = coord.doctor(fix)
+        if as_json:
+            say_json([finding._asdict() for finding in found])
+        for finding in [] if as_json else found:
+            say(inert(f"{'ok ' if finding.well else 'BAD'} {finding.what:<8} {finding.said}"))
+            if finding.hint:
+                say(inert(f"             {finding.hint}"))
+        return 0 if all(finding.well for finding in found) else 1
+
+
 @click.command(short_help="a guided run in a throw-away repository")
 @click.option("--keep", is_flag=True, help="Keep the repository and say where it is.")
 @common

@@ -1,0 +1,147 @@
+"""What is well and what is not, with what to do about it; and putting right what can be put right.
+
+Every command mends what it meets. This looks where none of them comes by chance: at whole logs, at hooks, at settings.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from gitcoord.clone import Clone
+from gitcoord.errors import CoordError
+from gitcoord.store import mend
+from gitcoord.store.refnames import belongs_to, is_log, is_ours
+from gitcoord.store.spawn import run
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at. `hint` is the next command where it is not well."""
+
+    what: str
+    well: bool
+    said: str
+    hint: str = ""
+
+
+def examine(clone: Clone, fix: bool = False) -> list[Finding]:
+    """Look at everything; with `fix`, mend refs and objects, make the index anew and tidy up first."""
+    if fix:
+        _fix(clone)
+    return [finding for look in _LOOKS for finding in _guarded(look, clone)]
+
+
+def _guarded(look: Callable[[Clone], Iterator[Finding]], clone: Clone) -> list[Finding]:
+    name = look.__name__.strip("_")
+    try:
+        return list(look(clone))
+    except CoordError as error:
+        return [Finding(name, False, error.what, error.hint or "")]
+
+
+def _fix(clone: Clone) -> None:
+    """Raises RepositoryError where we may not write."""
+    with clone.locked():
+        clone.index.discard()
+        clone.read(lambda db: None)
+    clone.pack(None)
+    clone.sweep()
+
+
+def _git(clone: Clone) -> Iterator[Finding]:
+    version = os.fsdecode(run(["git", "--version"], clone.repo.env).out).strip()
+    yield Finding("git", bool(version), version or "does not run", "" if version else "install git")
+
+
+def _library(clone: Clone) -> Iterator[Finding]:
+    """Where libgit2 cannot serve a repository, git does: slower in long-lived programs, and nothing else."""
+    try:
+        from gitcoord.store.libgit2 import why_not
+
+        reason = why_not(clone.repo)
+    except ImportError:
+        reason = "pygit2 is not installed"
+    yield Finding("libgit2", True, f"git alone is used: {reason}" if reason else "can open this repository")
+
+
+def _directory(clone: Clone) -> Iterator[Finding]:
+    here = clone.repo.coord_dir
+    if not os.path.isdir(here):
+        yield Finding("clone", True, "nothing was written here yet")
+        return
+    writable = os.access(here, os.W_OK)
+    said = f"this clone is {clone.id}" if writable else f"{here} cannot be written"
+    yield Finding("clone", writable, said, "" if writable else "make it writable for this user")
+
+
+def _refs(clone: Clone) -> Iterator[Finding]:
+    tips = clone.store.tips()
+    for ref in tips.broken:
+        hint = "git coord doctor --fix" if is_ours(ref) else f"git update-ref --no-deref -d {ref}"
+        yield Finding("refs", False, f"{ref} is unreadable", hint)
+    own = [ref for ref in tips.refs if is_log(ref) and belongs_to(ref, clone.id or "")]
+    holes = [ref for ref in own if not mend.is_whole(clone.store, tips.refs[ref])]
+    for ref in holes:
+        yield Finding("refs", False, f"{ref} has lost an object", "git coord doctor --fix")
+    if not holes and not tips.broken:
+        count = clone.read(lambda db: db.execute("SELECT count(*) FROM events").fetchone()[0])
+        yield Finding("refs", True, f"{len(tips.refs)} refs, {count} events, our own logs are whole")
+
+
+def _index(clone: Clone) -> Iterator[Finding]:
+    (said,) = clone.read(lambda db: db.execute("PRAGMA quick_check(1)").fetchone())
+    well = said == "ok"
+    where = " (in memory: the file cannot be written)" if clone.index.in_memory and clone.id else ""
+    yield Finding("index", well, f"{said}{where}", "" if well else "git coord doctor --fix")
+
+
+def _others(clone: Clone) -> Iterator[Finding]:
+    """What other clones' logs have that is no event, or what they did that an honest one does not."""
+    from gitcoord.status import strange
+    from gitcoord.trust import warnings
+
+    newer, malformed = clone.read(strange)
+    for found in newer:
+        yield Finding("others", True, f"{found.events} events of {found.clone} are for a newer gitcoord")
+    for found in malformed:
+        said = f"{found.events} commits in the log of {found.clone} are no events: {found.reason}"
+        yield Finding("others", False, said, f"git config --add coord.ignoreClone {found.clone}")
+    for warning in warnings(clone):
+        yield Finding("others", False, f"{warning.clone}: {warning.what}", warning.command)
+
+
+def _hooks(clone: Clone) -> Iterator[Finding]:
+    from gitcoord import githooks
+
+    found = githooks.status(clone.repo)
+    for hook in found:
+        if hook.how != "none" and not hook.runs:
+            yield Finding("hooks", False, f"{hook.event} does not run: {hook.why}", "git coord hooks status")
+    running = [hook.event for hook in found if hook.runs]
+    if running:
+        yield Finding("hooks", True, ", ".join(running))
+    elif all(hook.how == "none" for hook in found):
+        yield Finding("hooks", True, "none installed (git coord init)")
+
+
+def _agents(clone: Clone) -> Iterator[Finding]:
+    from gitcoord.agents import install
+
+    for name in install.found_here(clone.repo.environ):
+        found = install.status(name, clone.repo.environ)
+        if found.moments:
+            yield Finding(name, found.runs, found.why or "hooks run", "" if found.runs else f"git coord hooks status {name}")
+
+
+def _sync(clone: Clone) -> Iterator[Finding]:
+    from gitcoord.status import syncing
+
+    found = syncing(clone)
+    if found is not None:
+        waits = f", {found.waiting} events to be sent" if found.waiting else ""
+        said = f"{found.remote}: {found.error}" if found.error else f"{found.remote}{waits}"
+        yield Finding("sync", not found.error, said, "git coord sync" if found.error else "")
+
+
+_LOOKS = (_git, _library, _directory, _refs, _index, _others, _hooks, _agents, _sync)

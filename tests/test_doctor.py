@@ -1,0 +1,69 @@
+"""`git coord doctor`: what is well, what is not, and what --fix makes of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from conftest import Cli, git
+
+from gitcoord import Coord
+
+
+def lines(out: str) -> list[str]:
+    return [line for line in out.splitlines() if not line.startswith(("ok  git ", "ok  libgit2", "ok  clone"))]
+
+
+def test_a_fresh_repository_is_well(repo: Path, cli: Cli) -> None:
+    ran = cli(repo, "doctor")
+    assert ran.code == 0
+    assert lines(ran.out) == [
+        "ok  refs     0 refs, 0 events, our own logs are whole",
+        "ok  index    ok",
+        "ok  hooks    none installed (git coord init)",
+    ]
+
+
+def test_after_init_it_names_the_hooks(repo: Path, cli: Cli) -> None:
+    cli(repo, "init")
+    found = json.loads(cli(repo, "doctor", "--json").out)
+    assert {finding["what"]: finding["well"] for finding in found}["hooks"] is True
+    git(repo, "config", "core.hooksPath", "elsewhere")
+    ran = cli(repo, "doctor")
+    assert ran.code == 1
+    assert "BAD hooks" in ran.out
+    assert "git coord hooks status" in ran.out
+
+
+def test_a_log_with_a_hole_is_found_and_mended(repo: Path, cli: Cli) -> None:
+    with Coord.open(repo, as_name="w") as coord:
+        for number in range(3):
+            coord.note(f"note {number}")
+        (ref,) = [ref for ref in coord.clone.store.tips().refs if "/log/" in ref]
+    lost = git(repo, "rev-parse", f"{ref}~1").strip()
+    (repo / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
+    ran = cli(repo, "doctor")
+    assert (ran.code, lines(ran.out)[:2]) == (1, [f"BAD refs     {ref} has lost an object", "             git coord doctor --fix"])
+    assert cli(repo, "doctor", "--fix").code == 0
+    assert cli(repo, "doctor").code == 0
+    assert "missing" not in git(repo, "fsck", "--strict")
+    assert [text for text in cli(repo, "notes").out.splitlines() if "note" in text]
+
+
+def test_a_spoiled_index_is_made_anew(repo: Path, cli: Cli) -> None:
+    with Coord.open(repo, as_name="w") as coord:
+        coord.note("kept")
+    index = repo / ".git" / "coord" / "index.sqlite"
+    data = bytearray(index.read_bytes())
+    data[4096:8192] = b"\xff" * 4096
+    index.write_bytes(data)
+    assert cli(repo, "doctor", "--fix").code == 0
+    assert "kept" in cli(repo, "notes").out
+
+
+def test_an_event_that_is_none_is_told_with_its_culprit(repo: Path, cli: Cli) -> None:
+    git(repo, "update-ref", "refs/coord/log/eve-0badcafe/0001", git(repo, "rev-parse", "HEAD").strip())
+    ran = cli(repo, "doctor")
+    assert ran.code == 1
+    assert "BAD others   1 commits in the log of eve-0badcafe are no events" in ran.out
+    assert "git config --add coord.ignoreClone eve-0badcafe" in ran.out
