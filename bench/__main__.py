@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agents, reading, startup, tokens, users_git, writing
+from bench import agents, reading, startup, syncing, tokens, users_git, writing
 from bench.measure import Row, isolate, table
 
 
@@ -28,6 +28,10 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         "wake": lambda where: reading.wake_up(where, 100 if full else 30),
         "tokens": tokens.read_by_agents,
         "hooks": lambda where: agents.hooks(where, rounds, 100_000 if full else 10_000),
+        "sync": lambda where: syncing.exchanges(
+            where, rounds, (1, 100, 1000) if full else (1, 100), (1, 100, 10_000) if full else (1, 100)
+        ),
+        "agreement": lambda where: syncing.agreement(where, 5, 10_000 if full else 500),
         "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
     }
 

@@ -19,7 +19,7 @@ from gitcoord.event import Event
 from gitcoord.events import COLUMNS, event_of
 from gitcoord.incoming import Refusal
 from gitcoord.records import Records
-from gitcoord.store import NAMESPACE, sweep, transport
+from gitcoord.store import NAMESPACE, transport
 from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import belongs_to, is_lease, is_log, log_of
@@ -201,6 +201,8 @@ def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
     ]
     replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
     if gone or replaced:
+        from gitcoord.store import sweep
+
         with clone.locked():
             for oid in replaced:
                 sweep.supersede(clone.path("superseded"), oid, clone.clock())
@@ -210,11 +212,12 @@ def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
 
 def _news(clone: Clone, start: int) -> tuple[Event, ...]:
     """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told."""
-    from gitcoord import notify
-
     query = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"
     found = tuple(clone.read(lambda db: [event_of(row) for row in db.execute(query, (start,))]))
-    notify.mail(clone, [event for event in found if event.clone != clone.id])
+    if foreign := [event for event in found if event.clone != clone.id]:
+        from gitcoord import notify
+
+        notify.mail(clone, foreign)
     return found
 
 
