@@ -39,6 +39,8 @@ class Demo:
         self.as_json = as_json
         self.steps: list[dict[str, Any]] = []
         self.root = Path()
+        self.receipt = ""
+        """The task that is claimed twice."""
 
     def run(self) -> int:
         """Build, show, clean up; also when interrupted. Raises RepositoryError if one of its commands failed."""
@@ -79,6 +81,7 @@ class Demo:
         self._show_work()
         self._show_collisions()
         self._show_memory()
+        self._show_sync()
         self._show_git()
 
     def _show_arrival(self) -> None:
@@ -109,7 +112,9 @@ class Demo:
     def _show_work(self) -> None:
         self._heading("Work to be shared: api files two tasks, web takes the one that can be done, and says when it is")
         first = self._git_run("api", "git coord task add -p 1 'Charge VAT in the basket'").split()[0]
-        self._git_run("api", f"git coord task add --needs {first} 'Show VAT on the receipt'", "git coord tasks")
+        added = self._git_run("api", f"git coord task add --needs {first} 'Show VAT on the receipt'")
+        self.receipt = added.split()[0]
+        self._git_run("api", "git coord tasks")
         self._git_run("web", "git coord task next --claim", f"git coord task done {first} 'on my branch'")
         self._git_run("api", "git coord inbox", "git coord board")
 
@@ -127,6 +132,22 @@ class Demo:
         self._git_run("api", "git coord state set plan 'rounding first, then the receipt'", "git coord brief")
         self._git_run("api", "git coord alloc migrations")
         self._git_run("web", "git coord alloc migrations")
+
+    def _show_sync(self) -> None:
+        self._heading("Another machine: any git remote carries it all to a second clone, here a bare repository")
+        self._git_run(self.root, "git clone --quiet --bare shop shop.git")
+        self._git_run("shop", "git remote add origin ../shop.git")
+        self._git_run("api", "git coord sync")
+        self._git_run(self.root, "git clone --quiet shop.git laptop")
+        self._git_run(
+            "laptop", "git config user.name Grace", "git coord sync", "git coord tasks", "git coord task next --claim"
+        )
+        self._heading("A task is claimed once, whichever clone asks first; api is too late")
+        self._git_run("api", f"git coord task claim {self.receipt}", answer=1)
+        self._heading("Mail goes there and what became of it comes back")
+        self._git_run("laptop", "git coord send api 'the receipt is mine; shall it round?'", "git coord sync")
+        self._git_run("api", "git coord sync", "git coord inbox", "git coord sync")
+        self._git_run("laptop", "git coord sync", "git coord sent")
 
     def _show_git(self) -> None:
         self._heading("All of it is plain git: commits below refs/coord/, beside the code and not in it")

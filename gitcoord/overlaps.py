@@ -12,7 +12,6 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from gitcoord.clone import Clone
@@ -188,6 +187,8 @@ def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | N
     try:
         found = conflicts.collide(clone, [(conflicts.Side((), a.path), conflicts.Side((), b.path))])
         with Scratch(clone.repo) as scratch:
+            from pathlib import Path  # 4 ms that `send`, which loads this fold, need not pay
+
             looks = [look(clone.repo, Path(w.path), Path(w.git_dir)) for w in (a, b)]
             moved = {path for lying in looks if lying for path in scratch.renamed(lying)}
     except RepositoryError:

@@ -349,6 +349,8 @@ def test_when_it_is_surfaced(mode: str, shown_at: str, desks: tuple[Path, Path],
         conversation.hook("start", source="startup")
     send(desks[0], "beta", "hello")
     shown = [moment for moment in ("tools", "prompt") if "hello" in session.hook(moment).context]
+    if mode != "tool":
+        assert session.hook("tools").silent
     assert shown == [shown_at] * bool(shown_at)
 
 

@@ -108,19 +108,6 @@ def test_an_ack_that_is_due_keeps_a_turn_going_until_it_is_given(pair: Callable[
     assert "> I stopped" in cli(repo, "inbox").out
 
 
-def test_the_mail_of_a_session_does_not_go_to_its_subagent(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> None:
-    b = pair("beta")
-    assert b.ask("hello") == "done"
-    assert cli(repo, "join", "boss").code == 0
-    helper = Tool("Agent", {"description": "help", "prompt": "look into it", "subagent_type": "general-purpose"})
-    send = shell("GIT_COORD_SESSION=boss git coord send beta 'for the session'")
-    b.model.says(Turn(tools=(helper,)), Turn(tools=(send,)), Turn("helped"), Turn("all done"))
-    assert b.ask("have it looked into") == "all done"
-    inside = [text for text in b.model.seen if "look into it" in text and "have it looked into" not in text]
-    assert inside and not any("> for the session" in text for text in inside)
-    assert shown(b).count("> for the session") == 1
-
-
 def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
     """At a terminal, before its first turn and after a turn; by a process that sleeps until then."""
     git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))

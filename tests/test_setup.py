@@ -184,9 +184,17 @@ def test_the_demo_shows_a_message_that_crosses_and_leaves_nothing(
         "shop$ git worktree add --quiet -b web ../web",
         "api$ git coord send web --needs-ack 'total() takes the VAT rate now; please pass it'",
         "api$ git coord sent",
+        "laptop$ git coord send api 'the receipt is mine; shall it round?'",
+        "laptop$ git coord sent",
     ]
     assert "  > total() takes the VAT rate now; please pass it\n" in ran.stdout
     assert re.search(r"^api\$ git coord sent\n\w+ .*: web acked$", ran.stdout, re.MULTILINE)
+    claims = (
+        r"^laptop\$ git coord task next --claim\n(\w+) claimed .*^api\$ git coord task claim \1\nerror: \1 is held by laptop@"
+    )
+    assert re.search(claims, ran.stdout, re.MULTILINE | re.DOTALL), "one winner, across clones"
+    crossed = r"^api\$ git coord inbox\n.*^\w+ from laptop@grace-.*^laptop\$ git coord sent\n\w+ .*: api@demo-\w+ read$"
+    assert re.search(crossed, ran.stdout, re.MULTILINE | re.DOTALL), "there and back"
     assert list((tmp_path / "tmp").iterdir()) == []
     assert everything(repo) == before
 
@@ -197,10 +205,12 @@ def test_the_demo_runs_outside_of_a_repository_and_can_be_kept(tmp_path: Path, m
     assert ran.returncode == 0, ran.stderr
     document = json.loads(ran.stdout)
     refused = {command["command"].split()[2]: command["exit"] for command in document["commands"] if command["exit"]}
-    assert refused == {"check": 1, "conflicts": 1, "run": 3}
+    assert refused == {"check": 1, "conflicts": 1, "run": 3, "task": 1}
     kept = Path(document["directory"])
+    at_remote = git(kept / "shop.git", "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()
+    assert len({ref.split("/")[3] for ref in at_remote if "/log/" in ref}) == 2
     assert git(kept / "api", "worktree", "list").count("\n") == 3
-    assert sorted(git(kept / "web", "log", "--format=%an", "--glob=refs/coord/sessions").split()) == ["api", "web"]
+    assert sorted(git(kept / "web", "log", "--format=%an", "--glob=refs/coord/sessions").split()) == ["api", "laptop", "web"]
 
 
 def test_the_demo_cleans_up_when_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -65,7 +65,8 @@ def test_everything_that_is_shared_crosses(pair: tuple[Path, Path]) -> None:
         here.tasks.comment(task.id, "mind the gap")
         here.locks.take(["src/"])
         here.alloc("ports")
-        here.jobs.start(["true"], name="check")
+        job = here.jobs.start(["true"], name="check")
+        assert here.wait([f"job:{job.id}"], 60)
         here.sync()
         there.sync()
         (peer,) = [s for s in there.sessions() if not s.local]
@@ -84,7 +85,8 @@ def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
     ada, _bob = pair
     with Coord.open(ada, as_name="w") as here:
         here.send(f"w@{here.clone.id}", "local-word", local=True)
-        here.jobs.start(["sh", "-c", "echo secret-word >&2; exit 3"], name="check")
+        job = here.jobs.start(["sh", "-c", "echo secret-word >&2; exit 3"], name="check")
+        assert here.wait([f"job:{job.id}"], 60)
         here.sync()
     hub = ada.parent / "hub.git"
     assert "refs/coord/local" not in git(hub, "for-each-ref")

@@ -1,9 +1,9 @@
 """A session's files that the hook script looks at, in `coord/mail/`: `@` cannot be part of a session's name.
 
 `NAME` says that something may be new (index/mailroom.py sets it), `NAME@taken` that a hook is about to show it,
-`NAME@owed` that an ack is due, `NAME@forgot` that the model lost what it was told, `NAME@idle` (when it is not empty) that
-its turn is over. `coord/marked` is as old as the last look at the refs, and holds our clone id: a ref of another clone that
-is newer was not looked at yet.
+`NAME@owed` that an ack is due, `NAME@waiting` that the session waits for its human, `NAME@forgot` that the model lost what it
+was told, `NAME@idle` (when it is not empty) that its turn is over. `coord/marked` is as old as the last look at the refs, and
+holds our clone id: a ref of another clone that is newer was not looked at yet.
 """
 
 from __future__ import annotations
@@ -60,11 +60,18 @@ class Marks(NamedTuple):
 
     def owe(self, something: bool) -> None:
         """Whether an ack is due, which is looked at when the turn ends."""
+        self._flag("@owed", something)
+
+    def wait(self, waiting: bool) -> None:
+        """Whether the session waits for its human, which the next step of its model ends."""
+        self._flag("@waiting", waiting)
+
+    def _flag(self, suffix: str, up: bool) -> None:
         with suppress(OSError):
-            if something:
-                _append(self.path("@owed"), ())
+            if up:
+                _append(self.path(suffix), ())
             else:
-                os.unlink(self.path("@owed"))
+                os.unlink(self.path(suffix))
 
     def forget(self) -> None:
         """The model will have lost what it was told."""

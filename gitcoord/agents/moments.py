@@ -94,6 +94,7 @@ def _turn(desk: Desk, say: Say) -> None:
     desk = alive(desk)
     marks = marks_of(desk.clone, _me(desk).name)
     marks.open()
+    marks.wait(False)
     if desk.call.moment == "prompt":
         marks.set_idle(False)
     _notice_deaths(desk)
@@ -128,7 +129,7 @@ def _edited(desk: Desk, say: Say) -> None:
 
 
 def _waiting(desk: Desk, say: Say) -> None:
-    """It waits for its human. The mark has the next step of the model say that it does no more."""
+    """It waits for its human. The flag has the next step of the model say that it does no more."""
     from gitcoord.presence import register
 
     desk = settle(desk) if desk.me is None else desk
@@ -136,7 +137,7 @@ def _waiting(desk: Desk, say: Say) -> None:
     register(desk.clone, me, waiting=True)
     marks = marks_of(desk.clone, me.name)
     marks.open()
-    marks.again()
+    marks.wait(True)
 
 
 def _forget(desk: Desk, say: Say) -> None:
@@ -154,6 +155,7 @@ def _stop(desk: Desk, say: Say) -> None:
     marks = marks_of(desk.clone, me.name)
     marks.open()
     _notice_deaths(desk)
+    marks.wait(False)
     holds = Holds(marks.path("@held"))
     began = time.time()
     owed = surfacing.owed_acks(desk.clone, me)
