@@ -201,6 +201,9 @@ def _complain(what: str, hint: str | None, code: int) -> int:
 
     try:
         sys.stdout.flush()
+    except OSError:  # that may be what we complain about
+        _silence_stdout()
+    try:
         print(f"error: {inert(what)}", file=sys.stderr)
         if hint:
             print(f"hint: {inert(hint)}", file=sys.stderr)
