@@ -1,6 +1,6 @@
 """Three clones and a remote, any interleaving of work, syncs, partitions and crashes: in the end all see the same.
 
-GITCOORD_EXAMPLES scales it; CI runs a few long histories.
+GITCOORD_EXAMPLES and GITCOORD_STEPS scale it; CI runs a few histories.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from gitcoord.store import transport
 from gitcoord.store.libgit2 import Libgit2Store
 
 EXAMPLES = int(os.environ.get("GITCOORD_EXAMPLES", "4"))
+STEPS_EACH = int(os.environ.get("GITCOORD_STEPS", "30"))
 COUNT = 3
 CLONES = st.integers(0, COUNT - 1)
 PRIVATE = {"meta", "tips", "events", "strange", "presence"}
@@ -217,7 +218,7 @@ def test_all_clones_come_to_see_the_same() -> None:
         World,
         settings=settings(
             max_examples=EXAMPLES,
-            stateful_step_count=25,
+            stateful_step_count=STEPS_EACH,
             deadline=None,
             suppress_health_check=list(HealthCheck),
             print_blob=True,
