@@ -34,7 +34,7 @@ def tidy(at: Link) -> None:
 
 
 def _give_back(at: Link, kind: str, known: Oid | None, which: Callable[[Clone, Table], list[str]]) -> None:
-    if not which(at.clone, read_table(at.clone, kind, known)):
+    if known is None or not which(at.clone, read_table(at.clone, kind, known)):
         return
 
     def without(table: Table) -> Table | None:

@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from gitcoord.sync import Link
 
 
-def check(at: Link, there: Mapping[str, Oid]) -> None:
-    """Compare the remote's copy of our log with ours, and go on under a new id where it holds what we did not write.
+def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
+    """Compare the remote's copy of our log with ours, which stands at `tips`, and go on under a new id where it holds what
+    we did not write. Says whether anything was moved.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
     clone = at.clone
     names = [clone.id or "", *clone_id.former_ids(clone.repo)]
-    tips = clone.store.tips().refs
     strange = {
         ref: oid
         for ref, oid in there.items()
         if is_log(ref) and ref.split("/")[3] in names and not _is_known(clone, tips.get(ref), oid)
     }
-    replaced = rollover.dropped(clone, strange)
+    replaced = rollover.dropped(clone, strange) if strange else set()
     strange = {ref: oid for ref, oid in strange.items() if ref not in replaced or not _is_old(at, ref, oid)}
     if not strange:
-        return
+        return False
     old, used = clone.id or "", any(belongs_to(ref, clone.id or "") for ref in strange)
     if used and clone.repo.setting("clone"):
         raise RemoteError(f"{at.remote.name} has events of {old} that we did not write", "git config coord.clone ANOTHER-ID")
@@ -58,6 +58,7 @@ def check(at: Link, there: Mapping[str, Oid]) -> None:
             f"{at.remote.name} has events of {old} that were not written here (a restored backup, or a copy at work): this"
             f" clone is {clone.id} now; git coord join NAME --from {old} takes over a session's mail and tasks"
         )
+    return True
 
 
 def _is_known(clone: Clone, mine: Oid | None, theirs: Oid) -> bool:

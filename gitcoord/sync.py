@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord import incoming, public, refusals, remotes, rollover
+from gitcoord import remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RemoteError, RepositoryError, without_password
 from gitcoord.event import Event
 from gitcoord.events import COLUMNS, event_of
-from gitcoord.incoming import Refusal
-from gitcoord.records import Records
 from gitcoord.store import NAMESPACE, transport
 from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import belongs_to, is_lease, is_log, log_of
+from gitcoord.store.refnames import belongs_to, epoch_of, is_lease, is_log, log_of
 from gitcoord.store.refs import is_ancestor
-from gitcoord.store.transport import How, Remote, Update
+from gitcoord.store.transport import How, Look, Remote, Update
+
+if TYPE_CHECKING:
+    from gitcoord.incoming import Refusal
 
 ATTEMPTS = 8
 PRESENCE_AGE = 60.0
@@ -84,9 +85,10 @@ def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = Fa
 
 def exchange(at: Link) -> Report:
     """One sync over a link. What fails is remembered for `status`. Raises RemoteError."""
+    look = transport.start_look(at.clone.repo, at.remote.name, at.quiet)  # and meanwhile, what takes a while here
     _refresh_presence(at.clone)
     try:
-        return _exchange(at)
+        return _exchange(at, look)
     except RemoteError as error:
         known = remotes.load(at.clone.repo)
         if known is not None and known.remote == at.remote.name:
@@ -94,13 +96,15 @@ def exchange(at: Link) -> Report:
         raise
 
 
-def _exchange(at: Link) -> Report:
+def _exchange(at: Link, first: Look) -> Report:
     from gitcoord import claims
 
+    look: Look | None = first
     received: list[Event] = []
     sent = 0
     for attempt in range(ATTEMPTS):
-        at, seen = pull(at)
+        at, seen = pull(at, look)
+        look = None
         received += seen.events
         claims.settle(at, seen.refs)
         vouch(at)
@@ -133,6 +137,7 @@ def pause(attempt: int) -> None:
 def _refresh_presence(clone: Clone) -> None:
     """What others will see of our sessions is as of now."""
     from gitcoord import ambient, deaths
+    from gitcoord.records import Records
 
     deaths.notice(clone)
     now = time.time()
@@ -145,22 +150,28 @@ def _refresh_presence(clone: Clone) -> None:
 # receiving
 
 
-def pull(at: Link) -> tuple[Link, Seen]:
-    """Look at the remote and fetch what is new there. Raises RemoteError.
+def pull(at: Link, look: Look | None = None) -> tuple[Link, Seen]:
+    """Look at the remote, unless a look is under way, and fetch what is new there. Raises RemoteError.
 
     Where it keeps coordination below another prefix than we thought, the link that comes back has that one.
     """
-    from gitcoord import renewal
+    from gitcoord import incoming, renewal, rollover
 
     clone = at.clone
-    listing = transport.list_remote(clone.repo, at.remote.name, at.quiet)
-    at = joining(at, listing)
-    refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
-    renewal.check(at, refs)
-    before = clone.store.tips().refs
     start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
     ignored = clone.repo.setting("ignoreclone").split()
+    asked = look or transport.start_look(clone.repo, at.remote.name, at.quiet)
+    _warm_up()
+    listing = transport.answer(asked)
+    at = joining(at, listing)
+    refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
+    before = clone.store.tips().refs
+    if renewal.check(at, refs, before):
+        before = clone.store.tips().refs
     wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
+    if not wanted and not _rolled_over([*refs, *before]):
+        _tidy_up(clone, refs, before, before)
+        return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
     wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
     refused = incoming.fetch(at, wanted, before) if wanted else []
     rollover.drop_replaced(clone)
@@ -170,6 +181,19 @@ def pull(at: Link) -> tuple[Link, Seen]:
     refused += incoming.compare(at, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
     newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # it may have moved since it was listed
     return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
+
+
+def _rolled_over(refs: Iterable[str]) -> bool:
+    """Whether a log is in a later epoch than its first: only then can one have replaced another."""
+    return any(is_log(ref) and epoch_of(ref) > 1 for ref in refs)
+
+
+def _warm_up() -> None:
+    """Load what comes after the answer while there is none."""
+    from gitcoord import claims, lock_leases, public, refusals, trust
+    from gitcoord.tasks import leased
+
+    _ = claims, lock_leases, public, refusals, trust, leased
 
 
 def joining(at: Link, listing: Refs) -> Link:
@@ -227,9 +251,13 @@ def _news(clone: Clone, start: int) -> tuple[Event, ...]:
 def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     """Send what the remote does not have of ours: how many events, whether somebody moved a ref of ours meanwhile, and
     what was refused. Remembers where the remote stands. Raises RemoteError when it takes nothing of ours."""
+    from gitcoord import public, refusals, rollover
+    from gitcoord.incoming import Refusal
+
     clone = at.clone
     tips = clone.store.tips().refs
-    old = rollover.dropped(clone, tips)
+    rolled = _rolled_over([*tips, *there])
+    old = rollover.dropped(clone, tips) if rolled else set()
     ours = {ref: oid for ref, oid in tips.items() if _is_to_go(ref, clone.id or "") and ref not in old}
     updates = [Update(ref, oid, _how(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
     updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
@@ -241,7 +269,7 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     for outcome in outcomes:
         if outcome.state == "done":
             stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
-    replaced = _replaced(at, stand)
+    replaced = _replaced(at, stand) if rolled else []
     dropped = refusals.push(at, replaced)
     gone = {outcome.ref for outcome in dropped if outcome.state == "done"}
     stand = {ref: oid for ref, oid in stand.items() if ref not in gone}
@@ -249,7 +277,7 @@ def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
     logs = [ref for ref in went if is_log(ref)]
     if logs and {*logs} <= {r.ref for r in refused}:
         raise transport.refuses(at.remote, next(r.why for r in refused if is_log(r.ref)))
-    sent = _count(clone, there, stand)
+    sent = _count(clone, there, stand) if outcomes else 0
     _remember(at, stand, bool(outcomes))
     if fresh := refusals.kinds([*updates, *replaced], [*outcomes, *dropped]):
         refusals.note(at, fresh)
@@ -262,6 +290,8 @@ def _how(ref: str) -> How:
 
 def _replaced(at: Link, stand: Refs) -> list[Update]:
     """Our old epochs at the remote, to be taken off it once what follows them is there."""
+    from gitcoord import rollover
+
     old = rollover.dropped(at.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
     return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]

@@ -16,7 +16,8 @@ from gitcoord.store import transport
 from gitcoord.store.plumbing import PlumbingStore
 
 STEPS = [
-    (transport, "list_remote"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"), (Clone, "point"),
+    (transport, "start_look"), (transport, "answer"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"),
+    (Clone, "point"),
     (Clone, "append"), (PlumbingStore, "move"), (leases, "change"),
 ]  # fmt: skip
 

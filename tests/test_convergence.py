@@ -36,7 +36,8 @@ class Crash(Exception):
 
 
 STEPS: list[tuple[Any, str]] = [
-    (transport, "list_remote"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"), (Clone, "point"),
+    (transport, "start_look"), (transport, "answer"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"),
+    (Clone, "point"),
     (Clone, "append"), (Libgit2Store, "move"),
 ]  # fmt: skip
 

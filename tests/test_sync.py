@@ -12,6 +12,7 @@ from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RemoteError, UsageError, remotes
 from gitcoord.store import transport
+from gitcoord.store.repository import Repository
 
 
 @pytest.fixture
@@ -99,13 +100,13 @@ def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
 def test_nothing_new_takes_one_connection_and_pushes_nothing(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     ada, _ = pair
     calls: list[str] = []
-    network = transport._network
+    begin = transport._start
 
-    def counting(repo: object, name: str, args: list[str], *rest: object, **kwargs: object) -> object:
+    def counting(repo: Repository, name: str, args: list[str], quiet: bool) -> object:
         calls.append(args[0])
-        return network(repo, name, args, *rest, **kwargs)  # type: ignore[arg-type]
+        return begin(repo, name, args, quiet)
 
-    monkeypatch.setattr(transport, "_network", counting)
+    monkeypatch.setattr(transport, "_start", counting)
     with Coord.open(ada, as_name="w") as coord:
         coord.sync()
         calls.clear()

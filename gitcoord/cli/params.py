@@ -77,13 +77,15 @@ def moment(text: str | None, option: str, now: float) -> int | None:
 
 
 @contextmanager
-def opened(as_name: str | None = None) -> Iterator[Coord]:
-    """The repository here, for one command; what had to be mended is said at the end."""
-    from gitcoord import deaths
-
+def opened(as_name: str | None = None, notice: bool = True) -> Iterator[Coord]:
+    """The repository here, for one command; what had to be mended is said at the end. Without `notice` the command sees
+    to the dead itself."""
     with Coord.open(as_name=as_name, long_lived=False) as coord:
         try:
-            deaths.notice(coord.clone, me=lambda: coord.identity.name)
+            if notice:
+                from gitcoord import deaths
+
+                deaths.notice(coord.clone, me=lambda: coord.identity.name)
             yield coord
         finally:
             for line in coord.clone.mended:

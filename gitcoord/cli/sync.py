@@ -30,7 +30,7 @@ def sync(remote: str | None, watch: str | None, dry_run: bool, as_name: str | No
     """
     if watch is not None and not watch[:1].isdigit():  # `sync --watch origin`
         remote, watch = watch, EVERY
-    with opened(as_name) as coord:
+    with opened(as_name, notice=False) as coord:
         if dry_run:
             _say_preview(coord.sync_preview(remote), as_json)
         elif watch is not None:

@@ -10,13 +10,16 @@ import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import RemoteError
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import NAMESPACE, is_lease, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.store.spawn import Result
+
+if TYPE_CHECKING:
+    import subprocess
 
 LOOK_TIMEOUT, QUIET_TIMEOUT, TIMEOUT = 60.0, 120.0, 900.0
 """Seconds after which a git that nobody watches is given up: a look at the refs, what runs in the background, the rest."""
@@ -111,12 +114,29 @@ def one_place(repo: Repository, name: str) -> str:
     return name if len(urls) < 2 and not pushed else [*pushed, *urls][0]
 
 
+class Look(NamedTuple):
+    """A look at a remote that is under way; there is time for something else until `answer`."""
+
+    name: str
+    started: _Started
+
+
+def start_look(repo: Repository, name: str, quiet: bool = False) -> Look:
+    """Ask a remote for its refs."""
+    place = one_place(repo, name)
+    return Look(name, _start(repo, place, ["ls-remote", "--quiet", "--refs", "--", place], quiet))
+
+
 def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, Oid]:
     """Every ref of a remote. Raises RemoteError."""
-    place = one_place(repo, name)
-    result = _network(repo, place, ["ls-remote", "--quiet", "--refs", "--", place], quiet=quiet)
+    return answer(start_look(repo, name, quiet))
+
+
+def answer(look: Look) -> dict[str, Oid]:
+    """Every ref that the remote has. Raises RemoteError."""
+    result = _finish(look.started)
     if result.code:
-        raise unreachable(name, result)
+        raise unreachable(look.name, result)
     lines = (line.split("\t", 1) for line in result.out.decode("utf-8", "replace").splitlines())
     return {line[1]: Oid(line[0]) for line in lines if len(line) == 2}
 
@@ -203,7 +223,17 @@ def _whole(repo: Repository) -> list[str]:
 
 def _network(repo: Repository, name: str, args: Sequence[str], stdin: bytes = b"", quiet: bool = False) -> Result:
     """Run a git that talks to a remote; `quiet` asks nobody for anything and gives up in time."""
-    import signal
+    return _finish(_start(repo, name, args, quiet), stdin)
+
+
+class _Started(NamedTuple):
+    """A git that talks to a remote by now. `patience` in seconds; None while somebody watches."""
+
+    child: subprocess.Popen[bytes]
+    patience: float | None
+
+
+def _start(repo: Repository, name: str, args: Sequence[str], quiet: bool) -> _Started:
     import subprocess
 
     calm = [
@@ -224,10 +254,18 @@ def _network(repo: Repository, name: str, args: Sequence[str], stdin: bytes = b"
         start_new_session=not watched,
     )
     patience = LOOK_TIMEOUT if args[0] == "ls-remote" else QUIET_TIMEOUT if quiet else TIMEOUT
+    return _Started(child, None if watched else patience)
+
+
+def _finish(started: _Started, stdin: bytes = b"") -> Result:
+    import signal
+    import subprocess
+
+    child, patience = started
     try:
-        out, err = child.communicate(stdin, None if watched else patience)
+        out, err = child.communicate(stdin, patience)
     except BaseException as error:
-        if hasattr(os, "killpg") and not watched:
+        if hasattr(os, "killpg") and patience is not None:
             os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
         else:
             child.kill()
