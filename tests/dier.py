@@ -1,6 +1,6 @@
 """A session that is killed with SIGKILL at a step of a claim: before or after each call that changes something.
 
-python dier.py REPO STEP claim|alloc ARG
+python dier.py REPO STEP claim|alloc|lock ARG
 """
 
 from __future__ import annotations
@@ -45,6 +45,8 @@ def main(repo: str, step: int, verb: str, arg: str) -> None:
             setattr(place, name, wrap(getattr(place, name)))
         if verb == "claim":
             coord.tasks.claim(arg)
+        elif verb == "lock":
+            coord.locks.take([arg], everywhere=True)
         else:
             print(coord.alloc(arg).number)
 

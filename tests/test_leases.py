@@ -320,6 +320,43 @@ def test_killed_between_any_two_steps_numbers_stay_single(tmp_path: Path) -> Non
         assert len(set(numbers)) == len(numbers)
 
 
+def test_killed_between_any_two_steps_a_global_lock_has_one_holder(tmp_path: Path) -> None:
+    _, clones = make_clones(tmp_path, 2)
+    meet(clones)
+    steps = 0
+    with Coord.open(clones[1], as_name="w") as bob:
+        while True:
+            argv = [sys.executable, str(DIER), str(clones[0]), str(steps), "lock", "*.py"]
+            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            if done.returncode != -signal.SIGKILL:
+                break
+            mine = _locks(bob)
+            sync_all(clones)
+            holders = [lock.holder for lock in list_locks(bob.clone)]
+            if mine:
+                assert holders == [f"w@{bob.clone.id}"]
+                bob.locks.release(everything=True)
+            else:  # she has it, or gave back what she had not got yet
+                assert holders in ([f"w@{identity(clones[0])}"], [])
+                assert _locks(bob) == (not holders)
+                with Coord.open(clones[0], as_name="w") as ada:
+                    ada.locks.release(everything=True)
+                bob.locks.release(everything=True)
+            sync_all(clones)
+            assert list_locks(bob.clone) == []
+            steps += 1
+    assert done.returncode == 0, done.stderr
+    assert steps > 8, "it is to be killed at every step"
+
+
+def _locks(coord: Coord) -> bool:
+    try:
+        coord.locks.take(["a.py"], everywhere=True)
+    except Refused:
+        return False
+    return True
+
+
 # remotes that keep none
 
 
