@@ -18,7 +18,7 @@ from gitcoord.agents.install import command
 from gitcoord.text import tokens
 
 REV_PARSE = ["git", "rev-parse", "--git-dir"]
-SIZES = ((2, 0), (50, 0), (500, 100_000))
+SIZES = ((1, 0), (50, 0), (500, 100_000))
 """Sessions, and events behind them."""
 
 
@@ -33,18 +33,24 @@ def hooks(where: Path, rounds: int, events: int) -> list[Row]:
         alpha = worktree(repo, "alpha")
         _hook(alpha, "start", source="startup")
         _hook(alpha, "tools")
-        for moment in ("tools", "prompt", "stop") if sessions == 2 else ("tools",):
+        for moment in ("tools", "prompt", "stop") if sessions == 1 else ("tools",):
             base, measured = _beside(alpha, moment, rounds)
-            what = f"hook `{moment}`, nothing new, {sessions} sessions, {min(behind, events):,} events"
+            what = (
+                f"hook `{moment}`, nothing new, {sessions} session{'s' if sessions > 1 else ''}, {min(behind, events):,} events"
+            )
             rows.append(ratio(what, measured, base, 2.0))
     rows += _edits(alpha, rounds)
     return [*rows, *_with_something(where, rounds)]
 
 
 def _crowd(repo: Path, sessions: int) -> None:
-    """That many sessions, in the repository's own files and nowhere else: two are real."""
+    """That many sessions, in the repository's own files and nowhere else: two are real, or one."""
     folder = repo / ".git" / "coord" / "sessions"
     record = json.loads((folder / "beta.json").read_text())
+    if sessions == 1:
+        with Coord.open(worktree(repo, "beta")) as coord:
+            coord.clone.drop_presence("beta")
+        (folder / "beta.json").unlink()
     for number in range(sessions - 2):
         name = f"crowd-{number}"
         (folder / f"{name}.json").write_text(json.dumps({**record, "name": name}))

@@ -178,6 +178,12 @@ def test_status_says_when_and_what_waits(pair: tuple[Path, Path], cli: Cli) -> N
     assert line() == ["sync    origin, just now"]
 
 
+def test_init_says_where_it_goes_once_that_is_known(pair: tuple[Path, Path], cli: Cli) -> None:
+    said = cli(pair[0], "init", "--no-hooks", "--no-agents").out
+    assert "\nWhat goes to origin (git coord sync --dry-run): messages, notes, names of\n" in said
+    assert "Nothing leaves this machine" not in said
+
+
 # which remote
 
 

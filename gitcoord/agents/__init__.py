@@ -114,6 +114,34 @@ def text_of(document: Mapping[str, Any], *keys: str) -> str:
     return next((value for value in found if isinstance(value, str) and value), "")
 
 
+def call_of(
+    harness: str,
+    moment: str,
+    document: Mapping[str, Any],
+    events: Mapping[str, str],
+    paths: tuple[str, ...],
+    subagent: str = "",
+) -> Call:
+    """The call that a document in Claude's shape makes, which most programs took over; `events` are their names for ours."""
+    return Call(
+        harness,
+        moment,
+        text_of(document, "session_id"),
+        text_of(document, "cwd"),
+        text_of(document, "hook_event_name") or events[moment],
+        text_of(document, "source", "reason"),
+        subagent,
+        paths,
+        document.get("stop_hook_active") is True,
+    )
+
+
+def path_in(document: Mapping[str, Any], *keys: str) -> str:
+    """The file that a tool is to read or change, as one of `keys` of its input says; empty if none does."""
+    tool_input = document.get("tool_input")
+    return text_of(tool_input, *keys) if isinstance(tool_input, dict) else ""
+
+
 _PATCHED = re.compile(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+)$", re.MULTILINE)
 
 

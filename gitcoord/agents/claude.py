@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gitcoord.agents import Answer, Call, Harness, Output, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, call_of, path_in, text_of
 
 EVENTS = {
     "start": "SessionStart",
@@ -24,19 +24,8 @@ EVENTS = {
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
     """The same document at all moments; `agent_id` is there inside a subagent only."""
-    tool_input = document.get("tool_input")
-    path = text_of(tool_input, "file_path", "notebook_path") if isinstance(tool_input, dict) else ""
-    return Call(
-        "claude",
-        moment,
-        text_of(document, "session_id"),
-        text_of(document, "cwd"),
-        text_of(document, "hook_event_name") or EVENTS[moment],
-        text_of(document, "source", "reason"),
-        text_of(document, "agent_id"),
-        (path,) if path else (),
-        document.get("stop_hook_active") is True,
-    )
+    path = path_in(document, "file_path", "notebook_path")
+    return call_of("claude", moment, document, EVENTS, (path,) if path else (), text_of(document, "agent_id"))
 
 
 def say(call: Call, answer: Answer) -> Output:

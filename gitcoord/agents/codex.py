@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, call_of, patched_paths, text_of
 
 EVENTS = {
     "start": "SessionStart",
@@ -24,17 +24,7 @@ EVENTS = {
 def read(moment: str, document: Mapping[str, Any]) -> Call:
     """Files are changed by patches, which name them; relative ones are meant from the working directory."""
     paths = patched_paths(document.get("tool_input")) if moment in ("edit", "edited") else ()
-    return Call(
-        "codex",
-        moment,
-        text_of(document, "session_id"),
-        text_of(document, "cwd"),
-        text_of(document, "hook_event_name") or EVENTS[moment],
-        text_of(document, "source", "reason"),
-        text_of(document, "agent_id"),
-        paths,
-        document.get("stop_hook_active") is True,
-    )
+    return call_of("codex", moment, document, EVENTS, paths, text_of(document, "agent_id"))
 
 
 def say(call: Call, answer: Answer) -> Output:

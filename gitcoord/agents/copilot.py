@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, call_of, patched_paths, path_in
 
 EVENTS = {
     "start": "SessionStart",
@@ -27,19 +27,8 @@ EVENTS = {
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
     """Its hooks fire for helpers as for the session, and do not say which it is."""
-    tool_input = document.get("tool_input")
-    path = text_of(tool_input, "path", "file_path") if isinstance(tool_input, dict) else ""
-    return Call(
-        "copilot",
-        moment,
-        text_of(document, "session_id"),
-        text_of(document, "cwd"),
-        text_of(document, "hook_event_name") or EVENTS[moment],
-        text_of(document, "source", "reason"),
-        "",
-        (path,) if path else patched_paths(tool_input),
-        document.get("stop_hook_active") is True,
-    )
+    path = path_in(document, "path", "file_path")
+    return call_of("copilot", moment, document, EVENTS, (path,) if path else patched_paths(document.get("tool_input")))
 
 
 def say(call: Call, answer: Answer) -> Output:

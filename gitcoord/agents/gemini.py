@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from gitcoord.agents import Answer, Call, Harness, Output, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, call_of, path_in
 
 EVENTS = {
     "start": "SessionStart",
@@ -24,19 +24,8 @@ EVENTS = {
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
     """It has no helpers of its own that its hooks would tell of."""
-    tool_input = document.get("tool_input")
-    path = text_of(tool_input, "file_path", "absolute_path") if isinstance(tool_input, dict) else ""
-    return Call(
-        "gemini",
-        moment,
-        text_of(document, "session_id"),
-        text_of(document, "cwd"),
-        text_of(document, "hook_event_name") or EVENTS[moment],
-        text_of(document, "source", "reason"),
-        "",
-        (path,) if path else (),
-        document.get("stop_hook_active") is True,
-    )
+    path = path_in(document, "file_path", "absolute_path")
+    return call_of("gemini", moment, document, EVENTS, (path,) if path else ())
 
 
 def say(call: Call, answer: Answer) -> Output:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gitcoord.withdraw import Standing
 
 LEAVES = """\
-Nothing leaves this machine until you name a remote for it. What could go there then: messages, notes, names of
+{where}: messages, notes, names of
 sessions, branches and changed files. Never: local messages, paths on disk, host names, processes."""
 
 
@@ -67,7 +67,18 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
         if done.remote:
             named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
             say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
-        say(f"\n{LEAVES}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+        say(f"\n{_leaves(coord)}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+
+
+def _leaves(coord: Coord) -> str:
+    """What could ever leave the machine, and where it goes already."""
+    from gitcoord import remotes
+    from gitcoord.errors import without_password
+
+    if not remotes.is_connected(coord.clone.repo):
+        return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What could go there then")
+    name = without_password(remotes.current(coord.clone.repo).remote)
+    return LEAVES.format(where=inert(f"What goes to {name} (git coord sync --dry-run)"))
 
 
 def _wanted_agents() -> list[str]:
