@@ -50,7 +50,7 @@ class Model:
         found = (request.get(key) for key in ("messages", "input", "contents"))
         shown = "\n".join(_texts(next((value for value in found if value), "")))
         with self._lock:
-            if not request.get("tools"):
+            if not _offers_tools(request):
                 self.aside.append(shown)
                 return Turn("a summary of it")
             self.seen.append(shown)
@@ -103,6 +103,13 @@ class Model:
                     self.wfile.write(body)
 
         return Handler
+
+
+def _offers_tools(request: dict[str, Any]) -> bool:
+    """Some models of Codex's get their tools as the first item of the conversation; so do its requests for a title."""
+    if any(isinstance(item, dict) and item.get("type") == "additional_tools" for item in request.get("input") or ()):
+        return "format" not in request.get("text", {})
+    return bool(request.get("tools"))
 
 
 def _texts(value: Any) -> Iterator[str]:
