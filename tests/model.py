@@ -34,6 +34,7 @@ class Model:
 
     def __init__(self) -> None:
         self.script: list[Turn] = []
+        self.talks: dict[str, Sequence[Turn]] = {}
         self.seen: list[str] = []
         self.aside: list[str] = []
         self._lock = threading.Lock()
@@ -46,15 +47,24 @@ class Model:
         """The next answers."""
         self.script[:] = turns
 
+    def says_to(self, prompt: str, *turns: Turn) -> None:
+        """The answers in the conversation that begins with this, whatever others there are, and whoever asks first."""
+        self.talks[prompt] = turns
+
     def next_turn(self, request: dict[str, Any]) -> Turn:
         found = (request.get(key) for key in ("messages", "input", "contents"))
-        shown = "\n".join(_texts(next((value for value in found if value), "")))
+        items = next((value for value in found if value), "")
+        shown = "\n".join(_texts(items))
         with self._lock:
             if not _offers_tools(request):
                 self.aside.append(shown)
                 return Turn("a summary of it")
             self.seen.append(shown)
             self._asked.notify_all()
+            talk = next((turns for prompt, turns in self.talks.items() if prompt in "\n".join(_texts(items[:1]))), None)
+            if talk is not None:
+                said = sum(1 for item in items if item.get("role") == "assistant")
+                return talk[said] if said < len(talk) else Turn("done")
             return self.script.pop(0) if self.script else Turn("done")
 
     def all_shown(self) -> list[str]:
