@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 
 class Tool(NamedTuple):
-    """A tool call that the model makes; `free` for one whose input is text and no object."""
+    """A tool call that the model makes; the input is text for a tool that takes no object. `NAMESPACE.NAME` is for Codex."""
 
     name: str
     input: Any
@@ -203,7 +203,9 @@ def _responses(model: Model, turn: Turn) -> tuple[str, bytes]:
     )
     for tool in turn.tools:
         number = model.number()
-        call = {"id": f"fc_{number}", "call_id": f"call_{number}", "name": tool.name}
+        namespace, _, name = tool.name.rpartition(".")
+        call = {"id": f"fc_{number}", "call_id": f"call_{number}", "name": name}
+        call |= {"namespace": namespace} if namespace else {}
         if isinstance(tool.input, str):
             items.append({**call, "type": "custom_tool_call", "input": tool.input})
         else:

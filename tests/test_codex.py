@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +27,8 @@ def model() -> Iterator[Model]:
 @pytest.fixture
 def outside() -> Iterator[Path]:
     """A repository that is not in a folder for temporary files, which Codex lets everybody write to."""
+    if subprocess.run([program("codex"), "sandbox", "--", "true"], capture_output=True).returncode:
+        pytest.skip("Codex can make no sandbox on this machine")
     with tempfile.TemporaryDirectory(dir=os.environ.get("GITCOORD_OUTSIDE", "/var/tmp")) as place:
         yield make_repo(Path(place) / "project")
 
@@ -92,6 +97,25 @@ def test_the_default_sandbox(outside: Path, hermetic: Path, model: Model, cli: C
     codex.model.says(Turn(tools=(Tool("exec_command", {"cmd": say}),)), Turn("done"))
     codex.ask("again")
     assert "from inside" in cli(outside, "notes").out
+
+
+def test_an_mcp_call_writes_though_a_shell_command_may_not(outside: Path, hermetic: Path, model: Model, cli: Cli) -> None:
+    """In the default sandbox, which the MCP server is not in."""
+    codex = Codex(outside, model, hermetic, "workspace-write")
+    server = f'command = "{sys.executable}"\nargs = ["-m", "gitcoord", "mcp"]\nrequired = true\n'
+    codex.settings.write_text(f"{codex.settings.read_text()}[mcp_servers.coord]\n{server}")
+    assert cli(outside, "init", "--no-hooks").code == 0
+    git(outside, "worktree", "add", "-q", "../boss")
+    assert cli(outside.parent / "boss", "join").code == 0
+    model.says(
+        Turn(tools=(Tool("exec_command", {"cmd": f"{program('git-coord')} send boss by the shell"}),)),
+        Turn(tools=(Tool("mcp__coord.send_message", {"to": "boss", "text": "by MCP"}),)),
+        Turn("done"),
+    )
+    assert codex.ask("hello") == "done"
+    assert f"error: cannot write to {outside}/.git/coord: Read-only file system\nhint: let Codex write there" in model.seen[-1]
+    inbox = cli(outside.parent / "boss", "inbox", "--json").out
+    assert [(m["from"], m["text"]) for m in json.loads(inbox)] == [("project", "by MCP")]
 
 
 def test_an_idle_session_is_woken(codex: Codex, repo: Path, cli: Cli) -> None:
