@@ -80,6 +80,24 @@ def test_mail_a_patch_and_the_end(codex: Codex, repo: Path, cli: Cli) -> None:
     assert "alpha surfaced" in cli(repo, "sent").out
 
 
+def test_a_model_that_calls_its_tools_by_a_script_is_told_as_much(codex: Codex, repo: Path, cli: Cli) -> None:
+    """Codex's newest run JavaScript: a patch from there is warned of and refused, and mail comes with the script's result."""
+    codex.trust()
+    git(repo, "config", "coord.guard", "block")
+    assert cli(repo, "join", "boss").code == 0
+    assert cli(repo, "lock", "readme.txt", "-m", "the rewrite").code == 0
+    send = f"GIT_COORD_SESSION=boss {program('git-coord')} send alpha 'in the middle'"
+    codex.model.says(
+        Turn(tools=(Tool("exec", f"text(await tools.exec_command({json.dumps({'cmd': send})}))"),)),
+        Turn(tools=(Tool("exec", f"text(await tools.apply_patch({json.dumps(PATCH)}))"),)),
+        Turn("I see"),
+    )
+    assert codex.ask("go on", "-m", "gpt-6-sol") == "I see"
+    assert codex.model.seen[-2].count("  > in the middle") == codex.model.seen[-1].count("  > in the middle") == 1
+    assert "readme.txt is locked by boss for another 2 h: “the rewrite”" in codex.model.seen[-1]
+    assert (codex.where / "readme.txt").read_text() == "hello\n"
+
+
 def test_the_default_sandbox(outside: Path, hermetic: Path, model: Model, cli: Cli) -> None:
     """Shell commands cannot write to the repository, and are told what to set; hooks run outside of the sandbox."""
     codex = Codex(outside, model, hermetic, "workspace-write")
