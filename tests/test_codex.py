@@ -57,6 +57,12 @@ def test_hooks_run_once_they_are_trusted(codex: Codex, repo: Path, cli: Cli) -> 
     assert "You are alpha, on branch alpha" in codex.model.seen[-1]
 
 
+def test_settings_that_codex_cannot_read_are_told_from_those_it_does_not_trust(codex: Codex, repo: Path, cli: Cli) -> None:
+    path = codex.settings.parent / "hooks.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert "hooks do not run: Codex reads none of them" in cli(repo, "hooks", "status", "codex").out
+
+
 def test_mail_a_patch_and_the_end(codex: Codex, repo: Path, cli: Cli) -> None:
     """What another sends is shown once and is surfaced; what a patch changes is known; the session leaves."""
     codex.trust()
