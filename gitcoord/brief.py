@@ -269,13 +269,13 @@ def _peers(desk: Desk) -> Section:
     return Section("peers", "peers", "sessions", items, len(items))
 
 
-def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int]]) -> Item:
+def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
     box = mailbox(peer.session or "", peer.clone or "")
     name, report = desk.name(box), words.get(box)
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
     facts += [f"role {peer.role}"] if peer.role else []
     facts += [said(peer.focus)] if peer.focus else []
-    facts += [f"last said {ago(report[1], desk.now)} {said(report[0], 120)}"] if report else []
+    facts += [f"last said {ago(report[1], desk.now)} {said(report[0], 120)}"] if report and not report[2] else []
     value = {
         "session": name,
         "state": peer.state,
@@ -286,14 +286,15 @@ def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int]]) -> Item:
     return Item(inert(", ".join(facts)), {**value, "said": report[0] if report else None})
 
 
-def _last_words(db: sqlite3.Connection, desk: Desk) -> dict[str, tuple[str, int]]:
-    """The newest thing each session said to everybody or to me, with its time."""
+def _last_words(db: sqlite3.Connection, desk: Desk) -> dict[str, tuple[str, int, bool]]:
+    """The newest thing each session said to everybody or to me, with its time, and whether it is among my unread mail."""
     mine = set(my_boxes(db, desk.clone, desk.me.name))
-    rows = db.execute("SELECT type, author, clone, text, at, data FROM events ORDER BY lc DESC, id DESC LIMIT ?", (LOOK_BACK,))
-    words: dict[str, tuple[str, int]] = {}
-    for kind, author, clone, text, at, data in rows:
+    unread = {message.id for message in messages.inbox(desk.clone, desk.me, now=desk.now).messages}
+    query = "SELECT type, author, clone, text, at, data, id FROM events ORDER BY lc DESC, id DESC LIMIT ?"
+    words: dict[str, tuple[str, int, bool]] = {}
+    for kind, author, clone, text, at, data, oid in db.execute(query, (LOOK_BACK,)):
         if kind == "note" or (kind == "message" and _is_for(json.loads(data), mine)):
-            words.setdefault(canonical(db, mailbox(author, clone)), (text, at))
+            words.setdefault(canonical(db, mailbox(author, clone)), (text, at, oid in unread))
     return words
 
 
