@@ -151,6 +151,20 @@ def test_a_helper_acts_for_its_session_and_gets_none_of_its_mail(pair: Callable[
         assert [s.session for s in coord.sessions() if s.session] == ["boss", "alpha", "beta"]
 
 
+def test_a_helper_in_a_worktree_of_its_own_leaves_its_session_where_that_is(
+    pair: Callable[..., Claude], repo: Path, cli: Cli
+) -> None:
+    b = pair("beta")
+    b.model.says_to("have it done", Turn(tools=(helper(run_in_background=False, isolation="worktree"),)), Turn("all done"))
+    b.model.says_to("look into it", Turn(tools=(shell("pwd; git coord send alpha hello; echo >>readme.txt"),)), Turn("helped"))
+    assert b.ask("have it done") == "all done"
+    assert f"{repo}/.claude/worktrees/agent-" in shown_to_helper(b)
+    assert "from beta, just now\n  > hello" in cli(repo.parent / "alpha", "inbox").out
+    with Coord.open(repo) as coord:
+        assert coord.session("beta").worktree == str(b.where)
+        assert not next(s.files for s in coord.sessions() if s.worktree == str(repo))
+
+
 def test_a_helper_in_the_background_and_its_session_are_both_warned(
     pair: Callable[..., Claude], repo: Path, cli: Cli, tmp_path: Path
 ) -> None:
