@@ -1,6 +1,7 @@
-"""A session that is killed with SIGKILL at a step of a claim: before or after each call that changes something.
+"""A session that is killed with SIGKILL at a step of a claim or a sync: before or after each call that changes something.
 
 python dier.py REPO STEP claim|alloc|lock ARG
+python dier.py REPO STEP sync
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ STEPS = [
 ]  # fmt: skip
 
 
-def main(repo: str, step: int, verb: str, arg: str) -> None:
+def main(repo: str, step: int, verb: str, arg: str = "") -> None:
     left = [step]
 
     def tick() -> None:
@@ -47,6 +48,8 @@ def main(repo: str, step: int, verb: str, arg: str) -> None:
             coord.tasks.claim(arg)
         elif verb == "lock":
             coord.locks.take([arg], everywhere=True)
+        elif verb == "sync":
+            coord.sync()
         else:
             print(coord.alloc(arg).number)
 

@@ -266,6 +266,12 @@ def test_a_clone_that_was_silent_for_an_hour_keeps_its_claim(tmp_path: Path, mon
 # killed in the middle
 
 
+def die(repo: Path, step: int, *what: str) -> subprocess.CompletedProcess[str]:
+    """Do something as session `w`, to be killed at a step; after the last step it ends by itself."""
+    argv = [sys.executable, str(DIER), str(repo), str(step), *what]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=60)
+
+
 def test_killed_between_any_two_steps_a_claim_has_one_holder_in_the_end(tmp_path: Path) -> None:
     hub, clones = make_clones(tmp_path, 2)
     meet(clones)
@@ -275,8 +281,7 @@ def test_killed_between_any_two_steps_a_claim_has_one_holder_in_the_end(tmp_path
             task = bob.tasks.add(f"task {steps}").id
             bob.sync()
             sync_all(clones[:1], 1)
-            argv = [sys.executable, str(DIER), str(clones[0]), str(steps), "claim", task]
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            done = die(clones[0], steps, "claim", task)
             if done.returncode != -signal.SIGKILL:
                 break
             _one_holder(bob, clones, task)
@@ -300,24 +305,46 @@ def _one_holder(bob: Coord, clones: list[Path], task: str) -> None:
     assert holders(clones, task) == [("claimed", expected, False)] * 2
 
 
+def test_killed_between_any_two_steps_an_offline_claim_is_settled_for_one(tmp_path: Path) -> None:
+    _, clones = make_clones(tmp_path, 2)
+    meet(clones)
+    steps = 0
+    with Coord.open(clones[1], as_name="w") as bob:
+        while True:
+            task = bob.tasks.add(f"task {steps}").id
+            bob.sync()
+            with Coord.open(clones[0], as_name="w") as ada:
+                ada.sync()
+                ada.tasks.claim(task, offline=True)
+            done = die(clones[0], steps, "sync")
+            if done.returncode != -signal.SIGKILL:
+                break
+            _one_holder(bob, clones, task)
+            steps += 1
+    assert done.returncode == 0, done.stderr
+    assert steps > 8, "it is to be killed at every step"
+
+
 def test_killed_between_any_two_steps_numbers_stay_single(tmp_path: Path) -> None:
     _, clones = make_clones(tmp_path, 2)
     meet(clones)
     taken: list[int] = []
-    for step in range(0, 40, 2):
-        argv = [sys.executable, str(DIER), str(clones[0]), str(step), "alloc", "port"]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-        taken += [int(word) for word in done.stdout.split()]
-        if done.returncode == 0:
-            break
+    steps = 0
     with Coord.open(clones[1], as_name="w") as bob:
-        taken.append(bob.alloc("port").number)
-        bob.sync()
-    sync_all(clones)
-    assert len(set(taken)) == len(taken)
-    with Coord.open(clones[1]) as bob:
-        numbers = [event.data["number"] for event in bob.log(kind="alloc", limit=100)]
-        assert len(set(numbers)) == len(numbers)
+        while True:
+            done = die(clones[0], steps, "alloc", "port")
+            taken += [int(word) for word in done.stdout.split()]
+            taken.append(bob.alloc("port").number)
+            if done.returncode != -signal.SIGKILL:
+                break
+            steps += 1
+        assert done.returncode == 0, done.stderr
+        assert steps > 8, "it is to be killed at every step"
+        sync_all(clones)
+        assert sorted(set(taken)) == sorted(taken)
+        numbers = [event.data["number"] for event in bob.log(kind="alloc", limit=1000)]
+        assert sorted(set(numbers)) == sorted(numbers)
+        assert {*taken} <= {*numbers}
 
 
 def test_killed_between_any_two_steps_a_global_lock_has_one_holder(tmp_path: Path) -> None:
@@ -326,8 +353,7 @@ def test_killed_between_any_two_steps_a_global_lock_has_one_holder(tmp_path: Pat
     steps = 0
     with Coord.open(clones[1], as_name="w") as bob:
         while True:
-            argv = [sys.executable, str(DIER), str(clones[0]), str(steps), "lock", "*.py"]
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+            done = die(clones[0], steps, "lock", "*.py")
             if done.returncode != -signal.SIGKILL:
                 break
             mine = _locks(bob)
