@@ -42,6 +42,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 def _fold_message(db: sqlite3.Connection, event: Event) -> None:
     to, opens, attachments = want_strings(event, "to"), want_strings(event, "opens"), want_strings(event, "attachments")
+    replaces = want_strings(event, "replaces")
     notice = want(event, "notice", str, "")
     about = want(event, "about", str) if notice == "bounce" else None
     row = (
@@ -53,10 +54,18 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     for box in to:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
+        for old in replaces if notice else ():
+            _replace(db, old, box, event)
     for name in opens:
         db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, NULL, 0, '')", (event.clone, name))
     if about is not None:
         db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (about, event.clone))
+
+
+def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
+    """A notice says again what an earlier one of the same clone said: who has not seen that one need not."""
+    if db.execute("SELECT 1 FROM messages WHERE id = ? AND clone = ? AND notice != ''", (old, event.clone)).fetchone():
+        _raise_ledger(db, old, box, EXPIRED, event.at)
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
@@ -426,6 +435,16 @@ def is_local(db: sqlite3.Connection, oid: str) -> bool:
     """Whether an event stays in this clone."""
     row = db.execute("SELECT local FROM events WHERE id = ?", (oid,)).fetchone()
     return bool(row and row[0])
+
+
+def unread_notices(db: sqlite3.Connection, clone: Clone, box: str, notice: str, about: str) -> list[Oid]:
+    """The notices of this clone about something that nobody has seen in a mailbox."""
+    query = (
+        "SELECT m.id FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"
+        " WHERE d.box = ? AND d.state = 0 AND d.addressed = 1 AND m.clone = ? AND m.notice = ?"
+        " AND json_extract(e.data, '$.about') = ? ORDER BY m.lc"
+    )
+    return [Oid(oid) for (oid,) in db.execute(query, (box, clone.id, notice, about))]
 
 
 # expiry
