@@ -33,11 +33,11 @@ def settle(at: Link, there: Refs) -> None:
         leased.settle(at, there)
 
 
-def tidy(at: Link) -> None:
-    """After our log was sent: whoever no longer sees the row sees what ended it. Raises RemoteError."""
+def tidy(at: Link, refs: Refs) -> None:
+    """After our log was sent: whoever no longer sees the row sees what ended it. `refs` are those of the tables as they were
+    fetched. Raises RemoteError."""
     if refusals.LEASES in refusals.known(at):
         return
-    refs = at.clone.store.tips().refs
     for kind in _FINISHED:
         with suppress(NoLeases):
             _give_back(at, kind, refs.get(lease_ref(kind)))

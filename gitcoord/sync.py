@@ -6,6 +6,7 @@ by us alone, so a push of ours is never a merge. Others' logs only ever grow: on
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -114,7 +115,7 @@ def _exchange(at: Link, look: Look) -> Report:
         done, moved, refused = push(at, seen.refs)
         sent += done
         if not moved:
-            claims.tidy(at)
+            claims.tidy(at, seen.refs)
             foreign = sum(event.clone != at.clone.id for event in received)
             return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *refused))
         pause(attempt)
@@ -318,15 +319,16 @@ def _is_to_go(ref: str, clone: str) -> bool:
 def _count(clone: Clone, before: Refs, after: Refs) -> int:
     """The events by which the remote's copy of our logs grew."""
 
-    def clock(refs: Refs) -> int:
+    def clock(db: sqlite3.Connection, refs: Refs) -> int:
         tips = [oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
         marks = ", ".join("?" * len(tips))
-        query = f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})"
-        return int(clone.read(lambda db: db.execute(query, tips).fetchone()[0]))
+        return int(db.execute(f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})", tips).fetchone()[0])
 
-    between = "SELECT count(*) FROM events WHERE clone = ? AND local = 0 AND lc > ? AND lc <= ?"
-    bounds = clone.id, clock(before), clock(after)
-    return int(clone.read(lambda db: db.execute(between, bounds).fetchone()[0]))
+    def grown(db: sqlite3.Connection) -> int:
+        between = "SELECT count(*) FROM events WHERE clone = ? AND local = 0 AND lc > ? AND lc <= ?"
+        return int(db.execute(between, (clone.id, clock(db, before), clock(db, after))).fetchone()[0])
+
+    return clone.read(grown)
 
 
 def _remember(at: Link, ours: Refs, pushed: bool) -> None:
