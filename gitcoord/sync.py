@@ -62,7 +62,7 @@ class Seen(NamedTuple):
 @contextmanager
 def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
     """Hold the clone's right to the network, waiting for it. What is written meanwhile starts no sync in the background;
-    what was is sent afterwards."""
+    that is for who held it (`Clone.have_sent`)."""
     with clone.locked():
         clone.settled_id()
     with file_lock(clone.path("sync.lock")):

@@ -12,7 +12,9 @@ from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RemoteError, UsageError, remotes
 from gitcoord.store import transport
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
+from gitcoord.watch import RefWatch
 
 
 @pytest.fixture
@@ -332,6 +334,21 @@ def test_after_a_first_sync_a_send_arrives_by_itself(pair: tuple[Path, Path]) ->
         watcher.terminate()
         out, err = watcher.communicate(timeout=30)
     assert watcher.returncode in (-15, 130, 143), (out, err)
+
+
+@pytest.mark.parametrize("words", [("task", "next", "--claim"), ("lock", "--global", "src/"), ("alloc", "ports")])
+def test_a_claim_arrives_by_itself(pair: tuple[Path, Path], cli: Cli, words: tuple[str, ...]) -> None:
+    ada, _ = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.tasks.add("a task")
+        coord.sync()
+    git(ada, "config", "coord.autosync", "true")
+    hub, before = ada.parent / "hub.git", identity(ada)
+    with RefWatch(find_repository(hub)) as refs:
+        assert cli(ada, *words, "--as", "w").code == 0
+        claim = git(ada, "rev-parse", f"refs/coord/log/{before}/0001")
+        while git(hub, "rev-parse", f"refs/coord/log/{before}/0001") != claim:
+            assert refs.wait(30), "nobody sent it"
 
 
 def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None:
