@@ -27,6 +27,7 @@ from gitcoord.messages import (
     message_of,
     my_boxes,
     my_deliveries,
+    notifier,
     receipts,
     trusted_values,
 )
@@ -161,7 +162,7 @@ def _message_item(clone: Clone, message: Message, now: float) -> _Item:
     marks = ["urgent"] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack else []
     marks += [f"in reply to {message.reply_to[:10]}"] if message.reply_to and not message.notice else []
-    sender = "gitcoord" if message.notice else spoken_name(clone, message.sender)
+    sender = notifier(clone, message) if message.notice else spoken_name(clone, message.sender)
     head = ", ".join([f"{short} from {sender}", ago(message.at, now), *marks])
     tail = "\n".join(inert(f"  attached: git show {short}:{name}") for name in message.attachments)
     return _Item(message.id, head, message.text, tail, "inbox", False)

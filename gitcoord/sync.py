@@ -235,13 +235,18 @@ def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
 
 
 def _news(clone: Clone, start: int) -> tuple[Event, ...]:
-    """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told."""
+    """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told, and who is
+    here is not adopted."""
     query = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"
     found = tuple(clone.read(lambda db: [event_of(row) for row in db.execute(query, (start,))]))
     if foreign := [event for event in found if event.clone != clone.id]:
         from gitcoord import notify
 
         notify.mail(clone, foreign)
+    if adoptions := [event for event in foreign if event.type == "adopt"]:
+        from gitcoord import presence
+
+        presence.take_back(clone, adoptions)
     return found
 
 
