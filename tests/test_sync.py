@@ -99,6 +99,19 @@ def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
     assert str(ada) not in objects
 
 
+def test_what_is_local_is_not_for_another_clone(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    theirs = f"w@{identity(bob)}"
+    ran = cli(ada, "send", theirs, "never comes", "--local", "--as", "w")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: {theirs} is in another clone, where a local message never comes\nhint: leave out --local\n"
+    assert cli(ada, "send", f"all,{theirs}", "never comes", "--local", "--as", "w").code == 2
+    assert cli(ada, "send", "all", "nobody here", "--local", "--as", "w").code == 2
+    with Coord.open(ada, as_name="x") as coord:
+        coord.join()
+        assert [r.session for r in coord.send("all", "to w alone", local=True).recipients] == [f"w@{identity(ada)}"]
+
+
 def test_nothing_new_takes_one_connection_and_pushes_nothing(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     ada, _ = pair
     calls: list[str] = []
