@@ -90,9 +90,7 @@ def exchange(at: Link) -> Report:
     try:
         return _exchange(at, look)
     except RemoteError as error:
-        known = remotes.load(at.clone.repo)
-        if known is not None and known.remote == at.remote.name:
-            remotes.save(at.clone.repo, known._replace(error=error.what, tried=time.time()))
+        remotes.failed(at.clone.repo, at.remote.name, error.what)
         raise
 
 

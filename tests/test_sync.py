@@ -384,6 +384,19 @@ def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None
         watcher.communicate(timeout=30)
 
 
+def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, _ = pair
+    repo = find_repository(ada)
+    git(ada, "config", "coord.remote", "../nowhere.git")
+    assert cli(ada, "sync").code == 4
+    assert "../nowhere.git, never; " in (status := cli(ada, "status").out)
+    assert "failing: ../nowhere.git does not answer as a repository" in status
+    assert not remotes.is_due(repo) and remotes.current(find_repository(ada)).error
+    git(ada, "config", "--unset", "coord.remote")
+    assert "failing" not in cli(ada, "status").out
+    assert cli(ada, "sync").code == 0
+
+
 def test_at_most_four_pushes_a_minute() -> None:
     known = remotes.Known("origin", "url", "refs/coord/", 100.0, {}, (50.0, 60.0, 70.0, 80.0))
     assert remotes.pushes_left(known, 100.0) == 10.0
