@@ -222,14 +222,14 @@ def _unread(desk: Desk) -> Section:
 
 
 def _message_text(desk: Desk, message: Message) -> str:
-    sender = "gitcoord" if message.notice else desk.name(message.sender)
+    sender = messages.notifier(desk.clone, message) if message.notice else desk.name(message.sender)
     marks = "".join([", urgent" if message.urgent else "", ", asks for an ack" if message.needs_ack else ""])
     head = f"  {message.id[:10]} from {sender}, {ago(message.at, desk.now)}{marks}"
     return f"{head}\n{_block(message.text, min(desk.width, 400), 'inbox')}"
 
 
 def _message_value(desk: Desk, message: Message) -> dict[str, Any]:
-    sender = None if message.notice else desk.name(message.sender)
+    sender = messages.sender_of(desk.clone, message)
     return {"id": message.id, "from": sender, "text": message.text, "sent": rfc3339(message.at), "urgent": message.urgent}
 
 

@@ -411,12 +411,7 @@ class Clone:
     def _tidy(self) -> None:
         """After unlocking: have what was written sent, pack our loose objects before git counts them, sweep superseded
         presence. Never fails."""
-        if self._wrote and not self.keeps_to_itself:
-            self._wrote = False
-            if os.path.exists(self.path("remote")):
-                from gitcoord import autosync
-
-                autosync.after_write(self)
+        self.have_sent()
         if self._recent and self._recent.loose > FEW_LOOSE:
             from gitcoord.store import packing
 
@@ -429,6 +424,15 @@ class Clone:
                 self._superseded = False
                 with suppress(RepositoryError):
                     self.sweep()
+
+    def have_sent(self) -> None:
+        """What was written starts a sync in the background, unless one is under way."""
+        if self._wrote and not self.keeps_to_itself:
+            self._wrote = False
+            if os.path.exists(self.path("remote")):
+                from gitcoord import autosync
+
+                autosync.after_write(self)
 
     def pack(self, limit: int | None = INLINE_OBJECTS) -> None:
         """Pack our loose objects, and merge our packs while that makes none of more than `limit` objects."""

@@ -18,7 +18,7 @@ from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity
 from gitcoord.index.feature import Concern, Feature, want, want_strings
 from gitcoord.ledger import EXPIRED, LEDGER, PAGE, QUEUED, SURFACED, bounced_first, bounces, my_boxes
-from gitcoord.mailboxes import canonical, name_in, put_name, resolve_name
+from gitcoord.mailboxes import canonical, display, name_in, put_name, resolve_name
 from gitcoord.names import is_name, mailbox, split_mailbox
 from gitcoord.store.objects import Oid
 
@@ -92,6 +92,20 @@ def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
         "SELECT message, state, at FROM parked WHERE box = ? AND clone = ?", (box, event.clone)
     ).fetchall():
         _raise_ledger(db, message, box, state, at)
+
+
+def notifier(clone: Clone, message: Message) -> str:
+    """Who speaks in a notice: gitcoord itself, or what another clone gives out for its gitcoord."""
+    at = split_mailbox(message.sender)[1]
+    return "gitcoord" if at == clone.id else f"gitcoord@{at}"
+
+
+def sender_of(clone: Clone, message: Message) -> str | None:
+    """`from` in JSON: a session, bare when local; of a notice the clone that wrote it, null for this one."""
+    if not message.notice:
+        return display(message.sender, clone.id or "")
+    who = notifier(clone, message)
+    return who if "@" in who else None
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:

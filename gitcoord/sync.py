@@ -62,7 +62,7 @@ class Seen(NamedTuple):
 @contextmanager
 def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
     """Hold the clone's right to the network, waiting for it. What is written meanwhile starts no sync in the background;
-    what was is sent afterwards."""
+    that is for who held it (`Clone.have_sent`)."""
     with clone.locked():
         clone.settled_id()
     with file_lock(clone.path("sync.lock")):
@@ -90,9 +90,7 @@ def exchange(at: Link) -> Report:
     try:
         return _exchange(at, look)
     except RemoteError as error:
-        known = remotes.load(at.clone.repo)
-        if known is not None and known.remote == at.remote.name:
-            remotes.save(at.clone.repo, known._replace(error=error.what, tried=time.time()))
+        remotes.failed(at.clone.repo, at.remote.name, error.what)
         raise
 
 
@@ -250,13 +248,18 @@ def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
 
 
 def _news(clone: Clone, start: int) -> tuple[Event, ...]:
-    """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told."""
+    """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told, and who is
+    here is not adopted."""
     query = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"
     found = tuple(clone.read(lambda db: [event_of(row) for row in db.execute(query, (start,))]))
     if foreign := [event for event in found if event.clone != clone.id]:
         from gitcoord import notify
 
         notify.mail(clone, foreign)
+    if adoptions := [event for event in foreign if event.type == "adopt"]:
+        from gitcoord import presence
+
+        presence.take_back(clone, adoptions)
     return found
 
 

@@ -13,7 +13,9 @@ from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RemoteError, UsageError, remotes
 from gitcoord.store import transport
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
+from gitcoord.watch import RefWatch
 
 
 @pytest.fixture
@@ -96,6 +98,19 @@ def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
     assert "secret-word" not in objects
     assert "local-word" not in objects
     assert str(ada) not in objects
+
+
+def test_what_is_local_is_not_for_another_clone(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    theirs = f"w@{identity(bob)}"
+    ran = cli(ada, "send", theirs, "never comes", "--local", "--as", "w")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: {theirs} is in another clone, where a local message never comes\nhint: leave out --local\n"
+    assert cli(ada, "send", f"all,{theirs}", "never comes", "--local", "--as", "w").code == 2
+    assert cli(ada, "send", "all", "nobody here", "--local", "--as", "w").code == 2
+    with Coord.open(ada, as_name="x") as coord:
+        coord.join()
+        assert [r.session for r in coord.send("all", "to w alone", local=True).recipients] == [f"w@{identity(ada)}"]
 
 
 def test_nothing_new_takes_one_connection_and_pushes_nothing(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -391,6 +406,21 @@ def test_after_a_first_sync_a_send_arrives_by_itself(pair: tuple[Path, Path]) ->
     assert watcher.returncode in (-15, 130, 143), (out, err)
 
 
+@pytest.mark.parametrize("words", [("task", "next", "--claim"), ("lock", "--global", "src/"), ("alloc", "ports")])
+def test_a_claim_arrives_by_itself(pair: tuple[Path, Path], cli: Cli, words: tuple[str, ...]) -> None:
+    ada, _ = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.tasks.add("a task")
+        coord.sync()
+    git(ada, "config", "coord.autosync", "true")
+    hub, before = ada.parent / "hub.git", identity(ada)
+    with RefWatch(find_repository(hub)) as refs:
+        assert cli(ada, *words, "--as", "w").code == 0
+        claim = git(ada, "rev-parse", f"refs/coord/log/{before}/0001")
+        while git(hub, "rev-parse", f"refs/coord/log/{before}/0001") != claim:
+            assert refs.wait(30), "nobody sent it"
+
+
 def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None:
     ada, bob = pair
     hub = ada.parent / "hub.git"
@@ -409,6 +439,19 @@ def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None
     finally:
         watcher.terminate()
         watcher.communicate(timeout=30)
+
+
+def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, _ = pair
+    repo = find_repository(ada)
+    git(ada, "config", "coord.remote", "../nowhere.git")
+    assert cli(ada, "sync").code == 4
+    assert "../nowhere.git, never; " in (status := cli(ada, "status").out)
+    assert "failing: ../nowhere.git does not answer as a repository" in status
+    assert not remotes.is_due(repo) and remotes.current(find_repository(ada)).error
+    git(ada, "config", "--unset", "coord.remote")
+    assert "failing" not in cli(ada, "status").out
+    assert cli(ada, "sync").code == 0
 
 
 def test_at_most_four_pushes_a_minute() -> None:
