@@ -59,8 +59,8 @@ def run(clone: Clone) -> None:
         if not free:
             return
         while True:
-            known = remotes.load(clone.repo)
-            if known is None or not remotes.wants_autosync(clone.repo) or (known.error and not remotes.is_due(clone.repo)):
+            known = remotes.current(clone.repo)
+            if not remotes.wants_autosync(clone.repo) or (known.error and not remotes.is_due(clone.repo)):
                 return
             time.sleep(max(DEBOUNCE, remotes.pushes_left(known, time.time())))
             try:

@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gitcoord import jobs, messages, notes, sessions, state
+from gitcoord import jobs, ledger, messages, notes, sessions, state
 from gitcoord.clone import Clone
 from gitcoord.identity import Identity
+from gitcoord.ledger import my_boxes
 from gitcoord.locks import Lock, span, standing
 from gitcoord.mailboxes import canonical, display
-from gitcoord.messages import Message, my_boxes
+from gitcoord.messages import Message
 from gitcoord.names import mailbox
 from gitcoord.sessions import Session
 from gitcoord.tasks.read import Task, Which, list_tasks
@@ -221,14 +222,14 @@ def _unread(desk: Desk) -> Section:
 
 
 def _message_text(desk: Desk, message: Message) -> str:
-    sender = "gitcoord" if message.notice else desk.name(message.sender)
+    sender = messages.notifier(desk.clone, message) if message.notice else desk.name(message.sender)
     marks = "".join([", urgent" if message.urgent else "", ", asks for an ack" if message.needs_ack else ""])
     head = f"  {message.id[:10]} from {sender}, {ago(message.at, desk.now)}{marks}"
     return f"{head}\n{_block(message.text, min(desk.width, 400), 'inbox')}"
 
 
 def _message_value(desk: Desk, message: Message) -> dict[str, Any]:
-    sender = None if message.notice else desk.name(message.sender)
+    sender = messages.sender_of(desk.clone, message)
     return {"id": message.id, "from": sender, "text": message.text, "sent": rfc3339(message.at), "urgent": message.urgent}
 
 
@@ -303,7 +304,7 @@ def _is_for(data: dict[str, Any], mine: set[str]) -> bool:
 
 
 def _sent(desk: Desk) -> Section:
-    found = messages.sent(desk.clone, desk.me, limit=5, now=desk.now)
+    found = ledger.sent(desk.clone, desk.me, limit=5, now=desk.now)
     items = []
     for message in found:
         states = ", ".join(f"{desk.name(d.session)} {d.state}" for d in message.recipients)

@@ -76,6 +76,7 @@ def connected(clone: Clone, hint: str) -> Iterator[Link]:
     try:
         with link(clone, remote) as at:
             yield at
+        clone.have_sent()  # the claim itself: until then others know of the lease alone
     except NoLeases:
         raise
     except RemoteError as error:

@@ -6,16 +6,17 @@ The record is the truth of this clone; the presence commit is the part of it tha
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gitcoord import alarms, touched
 from gitcoord import process as processes
-from gitcoord import touched
 from gitcoord.clone import Clone
 from gitcoord.errors import RepositoryError
-from gitcoord.event import Draft
+from gitcoord.event import Draft, Event
 from gitcoord.identity import Identity, is_helpers_place, look_around, person_name, unused, worktree_name
 from gitcoord.liveness import PRESENCE_TTL, Liveness, judge
+from gitcoord.names import split_mailbox
 from gitcoord.records import Record, Records
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
         changed = record._replace(**facts)
-        if fresh:
+        if fresh or _is_elsewhere(clone, me.name):
             clone.append(lambda db: [_joining(changed)])
         if fresh or changed != known:
             records.put(changed)
@@ -48,6 +49,27 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
 
         notify.waiting(clone, changed)
     return changed
+
+
+def _is_elsewhere(clone: Clone, name: str) -> bool:
+    """Whether another clone adopted a name of ours. Whoever speaks under it here has it back by joining."""
+    query = "SELECT alias_of FROM names WHERE (clone, name) = (?, ?)"
+    row = clone.read(lambda db: db.execute(query, (clone.id, name)).fetchone())
+    return row is not None and row[0] is not None and split_mailbox(row[0])[1] != clone.id
+
+
+def take_back(clone: Clone, events: Iterable[Event]) -> None:
+    """Sessions that are here, and were adopted by one of `events` all the same, join again; whose doing that was is noted."""
+    records = Records(clone.repo.coord_dir)
+    for event in events:
+        record = records.get(str(event.data.get("session"))) if event.data.get("from") == clone.id else None
+        if record is None or liveness_of(record, records.beat(record.name), clone.clock()).state == "gone":
+            continue
+        with clone.locked():
+            if _is_elsewhere(clone, record.name):
+                clone.append(lambda db, back=record: [_joining(back)])  # type: ignore[misc]
+                what = f"it adopted {record.name} of this clone, which is here and has taken its name back"
+                alarms.note(clone.repo.coord_dir, event.clone, what, clone.clock())
 
 
 def _joining(record: Record) -> Draft:

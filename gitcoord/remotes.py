@@ -46,6 +46,8 @@ class Known(NamedTuple):
     """When we pushed lately."""
     error: str = ""
     """Why the last attempt failed; empty if it did not."""
+    failing: str = ""
+    """Which remote `error` is about."""
     tried: float = 0.0
     refused: Mapping[str, str] = {}
     """What the remote would not take (`refusals`), and its words."""
@@ -64,10 +66,18 @@ def load(repo: Repository) -> Known | None:
 def current(repo: Repository) -> Known:
     """As `load`, for the remote that the next sync goes to, of which nothing may be known yet."""
     known = load(repo)
-    name = repo.setting("remote")
-    if known is not None and name in ("", known.remote):
-        return known
-    return Known(name, name, NAMESPACE, 0.0, {})
+    name = repo.setting("remote") or (known.remote if known else "")
+    error = known.error if known and known.failing in ("", name) else ""
+    if known is not None and name == known.remote:
+        return known._replace(error=error)
+    return Known(name, name, NAMESPACE, 0.0, {}, error=error)
+
+
+def failed(repo: Repository, name: str, why: str) -> None:
+    """Remember why a sync failed, be it with the remote of the last one or with one that was set in its place."""
+    known = load(repo)
+    if known is not None and name in (known.remote, repo.setting("remote")):
+        save(repo, known._replace(error=why, failing=name, tried=time.time()))
 
 
 def save(repo: Repository, known: Known) -> None:

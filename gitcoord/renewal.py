@@ -54,6 +54,7 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
         _let_go(clone, strange, fd)
     if used:
         _join_again(clone)
+        _keep_jobs(clone, old)
         clone.mended.append(
             f"{at.remote.name} has events of {old} that were not written here (a restored backup, or a copy at work): this"
             f" clone is {clone.id} now; git coord join NAME --from {old} takes over a session's mail and tasks"
@@ -124,3 +125,10 @@ def _join_again(clone: Clone) -> None:
         clone.append(lambda db: joins)
         for record in here:
             publish(clone, record, time.time())
+
+
+def _keep_jobs(clone: Clone, old: str) -> None:
+    from gitcoord.jobstart import go_on
+
+    with clone.locked():
+        go_on(clone, old)

@@ -11,8 +11,8 @@ from gitcoord.errors import UsageError
 from gitcoord.event import Draft, Event, check_attachment, check_text
 from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity, worktree_name
+from gitcoord.ledger import ACKED, READ, is_local, mark, my_deliveries
 from gitcoord.mailboxes import canonical, resolve_name
-from gitcoord.messages import ACKED, READ, is_local, mark, my_deliveries
 from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
 from gitcoord.presence import expect, register
 from gitcoord.sessions import list_sessions, states
@@ -57,6 +57,8 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
     _check(text, options)
     with clone.locked():
         boxes, opens = _recipients_or_newcomers(clone, me, to, options.queue)
+        if options.local:
+            boxes = _only_here(clone, boxes, to)
         register(clone, me)
         draft = _draft(me, text, options, {"to": boxes, "opens": opens, "audience": _audience(to)})
         return _append(clone, [draft], options.local)
@@ -94,6 +96,15 @@ def _check(text: str, options: Options) -> None:
     check_text(text)
     for name, content in (options.attachments or {}).items():
         check_attachment(name, content)
+
+
+def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[str]:
+    """What is local cannot be for another clone's session: one that is named is refused, of a group the others get it."""
+    here = [box for box in boxes if split_mailbox(box)[1] == clone.id]
+    away = [box for box in boxes if box not in here]
+    if away and (not here or len(_audience(to)) < len(to)):
+        raise UsageError(f"{away[0]} is in another clone, where a local message never comes", "leave out --local")
+    return here
 
 
 def _audience(to: Sequence[str]) -> list[str]:

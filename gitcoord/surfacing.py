@@ -16,20 +16,8 @@ from typing import NamedTuple
 from gitcoord.clone import Clone
 from gitcoord.event import Draft
 from gitcoord.identity import Identity, spoken_name
-from gitcoord.messages import (
-    COLUMNS,
-    READ,
-    SURFACED,
-    TRUSTED,
-    Message,
-    is_local,
-    mark,
-    message_of,
-    my_boxes,
-    my_deliveries,
-    receipts,
-    trusted_values,
-)
+from gitcoord.ledger import READ, SURFACED, is_local, mark, my_boxes, my_deliveries, receipts
+from gitcoord.messages import COLUMNS, TRUSTED, Message, message_of, notifier, trusted_values
 from gitcoord.notes import Note, get_notes
 from gitcoord.store.objects import Oid
 from gitcoord.text import ago, inert, quoted, tokens
@@ -161,7 +149,7 @@ def _message_item(clone: Clone, message: Message, now: float) -> _Item:
     marks = ["urgent"] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack else []
     marks += [f"in reply to {message.reply_to[:10]}"] if message.reply_to and not message.notice else []
-    sender = "gitcoord" if message.notice else spoken_name(clone, message.sender)
+    sender = notifier(clone, message) if message.notice else spoken_name(clone, message.sender)
     head = ", ".join([f"{short} from {sender}", ago(message.at, now), *marks])
     tail = "\n".join(inert(f"  attached: git show {short}:{name}") for name in message.attachments)
     return _Item(message.id, head, message.text, tail, "inbox", False)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -214,7 +215,9 @@ def test_cursor_from_the_first_word_to_the_last(cursor: Conversation, worktrees:
     assert "You are alpha, on branch alpha" in begun["additional_context"]
     assert "  > hello there" in begun["additional_context"]
     assert begun["env"] == {"CURSOR_CONVERSATION_ID": "c-1"}
-    assert cli(alpha, "whoami", env=begun["env"]).out == "alpha, by the rule: the agent program's session id\n"
+    assert re.fullmatch(
+        r"alpha of the clone \S+, by the rule: the agent program's session id\n", cli(alpha, "whoami", env=begun["env"]).out
+    )
 
     assert cursor("tools", **base, hook_event_name="postToolUse") is None
     assert cursor("edit", **edit, hook_event_name="preToolUse") is None

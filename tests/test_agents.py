@@ -420,7 +420,8 @@ def test_it_adopts_the_expected_session_and_is_bound_to_its_process(alpha: Conve
     record = json.loads((alpha.where.parent / "project/.git/coord/sessions/alpha.json").read_text())
     assert (record["process"]["pid"], record["harness_id"]) == (alpha.program.pid, "aaaa-1")
     in_its_shell = cli(alpha.where, "whoami", env={"CLAUDE_CODE_SESSION_ID": "aaaa-1"}).out
-    assert in_its_shell == "alpha, by the rule: the agent program's session id\n"
+    assert in_its_shell.startswith("alpha of the clone ")
+    assert in_its_shell.endswith(", by the rule: the agent program's session id\n")
 
 
 def test_a_second_conversation_in_the_worktree_has_a_name_of_its_own(alpha: Conversation, begin: Begin) -> None:

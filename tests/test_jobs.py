@@ -587,7 +587,9 @@ def test_a_worker_is_session_and_job_at_once(worktrees: Pair, cli: Cli, fifo: Pa
     with Coord.open(worktrees[0]) as coord:
         job = coord.jobs.start(["sh", "-c", script], name="worker", session="w1")
         until_written(Path(job.log), b"\n")
-        assert coord.jobs.log("worker") == b"w1, by the rule: named by GIT_COORD_SESSION\n"
+        assert (
+            coord.jobs.log("worker") == f"w1 of the clone {coord.clone.id}, by the rule: named by GIT_COORD_SESSION\n".encode()
+        )
         assert coord.session("w1").state == "active"
         assert (coord.jobs.get("worker").session.split("@")[0], coord.jobs.get("worker").runs) == ("alpha", "w1")
         with pytest.raises(Refused, match="w1 is another process already"):

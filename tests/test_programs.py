@@ -58,7 +58,7 @@ def test_a_session_is_told_where_it_is_what_is_new_and_who_changes_what(start: S
     assert last.count("  > hello there") == 1 and last.count("  > two") == 1
     assert last.count("You are alpha, on branch alpha") == 1
     assert last.count("beta changed readme.txt just now, uncommitted") == 1
-    assert "alpha, by the rule: the " in last and "the session of this worktree" not in last
+    assert "alpha of the clone " in last and "the session of this worktree" not in last
     assert "No new messages." in last
     assert (repo.parent / "alpha" / "readme.txt").read_text() == "good day\n"
 

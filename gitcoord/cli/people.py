@@ -110,7 +110,8 @@ def whoami(as_name: str | None, as_json: bool) -> None:
             say_json({"session": me.name, "clone": coord.clone.id, "worktree": worktree, "rule": me.rule})
             return
         known = "" if me.record else " (not registered yet)"
-        say(f"{me.name}{known}, by the rule: {RULES[me.rule]}")
+        here = f" of the clone {coord.clone.id}" if coord.clone.id else ""
+        say(f"{me.name}{here}{known}, by the rule: {RULES[me.rule]}")
 
 
 RULES = {

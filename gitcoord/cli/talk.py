@@ -16,7 +16,8 @@ from gitcoord.files import read_bytes
 from gitcoord.names import split_mailbox
 
 if TYPE_CHECKING:
-    from gitcoord.messages import Inbox, Message, SentMessage
+    from gitcoord.ledger import SentMessage
+    from gitcoord.messages import Inbox, Message
     from gitcoord.sending import Sent
     from gitcoord.store.signing import Signature
 
@@ -225,9 +226,11 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
 
 def message_json(coord: Coord, message: Message) -> dict[str, Any]:
     """A message as the contract spells it."""
+    from gitcoord.messages import sender_of
+
     return {
         "id": message.id,
-        "from": shown_name(coord, message.sender) if not message.notice else None,
+        "from": sender_of(coord.clone, message),
         "to": [shown_name(coord, box) for box in message.to],
         "text": message.text,
         "sent": rfc3339(message.at),
@@ -279,12 +282,13 @@ def _remark_warnings(coord: Coord) -> None:
 
 def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
     from gitcoord.identity import spoken_name
+    from gitcoord.messages import notifier
 
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
     marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
-    sender = "gitcoord" if message.notice else spoken_name(coord.clone, message.sender)
+    sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
     files = [f"  attached: git show {short}:{name}" for name in message.attachments]

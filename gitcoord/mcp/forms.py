@@ -49,8 +49,8 @@ def _message(coord: Coord, found: Message) -> dict[str, Any]:
 def _by(coord: Coord, found: Message) -> str:
     from gitcoord.identity import person_name
 
-    if found.notice:
-        return "gitcoord"
     name, clone = split_mailbox(found.sender)
+    if found.notice:
+        return "gitcoord" if clone == coord.clone.id else "gitcoord of another clone"
     user = clone == coord.clone.id and name == person_name(coord.clone.repo)
     return "the user of this repository" if user else "another session"
