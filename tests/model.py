@@ -27,6 +27,8 @@ class Turn(NamedTuple):
 
     text: str = ""
     tools: tuple[Tool, ...] = ()
+    until: threading.Event | None = None
+    """What it waits for before it answers."""
 
 
 class Model:
@@ -52,6 +54,12 @@ class Model:
         self.talks[prompt] = turns
 
     def next_turn(self, request: dict[str, Any]) -> Turn:
+        turn = self._choose(request)
+        if turn.until:
+            turn.until.wait(60)
+        return turn
+
+    def _choose(self, request: dict[str, Any]) -> Turn:
         found = (request.get(key) for key in ("messages", "input", "contents"))
         items = next((value for value in found if value), "")
         shown = "\n".join(_texts(items))
@@ -61,7 +69,8 @@ class Model:
                 return Turn("a summary of it")
             self.seen.append(shown)
             self._asked.notify_all()
-            talk = next((turns for prompt, turns in self.talks.items() if prompt in "\n".join(_texts(items[:1]))), None)
+            begun = "\n".join(_texts(next((item for item in items if item.get("role") == "user"), "")))
+            talk = next((turns for prompt, turns in self.talks.items() if prompt in begun), None)
             if talk is not None:
                 said = sum(1 for item in items if item.get("role") == "assistant")
                 return talk[said] if said < len(talk) else Turn("done")

@@ -187,6 +187,9 @@ class ClaudeAttended:
     def asking(self, command: str) -> Tool:
         return Tool("Bash", {"command": command})
 
+    def helper(self, prompt: str) -> Tool:
+        return Tool("Agent", {"description": "help", "prompt": prompt, "subagent_type": "general-purpose"})
+
 
 class OneShot:
     """A program that is started for one prompt in one worktree, and ends with its turn. Subclasses say how."""
@@ -332,6 +335,9 @@ class Opencode(OneShot):
 
     def shell(self, command: str) -> Tool:
         return Tool("bash", {"command": command, "description": "a command"})
+
+    def helper(self, prompt: str) -> Tool:
+        return Tool("task", {"description": "help", "prompt": prompt, "subagent_type": "general"})
 
 
 class Codex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,3 +60,20 @@ def test_a_session_waits_while_its_human_is_asked(
         assert eventually(made.exists), terminal.screen
         assert eventually(lambda: coord.session("alpha").state == "active")
     assert eventually(called.exists) and called.read_text() == "alpha waits for you\n"
+
+
+@pytest.mark.parametrize("agent", [ClaudeAttended, Opencode], ids=lambda kind: kind.name, indirect=True)
+def test_a_helper_that_asks_has_its_session_wait_until_it_works_again(
+    agent: ClaudeAttended | Opencode, terminal: AtTerminal, model: Model, repo: Path
+) -> None:
+    made, seen = agent.where / "made", threading.Event()
+    model.says_to("begin", Turn(tools=(agent.helper("look into it"),)), Turn("all done", until=seen))
+    model.says_to("look into it", Turn(tools=(agent.asking(f"touch {made}"),)), Turn("helped", until=seen))
+    terminal.prompt("begin")
+    terminal.await_text(agent.asks)
+    with Coord.open(repo) as coord:
+        assert eventually(lambda: coord.session("alpha").state == "waiting"), terminal.screen
+        terminal.type("\r")
+        assert eventually(made.exists), terminal.screen
+        assert eventually(lambda: coord.session("alpha").state == "active")
+    seen.set()

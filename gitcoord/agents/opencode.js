@@ -18,6 +18,7 @@ export const GitCoord = async ({ client, directory }) => {
   const held = new Set() // sessions that go on only because we said so
   const asked = new Set() // sessions whose next prompt is ours
   const told = new Map() // what to say with the result of a tool call
+  const asking = new Set() // sessions that wait for a permission or an answer
   const sleepers = new Map() // who waits for mail for an idle session
 
   const root = (id) => (parents.has(id) ? root(parents.get(id)) : id)
@@ -127,8 +128,10 @@ export const GitCoord = async ({ client, directory }) => {
       }
       if (event.type === "session.idle") await stop(sessionID)
       if (event.type === "session.deleted" && info) end(info.id)
-      if (["permission.asked", "permission.updated", "question.asked"].includes(event.type) && known.has(root(sessionID)))
+      if (["permission.asked", "permission.updated", "question.asked"].includes(event.type) && known.has(root(sessionID))) {
+        asking.add(sessionID)
         await call("waiting", sessionID)
+      }
     },
 
     "experimental.session.compacting": async ({ sessionID }) => {
@@ -162,7 +165,8 @@ export const GitCoord = async ({ client, directory }) => {
       told.delete(callID)
       const about = file(args)
       if (about && isEdit(tool)) await call("edited", sessionID, about)
-      if (!parents.has(sessionID)) lines.push((await call("tools", sessionID)).context)
+      const goesOn = asking.delete(sessionID)
+      if (goesOn || !parents.has(sessionID)) lines.push((await call("tools", sessionID)).context)
       const text = lines.filter(Boolean).join("\n\n")
       if (text) result.output = `${result.output ?? ""}\n\n${text}`
     },
