@@ -56,7 +56,7 @@ class Model:
     def next_turn(self, request: dict[str, Any]) -> Turn:
         turn = self._choose(request)
         if turn.until:
-            turn.until.wait(60)
+            turn.until.wait(300)
         return turn
 
     def _choose(self, request: dict[str, Any]) -> Turn:
