@@ -23,6 +23,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions import Session
 from gitcoord.tasks.read import Task, Which, list_tasks
 from gitcoord.text import ago, inert, quoted, rfc3339, said, tokens
+from gitcoord.vouched import held_back, held_tasks
 
 BUDGET = 1000
 ROUND = 2
@@ -167,16 +168,22 @@ def _block(text: str, limit: int, command: str, mark: str = "    > ") -> str:
 def _tasks(desk: Desk) -> Section:
     mine = list_tasks(desk.clone, desk.me, Which(mine=True), desk.now)
     held_first = sorted(mine, key=lambda task: (task.holder != desk.box, task.priority))
-    items = [Item(_task_text(desk, task), _task_value(desk, task)) for task in held_first]
-    return Section("tasks", "my tasks", "tasks --mine", items, len(items))
+    return Section("tasks", "my tasks", "tasks --mine", _task_items(desk, held_first), len(mine))
+
+
+def _task_items(desk: Desk, tasks: Sequence[Task]) -> list[Item]:
+    held = held_tasks(desk.clone)
+    unsigned = held_back(desk.clone, [comment.id for task in tasks for comment in task.comments])
+    heard = [task._replace(comments=tuple(c for c in task.comments if c.id not in unsigned)) for task in tasks]
+    return [Item(_task_text(desk, task), _task_value(desk, task)) for task in heard if task.id not in held]
 
 
 def _filed(desk: Desk) -> Section:
     """What I wait for others to do, the latest news first."""
     filed = list_tasks(desk.clone, desk.me, Which(filed=True), desk.now)
     others = [task for task in filed if desk.box not in (task.holder, task.assignee)]
-    items = [Item(_task_text(desk, t), _task_value(desk, t)) for t in sorted(others, key=lambda t: -t.changed)]
-    return Section("filed", "tasks I filed", "tasks --filed", items, len(items))
+    items = _task_items(desk, sorted(others, key=lambda task: -task.changed))
+    return Section("filed", "tasks I filed", "tasks --filed", items, len(others))
 
 
 def _task_text(desk: Desk, task: Task) -> str:
@@ -237,8 +244,9 @@ def _locks(desk: Desk) -> Section:
     """Mine, then those of others."""
     valid = desk.clone.read(lambda db: standing(db, desk.clone, desk.now)).valid
     found = sorted(valid, key=lambda lock: lock.holder != desk.box)
-    items = [Item(_lock_text(desk, lock), _lock_value(desk, lock)) for lock in found]
-    return Section("locks", "locks", "locks", items, len(items))
+    held = held_back(desk.clone, [lock.id for lock in found])
+    items = [Item(_lock_text(desk, lock), _lock_value(desk, lock)) for lock in found if lock.id not in held]
+    return Section("locks", "locks", "locks", items, len(found))
 
 
 def _jobs(desk: Desk) -> Section:
@@ -265,7 +273,9 @@ def _lock_value(desk: Desk, lock: Lock) -> dict[str, Any]:
 
 def _peers(desk: Desk) -> Section:
     peers = [s for s in desk.sessions if s.session and not (s.local and s.session == desk.me.name) and s.state != "expected"]
-    words = desk.clone.read(lambda db: _last_words(db, desk))
+    lately = desk.clone.read(lambda db: db.execute(_LATELY, (LOOK_BACK,)).fetchall())
+    held = held_back(desk.clone, [row[0] for row in lately])
+    words = desk.clone.read(lambda db: _last_words(db, desk, [row for row in lately if row[0] not in held]))
     items = [_peer(desk, peer, words) for peer in sorted(peers, key=lambda s: -(s.beat or 0))]
     return Section("peers", "peers", "sessions", items, len(items))
 
@@ -275,25 +285,28 @@ def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) ->
     name, report = desk.name(box), words.get(box)
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
     facts += [f"role {peer.role}"] if peer.role else []
-    facts += [said(peer.focus)] if peer.focus else []
+    focus = peer.focus if peer.local or not desk.clone.repo.flag("requiresigned") else None  # presence is never signed
+    facts += [said(focus)] if focus else []
     facts += [f"last said {ago(report[1], desk.now)} {said(report[0], 120)}"] if report and not report[2] else []
     value = {
         "session": name,
         "state": peer.state,
         "branch": peer.branch,
         "role": peer.role or None,
-        "focus": peer.focus or None,
+        "focus": focus or None,
     }
     return Item(inert(", ".join(facts)), {**value, "said": report[0] if report else None})
 
 
-def _last_words(db: sqlite3.Connection, desk: Desk) -> dict[str, tuple[str, int, bool]]:
+_LATELY = "SELECT id, type, author, clone, text, at, data FROM events ORDER BY lc DESC, id DESC LIMIT ?"
+
+
+def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
     """The newest thing each session said to everybody or to me, with its time, and whether it is among my unread mail."""
     mine = set(my_boxes(db, desk.clone, desk.me.name))
     unread = {message.id for message in messages.inbox(desk.clone, desk.me, now=desk.now).messages}
-    query = "SELECT type, author, clone, text, at, data, id FROM events ORDER BY lc DESC, id DESC LIMIT ?"
     words: dict[str, tuple[str, int, bool]] = {}
-    for kind, author, clone, text, at, data, oid in db.execute(query, (LOOK_BACK,)):
+    for oid, kind, author, clone, text, at, data in lately:
         if kind == "note" or (kind == "message" and _is_for(json.loads(data), mine)):
             words.setdefault(canonical(db, mailbox(author, clone)), (text, at, oid in unread))
     return words
@@ -317,21 +330,13 @@ def _sent(desk: Desk) -> Section:
 def _notes(desk: Desk) -> Section:
     items = []
     found = notes.list_notes(desk.clone, limit=10)
-    held = _held_back(desk, [note.id for note in found])
+    held = held_back(desk.clone, [note.id for note in found])
     for note in (note for note in found if note.id not in held):
         about = f", about {', '.join(note.paths)}" if note.paths else ""
         head = inert(f"  {note.id[:10]} from {desk.name(note.sender)}, {ago(note.at, desk.now)}{about}")
         value = {"id": note.id, "from": desk.name(note.sender), "text": note.text, "paths": note.paths, "at": rfc3339(note.at)}
         items.append(Item(f"{head}\n{_block(note.text, min(desk.width, 300), 'notes')}", value))
     return Section("notes", "notes", "notes", items, len(items))
-
-
-def _held_back(desk: Desk, ids: Sequence[str]) -> set[str]:
-    if not desk.clone.repo.flag("requiresigned"):
-        return set()
-    from gitcoord.trust import held_back
-
-    return held_back(desk.clone, ids)
 
 
 SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)

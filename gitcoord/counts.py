@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.clone import Clone
@@ -13,6 +14,7 @@ from gitcoord.ledger import my_boxes
 from gitcoord.messages import inbox
 from gitcoord.names import mailbox
 from gitcoord.tasks.ready import READY
+from gitcoord.vouched import held_tasks
 
 if TYPE_CHECKING:
     from gitcoord.locks import Lock
@@ -34,13 +36,14 @@ class Short(NamedTuple):
 def short(clone: Clone, me: Identity) -> Short:
     """The counts alone."""
     page = inbox(clone, me, limit=1)
-    held, ready, locks = clone.read(lambda db: _counts(db, clone, me))
-    return Short(me.name, len(page.messages) + page.remaining, held, ready, locks)
+    unsigned = held_tasks(clone)
+    mine, ready, locks = clone.read(lambda db: _counts(db, clone, me, unsigned))
+    return Short(me.name, len(page.messages) + page.remaining, mine, ready, locks)
 
 
-def _counts(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[int, int, int]:
-    (held,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {HELD}", (mine_in(db, clone, me),)).fetchone()
-    return held, ready_tasks(db), len(my_locks(db, clone, me, time.time()))
+def _counts(db: sqlite3.Connection, clone: Clone, me: Identity, unsigned: Collection[str]) -> tuple[int, int, int]:
+    (mine,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {HELD}", (mine_in(db, clone, me),)).fetchone()
+    return mine, ready_tasks(db, unsigned), len(my_locks(db, clone, me, time.time()))
 
 
 def mine_in(db: sqlite3.Connection, clone: Clone, me: Identity) -> str:
@@ -48,9 +51,10 @@ def mine_in(db: sqlite3.Connection, clone: Clone, me: Identity) -> str:
     return json.dumps(my_boxes(db, clone, me.name))
 
 
-def ready_tasks(db: sqlite3.Connection) -> int:
-    """How many tasks anybody could take."""
-    (ready,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {READY}").fetchone()
+def ready_tasks(db: sqlite3.Connection, unsigned: Collection[str]) -> int:
+    """How many tasks anybody could take, without those that are held back."""
+    query = f"SELECT count(*) FROM tasks t WHERE {READY} AND t.id NOT IN (SELECT value FROM json_each(?))"
+    (ready,) = db.execute(query, (json.dumps(list(unsigned)),)).fetchone()
     return int(ready)
 
 

@@ -16,6 +16,7 @@ from gitcoord.locks import Lock, settle, span, standing
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.patterns import matches
 from gitcoord.store.spawn import run
+from gitcoord.vouched import held_back
 
 MAX_LINES = 20
 
@@ -55,6 +56,8 @@ def locked(clone: Clone, me: Identity, paths: Sequence[str]) -> list[tuple[str, 
     """Each path that another has locked, with the lock."""
     here = mailbox(me.name, clone.id or "")
     others = [lock for lock in clone.read(lambda db: standing(db, clone)).valid if lock.holder != here]
+    held = held_back(clone, [lock.id for lock in others])
+    others = [lock for lock in others if lock.id not in held]
     found = []
     for path in paths:
         lock = next((lock for lock in others if any(matches(pattern, path) for pattern in lock.patterns)), None)

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from gitcoord import clone_id, remotes, rollover
 from gitcoord.clone import Clone
-from gitcoord.errors import RemoteError
+from gitcoord.errors import RemoteError, without_password
 from gitcoord.event import Draft, decode, encode
 from gitcoord.index import EPOCH
+from gitcoord.names import mailbox
 from gitcoord.records import Records
 from gitcoord.store import NAMESPACE, epoch, transport
 from gitcoord.store.objects import GitObject, Oid, make_object
@@ -53,12 +54,12 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
             _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, fd)
         _let_go(clone, strange, fd)
     if used:
-        _join_again(clone)
+        name = without_password(at.remote.name)
+        news = f"{name} has events of {old} that were not written here (a restored backup, or a copy at work)"
+        _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
         _keep_jobs(clone, old)
-        clone.mended.append(
-            f"{at.remote.name} has events of {old} that were not written here (a restored backup, or a copy at work): this"
-            f" clone is {clone.id} now; git coord join NAME --from {old} takes over a session's mail and tasks"
-        )
+        takes = f"git coord join NAME --from {old} takes over a session's mail and tasks"
+        clone.mended.append(f"{news}: this clone is {clone.id} now; {takes}")
     return True
 
 
@@ -114,8 +115,9 @@ def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) ->
     clone.store.move(f"{NAMESPACE}log/{clone.settled_id()}/0001", root.oid, None, fd)
 
 
-def _join_again(clone: Clone) -> None:
-    """The sessions that are here are this clone's; under its new name, others must be able to write to them."""
+def _join_again(clone: Clone, news: str, old: str) -> None:
+    """The sessions that are here are this clone's; under its new name, others must be able to write to them. Each is told,
+    as a sync in the background has nobody to tell."""
     from gitcoord.presence import publish
 
     records = Records(clone.repo.coord_dir)
@@ -123,6 +125,7 @@ def _join_again(clone: Clone) -> None:
     with clone.locked():
         joins = [Draft("join", f"{r.name} joined", {"session": r.name}, author=r.name) for r in here]
         clone.append(lambda db: joins)
+        clone.append(lambda db: [_told(clone, r.name, news, old) for r in here], local=True)
         for record in here:
             publish(clone, record, time.time())
 
@@ -132,3 +135,8 @@ def _keep_jobs(clone: Clone, old: str) -> None:
 
     with clone.locked():
         go_on(clone, old)
+
+
+def _told(clone: Clone, name: str, news: str, old: str) -> Draft:
+    text = f"{news} Once {name}@{old} is silent, git coord join {name} --from {old} takes over its mail and tasks."
+    return Draft("message", text, {"to": [mailbox(name, clone.id or "")], "notice": "clone", "about": old}, author=name)

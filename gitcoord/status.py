@@ -17,6 +17,7 @@ from gitcoord.identity import Identity
 from gitcoord.names import mailbox
 from gitcoord.sessions import Session
 from gitcoord.tasks.read import Row, rows
+from gitcoord.vouched import held_tasks
 
 if TYPE_CHECKING:
     from gitcoord.jobs import Job
@@ -73,7 +74,8 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     mine = next((s for s in found if s.local and s.session == me.name), None)
     page = messages.inbox(clone, me, limit=1, now=now)
     newer, malformed = clone.read(strange)
-    held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db)))
+    unsigned = held_tasks(clone)
+    held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db, unsigned)))
     return Status(
         mine,
         len(page.messages) + page.remaining,

@@ -21,6 +21,7 @@ from gitcoord.messages import COLUMNS, TRUSTED, Message, message_of, notifier, t
 from gitcoord.notes import Note, get_notes
 from gitcoord.store.objects import Oid
 from gitcoord.text import ago, inert, quoted, tokens
+from gitcoord.vouched import held_back
 
 BUDGET = 500
 """Tokens of one injection."""
@@ -104,15 +105,6 @@ def gather(clone: Clone, me: Identity, note_ids: Sequence[str] = (), budget: int
     items = [_message_item(clone, m, now) for m in waiting_mail(clone, me, now=now)]
     items += [_note_item(clone, note, now) for note in notes]
     return _fitted(items, budget) if items else News()
-
-
-def held_back(clone: Clone, ids: Sequence[str]) -> set[str]:
-    """What `coord.requireSigned` keeps from being put in front of anybody unasked."""
-    if not ids or not clone.repo.flag("requiresigned"):
-        return set()
-    from gitcoord import trust
-
-    return trust.held_back(clone, ids)
 
 
 def _fitted(items: Sequence[_Item], budget: int) -> News:

@@ -55,6 +55,30 @@ def branches_only(host: Host, force: bool = True) -> None:
     hook.chmod(0o755)
 
 
+class OpenToReaders(HttpHost):
+    """As public repositories are: everybody reads, and who writes says who he is."""
+
+    auth = """\
+auth.backend = "plain"
+auth.backend.plain.userfile = "{logs}/users"
+$HTTP["querystring"] =~ "git-receive-pack" {{
+    auth.require = ("" => ("method" => "basic", "realm" => "git", "require" => "valid-user"))
+}}
+"""
+
+
+def test_who_may_only_read_without_a_password_is_not_told_to_go_elsewhere(tmp_path: Path, cli: Cli) -> None:
+    with running(OpenToReaders, tmp_path / "server") as host:
+        helper = "!f() { echo username=ada; echo password=s3cret; }; f"
+        ada = make_clone(tmp_path, host, "ada", settings={**host.settings("ada"), "credential.helper": helper})
+        assert cli(ada, "sync").code == 0
+        git(ada, "config", "credential.helper", "")
+        say(ada, "ada", "more")
+        ran = cli(ada, "sync")
+        assert ran.code == 4 and ran.err.startswith("error: origin does not let us push: could not read Username for "), ran
+        assert ran.err.endswith("terminal prompts disabled\nhint: git push --dry-run origin\n")
+
+
 def test_a_host_that_refuses_the_namespace_is_recognised(tmp_path: Path, cli: Cli) -> None:
     with running(PathHost, tmp_path / "server") as host:
         ada = make_clone(tmp_path, host, "ada")
@@ -239,7 +263,7 @@ def test_purge_takes_our_refs_off_a_remote(tmp_path: Path, cli: Cli) -> None:
         mine = f"refs/coord/log/{clone_id(ada)}/0001", f"refs/coord/sessions/{clone_id(ada)}/ada"
         ran = cli(ada, "purge", "--remote", "origin")
         listed = "".join(f"would delete {ref} at origin\n" for ref in mine)
-        tail = "Nothing was deleted: git coord purge --remote origin --yes\n2 refs of 1 other clones stay there.\n"
+        tail = "Nothing was deleted: git coord purge --remote origin --yes\n2 refs of 1 other clone stay there.\n"
         assert (ran.code, ran.out) == (0, listed + tail)
         assert refs_at(host, clone_id(ada)) == list(mine)
         found = json.loads(cli(ada, "purge", "--remote", "origin", "--yes", "--json").out)

@@ -301,6 +301,8 @@ def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], mor
         )
         coord.note("life goes on")
         coord.sync()
+        (told,) = coord.inbox().messages
+        assert f"this clone is {coord.clone.id} now" in told.text and f"join w --from {before}" in told.text
     sync_all([ada, bob])
     expected = sorted(["after the backup", "life goes on", *more])
     assert everything(ada) == everything(bob) == expected

@@ -406,6 +406,53 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     assert "a note of ada's" in cli(bob, "brief").out
 
 
+def test_unsigned_tasks_and_locks_are_marked_and_not_put_forward(pair: Pair, key: Path, tmp_path: Path, cli: Cli) -> None:
+    ada, bob = pair
+    allow(bob, tmp_path / "allowed", ada=key)
+    git(bob, "config", "coord.requireSigned", "true")
+    with Coord.open(bob) as coord:
+        own = coord.tasks.add("a task of bob's", priority=4).id
+        coord.sync()
+    with Coord.open(ada) as coord:
+        coord.sync()
+        task = coord.tasks.add("a task of ada's", priority=0, assignee=f"bob@{clone_id(bob)}").id
+        coord.tasks.comment(own, "do it my way")
+        coord.locks.take(["a.txt"], reason="a lock of ada's")
+        coord.note("ada's own words")
+        coord.focus("ada's focus")
+        coord.sync()
+    fetch(bob)
+    (bob / "a.txt").write_text("x")
+    git(bob, "add", "a.txt")
+
+    brief = cli(bob, "brief").out
+    assert "ada's" not in brief and "my way" not in brief and "a task of bob's" in brief
+    assert "left out: 1 in tasks (git coord tasks --mine), 1 in locks (git coord locks)" in brief
+    assert cli(bob, "task", "next").out.startswith(own[:10])
+    assert cli(bob, "status", "--short").out == "bob, 1 ready\n"
+    assert cli(bob, "task", "done", own).code == 0
+    ran = cli(bob, "task", "next")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == "No task is ready.\nnote: 1 unsigned of other clones left out (coord.requireSigned): git coord tasks\n"
+    assert cli(bob, "task", "next", "--claim").code == 1
+    assert cli(bob, "status", "--short").out == "bob\n" and "ready" not in cli(bob, "status").out
+    assert cli(bob, "hook", "pre-commit").err == ""
+    lists = [cli(bob, *words).out for words in (["tasks"], ["locks"], ["check", "a.txt"])]
+    assert [out.count("(not signed)") for out in lists] == [1, 1, 1]
+    assert [cli(bob, "task", "show", one).err for one in (task, own)] == 2 * [
+        "note: some of these words are not signed: git coord log\n"
+    ]
+    assert cli(bob, "task", "claim", task).code == 0, "asked for by its id"
+
+    sign_with(ada, key)
+    tell(ada, "bob", "and now signed")
+    fetch(bob)
+    assert cli(bob, "task", "release", task).code == 0
+    assert cli(bob, "task", "next").out.startswith(task[:10])
+    assert "a task of ada's" in cli(bob, "brief").out and "a.txt" in cli(bob, "hook", "pre-commit").err
+    assert "not signed" not in cli(bob, "tasks").out + cli(bob, "locks").out
+
+
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="gpg is not installed")
 class TestOpenPgp:
     @pytest.fixture

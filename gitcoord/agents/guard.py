@@ -20,8 +20,8 @@ from gitcoord.checks import Check, check
 from gitcoord.errors import UsageError
 from gitcoord.identity import spoken_name
 from gitcoord.locks import span
-from gitcoord.surfacing import held_back
 from gitcoord.text import ago, inert, said
+from gitcoord.vouched import held_back
 
 MAX_TOLD = 2000
 """Warnings that are remembered for a session."""
@@ -79,8 +79,9 @@ def _findings(desk: Desk, path: str) -> Iterator[Finding]:
 def _locks(desk: Desk, found: Check) -> Iterator[Finding]:
     assert desk.me is not None
     mine = f"{desk.me.name}@{desk.clone.id}"
+    held = held_back(desk.clone, [lock.id for lock in found.locks])
     for lock in found.locks:
-        if lock.holder != mine:
+        if lock.holder != mine and lock.id not in held:
             name = spoken_name(desk.clone, lock.holder)
             because = f": {said(lock.reason, 200)}" if lock.reason else ""
             left = span(lock.expires - time.time())

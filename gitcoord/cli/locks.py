@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say, say_json
+from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, rfc3339, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, shown_name
 from gitcoord.errors import CoordError
+from gitcoord.vouched import held_back
 
 if TYPE_CHECKING:
     from gitcoord.checks import Check
@@ -100,8 +101,9 @@ def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: 
     if as_json:
         say_json([lock_json(coord, lock) for lock in found])
         return
+    held = held_back(coord.clone, [lock.id for lock in found])
     for lock in found:
-        say(what + _line(coord, lock))
+        say(what + _line(coord, lock) + not_signed(lock.id, held))
     if not found:
         say(none)
 
@@ -149,8 +151,9 @@ def check_json(coord: Coord, item: Check) -> dict[str, Any]:
 def _say_check(coord: Coord, item: Check) -> None:
     me = f"{coord.identity.name}@{coord.clone.id}"
     say(inert(f"{item.path}: {'better not' if item.blocked else 'free'}"))
+    held = held_back(coord.clone, [lock.id for lock in item.locks])
     for lock in item.locks:
-        say(f"  {'locked by you' if lock.holder == me else 'locked'}: {_line(coord, lock)}")
+        say(f"  {'locked by you' if lock.holder == me else 'locked'}: {_line(coord, lock)}{not_signed(lock.id, held)}")
     for box in item.occupied_by:
         say(inert(f"  {shown_name(coord, box)} works in {item.worktree}"))
     for touch in item.touched_by:

@@ -8,6 +8,7 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Collection
 from typing import Any
 
 from gitcoord.text import ago as ago
@@ -30,6 +31,11 @@ def say(text: str = "") -> None:
 def remark(text: str) -> None:
     """A line beside the output, on stderr."""
     print(inert(text), file=sys.stderr)
+
+
+def not_signed(oid: str, held: Collection[str]) -> str:
+    """The mark beside what `coord.requireSigned` holds back, where it was asked for."""
+    return f"  ({paint('not signed', '31')})" if oid in held else ""
 
 
 def say_json(value: Any) -> None:

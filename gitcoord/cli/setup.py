@@ -266,7 +266,8 @@ def _say_withdrawn(found: Standing, remote: str, yes: bool, as_json: bool) -> No
     else:
         say(inert(f"What others fetched they keep. Nothing goes there any more before: git coord sync {remote}"))
     if found.others:
-        say(inert(f"{sum(found.others.values())} refs of {len(found.others)} other clones stay there."))
+        refs, clones = sum(found.others.values()), len(found.others)
+        say(f"{refs} ref{'s' * (refs != 1)} of {clones} other clone{'s' * (clones != 1)} stay there.")
 
 
 def _traces_json(found: Traces, removed: bool) -> dict[str, Any]:

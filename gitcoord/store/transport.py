@@ -342,8 +342,10 @@ def _unwritable(remote: Remote, result: Result) -> RemoteError:
     said = result.error_text.lower()
     if any(phrase in result.error_text for phrase in _NOT_THERE) and not any(phrase.lower() in said for phrase in _NO_WRITE):
         return unreachable(remote.name, result)
-    if any(phrase.lower() in said for phrase in (*_NO_WRITE, *_NO_ENTRY)):
+    if any(phrase.lower() in said for phrase in _NO_WRITE):
         return refuses(remote, _last_words(result))
+    if any(phrase in result.error_text for phrase in _NO_ENTRY):  # who may read may yet have to say who he is to write
+        return RemoteError(f"{remote.name} does not let us push: {_last_words(result)}", f"git push --dry-run {remote.name}")
     return RemoteError(f"{remote.name} did not take the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
 
 

@@ -82,12 +82,14 @@ class Tasks:
     def next(self, claim: bool = False, offline: bool = False) -> Task | None:
         """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
         from gitcoord.tasks import read, write
+        from gitcoord.vouched import held_tasks
 
         clone, me = self._coord.clone, self._coord.identity
         if claim:
             taken = write.take_next(clone, me, offline)
             return self.show(taken) if taken else None
-        row = clone.read(lambda db: read.best(db, clone, me))
+        held = held_tasks(clone)
+        row = clone.read(lambda db: read.best(db, clone, me, taken=held))
         return self.show(row.id) if row else None
 
     def wait_next(

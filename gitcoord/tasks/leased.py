@@ -25,6 +25,7 @@ from gitcoord.sync import Link, Refs
 from gitcoord.tasks.notices import SHORT
 from gitcoord.tasks.read import Row, best, rows
 from gitcoord.tasks.write import claiming, write
+from gitcoord.vouched import held_tasks
 
 KIND = "tasks"
 TTL = 12 * 3600
@@ -45,7 +46,8 @@ def claim(clone: Clone, me: Identity, task: Oid) -> Oid:
 def take_next(clone: Clone, me: Identity) -> Oid | None:
     """Claim the best ready task; None if there is none. Raises RemoteError."""
     with connected(clone, HINT) as at:
-        return _claim(at, me, lambda db, taken: best(db, clone, me, taken=taken))
+        held = held_tasks(clone)
+        return _claim(at, me, lambda db, taken: best(db, clone, me, taken={*taken, *held}))
 
 
 def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:

@@ -21,6 +21,7 @@ from gitcoord.tasks.file import NewTask, check, check_labels, check_priority, ch
 from gitcoord.tasks.fold import UNFINISHED, needed_by
 from gitcoord.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
 from gitcoord.tasks.read import Row, best, find
+from gitcoord.vouched import held_tasks
 
 Drafts = Sequence[Draft | LaterDraft]
 
@@ -168,7 +169,8 @@ def _tentative(clone: Clone, offline: bool) -> dict[str, Any]:
 
 def take_next(clone: Clone, me: Identity, offline: bool = False) -> Oid | None:
     """Claim the best ready task; None if there is none."""
-    if clone.read(lambda db: best(db, clone, me)) is None:
+    held = held_tasks(clone)
+    if clone.read(lambda db: best(db, clone, me, taken=held)) is None:
         return None
     if not offline and remotes.is_connected(clone.repo):
         from gitcoord.tasks import leased
@@ -177,7 +179,7 @@ def take_next(clone: Clone, me: Identity, offline: bool = False) -> Oid | None:
     taken: list[Row] = []
 
     def decide(db: sqlite3.Connection) -> Drafts:
-        row = best(db, clone, me)
+        row = best(db, clone, me, taken=held)
         taken[:] = [row] if row else []
         return claiming(db, clone, me, row, _tentative(clone, offline)) if row else []
 
