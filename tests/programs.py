@@ -39,7 +39,7 @@ def program(name: str) -> str:
 class Claude:
     """Claude Code in one worktree, without a terminal: a process that lives until `close`, prompted by `ask`."""
 
-    TOOLS = "Read,Edit,Write,Bash,mcp__coord"
+    TOOLS = "Read,Edit,Write,Bash,mcp__coord,mcp__plugin_git-coord_coord"
 
     def __init__(self, where: Path, model: Model, home: Path, *options: str) -> None:
         self.where, self.model = where, model
