@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from gitcoord.githooks import Hook
     from gitcoord.identity import Identity
     from gitcoord.jobs_api import Jobs
-    from gitcoord.messages import Inbox, Message, SentMessage
+    from gitcoord.ledger import SentMessage
+    from gitcoord.messages import Inbox, Message
     from gitcoord.notes import Note
     from gitcoord.records import Record
     from gitcoord.retention import Collected, Redacted
@@ -282,19 +283,19 @@ class Coord:
 
     def mark_read(self, shown: Iterable[Message]) -> None:
         """Mark what was really shown; nothing for one who only looks on."""
-        from gitcoord import messages
+        from gitcoord import ledger
 
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         if fresh and not self.identity.observer and not self.identity.shared:
             if self.identity.record is None:
                 self.join()
-            messages.mark(self.clone, self.identity, fresh)
+            ledger.mark(self.clone, self.identity, fresh)
 
     def sent(self, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
         """What I sent, newest first, with the state at each recipient."""
-        from gitcoord import messages
+        from gitcoord import ledger
 
-        return messages.sent(self.clone, self.identity, undelivered, limit)
+        return ledger.sent(self.clone, self.identity, undelivered, limit)
 
     # locks
 

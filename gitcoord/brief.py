@@ -12,12 +12,13 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from gitcoord import jobs, messages, notes, sessions, state
+from gitcoord import jobs, ledger, messages, notes, sessions, state
 from gitcoord.clone import Clone
 from gitcoord.identity import Identity
+from gitcoord.ledger import my_boxes
 from gitcoord.locks import Lock, span, standing
 from gitcoord.mailboxes import canonical, display
-from gitcoord.messages import Message, my_boxes
+from gitcoord.messages import Message
 from gitcoord.names import mailbox
 from gitcoord.sessions import Session
 from gitcoord.tasks.read import Task, Which, list_tasks
@@ -315,7 +316,7 @@ def _is_for(data: dict[str, Any], mine: set[str]) -> bool:
 
 
 def _sent(desk: Desk) -> Section:
-    found = messages.sent(desk.clone, desk.me, limit=5, now=desk.now)
+    found = ledger.sent(desk.clone, desk.me, limit=5, now=desk.now)
     items = []
     for message in found:
         states = ", ".join(f"{desk.name(d.session)} {d.state}" for d in message.recipients)

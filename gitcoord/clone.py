@@ -23,7 +23,7 @@ from gitcoord.event import (
     encode,
     header_text,
 )
-from gitcoord.files import make_directory
+from gitcoord.files import make_directory, signature
 from gitcoord.index import Index, Written
 from gitcoord.index.feature import Feature
 from gitcoord.store import NAMESPACE, Store, Tips, open_store
@@ -65,6 +65,7 @@ class Clone:
         self.sweep_grace = SWEEP_GRACE
         self._features = features
         self._id: str | None = None
+        self._id_file: tuple[int, ...] = ()
         self._fd: int | None = None
         self._tips: Tips | None = None
         """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
@@ -88,6 +89,12 @@ class Clone:
         if self._id is None:
             self._id = clone_id.settle_clone_id(self.repo)
         return self._id
+
+    def _reconsider_id(self) -> None:
+        """Another process may have found out meanwhile that this clone needs a new id (`renewal`)."""
+        found = signature(self.path("clone"))
+        if found != self._id_file:
+            self._id, self._id_file = None, found
 
     def rename(self, fresh: str) -> None:
         """Go on under another id, for this process at first; to be called under the write lock."""
@@ -115,6 +122,7 @@ class Clone:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
         if self._fd is not None:
             return self._read_locked(self._fd, question)
+        self._reconsider_id()
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
         tips = self.store.tips()
         answer = self.index.query(self.store, tips, question)
@@ -189,6 +197,7 @@ class Clone:
         self._make_directory()
         with file_lock(self._lock_file) as fd:
             self._fd = fd
+            self._reconsider_id()
             try:
                 yield fd
             finally:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.clone import Clone
 from gitcoord.identity import Identity
-from gitcoord.messages import inbox, my_boxes
+from gitcoord.ledger import my_boxes
+from gitcoord.messages import inbox
 from gitcoord.names import mailbox
 from gitcoord.tasks.ready import READY
 from gitcoord.vouched import held_tasks

@@ -11,6 +11,15 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
+def signature(path: str) -> tuple[int, ...]:
+    """What changes whenever a file is replaced by another; empty where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 def make_directory(path: str) -> None:
     """Make one directory, if there is none; never those above it, which are not ours. Raises OSError."""
     try:

@@ -36,7 +36,8 @@ RECENT = 24 * 3600
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     if event.type == "job.start":
         row = (event.id, event.lc, event.clone, event.author, event.at, want(event, "name", str), want(event, "key", str))
-        db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, want(event, "runs", str, "")))
+        more = want(event, "runs", str, ""), want(event, "was", str, "")
+        db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *more))
     elif event.type == "job.detail":
         _fold_detail(db, event)
     else:
@@ -81,12 +82,16 @@ _FIRST = (
     " WHERE (excluded.lc, excluded.id) < (lc, id)"
 )
 
+_GOES_ON = "SELECT 1 FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
+"""Job `j` is another by now: its clone goes on under a new id, and ends the job that this one became."""
+
 FEATURE = Feature(
     "jobs",
     frozenset({"job.start", "job.detail", "job.end", "job.lost"}),
     """
     CREATE TABLE jobs (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
-        at INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, runs TEXT NOT NULL) WITHOUT ROWID;
+        at INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, runs TEXT NOT NULL, was TEXT NOT NULL)
+        WITHOUT ROWID;
     CREATE TABLE job_details (job TEXT NOT NULL, clone TEXT NOT NULL, part TEXT NOT NULL, lc INTEGER NOT NULL,
         id TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (job, clone, part)) WITHOUT ROWID;
     CREATE TABLE job_ends (job TEXT NOT NULL, clone TEXT NOT NULL, lost INTEGER NOT NULL, lc INTEGER NOT NULL,
@@ -94,10 +99,11 @@ FEATURE = Feature(
         PRIMARY KEY (job, clone)) WITHOUT ROWID;
     """,
     _fold,
-    "CREATE INDEX jobs_key ON jobs (clone, key); CREATE INDEX jobs_order ON jobs (lc, id);",
+    "CREATE INDEX jobs_key ON jobs (clone, key); CREATE INDEX jobs_order ON jobs (lc, id);"
+    " CREATE INDEX jobs_was ON jobs (was) WHERE was != '';",
     living=(
         "SELECT id FROM jobs j WHERE NOT EXISTS (SELECT 1 FROM job_ends e WHERE (e.job, e.clone) = (j.id, j.clone)"
-        " AND e.at < :since)",
+        f" AND e.at < :since) AND NOT EXISTS ({_GOES_ON})",
     ),
 )
 
@@ -154,8 +160,9 @@ def _job(row: tuple[Any, ...]) -> Job:
 
 
 def get(db: sqlite3.Connection, oid: str) -> Job | None:
-    """The job with this full id, as the log has it: a lost one counts as running until somebody noticed."""
-    row = db.execute(f"{_SELECT} WHERE j.id = ?", (oid,)).fetchone()
+    """The job with this full id, or what it goes on as; as the log has it: a lost one runs until somebody noticed."""
+    latest = db.execute("SELECT id FROM jobs WHERE was != '' AND was = ? ORDER BY lc, id LIMIT 1", (oid,)).fetchone()
+    row = db.execute(f"{_SELECT} WHERE j.id = ?", latest or (oid,)).fetchone()
     return _job(row) if row else None
 
 
@@ -192,7 +199,7 @@ def show(clone: Clone, text: str) -> Job:
 def list_jobs(clone: Clone, everything: bool = False, now: float | None = None) -> list[Job]:
     """Jobs, oldest first: those that run and those that ended within a day, or `everything`."""
     since = 0 if everything else int(time.time() if now is None else now) - RECENT
-    query = f"{_SELECT} WHERE e.at IS NULL OR e.at >= ? ORDER BY j.lc, j.id"
+    query = f"{_SELECT} WHERE (e.at IS NULL OR e.at >= ?) AND NOT EXISTS ({_GOES_ON}) ORDER BY j.lc, j.id"
     found = clone.read(lambda db: db.execute(query, (since,)).fetchall())
     return [_with_supervision(clone, _job(row)) for row in found]
 

@@ -15,7 +15,7 @@ from gitcoord.errors import Refused, RepositoryError, UsageError
 from gitcoord.event import Draft
 from gitcoord.identity import Identity, person_name
 from gitcoord.jobfiles import Running
-from gitcoord.jobs import MAX_NAME, bounded_command
+from gitcoord.jobs import MAX_NAME, bounded_command, by_key
 from gitcoord.names import session_name
 from gitcoord.presence import liveness_of, register
 from gitcoord.process import Process
@@ -111,6 +111,21 @@ def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd:
         draft = Draft("job.detail", f"{running.name}: details", data, author=running.owner)
         clone.append(lambda db: [draft], local=not spec.publish)
     return begun._replace(running=running)
+
+
+def go_on(clone: Clone, old: str) -> None:
+    """The jobs that this clone runs as `old` are its own under the id that it has now; to be called under the write lock."""
+    for key in jobfiles.keys(clone.repo.coord_dir):
+        running = jobfiles.get(clone.repo.coord_dir, key)
+        job = clone.read(lambda db, key=key: by_key(db, old, key))  # type: ignore[misc]
+        if running is None or job is None or job.state != "running":
+            continue
+        data = {"name": job.name, "key": key, "was": job.id} | ({"runs": job.runs} if job.runs else {})
+        begun = clone.append(lambda db, j=job, d=data, r=running: [Draft("job.start", f"{j.name} goes on", d, author=r.owner)])  # type: ignore[misc]
+        if job.pid is not None:
+            facts = {"job": begun[0].id, "part": "start", "command": list(job.command), "cwd": job.cwd, "pid": job.pid}
+            detail = Draft("job.detail", f"{job.name}: details", facts, author=running.owner)
+            clone.append(lambda db, d=detail: [d], local=not running.publish)  # type: ignore[misc]
 
 
 def _bind(clone: Clone, name: str, command: Process) -> None:

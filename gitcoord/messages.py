@@ -9,24 +9,18 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from gitcoord.clone import Clone
-from gitcoord.errors import RepositoryError
-from gitcoord.event import Draft, Event, Malformed
+from gitcoord.event import Event, Malformed
 from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity
 from gitcoord.index.feature import Concern, Feature, want, want_strings
-from gitcoord.mailboxes import canonical, display, leading_to, name_in, put_name, resolve_name
+from gitcoord.ledger import EXPIRED, LEDGER, PAGE, QUEUED, SURFACED, bounced_first, bounces, my_boxes
+from gitcoord.mailboxes import canonical, display, name_in, put_name, resolve_name
 from gitcoord.names import is_name, mailbox, split_mailbox
 from gitcoord.store.objects import Oid
-
-T = TypeVar("T")
-LEDGER = ("queued", "expired", "surfaced", "read", "acked")
-QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
-PAGE = 20
 
 # events
 
@@ -42,6 +36,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 def _fold_message(db: sqlite3.Connection, event: Event) -> None:
     to, opens, attachments = want_strings(event, "to"), want_strings(event, "opens"), want_strings(event, "attachments")
+    replaces = want_strings(event, "replaces")
     notice = want(event, "notice", str, "")
     about = want(event, "about", str) if notice == "bounce" else None
     row = (
@@ -53,10 +48,18 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     for box in to:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
+        for old in replaces if notice else ():
+            _replace(db, old, box, event)
     for name in opens:
         db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, NULL, 0, '')", (event.clone, name))
     if about is not None:
         db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (about, event.clone))
+
+
+def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
+    """A notice says again what an earlier one of the same clone said: who has not seen that one need not."""
+    if db.execute("SELECT 1 FROM messages WHERE id = ? AND clone = ? AND notice != ''", (old, event.clone)).fetchone():
+        _raise_ledger(db, old, box, EXPIRED, event.at)
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
@@ -162,14 +165,6 @@ FEATURE = Feature(
 )
 
 
-class Delivery(NamedTuple):
-    """Where a message stands with one recipient; `at` (Unix seconds) is when it got there."""
-
-    session: str
-    state: str
-    at: int
-
-
 class Message(NamedTuple):
     """A message as its recipient sees it. Times are Unix seconds, names are mailboxes; `notice` is gitcoord's own."""
 
@@ -243,9 +238,9 @@ def inbox(
             held = _count(db, boxes, f"({condition}) AND NOT {TRUSTED}", [*values, *trusted])
             condition, values = f"({condition}) AND {TRUSTED}", [*values, *trusted]
         page = _page(db, boxes, condition, values, limit, newest=everything)
-        return page._replace(held=held), bool(_due(db, clone, now))
+        return page._replace(held=held), bool(bounces(db, clone, now))
 
-    return _bounced_first(clone, now, ask)
+    return bounced_first(clone, now, ask)
 
 
 def _page(
@@ -276,11 +271,6 @@ def trusted_values(clone: Clone) -> tuple[str, str] | None:
     return clone.id or "", verified_up_to(clone)
 
 
-def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
-    """The mailboxes that a session of this clone empties: its own, and those it inherited."""
-    return leading_to(db, mailbox(name, clone.id or ""))
-
-
 def _last_marked(db: sqlite3.Connection, clone: Clone, me: Identity) -> list[str]:
     rows = db.execute(
         "SELECT data FROM events WHERE type = 'receipt' AND clone = ? AND author = ? ORDER BY lc DESC, id DESC LIMIT 20",
@@ -288,50 +278,6 @@ def _last_marked(db: sqlite3.Connection, clone: Clone, me: Identity) -> list[str
     )
     found = (json.loads(data) for (data,) in rows)
     return next((d["ids"] for d in found if d.get("state") in ("read", "surfaced")), [])
-
-
-def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> None:
-    """Record that messages reached `state` with me: one event, and none for those that were further already."""
-    wanted = list(ids)
-    for local in (False, True):
-
-        def decide(db: sqlite3.Connection, local: bool = local) -> list[Draft]:
-            behind = [
-                (oid, box) for oid, box, reached in my_deliveries(db, clone, me.name, wanted)
-                if reached < state and is_local(db, oid) == local
-            ]  # fmt: skip
-            return receipts(me, clone.id or "", behind, state)
-
-        if wanted and (not local or clone.read(lambda db: any(is_local(db, oid) for oid in wanted))):
-            clone.append(decide, local)
-
-
-def my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence[Oid]) -> list[tuple[Oid, str, int]]:
-    """Which of `ids` were sent to a session of this clone: id, mailbox and ledger state."""
-    boxes = my_boxes(db, clone, name)
-    marks = ", ".join("?" * len(boxes))
-    rows = db.execute(
-        f"SELECT message, box, state FROM deliveries WHERE addressed = 1 AND box IN ({marks})"
-        " AND message IN (SELECT value FROM json_each(?))",
-        (*boxes, json.dumps(list(ids))),
-    )
-    return rows.fetchall()
-
-
-def receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: int, part: bool = False) -> list[Draft]:
-    """One receipt a mailbox: inherited mail is marked under the name it was sent to. `part`: not all was shown."""
-    by_box: dict[str, list[Oid]] = {}
-    for oid, box in behind:
-        by_box.setdefault(box, []).append(oid)
-    word = LEDGER[state]
-    drafts = []
-    for box, ids in by_box.items():
-        name, origin = split_mailbox(box)
-        data: dict[str, Any] = {"session": name, "state": word, "ids": ids, **({"part": True} if part else {})}
-        if origin != here:
-            data["of"] = origin
-        drafts.append(Draft("receipt", f"{me.name} {word} {len(ids)}", data, author=me.name))
-    return drafts
 
 
 def message_of(row: tuple[Any, ...]) -> Message:
@@ -357,72 +303,6 @@ def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
     return found
 
 
-class SentMessage(NamedTuple):
-    """A message of mine and where it stands with each recipient."""
-
-    id: Oid
-    text: str
-    at: int
-    recipients: tuple[Delivery, ...]
-    waits_for_sync: bool = False
-    """Recipients in other clones cannot have heard of it yet."""
-
-
-def sent(
-    clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAGE, now: float | None = None
-) -> list[SentMessage]:
-    """What I sent, newest first; `undelivered`: only what some recipient has not read yet."""
-
-    now = time.time() if now is None else now
-
-    def ask(db: sqlite3.Connection) -> tuple[list[SentMessage], bool]:
-        waiting = " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id AND addressed = 1 AND state < 3)"
-        rows = db.execute(
-            "SELECT m.id, e.text, m.at FROM messages m JOIN events e ON e.id = m.id WHERE m.clone = ? AND m.author IN"
-            " (SELECT value FROM json_each(?)) AND m.notice = ''"
-            f"{waiting if undelivered else ''} ORDER BY m.lc DESC, m.id DESC LIMIT ?",
-            (clone.id, json.dumps([split_mailbox(box)[0] for box in my_boxes(db, clone, me.name)]), limit),
-        ).fetchall()
-        found = [_sent_message(db, clone, *row) for row in rows]
-        return found, bool(_due(db, clone, now))
-
-    return _bounced_first(clone, now, ask)
-
-
-def _sent_message(db: sqlite3.Connection, clone: Clone, oid: Oid, text: str, at: int) -> SentMessage:
-    ledger = deliveries(db, oid)
-    return SentMessage(oid, text, at, ledger, _waits(db, clone, oid, ledger))
-
-
-def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Delivery]) -> bool:
-    """Whether somebody in another clone is yet to hear of a message."""
-    if all(split_mailbox(d.session)[1] == clone.id or d.state != "queued" for d in ledger):
-        return False
-    from gitcoord import remotes
-
-    return not remotes.is_connected(clone.repo) or remotes.is_waiting(db, clone, remotes.current(clone.repo), oid)
-
-
-def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
-    """The ledger of one message."""
-    bounced = db.execute(
-        "SELECT 1 FROM bounces b JOIN messages m ON m.id = b.message AND m.clone = b.clone WHERE m.id = ?", (oid,)
-    )
-    floor = EXPIRED if bounced.fetchone() else QUEUED
-    rows = db.execute(
-        "SELECT box, state, at, (SELECT min(g.at) FROM glimpses g WHERE g.message = d.message AND g.box = d.box AND"
-        " (g.clone = substr(d.box, instr(d.box, '@') + 1) OR (g.box, g.clone) IN (SELECT box, clone FROM adoptions)))"
-        " FROM deliveries d WHERE message = ? AND addressed = 1 ORDER BY box",
-        (oid,),
-    )
-    return tuple(_delivery(box, max(state, floor), at, seen) for box, state, at, seen in rows)
-
-
-def _delivery(box: str, state: int, at: int, seen: int | None) -> Delivery:
-    """`seen` is when a part of the message was surfaced; for `inbox` it is unread still."""
-    return Delivery(box, LEDGER[SURFACED], seen) if seen is not None and state < SURFACED else Delivery(box, LEDGER[state], at)
-
-
 def thread(clone: Clone, prefix: str) -> list[Event]:
     """A whole conversation, oldest first."""
 
@@ -436,39 +316,11 @@ def thread(clone: Clone, prefix: str) -> list[Event]:
     return clone.read(ask)
 
 
-def is_local(db: sqlite3.Connection, oid: str) -> bool:
-    """Whether an event stays in this clone."""
-    row = db.execute("SELECT local FROM events WHERE id = ?", (oid,)).fetchone()
-    return bool(row and row[0])
-
-
-# expiry
-
-
-def _bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], tuple[T, bool]]) -> T:
-    """Ask; where that shows messages of this clone that expired unread, tell their senders (once each) and ask again."""
-    answer, due = clone.read(ask)
-    if due:
-        with suppress(RepositoryError):  # a read-only repository can still be read
-            clone.append(lambda db: _due(db, clone, now))
-            answer, _ = clone.read(ask)
-    return answer
-
-
-def _due(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
-    rows = db.execute(
-        "SELECT m.id, m.author, substr(e.text, 1, 60), group_concat(d.box, ', ') FROM messages m"
-        " JOIN events e ON e.id = m.id JOIN deliveries d ON d.message = m.id AND d.addressed = 1 AND d.state = 0"
-        " WHERE m.expires > 0 AND m.expires <= ? AND m.clone = ?"
-        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) GROUP BY m.id",
-        (int(now), clone.id),
-    ).fetchall()
-    return [
-        Draft(
-            "message",
-            f"Expired before {boxes} read it: {' '.join(text.split())}",
-            {"to": [mailbox(author, clone.id or "")], "notice": "bounce", "about": oid, "reply_to": oid},
-            author=author,
-        )
-        for oid, author, text, boxes in rows
-    ]
+def unread_notices(db: sqlite3.Connection, clone: Clone, box: str, notice: str, about: str) -> list[Oid]:
+    """The notices of this clone about something that nobody has seen in a mailbox."""
+    query = (
+        "SELECT m.id FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"
+        " WHERE d.box = ? AND d.state = 0 AND d.addressed = 1 AND m.clone = ? AND m.notice = ?"
+        " AND json_extract(e.data, '$.about') = ? ORDER BY m.lc"
+    )
+    return [Oid(oid) for (oid,) in db.execute(query, (box, clone.id, notice, about))]

@@ -1,4 +1,5 @@
-"""Overlap notices: two live sessions changed the same path; both are told, once per pair and path.
+"""Overlap notices: two live sessions changed the same path; both are told, once per pair and path. While one has not seen
+a notice, the next about the same pair takes its place and has all of it: many of them would hide what others wrote.
 
 What a session changed is what lies in its worktree and what its own commits say: those that the other does not have,
 nor a branch that both began from, no merges, no mere renames. Whether it collides, git says by merging in memory.
@@ -18,6 +19,7 @@ from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.event import Draft, Event, Malformed
 from gitcoord.index.feature import Feature, want_strings
+from gitcoord.messages import unread_notices
 from gitcoord.names import mailbox
 from gitcoord.presence import files_of, sharers
 from gitcoord.records import Record, Records
@@ -53,12 +55,14 @@ class Desk(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A path that two sessions changed: when each did (Unix seconds), and whether git can merge it (None: cannot say)."""
+    """A path that two sessions changed: when each did (Unix seconds), whether git can merge it (None: cannot say), and
+    whether they were not told yet."""
 
     path: str
     mine: float
     theirs: float
     clean: bool | None
+    new: bool
 
 
 def notice(clone: Clone, name: str, now: float | None = None) -> list[str]:
@@ -83,9 +87,9 @@ def _notice(clone: Clone, name: str, now: float) -> list[str]:
         trunk = _trunk(clone, mine.worktree, other.worktree)
         for peer in other.sessions:
             found = _common(clone, (mine, me), (other, peer), trunk)
-            if found:
+            if any(item.new for item in found):
                 _tell(clone, (mine, me), (other, peer), found, now)
-                told += [item.path for item in found]
+                told += [item.path for item in found if item.new]
     return told
 
 
@@ -112,17 +116,18 @@ Party = tuple[Desk, Record]
 
 
 def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> list[Found]:
-    """What both changed and were not told of, as far as it is different in the end."""
+    """What both changed, as far as it is different in the end, unless they were told of all; what is new comes first."""
     ours = _changed(clone, mine, other[0].worktree, trunk)
     theirs = _changed(clone, other, mine[0].worktree, trunk) if ours else {}
     pair = _pair(clone, mine[1], other[1])
     both = ours.keys() & theirs.keys()
-    both = both - clone.read(lambda db: _told(db, pair)) if both else both
-    if not both:
+    told = clone.read(lambda db: _told(db, pair)) if both else set()
+    if both <= told:
         return []
     kinds, moved = _merged(clone, mine[0].worktree, other[0].worktree)
-    paths = sorted(path for path in both if _is_text(path) and path not in moved and (kinds is None or path in kinds))
-    return [Found(path, ours[path], theirs[path], None if kinds is None else kinds[path]) for path in paths[:MAX_PATHS]]
+    paths = [path for path in both if _is_text(path) and path not in moved and (kinds is None or path in kinds)]
+    paths.sort(key=lambda path: (path in told, path))
+    return [Found(p, ours[p], theirs[p], None if kinds is None else kinds[p], p not in told) for p in paths[:MAX_PATHS]]
 
 
 def _pair(clone: Clone, a: Record, b: Record) -> tuple[str, ...]:
@@ -202,23 +207,27 @@ def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: 
     (desk, me), (there, peer) = mine, other
     pair = _pair(clone, me, peer)
     flipped = [f._replace(mine=f.theirs, theirs=f.mine) for f in found]
+    new = [f.path for f in found if f.new]
 
-    def told(reader: Record, text: str) -> Draft:
-        data = {"to": [mailbox(reader.name, clone.settled_id())], "notice": "overlap", "about": " ".join(pair)}
-        return Draft("message", text, data, author=me.name)
+    def told(db: sqlite3.Connection, reader: Record, of: Record, at: Desk, all_of_it: Sequence[Found]) -> Draft:
+        box, about = mailbox(reader.name, clone.settled_id()), " ".join(pair)
+        unseen = unread_notices(db, clone, box, "overlap", about)
+        shown = all_of_it if unseen else [f for f in all_of_it if f.new]
+        data = {"to": [box], "notice": "overlap", "about": about} | ({"replaces": unseen} if unseen else {})
+        return Draft("message", _text(of, at, shown, now), data, author=me.name)
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
-        if {f.path for f in found} <= _told(db, pair):
+        if {*new} <= _told(db, pair):
             return []
-        what = {"between": list(pair), "paths": [f.path for f in found]}
-        fact = Draft("overlap", f"{me.name} and {peer.name} changed {_names(found)}", what, author=me.name)
-        return [fact, told(me, _text(peer, there, found, now)), told(peer, _text(me, desk, flipped, now))]
+        what = {"between": list(pair), "paths": new}
+        fact = Draft("overlap", f"{me.name} and {peer.name} changed {_names(new)}", what, author=me.name)
+        return [fact, told(db, me, peer, there, found), told(db, peer, me, desk, flipped)]
 
     clone.append(decide)
 
 
-def _names(found: Sequence[Found]) -> str:
-    return ", ".join(f.path for f in found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")
+def _names(paths: Sequence[str]) -> str:
+    return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
 def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:

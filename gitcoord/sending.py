@@ -11,8 +11,8 @@ from gitcoord.errors import UsageError
 from gitcoord.event import Draft, Event, check_attachment, check_text
 from gitcoord.events import get_event, resolve_id
 from gitcoord.identity import Identity, worktree_name
+from gitcoord.ledger import ACKED, READ, is_local, mark, my_deliveries
 from gitcoord.mailboxes import canonical, resolve_name
-from gitcoord.messages import ACKED, READ, is_local, mark, my_deliveries
 from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
 from gitcoord.presence import expect, register
 from gitcoord.sessions import list_sessions, states

@@ -16,21 +16,8 @@ from typing import NamedTuple
 from gitcoord.clone import Clone
 from gitcoord.event import Draft
 from gitcoord.identity import Identity, spoken_name
-from gitcoord.messages import (
-    COLUMNS,
-    READ,
-    SURFACED,
-    TRUSTED,
-    Message,
-    is_local,
-    mark,
-    message_of,
-    my_boxes,
-    my_deliveries,
-    notifier,
-    receipts,
-    trusted_values,
-)
+from gitcoord.ledger import READ, SURFACED, is_local, mark, my_boxes, my_deliveries, receipts
+from gitcoord.messages import COLUMNS, TRUSTED, Message, message_of, notifier, trusted_values
 from gitcoord.notes import Note, get_notes
 from gitcoord.store.objects import Oid
 from gitcoord.text import ago, inert, quoted, tokens

@@ -6,7 +6,7 @@ by us alone, so a push of ours is never a merge. Others' logs only ever grow: on
 
 from __future__ import annotations
 
-import random
+import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,7 +21,7 @@ from gitcoord.store import NAMESPACE, transport
 from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import belongs_to, epoch_of, is_lease, is_log, log_of
-from gitcoord.store.refs import is_ancestor
+from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import How, Look, Remote, Update
 
 if TYPE_CHECKING:
@@ -94,22 +94,26 @@ def exchange(at: Link) -> Report:
         raise
 
 
-def _exchange(at: Link, first: Look) -> Report:
-    from gitcoord import claims
+def _exchange(at: Link, look: Look) -> Report:
+    from gitcoord import agreement, claims
 
-    look: Look | None = first
+    here = agreement.look_here(at)
+    _warm_up()
+    at, there = _heard(at, look)
+    if agreement.agree(at.clone, there, here):
+        _remember(at, {ref: oid for ref, oid in there.items() if _is_to_go(ref, at.clone.id or "")}, pushed=False)
+        return Report(without_password(at.remote.name), 0, 0)
     received: list[Event] = []
     sent = 0
     for attempt in range(ATTEMPTS):
-        at, seen = pull(at, look)
-        look = None
+        at, seen = take(at, there) if attempt == 0 else pull(at)
         received += seen.events
         claims.settle(at, seen.refs)
         vouch(at)
         done, moved, refused = push(at, seen.refs)
         sent += done
         if not moved:
-            claims.tidy(at)
+            claims.tidy(at, seen.refs)
             foreign = sum(event.clone != at.clone.id for event in received)
             return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *refused))
         pause(attempt)
@@ -129,6 +133,8 @@ def vouch(at: Link) -> None:
 
 def pause(attempt: int) -> None:
     """Before another try, for a while that differs from others'."""
+    import random
+
     time.sleep(random.uniform(0.5, 1.5) * min(1.0, 0.02 * 2**attempt))
 
 
@@ -148,21 +154,28 @@ def _refresh_presence(clone: Clone) -> None:
 # receiving
 
 
-def pull(at: Link, look: Look | None = None) -> tuple[Link, Seen]:
-    """Look at the remote, unless a look is under way, and fetch what is new there. Raises RemoteError.
+def pull(at: Link) -> tuple[Link, Seen]:
+    """Look at the remote and fetch what is new there. Raises RemoteError.
 
     Where it keeps coordination below another prefix than we thought, the link that comes back has that one.
     """
+    return take(*_heard(at, transport.start_look(at.clone.repo, at.remote.name, at.quiet)))
+
+
+def _heard(at: Link, look: Look) -> tuple[Link, Refs]:
+    """What the remote has of ours and of others', once it has answered. Raises RemoteError."""
+    listing = transport.answer(look)
+    at = joining(at, listing)
+    return at, {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
+
+
+def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
+    """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
     from gitcoord import incoming, renewal, rollover
 
     clone = at.clone
     start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
     ignored = clone.repo.setting("ignoreclone").split()
-    asked = look or transport.start_look(clone.repo, at.remote.name, at.quiet)
-    _warm_up()
-    listing = transport.answer(asked)
-    at = joining(at, listing)
-    refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
     before = clone.store.tips().refs
     if renewal.check(at, refs, before):
         before = clone.store.tips().refs
@@ -172,6 +185,8 @@ def pull(at: Link, look: Look | None = None) -> tuple[Link, Seen]:
         return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
     wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
     refused = incoming.fetch(at, wanted, before) if wanted else []
+    with clone.locked() as fd:
+        pack(clone.repo, fd)
     rollover.drop_replaced(clone)
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
@@ -307,15 +322,16 @@ def _is_to_go(ref: str, clone: str) -> bool:
 def _count(clone: Clone, before: Refs, after: Refs) -> int:
     """The events by which the remote's copy of our logs grew."""
 
-    def clock(refs: Refs) -> int:
+    def clock(db: sqlite3.Connection, refs: Refs) -> int:
         tips = [oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
         marks = ", ".join("?" * len(tips))
-        query = f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})"
-        return int(clone.read(lambda db: db.execute(query, tips).fetchone()[0]))
+        return int(db.execute(f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})", tips).fetchone()[0])
 
-    between = "SELECT count(*) FROM events WHERE clone = ? AND local = 0 AND lc > ? AND lc <= ?"
-    bounds = clone.id, clock(before), clock(after)
-    return int(clone.read(lambda db: db.execute(between, bounds).fetchone()[0]))
+    def grown(db: sqlite3.Connection) -> int:
+        between = "SELECT count(*) FROM events WHERE clone = ? AND local = 0 AND lc > ? AND lc <= ?"
+        return int(db.execute(between, (clone.id, clock(db, before), clock(db, after))).fetchone()[0])
+
+    return clone.read(grown)
 
 
 def _remember(at: Link, ours: Refs, pushed: bool) -> None:

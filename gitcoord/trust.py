@@ -79,6 +79,11 @@ def checkpoint(clone: Clone, prompt: bool = True) -> Event | None:
     raise AssertionError  # the last attempt signs under the lock
 
 
+def is_due(clone: Clone) -> bool:
+    """Whether `checkpoint` has anything to sign."""
+    return signing.wants_signatures(clone.repo) and bool(clone.read(lambda db: _due(db, clone)))
+
+
 def _sign_once(clone: Clone, signed: dict[bytes, bytes], raw: bytes, prompt: bool, last: bool) -> bytes:
     found = signed.get(_undated(raw))
     if found is None and not last:

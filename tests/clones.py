@@ -51,6 +51,16 @@ def identity(path: Path) -> str:
         return coord.clone.id
 
 
+def holders(clones: Iterable[Path], task: str) -> list[tuple[str, str | None, bool]]:
+    """Status, holder and whether the claim is tentative, as each clone sees it."""
+    found = []
+    for path in clones:
+        with Coord.open(path, as_name="w") as coord:
+            shown = coord.tasks.show(task)
+            found.append((shown.status, shown.holder, shown.tentative))
+    return found
+
+
 def start(path: Path, *args: str) -> subprocess.Popen[str]:
     """The program, running."""
     return subprocess.Popen(

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 
 class Tool(NamedTuple):
-    """A tool call that the model makes; `free` for one whose input is text and no object."""
+    """A tool call that the model makes; the input is text for a tool that takes no object. `NAMESPACE.NAME` is for Codex."""
 
     name: str
     input: Any
@@ -34,6 +34,7 @@ class Model:
 
     def __init__(self) -> None:
         self.script: list[Turn] = []
+        self.talks: dict[str, Sequence[Turn]] = {}
         self.seen: list[str] = []
         self.aside: list[str] = []
         self._lock = threading.Lock()
@@ -46,15 +47,24 @@ class Model:
         """The next answers."""
         self.script[:] = turns
 
+    def says_to(self, prompt: str, *turns: Turn) -> None:
+        """The answers in the conversation that begins with this, whatever others there are, and whoever asks first."""
+        self.talks[prompt] = turns
+
     def next_turn(self, request: dict[str, Any]) -> Turn:
         found = (request.get(key) for key in ("messages", "input", "contents"))
-        shown = "\n".join(_texts(next((value for value in found if value), "")))
+        items = next((value for value in found if value), "")
+        shown = "\n".join(_texts(items))
         with self._lock:
-            if not request.get("tools"):
+            if not _offers_tools(request):
                 self.aside.append(shown)
                 return Turn("a summary of it")
             self.seen.append(shown)
             self._asked.notify_all()
+            talk = next((turns for prompt, turns in self.talks.items() if prompt in "\n".join(_texts(items[:1]))), None)
+            if talk is not None:
+                said = sum(1 for item in items if item.get("role") == "assistant")
+                return talk[said] if said < len(talk) else Turn("done")
             return self.script.pop(0) if self.script else Turn("done")
 
     def all_shown(self) -> list[str]:
@@ -103,6 +113,13 @@ class Model:
                     self.wfile.write(body)
 
         return Handler
+
+
+def _offers_tools(request: dict[str, Any]) -> bool:
+    """Some models of Codex's get their tools as the first item of the conversation; so do its requests for a title."""
+    if any(isinstance(item, dict) and item.get("type") == "additional_tools" for item in request.get("input") or ()):
+        return "format" not in request.get("text", {})
+    return bool(request.get("tools"))
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -186,7 +203,9 @@ def _responses(model: Model, turn: Turn) -> tuple[str, bytes]:
     )
     for tool in turn.tools:
         number = model.number()
-        call = {"id": f"fc_{number}", "call_id": f"call_{number}", "name": tool.name}
+        namespace, _, name = tool.name.rpartition(".")
+        call = {"id": f"fc_{number}", "call_id": f"call_{number}", "name": name}
+        call |= {"namespace": namespace} if namespace else {}
         if isinstance(tool.input, str):
             items.append({**call, "type": "custom_tool_call", "input": tool.input})
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -90,10 +91,18 @@ def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
     return True
 
 
-class AtTerminal:
-    """A program at a terminal, where it can sit idle. What it draws there is thrown away but for its end."""
+_DRAWING = re.compile(rb"\x1b\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\s")
+"""How a cursor is moved and coloured, and the blanks that some programs draw that way."""
 
-    def __init__(self, argv: list[str], where: Path, environ: dict[str, str]) -> None:
+
+class AtTerminal:
+    """A program at a terminal, where it can sit idle. What it draws there is thrown away but for its end.
+
+    `ready` is what it shows when it takes a prompt.
+    """
+
+    def __init__(self, argv: list[str], where: Path, environ: dict[str, str], ready: str) -> None:
+        self.ready = ready
         self.master, slave = os.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 160, 0, 0))
         self.process = subprocess.Popen(
@@ -122,6 +131,18 @@ class AtTerminal:
         """As if typed at the terminal."""
         os.write(self.master, text.encode())
 
+    def await_text(self, text: str) -> None:
+        """Wait until that is on the screen."""
+        wanted = _DRAWING.sub(b"", text.encode())
+        assert eventually(lambda: wanted in _DRAWING.sub(b"", self.screen)), f"no {text!r} in {self.screen.decode()[-3000:]}"
+
+    def prompt(self, text: str) -> None:
+        """As its user begins a turn."""
+        self.await_text(self.ready)
+        self.type(text)
+        self.await_text(text)
+        self.type("\r")
+
     def close(self) -> None:
         """Hang up; some programs are started by a script, which would not tell them."""
         with suppress(ProcessLookupError):
@@ -135,24 +156,36 @@ class AtTerminal:
         self.drain.join(10)
 
 
-def claude_at_terminal(where: Path, model: Model, home: Path) -> AtTerminal:
-    """Claude Code, as if it had been set up before."""
-    key = "sk-ant-not-a-key"
-    known = {
-        "hasCompletedOnboarding": True,
-        "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []},
-        "projects": {str(where): {"hasTrustDialogAccepted": True}},
-    }
-    (home / ".claude.json").write_text(json.dumps(known))
-    environ = {
-        **os.environ,
-        "HOME": str(home),
-        "ANTHROPIC_BASE_URL": model.url,
-        "ANTHROPIC_API_KEY": key,
-        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
-        "DISABLE_AUTOUPDATER": "1",
-    }
-    return AtTerminal([program("claude")], where, environ)
+class ClaudeAttended:
+    """Claude Code for somebody at a terminal, who has set it up before."""
+
+    name = "claude"
+    asks = "Do you want to proceed?"
+
+    def __init__(self, where: Path, model: Model, home: Path) -> None:
+        key = "sk-ant-not-a-key"
+        known = {
+            "hasCompletedOnboarding": True,
+            "customApiKeyResponses": {"approved": [key[-20:]], "rejected": []},
+            "projects": {str(where): {"hasTrustDialogAccepted": True}},
+        }
+        (home / ".claude.json").write_text(json.dumps(known))
+        self.where = where
+        self.argv = [program(self.name), "--permission-mode", "default"]
+        self.environ = {
+            **os.environ,
+            "HOME": str(home),
+            "ANTHROPIC_BASE_URL": model.url,
+            "ANTHROPIC_API_KEY": key,
+            "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+            "DISABLE_AUTOUPDATER": "1",
+        }
+
+    def at_terminal(self) -> AtTerminal:
+        return AtTerminal(self.argv, self.where, self.environ, "? for shortcuts")
+
+    def asking(self, command: str) -> Tool:
+        return Tool("Bash", {"command": command})
 
 
 class OneShot:
@@ -160,6 +193,10 @@ class OneShot:
 
     name = ""
     """As `git coord hooks install` knows it."""
+    alone: tuple[str, ...] = ()
+    """What makes it take one prompt, and ask nobody for a permission."""
+    ready = asks = ""
+    """What it shows at a terminal when it takes a prompt, and when it asks for a permission."""
 
     def __init__(self, where: Path, model: Model, home: Path) -> None:
         self.where, self.model, self.home = where, model, home
@@ -167,13 +204,13 @@ class OneShot:
         self.environ = {**os.environ, "HOME": str(home), "PWD": str(where), **environ}  # opencode believes PWD
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
-        """What to run, up to the prompt, and with which environment."""
+        """What to run, and with which environment."""
         raise NotImplementedError
 
     def ask(self, prompt: str) -> str:
         """One whole conversation; what it printed."""
         done = subprocess.run(
-            [*self.argv, prompt],
+            [*self.argv, *self.alone, prompt],
             cwd=self.where,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -184,12 +221,24 @@ class OneShot:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def at_terminal(self) -> AtTerminal:
+        return AtTerminal(self.argv, self.where, self.environ, self.ready)
+
+    def shell(self, command: str) -> Tool:
+        raise NotImplementedError
+
+    def asking(self, command: str) -> Tool:
+        """The same, for which it asks at a terminal."""
+        return self.shell(command)
+
     def file(self) -> str:
         return str(self.where / "readme.txt")
 
 
 class Gemini(OneShot):
     name = "gemini"
+    alone = ("--yolo", "-p")
+    ready, asks = "Type your message", "Allow execution of"
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
         settings = self.home / ".gemini" / "settings.json"
@@ -197,7 +246,7 @@ class Gemini(OneShot):
         if not settings.exists():
             settings.write_text('{"security": {"auth": {"selectedType": "gemini-api-key"}}}\n')
         environ = {"GOOGLE_GEMINI_BASE_URL": self.model.url, "GEMINI_API_KEY": "x", "GEMINI_CLI_TRUST_WORKSPACE": "true"}
-        return [path, "-m", "gemini-2.5-flash", "--yolo", "-p"], environ
+        return [path, "-m", "gemini-2.5-flash"], environ
 
     def read(self) -> Tool:
         return Tool("read_file", {"file_path": self.file()})
@@ -211,6 +260,8 @@ class Gemini(OneShot):
 
 class Copilot(OneShot):
     name = "copilot"
+    alone = ("--allow-all-tools", "-p")
+    ready, asks = "? help", "Do you want to run this command?"
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
         environ = {
@@ -219,7 +270,10 @@ class Copilot(OneShot):
             "COPILOT_PROVIDER_API_KEY": "x",
             "COPILOT_MODEL": "mock",
         }
-        return [path, "--allow-all-tools", "-p"], environ
+        settings = self.home / ".copilot" / "config.json"
+        settings.parent.mkdir(exist_ok=True)
+        settings.write_text(json.dumps({"trusted_folders": [str(self.where)]}))
+        return [path], environ
 
     def read(self) -> Tool:
         return Tool("view", {"path": self.file()})
@@ -233,6 +287,8 @@ class Copilot(OneShot):
 
 class Opencode(OneShot):
     name = "opencode"
+    alone = ("run", "--auto")
+    ready, asks = "Ask anything", "Permission required"
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
         provider = {
@@ -243,7 +299,11 @@ class Opencode(OneShot):
         settings = self.home / ".config" / "opencode" / "opencode.json"
         settings.parent.mkdir(parents=True, exist_ok=True)
         settings.write_text(json.dumps({"provider": {"mock": provider}, "model": "mock/mock"}))
-        return [path, "run", "--auto"], {"OPENCODE_DISABLE_MODELS_FETCH": "1"}
+        return [path], {"OPENCODE_DISABLE_MODELS_FETCH": "1"}
+
+    def at_terminal(self) -> AtTerminal:
+        self.environ["OPENCODE_PERMISSION"] = '{"bash": "ask"}'
+        return super().at_terminal()
 
     def read(self) -> Tool:
         return Tool("read", {"filePath": self.file()})
@@ -257,6 +317,9 @@ class Opencode(OneShot):
 
 class Codex:
     """Codex without a terminal, in one worktree; each `ask` is a process that takes the conversation up again."""
+
+    name = "codex"
+    asks = "Would you like to run the following command?"
 
     def __init__(self, where: Path, model: Model, home: Path, sandbox: str = "danger-full-access") -> None:
         self.where, self.model, self.sandbox = where, model, sandbox
@@ -298,9 +361,13 @@ class Codex:
         """The same, where it can sit idle; without the server in the background, which would outlive the test."""
         trusted = f'[projects."{self.where}"]\ntrust_level = "trusted"\n'
         self.settings.write_text(self.settings.read_text() + trusted)
-        return AtTerminal(
-            [self.program, "-m", "gpt-6-sol", "--disable", "daemon_auto_start", "-C", str(self.where)], self.where, self.environ
-        )
+        argv = [self.program, "-m", "gpt-6-sol", "--disable", "daemon_auto_start", "-C", str(self.where)]
+        return AtTerminal(argv, self.where, self.environ, "? for shortcuts")
+
+    def asking(self, command: str) -> Tool:
+        """One that is to run outside of the sandbox; the model that it has at a terminal calls tools by a script."""
+        outside = {"cmd": command, "sandbox_permissions": "require_escalated", "justification": "it must"}
+        return Tool("exec", f"await tools.exec_command({json.dumps(outside)})")
 
 
 class OpencodeServer(Opencode):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,7 @@ def test_an_older_installation_is_brought_up_to_date(environ: dict[str, str]) ->
     path = Path(SETTINGS["claude"].path(environ))
     install("claude", environ)
     fresh = path.read_text()
-    path.write_text(fresh.replace("python3", "python0"))
+    path.write_text(fresh.replace(sys.executable, "/gone/python"))
     assert status("claude", environ).why == "the gitcoord that installed it is gone"
     path.write_text(fresh.replace('"timeout": 30', '"timeout": 31').replace("moment=tools", "moment=prompt"))
     assert status("claude", environ).why == "it is not what this gitcoord installs"
@@ -130,7 +131,10 @@ def test_the_commands(repo: Path, hermetic: Path, cli: Cli) -> None:
     path = hermetic / ".claude" / "settings.json"
     ran = cli(repo, "init", "--no-hooks", "--agents", "claude")
     assert ran.code == 0 and f"Claude Code: hooks installed in {path}, they run " in ran.out
+    stays = "Those of agent programs stay, for all your repositories: git coord hooks uninstall claude\n"
+    assert cli(repo, "hooks", "uninstall").out == f"No hooks were installed.\n{stays}"
     assert cli(repo, "hooks", "uninstall", "claude").out == f"Claude Code: removed from {path}.\n"
+    assert cli(repo, "hooks", "uninstall").out == "No hooks were installed.\n"
     assert cli(repo, "hooks", "uninstall", "claude").out == "Claude Code: no hooks were installed.\n"
     assert not path.exists()
     (hermetic / ".claude").mkdir(exist_ok=True)

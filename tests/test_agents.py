@@ -341,6 +341,14 @@ def test_a_subagent_does_not_take_the_mail(alpha: Conversation, beta: Conversati
     assert "for the session itself" in beta.hook("tools").context
 
 
+def test_a_helper_that_asks_for_a_permission_has_the_session_wait_until_it_works_again(beta: Conversation, repo: Path) -> None:
+    with Coord.open(repo) as coord:
+        assert beta.hook("waiting", agent_id="helper-1").out == ""
+        assert coord.session("beta").state == "waiting"
+        assert beta.hook("tools", agent_id="helper-1").out == ""
+        assert coord.session("beta").state == "active"
+
+
 @pytest.mark.parametrize(("mode", "shown_at"), [("turn", "prompt"), ("off", ""), ("tool", "tools")])
 def test_when_it_is_surfaced(mode: str, shown_at: str, desks: tuple[Path, Path], begin: Begin, repo: Path) -> None:
     git(repo, "config", "coord.surface", mode)

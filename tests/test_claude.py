@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from conftest import Cli, git
 from model import Tool, Turn, running
-from programs import Claude, claude_at_terminal, eventually, program
+from programs import Claude, ClaudeAttended, eventually, program
+
+from gitcoord import Coord
 
 
 @pytest.fixture
@@ -108,6 +110,52 @@ def test_an_ack_that_is_due_keeps_a_turn_going_until_it_is_given(pair: Callable[
     assert "> I stopped" in cli(repo, "inbox").out
 
 
+def helper(**options: object) -> Tool:
+    """A subagent that looks into it."""
+    return Tool("Agent", {"description": "help", "prompt": "look into it", "subagent_type": "general-purpose", **options})
+
+
+def shown_to_helper(claude: Claude) -> str:
+    """All that the helper was shown in its last request."""
+    return [text for text in claude.model.seen if "look into it" in text and "have it done" not in text][-1]
+
+
+def test_a_helper_acts_for_its_session_and_gets_none_of_its_mail(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> None:
+    b = pair("beta")
+    assert cli(repo, "join", "boss").code == 0
+    tell = "GIT_COORD_SESSION=boss git coord send beta for the session; git coord send boss from the helper"
+    b.model.says_to("have it done", Turn(tools=(helper(run_in_background=False),)), Turn("all done"))
+    b.model.says_to(
+        "look into it",
+        Turn(tools=(read(b.where),)),
+        Turn(tools=(edit(b.where, "hello", "good night"),)),
+        Turn(tools=(shell(tell),)),
+        Turn("helped"),
+    )
+    assert b.ask("have it done") == "all done"
+    assert "> for the session" not in shown_to_helper(b) and "You are beta" not in shown_to_helper(b)
+    assert shown(b).count("> for the session") == 1
+    assert "from beta, just now\n  > from the helper" in cli(repo, "inbox", env={"GIT_COORD_SESSION": "boss"}).out
+    with Coord.open(repo) as coord:
+        assert [file.path for file in coord.session("beta").files] == ["readme.txt"]
+        assert [s.session for s in coord.sessions() if s.session] == ["boss", "alpha", "beta"]
+
+
+def test_a_helper_in_the_background_and_its_session_are_both_warned(
+    pair: Callable[[str], Claude], repo: Path, cli: Cli, tmp_path: Path
+) -> None:
+    """Whoever comes first: what a helper is told, its session does not see, nor the other way round."""
+    b, done = pair("beta"), tmp_path / "done"
+    assert cli(repo.parent / "alpha", "lock", "readme.txt", "-m", "the rewrite").code == 0
+    until_done = shell(f"until [ -e {done} ]; do sleep 0.1; done")
+    b.model.says_to("have it done", Turn(tools=(helper(),)), Turn(tools=(read(b.where), until_done)), Turn("all done"))
+    b.model.says_to("look into it", Turn(tools=(read(b.where),)), Turn(tools=(shell(f"touch {done}"),)), Turn("helped"))
+    assert b.ask("have it done") == "all done"
+    warning = "readme.txt is locked by alpha for another 2 h: “the rewrite”"
+    assert shown_to_helper(b).count(warning) == 1
+    assert shown(b).count(warning) == 1
+
+
 def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
     """At a terminal, before its first turn and after a turn; by a process that sleeps until then."""
     git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))
@@ -115,7 +163,7 @@ def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
     assert cli(repo, "hooks", "install", "claude").code == 0
     assert cli(repo, "join", "boss").code == 0
     with running() as model:
-        claude = claude_at_terminal(repo.parent / "alpha", model, hermetic)
+        claude = ClaudeAttended(repo.parent / "alpha", model, hermetic).at_terminal()
         try:
             waiter = repo / ".git" / "coord" / "agents" / f"@wake-{claude.process.pid}"
             assert eventually(lambda: waiter.exists() and waiter.read_text().strip()), claude.screen.decode()[-2000:]

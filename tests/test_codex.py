@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,6 +27,8 @@ def model() -> Iterator[Model]:
 @pytest.fixture
 def outside() -> Iterator[Path]:
     """A repository that is not in a folder for temporary files, which Codex lets everybody write to."""
+    if subprocess.run([program("codex"), "sandbox", "--", "true"], capture_output=True).returncode:
+        pytest.skip("Codex can make no sandbox on this machine")
     with tempfile.TemporaryDirectory(dir=os.environ.get("GITCOORD_OUTSIDE", "/var/tmp")) as place:
         yield make_repo(Path(place) / "project")
 
@@ -52,6 +57,12 @@ def test_hooks_run_once_they_are_trusted(codex: Codex, repo: Path, cli: Cli) -> 
     assert "You are alpha, on branch alpha" in codex.model.seen[-1]
 
 
+def test_settings_that_codex_cannot_read_are_told_from_those_it_does_not_trust(codex: Codex, repo: Path, cli: Cli) -> None:
+    path = codex.settings.parent / "hooks.json"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert "hooks do not run: Codex reads none of them" in cli(repo, "hooks", "status", "codex").out
+
+
 def test_mail_a_patch_and_the_end(codex: Codex, repo: Path, cli: Cli) -> None:
     """What another sends is shown once and is surfaced; what a patch changes is known; the session leaves."""
     codex.trust()
@@ -75,6 +86,24 @@ def test_mail_a_patch_and_the_end(codex: Codex, repo: Path, cli: Cli) -> None:
     assert "alpha surfaced" in cli(repo, "sent").out
 
 
+def test_a_model_that_calls_its_tools_by_a_script_is_told_as_much(codex: Codex, repo: Path, cli: Cli) -> None:
+    """Codex's newest run JavaScript: a patch from there is warned of and refused, and mail comes with the script's result."""
+    codex.trust()
+    git(repo, "config", "coord.guard", "block")
+    assert cli(repo, "join", "boss").code == 0
+    assert cli(repo, "lock", "readme.txt", "-m", "the rewrite").code == 0
+    send = f"GIT_COORD_SESSION=boss {program('git-coord')} send alpha 'in the middle'"
+    codex.model.says(
+        Turn(tools=(Tool("exec", f"text(await tools.exec_command({json.dumps({'cmd': send})}))"),)),
+        Turn(tools=(Tool("exec", f"text(await tools.apply_patch({json.dumps(PATCH)}))"),)),
+        Turn("I see"),
+    )
+    assert codex.ask("go on", "-m", "gpt-6-sol") == "I see"
+    assert codex.model.seen[-2].count("  > in the middle") == codex.model.seen[-1].count("  > in the middle") == 1
+    assert "readme.txt is locked by boss for another 2 h: “the rewrite”" in codex.model.seen[-1]
+    assert (codex.where / "readme.txt").read_text() == "hello\n"
+
+
 def test_the_default_sandbox(outside: Path, hermetic: Path, model: Model, cli: Cli) -> None:
     """Shell commands cannot write to the repository, and are told what to set; hooks run outside of the sandbox."""
     codex = Codex(outside, model, hermetic, "workspace-write")
@@ -92,6 +121,25 @@ def test_the_default_sandbox(outside: Path, hermetic: Path, model: Model, cli: C
     codex.model.says(Turn(tools=(Tool("exec_command", {"cmd": say}),)), Turn("done"))
     codex.ask("again")
     assert "from inside" in cli(outside, "notes").out
+
+
+def test_an_mcp_call_writes_though_a_shell_command_may_not(outside: Path, hermetic: Path, model: Model, cli: Cli) -> None:
+    """In the default sandbox, which the MCP server is not in."""
+    codex = Codex(outside, model, hermetic, "workspace-write")
+    server = f'command = "{sys.executable}"\nargs = ["-m", "gitcoord", "mcp"]\nrequired = true\n'
+    codex.settings.write_text(f"{codex.settings.read_text()}[mcp_servers.coord]\n{server}")
+    assert cli(outside, "init", "--no-hooks").code == 0
+    git(outside, "worktree", "add", "-q", "../boss")
+    assert cli(outside.parent / "boss", "join").code == 0
+    model.says(
+        Turn(tools=(Tool("exec_command", {"cmd": f"{program('git-coord')} send boss by the shell"}),)),
+        Turn(tools=(Tool("mcp__coord.send_message", {"to": "boss", "text": "by MCP"}),)),
+        Turn("done"),
+    )
+    assert codex.ask("hello") == "done"
+    assert f"error: cannot write to {outside}/.git/coord: Read-only file system\nhint: let Codex write there" in model.seen[-1]
+    inbox = cli(outside.parent / "boss", "inbox", "--json").out
+    assert [(m["from"], m["text"]) for m in json.loads(inbox)] == [("project", "by MCP")]
 
 
 def test_an_idle_session_is_woken(codex: Codex, repo: Path, cli: Cli) -> None:

@@ -17,11 +17,9 @@ from conftest import git
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from steps import stopping
 
 from gitcoord import Coord, Refused, RemoteError, UsageError
-from gitcoord.clone import Clone
-from gitcoord.store import transport
-from gitcoord.store.libgit2 import Libgit2Store
 
 EXAMPLES = int(os.environ.get("GITCOORD_EXAMPLES", "4"))
 STEPS_EACH = int(os.environ.get("GITCOORD_STEPS", "30"))
@@ -35,11 +33,8 @@ class Crash(Exception):
     """The process ended here."""
 
 
-STEPS: list[tuple[Any, str]] = [
-    (transport, "start_look"), (transport, "answer"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"),
-    (Clone, "point"),
-    (Clone, "append"), (Libgit2Store, "move"),
-]  # fmt: skip
+def crash() -> None:
+    raise Crash
 
 
 class World(RuleBasedStateMachine):
@@ -137,22 +132,6 @@ class World(RuleBasedStateMachine):
 
     @rule(clone=CLONES, step=st.integers(0, 24), verb=st.sampled_from(["sync", "claim", "alloc", "lock"]))
     def crash(self, clone: int, step: int, verb: str) -> None:
-        left = [step]
-
-        def tick() -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                raise Crash
-
-        def wrap(function: Any) -> Any:
-            def call(*args: Any, **kwargs: Any) -> Any:
-                tick()
-                result = function(*args, **kwargs)
-                tick()
-                return result
-
-            return call
-
         acts: dict[str, Callable[[Coord], Any]] = {
             "sync": lambda coord: coord.sync("origin"),
             "claim": lambda coord: coord.tasks.next(claim=True),
@@ -160,8 +139,8 @@ class World(RuleBasedStateMachine):
             "lock": lambda coord: coord.locks.take(["*.py"], everywhere=True),
         }
         with pytest.MonkeyPatch.context() as patch:
-            for place, name in STEPS:
-                patch.setattr(place, name, wrap(getattr(place, name)))
+            for place, name, instead in stopping(step, crash):
+                patch.setattr(place, name, instead)
             self._at(clone, acts[verb])
 
     # what holds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from conftest import Cli, git
 from mcp import types
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from programs import program
 
 from gitcoord import Coord
 from gitcoord.mcp import tools
@@ -511,19 +511,16 @@ def test_status_shows_who_changes_what_and_what_will_collide(worktrees: Pair) ->
 
 
 def inspect(where: Path, *args: str) -> dict[str, Any]:
-    node, inspector = os.environ.get("GITCOORD_NODE", "node"), os.environ.get("GITCOORD_INSPECTOR", "")
-    path = os.pathsep.join([str(Path(node).parent), os.environ["PATH"]]) if os.sep in node else os.environ["PATH"]
-    argv = [node, inspector, "--cli", *SERVER, *args]
-    done = subprocess.run(argv, cwd=where, capture_output=True, text=True, env={**os.environ, "PATH": path}, timeout=120)
+    """What the Inspector's command line answers; the node that it needs lies beside it, where tests/programs.sh put both."""
+    inspector = program("mcp-inspector")
+    environ = {**os.environ, "PATH": os.pathsep.join([str(Path(inspector).parent), os.environ["PATH"]])}
+    argv = [inspector, "--cli", *SERVER, *args]
+    done = subprocess.run(argv, cwd=where, capture_output=True, text=True, env=environ, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)
     return answer
 
 
-@pytest.mark.skipif(
-    not (os.environ.get("GITCOORD_INSPECTOR") and shutil.which(os.environ.get("GITCOORD_NODE", "node"))),
-    reason="the MCP Inspector is not there: GITCOORD_INSPECTOR is its script, GITCOORD_NODE a node of 22.19 or newer",
-)
 def test_the_inspector_lists_and_calls_the_tools(worktrees: Pair) -> None:
     alpha, beta = worktrees
     assert len(inspect(alpha, "--method", "tools/list")["tools"]) == 6

@@ -76,6 +76,26 @@ def test_they_are_told_once_per_path(pair: Pair) -> None:
     assert told(beta) == ["alpha (branch alpha) changed what you changed: b.py, just now: it will conflict"]
 
 
+def test_a_notice_that_was_not_seen_gives_way_to_one_that_has_all_of_it(pair: Pair, cli: Cli) -> None:
+    alpha, beta = pair
+    for name in ("b.py", "a.py", "c.py"):
+        edit(alpha, name, 5, "five")
+        edit(beta, name, 5 if name != "c.py" else 20, "FIVE")
+        look(alpha)
+    with Coord.open(beta) as coord:
+        assert coord.status().unread == 1
+    assert told(beta) == [
+        "alpha (branch alpha) changed what you changed:\n"
+        "c.py, just now: it merges cleanly\na.py, just now: it will conflict\nb.py, just now: it will conflict"
+    ]
+    edit(alpha, "a.py", 6, "no news: they were told of it")
+    edit(alpha, ".gitignore", 1, "*.a")
+    edit(beta, ".gitignore", 1, "*.b")
+    look(beta)
+    assert told(beta) == ["alpha (branch alpha) changed what you changed: .gitignore, just now: it will conflict"]
+    assert len(told(alpha)) == 1, "she has seen none of the four before"
+
+
 def test_a_commit_counts_as_much_as_what_lies_there(pair: Pair) -> None:
     alpha, beta = pair
     edit(alpha, "a.py", 5, "five")

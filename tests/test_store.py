@@ -149,6 +149,47 @@ def test_both_stores_list_the_same_while_refs_move_and_are_packed(repo: Path) ->
         assert stores[0].tips() == stores[1].tips() == Tips({LOG: new.oid})
 
 
+def times(folder: Path, at: float | None = None) -> None:
+    """Set when each directory below was last changed."""
+    for directory in [folder, *(path for path in folder.rglob("*") if path.is_dir())]:
+        os.utime(directory, None if at is None else (at, at))
+
+
+@pytest.mark.parametrize("coarse", [False, True], ids=["long ago", "in one tick of a coarse clock"])
+def test_what_is_remembered_of_directories_is_never_behind_git(repo: Path, coarse: bool) -> None:
+    files, coord = RefFiles(str(repo / ".git")), repo / ".git" / "refs" / "coord"
+    coord.mkdir()
+    tick = time.time()
+    first = git(repo, "rev-parse", "HEAD").strip()
+    git(repo, "commit", "-q", "--allow-empty", "-m", "second")
+    second = git(repo, "rev-parse", "HEAD").strip()
+    one, other = "refs/coord/log/ada-00000001/0001", "refs/coord/sessions/bob-00000002/w"
+    expected: dict[str, str] = {}
+    steps = [(one, first), (one, second), (other, first), ("", ""), (one, first), (one, ""), (other, "")]
+    for ref, value in steps:
+        if not ref:
+            git(repo, "pack-refs", "--all")
+        elif value:
+            git(repo, "update-ref", ref, value)
+        else:
+            git(repo, "update-ref", "-d", ref)
+        expected = {name: oid for name, oid in {**expected, ref: value}.items() if oid}
+        if coarse:
+            times(coord, tick)
+        assert files.read() == expected
+        times(coord, tick if coarse else time.time() - 60)
+        assert files.read() == expected
+
+
+def test_a_directory_that_did_not_change_for_long_is_not_read_again(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    git(repo, "update-ref", LOG, "HEAD")
+    files = RefFiles(str(repo / ".git"))
+    times(repo / ".git" / "refs" / "coord", time.time() - 60)
+    before = files.read()
+    monkeypatch.setattr("gitcoord.store.files.os.scandir", None)
+    assert files.read() == before
+
+
 def test_packed_refs_are_read_again_when_the_file_changes(repo: Path) -> None:
     head = git(repo, "rev-parse", "HEAD").strip()
     git(repo, "update-ref", LOG, head)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -260,26 +261,36 @@ def everything(path: Path) -> list[str]:
         return sorted(event.text for event in coord.log(limit=1000) if event.type == "note")
 
 
-@pytest.mark.parametrize("more", [[], ["only in the backup"]])
-def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], more: list[str]) -> None:
-    ada, bob = pair
-    before = identity(ada)
-    backup = ada.parent / "backup"
-    shutil.copytree(ada / ".git", backup, symlinks=True)
-    with Coord.open(ada, as_name="w") as coord:
-        coord.note("after the backup")
-        coord.sync()
-    for name in backup.iterdir():  # in place, as a restore does it: the machine, the path and the inode stay
-        target = ada / ".git" / name.name
+def roll_back(path: Path, backup: Path) -> None:
+    """Restore a git directory in place, as a restore does it: the machine, the path and the inode stay."""
+    for name in backup.iterdir():
+        target = path / ".git" / name.name
         if name.is_dir():
             shutil.rmtree(target)
             shutil.copytree(name, target)
         else:
             shutil.copy2(name, target)
+    fingerprint = json.loads((path / ".git" / "coord" / "clone").read_text())
+    fingerprint["inode"] = (path / ".git" / "coord").stat().st_ino
+    (path / ".git" / "coord" / "clone").write_text(json.dumps(fingerprint))
+
+
+def outdated(path: Path) -> None:
+    """Leave a clone as a restored backup would be: the remote has of its log what it has not."""
+    backup = path.parent / "backup"
+    shutil.copytree(path / ".git", backup, symlinks=True)
+    with Coord.open(path, as_name="w") as coord:
+        coord.note("after the backup")
+        coord.sync()
+    roll_back(path, backup)
+
+
+@pytest.mark.parametrize("more", [[], ["only in the backup"]])
+def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], more: list[str]) -> None:
+    ada, bob = pair
+    before = identity(ada)
+    outdated(ada)
     with Coord.open(ada, as_name="w") as coord:
-        fingerprint = json.loads((ada / ".git" / "coord" / "clone").read_text())
-        fingerprint["inode"] = (ada / ".git" / "coord").stat().st_ino
-        (ada / ".git" / "coord" / "clone").write_text(json.dumps(fingerprint))
         for text in more:
             coord.note(text)
         coord.sync()
@@ -299,6 +310,52 @@ def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], mor
         assert "error" not in git(path, "fsck", "--strict")
     with Coord.open(bob, as_name="w") as coord:
         assert coord.send(f"w@{identity(ada)}", "are you there?").recipients[0].state == "active"
+
+
+def test_who_was_at_work_meanwhile_goes_on_under_the_new_name(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    before = identity(ada)
+    outdated(ada)
+    with Coord.open(ada, as_name="w") as open_before:
+        open_before.note("only here")
+        with Coord.open(ada, as_name="w") as coord:
+            coord.sync()
+        assert len(open_before.notes()) == 2
+        oid = open_before.note("goes on")
+        assert open_before.clone.id != before
+        assert open_before.clone.mended == []
+        (event,) = [event for event in open_before.log(limit=100) if event.id == oid]
+        assert event.clone == open_before.clone.id
+        open_before.send(f"w@{identity(bob)}", "it is me")
+    sync_all([ada, bob, ada])
+    assert everything(ada) == everything(bob) == ["after the backup", "goes on", "only here"]
+    hub = ada.parent / "hub.git"
+    for ref in git(hub, "for-each-ref", "--format=%(refname)", "refs/coord/log").split():
+        assert {git(path, "rev-parse", ref) for path in (ada, bob, hub)} == {git(hub, "rev-parse", ref)}
+
+
+def test_a_job_that_runs_while_the_clone_is_renamed_ends_under_the_new_name(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    ada, bob = pair
+    outdated(ada)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    supervisor = start(ada, "run", "--name", "build", "--as", "w", "--", "sh", "-c", f"read x <{gate}; exit 3")
+    writer = os.open(gate, os.O_WRONLY)  # returns when the command reads
+    with Coord.open(ada, as_name="w") as coord:
+        (before,) = coord.jobs.list()
+        coord.sync()
+        (job,) = coord.jobs.list()
+        assert (job.state, job.session, job.supervised) == ("running", f"w@{coord.clone.id}", True)
+        assert job.command == before.command
+        os.write(writer, b"go\n")
+        os.close(writer)
+        assert coord.wait([f"job:{before.id}"], 60), "who waits for it knows it by its first id"
+        assert supervisor.communicate(timeout=60) and supervisor.returncode == 3
+        (ended,) = coord.jobs.list()
+        assert (ended.id, ended.state, ended.exit, ended.command) == (job.id, "exited", 3, before.command)
+    sync_all([ada, bob])
+    with Coord.open(bob, as_name="w") as coord:
+        assert [(j.name, j.state, j.exit) for j in coord.jobs.list()] == [("build", "exited", 3)]
 
 
 def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path]) -> None:

@@ -56,7 +56,7 @@ def team(repo: Path) -> Iterator[Team]:
 def mail(coord: Coord) -> list[str]:
     """What a session was told and had not seen, without ids."""
     page = coord.inbox(peek=True)
-    from gitcoord.messages import mark
+    from gitcoord.ledger import mark
 
     if page.messages:
         mark(coord.clone, coord.identity, [m.id for m in page.messages])

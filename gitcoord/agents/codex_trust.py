@@ -25,8 +25,10 @@ def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
     states = _asked(path, environ)
     if states is None:
         return "" if _ever_trusted(path, home) else f"Codex has not trusted them yet: {_ASK}"
+    if not states:
+        return "Codex reads none of them: what it warns of when it starts says why"
     missing = [state for state in states if state not in ("trusted", "managed")]
-    return f"Codex has not trusted {len(missing)} of {len(states)}: {_ASK}" if missing or not states else ""
+    return f"Codex has not trusted {len(missing)} of {len(states)}: {_ASK}" if missing else ""
 
 
 def _asked(path: str, environ: Mapping[str, str]) -> list[str] | None:

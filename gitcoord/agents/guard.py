@@ -1,7 +1,7 @@
 """Before a file is read or changed: who else has it locked or changes it. Judged by where the file lies.
 
-A warning is given once; a refusal (`coord.guard` = block, and somebody's lock or worktree) each time. Whatever goes
-wrong lets the tool go on.
+A warning is given once to a session, and to each of its helpers; a refusal (`coord.guard` = block, and somebody's lock
+or worktree) each time. Whatever goes wrong lets the tool go on.
 """
 
 from __future__ import annotations
@@ -92,7 +92,12 @@ def _locks(desk: Desk, found: Check) -> Iterator[Finding]:
 
 def _untold(desk: Desk, found: Sequence[Finding]) -> list[Finding]:
     told = _told(desk)
-    return [finding for finding in found if finding.key not in told]
+    return [finding for finding in found if _key(desk, finding) not in told]
+
+
+def _key(desk: Desk, finding: Finding) -> str:
+    """What a helper is told, the session itself does not see."""
+    return f"{desk.call.subagent} {finding.key}" if desk.call.subagent else finding.key
 
 
 def _told(desk: Desk) -> list[str]:
@@ -105,7 +110,7 @@ def _told(desk: Desk) -> list[str]:
 
 
 def _remember(desk: Desk, fresh: Sequence[Finding]) -> None:
-    known = [*_told(desk), *(finding.key for finding in fresh)][-MAX_TOLD:]
+    known = [*_told(desk), *(_key(desk, finding) for finding in fresh)][-MAX_TOLD:]
     with suppress(OSError), open(_file(desk), "w", encoding="utf-8") as file:
         json.dump(known, file)
 

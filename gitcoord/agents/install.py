@@ -51,6 +51,17 @@ def found_here(environ: Mapping[str, str]) -> list[str]:
     return [name for name in HARNESSES if _is_here(SETTINGS[name], environ)]
 
 
+def with_ours(environ: Mapping[str, str]) -> list[str]:
+    """The programs in whose settings there are hooks of ours, as far as these can be read; the program itself is not asked."""
+    found = []
+    for name in HARNESSES:
+        with suppress(RepositoryError):
+            text = _read(SETTINGS[name].path(environ)) or ""
+            if text.startswith(SCRIPT_MARK) or MARK.search(text):
+                found.append(name)
+    return found
+
+
 def _is_here(settings: Settings, environ: Mapping[str, str]) -> bool:
     return shutil.which(settings.program, path=environ.get("PATH")) is not None or os.path.isdir(settings.home(environ))
 

@@ -40,10 +40,8 @@ def run(desk: Desk, say: Say) -> None:
         from gitcoord.agents.wake import wake
 
         wake(desk, say)
-    elif (
-        desk.call.moment == "edited" or not desk.call.subagent
-    ):  # what is said inside a helper's conversation never reaches the session's own
-        _MOMENTS[desk.call.moment](desk, say)
+    else:
+        (_HELPERS if desk.call.subagent else _MOMENTS).get(desk.call.moment, _nothing)(desk, say)
 
 
 def _start(desk: Desk, say: Say) -> None:
@@ -201,6 +199,18 @@ _MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
     "stop": _stop,
     "end": _end,
 }
+
+
+def _works_again(desk: Desk, say: Say) -> None:
+    """A helper may do what its human was asked for, so the session waits no more."""
+    marks_of(desk.clone, _me(alive(desk)).name).wait(False)
+
+
+def _nothing(desk: Desk, say: Say) -> None:
+    """What is said inside a helper's conversation never reaches the session's own."""
+
+
+_HELPERS: dict[str, Callable[[Desk, Say], None]] = {"edited": _edited, "waiting": _waiting, "tools": _works_again}
 
 
 def _show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:

@@ -123,6 +123,8 @@ def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: 
                 _say_last_error(coord)
     if not programs and action == "status":
         agents = [name for name in HARNESSES if (at := agent_hooks("status", name)).found or at.moments]
+    if not programs and action == "uninstall" and not as_json:
+        _say_what_stays()
     for name in agents:
         at = agent_hooks(action, name)
         documents.append(_agent_json(at))
@@ -130,6 +132,14 @@ def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: 
             _say_agent_hooks(action, at)
     if as_json:
         say_json(documents)
+
+
+def _say_what_stays() -> None:
+    """Agent programs' hooks are their user's, and not this repository's."""
+    from gitcoord.agents.install import with_ours
+
+    if stay := with_ours(os.environ):
+        say(f"Those of agent programs stay, for all your repositories: git coord hooks uninstall {' '.join(stay)}")
 
 
 def agent_hooks(action: str, name: str) -> Installed:

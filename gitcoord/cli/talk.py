@@ -16,7 +16,8 @@ from gitcoord.files import read_bytes
 from gitcoord.names import split_mailbox
 
 if TYPE_CHECKING:
-    from gitcoord.messages import Inbox, Message, SentMessage
+    from gitcoord.ledger import SentMessage
+    from gitcoord.messages import Inbox, Message
     from gitcoord.sending import Sent
     from gitcoord.store.signing import Signature
 

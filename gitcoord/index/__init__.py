@@ -22,7 +22,7 @@ from gitcoord.store import NAMESPACE, Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import epoch_of, is_log, is_ours, log_of
 
-SCHEMA = 9
+SCHEMA = 10
 """To be raised with every change of a table or a fold; tests/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -78,6 +78,7 @@ class Index:
         self.vanished: list[str] = []
         """Logs known before whose refs are gone."""
         self.in_memory = False
+        self._inode = 0
         self.db = self._open()
 
     @cached_property
@@ -90,7 +91,7 @@ class Index:
             if os.stat(self.path).st_size == 0:
                 self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
         try:
-            return self._prepare(_connect(self.path))
+            return self._prepare(self._connected())
         except sqlite3.DatabaseError as error:
             if _primary_code(error) in _UNWRITABLE or not os.access(os.path.dirname(self.path), os.W_OK):
                 return self._in_memory()
@@ -98,9 +99,20 @@ class Index:
                 raise _busy(error) from error
         self._remove()
         try:
-            return self._prepare(_connect(self.path))
+            return self._prepare(self._connected())
         except sqlite3.DatabaseError:  # a full disk, a limit on file sizes
             return self._in_memory()
+
+    def _connected(self) -> sqlite3.Connection:
+        db = _connect(self.path)
+        self._inode = _inode(self.path)
+        return db
+
+    def _follow(self) -> None:
+        """Go on in the file that is there now: another process may have thrown ours away and begun anew."""
+        if not self.in_memory and _inode(self.path) != self._inode:
+            self.db.close()
+            self.db = self._open()
 
     def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
         if _schema_of(db) != SCHEMA:
@@ -149,6 +161,7 @@ class Index:
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
         """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
         for _ in range(ATTEMPTS):
+            self._follow()
             try:
                 self.refresh(store, tips)
                 return question(self.db)
@@ -186,6 +199,7 @@ class Index:
     def writing(self) -> Iterator[sqlite3.Connection]:
         """One transaction around reading the refs, deciding and appending; rolled back on any error."""
         self.mailroom.forget()
+        self._follow()
         with _transaction(self.db):
             yield self.db
             self.mailroom.deliver()
@@ -390,6 +404,13 @@ def _connect(path: str) -> sqlite3.Connection:
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA journal_size_limit = 4194304")  # what a rebuild leaves behind
     return db
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
 
 
 def _schema_of(db: sqlite3.Connection) -> int:

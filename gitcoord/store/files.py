@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
+from typing import NamedTuple
 
 from gitcoord.files import read_bytes
 from gitcoord.store import NAMESPACE
@@ -20,6 +21,8 @@ _VALUE = re.compile(rb"([0-9a-f]{40})[ \n\r\t]*")
 _PACKED = re.compile(rb"^([0-9a-f]{40}) (%s\S+)$" % NAMESPACE.encode(), re.MULTILINE)
 RACY = 0.1
 """Seconds within which a file may be replaced twice without its times showing it."""
+RACY_DIRECTORY = 3.0
+"""The same for what is in a directory, whose inode stays: the coarsest file system counts in steps of two seconds."""
 
 
 class NotPlain(Exception):
@@ -31,13 +34,23 @@ def are_plain(repo: Repository) -> bool:
     return repo.object_format == "sha1" and not os.path.isdir(os.path.join(repo.common_dir, "reftable"))
 
 
+class Directory(NamedTuple):
+    """What was in a directory of refs: refs and their values, and directories below. `at` is when it last changed."""
+
+    at: int
+    refs: dict[str, Oid]
+    below: list[str]
+
+
 class RefFiles:
-    """The refs below `refs/coord/` of one repository. Remembers `packed-refs` for as long as the file stays the same."""
+    """The refs below `refs/coord/` of one repository. Remembers `packed-refs` for as long as the file stays the same, and
+    each directory: a ref is never written in place, but renamed into it."""
 
     def __init__(self, common_dir: str) -> None:
         self._directory = common_dir
         self._signature: tuple[int, ...] = ()
         self._packed: dict[str, Oid] = {}
+        self._known: dict[str, Directory] = {}
 
     def read(self) -> dict[str, Oid]:
         """Every ref and its value. Raises NotPlain."""
@@ -47,9 +60,25 @@ class RefFiles:
 
     def _scan(self, prefix: str, found: dict[str, Oid]) -> None:
         try:
-            entries = list(os.scandir(f"{self._directory}/{prefix}"))
+            at = os.stat(f"{self._directory}/{prefix}").st_mtime_ns
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise NotPlain(prefix) from error
+        known = self._known.get(prefix)
+        if known is None or known.at != at:
+            known = self._known[prefix] = self._list(prefix, at)
+        found.update(known.refs)
+        for name in known.below:
+            self._scan(name, found)
+
+    def _list(self, prefix: str, at: int) -> Directory:
+        refs: dict[str, Oid] = {}
+        below = []
+        try:
+            entries = list(os.scandir(f"{self._directory}/{prefix}"))
+        except FileNotFoundError:
+            return Directory(0, {}, [])
         except OSError as error:
             raise NotPlain(prefix) from error
         for entry in entries:
@@ -58,9 +87,11 @@ class RefFiles:
             if _NAME.fullmatch(entry.name) is None:
                 raise NotPlain(prefix + entry.name)
             if entry.is_dir():
-                self._scan(f"{prefix}{entry.name}/", found)
+                below.append(f"{prefix}{entry.name}/")
             else:
-                self._read_loose(prefix + entry.name, found)
+                self._read_loose(prefix + entry.name, refs)
+        settled = abs(time.time_ns() - at) > RACY_DIRECTORY * 1e9
+        return Directory(at if settled else 0, refs, below)
 
     def _read_loose(self, ref: str, found: dict[str, Oid]) -> None:
         try:

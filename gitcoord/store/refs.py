@@ -16,6 +16,9 @@ from gitcoord.store.reflock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 from gitcoord.store.spawn import Result
 
+LOOSE_REFS = 100
+"""Refs of ours in files of their own from which on they are packed: a thousand make a fetch of the user's 3 to 6 times as long
+(docs/decisions.md)."""
 _BROKEN = r"ignoring (?:broken ref|dangling symref|ref with broken name) (\S+)"
 _LOCK_FILE = r"'([^'\n]*\.lock)': File exists"
 _MOVED = ("but expected", "already exists", "unable to resolve reference", "is missing")
@@ -72,6 +75,16 @@ def _update(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_f
     if "non-commit object" in said:
         raise NotACommit(new or "")
     raise failure(repo, f"cannot move {ref}", result)
+
+
+def pack(repo: Repository, keep_fd: int) -> None:
+    """Pack the refs below `refs/coord/`, where there are many loose ones; to be called under the write lock.
+
+    The user's own refs stay as they are, for which git before 2.42 knows no way: there it does nothing.
+    """
+    below = os.walk(os.path.join(repo.common_dir, NAMESPACE))
+    if sum(len(files) for _, _, files in below) > LOOSE_REFS:
+        repo.git("pack-refs", "--include", f"{NAMESPACE}*", keep_fd=keep_fd)
 
 
 def check_value(repo: Repository, ref: str, expected: Oid | None) -> None:

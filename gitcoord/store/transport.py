@@ -105,13 +105,31 @@ def remote_url(repo: Repository, name: str) -> str:
     return os.fsdecode(result.out).strip() if result.code == 0 else name
 
 
-def one_place(repo: Repository, name: str) -> str:
-    """What to call a remote so that fetches and pushes meet in one place: its name, unless it is fetched from elsewhere
-    than it is pushed to, or pushed to several."""
-    found = repo.git("config", "-z", "--get-regexp", rf"^remote\.{re.escape(name)}\.(url|pushurl)$")
+class _Route(NamedTuple):
+    """How a remote is reached. `place` is what to call it so that fetches and pushes meet in one place: its name, unless
+    it is fetched from elsewhere than it is pushed to, or pushed to several."""
+
+    place: str
+    ssh: str
+    """The user's core.sshCommand."""
+    partial: bool
+    """Whether this clone leaves objects at a remote; our attachments it must have all the same."""
+
+
+def _route(repo: Repository, name: str) -> _Route:
+    """The way to a remote, by the user's configuration as git will see it."""
+    pattern = r"^(remote\..*\.(url|pushurl|promisor)|core\.sshcommand)$"
+    found = repo.git("config", "-z", "--get-regexp", pattern, env=_given(repo))
     entries = [entry.split("\n", 1) for entry in os.fsdecode(found.out).split("\0") if "\n" in entry]
-    urls, pushed = ([url for key, url in entries if key.endswith(end)] for end in (".url", ".pushurl"))
-    return name if len(urls) < 2 and not pushed else [*pushed, *urls][0]
+    urls, pushed = ([url for key, url in entries if key == f"remote.{name}.{end}"] for end in ("url", "pushurl"))
+    place = name if len(urls) < 2 and not pushed else [*pushed, *urls][0]
+    ssh = [value for key, value in entries if key == "core.sshcommand"]
+    return _Route(place, ssh[-1].strip() if ssh else "", any(key.endswith(".promisor") for key, _ in entries))
+
+
+def _given(repo: Repository) -> dict[str, str]:
+    """Settings for this command alone, as `git -c` hands them down."""
+    return {k: v for k, v in repo.environ.items() if k.startswith("GIT_CONFIG_")}
 
 
 class Look(NamedTuple):
@@ -123,8 +141,8 @@ class Look(NamedTuple):
 
 def start_look(repo: Repository, name: str, quiet: bool = False) -> Look:
     """Ask a remote for its refs."""
-    place = one_place(repo, name)
-    return Look(name, _start(repo, place, ["ls-remote", "--quiet", "--refs", "--", place], quiet))
+    route = _route(repo, name)
+    return Look(name, _start(repo, route, ["ls-remote", "--quiet", "--refs", "--", route.place], quiet))
 
 
 def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, Oid]:
@@ -147,15 +165,15 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
     Which came is to be seen in the refs. Raises BadObjects when git-fsck(1) would complain of what came (then nothing
     did), another RemoteError when the remote could not be reached at all.
     """
-    place = one_place(repo, remote.name)
+    route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also switch off the check that a log goes on
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
         "-c", "fetch.fsckObjects=true",
         "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
-        "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(repo), "--stdin", place,
+        "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,
     ]  # fmt: skip
-    result = _network(repo, place, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
+    result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and _BAD_OBJECTS.search(result.error_text):
         raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
@@ -166,15 +184,15 @@ def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = Fals
     """Bring what a ref of the remote names, without moving one of ours. Raises RemoteError."""
     argv = ["-c", "fetch.fsckObjects=true"]
     argv += ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
-    place = one_place(repo, remote.name)
-    result = _network(repo, place, [*argv, *_whole(repo), "--", place, remote.there(ref)], quiet=quiet)
+    route = _route(repo, remote.name)
+    result = _network(repo, route, [*argv, *_whole(route), "--", route.place, remote.there(ref)], quiet=quiet)
     if result.code:
         raise unreachable(remote.name, result)
 
 
 def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False) -> list[Outcome]:
     """Push, each ref on its own: one that is refused keeps no other from going. Raises RemoteError."""
-    place = one_place(repo, remote.name)
+    route = _route(repo, remote.name)
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
@@ -183,9 +201,9 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
         specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
-        place, *specs,
+        route.place, *specs,
     ]  # fmt: skip
-    result = _network(repo, place, argv, quiet=quiet)
+    result = _network(repo, route, argv, quiet=quiet)
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
         raise _unwritable(remote, result)
@@ -215,15 +233,14 @@ def _reason(why: str, result: Result) -> str:
     return next((line[:200] for line in told if line), reason) if "hook declined" in reason else reason
 
 
-def _whole(repo: Repository) -> list[str]:
+def _whole(route: _Route) -> list[str]:
     """A partial clone must have our attachments all the same."""
-    promisors = repo.git("config", "--get-regexp", r"^remote\..*\.promisor$").out
-    return ["--no-filter"] if promisors else []
+    return ["--no-filter"] if route.partial else []
 
 
-def _network(repo: Repository, name: str, args: Sequence[str], stdin: bytes = b"", quiet: bool = False) -> Result:
+def _network(repo: Repository, route: _Route, args: Sequence[str], stdin: bytes = b"", quiet: bool = False) -> Result:
     """Run a git that talks to a remote; `quiet` asks nobody for anything and gives up in time."""
-    return _finish(_start(repo, name, args, quiet), stdin)
+    return _finish(_start(repo, route, args, quiet), stdin)
 
 
 class _Started(NamedTuple):
@@ -233,14 +250,14 @@ class _Started(NamedTuple):
     patience: float | None
 
 
-def _start(repo: Repository, name: str, args: Sequence[str], quiet: bool) -> _Started:
+def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) -> _Started:
     import subprocess
 
     calm = [
         "-c", "core.hooksPath=" + os.devnull, "-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false",
         "-c", "push.pushOption=", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
     ]  # fmt: skip
-    if re.fullmatch(r"[A-Za-z0-9][\w./-]*", name) and ":" not in name:
+    if re.fullmatch(r"[A-Za-z0-9][\w./-]*", name := route.place) and ":" not in name:
         calm += ["-c", f"remote.{name}.mirror=false", "-c", f"remote.{name}.tagOpt=--no-tags"]
     argv = ["git", f"--git-dir={repo.common_dir}", *calm, *repo.hooks_off(), *args]
     watched = not quiet and os.isatty(0)
@@ -250,7 +267,7 @@ def _start(repo: Repository, name: str, args: Sequence[str], quiet: bool) -> _St
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=repo.worktree or repo.common_dir,  # which is what the path of a remote is relative to
-        env=_environment(repo, quiet, watched),
+        env=_environment(repo, route, quiet, watched),
         start_new_session=not watched,
     )
     patience = LOOK_TIMEOUT if args[0] == "ls-remote" else QUIET_TIMEOUT if quiet else TIMEOUT
@@ -277,23 +294,21 @@ def _finish(started: _Started, stdin: bytes = b"") -> Result:
     return Result(code if code >= 0 else 128 - code, out, err)
 
 
-def _environment(repo: Repository, quiet: bool, watched: bool) -> Mapping[str, str]:
+def _environment(repo: Repository, route: _Route, quiet: bool, watched: bool) -> Mapping[str, str]:
     """The user's own, with what `git -c` gave this command. Only where somebody watches, a terminal is asked; windows
     that ask are for the foreground."""
-    kept = {k: v for k, v in repo.environ.items() if k.startswith("GIT_CONFIG_") and k != "GIT_CONFIG"}
-    env = {**repo.online_env, **kept}
+    env = {**repo.online_env, **_given(repo)}
     if watched:
         env.pop("GIT_TERMINAL_PROMPT", None)
         return env
     if quiet:
         env |= {"GIT_ASKPASS": "", "SSH_ASKPASS": "", "SSH_ASKPASS_REQUIRE": "never", "GCM_INTERACTIVE": "never"}
-    return env if env.get("SSH_ASKPASS") else {**env, **_silent_ssh(repo, env)}
+    return env if env.get("SSH_ASKPASS") else {**env, **_silent_ssh(route, env)}
 
 
-def _silent_ssh(repo: Repository, env: Mapping[str, str]) -> Mapping[str, str]:
+def _silent_ssh(route: _Route, env: Mapping[str, str]) -> Mapping[str, str]:
     """OpenSSH opens the terminal by itself, whatever its standard input is. What else speaks ssh here is left as it is."""
-    said = repo.git("config", "core.sshCommand", env={k: v for k, v in env.items() if k.startswith("GIT_CONFIG_")})
-    command = env.get("GIT_SSH_COMMAND") or said.out.decode("utf-8", "replace").strip()
+    command = env.get("GIT_SSH_COMMAND") or route.ssh
     if not command and env.get("GIT_SSH"):
         return {}
     command = command or "ssh"

@@ -150,6 +150,11 @@ def settle(at: Link, there: Refs) -> None:
         _complete(clone, read_table(clone, KIND, there[lease_ref(KIND)]))
 
 
+def is_pending(clone: Clone) -> bool:
+    """Whether claims made offline wait for the remote's word."""
+    return bool(clone.read(lambda db: _pending(db, clone)))
+
+
 def _pending(db: sqlite3.Connection, clone: Clone) -> list[str]:
     found = db.execute("SELECT claim FROM offline_claims WHERE clone = ? AND settled = 0 ORDER BY claim", (clone.id,))
     return [claim for (claim,) in found]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from gitcoord.clone import Clone
 from gitcoord.event import Draft
 from gitcoord.identity import Identity
+from gitcoord.ledger import my_boxes
 from gitcoord.mailboxes import display
-from gitcoord.messages import my_boxes
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.tasks.read import Row, rows
 from gitcoord.tasks.ready import UNMET

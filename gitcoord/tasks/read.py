@@ -13,8 +13,8 @@ from gitcoord.errors import UsageError
 from gitcoord.event import Event
 from gitcoord.events import resolve_id
 from gitcoord.identity import Identity
+from gitcoord.ledger import my_boxes
 from gitcoord.mailboxes import canonical
-from gitcoord.messages import my_boxes
 from gitcoord.names import mailbox
 from gitcoord.sessions import states, states_in
 from gitcoord.store.objects import Oid

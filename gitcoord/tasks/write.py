@@ -12,8 +12,8 @@ from gitcoord.clone import Clone
 from gitcoord.errors import Refused, UsageError
 from gitcoord.event import Draft, Event, LaterDraft, check_text
 from gitcoord.identity import Identity
+from gitcoord.ledger import my_boxes
 from gitcoord.mailboxes import display, resolve_name
-from gitcoord.messages import my_boxes
 from gitcoord.presence import register
 from gitcoord.sessions import states_in
 from gitcoord.store.objects import Oid

@@ -1,0 +1,40 @@
+"""The steps of a claim or a sync: calls that change something, here or at the remote. One can be stopped at each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gitcoord import leases
+from gitcoord.clone import Clone
+from gitcoord.store import transport
+from gitcoord.store.libgit2 import Libgit2Store
+from gitcoord.store.plumbing import PlumbingStore
+
+STEPS = [
+    (transport, "start_look"), (transport, "answer"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"),
+    (Clone, "point"), (Clone, "append"), (PlumbingStore, "move"), (Libgit2Store, "move"), (leases, "change"),
+]  # fmt: skip
+
+
+def stopping(step: int, stop: Callable[[], None]) -> Iterator[tuple[object, str, Any]]:
+    """What to put in place of each step, so that `stop` is called before or after the one of that number; what went on all
+    the same is stopped at every later one."""
+    left = [step]
+
+    def tick() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            stop()
+
+    def wrap(function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            tick()
+            result = function(*args, **kwargs)
+            tick()
+            return result
+
+        return call
+
+    for place, name in STEPS:
+        yield place, name, wrap(getattr(place, name))

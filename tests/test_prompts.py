@@ -1,0 +1,61 @@
+"""Permission prompts for real, at a terminal: others see that a session waits, its user is called, and the answer ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Cli, git
+from model import Model, Turn, running
+from programs import AtTerminal, ClaudeAttended, Codex, Copilot, Gemini, Opencode, eventually
+
+from gitcoord import Coord
+
+Attended = ClaudeAttended | Codex | Gemini | Copilot | Opencode
+
+
+@pytest.fixture
+def model() -> Iterator[Model]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture(params=[ClaudeAttended, Codex, Gemini, Copilot, Opencode], ids=lambda kind: kind.name)
+def agent(
+    request: pytest.FixtureRequest, model: Model, hermetic: Path, repo: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> Attended:
+    """The program in the linked worktree `alpha`, with our hooks."""
+    git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))
+    found: Attended = request.param(repo.parent / "alpha", model, hermetic)
+    assert cli(repo, "init").code == 0
+    assert cli(repo, "hooks", "install", found.name, env=found.environ).code == 0
+    if isinstance(found, Codex):
+        found.trust()
+    return found
+
+
+@pytest.fixture
+def terminal(agent: Attended) -> Iterator[AtTerminal]:
+    found = agent.at_terminal()
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def test_a_session_waits_while_its_human_is_asked(
+    agent: Attended, terminal: AtTerminal, model: Model, repo: Path, tmp_path: Path
+) -> None:
+    called, made = tmp_path / "called", agent.where / "made"
+    git(repo, "config", "coord.notify", f">>'{called}' printf '%s\\n'")
+    model.says(Turn(tools=(agent.asking(f"touch {made}"),)), Turn("all done"))
+    terminal.prompt("begin")
+    terminal.await_text(agent.asks)
+    with Coord.open(repo) as coord:
+        assert eventually(lambda: coord.session("alpha").state == "waiting"), terminal.screen
+        assert not made.exists()
+        terminal.type("\r")
+        assert eventually(made.exists), terminal.screen
+        assert eventually(lambda: coord.session("alpha").state == "active")
+    assert eventually(called.exists) and called.read_text() == "alpha waits for you\n"
