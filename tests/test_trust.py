@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -491,6 +492,47 @@ class TestOpenPgp:
         env = {**os.environ, "GNUPGHOME": str(stranger)}
         with Coord.open(bob, environ=env) as coord:
             assert coord.signatures([oid])[oid].state == "unknown"
+
+    @pytest.fixture
+    def mine(self, gnupg: Path) -> Iterator[Path]:
+        """The keyring of somebody else."""
+        home = gnupg.with_name("g-bob")
+        home.mkdir(mode=0o700)
+        yield home
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+
+    def test_a_key_that_arrives_expires_or_is_revoked_is_seen_at_once(self, pair: Pair, gnupg: Path, mine: Path) -> None:
+        ada, bob = pair
+        git(ada, "config", "commit.gpgsign", "true")
+        oid = tell(ada, "bob", "hello")
+        fetch(bob)
+
+        def gpg(*args: str, home: Path = gnupg, stdin: bytes = b"") -> bytes:
+            argv = ["gpg", "--batch", "--yes", "-q", "--passphrase", "", "--homedir", str(home), *args]
+            return subprocess.run(argv, input=stdin, check=True, capture_output=True).stdout
+
+        def judged() -> str:
+            with Coord.open(bob, environ={**os.environ, "GNUPGHOME": str(mine)}) as coord:
+                return coord.signatures([oid])[oid].state
+
+        def import_keys() -> None:
+            gpg("--import", home=mine, stdin=gpg("--export"))
+
+        (key,) = re.findall(r"^fpr:+(\w+):", gpg("--list-keys", "--with-colons").decode(), re.MULTILINE)
+        assert judged() == "unknown"
+        import_keys()
+        assert judged() == "verified"
+        git(bob, "config", "gpg.minTrustLevel", "fully")
+        assert judged() == "unknown", "nobody here vouches for the key"
+        git(bob, "config", "--unset", "gpg.minTrustLevel")
+        assert judged() == "verified"
+        gpg("--quick-set-expire", key, "1y")
+        (mine / "gpg.conf").write_text("faked-system-time 20990101T000000\n")
+        import_keys()
+        assert judged() == "unknown", "the signature holds"
+        revocation = (gnupg / f"openpgp-revocs.d/{key}.rev").read_bytes().replace(b":-----BEGIN", b"-----BEGIN")
+        gpg("--import", home=mine, stdin=revocation)
+        assert judged() == "bad"
 
 
 def test_a_sha256_repository_is_signed_and_redacted_alike(tmp_path: Path, key: Path) -> None:
