@@ -17,6 +17,7 @@ from conftest import Cli, git, make_repo, nameless
 
 from gitcoord import Coord, RepositoryError, UsageError, trust
 from gitcoord.event import Draft, Envelope, encode
+from gitcoord.presence import register
 from gitcoord.store import signing
 from gitcoord.store.objects import Oid
 
@@ -405,6 +406,32 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     assert "unsigned" in ran.out and "and now signed" in ran.out, "the checkpoint covers both"
     assert ran.err == ""
     assert "a note of ada's" in cli(bob, "brief").out
+
+
+def test_unsigned_urgent_mail_rings_no_bell_and_a_stranger_has_a_strangers_name(pair: Pair, key: Path, tmp_path: Path) -> None:
+    ada, bob = pair
+    rung = tmp_path / "rung"
+    os.mkfifo(rung)
+    git(bob, "config", "coord.notify", f"cat >'{rung}' -- - #")
+    with Coord.open(bob) as coord:
+        box = f"bobby@{coord.clone.id}"
+        register(coord.clone, coord.identity._replace(name="bobby", person=True, record=None))
+        coord.sync()
+    allow(bob, tmp_path / "allowed", ada=key)
+    git(bob, "config", "coord.requireSigned", "true")
+    with Coord.open(ada) as coord:
+        coord.sync()
+        coord.send(box, "unsigned", urgent=True)
+        coord.sync()
+    with Coord.open(bob) as coord:
+        coord.sync()
+    sign_with(ada, key)
+    with Coord.open(ada) as coord:
+        coord.send(box, "signed", urgent=True)
+        coord.sync()
+    with Coord.open(bob) as coord:
+        coord.sync()
+    assert json.loads(rung.read_text())["line"] == f"ada@{clone_id(ada)}: signed"
 
 
 def test_unsigned_tasks_and_locks_are_marked_and_not_put_forward(pair: Pair, key: Path, tmp_path: Path, cli: Cli) -> None:
