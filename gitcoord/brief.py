@@ -275,19 +275,19 @@ def _peers(desk: Desk) -> Section:
     peers = [s for s in desk.sessions if s.session and not (s.local and s.session == desk.me.name) and s.state != "expected"]
     lately = desk.clone.read(lambda db: db.execute(_LATELY, (LOOK_BACK,)).fetchall())
     held = held_back(desk.clone, [row[0] for row in lately])
-    words = desk.clone.read(lambda db: _last_words(db, desk, [row[1:] for row in lately if row[0] not in held]))
+    words = desk.clone.read(lambda db: _last_words(db, desk, [row for row in lately if row[0] not in held]))
     items = [_peer(desk, peer, words) for peer in sorted(peers, key=lambda s: -(s.beat or 0))]
     return Section("peers", "peers", "sessions", items, len(items))
 
 
-def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int]]) -> Item:
+def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
     box = mailbox(peer.session or "", peer.clone or "")
     name, report = desk.name(box), words.get(box)
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
     facts += [f"role {peer.role}"] if peer.role else []
     focus = peer.focus if peer.local or not desk.clone.repo.flag("requiresigned") else None  # presence is never signed
     facts += [said(focus)] if focus else []
-    facts += [f"last said {ago(report[1], desk.now)} {said(report[0], 120)}"] if report else []
+    facts += [f"last said {ago(report[1], desk.now)} {said(report[0], 120)}"] if report and not report[2] else []
     value = {
         "session": name,
         "state": peer.state,
@@ -301,13 +301,14 @@ def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int]]) -> Item:
 _LATELY = "SELECT id, type, author, clone, text, at, data FROM events ORDER BY lc DESC, id DESC LIMIT ?"
 
 
-def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int]]:
-    """The newest thing each session said to everybody or to me, with its time."""
+def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
+    """The newest thing each session said to everybody or to me, with its time, and whether it is among my unread mail."""
     mine = set(my_boxes(db, desk.clone, desk.me.name))
-    words: dict[str, tuple[str, int]] = {}
-    for kind, author, clone, text, at, data in lately:
+    unread = {message.id for message in messages.inbox(desk.clone, desk.me, now=desk.now).messages}
+    words: dict[str, tuple[str, int, bool]] = {}
+    for oid, kind, author, clone, text, at, data in lately:
         if kind == "note" or (kind == "message" and _is_for(json.loads(data), mine)):
-            words.setdefault(canonical(db, mailbox(author, clone)), (text, at))
+            words.setdefault(canonical(db, mailbox(author, clone)), (text, at, oid in unread))
     return words
 
 

@@ -6,6 +6,7 @@ Pure reading; `sessions.register` writes what a new name needs.
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
@@ -32,6 +33,15 @@ HARNESS_IDS = {
 
 AGENT_MARKS = ("AI_AGENT", "CLAUDECODE", "CODEX_CI", "COPILOT_CLI", "CURSOR_AGENT", "GEMINI_CLI", "OPENCODE", "AGENT")
 """Variables that say that an agent program started this command, without saying which session."""
+
+
+_HELPERS_PLACE = re.compile(r"/\.claude/worktrees/agent-[0-9a-f]{8,}$")
+"""A worktree that Claude Code made for a subagent, whose commands are its session's in all else."""
+
+
+def is_helpers_place(worktree: str) -> bool:
+    """Whether a session's helper is at work there, while the session itself has stayed where it was."""
+    return _HELPERS_PLACE.search(worktree.replace(os.sep, "/")) is not None
 
 
 class Identity(NamedTuple):

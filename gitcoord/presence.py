@@ -14,7 +14,7 @@ from gitcoord import process as processes
 from gitcoord.clone import Clone
 from gitcoord.errors import RepositoryError
 from gitcoord.event import Draft, Event
-from gitcoord.identity import Identity, look_around, person_name, unused, worktree_name
+from gitcoord.identity import Identity, is_helpers_place, look_around, person_name, unused, worktree_name
 from gitcoord.liveness import PRESENCE_TTL, Liveness, judge
 from gitcoord.names import split_mailbox
 from gitcoord.records import Record, Records
@@ -79,7 +79,7 @@ def _joining(record: Record) -> Draft:
 
 def _place(clone: Clone, record: Record) -> dict[str, str]:
     repo = clone.repo
-    if repo.worktree is None or record.person:
+    if repo.worktree is None or record.person or (record.git_dir and is_helpers_place(repo.worktree)):
         return {}
     return {"git_dir": repo.git_dir, "worktree": repo.worktree}
 

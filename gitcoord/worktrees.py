@@ -127,7 +127,10 @@ def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
     result = repo.git_in(worktree, git_dir_of(repo, worktree), *asked)
     if result.code:
         return []
-    paths = [entry[3:] for entry in os.fsdecode(result.out).split("\0") if entry]
+    entries = os.fsdecode(result.out).split("\0")
+    paths = [
+        entry[3:] for entry in entries if entry and not entry.endswith("/")
+    ]  # that is a repository, or worktree, of its own
     return sorted(_timed(worktree, paths), key=lambda f: (-f.at, f.path))[:MAX_FILES]
 
 

@@ -39,7 +39,7 @@ def program(name: str) -> str:
 class Claude:
     """Claude Code in one worktree, without a terminal: a process that lives until `close`, prompted by `ask`."""
 
-    TOOLS = "Read,Edit,Write,Bash,mcp__plugin_git-coord_coord"
+    TOOLS = "Read,Edit,Write,Bash,mcp__coord"
 
     def __init__(self, where: Path, model: Model, home: Path, *options: str) -> None:
         self.where, self.model = where, model
@@ -197,6 +197,10 @@ class OneShot:
     """What makes it take one prompt, and ask nobody for a permission."""
     ready = asks = ""
     """What it shows at a terminal when it takes a prompt, and when it asks for a permission."""
+    server: tuple[str, str, dict[str, Any]]
+    """The file below HOME that names MCP servers, under which key, and ours as it is named there (docs/mcp.md)."""
+    served = ""
+    """What it puts before the name of a tool of that server."""
 
     def __init__(self, where: Path, model: Model, home: Path) -> None:
         self.where, self.model, self.home = where, model, home
@@ -224,6 +228,13 @@ class OneShot:
     def at_terminal(self) -> AtTerminal:
         return AtTerminal(self.argv, self.where, self.environ, self.ready)
 
+    def add_server(self) -> None:
+        """Have it start our MCP server."""
+        path, key, ours = self.server
+        settings = self.home / path
+        known = json.loads(settings.read_text()) if settings.exists() else {}
+        settings.write_text(json.dumps({**known, key: {"coord": ours}}))
+
     def shell(self, command: str) -> Tool:
         raise NotImplementedError
 
@@ -239,6 +250,8 @@ class Gemini(OneShot):
     name = "gemini"
     alone = ("--yolo", "-p")
     ready, asks = "Type your message", "Allow execution of"
+    server = (".gemini/settings.json", "mcpServers", {"command": "git", "args": ["coord", "mcp"]})
+    served = "mcp_coord_"
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
         settings = self.home / ".gemini" / "settings.json"
@@ -262,6 +275,10 @@ class Copilot(OneShot):
     name = "copilot"
     alone = ("--allow-all-tools", "-p")
     ready, asks = "? help", "Do you want to run this command?"
+    server = (
+        ".copilot/mcp-config.json", "mcpServers", {"type": "local", "command": "git", "args": ["coord", "mcp"], "tools": ["*"]}
+    )  # fmt: skip
+    served = "coord-"
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
         environ = {
@@ -289,6 +306,8 @@ class Opencode(OneShot):
     name = "opencode"
     alone = ("run", "--auto")
     ready, asks = "Ask anything", "Permission required"
+    server = (".config/opencode/opencode.json", "mcp", {"type": "local", "command": ["git", "coord", "mcp"]})
+    served = "coord_"
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
         provider = {

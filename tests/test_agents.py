@@ -183,6 +183,30 @@ def test_silent_when_gitcoord_is_gone(alpha: Conversation, cli: Cli, repo: Path)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
+def test_who_sleeps_for_the_first_conversation_of_all_may_be_quicker_than_who_binds_it(
+    desks: tuple[Path, Path], repo: Path
+) -> None:
+    """The hooks of a start run side by side."""
+    waiter = repo / ".git" / "coord" / "agents" / f"@wake-{os.getpid()}"
+    assert not waiter.parent.exists()
+    sleeper = subprocess.Popen(
+        [PYTHON, "-P", "-m", "gitcoord.agents", "claude", "wake"],
+        cwd=desks[0],
+        env={**os.environ, "CLAUDE_PID": str(os.getpid()), "GIT_COORD_DIR": str(repo / ".git" / "coord")},
+        stdin=subprocess.PIPE,
+    )
+    try:
+        assert sleeper.stdin
+        sleeper.stdin.write(json.dumps({"session_id": "aaaa-1", "hook_event_name": "SessionStart"}).encode())
+        sleeper.stdin.close()
+        while not waiter.exists():
+            assert sleeper.poll() is None, (waiter.parent / "@error").read_text()
+            time.sleep(0.02)
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+
+
 def test_a_broken_repository_is_no_reason_to_stop(alpha: Conversation, repo: Path, cli: Cli) -> None:
     """Whatever goes wrong inside, the agent goes on; why, is kept."""
     send(alpha.where, "alpha", "hello")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from gitcoord import Coord
 
 
 @pytest.fixture
-def pair(hermetic: Path, repo: Path, cli: Cli) -> Iterator[Callable[[str], Claude]]:
+def pair(hermetic: Path, repo: Path, cli: Cli) -> Iterator[Callable[..., Claude]]:
     """`pair("alpha")`: a conversation in that linked worktree, in a repository with gitcoord and Claude's hooks."""
     program("claude")
     for name in ("alpha", "beta"):
@@ -25,8 +26,8 @@ def pair(hermetic: Path, repo: Path, cli: Cli) -> Iterator[Callable[[str], Claud
     assert cli(repo, "hooks", "install", "claude").code == 0
     with ExitStack() as stack:
 
-        def start(name: str) -> Claude:
-            claude = Claude(repo.parent / name, stack.enter_context(running()), hermetic)
+        def start(name: str, *options: str) -> Claude:
+            claude = Claude(repo.parent / name, stack.enter_context(running()), hermetic, *options)
             stack.callback(claude.close)
             return claude
 
@@ -50,7 +51,7 @@ def shown(claude: Claude) -> str:
     return claude.model.seen[-1]
 
 
-def test_two_sessions(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> None:
+def test_two_sessions(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None:
     """A changes a file, B is warned before it changes the same; A writes, B sees it once; B is compacted, and knows."""
     a, b = pair("alpha"), pair("beta")
     a.model.says(Turn(tools=(read(a.where),)), Turn(tools=(edit(a.where, "hello", "good day"),)), Turn("changed"))
@@ -86,7 +87,7 @@ def test_two_sessions(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> No
     assert f"my tasks\n  {task[:10]} claimed, p2, “the greeting”" in shown(b)
 
 
-def test_a_lock_refuses_an_edit_where_the_user_said_so(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> None:
+def test_a_lock_refuses_an_edit_where_the_user_said_so(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None:
     git(repo, "config", "coord.guard", "block")
     a, b = pair("alpha"), pair("beta")
     a.model.says(Turn(tools=(shell("git coord lock readme.txt -m 'the rewrite'"),)), Turn("locked"))
@@ -98,7 +99,7 @@ def test_a_lock_refuses_an_edit_where_the_user_said_so(pair: Callable[[str], Cla
     assert (b.where / "readme.txt").read_text() == "hello\n"
 
 
-def test_an_ack_that_is_due_keeps_a_turn_going_until_it_is_given(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> None:
+def test_an_ack_that_is_due_keeps_a_turn_going_until_it_is_given(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None:
     b = pair("beta")
     assert b.ask("hello") == "done"
     assert cli(repo, "join", "boss").code == 0
@@ -108,6 +109,15 @@ def test_an_ack_that_is_due_keeps_a_turn_going_until_it_is_given(pair: Callable[
     assert shown(b).count("> stop at once") == 1
     assert "beta acked" in cli(repo, "sent").out
     assert "> I stopped" in cli(repo, "inbox").out
+
+
+def test_its_mcp_server_speaks_for_the_session(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None:
+    servers = {"mcpServers": {"coord": {"command": "git", "args": ["coord", "mcp"]}}}
+    a = pair("alpha", "--mcp-config", json.dumps(servers))
+    a.model.says(Turn(tools=(Tool("mcp__coord__send_message", {"to": "beta", "text": "by MCP"}),)), Turn("told"))
+    assert a.ask("tell beta") == "told"
+    assert '"recipients":[{"session":"beta","state":"expected"}]' in shown(a)
+    assert "from alpha, just now\n  > by MCP" in cli(repo.parent / "beta", "inbox").out
 
 
 def helper(**options: object) -> Tool:
@@ -120,7 +130,7 @@ def shown_to_helper(claude: Claude) -> str:
     return [text for text in claude.model.seen if "look into it" in text and "have it done" not in text][-1]
 
 
-def test_a_helper_acts_for_its_session_and_gets_none_of_its_mail(pair: Callable[[str], Claude], repo: Path, cli: Cli) -> None:
+def test_a_helper_acts_for_its_session_and_gets_none_of_its_mail(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None:
     b = pair("beta")
     assert cli(repo, "join", "boss").code == 0
     tell = "GIT_COORD_SESSION=boss git coord send beta for the session; git coord send boss from the helper"
@@ -141,8 +151,22 @@ def test_a_helper_acts_for_its_session_and_gets_none_of_its_mail(pair: Callable[
         assert [s.session for s in coord.sessions() if s.session] == ["boss", "alpha", "beta"]
 
 
+def test_a_helper_in_a_worktree_of_its_own_leaves_its_session_where_that_is(
+    pair: Callable[..., Claude], repo: Path, cli: Cli
+) -> None:
+    b = pair("beta")
+    b.model.says_to("have it done", Turn(tools=(helper(run_in_background=False, isolation="worktree"),)), Turn("all done"))
+    b.model.says_to("look into it", Turn(tools=(shell("pwd; git coord send alpha hello; echo >>readme.txt"),)), Turn("helped"))
+    assert b.ask("have it done") == "all done"
+    assert f"{repo}/.claude/worktrees/agent-" in shown_to_helper(b)
+    assert "from beta, just now\n  > hello" in cli(repo.parent / "alpha", "inbox").out
+    with Coord.open(repo) as coord:
+        assert coord.session("beta").worktree == str(b.where)
+        assert not next(s.files for s in coord.sessions() if s.worktree == str(repo))
+
+
 def test_a_helper_in_the_background_and_its_session_are_both_warned(
-    pair: Callable[[str], Claude], repo: Path, cli: Cli, tmp_path: Path
+    pair: Callable[..., Claude], repo: Path, cli: Cli, tmp_path: Path
 ) -> None:
     """Whoever comes first: what a helper is told, its session does not see, nor the other way round."""
     b, done = pair("beta"), tmp_path / "done"

@@ -386,7 +386,8 @@ def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair, tmp_path: 
     (tmp_path / "without" / "mcp" / "__init__.py").write_text("raise ModuleNotFoundError('no', name='mcp')\n")
     ran = cli(worktrees[0], "mcp", env={"PYTHONPATH": str(tmp_path / "without")})
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err == "error: the MCP server needs the package mcp, version 2\nhint: pip install 'gitcoord[mcp]'\n"
+    command = f"{sys.executable} -m pip install 'gitcoord[mcp]'"
+    assert ran.err == f"error: the MCP server needs the package mcp, version 2\nhint: {command}\n"
 
 
 # who calls

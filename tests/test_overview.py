@@ -99,6 +99,13 @@ def test_everything_that_is_there_is_told_in_order_of_worth(worktrees: Pair, cli
     )
 
 
+def test_a_brief_says_what_is_unread_once(worktrees: Pair, cli: Cli) -> None:
+    assert cli(worktrees[1], "send", "alpha", "mind the gap").code == 0
+    assert cli(worktrees[0], "brief").out.count("mind the gap") == 1
+    assert cli(worktrees[0], "inbox").code == 0
+    assert "last said just now “mind the gap”" in cli(worktrees[0], "brief").out
+
+
 def test_a_brief_marks_nothing_read(worktrees: Pair, cli: Cli) -> None:
     fill(worktrees, cli)
     before = git(worktrees[0], "for-each-ref", "refs/coord")

@@ -94,6 +94,16 @@ def test_urgent_mail_keeps_a_turn_going_once(start: Start, repo: Path, cli: Cli)
     assert len(agent.model.seen) == 3
 
 
+def test_its_mcp_server_speaks_for_the_session(start: Start, repo: Path) -> None:
+    agent = start("alpha")
+    agent.add_server()
+    agent.model.says(Turn(tools=(Tool(f"{agent.served}send_message", {"to": "beta", "text": "by MCP"}),)), Turn("all done"))
+    assert "all done" in agent.ask("tell beta")
+    with Coord.open(repo.parent / "beta", environ=None) as coord:
+        (message,) = coord.inbox(peek=True).messages
+        assert (message.sender.partition("@")[0], message.text) == ("alpha", "by MCP")
+
+
 @pytest.mark.parametrize("gone", ["python", "hooks"])
 def test_without_gitcoord_the_program_works_as_if_there_were_no_hooks(start: Start, repo: Path, cli: Cli, gone: str) -> None:
     agent = start("alpha")

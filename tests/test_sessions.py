@@ -210,6 +210,14 @@ def test_renamed_and_deleted_files_are_touched_files(worktrees: Pair, cli: Cli) 
     assert sorted(f["path"] for f in found["files"]) == [".gitignore", "lies mich.txt", "readme.txt"]
 
 
+def test_a_worktree_inside_of_another_is_no_file_of_it(repo: Path, cli: Cli) -> None:
+    assert cli(repo, "join", "boss").code == 0
+    git(repo, "worktree", "add", "-q", "inside/it")
+    (repo / "inside" / "mine").write_text("")
+    (found,) = [s for s in json.loads(cli(repo, "sessions", "--json").out) if s["session"] == "boss"]
+    assert [f["path"] for f in found["files"]] == ["inside/mine"]
+
+
 def test_adopting_a_name_from_a_copied_clone(repo: Path, worktrees: Pair, cli: Cli, tmp_path: Path) -> None:
     cli(worktrees[0], "send", "beta", "unread before the copy")
     copy = tmp_path / "copy"

@@ -62,9 +62,10 @@ def _note_error(argv: list[str], error: Exception) -> None:
     """For `git coord hooks status`: the last thing that went wrong, in the directory that the script found."""
     where = os.environ.get("GIT_COORD_DIR", "")
     with suppress(OSError):
-        if os.path.isdir(os.path.join(where, "agents")):
+        if os.path.isdir(where):
             import traceback
 
+            os.makedirs(os.path.join(where, "agents"), exist_ok=True)
             lines = traceback.format_exception(error)[-12:]
             with open(os.path.join(where, "agents", "@error"), "w", encoding="utf-8", errors="replace") as file:
                 file.write(f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}")

@@ -29,6 +29,7 @@ def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
         return
     key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
     marks_of(desk.clone, "").open()
+    os.makedirs(desk.path("agents"), exist_ok=True)  # the hook that binds the session runs beside us
     with suppress(OSError):
         os.setsid()
     with _only_one(desk.path("agents", f"@wake-{key}")) as first:

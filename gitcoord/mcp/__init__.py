@@ -6,6 +6,9 @@ SDK, which is an extra.
 
 from __future__ import annotations
 
+import shlex
+import sys
+
 from gitcoord.errors import RepositoryError
 
 
@@ -16,5 +19,6 @@ def serve(as_name: str | None = None) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types", "anyio", "jsonschema"):
             raise
-        raise RepositoryError("the MCP server needs the package mcp, version 2", "pip install 'gitcoord[mcp]'") from None
+        command = f"{shlex.quote(sys.executable)} -m pip install 'gitcoord[mcp]'"
+        raise RepositoryError("the MCP server needs the package mcp, version 2", command) from None
     server.run(as_name)
