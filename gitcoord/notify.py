@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from gitcoord.clone import Clone
 from gitcoord.event import Event
+from gitcoord.mailboxes import display
 from gitcoord.names import split_mailbox
+from gitcoord.vouched import held_back
 
 if TYPE_CHECKING:
     from gitcoord.jobs import Job
@@ -28,15 +30,21 @@ A shell takes standard input away from what runs in its background, hence the 3.
 
 
 def mail(clone: Clone, events: Iterable[Event]) -> None:
-    """For events that are new in this clone: urgent mail to a person of it. gitcoord's own notices are not mail."""
+    """For events that are new in this clone: urgent mail to a person of it, but none that is held back. gitcoord's own
+    notices are not mail."""
     if not clone.repo.setting("notify"):
         return
-    for event in events:
-        if event.type != "message" or event.data.get("urgent") is not True or event.data.get("notice"):
-            continue
-        if any(_is_person(clone, box) for box in event.data.get("to", ()) if isinstance(box, str)):
-            facts = {"kind": "message", "id": event.id, "from": event.sender, "text": event.text}
-            _run(clone, f"{event.author}: {event.text}", facts)
+    found = [event for event in events if _is_for_a_person(clone, event)]
+    held = held_back(clone, [event.id for event in found])
+    for event in (event for event in found if event.id not in held):
+        facts = {"kind": "message", "id": event.id, "from": event.sender, "text": event.text}
+        _run(clone, f"{display(event.sender, clone.id or '')}: {event.text}", facts)
+
+
+def _is_for_a_person(clone: Clone, event: Event) -> bool:
+    if event.type != "message" or event.data.get("urgent") is not True or event.data.get("notice"):
+        return False
+    return any(_is_person(clone, box) for box in event.data.get("to", ()) if isinstance(box, str))
 
 
 def failed_job(clone: Clone, job: Job) -> None:

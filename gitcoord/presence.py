@@ -37,7 +37,7 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
         changed = record._replace(**facts)
-        if fresh or _is_elsewhere(clone, me.name):
+        if fresh or adopter(clone, me.name):
             clone.append(lambda db: [_joining(changed)])
         if fresh or changed != known:
             records.put(changed)
@@ -51,11 +51,11 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
     return changed
 
 
-def _is_elsewhere(clone: Clone, name: str) -> bool:
-    """Whether another clone adopted a name of ours. Whoever speaks under it here has it back by joining."""
+def adopter(clone: Clone, name: str) -> str:
+    """The mailbox in another clone that adopted a name of ours, or "". Whoever is here under it has it back by joining."""
     query = "SELECT alias_of FROM names WHERE (clone, name) = (?, ?)"
     row = clone.read(lambda db: db.execute(query, (clone.id, name)).fetchone())
-    return row is not None and row[0] is not None and split_mailbox(row[0])[1] != clone.id
+    return row[0] if row and row[0] and split_mailbox(row[0])[1] != clone.id else ""
 
 
 def take_back(clone: Clone, events: Iterable[Event]) -> None:
@@ -66,7 +66,7 @@ def take_back(clone: Clone, events: Iterable[Event]) -> None:
         if record is None or liveness_of(record, records.beat(record.name), clone.clock()).state == "gone":
             continue
         with clone.locked():
-            if _is_elsewhere(clone, record.name):
+            if adopter(clone, record.name):
                 clone.append(lambda db, back=record: [_joining(back)])  # type: ignore[misc]
                 what = f"it adopted {record.name} of this clone, which is here and has taken its name back"
                 alarms.note(clone.repo.coord_dir, event.clone, what, clone.clock())

@@ -17,7 +17,7 @@ from gitcoord.identity import Identity, person_name
 from gitcoord.liveness import judge_published
 from gitcoord.mailboxes import resolve_name
 from gitcoord.names import mailbox, session_name, slug, split_mailbox
-from gitcoord.presence import files_of, liveness_of, publish, register, sharers
+from gitcoord.presence import adopter, files_of, liveness_of, publish, register, sharers
 from gitcoord.records import Record, Records
 from gitcoord.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
@@ -251,6 +251,8 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
         raise Refused(f"{name} is another session's name, which is {state}", "choose another name, or: git coord sessions")
     if name == person_name(clone.repo) and not me.person:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
+    if (away := adopter(clone, name)) and (there := states(clone, [away])[away][0]) not in ("gone", "unknown"):
+        raise Refused(f"{name} goes on as {away}, which is {there}", "choose another name")
     mine = me.record
     if mine is None or mine.person or mine.left is not None or me.observer:
         return me._replace(name=name, record=target, person=False)

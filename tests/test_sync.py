@@ -358,6 +358,35 @@ def test_a_job_that_runs_while_the_clone_is_renamed_ends_under_the_new_name(pair
         assert [(j.name, j.state, j.exit) for j in coord.jobs.list()] == [("build", "exited", 3)]
 
 
+def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    home = identity(ada)
+    with Coord.open(ada, as_name="w1") as coord:
+        coord.join()
+        task = coord.tasks.add("a task").id
+        coord.sync()
+        coord.tasks.claim(task)
+        coord.leave()
+        coord.sync()
+    with Coord.open(bob, as_name="w1") as coord:
+        coord.sync()
+        coord.join("w1", origin=home)
+        coord.sync()
+        away = f"w1@{coord.clone.id}"
+    assert cli(ada, "sync").code == 0
+    ran = cli(ada, "join", "w1")
+    assert (ran.code, ran.err) == (1, f"error: w1 goes on as {away}, which is active\nhint: choose another name\n")
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.tasks.show(task).holder == away
+    with Coord.open(bob, as_name="w1") as coord:
+        coord.leave()
+        coord.sync()
+    assert cli(ada, "sync").code == 0
+    assert cli(ada, "join", "w1").code == 0
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.tasks.show(task).holder == f"w1@{home}"
+
+
 def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path]) -> None:
     ada, bob = pair
     git(bob, "config", "coord.clone", identity(ada))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from conftest import Cli, git, make_repo, nameless
 
 from gitcoord import Coord, RepositoryError, UsageError, trust
 from gitcoord.event import Draft, Envelope, encode
+from gitcoord.presence import register
 from gitcoord.store import signing
 from gitcoord.store.objects import Oid
 
@@ -406,6 +408,32 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     assert "a note of ada's" in cli(bob, "brief").out
 
 
+def test_unsigned_urgent_mail_rings_no_bell_and_a_stranger_has_a_strangers_name(pair: Pair, key: Path, tmp_path: Path) -> None:
+    ada, bob = pair
+    rung = tmp_path / "rung"
+    os.mkfifo(rung)
+    git(bob, "config", "coord.notify", f"cat >'{rung}' -- - #")
+    with Coord.open(bob) as coord:
+        box = f"bobby@{coord.clone.id}"
+        register(coord.clone, coord.identity._replace(name="bobby", person=True, record=None))
+        coord.sync()
+    allow(bob, tmp_path / "allowed", ada=key)
+    git(bob, "config", "coord.requireSigned", "true")
+    with Coord.open(ada) as coord:
+        coord.sync()
+        coord.send(box, "unsigned", urgent=True)
+        coord.sync()
+    with Coord.open(bob) as coord:
+        coord.sync()
+    sign_with(ada, key)
+    with Coord.open(ada) as coord:
+        coord.send(box, "signed", urgent=True)
+        coord.sync()
+    with Coord.open(bob) as coord:
+        coord.sync()
+    assert json.loads(rung.read_text())["line"] == f"ada@{clone_id(ada)}: signed"
+
+
 def test_unsigned_tasks_and_locks_are_marked_and_not_put_forward(pair: Pair, key: Path, tmp_path: Path, cli: Cli) -> None:
     ada, bob = pair
     allow(bob, tmp_path / "allowed", ada=key)
@@ -491,6 +519,47 @@ class TestOpenPgp:
         env = {**os.environ, "GNUPGHOME": str(stranger)}
         with Coord.open(bob, environ=env) as coord:
             assert coord.signatures([oid])[oid].state == "unknown"
+
+    @pytest.fixture
+    def mine(self, gnupg: Path) -> Iterator[Path]:
+        """The keyring of somebody else."""
+        home = gnupg.with_name("g-bob")
+        home.mkdir(mode=0o700)
+        yield home
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+
+    def test_a_key_that_arrives_expires_or_is_revoked_is_seen_at_once(self, pair: Pair, gnupg: Path, mine: Path) -> None:
+        ada, bob = pair
+        git(ada, "config", "commit.gpgsign", "true")
+        oid = tell(ada, "bob", "hello")
+        fetch(bob)
+
+        def gpg(*args: str, home: Path = gnupg, stdin: bytes = b"") -> bytes:
+            argv = ["gpg", "--batch", "--yes", "-q", "--passphrase", "", "--homedir", str(home), *args]
+            return subprocess.run(argv, input=stdin, check=True, capture_output=True).stdout
+
+        def judged() -> str:
+            with Coord.open(bob, environ={**os.environ, "GNUPGHOME": str(mine)}) as coord:
+                return coord.signatures([oid])[oid].state
+
+        def import_keys() -> None:
+            gpg("--import", home=mine, stdin=gpg("--export"))
+
+        (key,) = re.findall(r"^fpr:+(\w+):", gpg("--list-keys", "--with-colons").decode(), re.MULTILINE)
+        assert judged() == "unknown"
+        import_keys()
+        assert judged() == "verified"
+        git(bob, "config", "gpg.minTrustLevel", "fully")
+        assert judged() == "unknown", "nobody here vouches for the key"
+        git(bob, "config", "--unset", "gpg.minTrustLevel")
+        assert judged() == "verified"
+        gpg("--quick-set-expire", key, "1y")
+        (mine / "gpg.conf").write_text("faked-system-time 20990101T000000\n")
+        import_keys()
+        assert judged() == "unknown", "the signature holds"
+        revocation = (gnupg / f"openpgp-revocs.d/{key}.rev").read_bytes().replace(b":-----BEGIN", b"-----BEGIN")
+        gpg("--import", home=mine, stdin=revocation)
+        assert judged() == "bad"
 
 
 def test_a_sha256_repository_is_signed_and_redacted_alike(tmp_path: Path, key: Path) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 import re
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
@@ -101,11 +103,22 @@ def verify(repo: Repository, oid: Oid, raw: bytes, at: int) -> Signature | None:
 
 
 def fingerprint(repo: Repository) -> str:
-    """What a judgement about ssh signatures depends on, beside the signature: who may sign, and who no longer."""
+    """What a judgement depends on, beside the signature: the settings, who may sign, and who no longer."""
     import hashlib
 
     files = (_file(repo, "gpg.ssh.allowedSignersFile"), _file(repo, "gpg.ssh.revocationFile"))
-    return hashlib.sha256(b"\0".join(name.encode() + b"\0" + _content(name) for name in files)).hexdigest()[:16]
+    parts = [repo.git("config", "--get-regexp", r"^gpg\.").out, *map(_content, files), _keyring(repo.environ)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _keyring(environ: Mapping[str, str]) -> bytes:
+    """When keys of openpgp and the trust in them changed last."""
+    home = environ.get("GNUPGHOME") or os.path.join(environ.get("HOME", ""), ".gnupg")
+    found = []
+    for name in ("pubring.kbx", "pubring.gpg", "trustdb.gpg", "public-keys.d/pubring.db"):
+        with suppress(OSError):
+            found.append(f"{name} {os.stat(os.path.join(home, name)).st_mtime_ns}")
+    return "\n".join(found).encode()
 
 
 def _content(path: str) -> bytes:
@@ -168,6 +181,7 @@ def _verify_by_git(repo: Repository, oid: Oid) -> Signature:
     missing = re.search(r"^\[GNUPG:\] (?:ERRSIG|NO_PUBKEY) (\S+)", said, re.MULTILINE)
     if done.code == 0 and valid:
         return Signature(GOOD, user[1] if user else valid[1], valid[1])
-    if missing or "[GNUPG:]" not in said:
-        return Signature(UNKNOWN, key=missing[1] if missing else "")
+    revoked = re.search(r"^\[GNUPG:\] (?:REVKEYSIG|KEYREVOKED)\b", said, re.MULTILINE)
+    if missing or (valid and not revoked) or "[GNUPG:]" not in said:  # expired, or less trusted than is asked for
+        return Signature(UNKNOWN, key=missing[1] if missing else valid[1] if valid else "")
     return Signature(BAD, key=valid[1] if valid else "")
