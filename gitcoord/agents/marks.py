@@ -66,6 +66,9 @@ class Marks(NamedTuple):
         """Whether the session waits for its human, which the next step of its model ends."""
         self._flag("@waiting", waiting)
 
+    def waits(self) -> bool:
+        return os.path.exists(self.path("@waiting"))
+
     def _flag(self, suffix: str, up: bool) -> None:
         with suppress(OSError):
             if up:

@@ -127,15 +127,17 @@ def _edited(desk: Desk, say: Say) -> None:
 
 
 def _waiting(desk: Desk, say: Say) -> None:
-    """It waits for its human. The flag has the next step of the model say that it does no more."""
+    """It waits for its human. The flag has the next step of the model say that it does no more, also while we are here."""
     from gitcoord.presence import register
 
     desk = settle(desk) if desk.me is None else desk
     me = _me(desk)
-    register(desk.clone, me, waiting=True)
     marks = marks_of(desk.clone, me.name)
     marks.open()
     marks.wait(True)
+    register(desk.clone, me, waiting=True)
+    if not marks.waits():
+        register(desk.clone, me, waiting=False)
 
 
 def _forget(desk: Desk, say: Say) -> None:
