@@ -180,6 +180,10 @@ def test_a_helper_in_the_background_and_its_session_are_both_warned(
     assert shown(b).count(warning) == 1
 
 
+def is_written(file: Path) -> bool:
+    return file.exists() and bool(file.read_text().strip())
+
+
 def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
     """At a terminal, before its first turn and after a turn; by a process that sleeps until then."""
     git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))
@@ -190,14 +194,15 @@ def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
         claude = ClaudeAttended(repo.parent / "alpha", model, hermetic).at_terminal()
         try:
             waiter = repo / ".git" / "coord" / "agents" / f"@wake-{claude.process.pid}"
-            assert eventually(lambda: waiter.exists() and waiter.read_text().strip()), claude.screen.decode()[-2000:]
+            idle = repo / ".git" / "coord" / "mail" / "alpha@idle"
+            assert eventually(lambda: is_written(waiter) and is_written(idle)), claude.screen.decode()[-2000:]
             for number in (1, 2):
                 assert cli(repo, "send", "alpha", f"wake up, {number}").code == 0
                 assert eventually(lambda number=number: any(f"> wake up, {number}" in text for text in model.seen))
                 assert "alpha surfaced" in cli(repo, "sent").out.split("\n")[0]
             first = model.seen[-1]
             assert first.count("> wake up, 1") == 1 and first.count("> wake up, 2") == 1
-            assert eventually(lambda: waiter.exists() and waiter.read_text().strip())  # it sleeps again
+            assert eventually(lambda: is_written(waiter))  # it sleeps again
             pid = int(waiter.read_text())
         finally:
             claude.close()

@@ -52,11 +52,13 @@ def _start(desk: Desk, say: Say) -> None:
     marks.open()
     if touched.open_folder(desk.clone.repo.coord_dir):
         _keep_all_touched(desk)
-    marks.set_idle(desk.call.source != "compact")
     marks.recall()
     _keep_settings(desk)
     _notice_deaths(desk)
-    _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
+    try:
+        _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
+    finally:
+        marks.set_idle(desk.call.source != "compact")  # from here on, what comes wakes it
 
 
 def _keep_all_touched(desk: Desk) -> None:
