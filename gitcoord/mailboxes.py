@@ -115,7 +115,9 @@ def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
 
     bare = {display(box, here) for box in known}
     near = difflib.get_close_matches(text.lower(), sorted(bare), n=3, cutoff=0.5)
-    hint = f"did you mean {', '.join(near)}?" if near else "git coord sessions"
+    afar = any(split_mailbox(box)[1] != here for box in known)
+    listed = "git coord sessions" + (", or git coord sync if it is new in another clone" if afar else "")
+    hint = f"did you mean {', '.join(near)}?" if near else listed
     return UsageError(f"no session is called {ascii(text)[1:-1]}", hint)
 
 

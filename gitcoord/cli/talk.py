@@ -37,7 +37,7 @@ def shown_name(coord: Coord, box: str) -> str:
 @click.command(short_help="send a message")
 @click.argument("to")
 @text_options
-@click.option("--urgent", is_flag=True, help="To be shown first.")
+@click.option("--urgent", is_flag=True, help="Shown first.")
 @click.option("--needs-ack", is_flag=True, help="Ask for an ack.")
 @click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
 @click.option("--expires", metavar="2h", help="Tell me if unread by then.")
