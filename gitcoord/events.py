@@ -21,10 +21,15 @@ def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Ev
     return Event(Oid(oid), kind, lc, clone, author, email, at, text, payload, v)
 
 
+_LISTED = {"task": "git coord tasks", "message": "git coord inbox --all", "job.start": "git coord jobs"}
+"""Where the ids of events of a type are to be read."""
+
+
 def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> Oid:
     """The full id that a unique prefix of at least 4 digits stands for. Raises UsageError with the candidates."""
+    listed = _LISTED.get(kind or "", "git coord log")
     if not re.fullmatch(r"[0-9a-fA-F]{4,64}", prefix):
-        raise UsageError(f"{prefix!a} is no id", f"an id is at least {MIN_PREFIX} hexadecimal digits: git coord log")
+        raise UsageError(f"{prefix!a} is no id", f"an id is at least {MIN_PREFIX} hexadecimal digits: {listed}")
     low = prefix.lower()
     wanted = " AND type = ?" if kind else ""
     rows = db.execute(
@@ -32,7 +37,7 @@ def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> 
         (low, low + "g", *([kind] if kind else [])),
     ).fetchall()
     if not rows:
-        raise UsageError(f"no {kind or 'event'} has the id {prefix}", "git coord log")
+        raise UsageError(f"no {kind or 'event'} has the id {prefix}", listed)
     if len(rows) > 1:
         candidates = ", ".join(f"{oid[:12]} ({author})" for oid, _, author, _ in rows[:5])
         raise UsageError(f"{prefix} is ambiguous", f"say more of it: {candidates}")
