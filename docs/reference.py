@@ -15,7 +15,8 @@ from typing import Any
 import click
 
 from gitcoord.agents.settings import SETTINGS
-from gitcoord.cli import GROUPS, cli
+from gitcoord.cli import GROUPS
+from gitcoord.cli.group import cli
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ROOT / "docs" / "commands.md"

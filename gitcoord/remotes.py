@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import sqlite3
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gitcoord.clone import Clone
 from gitcoord.errors import UsageError
 from gitcoord.files import read_bytes
 from gitcoord.store import NAMESPACE
@@ -23,6 +21,11 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.refnames import is_log
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Remote, remote_names
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from gitcoord.clone import Clone
 
 PREFIX = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/")
 PUSHES_A_MINUTE = 4

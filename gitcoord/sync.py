@@ -6,13 +6,14 @@ by us alone, so a push of ours is never a merge. Others' logs only ever grow: on
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord import remotes
+from gitcoord import ahead, remotes
 from gitcoord.clone import Clone
 from gitcoord.errors import CoordError, RemoteError, RepositoryError, without_password
 from gitcoord.event import Event
@@ -49,6 +50,8 @@ class Link(NamedTuple):
     clone: Clone
     remote: Remote
     quiet: bool
+    look: Look | None = None
+    """One that was begun before (`ahead`)."""
 
 
 class Seen(NamedTuple):
@@ -65,10 +68,13 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
     that is for who held it (`Clone.have_sent`)."""
     with clone.locked():
         clone.settled_id()
-    with file_lock(clone.path("sync.lock")):
+    lock = clone.path("sync.lock")
+    with file_lock(lock):
+        look = ahead.look(clone.repo, remote.name, lock)
+        os.utime(lock)
         before, clone.keeps_to_itself = clone.keeps_to_itself, True
         try:
-            yield Link(clone, remote, quiet)
+            yield Link(clone, remote, quiet, look)
         finally:
             clone.keeps_to_itself = before
 
@@ -85,7 +91,7 @@ def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = Fa
 
 def exchange(at: Link) -> Report:
     """One sync over a link. What fails is remembered for `status`. Raises RemoteError."""
-    look = transport.start_look(at.clone.repo, at.remote.name, at.quiet)  # and meanwhile, what takes a while here
+    look = at.look or transport.start_look(at.clone.repo, at.remote.name, at.quiet)  # and meanwhile, what takes a while here
     _refresh_presence(at.clone)
     try:
         return _exchange(at, look)

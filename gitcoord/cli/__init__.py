@@ -1,4 +1,7 @@
-"""The command line: parse, call the API, print. One error boundary, commands loaded when they are called."""
+"""The command line: parse, call the API, print. One error boundary, commands loaded when they are called.
+
+Without click, which costs 15 ms: what takes longer than that begins before it is loaded (`ahead`).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,9 @@ import gc
 import os
 import sys
 from contextlib import suppress
-from importlib import import_module
 from typing import Any, NoReturn
 
-gc.set_threshold(50_000)  # before click: collecting while modules load finds nothing and costs 4 ms
-
-import click  # noqa: E402
+gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms
 
 GROUPS = {
     "talk": {
@@ -103,56 +103,16 @@ APART = {
 """Verbs that live in another module than their group's, or stand in no group."""
 
 
-class Verbs(click.Group):
-    """Loads a verb's module only when that verb is called: click's own start-up is all that every command pays."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return [verb for verbs in GROUPS.values() for verb in verbs]
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        module = APART.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
-        if module is None:
-            return None
-        command: click.Command = getattr(import_module(f"gitcoord.cli.{module}"), name)
-        return command
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and self.get_command(ctx, args[0]) is None:
-            raise _unknown_verb(args[0], self.list_commands(ctx))
-        return super().resolve_command(ctx, args)
-
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        formatter.write("usage: git coord VERB [ARGS]   (every verb: --json, --as NAME, --help)\n")
-        for group, verbs in GROUPS.items():
-            formatter.write(f"\n{group}\n")
-            for verb, about in verbs.items():
-                formatter.write(f"  {verb:<9} {about}\n")
-
-
-def _unknown_verb(name: str, verbs: list[str]) -> Exception:
-    import difflib
-
-    from gitcoord.errors import UsageError
-
-    near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
-    return UsageError(f"{ascii(name)[1:-1]} is no verb", f"git coord {near[0]}" if near else "git coord help")
-
-
-@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="gitcoord", prog_name="git-coord")
-@click.pass_context
-def cli(ctx: click.Context) -> None:
-    """Messages, sessions and notes between the worktrees of one repository."""
-    if ctx.invoked_subcommand is None:
-        click.echo(ctx.get_help())
-
-
 def main(args: list[str] | None = None) -> None:
     """The program. Never a traceback for something a user can cause; docs/commands.md lists the exit codes."""
     _open_streams()
     args = sys.argv[1:] if args is None else args
     if args[:1] == ["help"]:
         args = [*args[1:2], "--help"]
+    if args[:1] == ["sync"]:
+        from gitcoord import ahead
+
+        ahead.begin(args[1:])
     _leave(run(args))
 
 
@@ -174,6 +134,9 @@ def _open_streams() -> None:
 
 def run(args: list[str]) -> int:
     """Run one command and return its exit code."""
+    import click
+
+    from gitcoord.cli.group import cli
     from gitcoord.errors import CoordError
 
     try:

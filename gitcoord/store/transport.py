@@ -159,6 +159,11 @@ def answer(look: Look) -> dict[str, Oid]:
     return {line[1]: Oid(line[0]) for line in lines if len(line) == 2}
 
 
+def give_up(look: Look) -> None:
+    """End a look that nobody needs any more."""
+    _kill(look.started)
+
+
 def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = False) -> None:
     """Bring `refs` (as they are called here) up to date; a log that does not go on from ours is left as it is.
 
@@ -274,19 +279,25 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
     return _Started(child, None if watched else patience)
 
 
-def _finish(started: _Started, stdin: bytes = b"") -> Result:
+def _kill(started: _Started) -> None:
     import signal
+
+    child, patience = started
+    if hasattr(os, "killpg") and patience is not None:
+        os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
+    else:
+        child.kill()
+    child.communicate()
+
+
+def _finish(started: _Started, stdin: bytes = b"") -> Result:
     import subprocess
 
     child, patience = started
     try:
         out, err = child.communicate(stdin, patience)
     except BaseException as error:
-        if hasattr(os, "killpg") and patience is not None:
-            os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
-        else:
-            child.kill()
-        child.communicate()
+        _kill(started)
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
         return Result(128, b"", f"fatal: timed out after {patience:.0f} s".encode())

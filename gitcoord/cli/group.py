@@ -1,0 +1,53 @@
+"""The group of all verbs, as click has it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from gitcoord.cli import APART, GROUPS, MODULES
+
+
+class Verbs(click.Group):
+    """Loads a verb's module only when that verb is called: click's own start-up is all that every command pays."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [verb for verbs in GROUPS.values() for verb in verbs]
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        module = APART.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
+        if module is None:
+            return None
+        command: click.Command = getattr(import_module(f"gitcoord.cli.{module}"), name)
+        return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and self.get_command(ctx, args[0]) is None:
+            raise _unknown_verb(args[0], self.list_commands(ctx))
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write("usage: git coord VERB [ARGS]   (every verb: --json, --as NAME, --help)\n")
+        for group, verbs in GROUPS.items():
+            formatter.write(f"\n{group}\n")
+            for verb, about in verbs.items():
+                formatter.write(f"  {verb:<9} {about}\n")
+
+
+def _unknown_verb(name: str, verbs: list[str]) -> Exception:
+    import difflib
+
+    from gitcoord.errors import UsageError
+
+    near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
+    return UsageError(f"{ascii(name)[1:-1]} is no verb", f"git coord {near[0]}" if near else "git coord help")
+
+
+@click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gitcoord", prog_name="git-coord")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Messages, sessions and notes between the worktrees of one repository."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
