@@ -7,9 +7,8 @@ by us alone, so a push of ours is never a merge. Others' logs only ever grow: on
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,9 +20,9 @@ from gitcoord.events import COLUMNS, event_of
 from gitcoord.store import NAMESPACE, transport
 from gitcoord.store.lock import file_lock
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import belongs_to, epoch_of, is_lease, is_log, log_of
+from gitcoord.store.refnames import is_lease, is_log
 from gitcoord.store.refs import is_ancestor, pack
-from gitcoord.store.transport import How, Look, Remote, Update
+from gitcoord.store.transport import Look, Remote
 
 if TYPE_CHECKING:
     from gitcoord.incoming import Refusal
@@ -101,13 +100,13 @@ def exchange(at: Link) -> Report:
 
 
 def _exchange(at: Link, look: Look) -> Report:
-    from gitcoord import agreement, claims
+    from gitcoord import agreement, claims, outgoing
 
     here = agreement.look_here(at)
     _warm_up()
     at, there = _heard(at, look)
     if agreement.agree(at.clone, there, here):
-        _remember(at, {ref: oid for ref, oid in there.items() if _is_to_go(ref, at.clone.id or "")}, pushed=False)
+        outgoing.remember(at, {ref: oid for ref, oid in there.items() if outgoing.is_to_go(ref, at.clone)}, pushed=False)
         return Report(without_password(at.remote.name), 0, 0)
     received: list[Event] = []
     sent = 0
@@ -116,12 +115,12 @@ def _exchange(at: Link, look: Look) -> Report:
         received += seen.events
         claims.settle(at, seen.refs)
         vouch(at)
-        done, moved, refused = push(at, seen.refs)
-        sent += done
-        if not moved:
+        went = outgoing.push(at, seen.refs)
+        sent += went.events
+        if not went.moved:
             claims.tidy(at, seen.refs)
             foreign = sum(event.clone != at.clone.id for event in received)
-            return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *refused))
+            return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)
     raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
 
@@ -178,6 +177,7 @@ def _heard(at: Link, look: Look) -> tuple[Link, Refs]:
 def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
     from gitcoord import incoming, renewal, rollover
+    from gitcoord.outgoing import rolled_over
 
     clone = at.clone
     start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
@@ -186,7 +186,7 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     if renewal.check(at, refs, before):
         before = clone.store.tips().refs
     wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
-    if not wanted and not _rolled_over([*refs, *before]):
+    if not wanted and not rolled_over([*refs, *before]):
         _tidy_up(clone, refs, before, before)
         return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
     wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
@@ -202,17 +202,12 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
-def _rolled_over(refs: Iterable[str]) -> bool:
-    """Whether a log is in a later epoch than its first: only then can one have replaced another."""
-    return any(is_log(ref) and epoch_of(ref) > 1 for ref in refs)
-
-
 def _warm_up() -> None:
     """Load what comes after the answer while there is none."""
-    from gitcoord import claims, lock_leases, public, refusals, trust
+    from gitcoord import claims, lock_leases, outgoing, trust
     from gitcoord.tasks import leased
 
-    _ = claims, lock_leases, public, refusals, trust, leased
+    _ = claims, lock_leases, outgoing, trust, leased
 
 
 def joining(at: Link, listing: Refs) -> Link:
@@ -269,115 +264,14 @@ def _news(clone: Clone, start: int) -> tuple[Event, ...]:
     return found
 
 
-# sending
-
-
-def push(at: Link, there: Refs) -> tuple[int, bool, tuple[Refusal, ...]]:
-    """Send what the remote does not have of ours: how many events, whether somebody moved a ref of ours meanwhile, and
-    what was refused. Remembers where the remote stands. Raises RemoteError when it takes nothing of ours."""
-    from gitcoord import public, refusals, rollover
-    from gitcoord.incoming import Refusal
-
-    clone = at.clone
-    tips = clone.store.tips().refs
-    rolled = _rolled_over([*tips, *there])
-    old = rollover.dropped(clone, tips) if rolled else set()
-    ours = {ref: oid for ref, oid in tips.items() if _is_to_go(ref, clone.id or "") and ref not in old}
-    updates = [Update(ref, oid, _how(ref)) for ref, oid in ours.items() if there.get(ref) != oid]
-    updates += [Update(ref, None) for ref in there if ref not in ours and _is_to_go(ref, clone.id or "") and not is_log(ref)]
-    if updates:
-        public.guard(clone, at.remote.name, outgoing(clone, there))
-    outcomes = refusals.push(at, updates)
-    went = {update.ref: update.new for update in updates}
-    stand: dict[str, Oid] = {ref: oid for ref, oid in there.items() if _is_to_go(ref, clone.id or "")}
-    for outcome in outcomes:
-        if outcome.state == "done":
-            stand = {ref: oid for ref, oid in {**stand, outcome.ref: went[outcome.ref]}.items() if oid}
-    replaced = _replaced(at, stand) if rolled else []
-    dropped = refusals.push(at, replaced)
-    gone = {outcome.ref for outcome in dropped if outcome.state == "done"}
-    stand = {ref: oid for ref, oid in stand.items() if ref not in gone}
-    refused = tuple(Refusal(o.ref, o.why) for o in (*outcomes, *dropped) if o.state == "refused")
-    logs = [ref for ref in went if is_log(ref)]
-    if logs and {*logs} <= {r.ref for r in refused}:
-        raise transport.refuses(at.remote, next(r.why for r in refused if is_log(r.ref)))
-    sent = _count(clone, there, stand) if outcomes else 0
-    _remember(at, stand, bool(outcomes))
-    if fresh := refusals.kinds([*updates, *replaced], [*outcomes, *dropped]):
-        refusals.note(at, fresh)
-    return sent, any(outcome.state == "moved" for outcome in outcomes), refused
-
-
-def _how(ref: str) -> How:
-    return How.FORWARD if is_log(ref) else How.REPLACE
-
-
-def _replaced(at: Link, stand: Refs) -> list[Update]:
-    """Our old epochs at the remote, to be taken off it once what follows them is there."""
-    from gitcoord import rollover
-
-    old = rollover.dropped(at.clone, stand)
-    ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
-    return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
-
-
-def _is_to_go(ref: str, clone: str) -> bool:
-    return belongs_to(ref, clone) and not ref.startswith(NAMESPACE + "local/")
-
-
-def _count(clone: Clone, before: Refs, after: Refs) -> int:
-    """The events by which the remote's copy of our logs grew."""
-
-    def clock(db: sqlite3.Connection, refs: Refs) -> int:
-        tips = [oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
-        marks = ", ".join("?" * len(tips))
-        return int(db.execute(f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})", tips).fetchone()[0])
-
-    def grown(db: sqlite3.Connection) -> int:
-        between = "SELECT count(*) FROM events WHERE clone = ? AND local = 0 AND lc > ? AND lc <= ?"
-        return int(db.execute(between, (clone.id, clock(db, before), clock(db, after))).fetchone()[0])
-
-    return clone.read(grown)
-
-
-def _remember(at: Link, ours: Refs, pushed: bool) -> None:
-    repo, now = at.clone.repo, time.time()
-    known = remotes.load(repo)
-    pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
-    url = transport.remote_url(repo, at.remote.name) if known is None or known.remote != at.remote.name else known.url
-    fresh = remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes))
-    if known is not None and (known.remote, known.prefix) == fresh[0:3:2]:
-        fresh = fresh._replace(refused=known.refused, refused_at=known.refused_at)
-    elif at.remote.prefix.startswith("refs/heads/"):
-        at.clone.mended.append(_in_sight(at.remote))
-    remotes.save(repo, fresh)
-
-
-def _in_sight(remote: Remote) -> str:
-    name, short = without_password(remote.name), remote.prefix.removeprefix("refs/heads/")
-    return (
-        f"coordination is in branches of {name} called {short}…: who fetches sees them in git branch -r, the host shows"
-        " them on its pages, and a push to them may start what runs for every branch"
-    )
-
-
 # looking ahead
 
 
 def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, int]:
     """What a sync would send: how many events of each type, and how many sessions' presence. Raises RemoteError."""
+    from gitcoord.outgoing import unsent
+
     remote = remotes.choose(clone.repo, name, cwd)
     listing = transport.list_remote(clone.repo, remote.name)
     remote = joining(Link(clone, remote, False), listing).remote
-    return outgoing(clone, {here: oid for ref, oid in listing.items() if (here := remote.here(ref))})
-
-
-def outgoing(clone: Clone, there: Refs) -> dict[str, int]:
-    """What the remote, where `there` stand, does not have of ours: how many events of each type, and of presences."""
-    tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
-    after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
-    query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"
-    found = dict(clone.read(lambda db: db.execute(query, (clone.id, *tips)).fetchall()))
-    prefix = f"{NAMESPACE}sessions/{clone.id}/"
-    sessions = sum(ref.startswith(prefix) and there.get(ref) != oid for ref, oid in clone.store.tips().refs.items())
-    return {**found, **({"presence": sessions} if sessions else {})}
+    return unsent(clone, {here: oid for ref, oid in listing.items() if (here := remote.here(ref))})
