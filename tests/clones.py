@@ -45,6 +45,14 @@ def sync_all(clones: Iterable[Path], rounds: int = 2) -> None:
                 coord.sync("origin")
 
 
+def at_rest(where: Path) -> tuple[Path, Path]:
+    """Ada's and Bob's clones, which know each other's session `w` and have nothing more to tell each other."""
+    _, (ada, bob) = make_clones(where, 2)
+    meet([ada, bob])
+    sync_all([ada, bob])
+    return ada, bob
+
+
 def identity(path: Path) -> str:
     with Coord.open(path) as coord:
         assert coord.clone.id

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from byhand import make_key, sign_with
-from clones import identity, make_clones, meet, sync_all
+from clones import at_rest, identity, sync_all
 from conftest import git
 from test_repositories import need_git
 
@@ -19,10 +19,7 @@ from gitcoord.store import refs
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    _, (ada, bob) = make_clones(tmp_path, 2)
-    meet([ada, bob])
-    sync_all([ada, bob])
-    return ada, bob
+    return at_rest(tmp_path)
 
 
 @pytest.fixture

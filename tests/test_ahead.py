@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clones import make_clones, meet, start, sync_all
+from clones import at_rest, start
 from conftest import git
 
 from gitcoord import Coord, ahead
@@ -14,10 +14,7 @@ from gitcoord.store import transport
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
-    _, (ada, bob) = make_clones(tmp_path, 2)
-    meet([ada, bob])
-    sync_all([ada, bob])
-    return ada, bob
+    return at_rest(tmp_path)
 
 
 def connections(path: Path, log: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -284,7 +285,8 @@ def _kill(started: _Started) -> None:
 
     child, patience = started
     if hasattr(os, "killpg") and patience is not None:
-        os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
     else:
         child.kill()
     child.communicate()
