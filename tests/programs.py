@@ -131,15 +131,21 @@ class AtTerminal:
         """As if typed at the terminal."""
         os.write(self.master, text.encode())
 
+    def shows(self, text: str, seconds: float = 60) -> bool:
+        """Whether that comes on the screen."""
+        wanted = _DRAWING.sub(b"", text.encode())
+        return eventually(lambda: wanted in _DRAWING.sub(b"", self.screen), seconds)
+
     def await_text(self, text: str) -> None:
         """Wait until that is on the screen."""
-        wanted = _DRAWING.sub(b"", text.encode())
-        assert eventually(lambda: wanted in _DRAWING.sub(b"", self.screen)), f"no {text!r} in {self.screen.decode()[-3000:]}"
+        assert self.shows(text), f"no {text!r} in {self.screen.decode(errors='replace')[-3000:]}"
 
     def prompt(self, text: str) -> None:
         """As its user begins a turn."""
         self.await_text(self.ready)
         self.type(text)
+        if not self.shows(text, 15):
+            self.type(text)  # what came before a program had set up its terminal is thrown away
         self.await_text(text)
         self.type("\r")
 

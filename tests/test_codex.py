@@ -149,10 +149,7 @@ def test_an_idle_session_is_woken(codex: Codex, repo: Path, cli: Cli) -> None:
     terminal = codex.at_terminal()
     try:
         agents = repo / ".git" / "coord" / "agents"
-        assert eventually(lambda: b"shortcuts" in terminal.screen), terminal.screen.decode(errors="replace")
-        terminal.type("hello there")
-        assert eventually(lambda: b"hello there" in terminal.screen)
-        terminal.type("\r")
+        terminal.prompt("hello there")
         assert eventually(lambda: list(agents.glob("@wake-*"))), terminal.screen.decode(errors="replace")
         assert cli(repo, "send", "alpha", "wake *up*").code == 0
         assert eventually(lambda: any("> wake *up*" in text for text in codex.model.all_shown())), terminal.screen.decode(
