@@ -82,8 +82,11 @@ _FIRST = (
     " WHERE (excluded.lc, excluded.id) < (lc, id)"
 )
 
-_GOES_ON = "SELECT 1 FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
-"""Job `j` is another by now: its clone goes on under a new id, and ends the job that this one became."""
+_GOES_ON = (
+    "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
+    " AND (n.clone = :here OR j.clone != :here)"
+)
+"""What job `j` is by now, if its clone goes on under a new id and so ends another; of our own jobs only we can say so."""
 
 FEATURE = Feature(
     "jobs",
@@ -103,7 +106,7 @@ FEATURE = Feature(
     " CREATE INDEX jobs_was ON jobs (was) WHERE was != '';",
     living=(
         "SELECT id FROM jobs j WHERE NOT EXISTS (SELECT 1 FROM job_ends e WHERE (e.job, e.clone) = (j.id, j.clone)"
-        f" AND e.at < :since) AND NOT EXISTS ({_GOES_ON})",
+        " AND e.at < :since)",
     ),
 )
 
@@ -159,10 +162,11 @@ def _job(row: tuple[Any, ...]) -> Job:
 # reading
 
 
-def get(db: sqlite3.Connection, oid: str) -> Job | None:
+def get(db: sqlite3.Connection, oid: str, here: str) -> Job | None:
     """The job with this full id, or what it goes on as; as the log has it: a lost one runs until somebody noticed."""
-    latest = db.execute("SELECT id FROM jobs WHERE was != '' AND was = ? ORDER BY lc, id LIMIT 1", (oid,)).fetchone()
-    row = db.execute(f"{_SELECT} WHERE j.id = ?", latest or (oid,)).fetchone()
+    latest = f"SELECT ({_GOES_ON} ORDER BY n.clone != :here, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
+    (found,) = db.execute(latest, {"here": here, "id": oid}).fetchone() or (None,)
+    row = db.execute(f"{_SELECT} WHERE j.id = ?", (found or oid,)).fetchone()
     return _job(row) if row else None
 
 
@@ -189,7 +193,8 @@ def show(clone: Clone, text: str) -> Job:
     """One job by id or name. Raises UsageError."""
 
     def ask(db: sqlite3.Connection) -> Job | None:
-        return get(db, find(db, text, clone.id or ""))
+        here = clone.id or ""
+        return get(db, find(db, text, here), here)
 
     job = clone.read(ask)
     assert job is not None
@@ -199,8 +204,8 @@ def show(clone: Clone, text: str) -> Job:
 def list_jobs(clone: Clone, everything: bool = False, now: float | None = None) -> list[Job]:
     """Jobs, oldest first: those that run and those that ended within a day, or `everything`."""
     since = 0 if everything else int(time.time() if now is None else now) - RECENT
-    query = f"{_SELECT} WHERE (e.at IS NULL OR e.at >= ?) AND NOT EXISTS ({_GOES_ON}) ORDER BY j.lc, j.id"
-    found = clone.read(lambda db: db.execute(query, (since,)).fetchall())
+    query = f"{_SELECT} WHERE (e.at IS NULL OR e.at >= :since) AND NOT EXISTS ({_GOES_ON}) ORDER BY j.lc, j.id"
+    found = clone.read(lambda db: db.execute(query, {"since": since, "here": clone.id or ""}).fetchall())
     return [_with_supervision(clone, _job(row)) for row in found]
 
 

@@ -60,11 +60,14 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
 
 def _go_on(at: Link, old: str) -> None:
     """What is here goes on under the new name, and everybody here hears of it."""
+    from gitcoord import jobstart
+
     clone = at.clone
     name = without_password(at.remote.name)
     news = f"{name} has events of {old} that were not written here (a restored backup, or a copy at work)"
-    _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
-    _keep_jobs(clone, old)
+    with clone.locked():
+        _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
+        jobstart.go_on(clone, old)
     takes = f"git coord join NAME --from {old} takes over a session's mail and tasks"
     clone.mended.append(f"{news}: this clone is {clone.id} now; {takes}")
 
@@ -139,10 +142,3 @@ def _join_again(clone: Clone, news: str, old: str) -> None:
 def _told(clone: Clone, name: str, news: str, old: str) -> Draft:
     text = f"{news} Once {name}@{old} is silent, git coord join {name} --from {old} takes over its mail and tasks."
     return Draft("message", text, {"to": [mailbox(name, clone.id or "")], "notice": "clone", "about": old}, author=name)
-
-
-def _keep_jobs(clone: Clone, old: str) -> None:
-    from gitcoord.jobstart import go_on
-
-    with clone.locked():
-        go_on(clone, old)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from conftest import Cli, git
+from programs import eventually
 
 from gitcoord import Coord, surfacing
 from gitcoord.agents import Answer, Call, claude, codex, load
@@ -199,9 +200,8 @@ def test_who_sleeps_for_the_first_conversation_of_all_may_be_quicker_than_who_bi
         assert sleeper.stdin
         sleeper.stdin.write(json.dumps({"session_id": "aaaa-1", "hook_event_name": "SessionStart"}).encode())
         sleeper.stdin.close()
-        while not waiter.exists():
-            assert sleeper.poll() is None, (waiter.parent / "@error").read_text()
-            time.sleep(0.02)
+        assert eventually(lambda: waiter.exists() or sleeper.poll() is not None)
+        assert sleeper.poll() is None, (waiter.parent / "@error").read_text()
     finally:
         sleeper.kill()
         sleeper.wait()

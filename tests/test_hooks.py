@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import programs
 import pytest
 from conftest import Cli, git, make_repo
 
@@ -50,10 +51,7 @@ def write_hook(repo: Path, event: str, content: str, mode: int = 0o755) -> Path:
 
 def eventually(condition: Callable[[], bool], what: str) -> None:
     """Ask until it holds: the hooks work in a process of their own that nobody can wait for."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, f"never happened: {what}"
-        time.sleep(0.02)
+    assert programs.eventually(condition), f"never happened: {what}"
 
 
 @pytest.fixture

@@ -320,6 +320,20 @@ def test_who_is_here_is_not_adopted(ada: Path, remote: Path, cli: Cli, by_hand: 
         assert coord.send("w", "on").recipients[0].session == f"w@{mine}"
 
 
+def test_our_job_does_not_go_on_as_somebody_elses(ada: Path, remote: Path, cli: Cli) -> None:
+    with Coord.open(ada, as_name="w") as coord:
+        coord.join()
+        started = coord.jobs.start(["sh", "-c", "exit 3"], name="build")
+        assert coord.wait([f"job:{started.id}"], 60)
+        job = coord.jobs.get(started.id)
+        coord.sync()
+    put(remote, LOG, event("build goes on", 90, kind="job.start", author="w", name="build", key=job.key, was=job.id))
+    sync(cli, ada)
+    with Coord.open(ada, as_name="w") as coord:
+        assert (coord.jobs.get(job.id).id, coord.jobs.get(job.id).exit) == (job.id, 3)
+        assert {found.id for found in coord.jobs.list(everything=True)} > {job.id}
+
+
 def test_an_epoch_cannot_begin_in_the_middle_of_a_log(ada: Path, remote: Path, cli: Cli) -> None:
     first = chain("one")[0]
     put(remote, LOG, first, event("begins anew", 9, first.oid, "epoch", author=MALLORY, lowest=1, carried=0))
