@@ -9,7 +9,7 @@ from random import Random
 
 from bench.measure import git
 from gitcoord import Coord
-from gitcoord.event import Draft, Envelope, encode
+from gitcoord.log.event import Draft, Envelope, encode
 from gitcoord.store.objects import Oid
 
 WORDS = (

@@ -31,7 +31,7 @@ def rebuild(where: Path, events: int) -> list[Row]:
 WAITER = """
 import sys, time
 from gitcoord import Coord
-from gitcoord.watch import wait_until
+from gitcoord.store.watch import wait_until
 coord = Coord.open(sys.argv[1])
 print("ready", flush=True)
 for _ in range(int(sys.argv[2])):

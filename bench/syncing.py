@@ -13,7 +13,7 @@ from typing import Any
 from bench.ground import text
 from bench.measure import PROGRAM, Row, git, interleaved, ratio, timed
 from gitcoord import Coord, CoordError
-from gitcoord.event import Draft, Envelope, encode
+from gitcoord.log.event import Draft, Envelope, encode
 from gitcoord.store.objects import Oid
 
 DELAY = 0.2

@@ -21,7 +21,7 @@ sys.stdin.readline()
 times = []
 for number in range(int(sys.argv[2])):
     start = time.perf_counter()
-    coord.clone.append(lambda db: [__import__("gitcoord.event").event.Draft("note", f"{number}", author="alpha")])
+    coord.clone.append(lambda db: [__import__("gitcoord.log.event").event.Draft("note", f"{number}", author="alpha")])
     times.append(time.perf_counter() - start)
 print(" ".join(f"{t:.6f}" for t in times))
 """

@@ -1,6 +1,6 @@
 """Writes docs/commands.md, the commands of the man page and the plugin's hooks from the program itself.
 
-python docs/reference.py; tests/test_setup.py fails when it was forgotten.
+python docs/reference.py; tests/cli/test_setup.py fails when it was forgotten.
 """
 
 from __future__ import annotations

@@ -22,33 +22,33 @@ from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, U
 
 if TYPE_CHECKING:
     from gitcoord.api import Locks
-    from gitcoord.brief import Brief
-    from gitcoord.clone import Clone
-    from gitcoord.conflicts import Collision
-    from gitcoord.counts import Short
     from gitcoord.doctor import Finding
-    from gitcoord.event import Event
-    from gitcoord.githooks import Hook
-    from gitcoord.identity import Identity
+    from gitcoord.features.messages.inbox import Inbox, Message
+    from gitcoord.features.messages.ledger import SentMessage
+    from gitcoord.features.messages.sending import Sent
+    from gitcoord.features.notes import Note
+    from gitcoord.features.numbers import Allocation
+    from gitcoord.features.overlaps.conflicts import Collision
+    from gitcoord.features.state import Keys
+    from gitcoord.features.tasks import Tasks
     from gitcoord.jobs_api import Jobs
-    from gitcoord.ledger import SentMessage
-    from gitcoord.messages import Inbox, Message
-    from gitcoord.notes import Note
-    from gitcoord.records import Record
-    from gitcoord.retention import Collected, Redacted
-    from gitcoord.sending import Sent
-    from gitcoord.sequences import Allocation
-    from gitcoord.sessions import Session
+    from gitcoord.log.clone import Clone
+    from gitcoord.log.event import Event
+    from gitcoord.log.retention import Collected, Redacted
+    from gitcoord.log.trust import Signer
+    from gitcoord.overview.brief import Brief
+    from gitcoord.overview.counts import Short
+    from gitcoord.overview.status import Status
+    from gitcoord.overview.waiting import Held
+    from gitcoord.sessions.identity import Identity
+    from gitcoord.sessions.membership import Session
+    from gitcoord.sessions.records import Record
     from gitcoord.setup import Initialized, Traces
-    from gitcoord.state import Keys
-    from gitcoord.status import Status
+    from gitcoord.store.hooks import Hook
     from gitcoord.store.objects import Oid
     from gitcoord.store.signing import Signature
-    from gitcoord.sync import Report
-    from gitcoord.tasks import Tasks
-    from gitcoord.trust import Signer
-    from gitcoord.waiting import Held
-    from gitcoord.withdraw import Standing
+    from gitcoord.sync.exchange import Report
+    from gitcoord.sync.purge_remote import Standing
 
 __all__ = ["Coord", "CoordError", "Refused", "RemoteError", "RepositoryError", "UsageError"]
 __version__ = "0.1.0"
@@ -83,7 +83,7 @@ class Coord:
         `long_lived` prefers libgit2, which is quicker for many calls and slower for one. Raises RepositoryError.
         """
         from gitcoord import features
-        from gitcoord.clone import Clone
+        from gitcoord.log.clone import Clone
         from gitcoord.store.discovery import find_repository
 
         repo = find_repository(path, environ)
@@ -103,12 +103,12 @@ class Coord:
     def identity(self) -> Identity:
         """The session these calls speak for, and the rule that said so."""
         if self._identity is None:
-            from gitcoord.identity import current
+            from gitcoord.sessions.identity import current
 
             self._identity = current(self.clone, self._as_name)
             self._beat_at = 0.0
         if not 0 <= time.monotonic() - self._beat_at < BEAT_EVERY:
-            from gitcoord.presence import beat
+            from gitcoord.sessions.presence import beat
 
             self._beat_at = time.monotonic()
             beat(self.clone, self._identity)
@@ -129,7 +129,7 @@ class Coord:
 
     def hooks(self, action: str = "status") -> list[Hook]:
         """`install`, `uninstall` or `status` of the git hooks; see `githooks`."""
-        from gitcoord import githooks
+        from gitcoord.store import hooks as githooks
 
         actions = {"install": githooks.install, "uninstall": githooks.uninstall, "status": githooks.status}
         return actions[action](self.clone.repo)
@@ -154,9 +154,9 @@ class Coord:
 
     def withdraw(self, remote: str | None = None, really: bool = False) -> Standing:
         """Delete this clone's refs at a remote; without `really`, only say which those are. Raises RemoteError."""
-        from gitcoord import withdraw
+        from gitcoord.sync import purge_remote
 
-        return (withdraw.withdraw if really else withdraw.standing)(self.clone, remote, self.cwd)
+        return (purge_remote.withdraw if really else purge_remote.standing)(self.clone, remote, self.cwd)
 
     # sessions
 
@@ -169,9 +169,9 @@ class Coord:
         origin: str | None = None,
     ) -> Record:
         """Register, or rename the caller's session; `origin` is the clone to adopt `name` from. See `sessions.join`."""
-        from gitcoord import sessions
+        from gitcoord.sessions import membership
 
-        record = sessions.join(self.clone, self.identity, name, role, focus, pid, origin)
+        record = membership.join(self.clone, self.identity, name, role, focus, pid, origin)
         self._identity = None
         if self._as_name is not None:
             self._as_name = record.name
@@ -179,35 +179,35 @@ class Coord:
 
     def leave(self) -> Record:
         """End the caller's session."""
-        from gitcoord import sessions
+        from gitcoord.sessions import membership
 
-        record = sessions.leave(self.clone, self.identity)
+        record = membership.leave(self.clone, self.identity)
         self._identity = None
         return record
 
     def sessions(self, everyone: bool = False) -> list[Session]:
         """Who works here; `everyone` includes those that are gone."""
-        from gitcoord import sessions
+        from gitcoord.sessions import membership
 
-        return sessions.list_sessions(self.clone, everyone)
+        return membership.list_sessions(self.clone, everyone)
 
     def session(self, name: str) -> Session:
         """One session. Raises UsageError if nobody is called so."""
-        from gitcoord import sessions
+        from gitcoord.sessions import membership
 
-        return sessions.find_session(self.clone, name)
+        return membership.find_session(self.clone, name)
 
     def focus(self, text: str) -> Record:
         """Say what the session works on."""
-        from gitcoord import sessions
+        from gitcoord.sessions import membership
 
-        return sessions.set_focus(self.clone, self.identity, text)
+        return membership.set_focus(self.clone, self.identity, text)
 
     def editing(self, paths: Sequence[str]) -> Record:
         """Say which files the session edits."""
-        from gitcoord import sessions
+        from gitcoord.sessions import membership
 
-        return sessions.editing(self.clone, self.identity, paths, self.cwd)
+        return membership.editing(self.clone, self.identity, paths, self.cwd)
 
     # messages
 
@@ -226,21 +226,21 @@ class Coord:
 
         Raises UsageError for an unknown or ambiguous recipient and for text that cannot be stored.
         """
-        from gitcoord import sending
+        from gitcoord.features.messages import sending
 
         options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
         return sending.send(self.clone, self.identity, [to] if isinstance(to, str) else to, text, options)
 
     def reply(self, message_id: str, text: str, attachments: Mapping[str, bytes] | None = None) -> Sent:
         """Answer a message in its thread."""
-        from gitcoord import sending
+        from gitcoord.features.messages import sending
 
         options = sending.Options(attachments=attachments)
         return sending.reply(self.clone, self.identity, message_id, text, options)
 
     def ack(self, message_id: str, text: str = "") -> Sent | None:
         """Acknowledge a message, with an answer if there is text."""
-        from gitcoord import sending
+        from gitcoord.features.messages import sending
 
         return sending.ack(self.clone, self.identity, message_id, text)
 
@@ -253,7 +253,7 @@ class Coord:
         limit: int = 20,
     ) -> Inbox:
         """My unread messages, oldest first, marked read unless `peek` (or when looking on with `as_name`)."""
-        from gitcoord import messages
+        from gitcoord.features.messages import inbox as messages
 
         page = messages.inbox(self.clone, self.identity, everything, again, sender, limit)
         if not peek:
@@ -262,7 +262,7 @@ class Coord:
 
     def wait_for_mail(self, timeout: float | None = None, sender: str | None = None, output: int | None = None) -> Inbox | None:
         """Sleep until there is unread mail; None after `timeout` seconds. Marks nothing: see `mark_read`."""
-        from gitcoord import waiting
+        from gitcoord.overview import waiting
 
         return waiting.wait_for_mail(self, timeout, sender, output)
 
@@ -271,19 +271,19 @@ class Coord:
 
         `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.
         """
-        from gitcoord import waiting
+        from gitcoord.overview import waiting
 
         return waiting.wait_for_any(self, conditions, timeout, output)
 
     def watch(self, kind: str | None = None, since: str | None = None, output: int | None = None) -> Iterator[Event]:
         """Every event as it arrives, of one type or all, from now on or after the event `since`."""
-        from gitcoord import waiting
+        from gitcoord.overview import waiting
 
         return waiting.follow(self, kind, since, output)
 
     def mark_read(self, shown: Iterable[Message]) -> None:
         """Mark what was really shown; nothing for one who only looks on."""
-        from gitcoord import ledger
+        from gitcoord.features.messages import ledger
 
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         if fresh and not self.identity.observer and not self.identity.shared:
@@ -293,7 +293,7 @@ class Coord:
 
     def sent(self, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
         """What I sent, newest first, with the state at each recipient."""
-        from gitcoord import ledger
+        from gitcoord.features.messages import ledger
 
         return ledger.sent(self.clone, self.identity, undelivered, limit)
 
@@ -319,31 +319,31 @@ class Coord:
 
     def thread(self, message_id: str) -> list[Event]:
         """A conversation, oldest first."""
-        from gitcoord import messages
+        from gitcoord.features.messages import inbox as messages
 
         return messages.thread(self.clone, message_id)
 
     def search(self, words: str, limit: int = 20) -> list[Event]:
         """Messages and notes that contain `words`, oldest first."""
-        from gitcoord import events
+        from gitcoord.log import query
 
-        return self.clone.read(lambda db: events.search_events(db, words, limit))
+        return self.clone.read(lambda db: query.search_events(db, words, limit))
 
     def log(self, since: int | None = None, kind: str | None = None, limit: int = 20) -> list[Event]:
         """The newest events, newest first."""
-        from gitcoord import events
+        from gitcoord.log import query
 
-        return self.clone.read(lambda db: events.list_events(db, since, kind, limit))
+        return self.clone.read(lambda db: query.list_events(db, since, kind, limit))
 
     def note(self, text: str, paths: Sequence[str] = ()) -> Oid:
         """Write a note for everybody, present and future."""
-        from gitcoord import notes
+        from gitcoord.features import notes
 
         return notes.add_note(self.clone, self.identity, text, paths, self.cwd)
 
     def notes(self, path: str | None = None, limit: int = 20) -> list[Note]:
         """The newest notes, newest first."""
-        from gitcoord import notes
+        from gitcoord.features import notes
 
         return notes.list_notes(self.clone, path, self.cwd, limit)
 
@@ -354,31 +354,31 @@ class Coord:
 
         Empty where nobody signs, unless `coord.requireSigned` is set; events of this clone are never in it.
         """
-        from gitcoord import trust
+        from gitcoord.log import trust
 
         return trust.signatures(self.clone, ids)
 
     def signers(self) -> list[Signer]:
         """The other clones: what their newest checkpoint is worth, the key each is known for, and what is wrong."""
-        from gitcoord import trust
+        from gitcoord.log import trust
 
         return trust.signers(self.clone)
 
     def redact(self, event_id: str) -> Redacted:
         """Take one event of this clone's out of its log; see `retention.redact`."""
-        from gitcoord import retention
+        from gitcoord.log import retention
 
         return retention.redact(self.clone, event_id)
 
     def gc(self, keep: float = 90 * 24 * 3600) -> Collected:
         """Drop from this clone's log what ended more than `keep` seconds ago; see `retention.gc`."""
-        from gitcoord import retention
+        from gitcoord.log import retention
 
         return retention.gc(self.clone, keep)
 
     def accept(self, clone: str) -> Signer:
         """Take a clone as it signs now. Raises UsageError for one that is not known."""
-        from gitcoord import trust
+        from gitcoord.log import trust
 
         return trust.accept(self.clone, clone)
 
@@ -387,15 +387,15 @@ class Coord:
     @property
     def tasks(self) -> Tasks:
         """The task board."""
-        from gitcoord.tasks import Tasks
+        from gitcoord.features.tasks import Tasks
 
         return Tasks(self)
 
     def alloc(self, sequence: str, start: int | None = None) -> Allocation:
         """The next number of a sequence, handed out exactly once."""
-        from gitcoord import sequences
+        from gitcoord.features import numbers
 
-        return sequences.allocate(self.clone, self.identity, sequence, start)
+        return numbers.allocate(self.clone, self.identity, sequence, start)
 
     # other clones
 
@@ -404,52 +404,52 @@ class Coord:
 
         Raises RemoteError when it is out of reach or refuses, UsageError when none is known.
         """
-        from gitcoord import sync
+        from gitcoord.sync import exchange
 
-        return sync.sync(self.clone, remote, self.cwd, quiet)
+        return exchange.sync(self.clone, remote, self.cwd, quiet)
 
     def sync_preview(self, remote: str | None = None) -> dict[str, int]:
         """What a sync would send: how many events of each type, and presences."""
-        from gitcoord import sync
+        from gitcoord.sync import exchange
 
-        return sync.preview(self.clone, remote, self.cwd)
+        return exchange.preview(self.clone, remote, self.cwd)
 
     def sync_watch(self, remote: str | None = None, every: float = 5.0) -> Iterator[Report | RemoteError]:
         """Keep in step with a remote for ever: at once when something of ours is new, else every so many seconds."""
-        from gitcoord import autosync
+        from gitcoord.sync import background
 
-        return autosync.watch(self.clone, remote, self.cwd, every)
+        return background.watch(self.clone, remote, self.cwd, every)
 
     # overview
 
     def status(self) -> Status:
         """Where I stand, without looking into worktrees."""
-        from gitcoord import status
+        from gitcoord.overview import status
 
         return status.status(self.clone, self.identity)
 
     def status_short(self) -> Short:
         """What of it fits a prompt."""
-        from gitcoord import counts
+        from gitcoord.overview import counts
 
         return counts.short(self.clone, self.identity)
 
     def brief(self, budget: int = 1000) -> Brief:
         """The digest to go on with, in at most `budget` tokens; marks nothing read."""
-        from gitcoord import brief
+        from gitcoord.overview import brief
 
         return brief.brief(self.clone, self.identity, budget)
 
     @property
     def state(self) -> Keys:
         """My keys and values that outlive me: `set`, `get`, `unset`, `show`."""
-        from gitcoord.state import Keys
+        from gitcoord.features.state import Keys
 
         return Keys(self.clone, self.identity)
 
     def conflicts(self, only: str | None = None) -> list[Collision]:
         """Which files will collide between live sessions, and which both changed; `only` what concerns one session."""
-        from gitcoord import conflicts
+        from gitcoord.features.overlaps import conflicts
 
         return conflicts.conflicts(self.clone, self.identity, only)
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from gitcoord import Coord
-    from gitcoord.checks import Check
-    from gitcoord.locks import Lock
+    from gitcoord.features.locks.locks import Lock
+    from gitcoord.overview.checks import Check
 
 
 class Locks(NamedTuple):
@@ -27,34 +27,35 @@ class Locks(NamedTuple):
     ) -> Lock:
         """Lock for `ttl` seconds (2 h), waiting up to `wait` seconds, or for ever with None; `everywhere` in all clones
         of the remote. Raises locks.Held, RemoteError."""
-        from gitcoord import locks, overlaps
+        from gitcoord.features.locks import locks
+        from gitcoord.features.overlaps import notices
 
         wish = locks.Wish(locks.typed(self.coord.clone, self.coord.cwd, patterns), shared, reason, ttl or locks.TTL)
         taken = locks.lock(self.coord.clone, self.coord.identity, wish, wait, everywhere)
-        overlaps.notice(self.coord.clone, self.coord.identity.name)  # who locks is about to edit, or has begun to
+        notices.notice(self.coord.clone, self.coord.identity.name)  # who locks is about to edit, or has begun to
         return taken
 
     def release(self, patterns: Sequence[str] = (), everything: bool = False, force: bool = False) -> list[Lock]:
         """End locks of mine; with `force` also another's, who is told. Raises Refused."""
-        from gitcoord import locks
+        from gitcoord.features.locks import locks
 
         wanted = locks.typed(self.coord.clone, self.coord.cwd, patterns)
         return locks.unlock(self.coord.clone, self.coord.identity, wanted, everything, force)
 
     def held(self) -> list[Lock]:
         """The locks that hold, oldest first."""
-        from gitcoord import locks
+        from gitcoord.features.locks import locks
 
         return locks.list_locks(self.coord.clone)
 
     def check(self, paths: Sequence[str]) -> list[Check]:
         """What is known of each path: locks, who works in its worktree, recent edits, notes."""
-        from gitcoord import checks
+        from gitcoord.overview import checks
 
         return checks.check(self.coord.clone, self.coord.identity, paths, self.coord.cwd)
 
     def pre_commit(self) -> int:
         """What the pre-commit hook runs: its exit code; see `guard`."""
-        from gitcoord import guard
+        from gitcoord.features.locks import guard
 
         return guard.pre_commit(self.coord.clone, self.coord.identity)

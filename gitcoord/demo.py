@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gitcoord.errors import RepositoryError
-from gitcoord.identity import AGENT_MARKS, HARNESS_IDS
+from gitcoord.sessions.identity import AGENT_MARKS, HARNESS_IDS
 
 PAUSE = 0.8
 """Seconds between two commands, for somebody who watches."""

@@ -9,11 +9,11 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from gitcoord.clone import Clone
 from gitcoord.errors import CoordError
-from gitcoord.store import mend
-from gitcoord.store.refnames import belongs_to, is_log, is_ours
-from gitcoord.store.spawn import run
+from gitcoord.log import mend
+from gitcoord.log.clone import Clone
+from gitcoord.store.ref_names import belongs_to, is_log, is_ours
+from gitcoord.system.spawn import run
 
 
 class Finding(NamedTuple):
@@ -98,8 +98,8 @@ def _index(clone: Clone) -> Iterator[Finding]:
 
 def _others(clone: Clone) -> Iterator[Finding]:
     """What other clones' logs have that is no event, or what they did that an honest one does not."""
-    from gitcoord.status import strange
-    from gitcoord.trust import warnings
+    from gitcoord.log.trust import warnings
+    from gitcoord.overview.status import strange
 
     newer, malformed = clone.read(strange)
     for found in newer:
@@ -112,9 +112,9 @@ def _others(clone: Clone) -> Iterator[Finding]:
 
 
 def _hooks(clone: Clone) -> Iterator[Finding]:
-    from gitcoord import githooks
+    from gitcoord.store import hooks
 
-    found = githooks.status(clone.repo)
+    found = hooks.status(clone.repo)
     for hook in found:
         if hook.how != "none" and not hook.runs:
             yield Finding("hooks", False, f"{hook.event} does not run: {hook.why}", "git coord hooks status")
@@ -135,7 +135,7 @@ def _agents(clone: Clone) -> Iterator[Finding]:
 
 
 def _sync(clone: Clone) -> Iterator[Finding]:
-    from gitcoord.status import syncing
+    from gitcoord.overview.status import syncing
 
     found = syncing(clone)
     if found is not None:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitcoord import jobend, jobs
-from gitcoord.files import read_bytes
-from gitcoord.jobs import Job
-from gitcoord.jobstart import Spec
+from gitcoord.features.jobs import end, jobs
+from gitcoord.features.jobs.jobs import Job
+from gitcoord.features.jobs.start import Spec
+from gitcoord.system.files import read_bytes
 
 if TYPE_CHECKING:
     from gitcoord import Coord
-    from gitcoord.detached import Launched
+    from gitcoord.features.jobs.launch import Launched
 
 
 class Jobs:
@@ -24,12 +24,12 @@ class Jobs:
 
     def list(self, everything: bool = False) -> list[Job]:
         """Running jobs and those that ended within a day, oldest first; or all. Lost ones are found first."""
-        jobend.reap(self._coord.clone)
+        end.reap(self._coord.clone)
         return jobs.list_jobs(self._coord.clone, everything)
 
     def get(self, job: str) -> Job:
         """One job. Raises UsageError."""
-        jobend.reap(self._coord.clone)
+        end.reap(self._coord.clone)
         return jobs.show(self._coord.clone, job)
 
     def log(self, job: str) -> bytes:
@@ -38,7 +38,7 @@ class Jobs:
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
         """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""
-        return jobend.kill(self._coord.clone, job, grace)
+        return end.kill(self._coord.clone, job, grace)
 
     def start(
         self,
@@ -55,7 +55,7 @@ class Jobs:
         `session` makes it a session of that name; `publish` lets its command line and output leave the clone;
         `watch_pid` is a process that somebody else started, instead of `argv`. Raises CoordError.
         """
-        from gitcoord.detached import launch
+        from gitcoord.features.jobs.launch import launch
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
         return launch(self._coord.clone, self._coord.identity, spec, str(cwd or self._coord.cwd))

@@ -7,17 +7,19 @@ import shutil
 from contextlib import suppress
 from dataclasses import dataclass
 
-from gitcoord import githooks, remotes
-from gitcoord.ambient import expect_all
-from gitcoord.clone import Clone
-from gitcoord.clone_id import read_clone_id, settle_clone_id
 from gitcoord.errors import without_password
-from gitcoord.githooks import Hook
-from gitcoord.store import NAMESPACE, Tips, mend
-from gitcoord.store.lock import unwritable
+from gitcoord.log import mend
+from gitcoord.log.clone import Clone
+from gitcoord.log.clone_id import read_clone_id, settle_clone_id
+from gitcoord.sessions.ambient import expect_all
+from gitcoord.store import NAMESPACE, Tips
+from gitcoord.store import hooks as githooks
+from gitcoord.store.hooks import Hook
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import is_ours
-from gitcoord.store.spawn import run
+from gitcoord.store.ref_names import is_ours
+from gitcoord.sync import remotes
+from gitcoord.system.lock import unwritable
+from gitcoord.system.spawn import run
 
 
 @dataclass(frozen=True, slots=True)

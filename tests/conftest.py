@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from gitcoord import Coord
-from gitcoord.identity import AGENT_MARKS, HARNESS_IDS
+from gitcoord.sessions.identity import AGENT_MARKS, HARNESS_IDS
 
 # started in the background of a shell, everything below inherits ignored signals, which no shell can trap any more
 for number in (signal.SIGINT, signal.SIGQUIT) if hasattr(signal, "SIGQUIT") else (signal.SIGINT,):

@@ -1,4 +1,4 @@
-"""A worker of tests/test_day.py: pulls tasks, locks and edits what they name, commits, reports. A process of its own.
+"""A worker of tests/cli/test_day.py: pulls tasks, locks and edits what they name, commits, reports. A process of its own.
 
     python day_worker.py WORKTREE NAME DIARY
 

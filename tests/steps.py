@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gitcoord import leases
-from gitcoord.clone import Clone
+from gitcoord.log.clone import Clone
 from gitcoord.store import transport
 from gitcoord.store.libgit2 import Libgit2Store
 from gitcoord.store.plumbing import PlumbingStore
+from gitcoord.sync import leases
 
 STEPS = [
     (transport, "start_look"), (transport, "answer"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"),

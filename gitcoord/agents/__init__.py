@@ -97,7 +97,7 @@ def load(name: str) -> Harness:
     """The adapter of a program. Raises KeyError for one there is none for."""
     if name not in HARNESSES:
         raise KeyError(name)
-    harness: Harness = import_module(f"gitcoord.agents.{name}").HARNESS
+    harness: Harness = import_module(f"gitcoord.agents.programs.{name}").HARNESS
     return harness
 
 

@@ -31,7 +31,7 @@ def _document() -> dict[str, Any]:
 
 
 def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
-    from gitcoord.agents import Answer, load, moments
+    from gitcoord.agents import Answer, handlers, load
     from gitcoord.agents.binding import open_for
 
     harness = load(harness_name)
@@ -49,7 +49,7 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
         code = output.code
 
     with open_for(harness, call) as desk:
-        moments.run(desk, say)
+        handlers.run(desk, say)
     return code
 
 

@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from gitcoord import Coord
-from gitcoord import process as processes
 from gitcoord.agents import Call, Harness
-from gitcoord.clone import Clone
-from gitcoord.identity import HARNESS_IDS, Identity, current
-from gitcoord.liveness import judge
-from gitcoord.presence import beat, register
-from gitcoord.records import Record, Records
+from gitcoord.log.clone import Clone
+from gitcoord.sessions.identity import HARNESS_IDS, Identity, current
+from gitcoord.sessions.liveness import judge
+from gitcoord.sessions.presence import beat, register
+from gitcoord.sessions.records import Record, Records
+from gitcoord.system import process as processes
 
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout", "nice", "git")
 

@@ -15,13 +15,13 @@ from typing import NamedTuple
 
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk
-from gitcoord.agents.marks import marks_of
-from gitcoord.checks import Check, check
+from gitcoord.agents.flags import marks_of
 from gitcoord.errors import UsageError
-from gitcoord.identity import spoken_name
-from gitcoord.locks import span
+from gitcoord.features.locks.locks import span
+from gitcoord.log.vouched import held_back
+from gitcoord.overview.checks import Check, check
+from gitcoord.sessions.identity import spoken_name
 from gitcoord.text import ago, inert, said
-from gitcoord.vouched import held_back
 
 MAX_TOLD = 2000
 """Warnings that are remembered for a session."""

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from gitcoord.agents import HARNESSES, MOMENTS, jsonedit, skill
 from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
 from gitcoord.errors import RepositoryError
-from gitcoord.githooks import SCRIPT
+from gitcoord.store.hooks import SCRIPT
 
 MARK = re.compile(r"# gitcoord((?: \+\w+)*)")
 FOLDER = os.path.dirname(SCRIPT)
@@ -291,7 +291,7 @@ def _read(path: str) -> str | None:
 
 def _write(path: str, before: str | None, after: str | None) -> None:
     """Replace the file at once, through symbolic links; its program may be reading it. Nothing where nothing changes."""
-    from gitcoord.store.lock import unwritable
+    from gitcoord.system.lock import unwritable
 
     if before == after:
         return

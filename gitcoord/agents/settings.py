@@ -155,7 +155,7 @@ def _opencode_home(environ: Environ) -> str:
 
 
 def _opencode_plugin(python: str, folder: str) -> str:
-    from gitcoord.agents.opencode import plugin
+    from gitcoord.agents.programs.opencode import plugin
 
     return plugin(python, folder)
 

@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 
 from gitcoord.errors import RepositoryError
-from gitcoord.files import read_bytes
+from gitcoord.system.files import read_bytes
 
 NAME = "git-coord"
 FILE = "SKILL.md"

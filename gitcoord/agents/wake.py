@@ -11,15 +11,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 
-from gitcoord import deaths, surfacing
-from gitcoord import process as processes
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk, program_of
-from gitcoord.agents.marks import Marks, marks_of
-from gitcoord.agents.moments import look
-from gitcoord.identity import Identity
-from gitcoord.records import Record, Records, is_plain_id
-from gitcoord.watch import wait_until
+from gitcoord.agents.flags import Marks, marks_of
+from gitcoord.agents.handlers import look
+from gitcoord.features import deaths
+from gitcoord.overview import surfacing
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.records import Record, Records, is_plain_id
+from gitcoord.store.watch import wait_until
+from gitcoord.system import process as processes
 
 
 def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
@@ -94,7 +95,7 @@ def _path_of(program: processes.Process) -> str:
 @contextmanager
 def _only_one(path: str) -> Iterator[bool]:
     """Whether no other waits for this program; the file holds the pid, for the script to see that somebody does."""
-    from gitcoord.store.lock import try_lock
+    from gitcoord.system.lock import try_lock
 
     with try_lock(path) as first:
         if first:

@@ -110,9 +110,9 @@ def main(args: list[str] | None = None) -> None:
     if args[:1] == ["help"]:
         args = [*args[1:2], "--help"]
     if args[:1] == ["sync"]:
-        from gitcoord import ahead
+        from gitcoord.sync import early_look
 
-        ahead.begin(args[1:])
+        early_look.begin(args[1:])
     _leave(run(args))
 
 

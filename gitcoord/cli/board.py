@@ -12,7 +12,7 @@ from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, sa
 from gitcoord.cli.talk import SHORT, shown_name
 
 if TYPE_CHECKING:
-    from gitcoord.tasks.read import Task
+    from gitcoord.features.tasks.read import Task
 
 COLOURS = {"ready": "32", "open": "0", "claimed": "36", "blocked": "31", "done": "2", "dropped": "2"}
 GAP = 2

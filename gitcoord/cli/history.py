@@ -14,8 +14,8 @@ from gitcoord.cli.talk import SHORT, shown_name, signatures_of, verified_json, v
 from gitcoord.errors import UsageError
 
 if TYPE_CHECKING:
-    from gitcoord.event import Event
-    from gitcoord.notes import Note
+    from gitcoord.features.notes import Note
+    from gitcoord.log.event import Event
     from gitcoord.store.signing import Signature
 
 
@@ -119,8 +119,8 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
 
 
 def _check_type(coord: Coord, kind: str) -> None:
-    from gitcoord.events import known_types
     from gitcoord.features import load
+    from gitcoord.log.query import known_types
 
     known = {name for feature in load() for name in feature.types} | coord.clone.read(known_types)
     if kind not in known:

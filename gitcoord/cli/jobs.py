@@ -16,8 +16,8 @@ from gitcoord.cli.talk import SHORT, shown_name
 from gitcoord.errors import CoordError
 
 if TYPE_CHECKING:
-    from gitcoord.jobs import Job
-    from gitcoord.jobstart import Spec
+    from gitcoord.features.jobs.jobs import Job
+    from gitcoord.features.jobs.start import Spec
 
 OWN_FAILURE = 125
 COLOURS = {"running": "32", "exited": "0", "killed": "31", "lost": "31"}
@@ -47,14 +47,14 @@ def run(
 
     Example: git coord run --notify ada -- make test
     """
-    from gitcoord.jobstart import Spec, notified
+    from gitcoord.features.jobs.start import Spec, notified
 
     spec = Spec(argv, name, notified(notify), session, publish, watch_pid)
     try:
         with opened(as_name) as coord:
             if detach:
                 return _launch(coord, spec, as_json)
-            from gitcoord import supervise
+            from gitcoord.features.jobs import supervise
 
             return supervise.run(coord.clone, coord.identity, spec, os.getcwd())
     except CoordError as error:
@@ -63,7 +63,7 @@ def run(
 
 
 def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
-    from gitcoord.detached import launch
+    from gitcoord.features.jobs.launch import launch
 
     job = launch(coord.clone, coord.identity, spec, os.getcwd())
     if job.failed:
@@ -125,7 +125,7 @@ def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
 
     Example: git coord job log build
     """
-    from gitcoord.joblog import plain
+    from gitcoord.features.jobs.output import plain
 
     with opened(as_name) as coord:
         data = coord.jobs.log(job_id)
@@ -151,7 +151,7 @@ def kill(job_id: str, as_name: str | None, as_json: bool) -> None:
 
 def job_json(coord: Coord, job: Job) -> dict[str, Any]:
     """A job as the contract spells it."""
-    from gitcoord.jobs import signal_name
+    from gitcoord.features.jobs.jobs import signal_name
 
     return {
         "id": job.id,
@@ -172,7 +172,7 @@ def job_json(coord: Coord, job: Job) -> dict[str, Any]:
 
 
 def _line(coord: Coord, job: Job) -> str:
-    from gitcoord.jobs import describe_state, duration, shown_command
+    from gitcoord.features.jobs.jobs import describe_state, duration, shown_command
 
     if job.state == "running":
         pid = f", pid {job.pid}" if job.pid else ""

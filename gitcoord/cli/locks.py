@@ -12,11 +12,11 @@ from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted,
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, shown_name
 from gitcoord.errors import CoordError
-from gitcoord.vouched import held_back
+from gitcoord.log.vouched import held_back
 
 if TYPE_CHECKING:
-    from gitcoord.checks import Check
-    from gitcoord.locks import Lock
+    from gitcoord.features.locks.locks import Lock
+    from gitcoord.overview.checks import Check
 
 FOR_EVER = "-"
 
@@ -109,7 +109,7 @@ def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: 
 
 
 def _line(coord: Coord, lock: Lock) -> str:
-    from gitcoord.locks import span
+    from gitcoord.features.locks.locks import span
 
     who = "" if lock.holder == f"{coord.identity.name}@{coord.clone.id}" else f" by {shown_name(coord, lock.holder)}"
     left = span(lock.expires - time.time())

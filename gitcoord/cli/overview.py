@@ -16,12 +16,12 @@ from gitcoord.names import mailbox
 from gitcoord.text import ago, inert, one_line, rfc3339, said
 
 if TYPE_CHECKING:
-    from gitcoord.conflicts import Collision
-    from gitcoord.counts import Short
-    from gitcoord.locks import Lock
-    from gitcoord.sessions import Session
-    from gitcoord.state import Value
-    from gitcoord.status import Status, Strange, Syncing
+    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.overlaps.conflicts import Collision
+    from gitcoord.features.state import Value
+    from gitcoord.overview.counts import Short
+    from gitcoord.overview.status import Status, Strange, Syncing
+    from gitcoord.sessions.membership import Session
 
 SHOWN = 20
 """Lines after which a plain list stops and says so."""
@@ -128,7 +128,7 @@ def _say_locks(locks: Sequence[Lock]) -> None:
     if locks:
         import time
 
-        from gitcoord.locks import span
+        from gitcoord.features.locks.locks import span
 
         for number, lock in enumerate(locks):
             left = span(lock.expires - time.time())

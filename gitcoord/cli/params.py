@@ -15,7 +15,7 @@ import click
 from gitcoord import Coord
 from gitcoord.cli.output import remark
 from gitcoord.errors import UsageError
-from gitcoord.files import read_bytes
+from gitcoord.system.files import read_bytes
 
 F = TypeVar("F", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
@@ -83,7 +83,7 @@ def opened(as_name: str | None = None, notice: bool = True) -> Iterator[Coord]:
     with Coord.open(as_name=as_name, long_lived=False) as coord:
         try:
             if notice:
-                from gitcoord import deaths
+                from gitcoord.features import deaths
 
                 deaths.notice(coord.clone, me=lambda: coord.identity.name)
             yield coord
@@ -97,6 +97,6 @@ def _look_out(coord: Coord) -> None:
     """What other clones sent since is fetched in the background, if nobody looked for a while."""
     look = coord.clone.path("look")
     if os.path.exists(look) and os.stat(look).st_mtime < time.time():
-        from gitcoord import autosync
+        from gitcoord.sync import background
 
-        autosync.after_look(coord.clone)
+        background.after_look(coord.clone)

@@ -13,7 +13,7 @@ from gitcoord.cli.talk import shown_name
 from gitcoord.names import mailbox
 
 if TYPE_CHECKING:
-    from gitcoord.sessions import Session
+    from gitcoord.sessions.membership import Session
 
 COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unknown": "33", "gone": "31"}
 

@@ -15,13 +15,13 @@ from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, remark, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
-from gitcoord.files import read_bytes
+from gitcoord.system.files import read_bytes
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed
-    from gitcoord.githooks import Hook
     from gitcoord.setup import Traces
-    from gitcoord.withdraw import Standing
+    from gitcoord.store.hooks import Hook
+    from gitcoord.sync.purge_remote import Standing
 
 LEAVES = """\
 {where}: messages, notes, names of
@@ -72,8 +72,8 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
 
 def _leaves(coord: Coord) -> str:
     """What could ever leave the machine, and where it goes already."""
-    from gitcoord import remotes
     from gitcoord.errors import without_password
+    from gitcoord.sync import remotes
 
     if not remotes.is_connected(coord.clone.repo):
         return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What could go there then")
@@ -341,18 +341,18 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
 
 
 def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
-    from gitcoord import ambient
+    from gitcoord.sessions import ambient
 
     if event == "worktree-added":
         ambient.worktree_added(coord.clone)
     elif event == "sync":
-        from gitcoord import autosync
+        from gitcoord.sync import background
 
-        autosync.run(coord.clone)
+        background.run(coord.clone)
     elif event == "refresh" and args:  # a command of this session found its presence due
-        from gitcoord import upkeep
+        from gitcoord.sessions import housekeeping
 
         ambient.refresh(coord.clone, args[0])
-        upkeep.refresh(coord.clone, args[0])
+        housekeeping.refresh(coord.clone, args[0])
     elif event == "refresh":  # git moved something in this worktree
         ambient.refresh(coord.clone, mover=ambient.moved(coord.clone))

@@ -13,7 +13,7 @@ from gitcoord.cli.params import common, duration, opened
 from gitcoord.errors import RemoteError
 
 if TYPE_CHECKING:
-    from gitcoord.sync import Report
+    from gitcoord.sync.exchange import Report
 
 EVERY = "5"
 

@@ -12,13 +12,13 @@ from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, reached_reader, remark, rfc3339, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
-from gitcoord.files import read_bytes
 from gitcoord.names import split_mailbox
+from gitcoord.system.files import read_bytes
 
 if TYPE_CHECKING:
-    from gitcoord.ledger import SentMessage
-    from gitcoord.messages import Inbox, Message
-    from gitcoord.sending import Sent
+    from gitcoord.features.messages.inbox import Inbox, Message
+    from gitcoord.features.messages.ledger import SentMessage
+    from gitcoord.features.messages.sending import Sent
     from gitcoord.store.signing import Signature
 
 FOR_EVER = "for ever"
@@ -142,7 +142,7 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
 
 def _when(coord: Coord) -> str:
     """When another clone can hear of it at the earliest."""
-    from gitcoord import remotes
+    from gitcoord.sync import remotes
 
     if remotes.wants_autosync(coord.clone.repo):
         return "other clones hear of it with the next sync, which is under way"
@@ -226,7 +226,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
 
 def message_json(coord: Coord, message: Message) -> dict[str, Any]:
     """A message as the contract spells it."""
-    from gitcoord.messages import sender_of
+    from gitcoord.features.messages.inbox import sender_of
 
     return {
         "id": message.id,
@@ -274,15 +274,15 @@ def _remark_held(page: Inbox) -> None:
 
 
 def _remark_warnings(coord: Coord) -> None:
-    from gitcoord.trust import warnings
+    from gitcoord.log.trust import warnings
 
     for warning in warnings(coord.clone)[:SHOWN]:
         remark(f"warning: {warning.clone}: {warning.what}; if that is right: {warning.command}")
 
 
 def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
-    from gitcoord.identity import spoken_name
-    from gitcoord.messages import notifier
+    from gitcoord.features.messages.inbox import notifier
+    from gitcoord.sessions.identity import spoken_name
 
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []

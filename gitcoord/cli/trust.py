@@ -11,7 +11,7 @@ from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, verified_json, verified_text
 
 if TYPE_CHECKING:
-    from gitcoord.trust import Signer
+    from gitcoord.log.trust import Signer
 
 
 @click.command(short_help="who signs what, and what is wrong")

@@ -24,7 +24,7 @@ def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, 
 
     Example: git coord wait session:worker-1=gone --timeout 10m
     """
-    from gitcoord.waiting import wait_for_any, wait_for_mail
+    from gitcoord.overview.waiting import wait_for_any, wait_for_mail
 
     seconds = duration(timeout, "--timeout")
     _end_quietly()

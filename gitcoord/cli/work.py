@@ -13,10 +13,10 @@ from gitcoord.cli.board import columns, say_board, say_task, task_json, task_lin
 from gitcoord.cli.output import not_signed, remark, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
-from gitcoord.vouched import held_back, held_tasks
+from gitcoord.log.vouched import held_back, held_tasks
 
 if TYPE_CHECKING:
-    from gitcoord.tasks.read import Task
+    from gitcoord.features.tasks.read import Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 PAGE = 20
@@ -65,7 +65,7 @@ def add(words: tuple[str, ...], file: str | None, as_name: str | None, as_json: 
 
 
 def _add_many(file: str, as_name: str | None, as_json: bool) -> None:
-    from gitcoord.tasks.file import parse
+    from gitcoord.features.tasks.file import parse
 
     new = parse(the_text((), None, file))
     with opened(as_name) as coord:

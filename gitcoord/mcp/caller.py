@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from gitcoord import Coord
-from gitcoord.identity import HARNESS_IDS, Identity, current, is_agent
+from gitcoord.sessions.identity import HARNESS_IDS, Identity, current, is_agent
 
 
 class Caller(NamedTuple):
@@ -38,7 +38,7 @@ def caller(arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str |
 @contextmanager
 def opened(call: Caller) -> Iterator[Coord]:
     """The repository as the caller sees it, for one call. Raises RepositoryError."""
-    from gitcoord.waiting import notice_deaths
+    from gitcoord.overview.waiting import notice_deaths
 
     with _open(_settled(call)) as coord:
         notice_deaths(coord)

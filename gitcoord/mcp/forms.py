@@ -7,7 +7,7 @@ from typing import Any
 
 from gitcoord import Coord
 from gitcoord.cli.talk import message_json, signatures_of, verified_json
-from gitcoord.messages import Message
+from gitcoord.features.messages.inbox import Message
 from gitcoord.names import split_mailbox
 from gitcoord.text import inert
 
@@ -47,7 +47,7 @@ def _message(coord: Coord, found: Message) -> dict[str, Any]:
 
 
 def _by(coord: Coord, found: Message) -> str:
-    from gitcoord.identity import person_name
+    from gitcoord.sessions.identity import person_name
 
     name, clone = split_mailbox(found.sender)
     if found.notice:

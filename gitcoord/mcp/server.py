@@ -24,10 +24,10 @@ from mcp.server.stdio import stdio_server
 
 from gitcoord import CoordError, UsageError, __version__
 from gitcoord.cli.output import one_line, reached_reader
+from gitcoord.features.messages.inbox import Inbox
 from gitcoord.mcp import tools
 from gitcoord.mcp.caller import Caller, caller, opened
 from gitcoord.mcp.forms import short
-from gitcoord.messages import Inbox
 
 PROGRESS_EVERY = 10.0
 """Seconds between two signs of life of a call that waits; clients give up on a silent one after 60."""

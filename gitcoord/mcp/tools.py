@@ -13,12 +13,12 @@ from gitcoord.cli.overview import collision_json
 from gitcoord.cli.people import session_json
 from gitcoord.cli.talk import receipt_json, sent_json
 from gitcoord.errors import UsageError
+from gitcoord.features.tasks.read import Task
 from gitcoord.mcp.forms import messages, quoting, short
-from gitcoord.sessions import Session
-from gitcoord.tasks.read import Task
+from gitcoord.sessions.membership import Session
 
 if TYPE_CHECKING:
-    from gitcoord.messages import Inbox
+    from gitcoord.features.messages.inbox import Inbox
 
 Arguments = Mapping[str, Any]
 Verb = Callable[[Coord, Arguments], Any]

@@ -2,7 +2,7 @@
 
 `Store` is the contract, written down here once. Two implementations keep it: `plumbing` runs git itself (a process
 costs 1.5 ms, right for one-shot commands, and serves every repository git can open), `libgit2` goes through pygit2
-(its import costs 60 ms, right for long-lived processes and bulk reads). `tests/test_store.py` runs against both.
+(its import costs 60 ms, right for long-lived processes and bulk reads). `tests/store/test_store.py` runs against both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.refnames import NAMESPACE as NAMESPACE
+from gitcoord.store.ref_names import NAMESPACE as NAMESPACE
 from gitcoord.store.repository import Repository
 
 

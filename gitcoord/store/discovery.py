@@ -11,9 +11,9 @@ import os
 from collections.abc import Iterator, Mapping
 
 from gitcoord.errors import RepositoryError
-from gitcoord.files import read_bytes
 from gitcoord.store.repository import LOCAL_ENV_VARS, OURS, SETTINGS, Repository, collect
-from gitcoord.store.spawn import Result, run
+from gitcoord.system.files import read_bytes
+from gitcoord.system.spawn import Result, run
 
 _SEPARATOR = "--gitcoord-next"
 """rev-parse prints an option it does not know as it stands: a divider that survives newlines in paths."""

@@ -16,11 +16,11 @@ from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.store import Tips, refs
-from gitcoord.store.files import NotPlain, RefFiles
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
 from gitcoord.store.plumbing import PlumbingStore
-from gitcoord.store.reflock import RefLocked, patiently
+from gitcoord.store.ref_files import NotPlain, RefFiles
+from gitcoord.store.ref_lock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 
 _FLEETING = ("File exists", "No such file or directory")  # a lock, or a gc took the empty directory away meanwhile

@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 
-from gitcoord.files import read_bytes
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
+from gitcoord.system.files import read_bytes
 
 
 def loose_path(repo: Repository, oid: Oid) -> str:

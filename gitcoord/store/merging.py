@@ -21,7 +21,7 @@ from typing import NamedTuple
 from gitcoord.errors import RepositoryError
 from gitcoord.store.objects import Oid, make_tree
 from gitcoord.store.repository import Repository
-from gitcoord.store.spawn import Result
+from gitcoord.system.spawn import Result
 
 LARGE = 64 * 1024 * 1024
 """Bytes beyond which an untracked file is left out of a snapshot: such a file is data, nobody merges it."""

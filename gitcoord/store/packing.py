@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
-from gitcoord.store.lock import try_lock, write_whole
 from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
+from gitcoord.system.lock import try_lock, write_whole
 
 LOOSE_OBJECTS = 1000
 SEVENTEENS = 20

@@ -10,8 +10,8 @@ from typing import IO, TYPE_CHECKING
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
 from gitcoord.store import Tips, refs
-from gitcoord.store.files import NotPlain, RefFiles, are_plain
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
+from gitcoord.store.ref_files import NotPlain, RefFiles, are_plain
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from contextlib import suppress
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.store import NAMESPACE, Tips
-from gitcoord.store.lock import unwritable
 from gitcoord.store.objects import Oid
-from gitcoord.store.reflock import RefLocked, patiently
+from gitcoord.store.ref_lock import RefLocked, patiently
 from gitcoord.store.repository import Repository
-from gitcoord.store.spawn import Result
+from gitcoord.system.lock import unwritable
+from gitcoord.system.spawn import Result
 
 LOOSE_REFS = 100
 """Refs of ours in files of their own from which on they are packed: a thousand make a fetch of the user's 3 to 6 times as long

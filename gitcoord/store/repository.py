@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
-from gitcoord.files import read_bytes
-from gitcoord.store.spawn import Result, run
+from gitcoord.system.files import read_bytes
+from gitcoord.system.spawn import Result, run
 
 LOCAL_ENV_VARS = frozenset(
     """

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from gitcoord.errors import RepositoryError
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
-from gitcoord.store.spawn import Result, run
+from gitcoord.system.spawn import Result, run
 
 GOOD, UNKNOWN, BAD = "verified", "unknown", "bad"
 _HEADER = re.compile(rb"^gpgsig(?:-sha256)? ([^\n]*\n(?: [^\n]*\n)*)", re.MULTILINE)

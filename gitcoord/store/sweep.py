@@ -15,11 +15,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gitcoord.errors import RepositoryError
-from gitcoord.files import read_bytes
-from gitcoord.store.lock import unwritable, write_whole
 from gitcoord.store.loose import gc_is_running, loose_path, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
+from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import unwritable, write_whole
 
 WORTH_A_SWEEP = 100
 BATCH = 50

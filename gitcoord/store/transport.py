@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import RemoteError
 from gitcoord.store.objects import Oid
-from gitcoord.store.refnames import NAMESPACE, is_lease, is_ours
+from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
 from gitcoord.store.repository import Repository
-from gitcoord.store.spawn import Result
+from gitcoord.system.spawn import Result
 
 if TYPE_CHECKING:
     import subprocess

@@ -1,0 +1,307 @@
+"""What is done at each moment of an agent's conversation. Knows sessions and messages, and nothing of any program."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+
+from gitcoord.agents import Answer
+from gitcoord.agents.binding import Desk, alive, settle
+from gitcoord.agents.flags import Marks, marks_of, stamp
+from gitcoord.features import deaths
+from gitcoord.features.messages.inbox import Message
+from gitcoord.overview import surfacing
+from gitcoord.sessions import touched
+from gitcoord.sessions.identity import Identity, spoken_name
+from gitcoord.text import ago
+
+Say = Callable[[Answer], None]
+
+BRIEF = {"compact": 1000, "resume": 1000}
+"""Tokens of the brief by how a conversation begins; what was forgotten takes more words."""
+SHORT_BRIEF = 500
+HOLDS = 2
+"""How often a turn is kept going for one ack that is due."""
+CHAIN = 5
+"""How often in a row a turn is kept going at all."""
+HOW = "To talk to them: git coord send NAME TEXT. All commands: git coord help"
+
+
+def run(desk: Desk, say: Say) -> None:
+    """Do what is due; `say` is called at most once, and at once written to the program."""
+    if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(desk.clone.repo.coord_dir):
+        return
+    if desk.call.moment in ("look", "edit"):
+        from gitcoord.agents.guard import guard
+
+        guard(alive(desk), say)
+    elif desk.call.moment == "wake":
+        from gitcoord.agents.wake import wake
+
+        wake(desk, say)
+    else:
+        (_HELPERS if desk.call.subagent else _MOMENTS).get(desk.call.moment, _nothing)(desk, say)
+
+
+def _start(desk: Desk, say: Say) -> None:
+    """Register, and say where one is; also after a compaction, when all of it is forgotten."""
+    desk = settle(desk)
+    me = _me(desk)
+    marks = marks_of(desk.clone, me.name)
+    marks.open()
+    if touched.open_folder(desk.clone.repo.coord_dir):
+        _keep_all_touched(desk)
+    marks.recall()
+    _keep_settings(desk)
+    _notice_deaths(desk)
+    try:
+        _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
+    finally:
+        marks.set_idle(desk.call.source != "compact")  # from here on, what comes wakes it
+
+
+def _keep_all_touched(desk: Desk) -> None:
+    """The first hook in this clone: what those without hooks have changed so far is not in the folder yet."""
+    from gitcoord.sessions.membership import list_sessions
+
+    for session in list_sessions(desk.clone):
+        if session.local and session.session:
+            touched.keep(desk.clone.repo.coord_dir, session.session, [file.path for file in session.files])
+
+
+def _say_where_i_am(desk: Desk, marks: Marks, budget: int, say: Say) -> None:
+    if desk.surface == "off":
+        say(Answer(context=_where_i_am(desk, budget, ())))
+        return
+    _show(desk, marks, lambda news, notes: say(Answer(context=_opening(desk, budget, news, notes))), always=True)
+
+
+def _opening(desk: Desk, budget: int, news: str, notes: Sequence[str]) -> str:
+    """The brief without what is told beside it."""
+    without = ("unread", "notes") if notes else ("unread",)
+    return "\n\n".join(filter(None, (_where_i_am(desk, budget, without), news)))
+
+
+def _where_i_am(desk: Desk, budget: int, without: Sequence[str]) -> str:
+    from gitcoord.overview.brief import brief
+
+    return f"{brief(desk.clone, _me(desk), budget - 30, without=without).text}\n\n{HOW}"
+
+
+def _turn(desk: Desk, say: Say) -> None:
+    """Between two steps of the model: what is new."""
+    desk = alive(desk)
+    marks = marks_of(desk.clone, _me(desk).name)
+    marks.open()
+    marks.wait(False)
+    if desk.call.moment == "prompt":
+        marks.set_idle(False)
+    _notice_deaths(desk)
+    _look_at_remote(desk)
+    if marks.recall():
+        _say_where_i_am(desk, marks, BRIEF["compact"], say)
+        return
+    if desk.surface == "off" or (desk.surface == "turn" and desk.call.moment == "tools"):
+        return
+    _show(desk, marks, lambda news, _: say(Answer(context=news)))
+
+
+def _look_at_remote(desk: Desk) -> None:
+    """Have it asked in the background, if that is due; `coord/look` is there only where there is a remote."""
+    if os.path.exists(desk.path("look")):
+        from gitcoord.sync import background
+
+        background.after_look(desk.clone)
+
+
+def _edited(desk: Desk, say: Say) -> None:
+    """What the script could not tell from the document: note the paths, and have presence and overlaps seen to."""
+    from gitcoord.sessions.housekeeping import in_background
+    from gitcoord.store.worktrees import place_of
+
+    desk = alive(desk)
+    repo, base = desk.clone.repo, desk.call.cwd or os.getcwd()
+    places = [place for path in desk.call.paths if (place := place_of(repo, base, path))]
+    mine = [place.path for place in places if place.git_dir == repo.git_dir]
+    if touched.add(repo.coord_dir, _me(desk).name, mine):
+        in_background(desk.clone, "refresh", _me(desk).name)
+
+
+def _waiting(desk: Desk, say: Say) -> None:
+    """It waits for its human. The flag has the next step of the model say that it does no more, also while we are here."""
+    from gitcoord.sessions.presence import register
+
+    desk = settle(desk) if desk.me is None else desk
+    me = _me(desk)
+    marks = marks_of(desk.clone, me.name)
+    marks.open()
+    marks.wait(True)
+    register(desk.clone, me, waiting=True)
+    if not marks.waits():
+        register(desk.clone, me, waiting=False)
+
+
+def _forget(desk: Desk, say: Say) -> None:
+    """The next step of the model gets the brief again."""
+    desk = alive(desk)
+    marks = marks_of(desk.clone, _me(desk).name)
+    marks.open()
+    marks.forget()
+
+
+def _stop(desk: Desk, say: Say) -> None:
+    """The turn may end unless something urgent was never seen, or an ack is due; each holds it a few times at most."""
+    desk = alive(desk)
+    me = _me(desk)
+    marks = marks_of(desk.clone, me.name)
+    marks.open()
+    _notice_deaths(desk)
+    marks.wait(False)
+    holds = Holds(marks.path("@held"))
+    began = time.time()
+    owed = surfacing.owed_acks(desk.clone, me)
+    marks.owe(bool(owed))
+    due = [message for message in owed if holds.times(message.id) < HOLDS]
+    urgent = surfacing.waiting_mail(desk.clone, me, urgent=True)
+    stamp(desk.clone, began)
+    if desk.surface == "off" or not (due or urgent) or holds.in_a_row(desk.call.held_before) >= CHAIN:
+        marks.set_idle(True)
+        return
+    holds.add([message.id for message in due], desk.call.held_before)
+    lines = _due_lines(desk, due)
+    if urgent:
+        _show(desk, marks, lambda news, _: say(Answer(go_on="\n\n".join(filter(None, (news, lines))))), always=True)
+    else:
+        say(Answer(go_on=lines))
+
+
+def _due_lines(desk: Desk, due: Sequence[Message]) -> str:
+    """What is still to be acked, without its words, which were shown before."""
+    now = time.time()
+    lines = [
+        f"{m.id[:10]} from {spoken_name(desk.clone, m.sender)}, {ago(m.at, now)}: git coord ack {m.id[:10]}" for m in due[:10]
+    ]
+    return "\n".join(["These messages ask for an ack (git coord thread ID shows one again):", *lines]) if lines else ""
+
+
+def _end(desk: Desk, say: Say) -> None:
+    """Over: the session leaves, and what it held is free. A conversation that is merely cleared goes on."""
+    if desk.call.source == "clear" or desk.me is None:
+        return
+    desk.coord.leave()
+    marks_of(desk.clone, desk.me.name).set_idle(False)
+
+
+_MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
+    "start": _start,
+    "prompt": _turn,
+    "tools": _turn,
+    "edited": _edited,
+    "waiting": _waiting,
+    "forget": _forget,
+    "stop": _stop,
+    "end": _end,
+}
+
+
+def _works_again(desk: Desk, say: Say) -> None:
+    """A helper may do what its human was asked for, so the session waits no more."""
+    marks_of(desk.clone, _me(alive(desk)).name).wait(False)
+
+
+def _nothing(desk: Desk, say: Say) -> None:
+    """What is said inside a helper's conversation never reaches the session's own."""
+
+
+_HELPERS: dict[str, Callable[[Desk, Say], None]] = {"edited": _edited, "waiting": _waiting, "tools": _works_again}
+
+
+def _show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
+    """Write what is new and mark it, all under the lock: of two hooks at the same time one shows it.
+
+    `say` gets the text and the ids of notes in it. What did not fit waits for the next time.
+    """
+    me = _me(desk)
+    with desk.clone.locked():
+        lines = look(desk, marks)
+        news = surfacing.gather(desk.clone, me, lines)
+        if news.text or always:
+            say(news.text, news.notes)
+        surfacing.claim(desk.clone, me, news)
+        if news.left:
+            marks.again([line for line in lines if line not in news.notes])
+        marks.owe(bool(surfacing.owed_acks(desk.clone, me)))
+        marks.done()
+    return bool(news.text)
+
+
+def look(desk: Desk, marks: Marks) -> list[str]:
+    """Bring the index up to date with the refs; the ids of notes that were marked for this session."""
+    began = time.time()
+    marks.take()
+    desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id or ""))
+    marks.take()  # what we ourselves have just taken in
+    desk.clone.read(lambda db: None)
+    stamp(desk.clone, began)
+    _keep_notes_flag(desk)
+    return marks.taken()
+
+
+def _keep_notes_flag(desk: Desk) -> None:
+    """`coord/noted` is there when notes are about paths: then the hook asks before a path's first edit."""
+    path = desk.path("noted")
+    if not os.path.exists(path) and desk.clone.read(lambda db: db.execute("SELECT 1 FROM note_paths LIMIT 1").fetchone()):
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+
+
+def _keep_settings(desk: Desk) -> None:
+    """What of the configuration the script has to know: `coord/surface`, only where it is not the default."""
+    from gitcoord.system.lock import write_whole
+
+    path = desk.path("surface")
+    if desk.surface == "tool":
+        with suppress(OSError):
+            os.unlink(path)
+    else:
+        write_whole(path, desk.surface + "\n")
+
+
+def _notice_deaths(desk: Desk) -> None:
+    deaths.notice(desk.clone, me=lambda: _me(desk).name)
+
+
+def _me(desk: Desk) -> Identity:
+    if desk.me is None:
+        raise LookupError("the session is not known yet")
+    return desk.me
+
+
+class Holds:
+    """How often a conversation was kept from ending, in a file: by message, and since its last turn began."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        try:
+            with open(path, encoding="ascii") as file:
+                self._known: dict[str, int] = json.load(file)
+        except (OSError, ValueError):
+            self._known = {}
+
+    def times(self, message: str) -> int:
+        return self._known.get(message, 0)
+
+    def in_a_row(self, held_before: bool) -> int:
+        """How often since a turn last ended by itself."""
+        return self._known.get("", 0) if held_before else 0
+
+    def add(self, messages: Iterable[str], held_before: bool) -> None:
+        """It is held once more, for these."""
+        for message in messages:
+            self._known[message] = self.times(message) + 1
+        self._known[""] = self.in_a_row(held_before) + 1
+        with suppress(OSError), open(self._path, "w", encoding="ascii") as file:
+            json.dump(self._known, file)

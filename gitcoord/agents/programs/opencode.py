@@ -1,0 +1,44 @@
+"""opencode. Verified with 1.18.33. Its hooks are functions of a plugin: ours (opencode.js) runs the script as others do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
+from gitcoord.system.files import read_bytes
+
+
+def read(moment: str, document: Mapping[str, Any]) -> Call:
+    """What opencode.js makes up: Claude's keys, as far as there is something to say with them."""
+    tool_input = document.get("tool_input")
+    path = text_of(tool_input, "file_path") if isinstance(tool_input, dict) else ""
+    return Call(
+        "opencode",
+        moment,
+        text_of(document, "session_id"),
+        text_of(document, "cwd"),
+        moment,
+        text_of(document, "source"),
+        text_of(document, "agent_id"),
+        (path,) if path else patched_paths(tool_input),
+        document.get("stop_hook_active") is True,
+    )
+
+
+def say(call: Call, answer: Answer) -> Output:
+    """The plugin knows where to put it."""
+    return Output(json.dumps({key: value for key, value in answer._asdict().items() if value}))
+
+
+def plugin(python: str, folder: str) -> str:
+    """The plugin, for this Python and this folder of hooks."""
+    text = read_bytes(os.path.join(os.path.dirname(__file__), "opencode.js")).decode()
+    for name, value in (('"@PYTHON@"', python), ('"@HOOKS@"', folder)):
+        text = text.replace(name, json.dumps(value))
+    return text
+
+
+HARNESS = Harness("opencode", "opencode", "OPENCODE_SESSION_ID", "OPENCODE_PID", read, say)

@@ -1,0 +1,178 @@
+"""What ended without a word: sessions whose process died, jobs whose supervisor did. Those concerned are told, once.
+
+Told by whichever process of the clone looks first: every command does, and whoever waits. The event `gone` says that a
+death was told; joining again takes it back.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from gitcoord.errors import CoordError
+from gitcoord.features.jobs import files
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, Event
+from gitcoord.log.index.feature import Feature, want
+from gitcoord.names import mailbox
+from gitcoord.sessions.mailboxes import canonical, name_in
+from gitcoord.sessions.presence import liveness_of, publish
+from gitcoord.sessions.records import Record, Records
+from gitcoord.system import process as processes
+from gitcoord.system.process import Process
+
+
+def _fold(db: sqlite3.Connection, event: Event) -> None:
+    row = (event.clone, name_in(event, "session"), event.lc, event.id, want(event, "since", int, 0))
+    db.execute(
+        "INSERT INTO gone VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE SET lc = excluded.lc, id = excluded.id,"
+        " since = excluded.since WHERE (excluded.lc, excluded.id) > (lc, id)",
+        row,
+    )
+
+
+FEATURE = Feature(
+    "deaths",
+    frozenset({"gone"}),
+    """
+    CREATE TABLE gone (clone TEXT NOT NULL, name TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
+        since INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
+    """,
+    _fold,
+    living=("SELECT id FROM gone",),
+)
+
+
+def notice(clone: Clone, now: float | None = None, me: Callable[[], str] | None = None) -> list[str]:
+    """Tell of what died in this clone meanwhile; returns the names of sessions and jobs. Never fails, costs next to nothing.
+
+    `me` names the caller's session, asked for only where somebody is dead: who speaks is alive.
+    """
+    told: list[str] = []
+    with suppress(CoordError):
+        if files.keys(clone.repo.coord_dir):
+            from gitcoord.features.jobs.end import reap
+
+            told += [job.name for job in reap(clone)]
+        dead = _dead(clone, now)
+        speaker = me() if me and dead else None
+        told += [record.name for record in dead if record.name != speaker and _tell(clone, record.name, now)]
+    return told
+
+
+def watched(clone: Clone) -> list[Process]:
+    """The processes whose end would be news: of sessions, of supervisors, of commands that nobody supervises any more."""
+    coord_dir = clone.repo.coord_dir
+    found = [r.process for r in Records(coord_dir).all() if r.process and r.left is None and not (r.person or r.gone)]
+    for key in files.keys(coord_dir):
+        if running := files.get(coord_dir, key):
+            found += [running.supervisor, *([running.command] if running.command else [])]
+    return [process for process in found if processes.is_alive(process)]
+
+
+def watched_pids(clone: Clone) -> list[int]:
+    """The pids of what is `watched`, for a waiter to be woken by."""
+    return [process.pid for process in watched(clone)]
+
+
+def _dead(clone: Clone, now: float | None) -> list[Record]:
+    """Sessions that a process stood for, which is over; without those already told of."""
+    now = time.time() if now is None else now
+    records = Records(clone.repo.coord_dir)
+    return [record for record in records.all() if _is_dead(records, record, now)]
+
+
+def _is_dead(records: Records, record: Record, now: float) -> bool:
+    if record.process is None or record.left is not None or record.person or record.expected or record.gone:
+        return False
+    return liveness_of(record, records.beat(record.name), now).state == "gone"
+
+
+def _tell(clone: Clone, name: str, now: float | None) -> bool:
+    """Under the lock, where only one can be first. Returns whether it was us."""
+    now = time.time() if now is None else now
+    with clone.locked():
+        records = Records(clone.repo.coord_dir)
+        dead = records.get(name)
+        if dead is None or not _is_dead(records, dead, now):
+            return False
+        since = int(records.beat(name) or now)
+        written = clone.append(lambda db: [] if _is_told(db, clone, name) else _drafts(db, clone, dead, since))
+        record = records.put(dead._replace(gone=float(now)))
+        publish(clone, record, now)
+        return bool(written)
+
+
+def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
+    """The last word on the session is that it is gone."""
+    row = db.execute("SELECT lc, id FROM gone WHERE clone = ? AND name = ?", (clone.id, name)).fetchone()
+    joined = db.execute("SELECT lc, id FROM names WHERE clone = ? AND name = ?", (clone.id, name)).fetchone()
+    return row is not None and (joined is None or row > joined)
+
+
+def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) -> list[Draft]:
+    box = mailbox(record.name, clone.settled_id())
+    event = Draft(
+        "gone", f"{record.name} is gone: its process ended", {"session": record.name, "since": since}, author=record.name
+    )
+    lines: dict[str, list[str]] = {}
+    for who, line in [*_concerned(db, [box, *_former(db, box)]), *_lock_waiters(db, clone, box)]:
+        to = canonical(db, who)
+        if to != box and line not in lines.setdefault(to, []):
+            lines[to].append(line)
+    return [event, *(_message(record.name, box, to, said) for to, said in sorted(lines.items()))]
+
+
+def _former(db: sqlite3.Connection, box: str) -> list[str]:
+    from gitcoord.sessions.mailboxes import leading_to
+
+    return leading_to(db, box)[1:]
+
+
+def _message(name: str, box: str, to: str, lines: Sequence[str]) -> Draft:
+    text = "\n".join([f"{name} is gone: its process ended.", *lines])
+    return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=name)
+
+
+Concern = tuple[str, str]
+"""A mailbox, and the line that it is told."""
+
+
+def _concerned(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
+    yield from _senders(db, boxes)
+    yield from _task_creators(db, boxes)
+
+
+def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Concern]:
+    from gitcoord.features.locks.locks import standing
+
+    at = standing(db, clone)
+    for lock in (lock for lock in at.over if lock.holder == box and not lock.waits):
+        for wait in (wait for wait in at.waits if lock.hinders(wait.patterns, wait.shared)):
+            yield wait.holder, f"Its lock on {', '.join(lock.patterns)} holds no longer."
+
+
+def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
+    """Who waits for an answer: urgent mail it has not read, mail it has not acked. Their words are not repeated."""
+    rows = db.execute(
+        "SELECT m.id, m.author, m.clone, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
+        " WHERE d.addressed = 1 AND d.box IN (SELECT value FROM json_each(?)) AND m.notice = ''"
+        " AND (m.urgent = 1 AND d.state < 3 OR m.needs_ack = 1 AND d.state < 4)"
+        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) ORDER BY m.lc, m.id",
+        (json.dumps(list(boxes)),),
+    ).fetchall()
+    for oid, author, clone, state in rows:
+        yield mailbox(author, clone), f"It has not {'acked' if state >= 3 else 'read'} your message {oid[:10]}."
+
+
+def _task_creators(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
+    rows = db.execute(
+        "SELECT id, creator, title FROM tasks WHERE status = 'claimed' AND holder IN (SELECT value FROM json_each(?))"
+        " ORDER BY lc, id",
+        (json.dumps(list(boxes)),),
+    ).fetchall()
+    for oid, creator, title in rows:
+        yield creator, f"It held your task {oid[:10]}, {title}: anybody may take it over now (git coord task claim {oid[:10]})."

@@ -1,0 +1,134 @@
+"""What a clone alone knows of its jobs: processes, who is to be told, logs. Never in git.
+
+`coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that whoever comes by can
+find out whether somebody still looks after it. The log is `coord/jobs/KEY.log`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from gitcoord.system import process as processes
+from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import unwritable, write_whole
+from gitcoord.system.process import Process
+
+KEEP_LOGS = 100
+"""Logs of ended jobs that are kept; older ones go when a new job starts."""
+
+
+class Ending(NamedTuple):
+    """How a command ended: exit code, or the number of the signal; neither where nobody can know. Times: Unix seconds."""
+
+    at: float
+    exit: int | None = None
+    signal: int | None = None
+    lost: bool = False
+    tail: str = ""
+    """The last lines of stderr (of all output on a terminal), as plain text."""
+
+    @property
+    def failed(self) -> bool:
+        return self.lost or bool(self.exit) or self.signal is not None
+
+
+class Running(NamedTuple):
+    """A job that has not been settled yet: `supervisor` looks after `command`, on the machine `machine`."""
+
+    key: str
+    supervisor: Process
+    machine: str
+    owner: str
+    name: str
+    started: float
+    notify: tuple[str, ...] = ()
+    publish: bool = False
+    command: Process | None = None
+    watched: bool = False
+    """Somebody else started the command; it is not ours to end with its whole process group."""
+    ending: Ending | None = None
+
+
+def running_dir(coord_dir: str) -> str:
+    return os.path.join(coord_dir, "jobs", "running")
+
+
+def _file(coord_dir: str, key: str) -> str:
+    return os.path.join(running_dir(coord_dir), f"{key}.json")
+
+
+def log_path(coord_dir: str, key: str) -> str:
+    """Where the output of the job with this key is."""
+    return os.path.join(coord_dir, "jobs", f"{key}.log")
+
+
+def keys(coord_dir: str) -> list[str]:
+    """The keys of the jobs that are not settled; costs next to nothing when there are none."""
+    try:
+        names = os.listdir(running_dir(coord_dir))
+    except OSError:
+        return []
+    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
+
+
+def get(coord_dir: str, key: str) -> Running | None:
+    """The facts of one job; None if it is settled or its file cannot be read."""
+    try:
+        data: dict[str, Any] = json.loads(read_bytes(_file(coord_dir, key)))
+        supervisor = processes.from_json(data.pop("supervisor"))
+        command, ending = processes.from_json(data.pop("command")), data.pop("ending")
+        notify = tuple(data.pop("notify"))
+        if supervisor is None:
+            return None
+        return Running(supervisor=supervisor, command=command, notify=notify, ending=ending and Ending(**ending), **data)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def put(coord_dir: str, running: Running) -> Running:
+    """Write the facts of a job. Raises RepositoryError."""
+    try:
+        os.makedirs(running_dir(coord_dir), exist_ok=True)
+    except OSError as error:
+        raise unwritable(coord_dir, error) from error
+    data = running._asdict()
+    for field in ("supervisor", "command", "ending"):
+        data[field] = data[field] and data[field]._asdict()
+    write_whole(_file(coord_dir, running.key), json.dumps(data) + "\n")
+    return running
+
+
+def remove(coord_dir: str, key: str) -> None:
+    """The job is settled."""
+    with suppress(OSError):
+        os.unlink(_file(coord_dir, key))
+
+
+def prune_logs(coord_dir: str) -> None:
+    """Remove the oldest logs of settled jobs beyond KEEP_LOGS."""
+    from pathlib import Path
+
+    unsettled = set(keys(coord_dir))
+    with suppress(OSError):
+        logs = [path for path in Path(coord_dir, "jobs").glob("*.log") if path.stem not in unsettled]
+        logs.sort(key=lambda path: path.stat().st_mtime)
+        for path in logs[:-KEEP_LOGS]:
+            path.unlink()
+
+
+def is_supervised(running: Running) -> bool | None:
+    """Whether its supervisor lives; None when that cannot be judged from here."""
+    over = processes.has_ended(running.supervisor, running.machine)
+    return None if over is None else not over
+
+
+def is_abandoned(running: Running) -> bool:
+    """Whether supervisor and command are both known to be over."""
+    if processes.has_ended(running.supervisor, running.machine) is not True:
+        return False
+    if running.command is None or running.ending is not None:
+        return True
+    return processes.has_ended(running.command, running.machine) is True

@@ -1,0 +1,53 @@
+"""Ending the command of a job, with all that it started, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+
+from gitcoord.errors import Refused
+from gitcoord.features.jobs.files import Running
+from gitcoord.system.process import is_alive, wait_for_end
+
+
+def end_command(running: Running, grace: float) -> None:
+    """SIGTERM, after `grace` seconds SIGKILL, to the process group; to the process alone where somebody else started it.
+
+    Returns when the command is over. Raises Refused when it cannot be reached from here or is not ours to end.
+    """
+    command = running.command
+    if command is None or is_alive(command) is None:
+        raise Refused(f"{running.name} runs in another container or machine", "end it there")
+    if not is_alive(command):
+        return
+    send = os.kill if running.watched else os.killpg
+    deadline = time.monotonic() + grace
+    try:
+        send(command.pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise Refused(f"{running.name} is another user's process", "ask them to end it") from None
+    if not wait_for_end(command, grace):
+        _kill(send, command.pid)
+        wait_for_end(command, None)
+    elif not running.watched:
+        _end_rest(command.pid, deadline)
+
+
+def _end_rest(group: int, deadline: float) -> None:
+    """What is left of the group when its leader is over; as long as there is a member, nobody else gets its number."""
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return
+        time.sleep(0.02)  # no kernel tells of the end of a group
+    _kill(os.killpg, group)
+
+
+def _kill(send: object, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        send(number, signal.SIGKILL)  # type: ignore[operator]

@@ -1,0 +1,105 @@
+"""A job that outlives its terminal, its session and its agent program: its supervisor is nobody's child.
+
+`launch` starts this module as a program, in a session of its own; that forks and ends at once, so that no walk down the
+process tree and no signal to a group of the caller's finds the supervisor.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+from gitcoord.errors import CoordError, Refused, RepositoryError, UsageError
+from gitcoord.features.jobs.files import log_path
+from gitcoord.features.jobs.start import Begun, Spec, watched_process
+from gitcoord.log.clone import Clone
+from gitcoord.sessions.identity import Identity
+
+
+class Launched(NamedTuple):
+    """A job in the background. `failed` is what a shell returns for a command that cannot be started, else 0."""
+
+    id: str
+    pid: int
+    log: str
+    failed: int = 0
+
+
+def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
+    """Start a job and come back as soon as its command runs. Raises CoordError when it could not begin."""
+    watched_process(spec)
+    order = {"spec": spec, "me": [me.name, me.rule, me.harness, me.harness_id, me.person, me.shared], "cwd": cwd}
+    program = subprocess.Popen(
+        [sys.executable, "-P", "-m", "gitcoord.features.jobs.launch"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        cwd=cwd,
+        env=dict(clone.repo.environ),
+        start_new_session=True,
+    )
+    said, _ = program.communicate(json.dumps(order).encode())
+    try:
+        answer: dict[str, Any] = json.loads(said)
+    except ValueError:
+        raise RepositoryError("the supervisor ended before the command began", "git coord run -- CMD, to see why") from None
+    if "error" in answer:
+        kind = {1: Refused, 2: UsageError}.get(answer["code"], RepositoryError)
+        raise kind(answer["error"], answer["hint"])
+    return Launched(**answer)
+
+
+def main() -> None:
+    """The program: take the order from stdin, leave our parent, begin, answer on stdout, supervise."""
+    order = json.loads(sys.stdin.buffer.read())
+    if os.fork():
+        os._exit(0)
+    answer = os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for fd in (0, 1):
+        os.dup2(null, fd)
+    os.close(null)
+    try:
+        _supervise(order, answer)
+    except CoordError as error:
+        _say(answer, {"error": error.what, "hint": error.hint, "code": error.exit_code})
+    except OSError as error:
+        _say(answer, {"error": str(error), "hint": None, "code": 3})
+
+
+def _supervise(order: dict[str, Any], answer: int) -> None:
+    from gitcoord import Coord
+    from gitcoord.features.jobs import supervise
+
+    argv, job_name, notify, session, publish, watch_pid = order["spec"]
+    spec = Spec(tuple(argv), job_name, tuple(notify), session, publish, watch_pid)
+    name, rule, harness, harness_id, person, shared = order["me"]
+    with Coord.open(order["cwd"], long_lived=False) as coord:
+        from gitcoord.sessions.records import Records
+
+        clone = coord.clone
+        record = Records(clone.repo.coord_dir).get(name)
+        me = Identity(name, rule, record, harness, harness_id, person, shared)
+
+        def started(begun: Begun, failed: int) -> None:
+            pid = begun.running.command.pid if begun.running.command else 0
+            path = log_path(clone.repo.coord_dir, begun.running.key)
+            _say(answer, {"id": begun.id, "pid": pid, "log": str(path), "failed": failed})
+
+        supervise.run(clone, me, spec, order["cwd"], detached=True, started=started)
+
+
+def _say(answer: int, value: dict[str, Any]) -> None:
+    """Once: whoever started us goes on then."""
+    try:
+        os.write(answer, json.dumps(value).encode())
+        os.close(answer)
+    except OSError:
+        pass  # said already, or nobody waits any more
+
+
+if __name__ == "__main__":
+    main()

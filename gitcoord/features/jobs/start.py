@@ -1,0 +1,145 @@
+"""The beginning of a job, as the log and the files see it: before its command runs, and once its process is known."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gitcoord.errors import Refused, RepositoryError, UsageError
+from gitcoord.features.jobs import files
+from gitcoord.features.jobs.files import Running
+from gitcoord.features.jobs.jobs import MAX_NAME, bounded_command, by_key
+from gitcoord.features.messages.sending import recipients_of
+from gitcoord.log.clone import Clone
+from gitcoord.log.clone_id import machine_id
+from gitcoord.log.event import Draft
+from gitcoord.names import session_name
+from gitcoord.sessions.identity import Identity, person_name
+from gitcoord.sessions.presence import liveness_of, register
+from gitcoord.sessions.records import Records
+from gitcoord.store.objects import Oid
+from gitcoord.system import process as processes
+from gitcoord.system.process import Process
+
+
+class Spec(NamedTuple):
+    """What is to be run: a command line, or the process `watch_pid` that somebody else started."""
+
+    argv: tuple[str, ...] = ()
+    name: str = ""
+    notify: tuple[str, ...] = ()
+    session: str = ""
+    """The session that the command is, besides being a job of the one that runs it."""
+    publish: bool = False
+    watch_pid: int = 0
+
+
+class Begun(NamedTuple):
+    """A job that is on the log."""
+
+    id: Oid
+    running: Running
+
+
+def watched_process(spec: Spec) -> Process | None:
+    """The process to watch, if that is what is asked for. Raises UsageError."""
+    if bool(spec.argv) == bool(spec.watch_pid):
+        raise UsageError("there is no command" if not spec.argv else "--watch-pid takes no command", "git coord run -- CMD")
+    if not spec.watch_pid:
+        return None
+    found = processes.describe(spec.watch_pid)
+    if found is None:
+        raise UsageError(f"no process has the pid {spec.watch_pid}", "name a running process")
+    return found
+
+
+def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
+    """Put the job on the log, with us as its supervisor. Raises UsageError and Refused for what cannot be run so."""
+    watched = watched_process(spec)
+    supervisor = processes.describe(os.getpid())
+    if supervisor is None:
+        raise RepositoryError("this process cannot see itself: /proc is missing", "mount /proc")
+    with clone.locked():
+        if spec.session:
+            _check_session(clone, spec.session)
+        notify = tuple(recipients_of(clone, me, spec.notify)) if spec.notify else ()
+        register(clone, me)
+        files.prune_logs(clone.repo.coord_dir)
+        name = _job_name(spec, watched)
+        running = Running(
+            os.urandom(8).hex(), supervisor, machine_id(), me.name, name, time.time(), notify, spec.publish,
+            watched=watched is not None,
+        )  # fmt: skip
+        files.put(clone.repo.coord_dir, running)
+        data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
+        return Begun(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
+
+
+def _job_name(spec: Spec, watched: Process | None) -> str:
+    words = spec.name.split()
+    if spec.name and not words:
+        raise UsageError("the name is empty", "git coord run --name NAME -- CMD")
+    default = processes.command(watched.pid).partition(" ")[0] or f"pid {watched.pid}" if watched else spec.argv[0]
+    name = " ".join(words) or os.path.basename(default.rstrip("/")) or default
+    clean = "".join(c for c in name if c.isprintable()).encode("utf-8", "replace").decode()[:MAX_NAME]
+    return clean or "job"
+
+
+def _check_session(clone: Clone, name: str) -> None:
+    """A session that another process is bound to, or a person, cannot be started anew."""
+    records = Records(clone.repo.coord_dir)
+    record = records.get(session_name(name))
+    if name == person_name(clone.repo) or (record and record.person):
+        raise UsageError(f"{name} is a person", "choose another name for the session")
+    if record and record.process and processes.is_alive(record.process):
+        state = liveness_of(record, records.beat(name), time.time()).state
+        raise Refused(f"{name} is another process already, and {state}", "choose another name, or end that one first")
+
+
+def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd: str) -> Begun:
+    """Note the process of the command, which is about to go on; make it the session that it is to be."""
+    running = begun.running._replace(command=command, started=time.time())
+    line = spec.argv or (processes.command(command.pid) or running.name,)
+    facts = {"command": bounded_command(line), "cwd": bounded_command([cwd])[0], "pid": command.pid}
+    with clone.locked():
+        files.put(clone.repo.coord_dir, running)
+        if spec.session:
+            _bind(clone, spec.session, command)
+        data = {"job": begun.id, "part": "start", **facts}
+        draft = Draft("job.detail", f"{running.name}: details", data, author=running.owner)
+        clone.append(lambda db: [draft], local=not spec.publish)
+    return begun._replace(running=running)
+
+
+def go_on(clone: Clone, old: str) -> None:
+    """The jobs that this clone runs as `old` are its own under the id that it has now; to be called under the write lock."""
+    for key in files.keys(clone.repo.coord_dir):
+        running = files.get(clone.repo.coord_dir, key)
+        job = clone.read(lambda db, key=key: by_key(db, old, key))  # type: ignore[misc]
+        if running is None or job is None or job.state != "running":
+            continue
+        data = {"name": job.name, "key": key, "was": job.id} | ({"runs": job.runs} if job.runs else {})
+        begun = clone.append(lambda db, j=job, d=data, r=running: [Draft("job.start", f"{j.name} goes on", d, author=r.owner)])  # type: ignore[misc]
+        if job.pid is not None:
+            facts = {"job": begun[0].id, "part": "start", "command": list(job.command), "cwd": job.cwd, "pid": job.pid}
+            detail = Draft("job.detail", f"{job.name}: details", facts, author=running.owner)
+            clone.append(lambda db, d=detail: [d], local=not running.publish)  # type: ignore[misc]
+
+
+def _bind(clone: Clone, name: str, command: Process) -> None:
+    place = {"git_dir": clone.repo.git_dir, "worktree": clone.repo.worktree} if clone.repo.worktree else {}
+    record = Records(clone.repo.coord_dir).get(name)
+    register(clone, Identity(name, "GIT_COORD_SESSION", record), process=command, waiting=False, harness_id="", **place)
+
+
+def environment(clone: Clone, spec: Spec, environ: dict[str, str]) -> dict[str, str]:
+    """What the command gets: the environment as it is, and which session it is."""
+    return {**environ, "GIT_COORD_SESSION": spec.session} if spec.session else environ
+
+
+def notified(names: str | Sequence[str]) -> tuple[str, ...]:
+    """`a,b` as users write it, as names."""
+    parts = names.split(",") if isinstance(names, str) else names
+    return tuple(part for part in parts if part)

@@ -1,0 +1,79 @@
+"""The pre-commit guard: says which staged paths others have locked. `coord.guard` = off, warn (the default) or block.
+
+It never stands in the way for a reason of its own: whatever goes wrong here lets the commit pass.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from gitcoord.features.locks.locks import Lock, settle, span, standing
+from gitcoord.features.locks.patterns import matches
+from gitcoord.log.clone import Clone
+from gitcoord.log.vouched import held_back
+from gitcoord.names import mailbox, split_mailbox
+from gitcoord.sessions.identity import Identity
+from gitcoord.system.spawn import run
+
+MAX_LINES = 20
+
+
+def pre_commit(clone: Clone, me: Identity) -> int:
+    """The exit code of the hook: 1 only if `coord.guard` is block and something staged is another's. Says what on stderr."""
+    mode = clone.repo.setting("guard", "warn").lower()
+    if mode == "off":
+        return 0
+    settle(clone)
+    found = locked(clone, me, staged(clone))
+    for path, lock in found[:MAX_LINES]:
+        _say(f"{'error' if mode == 'block' else 'warning'}: {_line(clone, path, lock)}")
+    if len(found) > MAX_LINES:
+        _say(f"… and {len(found) - MAX_LINES} more")
+    if found and mode == "block":
+        _say("hint: ask the holder to unlock, or commit with --no-verify")
+    return 1 if found and mode == "block" else 0
+
+
+def staged(clone: Clone) -> list[str]:
+    """The paths the commit being made will change. Concluding a merge, only those that neither side has as they are now."""
+    repo = clone.repo
+    env = dict(repo.env)
+    if "GIT_INDEX_FILE" in repo.environ:  # a partial commit has an index of its own
+        env["GIT_INDEX_FILE"] = os.path.abspath(repo.environ["GIT_INDEX_FILE"])
+    sides = [[], ["MERGE_HEAD"]] if os.path.exists(os.path.join(repo.git_dir, "MERGE_HEAD")) else [[]]
+    found: set[str] | None = None
+    for side in sides:
+        argv = ["git", "-C", str(repo.worktree), "diff", "--cached", "--name-only", "--no-renames", "-z", *side]
+        paths = {path for path in os.fsdecode(run(argv, env).out).split("\0") if path}
+        found = paths if found is None else found & paths
+    return sorted(found or ())
+
+
+def locked(clone: Clone, me: Identity, paths: Sequence[str]) -> list[tuple[str, Lock]]:
+    """Each path that another has locked, with the lock."""
+    here = mailbox(me.name, clone.id or "")
+    others = [lock for lock in clone.read(lambda db: standing(db, clone)).valid if lock.holder != here]
+    held = held_back(clone, [lock.id for lock in others])
+    others = [lock for lock in others if lock.id not in held]
+    found = []
+    for path in paths:
+        lock = next((lock for lock in others if any(matches(pattern, path) for pattern in lock.patterns)), None)
+        if lock is not None:
+            found.append((path, lock))
+    return found
+
+
+def _line(clone: Clone, path: str, lock: Lock) -> str:
+    name = split_mailbox(lock.holder)[0] if lock.clone == clone.id else lock.holder
+    because = f": {lock.reason}" if lock.reason else ""
+    return f"{path} is locked by {name} for another {span(lock.expires - time.time())}{because}"
+
+
+def _say(text: str) -> None:
+    from gitcoord.cli.output import remark
+
+    remark(text.encode("utf-8", "replace").decode())
+    sys.stderr.flush()

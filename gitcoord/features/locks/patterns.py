@@ -1,0 +1,330 @@
+"""What a lock is on: a path, or a gitignore(5) pattern, relative to the repository's root.
+
+`matches` is a path against a pattern, by the library pathspec; `overlap` is pattern against pattern, decided by walking
+both as automata side by side. It is exact for everything gitignore can say, but for bracket expressions beyond plain
+characters and ranges, which count as any character: two patterns that some path matches both always overlap.
+
+One thing differs from gitignore: a name with an ending (`a.py`, `*.py`) and no slash after it means files and no folders,
+lest `*.py` and `*.js` be in each other's way for the sake of a file `x.py/y.js`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.store.repository import Repository
+from gitcoord.store.worktrees import place_of
+
+if TYPE_CHECKING:
+    import re
+
+MAX_LENGTH = 1000
+MAX_STARS = 4
+"""Stars in one segment of a pattern, and `**` in all: more would make matching slow, and nobody needs more."""
+EVERYTHING = "*"
+_WILD = frozenset("*?[")
+
+
+# as typed
+
+
+def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
+    """What a user typed in `cwd`, as a pattern from the root. What names a file, or has no wildcard, is a path.
+
+    `:/` at the beginning stands for the root, as in git's own paths. Raises UsageError for what is outside of the
+    repository and for what is no pattern.
+    """
+    base = cwd
+    if text.startswith(":/"):
+        base, text = repo.worktree or cwd, text[2:] or "."
+    if not text or text.startswith("!") or "\n" in text or "\0" in text or not _is_unicode(text):
+        raise UsageError(f"{text!a} is no pattern", "name a path, or a pattern as in .gitignore, such as 'src/*.py'")
+    segments = text.split("/")
+    wild = next((n for n, segment in enumerate(segments) if _WILD.intersection(segment)), None)
+    if wild is None or os.path.lexists(os.path.join(base, text)):
+        path = _inside(repo, base, text)
+        folder = text.endswith("/") or (_means_files(path) and os.path.isdir(os.path.join(base, text)))
+        return check_pattern(path_pattern(path, folder))
+    above = _inside(repo, base, "/".join(segments[:wild]) or ("/" if wild else "."))
+    rest = "/".join(segments[wild:])
+    if any(segment in (".", "..") for segment in segments[wild:]):
+        raise UsageError(f"{text!a}: '..' cannot follow a wildcard", "name the folder first")
+    prefix = "" if above == "." else _escaped(above) + "/"
+    if wild == 0 and "/" not in rest.rstrip("/"):
+        return check_pattern(prefix + "**/" + rest if prefix else rest)
+    return check_pattern(_anchored(prefix + rest))
+
+
+def _inside(repo: Repository, base: str, text: str) -> str:
+    place = place_of(repo, base, text)
+    if place is None:
+        raise UsageError(f"{text!a} is outside of this repository", "name a path in one of its worktrees; ':/' is the root")
+    return place.path
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        return bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
+def path_pattern(path: str, folder: bool = False) -> str:
+    """The pattern that means one path from the root, and what is below it; with `folder`, only what is below it."""
+    if path == ".":
+        return EVERYTHING
+    return _anchored(_escaped(path) + ("/" if folder else ""))
+
+
+def _escaped(path: str) -> str:
+    escaped = "".join("\\" + c if c in "*?[\\" else c for c in path)
+    return escaped[:-1] + "\\ " if escaped.endswith(" ") else escaped
+
+
+def _anchored(pattern: str) -> str:
+    """With a slash in front where a pattern would otherwise hold in every folder, or be a comment or a negation."""
+    return pattern if "/" in pattern.rstrip("/") and pattern[0] not in "#!" else "/" + pattern
+
+
+def check_pattern(pattern: str) -> str:
+    """`pattern` if it can be one. Raises UsageError."""
+    why = why_not(pattern)
+    if why is None and literal(pattern) is None:
+        why = None if _regex(pattern) is not None else "not a valid pattern"
+    if why is not None:
+        raise UsageError(f"{pattern[:80]!a} cannot be locked: {why}", "write it as in .gitignore, such as 'src/*.py'")
+    return pattern
+
+
+def why_not(pattern: str) -> str | None:
+    """What keeps a pattern from being stored, judged without the matcher: the fold asks this too."""
+    if not pattern or pattern[0] in "!#" or "\0" in pattern:
+        return "not a pattern"
+    if len(pattern) > MAX_LENGTH:
+        return f"longer than {MAX_LENGTH} characters"
+    if pattern[-1].isspace() and not pattern.endswith("\\ ") and literal(pattern) is None:
+        return "it ends in white space"
+    segments = pattern.split("/")
+    if max(segment.count("*") for segment in segments) > MAX_STARS:
+        return f"more than {MAX_STARS} stars in one name"
+    return f"more than {MAX_STARS} times **" if segments.count("**") > MAX_STARS else None
+
+
+# a path and a pattern
+
+
+def literal(pattern: str) -> str | None:
+    """The one path that an anchored pattern without wildcards means (with a slash at its end if only what is below it)."""
+    if "\\" in pattern or not _WILD.isdisjoint(pattern) or "/" not in pattern.rstrip("/") or pattern.endswith(" "):
+        return None
+    return pattern.removeprefix("/")
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Whether a path from the root is what the pattern means, or lies below that."""
+    plain = literal(pattern)
+    if plain is not None:
+        return _covers(plain, path)
+    return _machine(pattern).accepts(path) and by_pathspec(pattern, path)  # importing pathspec takes a while: if need be
+
+
+def by_pathspec(pattern: str, path: str) -> bool:
+    """What the library says, which has the last word."""
+    regex = _regex(pattern)
+    if regex is None:
+        return False
+    path = path.replace("\n", "\v")  # at which the dot of a regular expression stops
+    return (regex.fullmatch(path) if _means_files(pattern) else regex.search(path)) is not None
+
+
+def _covers(plain: str, path: str) -> bool:
+    return path == plain or (path.startswith(plain.rstrip("/") + "/") and not _means_files(plain))
+
+
+def _means_files(pattern: str) -> bool:
+    stem, _, ending = pattern.rpartition("/")[2].rpartition(".")
+    return ending.isalnum() and stem != ""
+
+
+@lru_cache(1024)
+def _regex(pattern: str) -> re.Pattern[str] | None:
+    """What pathspec makes of a pattern; None where it means nothing."""
+    import re
+
+    from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
+
+    try:
+        made = GitIgnoreSpecPattern(pattern.replace("\n", "\v"))
+    except (ValueError, re.error):
+        return None
+    return made.regex if made.include else None
+
+
+# two patterns
+
+
+class _Chars(NamedTuple):
+    """A set of characters: those in the ranges, or all others."""
+
+    negated: bool
+    ranges: tuple[tuple[str, str], ...]
+
+    def has(self, c: str) -> bool:
+        return any(low <= c <= high for low, high in self.ranges) != self.negated
+
+
+_ANY = _Chars(True, ())
+_IN_NAME = _Chars(True, (("/", "/"),))
+_SLASH = _Chars(False, (("/", "/"),))
+
+
+class _Machine:
+    """An automaton that reads a path: from each state, the characters that lead on, and where to."""
+
+    def __init__(self) -> None:
+        self.edges: list[list[tuple[_Chars, int]]] = [[]]
+        self.final: set[int] = set()
+        self.at = 0
+        """The state that is being wired."""
+
+    def accepts(self, path: str) -> bool:
+        """Whether the path leads to an end."""
+        states = {0}
+        for c in path:
+            states = {to for state in states for chars, to in self.edges[state] if chars.has(c)}
+        return not states.isdisjoint(self.final)
+
+    def then(self, chars: _Chars) -> None:
+        """One character more."""
+        self.edges[self.at].append((chars, len(self.edges)))
+        self.at = len(self.edges)
+        self.edges.append([])
+
+    def loop(self, chars: _Chars) -> None:
+        """Any number of such characters here."""
+        self.edges[self.at].append((chars, self.at))
+
+    def folders(self) -> None:
+        """Any number of whole folders here."""
+        inside = len(self.edges)
+        self.edges.append([(_IN_NAME, inside), (_SLASH, self.at)])
+        self.edges[self.at].append((_IN_NAME, inside))
+
+
+@lru_cache(1024)
+def _machine(pattern: str) -> _Machine:
+    """The paths that a pattern means, as gitignore(5) says it and pathspec reads it."""
+    segments = (pattern if pattern.endswith("\\ ") else pattern.rstrip()).split("/")
+    below_only = segments[-1] in ("", "**") and len(segments) > 1
+    if not segments[0]:
+        segments = segments[1:]
+    elif len(segments) == 1 or (len(segments) == 2 and not segments[1]):
+        segments = ["**", *segments]
+    while segments and segments[-1] in ("", "**"):
+        segments.pop()
+    if not segments:
+        segments, below_only = ["*"], pattern.endswith("/")
+    machine = _wire(segments)
+    if not below_only:
+        machine.final.add(machine.at)
+    if not _means_files(pattern):
+        machine.then(_SLASH)
+        machine.loop(_ANY)
+        machine.final.add(machine.at)
+    return machine
+
+
+def _wire(segments: list[str]) -> _Machine:
+    machine = _Machine()
+    for number, segment in enumerate(segments):
+        if number and segments[number - 1] != "**":
+            machine.then(_SLASH)
+        if segment != "**":
+            _wire_name(machine, segment)
+        elif segments[number - 1 : number] != ["**"]:
+            machine.folders()
+    return machine
+
+
+def _wire_name(machine: _Machine, segment: str) -> None:
+    if segment == "*":
+        machine.then(_IN_NAME)  # not the empty name
+    at = 0
+    while at < len(segment):
+        c, at = segment[at], at + 1
+        if c == "*":
+            machine.loop(_IN_NAME)
+        elif c == "?":
+            machine.then(_IN_NAME)
+        elif c == "[":
+            chars, at = _bracket(segment, at)
+            machine.then(chars)
+        else:
+            if c == "\\" and at < len(segment):
+                c, at = segment[at], at + 1
+            machine.then(_Chars(False, ((c, c),)))
+
+
+def _bracket(segment: str, start: int) -> tuple[_Chars, int]:
+    """The bracket expression that begins before `start`, and where it ends."""
+    negated = segment[start : start + 1] in ("!", "^")
+    first = start + negated
+    end = segment.find("]", first + 1)
+    if end < 0:
+        return _ANY, len(segment)
+    body = segment[first:end]
+    if not all(c.isalnum() or c in "_.- " for c in body):
+        return _ANY, end + 1
+    return _Chars(negated, tuple(_ranges(body))), end + 1
+
+
+def _ranges(body: str) -> Iterator[tuple[str, str]]:
+    at = 0
+    while at < len(body):
+        step = 3 if body[at + 1 : at + 2] == "-" and at + 2 < len(body) else 1
+        yield body[at], body[at + step - 1]
+        at += step
+
+
+def overlap(a: str, b: str) -> bool:
+    """Whether some path may be meant by both patterns."""
+    one, two = literal(a), literal(b)
+    if one is not None and two is not None:
+        return one.rstrip("/") == two.rstrip("/") or _covers(one, two) or _covers(two, one)
+    return common_path(a, b) is not None
+
+
+def common_path(a: str, b: str) -> str | None:
+    """A path that both patterns mean, or None when there is none: both automata are walked at once."""
+    one, two = _machine(a), _machine(b)
+    start = (0, 0, True)  # a state of each, and whether we are at the beginning of a name
+    ways = {start: ""}
+    todo = [start]
+    for state in todo:
+        i, j, fresh = state
+        if not fresh and i in one.final and j in two.final:
+            return ways[state]
+        for chars, p in one.edges[i]:
+            for others, q in two.edges[j]:
+                for c in _common(chars, others):
+                    after = (p, q, c == "/")
+                    if after not in ways and not (fresh and c == "/"):
+                        ways[after] = ways[state] + c
+                        todo.append(after)
+    return None
+
+
+@lru_cache(1024)
+def _common(a: _Chars, b: _Chars) -> tuple[str, ...]:
+    """What two sets of characters have in common: at most one character of a name, and the slash.
+
+    Where they have any, they have one at an edge of a range or next to it.
+    """
+    edges = [ord(c) for pair in (*a.ranges, *b.ranges, ("/", "/"), ("a", "a")) for c in pair]
+    near = [c for n in edges for c in (chr(n), chr(max(1, n - 1)), chr(min(n + 1, 0x10FFFF))) if a.has(c) and b.has(c)]
+    in_name = [c for c in sorted(near, reverse=True) if c != "/"]
+    return (*in_name[:1], *("/" for _ in near[:1] if a.has("/") and b.has("/")))

@@ -1,0 +1,83 @@
+"""Beside the locks, in files of this clone: who really waits for one, and whether any are held.
+
+`coord/waiters/ID` holds the process that waits, for a waiter may be killed while its session lives on. `coord/guard`
+is there only while locks are held, and holds the time when the first of them ends: the pre-commit hook looks for it
+before it starts Python.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeVar
+
+from gitcoord.errors import Refused, RepositoryError
+from gitcoord.log.clone import Clone
+from gitcoord.store.objects import Oid
+from gitcoord.system import process as processes
+from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.lock import unwritable, write_whole
+
+T = TypeVar("T")
+
+
+def enter(clone: Clone, wait: Oid) -> None:
+    """This process waits; to be called under the write lock, with the event written."""
+    process = processes.describe(os.getpid())
+    path = clone.path("waiters", wait)
+    try:
+        make_directory(os.path.dirname(path))
+        write_whole(path, json.dumps(process.to_json() if process else None))
+    except OSError as error:
+        raise unwritable(os.path.dirname(path), error) from error
+
+
+def is_waiting(clone: Clone, wait: Oid) -> bool:
+    """Whether the process that waits is still there; one that cannot be judged from here counts as there."""
+    try:
+        process = processes.from_json(json.loads(read_bytes(clone.path("waiters", wait))))
+    except (OSError, ValueError):
+        return False
+    return process is None or processes.is_alive(process) is not False
+
+
+def wait(
+    clone: Clone, wait: Oid, timeout: float | None, attempt: Callable[[], T | None], give_up: Callable[[], Refused | None]
+) -> T:
+    """Try now and whenever refs move. Whatever ends it, the place in the queue is given back. Raises Refused."""
+    from gitcoord.features.deaths import watched_pids
+    from gitcoord.store.watch import wait_until
+
+    found: T | None = None
+    refusal: Refused | None = None
+    try:
+        found = wait_until(clone.repo, attempt, timeout, partial(watched_pids, clone))
+    finally:
+        if found is None:
+            refusal = give_up()
+        with suppress(OSError):
+            os.unlink(clone.path("waiters", wait))
+    if found is None:
+        raise refusal or Refused("it became free too late", "run the command again")
+    return found
+
+
+def keep_marker(clone: Clone, first_end: int | None) -> None:
+    """Say in `coord/guard` when the first lock ends; no file when there is none. Under the write lock."""
+    path = clone.path("guard")
+    with suppress(OSError, RepositoryError):
+        if first_end is None:
+            os.unlink(path)
+        else:
+            write_whole(path, f"{first_end}\n")
+
+
+def is_due(clone: Clone, now: float) -> bool:
+    """Whether the first lock to end has ended."""
+    try:
+        return int(read_bytes(clone.path("guard")) or 0) <= now
+    except (OSError, ValueError):
+        return False

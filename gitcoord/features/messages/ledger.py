@@ -1,0 +1,189 @@
+"""How far messages got: receipts of those they were sent to, and news of those that expired unread."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
+
+from gitcoord.errors import RepositoryError
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft
+from gitcoord.names import mailbox, split_mailbox
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.mailboxes import leading_to
+from gitcoord.store.objects import Oid
+
+T = TypeVar("T")
+LEDGER = ("queued", "expired", "surfaced", "read", "acked")
+QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
+PAGE = 20
+"""Messages that a list shows unless it is told how many."""
+
+
+class Delivery(NamedTuple):
+    """Where a message stands with one recipient; `at` (Unix seconds) is when it got there."""
+
+    session: str
+    state: str
+    at: int
+
+
+class SentMessage(NamedTuple):
+    """A message of mine and where it stands with each recipient."""
+
+    id: Oid
+    text: str
+    at: int
+    recipients: tuple[Delivery, ...]
+    waits_for_sync: bool = False
+    """Recipients in other clones cannot have heard of it yet."""
+
+
+def sent(
+    clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAGE, now: float | None = None
+) -> list[SentMessage]:
+    """What I sent, newest first; `undelivered`: only what some recipient has not read yet."""
+
+    now = time.time() if now is None else now
+
+    def ask(db: sqlite3.Connection) -> tuple[list[SentMessage], bool]:
+        waiting = " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id AND addressed = 1 AND state < 3)"
+        rows = db.execute(
+            "SELECT m.id, e.text, m.at FROM messages m JOIN events e ON e.id = m.id WHERE m.clone = ? AND m.author IN"
+            " (SELECT value FROM json_each(?)) AND m.notice = ''"
+            f"{waiting if undelivered else ''} ORDER BY m.lc DESC, m.id DESC LIMIT ?",
+            (clone.id, json.dumps([split_mailbox(box)[0] for box in my_boxes(db, clone, me.name)]), limit),
+        ).fetchall()
+        found = [_sent_message(db, clone, *row) for row in rows]
+        return found, bool(bounces(db, clone, now))
+
+    return bounced_first(clone, now, ask)
+
+
+def _sent_message(db: sqlite3.Connection, clone: Clone, oid: Oid, text: str, at: int) -> SentMessage:
+    ledger = deliveries(db, oid)
+    return SentMessage(oid, text, at, ledger, _waits(db, clone, oid, ledger))
+
+
+def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Delivery]) -> bool:
+    """Whether somebody in another clone is yet to hear of a message."""
+    if all(split_mailbox(d.session)[1] == clone.id or d.state != "queued" for d in ledger):
+        return False
+    from gitcoord.sync import remotes
+
+    return not remotes.is_connected(clone.repo) or remotes.is_waiting(db, clone, remotes.current(clone.repo), oid)
+
+
+def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
+    """The ledger of one message."""
+    bounced = db.execute(
+        "SELECT 1 FROM bounces b JOIN messages m ON m.id = b.message AND m.clone = b.clone WHERE m.id = ?", (oid,)
+    )
+    floor = EXPIRED if bounced.fetchone() else QUEUED
+    rows = db.execute(
+        "SELECT box, state, at, (SELECT min(g.at) FROM glimpses g WHERE g.message = d.message AND g.box = d.box AND"
+        " (g.clone = substr(d.box, instr(d.box, '@') + 1) OR (g.box, g.clone) IN (SELECT box, clone FROM adoptions)))"
+        " FROM deliveries d WHERE message = ? AND addressed = 1 ORDER BY box",
+        (oid,),
+    )
+    return tuple(_delivery(box, max(state, floor), at, seen) for box, state, at, seen in rows)
+
+
+def _delivery(box: str, state: int, at: int, seen: int | None) -> Delivery:
+    """`seen` is when a part of the message was surfaced; for `inbox` it is unread still."""
+    return Delivery(box, LEDGER[SURFACED], seen) if seen is not None and state < SURFACED else Delivery(box, LEDGER[state], at)
+
+
+# receipts
+
+
+def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
+    """The mailboxes that a session of this clone empties: its own, and those it inherited."""
+    return leading_to(db, mailbox(name, clone.id or ""))
+
+
+def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> None:
+    """Record that messages reached `state` with me: one event, and none for those that were further already."""
+    wanted = list(ids)
+    for local in (False, True):
+
+        def decide(db: sqlite3.Connection, local: bool = local) -> list[Draft]:
+            behind = [
+                (oid, box) for oid, box, reached in my_deliveries(db, clone, me.name, wanted)
+                if reached < state and is_local(db, oid) == local
+            ]  # fmt: skip
+            return receipts(me, clone.id or "", behind, state)
+
+        if wanted and (not local or clone.read(lambda db: any(is_local(db, oid) for oid in wanted))):
+            clone.append(decide, local)
+
+
+def my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence[Oid]) -> list[tuple[Oid, str, int]]:
+    """Which of `ids` were sent to a session of this clone: id, mailbox and ledger state."""
+    boxes = my_boxes(db, clone, name)
+    marks = ", ".join("?" * len(boxes))
+    rows = db.execute(
+        f"SELECT message, box, state FROM deliveries WHERE addressed = 1 AND box IN ({marks})"
+        " AND message IN (SELECT value FROM json_each(?))",
+        (*boxes, json.dumps(list(ids))),
+    )
+    return rows.fetchall()
+
+
+def receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: int, part: bool = False) -> list[Draft]:
+    """One receipt a mailbox: inherited mail is marked under the name it was sent to. `part`: not all was shown."""
+    by_box: dict[str, list[Oid]] = {}
+    for oid, box in behind:
+        by_box.setdefault(box, []).append(oid)
+    word = LEDGER[state]
+    drafts = []
+    for box, ids in by_box.items():
+        name, origin = split_mailbox(box)
+        data: dict[str, Any] = {"session": name, "state": word, "ids": ids, **({"part": True} if part else {})}
+        if origin != here:
+            data["of"] = origin
+        drafts.append(Draft("receipt", f"{me.name} {word} {len(ids)}", data, author=me.name))
+    return drafts
+
+
+def is_local(db: sqlite3.Connection, oid: str) -> bool:
+    """Whether an event stays in this clone."""
+    row = db.execute("SELECT local FROM events WHERE id = ?", (oid,)).fetchone()
+    return bool(row and row[0])
+
+
+# expiry
+
+
+def bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], tuple[T, bool]]) -> T:
+    """Ask; where that shows messages of this clone that expired unread, tell their senders (once each) and ask again."""
+    answer, due = clone.read(ask)
+    if due:
+        with suppress(RepositoryError):  # a read-only repository can still be read
+            clone.append(lambda db: bounces(db, clone, now))
+            answer, _ = clone.read(ask)
+    return answer
+
+
+def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
+    """What to tell the senders of messages of this clone that expired unread, and were not bounced yet."""
+    rows = db.execute(
+        "SELECT m.id, m.author, substr(e.text, 1, 60), group_concat(d.box, ', ') FROM messages m"
+        " JOIN events e ON e.id = m.id JOIN deliveries d ON d.message = m.id AND d.addressed = 1 AND d.state = 0"
+        " WHERE m.expires > 0 AND m.expires <= ? AND m.clone = ?"
+        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) GROUP BY m.id",
+        (int(now), clone.id),
+    ).fetchall()
+    return [
+        Draft(
+            "message",
+            f"Expired before {boxes} read it: {' '.join(text.split())}",
+            {"to": [mailbox(author, clone.id or "")], "notice": "bounce", "about": oid, "reply_to": oid},
+            author=author,
+        )
+        for oid, author, text, boxes in rows
+    ]

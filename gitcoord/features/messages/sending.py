@@ -1,0 +1,197 @@
+"""Sending: whom the words of a user mean, and the message that goes to them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.features.messages.ledger import ACKED, READ, is_local, mark, my_deliveries
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, Event, check_attachment, check_text
+from gitcoord.log.query import get_event, resolve_id
+from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
+from gitcoord.sessions.identity import Identity, worktree_name
+from gitcoord.sessions.mailboxes import canonical, resolve_name
+from gitcoord.sessions.membership import list_sessions, states
+from gitcoord.sessions.presence import expect, register
+from gitcoord.store.objects import Oid
+from gitcoord.store.worktrees import Worktree, list_worktrees
+
+
+class Recipient(NamedTuple):
+    """A recipient at the time of sending: its mailbox, its liveness and its last sign of life."""
+
+    session: str
+    state: str
+    beat: float | None
+    waits_for_sync: bool = False
+    """It is another clone's, which hears of nothing before a sync."""
+
+
+class Sent(NamedTuple):
+    """A message that is on the log now."""
+
+    id: Oid
+    thread: str
+    recipients: tuple[Recipient, ...]
+
+
+class Options(NamedTuple):
+    """How to send. `expires` is a number of seconds from now."""
+
+    urgent: bool = False
+    needs_ack: bool = False
+    expires: int | None = None
+    queue: bool = False
+    local: bool = False
+    attachments: Mapping[str, bytes] | None = None
+
+
+PLAIN = Options()
+
+
+def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Options = PLAIN) -> Sent:
+    """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written."""
+    _check(text, options)
+    with clone.locked():
+        boxes, opens = _recipients_or_newcomers(clone, me, to, options.queue)
+        if options.local:
+            boxes = _only_here(clone, boxes, to)
+        register(clone, me)
+        draft = _draft(me, text, options, {"to": boxes, "opens": opens, "audience": _audience(to)})
+        return _append(clone, [draft], options.local)
+
+
+def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options = PLAIN) -> Sent:
+    """Answer a message, in its thread: to its sender, or to its recipients when it is one's own."""
+    _check(text, options)
+    with clone.locked():
+        original = clone.read(lambda db: get_event(db, resolve_id(db, prefix, "message")))
+        register(clone, me)
+        boxes = _reply_boxes(clone, me, original)
+        thread = original.data.get("thread") or original.id
+        draft = _draft(me, text, options, {"to": boxes, "thread": thread, "reply_to": original.id})
+        local = options.local or clone.read(lambda db: is_local(db, original.id))
+        sent = _append(clone, [draft], local)
+        mark(clone, me, [original.id], READ)
+        return sent
+
+
+def ack(clone: Clone, me: Identity, prefix: str, text: str = "", options: Options = PLAIN) -> Sent | None:
+    """Acknowledge a message addressed to me, with an answer if there is text. Raises UsageError if it was not to me."""
+    oid = clone.read(lambda db: resolve_id(db, prefix, "message"))
+    if not clone.read(lambda db: my_deliveries(db, clone, me.name, [oid])):
+        raise UsageError(f"{prefix} was not sent to {me.name}", "git coord inbox --all")
+    sent = reply(clone, me, oid, text, options) if text else None
+    register(clone, me)
+    mark(clone, me, [oid], ACKED)
+    return sent
+
+
+def _check(text: str, options: Options) -> None:
+    if not text.strip():
+        raise UsageError("the text is empty", "give it as words, with -m TEXT or with -F FILE")
+    check_text(text)
+    for name, content in (options.attachments or {}).items():
+        check_attachment(name, content)
+
+
+def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[str]:
+    """What is local cannot be for another clone's session: one that is named is refused, of a group the others get it."""
+    here = [box for box in boxes if split_mailbox(box)[1] == clone.id]
+    away = [box for box in boxes if box not in here]
+    if away and (not here or len(_audience(to)) < len(to)):
+        raise UsageError(f"{away[0]} is in another clone, where a local message never comes", "leave out --local")
+    return here
+
+
+def _audience(to: Sequence[str]) -> list[str]:
+    return [word for word in to if word.startswith(("@", "role:")) or word == EVERYBODY]
+
+
+def recipients_of(clone: Clone, me: Identity, to: Sequence[str]) -> list[str]:
+    """The mailboxes that names, roles and `all` mean now. Raises UsageError."""
+    return _recipients_or_newcomers(clone, me, to, False)[0]
+
+
+def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
+    """As `_recipients`; the name of a worktree without a session means the one that is expected there."""
+    try:
+        return _recipients(clone, me, to, queue)
+    except UsageError:
+        meant = [worktree for worktree in list_worktrees(clone.repo) if _is_meant(clone, worktree, to)]
+        if not [worktree for worktree in meant if expect(clone, worktree)]:
+            raise
+        return _recipients(clone, me, to, queue)
+
+
+def _is_meant(clone: Clone, worktree: Worktree, to: Sequence[str]) -> bool:
+    return worktree.git_dir != clone.repo.common_dir and worktree_name(worktree.path) in to
+
+
+def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
+    """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
+    if not to:
+        raise UsageError("nobody is named", "git coord sessions")
+    boxes: list[str] = []
+    opens: list[str] = []
+    here = clone.settled_id()
+    for word in to:
+        group = word.removeprefix("@").removeprefix("role:")
+        if word.startswith(("@", "role:")) or word == EVERYBODY:
+            boxes += _members(clone, me, group, word)
+        elif queue and not _is_known(clone, word):
+            opens.append(session_name(word))
+            boxes.append(mailbox(word, here))
+        else:
+            boxes.append(clone.read(lambda db, word=word: resolve_name(db, word, here)))  # type: ignore[misc]
+    return list(dict.fromkeys(boxes)), opens
+
+
+def _is_known(clone: Clone, word: str) -> bool:
+    try:
+        clone.read(lambda db: resolve_name(db, word, clone.id or ""))
+    except UsageError as error:
+        if "ambiguous" in error.what:
+            raise
+        return False
+    return True
+
+
+def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
+    """The sessions that are not gone, without the sender; of one role unless everybody is meant."""
+    sessions = [s for s in list_sessions(clone) if s.session and (s.session, s.local) != (me.name, True)]
+    meant = [s for s in sessions if group == EVERYBODY or s.role == group]
+    if not meant:
+        raise UsageError(f"{word} is nobody at the moment", "git coord sessions")
+    return [mailbox(s.session or "", s.clone or "") for s in meant]
+
+
+def _draft(me: Identity, text: str, options: Options, data: Mapping[str, Any]) -> Draft:
+    attachments = options.attachments or {}
+    facts: dict[str, Any] = {key: value for key, value in data.items() if value}
+    facts |= {key: True for key in ("urgent", "needs_ack") if getattr(options, key)}
+    if options.expires is not None:
+        facts["expires"] = int(time.time()) + options.expires
+    if attachments:
+        facts["attachments"] = sorted(attachments)
+    return Draft("message", text, facts, attachments, me.name)
+
+
+def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
+    event = clone.append(lambda db: drafts, local)[-1]
+    if event.data.get("urgent"):
+        from gitcoord.features.messages import ring
+
+        ring.mail(clone, [event])
+    life = states(clone, event.data["to"])
+    recipients = tuple(Recipient(box, *life[box], split_mailbox(box)[1] != clone.id) for box in event.data["to"])
+    return Sent(event.id, event.data.get("thread") or event.id, recipients)
+
+
+def _reply_boxes(clone: Clone, me: Identity, original: Event) -> list[str]:
+    mine = mailbox(me.name, clone.id or "")
+    sender = clone.read(lambda db: canonical(db, original.sender))
+    return [sender] if sender != mine else [box for box in original.data["to"] if isinstance(box, str)]

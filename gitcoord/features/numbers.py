@@ -1,0 +1,102 @@
+"""Numbers handed out exactly once: migrations, ports, ticket numbers."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from typing import NamedTuple
+
+from gitcoord.errors import Refused, UsageError
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, Event, Malformed
+from gitcoord.log.index.feature import Feature, want
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.presence import register
+from gitcoord.sync import remotes
+
+HIGHEST = 10**15
+KIND = "numbers"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
+
+
+def _fold(db: sqlite3.Connection, event: Event) -> None:
+    sequence, number = want(event, "sequence", str), want(event, "number", int)
+    if _NAME.fullmatch(sequence) is None or not 0 <= number <= HIGHEST:
+        raise Malformed("alloc: no such sequence or number")
+    db.execute("INSERT OR IGNORE INTO allocations VALUES (?, ?, ?)", (sequence, number, event.id))
+
+
+FEATURE = Feature(
+    "sequences",
+    frozenset({"alloc"}),
+    """
+    CREATE TABLE allocations (sequence TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL,
+        PRIMARY KEY (sequence, number, id)) WITHOUT ROWID;
+    """,
+    _fold,
+    living=(
+        "SELECT id FROM allocations a WHERE number = (SELECT max(number) FROM allocations b WHERE b.sequence = a.sequence)",
+    ),
+)
+
+
+class Allocation(NamedTuple):
+    """A number that nobody else got from this sequence."""
+
+    sequence: str
+    number: int
+
+
+def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None) -> Allocation:
+    """The next number of `sequence`, at least `start` (the first is 1); the event says who took it.
+
+    Raises UsageError for a name or a start that is none, Refused when no number is left.
+    """
+    if _NAME.fullmatch(sequence) is None:
+        raise UsageError(f"{sequence[:60]!a} cannot name a sequence", "use letters, digits, '.', '_', '-' and '/'")
+    if start is not None and not 0 <= start <= HIGHEST:
+        raise UsageError(f"{start} is no number to start with", f"0 to {HIGHEST}")
+
+    if remotes.is_connected(clone.repo):
+        return _allocate_everywhere(clone, me, sequence, start)
+
+    def decide(db: sqlite3.Connection) -> list[Draft]:
+        return [_draft(me, sequence, _next(db, sequence, start))]
+
+    with clone.locked():
+        clone.read(decide)  # what is refused registers nobody
+        register(clone, me)
+        return Allocation(sequence, clone.append(decide)[0].data["number"])
+
+
+def _draft(me: Identity, sequence: str, number: int) -> Draft:
+    return Draft("alloc", f"{me.name} took {sequence} {number}", {"sequence": sequence, "number": number}, author=me.name)
+
+
+def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int | None) -> Allocation:
+    """The remote counts. Who dies before he says that he took a number leaves a gap, and nobody gets it twice."""
+    from gitcoord.sync.leases import Table, change, connected
+
+    taken: list[int] = []
+
+    def decide(table: Table) -> Table:
+        counted = table.counters.get(sequence)
+        least = start if counted is None else max(counted + 1, start or 0)
+        taken[:] = [clone.read(lambda db: _next(db, sequence, least))]
+        return table._replace(counters={**table.counters, sequence: taken[0]})
+
+    with connected(clone, "try again later: the remote counts for all clones") as at:
+        change(at, KIND, decide)
+        with clone.locked():
+            register(clone, me)
+            clone.append(lambda db: [_draft(me, sequence, taken[0])])
+    return Allocation(sequence, taken[0])
+
+
+def _next(db: sqlite3.Connection, sequence: str, start: int | None) -> int:
+    last: int | None = db.execute("SELECT max(number) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0]
+    first = 1 if start is None else start
+    number = first if last is None else max(last + 1, start or 0)
+    if number > HIGHEST:
+        raise Refused(f"{sequence} has no number left", "begin another sequence")
+    return number

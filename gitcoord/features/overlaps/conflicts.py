@@ -1,0 +1,192 @@
+"""Which files will collide: what live sessions have, uncommitted work included, merged pairwise in memory.
+
+Answers are remembered by content in `coord/conflicts.json`, a cache that may be removed at any time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import cache
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from gitcoord.errors import RepositoryError, UsageError
+from gitcoord.log.clone import Clone
+from gitcoord.names import mailbox
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.liveness import judge_published
+from gitcoord.sessions.mailboxes import resolve_name
+from gitcoord.sessions.membership import Session
+from gitcoord.sessions.presence import sharers
+from gitcoord.sessions.records import Records
+from gitcoord.store.merging import Lying, Scratch, look
+from gitcoord.store.objects import Oid
+from gitcoord.store.worktrees import git_dir_of, list_worktrees
+
+REMEMBERED = 5_000
+"""Pairs that the cache keeps."""
+
+Kind = Literal["conflict", "both"]
+
+
+class Side(NamedTuple):
+    """One party to a merge: the sessions of one worktree (mailboxes), or another clone's session, of which only `head`."""
+
+    sessions: tuple[str, ...]
+    worktree: str
+    head: Oid | None = None
+
+
+class Collision(NamedTuple):
+    """A path that two sides changed: `conflict` if git could not merge it, `both` if it could. Sides are mailboxes."""
+
+    a: tuple[str, ...]
+    b: tuple[str, ...]
+    path: str
+    kind: Kind
+
+
+def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | None = None) -> list[Collision]:
+    """What will collide between the sessions that are not gone; conflicts first, and mine before those of others.
+
+    With `only`, what concerns that session. Another clone's session counts if its head has been fetched.
+    Raises UsageError for an unknown session, RepositoryError with a git before 2.39.
+    """
+    sides = live_sides(clone, time.time() if now is None else now)
+    mine = mailbox(me.name, clone.id or "")
+    sides.sort(key=lambda side: mine not in side.sessions)
+    pairs = list(combinations(sides, 2))
+    if only is not None:
+        box = clone.read(lambda db: resolve_name(db, only, clone.id or ""))
+        if not any(box in side.sessions for side in sides):
+            raise UsageError(f"{only} has no work here that could be merged", "git coord sessions")
+        pairs = [pair for pair in pairs if box in pair[0].sessions + pair[1].sessions]
+    return sorted(collide(clone, pairs), key=lambda c: c.kind != "conflict")
+
+
+def live_sides(clone: Clone, now: float) -> list[Side]:
+    """The worktrees in which sessions are, and the heads of other clones' sessions as far as they are here."""
+    records = Records(clone.repo.coord_dir)
+    known = [r for r in records.all() if not r.expected and not r.person]
+    here = clone.id or ""
+    sides = []
+    for worktree in list_worktrees(clone.repo):
+        there = sharers(known, worktree.git_dir, records, now) if worktree.git_dir else []
+        if there:
+            sides.append(Side(tuple(mailbox(r.name, here) for r in there), worktree.path))
+    return sides + _foreign_sides(clone, now)
+
+
+def _foreign_sides(clone: Clone, now: float) -> list[Side]:
+    rows = clone.read(lambda db: db.execute("SELECT clone, name, data, seen FROM presence ORDER BY clone, name").fetchall())
+    sides = []
+    for origin, name, text, seen in rows:
+        data: dict[str, Any] = json.loads(text)
+        head = data.get("head")
+        if origin != clone.id and isinstance(head, str) and judge_published(data, seen, now).state not in ("gone", "expected"):
+            sides.append(Side((mailbox(name, origin),), "", Oid(head)))
+    absent = set(clone.store.missing([side.head for side in sides if side.head]))
+    return [side for side in sides if side.head not in absent]
+
+
+def side_of(session: Session) -> Side | None:
+    """What a session would bring into a merge; None where there is nothing to be merged."""
+    if session.session is None or not (session.worktree or session.head):
+        return None
+    head = Oid(session.head) if session.head and not session.worktree else None
+    return Side((mailbox(session.session, session.clone or ""),), session.worktree or "", head)
+
+
+def merges_cleanly(clone: Clone, a: Side, b: Side, path: str) -> bool | None:
+    """Whether git can merge the two sides' versions of one path (relative to the root); None where it cannot say."""
+    if clone.store.missing([side.head for side in (a, b) if side.head]):
+        return None
+    try:
+        found = collide(clone, [(a, b)])
+    except RepositoryError:
+        return None
+    return not any(c.path == path and c.kind == "conflict" for c in found)
+
+
+def collide(clone: Clone, pairs: Sequence[tuple[Side, Side]]) -> list[Collision]:
+    """What collides between the sides of each pair; those not seen before are merged. Raises RepositoryError."""
+    lying = {side: _look(clone, side) for side in dict.fromkeys(side for pair in pairs for side in pair)}
+    keys = {(a, b): _key(x, y) for a, b in pairs if (x := lying[a]) and (y := lying[b])}
+    memory = _Memory(Path(clone.path("conflicts.json")))
+    fresh = {key: (x, y) for (a, b), key in keys.items() if key not in memory.known and (x := lying[a]) and (y := lying[b])}
+    memory.add(dict(zip(fresh, _merge(clone, list(fresh.values())), strict=True)))
+    return [Collision(a.sessions, b.sessions, path, kind) for (a, b), key in keys.items() for path, kind in memory.known[key]]
+
+
+def _look(clone: Clone, side: Side) -> Lying | None:
+    if side.head:
+        return Lying(Path(), Path(), side.head, True, (), side.head)
+    return look(clone.repo, Path(side.worktree), Path(git_dir_of(clone.repo, side.worktree)))
+
+
+def _key(a: Lying, b: Lying) -> str:
+    return " ".join(sorted((a.fingerprint, b.fingerprint)))
+
+
+Found = list[tuple[str, Kind]]
+
+
+def _merge(clone: Clone, pairs: Sequence[tuple[Lying, Lying]]) -> list[Found]:
+    """Merge in memory; a path both changed into the very same thing is no news."""
+    if not pairs:
+        return []
+    where = next((x for pair in pairs for x in pair if x.git_dir != Path()), None)
+    with Scratch(clone.repo) as scratch:
+        commits = [(scratch.commit(a), scratch.commit(b)) for a, b in pairs]
+        base = cache(scratch.base)
+        changes = cache(scratch.changes)
+        found = []
+        for (a, b), heads, failed in zip(commits, pairs, scratch.merge(where, commits), strict=True):
+            common = base(*(x.head for x in heads))
+            ours, theirs = changes(common, a), changes(common, b)
+            both = {path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path]}
+            found.append(_sorted(set(failed), both))
+        return found
+
+
+def _sorted(failed: set[bytes], both: set[bytes]) -> Found:
+    kinds: Found = [(os.fsdecode(path), "conflict") for path in sorted(failed)]
+    return kinds + [(os.fsdecode(path), "both") for path in sorted(both - failed)]
+
+
+class _Memory:
+    """What was found before, by the fingerprints of the two sides."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.known = _load(path)
+
+    def add(self, found: dict[str, Found]) -> None:
+        """Remember more, forgetting the oldest. Failing to save harms nothing."""
+        self.known |= found
+        if not found:
+            return
+        kept = dict(list(self.known.items())[-REMEMBERED:])
+        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
+        with suppress(OSError):
+            fresh.write_text(json.dumps(kept) + "\n")
+            os.replace(fresh, self._path)
+
+
+def _load(path: Path) -> dict[str, Found]:
+    try:
+        data: dict[str, list[list[str]]] = json.loads(path.read_bytes())
+        return {key: [(str(name), _kind(kind)) for name, kind in found] for key, found in data.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _kind(text: str) -> Kind:
+    if text not in ("conflict", "both"):
+        raise ValueError(text)
+    return "conflict" if text == "conflict" else "both"

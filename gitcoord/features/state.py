@@ -1,0 +1,176 @@
+"""State: keys and values of a session that outlive a compaction, a restart and a change of name.
+
+Every change is an event, so the log is the history; the last writer of a key wins.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from gitcoord.errors import Refused, UsageError
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, Event, Malformed, check_text
+from gitcoord.log.index.feature import Feature, want
+from gitcoord.names import mailbox
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.mailboxes import leading_to, resolve_name
+from gitcoord.sessions.presence import register
+
+_KEY = re.compile(r"[A-Za-z0-9._/-]{1,100}")
+
+
+def _fold(db: sqlite3.Connection, event: Event) -> None:
+    key = want(event, "key", str)
+    if _KEY.fullmatch(key) is None:
+        raise Malformed("state: no valid key")
+    unset, as_json = want(event, "unset", bool, False), want(event, "json", bool, False)
+    db.execute(
+        "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (box, key) DO UPDATE SET"
+        " lc = excluded.lc, id = excluded.id, json = excluded.json, unset = excluded.unset"
+        " WHERE (excluded.lc, excluded.id) > (lc, id)",
+        (event.sender, key, event.lc, event.id, as_json, unset),
+    )
+
+
+FEATURE = Feature(
+    "state",
+    frozenset({"state"}),
+    """
+    CREATE TABLE state (box TEXT NOT NULL, key TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
+        json INTEGER NOT NULL, unset INTEGER NOT NULL, PRIMARY KEY (box, key)) WITHOUT ROWID;
+    """,
+    _fold,
+    living=("SELECT id FROM state",),
+)
+
+
+class Value(NamedTuple):
+    """The value of a key: text, or with `json` the text of a JSON document; `at` (Unix seconds) is when it was set.
+
+    `lc` orders the settings of one repository.
+    """
+
+    text: str
+    json: bool
+    at: int
+    lc: int
+
+    @property
+    def plain(self) -> Any:
+        """The value as Python has it: a string, or what the JSON says (a string, too, where another clone wrote none)."""
+        try:
+            return _parse(self.text) if self.json else self.text
+        except (ValueError, RecursionError):
+            return self.text
+
+
+def _parse(text: str) -> Any:
+    """What a JSON document says; NaN and its kin are none. Raises ValueError or RecursionError."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def set_state(clone: Clone, me: Identity, key: str, text: str, as_json: bool = False) -> Value:
+    """Set a key of my session; nothing is written if it has that value. Raises UsageError for a bad key or value."""
+    _check(key, text, as_json)
+    with clone.locked():
+        register(clone, me)
+        data: dict[str, Any] = {"key": key, **({"json": True} if as_json else {})}
+
+        def decide(db: sqlite3.Connection) -> list[Draft]:
+            known = _values(db, _box(clone, me)).get(key)
+            same = known is not None and (known.text, known.json) == (text, as_json)
+            return [] if same else [Draft("state", text, data, author=me.name)]
+
+        clone.append(decide)
+    return get_state(clone, me, key)
+
+
+def _check(key: str, text: str, as_json: bool) -> None:
+    if _KEY.fullmatch(key) is None:
+        raise UsageError(f"{key[:60]!a} is no valid key", "use up to 100 letters, digits, '.', '_', '/' and '-'")
+    try:
+        check_text(text)
+    except UsageError as error:
+        raise UsageError(error.what.replace("the text", "the value"), "keep it in a file and set its path") from None
+    if as_json:
+        try:
+            _parse(text)
+        except (ValueError, RecursionError):
+            raise UsageError("the value is not JSON", "quote it for the shell, or leave out --type json") from None
+
+
+def get_state(clone: Clone, me: Identity, key: str) -> Value:
+    """The value of a key of my session. Raises Refused if it is not set."""
+    found = show_state(clone, me)
+    if key not in found:
+        raise _unset(key)
+    return found[key]
+
+
+def _unset(key: str) -> Refused:
+    return Refused(f"{ascii(key[:100])[1:-1]} is not set", "git coord state show")
+
+
+def unset_state(clone: Clone, me: Identity, key: str) -> Value:
+    """Forget a key; returns what it was. Raises Refused if it is not set."""
+    with clone.locked():
+        was = get_state(clone, me, key)
+        register(clone, me)
+        clone.append(lambda db: [Draft("state", f"{key} is unset", {"key": key, "unset": True}, author=me.name)])
+        return was
+
+
+def show_state(clone: Clone, me: Identity, session: str | None = None) -> Mapping[str, Value]:
+    """All that is set, sorted by key: mine, or another session's. Raises UsageError for an unknown session."""
+
+    def ask(db: sqlite3.Connection) -> Mapping[str, Value]:
+        box = resolve_name(db, session, clone.id or "") if session else _box(clone, me)
+        return _values(db, box)
+
+    return clone.read(ask)
+
+
+def _box(clone: Clone, me: Identity) -> str:
+    return mailbox(me.name, clone.id or "")
+
+
+def _values(db: sqlite3.Connection, box: str) -> dict[str, Value]:
+    """What is set under a mailbox and the former names that lead to it; the last word on each key counts."""
+    rows = db.execute(
+        "SELECT s.key, e.text, s.json, e.at, s.lc, s.unset FROM state s JOIN events e ON e.id = s.id"
+        " WHERE s.box IN (SELECT value FROM json_each(?)) ORDER BY s.lc, s.id",
+        (json.dumps(leading_to(db, box)),),
+    )
+    last = {key: (Value(text, bool(as_json), at, lc), unset) for key, text, as_json, at, lc, unset in rows}
+    return {key: value for key, (value, unset) in sorted(last.items()) if not unset}
+
+
+class Keys(NamedTuple):
+    """The state of one session, as `Coord.state` gives it."""
+
+    clone: Clone
+    me: Identity
+
+    def set(self, key: str, text: str, as_json: bool = False) -> Value:
+        """See `set_state`."""
+        return set_state(self.clone, self.me, key, text, as_json)
+
+    def get(self, key: str) -> Value:
+        """See `get_state`."""
+        return get_state(self.clone, self.me, key)
+
+    def unset(self, key: str) -> Value:
+        """See `unset_state`."""
+        return unset_state(self.clone, self.me, key)
+
+    def show(self, session: str | None = None) -> Mapping[str, Value]:
+        """See `show_state`."""
+        return show_state(self.clone, self.me, session)

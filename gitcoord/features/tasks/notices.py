@@ -1,0 +1,103 @@
+"""Who is told what about tasks: messages of gitcoord, written with the event they tell of; nobody hears of himself."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from gitcoord.features.messages.ledger import my_boxes
+from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.ready import UNMET
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft
+from gitcoord.names import mailbox, split_mailbox
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.mailboxes import display
+
+SHORT = 10
+QUOTED = 2000
+"""Characters of somebody's words that a notice repeats; `task show` has them all."""
+DEEDS = {
+    "done": "finished",
+    "block": "blocked",
+    "release": "released",
+    "drop": "dropped",
+    "reopen": "reopened",
+    "comment": "on",
+}
+Sentence = Callable[[Callable[[str], str]], str]
+"""Makes a line, given how its reader's clone writes a mailbox."""
+
+
+class Telling:
+    """Collects, for one append, what each mailbox is to be told; `drafts` makes the messages."""
+
+    def __init__(self, db: sqlite3.Connection, clone: Clone, me: Identity) -> None:
+        self.db = db
+        self.me = mailbox(me.name, clone.id or "")
+        self._author = me.name
+        self._mine = {self.me, *my_boxes(db, clone, me.name)}
+        self._lines: dict[str, list[str]] = {}
+        self._about: dict[str, str] = {}
+
+    def tell(self, boxes: Collection[str], about: str, sentence: Sentence) -> None:
+        for box in sorted(boxes):
+            if box and box not in self._mine:
+                here = split_mailbox(box)[1]
+                line = sentence(lambda name, here=here: display(name, here))  # type: ignore[misc]
+                self._lines.setdefault(box, []).append(line)
+                self._about.setdefault(box, about)
+
+    def drafts(self) -> list[Draft]:
+        """One message for all who are told the same."""
+        groups: dict[tuple[str, str], list[str]] = {}
+        for box, lines in self._lines.items():
+            text = "\n".join(dict.fromkeys(lines))
+            groups.setdefault((text, self._about[box]), []).append(box)
+        return [
+            Draft("message", text, {"to": boxes, "notice": "task", "about": about}, author=self._author)
+            for (text, about), boxes in groups.items()
+        ]
+
+
+def _named(row: Row) -> str:
+    return f"{row.id[:SHORT]} {row.title}"
+
+
+def _spoken(words: str) -> str:
+    """The words that follow a deed, on lines of their own when they are several."""
+    if not words.strip():
+        return ""
+    cut = words if len(words) <= QUOTED else words[:QUOTED] + "…"
+    return f":\n{cut}" if "\n" in cut else f": {cut}"
+
+
+def tell_of_deed(telling: Telling, row: Row, verb: str, words: str) -> None:
+    """Who filed a task, holds (or did) it or is to do it hears what happened to it; of comments the holder alone."""
+    told = (row.holder,) if verb == "comment" else {row.creator, row.holder, row.assignee}
+    telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} {DEEDS[verb]} {_named(row)}{_spoken(words)}")
+
+
+def tell_of_ready(telling: Telling, row: Row) -> None:
+    """Those whose tasks waited for this one alone hear that they are ready."""
+    condition = (
+        "t.status IN ('open', 'claimed') AND t.id IN (SELECT task FROM task_needs WHERE need = ? AND ignored = 0)"
+        f" AND NOT EXISTS ({UNMET} AND n.need <> ?)"
+    )
+    for waiting in rows(telling.db, condition, (row.id, row.id)):
+        told = {waiting.creator, waiting.assignee, waiting.holder}
+        telling.tell(told, row.id, lambda _, waiting=waiting: f"ready now: {_named(waiting)}")  # type: ignore[misc]
+
+
+def tell_of_takeover(telling: Telling, row: Row) -> None:
+    """The creator hears it, and who held it, should he come back."""
+    told = {row.creator, row.holder}
+    telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} took over {_named(row)}, which {shown(row.holder)} held")
+
+
+def tell_of_assignments(telling: Telling, assigned: Mapping[str, Sequence[tuple[str, str]]]) -> None:
+    """Each assignee hears of all his new tasks (id, title) at once."""
+    for box, tasks in assigned.items():
+        listed = [f"{oid[:SHORT]} {title}" for oid, title in tasks]
+        what = listed[0] if len(listed) == 1 else f"{len(listed)} tasks:\n" + "\n".join(listed[:50])
+        telling.tell([box], tasks[0][0], lambda shown, what=what: f"{shown(telling.me)} assigned you {what}")  # type: ignore[misc]

@@ -1,0 +1,279 @@
+"""Reading tasks: one, many, the best to take next."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.features.messages.ledger import my_boxes
+from gitcoord.features.tasks.fold import STATUSES, UNFINISHED, events_of, replay, split_text
+from gitcoord.features.tasks.ready import READY
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Event
+from gitcoord.log.query import resolve_id
+from gitcoord.names import mailbox
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.membership import states, states_in
+from gitcoord.store.objects import Oid
+
+
+class Row(NamedTuple):
+    """A task as the index has it. Names are mailboxes as they are called now, empty for nobody."""
+
+    id: Oid
+    lc: int
+    creator: str
+    at: int
+    title: str
+    text: str
+    status: str
+    priority: int
+    assignee: str
+    labels: tuple[str, ...]
+    holder: str
+    claim: str
+    tentative: bool
+    words: str
+    changed: int
+    ready: bool
+    """Open, with all it needs done; whether its holder is gone is not for the index to know."""
+
+
+class Comment(NamedTuple):
+    """What somebody said about a task; `at` in Unix seconds."""
+
+    id: Oid
+    sender: str
+    text: str
+    at: int
+    lc: int
+
+
+class Step(NamedTuple):
+    """What somebody did to a task; `void` when somebody else had been quicker, so that it changed nothing."""
+
+    id: Oid
+    sender: str
+    what: str
+    text: str
+    at: int
+    lc: int
+    void: bool
+
+
+class Task(NamedTuple):
+    """A task as it is shown. `holder` of one that is done is who did it. Times are Unix seconds, names mailboxes."""
+
+    id: Oid
+    title: str
+    text: str
+    status: str
+    priority: int
+    assignee: str | None
+    labels: tuple[str, ...]
+    needs: tuple[Oid, ...]
+    unmet: tuple[Oid, ...]
+    """Those of `needs` that are neither done nor dropped."""
+    ready: bool
+    holder: str | None
+    holder_state: str | None
+    tentative: bool
+    comments: tuple[Comment, ...]
+    history: tuple[Step, ...]
+    creator: str
+    words: str
+    """Why it is blocked, or what was said when it ended."""
+    at: int
+    changed: int
+
+
+class Which(NamedTuple):
+    """Which tasks to list. `status` names one; without it, those not done or dropped, unless `everything`."""
+
+    ready: bool = False
+    mine: bool = False
+    filed: bool = False
+    status: str | None = None
+    everything: bool = False
+
+
+UNFINISHED_ONES = Which()
+WORDS = {
+    "task": "filed",
+    "task.claim": "claimed",
+    "task.settle": "settled",
+    "task.release": "released",
+    "task.block": "blocked",
+    "task.done": "finished",
+    "task.drop": "dropped",
+    "task.reopen": "reopened",
+    "task.edit": "edited",
+}
+
+
+def rows(db: sqlite3.Connection, condition: str, values: Sequence[object] = ()) -> list[Row]:
+    """The tasks `t` for which an SQL condition holds, oldest first."""
+    columns = ", ".join(f"t.{name}" for name in Row._fields[:-1])
+    found = db.execute(f"SELECT {columns}, {READY} FROM tasks t WHERE {condition} ORDER BY t.lc, t.id", values).fetchall()
+    now: dict[str, str] = {"": ""}
+    for raw in found:
+        for box in (raw[2], raw[8], raw[10]):
+            if box not in now:
+                now[box] = canonical(db, box)
+    return [_row(raw, now) for raw in found]
+
+
+def _row(raw: Sequence[Any], now: dict[str, str]) -> Row:
+    row = Row(*raw)
+    return row._replace(
+        creator=now[row.creator], assignee=now[row.assignee], holder=now[row.holder], labels=tuple(json.loads(raw[9])),
+        tentative=bool(row.tentative), ready=bool(row.ready),
+    )  # fmt: skip
+
+
+def find(db: sqlite3.Connection, prefix: str) -> Row:
+    """The task whose id begins with `prefix`. Raises UsageError."""
+    try:
+        oid = resolve_id(db, prefix, "task")
+    except UsageError as error:
+        raise UsageError(error.what, "git coord tasks --all" if error.hint == "git coord log" else error.hint) from None
+    found = rows(db, "t.id = ?", (oid,))
+    if not found:
+        raise UsageError(f"no task has the id {prefix}", "git coord tasks --all")
+    return found[0]
+
+
+def get_task(clone: Clone, prefix: str, now: float | None = None) -> Task:
+    """One task, by a unique prefix of its id. Raises UsageError."""
+    return _tasks(clone, lambda db: [find(db, prefix)], now)[0]
+
+
+def list_tasks(clone: Clone, me: Identity, which: Which = UNFINISHED_ONES, now: float | None = None) -> list[Task]:
+    """Tasks, oldest first. Raises UsageError for a status that is none."""
+    if which.status is not None and which.status not in STATUSES:
+        raise UsageError(f"{which.status!a} is no status", "one of " + ", ".join(STATUSES))
+    found = _tasks(clone, lambda db: _select(db, clone, me, which), now)
+    return [task for task in found if task.ready or not which.ready]
+
+
+def _select(db: sqlite3.Connection, clone: Clone, me: Identity, which: Which) -> list[Row]:
+    wanted = STATUSES if which.everything else (which.status,) if which.status else UNFINISHED
+    found = rows(db, f"t.status IN ({', '.join('?' * len(wanted))})", wanted)
+    mine = set(my_boxes(db, clone, me.name))
+    if which.mine:
+        found = [row for row in found if mine & {row.holder, row.assignee}]
+    return [row for row in found if row.creator in mine] if which.filed else found
+
+
+def _tasks(clone: Clone, select: Callable[[sqlite3.Connection], list[Row]], now: float | None) -> list[Task]:
+    """Whole tasks for rows: with needs, comments, history, and the liveness of holders."""
+
+    def ask(db: sqlite3.Connection) -> tuple[list[Row], _Details]:
+        found = select(db)
+        return found, _details(db, [row.id for row in found])
+
+    found, details = clone.read(ask)
+    life = states(clone, {row.holder for row in found if row.holder}, now)
+    return [_task(row, details, life[row.holder][0] if row.holder else None) for row in found]
+
+
+class _Details(NamedTuple):
+    needs: dict[str, list[tuple[Oid, str]]]
+    comments: dict[str, list[Comment]]
+    history: dict[str, list[Step]]
+
+
+def _details(db: sqlite3.Connection, ids: Collection[str]) -> _Details:
+    history = {task: history_of(events) for task, events in events_of(db, ids).items()}
+    details = _Details({task: [] for task in ids}, {task: [] for task in ids}, history)
+    wanted = (json.dumps(list(ids)),)
+    inside = "IN (SELECT value FROM json_each(?))"
+    for task, need, status in db.execute(
+        "SELECT n.task, n.need, o.status FROM task_needs n JOIN tasks o ON o.id = n.need"
+        f" WHERE n.ignored = 0 AND n.task {inside} ORDER BY n.lc, n.id, n.need",
+        wanted,
+    ):
+        details.needs[task].append((Oid(need), status))
+    for task, oid, author, clone, text, at, lc in db.execute(
+        "SELECT c.task, c.id, e.author, e.clone, e.text, e.at, e.lc FROM task_comments c JOIN events e ON e.id = c.id"
+        f" WHERE c.task {inside} ORDER BY c.lc, c.id",
+        wanted,
+    ):
+        details.comments[task].append(Comment(Oid(oid), mailbox(author, clone), split_text(text)[1], at, lc))
+    return details
+
+
+def history_of(events: Collection[Event]) -> list[Step]:
+    """What was done to one task, oldest first."""
+    _, held = replay(events)
+    senders: dict[str, str] = {e.id: e.sender for e in events}
+    return [
+        Step(
+            e.id, e.sender, _what(e, senders),
+            "" if e.type in ("task", "task.edit") else split_text(e.text)[1], e.at, e.lc, e.id not in held,
+        )
+        for e in events
+    ]  # fmt: skip
+
+
+def _what(event: Event, senders: Mapping[str, str]) -> str:
+    if event.type == "task.claim" and event.data.get("supersedes"):
+        return "resumed" if senders.get(event.data["supersedes"][0]) == event.sender else "took over"
+    return WORDS[event.type]
+
+
+def _task(row: Row, details: _Details, holder_state: str | None) -> Task:
+    needs = details.needs[row.id]
+    unmet = tuple(need for need, status in needs if status in UNFINISHED)
+    ready = row.ready or (row.status == "claimed" and holder_state == "gone")
+    return Task(
+        row.id, row.title, row.text, row.status, row.priority, row.assignee or None, row.labels,
+        tuple(need for need, _ in needs), unmet, ready, row.holder or None, holder_state, row.tentative,
+        tuple(details.comments[row.id]), tuple(details.history[row.id]), row.creator, row.words, row.at, row.changed,
+    )  # fmt: skip
+
+
+def held_titles(db: sqlite3.Connection) -> dict[str, str]:
+    """What each session holds, by the title of the task it claimed last."""
+    found = db.execute("SELECT holder, title FROM tasks WHERE status = 'claimed' ORDER BY changed, id").fetchall()
+    return {canonical(db, holder): title for holder, title in found}
+
+
+# the best to take next
+
+
+def best(
+    db: sqlite3.Connection, clone: Clone, me: Identity, now: float | None = None, taken: Collection[str] = ()
+) -> Row | None:
+    """The ready task to take next: mine first, then nobody's; free ones before a gone holder's; priority, then age.
+
+    Those in `taken` are not to be had.
+    """
+    now = time.time() if now is None else now
+    mine = set(my_boxes(db, clone, me.name))
+    free = rows(db, READY)
+    held = [row for row in rows(db, "t.status = 'claimed'") if row.holder not in mine]
+    life = states_in(db, clone, _names(free, held), now)
+
+    def gone(box: str) -> bool:
+        return bool(box) and box not in mine and life[box][0] == "gone"
+
+    candidates = free + [row for row in held if gone(row.holder)]
+    open_to_me = [
+        row for row in candidates if row.id not in taken and (not row.assignee or row.assignee in mine or gone(row.assignee))
+    ]
+    return min(open_to_me, key=lambda row: _rank(row, mine), default=None)
+
+
+def _names(free: Iterable[Row], held: Iterable[Row]) -> set[str]:
+    return {box for row in [*free, *held] for box in (row.assignee, row.holder) if box}
+
+
+def _rank(row: Row, mine: Collection[str]) -> tuple[object, ...]:
+    assigned = 0 if row.assignee in mine else 1 if not row.assignee else 2
+    return (assigned, row.status != "open", row.priority, row.lc, row.id)

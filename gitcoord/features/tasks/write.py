@@ -1,0 +1,302 @@
+"""What can be done to tasks. Every verb decides under the write lock, on the newest state, and writes with it who is told."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from gitcoord.errors import Refused, UsageError
+from gitcoord.features.messages.ledger import my_boxes
+from gitcoord.features.tasks.file import NewTask, check, check_labels, check_priority, check_title, in_order
+from gitcoord.features.tasks.fold import UNFINISHED, needed_by
+from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
+from gitcoord.features.tasks.read import Row, best, find
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, Event, LaterDraft, check_text
+from gitcoord.log.vouched import held_tasks
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.mailboxes import display, resolve_name
+from gitcoord.sessions.membership import states_in
+from gitcoord.sessions.presence import register
+from gitcoord.store.objects import Oid
+from gitcoord.sync import remotes
+
+Drafts = Sequence[Draft | LaterDraft]
+
+
+def write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Drafts]) -> list[Event]:
+    """Register `me` and append; what is refused registers nobody."""
+    with clone.locked():
+        if me.record is None:
+            clone.settled_id()
+            for draft in clone.read(decide):
+                check_text(draft.text if isinstance(draft, Draft) else "")
+        register(clone, me)
+        return clone.append(decide)
+
+
+# filing and changing
+
+
+def add(clone: Clone, me: Identity, tasks: Sequence[NewTask]) -> list[Oid]:
+    """File tasks, all or none; their ids, in the order given.
+
+    Raises UsageError for an unknown need or assignee, a cycle, and what cannot be stored.
+    """
+    checked = [check(task) for task in tasks]
+    order = in_order(checked)
+    events = write(clone, me, lambda db: _filing(db, clone, me, checked, order))
+    ids = dict(zip(order, (event.id for event in events), strict=False))  # the notices come after the tasks
+    return [ids[place] for place in range(len(tasks))]
+
+
+def _filing(db: sqlite3.Connection, clone: Clone, me: Identity, tasks: Sequence[NewTask], order: Sequence[int]) -> Drafts:
+    written = {tasks[place].local: at for at, place in enumerate(order) if tasks[place].local}
+    assigned: dict[str, list[tuple[int, str]]] = {}
+    drafts: list[Draft | LaterDraft] = []
+    for at, place in enumerate(order):
+        task = tasks[place]
+        data = _facts(priority=task.priority, labels=list(task.labels))
+        if task.assignee:
+            data["assignee"] = resolve_name(db, task.assignee, clone.id or "")
+            assigned.setdefault(data["assignee"], []).append((at, task.title))
+        drafts.append(_filed(me, task, data, [written[n] if n in written else find(db, n).id for n in task.needs]))
+    return [*drafts, *(_assigned(db, clone, me, box, mine) for box, mine in assigned.items() if not _is_me(db, clone, me, box))]
+
+
+def _filed(me: Identity, task: NewTask, data: dict[str, Any], needs: Sequence[int | Oid]) -> LaterDraft:
+    """Needs are ids, or places in this append."""
+
+    def draft(ids: Sequence[Oid]) -> Draft:
+        named = [ids[need] if isinstance(need, int) else need for need in needs]
+        return Draft("task", _text(task.title, task.text), data | _facts(needs=list(dict.fromkeys(named))), author=me.name)
+
+    return draft
+
+
+def _assigned(db: sqlite3.Connection, clone: Clone, me: Identity, box: str, tasks: Sequence[tuple[int, str]]) -> LaterDraft:
+    def draft(ids: Sequence[Oid]) -> Draft:
+        telling = Telling(db, clone, me)
+        tell_of_assignments(telling, {box: [(ids[at], title) for at, title in tasks]})
+        return telling.drafts()[0]
+
+    return draft
+
+
+class Edit(NamedTuple):
+    """What to change of a task; None leaves it, an empty assignee clears it."""
+
+    title: str | None = None
+    text: str | None = None
+    priority: int | None = None
+    assignee: str | None = None
+    labels: Sequence[str] = ()
+    not_labels: Sequence[str] = ()
+    needs: Sequence[str] = ()
+    not_needs: Sequence[str] = ()
+
+
+def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
+    """Change a task's facts. Raises UsageError for an unknown id or name, and for a need that closes a cycle."""
+    if change == Edit():
+        raise UsageError("nothing is to be changed", "git coord task edit --help")
+    if change.priority is not None:
+        check_priority(change.priority)
+    check_labels(change.labels)
+    title = None if change.title is None else check_title(change.title)
+
+    def decide(db: sqlite3.Connection) -> Drafts:
+        row = find(db, prefix)
+        data = {"task": row.id} | _facts(
+            title=title,
+            text=change.text is not None or None,
+            priority=change.priority,
+            labels=list(change.labels),
+            not_labels=list(change.not_labels),
+            needs=_new_needs(db, row, change.needs),
+            not_needs=[find(db, need).id for need in change.not_needs],
+        )
+        telling = Telling(db, clone, me)
+        if change.assignee is not None:
+            data["assignee"] = resolve_name(db, change.assignee, clone.id or "") if change.assignee else ""
+            if data["assignee"] not in ("", row.assignee):
+                tell_of_assignments(telling, {data["assignee"]: [(row.id, title or row.title)]})
+        text = _text(f"edited: {title or row.title}", change.text or "")
+        return [Draft("task.edit", text, data, author=me.name), *telling.drafts()]
+
+    return _about(clone, me, prefix, decide)
+
+
+def _new_needs(db: sqlite3.Connection, row: Row, needs: Sequence[str]) -> list[Oid]:
+    found = [find(db, need) for need in needs]
+    for need in found:
+        if row.id in needed_by(db, [need.id]):
+            raise UsageError(f"{need.id[:SHORT]} needs {row.id[:SHORT]} itself", f"git coord task show {need.id[:SHORT]}")
+    return [need.id for need in found]
+
+
+def comment(clone: Clone, me: Identity, prefix: str, text: str) -> Oid:
+    """Say something about a task; its holder is told. Raises UsageError for empty text."""
+    if not check_text(text).strip():
+        raise UsageError("the text is empty", "git coord task comment ID TEXT")
+
+    def decide(db: sqlite3.Connection) -> Drafts:
+        row = find(db, prefix)
+        telling = Telling(db, clone, me)
+        tell_of_deed(telling, row, "comment", text)
+        return [Draft("task.comment", _text(f"on: {row.title}", text), {"task": row.id}, author=me.name), *telling.drafts()]
+
+    return _about(clone, me, prefix, decide)
+
+
+# taking
+
+
+def claim(clone: Clone, me: Identity, prefix: str, offline: bool = False) -> Oid:
+    """Take a task; nothing happens if I hold it. Raises Refused when somebody else holds it, or it is not open."""
+    if not offline and remotes.is_connected(clone.repo):
+        from gitcoord.features.tasks import leased
+
+        return leased.claim(clone, me, clone.read(lambda db: find(db, prefix)).id)
+    return _about(clone, me, prefix, lambda db: claiming(db, clone, me, find(db, prefix), _tentative(clone, offline)))
+
+
+def _tentative(clone: Clone, offline: bool) -> dict[str, Any]:
+    return {"tentative": True} if offline and remotes.is_connected(clone.repo) else {}
+
+
+def take_next(clone: Clone, me: Identity, offline: bool = False) -> Oid | None:
+    """Claim the best ready task; None if there is none."""
+    held = held_tasks(clone)
+    if clone.read(lambda db: best(db, clone, me, taken=held)) is None:
+        return None
+    if not offline and remotes.is_connected(clone.repo):
+        from gitcoord.features.tasks import leased
+
+        return leased.take_next(clone, me)
+    taken: list[Row] = []
+
+    def decide(db: sqlite3.Connection) -> Drafts:
+        row = best(db, clone, me, taken=held)
+        taken[:] = [row] if row else []
+        return claiming(db, clone, me, row, _tentative(clone, offline)) if row else []
+
+    write(clone, me, decide)
+    return taken[0].id if taken else None
+
+
+def claiming(
+    db: sqlite3.Connection,
+    clone: Clone,
+    me: Identity,
+    row: Row,
+    facts: Mapping[str, Any] = MappingProxyType({}),
+    silent: Collection[str] = (),
+) -> Drafts:
+    """The claim of a task, or nothing if it is mine. `facts` go into the event; claims in `silent` may be taken over,
+    although nobody said that their holders are gone. Raises Refused."""
+    mine = _is_me(db, clone, me, row.holder)
+    if mine and row.status == "claimed" and not (row.tentative and facts.get("lease")):
+        return []
+    if row.status not in UNFINISHED:
+        raise Refused(f"{_state(clone, row)} already", f"git coord task reopen {row.id[:SHORT]}")
+    if row.status == "blocked" and not row.holder:
+        raise Refused(f"{row.id[:SHORT]} is blocked", f"git coord task reopen {row.id[:SHORT]}")
+    if not mine and row.claim not in silent:
+        _refuse_held(db, clone, row, "git coord task next --claim")
+    data = {"task": row.id} | _claim_of(row) | dict(facts)
+    telling = Telling(db, clone, me)
+    if row.claim and not mine:
+        tell_of_takeover(telling, row)
+    return [Draft("task.claim", f"claimed: {row.title}", data, author=me.name), *telling.drafts()]
+
+
+def _refuse_held(db: sqlite3.Connection, clone: Clone, row: Row, hint: str) -> None:
+    """Raises Refused while somebody who is not known to be gone holds the task."""
+    if row.claim:
+        state = states_in(db, clone, [row.holder])[row.holder][0]
+        if state != "gone":
+            raise Refused(f"{row.id[:SHORT]} is held by {display(row.holder, clone.id or '')} ({state})", hint)
+
+
+# ending
+
+
+class _Verb(NamedTuple):
+    """What a verb turns a task into, from which statuses, and how its event is worded."""
+
+    after: str
+    before: tuple[str, ...]
+    word: str
+
+
+_VERBS = {
+    "done": _Verb("done", UNFINISHED, "done"),
+    "block": _Verb("blocked", UNFINISHED, "blocked"),
+    "release": _Verb("open", ("claimed", "blocked"), "released"),
+    "drop": _Verb("dropped", UNFINISHED, "dropped"),
+    "reopen": _Verb("open", ("blocked", "done", "dropped"), "reopened"),
+}
+
+
+def change(clone: Clone, me: Identity, prefix: str, verb: str, words: str = "", force: bool = False) -> Oid:
+    """Do `done`, `block`, `release`, `drop` or `reopen` to a task.
+
+    Raises Refused when its status does not allow it, or when a live other holds it (unless `force`).
+    """
+    check_text(words)
+    if verb == "block" and not words.strip():
+        raise UsageError("why is it blocked?", "git coord task block ID REASON")
+    return _about(clone, me, prefix, lambda db: _changing(db, clone, me, find(db, prefix), verb, words, force))
+
+
+def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb: str, words: str, force: bool) -> Drafts:
+    rule = _VERBS[verb]
+    mine = _is_me(db, clone, me, row.holder)
+    if row.status not in rule.before or (verb == "release" and not row.claim):
+        if row.status == rule.after and (mine or not row.holder) and not words:
+            return []
+        why = "already" if row.status == rule.after else f"and cannot be {rule.word}"
+        raise Refused(f"{_state(clone, row)} {why}", f"git coord task show {row.id[:SHORT]}")
+    if verb in ("done", "block", "release") and not mine and not force:
+        _refuse_held(db, clone, row, f"git coord task {verb} {row.id[:SHORT]} --force")
+    telling = Telling(db, clone, me)
+    tell_of_deed(telling, row, verb, words)
+    if verb in ("done", "drop"):
+        tell_of_ready(telling, row)
+    data = {"task": row.id} | _claim_of(row)
+    return [Draft(f"task.{verb}", _text(f"{rule.word}: {row.title}", words), data, author=me.name), *telling.drafts()]
+
+
+# common to them
+
+
+def _about(clone: Clone, me: Identity, prefix: str, decide: Callable[[sqlite3.Connection], Drafts]) -> Oid:
+    """Write what is decided about one task; its full id."""
+    oid = clone.read(lambda db: find(db, prefix)).id
+    write(clone, me, decide)
+    return oid
+
+
+def _is_me(db: sqlite3.Connection, clone: Clone, me: Identity, box: str) -> bool:
+    return bool(box) and box in my_boxes(db, clone, me.name)
+
+
+def _claim_of(row: Row) -> dict[str, Any]:
+    """What an event names that ends or replaces a claim."""
+    return {"supersedes": [row.claim]} if row.claim else {}
+
+
+def _state(clone: Clone, row: Row) -> str:
+    by = f" by {display(row.holder, clone.id or '')}" if row.holder else ""
+    return f"{row.id[:SHORT]} is {row.status}{by}"
+
+
+def _text(subject: str, body: str) -> str:
+    return f"{subject}\n\n{body}" if body else subject
+
+
+def _facts(**facts: Any) -> dict[str, Any]:
+    return {key: value for key, value in facts.items() if value is not None and value not in ("", [])}

@@ -1,0 +1,44 @@
+"""The Lamport clock: one more than the largest seen, as far as what was seen can be believed."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gitcoord.errors import RepositoryError
+from gitcoord.log.event import MAX_CLOCK, MAX_CLOCK_STEP
+from gitcoord.store.objects import Oid
+
+FREE = 100_000_000
+"""Up to here any clock is believed: more events than a repository could hold."""
+PER_EVENT = 1000
+"""And so much more for every event known here, for those that were dropped or never came here."""
+
+
+def seen_clock(db: sqlite3.Connection) -> int:
+    """The largest clock seen that a history like this one can explain.
+
+    An honest clock never exceeds the number of events ever written. What is far above both the events known here and a
+    hundred million (nobody could use up the range from there) is forged, and does not drag ours along.
+    """
+    return db.execute("SELECT max(lc) FROM events WHERE lc <= ?", (_ceiling(db),)).fetchone()[0] or 0
+
+
+def _ceiling(db: sqlite3.Connection) -> int:
+    return FREE + PER_EVENT * (db.execute("SELECT max(seq) FROM events").fetchone()[0] or 0)
+
+
+def next_clock(db: sqlite3.Connection, parent: Oid | None) -> int:
+    """The clock of the event after `parent`, the last of our own log, from which one step leads only so far."""
+    seen = seen_clock(db)
+    ours = db.execute("SELECT lc FROM events WHERE id = ?", (parent,)).fetchone()
+    lc = max(ours[0] + 1, min(seen + 1, ours[0] + MAX_CLOCK_STEP)) if ours else seen + 1
+    if lc > MAX_CLOCK:
+        raise RepositoryError("the clock of this log ran to the end of its range", "git coord gc")
+    return int(lc)
+
+
+def ahead_of_time(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """The clones with clocks that no honest history explains, and in how many events."""
+    return db.execute(
+        "SELECT clone, count(*) FROM events WHERE lc > ? GROUP BY clone ORDER BY clone", (_ceiling(db),)
+    ).fetchall()

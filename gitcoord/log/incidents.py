@@ -1,0 +1,64 @@
+"""What other clones did that an honest one does not do: remembered until the user has seen to it.
+
+One small JSON file in `coord/`, a line a clone: the latest of each kind is enough to know whom to look at.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import NamedTuple
+
+from gitcoord.errors import RepositoryError
+from gitcoord.names import is_name
+from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.lock import write_whole
+
+LIMIT = 100
+"""Clones remembered; more are noise that somebody makes on purpose."""
+
+
+class Alarm(NamedTuple):
+    """What `clone` did, and when it was noticed first (Unix seconds)."""
+
+    clone: str
+    what: str
+    at: float
+
+
+def note(coord_dir: str, clone: str, what: str, now: float) -> None:
+    """Remember it; said again, nothing changes. A place that cannot be written costs the memory only."""
+    found = {alarm.clone: alarm for alarm in read(coord_dir)}
+    if not is_name(clone) or (clone in found and found[clone].what == what) or len(found) >= LIMIT:
+        return
+    found[clone] = Alarm(clone, what, now)
+    _write(coord_dir, found)
+
+
+def read(coord_dir: str) -> list[Alarm]:
+    """All alarms, by clone; a damaged file counts as none."""
+    try:
+        rows = json.loads(read_bytes(_path(coord_dir)))
+        return sorted(Alarm(str(clone), str(what), float(at)) for clone, what, at in rows if is_name(str(clone)))
+    except (OSError, ValueError, TypeError):
+        return []
+
+
+def clear(coord_dir: str, clone: str) -> bool:
+    """Forget what is noted of a clone; says whether there was anything."""
+    found = {alarm.clone: alarm for alarm in read(coord_dir)}
+    if found.pop(clone, None) is None:
+        return False
+    _write(coord_dir, found)
+    return True
+
+
+def _path(coord_dir: str) -> str:
+    return os.path.join(coord_dir, "alarms")
+
+
+def _write(coord_dir: str, found: dict[str, Alarm]) -> None:
+    with suppress(OSError, RepositoryError):
+        make_directory(coord_dir)
+        write_whole(_path(coord_dir), json.dumps(sorted(found.values())) + "\n")

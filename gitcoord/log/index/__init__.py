@@ -1,0 +1,444 @@
+"""The index: what the refs say, folded into SQLite. Disposable: every row can be made again from the refs.
+
+It is keyed by the tips it has read, so a read with nothing new costs one listing of refs and one query. All state in
+it is a pure function of the commits below those tips, but for `presence.seen`, an observation of ours.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from functools import cached_property
+from itertools import islice
+
+from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
+from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.index.mailroom import Mailroom
+from gitcoord.store import NAMESPACE, Store, Tips
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import epoch_of, is_log, is_ours, log_of
+
+SCHEMA = 10
+"""To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
+
+ATTEMPTS = 3
+
+TABLES = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER) WITHOUT ROWID;
+CREATE TABLE events (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
+    clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
+    data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL);
+CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE presence (
+    clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
+    data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
+"""
+_INSERT = (
+    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+INDEXES = "CREATE INDEX events_order ON events (lc, id);"
+_REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
+CHUNK = 1000
+"""Commits of a log that are taken in together: most of them by one statement."""
+_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
+"""What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
+EPOCH = "epoch"
+NEVER_CARRIED = (EPOCH, "checkpoint")
+"""What speaks for the log it stands in, and for no other."""
+_CARRIES = b'"type":"epoch"'
+_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
+
+
+class Index:
+    """The index of one clone. Shared by processes; every connection checks the refs before it answers."""
+
+    def __init__(
+        self,
+        directory: str,
+        features: Callable[[], Sequence[Feature]],
+        ignored: frozenset[str],
+        here: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        self.path = os.path.join(directory, "index.sqlite")
+        self.mailroom = Mailroom(directory, here)
+        self.features = features
+        self.ignored = ignored
+        self.unreadable: list[str] = []
+        """Refs met by this process whose chain has a hole; the next writer mends them."""
+        self.rewound: dict[str, Oid] = {}
+        """Logs that no longer contain where this index saw them last, and that place; the next writer puts them back."""
+        self.vanished: list[str] = []
+        """Logs known before whose refs are gone."""
+        self.in_memory = False
+        self._inode = 0
+        self.db = self._open()
+
+    @cached_property
+    def _folds(self) -> dict[str, Feature]:
+        return {kind: feature for feature in self.features() for kind in feature.types}
+
+    def _open(self) -> sqlite3.Connection:
+        """The file; where it cannot be written, a copy of it in memory, good for this process."""
+        with suppress(OSError):
+            if os.stat(self.path).st_size == 0:
+                self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
+        try:
+            return self._prepare(self._connected())
+        except sqlite3.DatabaseError as error:
+            if _primary_code(error) in _UNWRITABLE or not os.access(os.path.dirname(self.path), os.W_OK):
+                return self._in_memory()
+            if _primary_code(error) in _BUSY:
+                raise _busy(error) from error
+        self._remove()
+        try:
+            return self._prepare(self._connected())
+        except sqlite3.DatabaseError:  # a full disk, a limit on file sizes
+            return self._in_memory()
+
+    def _connected(self) -> sqlite3.Connection:
+        db = _connect(self.path)
+        self._inode = _inode(self.path)
+        return db
+
+    def _follow(self) -> None:
+        """Go on in the file that is there now: another process may have thrown ours away and begun anew."""
+        if not self.in_memory and _inode(self.path) != self._inode:
+            self.db.close()
+            self.db = self._open()
+
+    def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
+        if _schema_of(db) != SCHEMA:
+            with _transaction(db):
+                if _schema_of(db) != SCHEMA:
+                    self._create(db)
+        return db
+
+    def _create(self, db: sqlite3.Connection) -> None:
+        for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
+            db.execute(f'DROP {kind} "{name}"')
+        tables = TABLES + "".join(f.tables for f in self.features())
+        for statement in [*tables.split(";"), *self._index_statements()]:
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _index_statements(self) -> list[str]:
+        both = INDEXES + "".join(f.indexes for f in self.features())
+        return [statement for statement in both.split(";") if statement.strip()]
+
+    def _in_memory(self) -> sqlite3.Connection:
+        self.in_memory = True
+        db = sqlite3.connect(":memory:", isolation_level=None)
+        try:
+            with closing(sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
+                source.backup(db)
+            return self._prepare(db)
+        except sqlite3.DatabaseError:
+            db.close()
+            return self._prepare(sqlite3.connect(":memory:", isolation_level=None))
+
+    def discard(self) -> None:
+        """Throw the index away and begin an empty one, after a query found it damaged."""
+        self.db.close()
+        self._remove()
+        self.db = self._open()
+
+    def _remove(self) -> None:
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            with suppress(OSError):
+                os.unlink(f"{self.path}{suffix}")
+
+    def close(self) -> None:
+        self.db.close()
+
+    def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
+        """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
+        for _ in range(ATTEMPTS):
+            self._follow()
+            try:
+                self.refresh(store, tips)
+                return question(self.db)
+            except sqlite3.DatabaseError as error:
+                self.recover(error)
+                tips = store.tips()
+        self.refresh(store, tips)
+        return question(self.db)
+
+    def recover(self, error: sqlite3.DatabaseError) -> None:
+        """After a failed query: go on in memory if the index cannot be written, begin anew if it is damaged."""
+        code = _primary_code(error)
+        if code in _BUSY:
+            raise _busy(error) from error
+        if code in _UNWRITABLE:
+            self.db.close()
+            self.db = self._in_memory()
+        else:
+            self.discard()
+
+    def refresh(self, store: Store, tips: Tips) -> None:
+        """Read what is new below `tips`; with nothing new, no object is opened."""
+        if not self.is_current(tips):
+            with self.writing():
+                self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
+
+    def is_current(self, tips: Tips) -> bool:
+        return self.known_tips() == self._relevant(tips)
+
+    def known_tips(self) -> dict[str, Oid]:
+        """The refs as they stood when they were last read."""
+        return dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction around reading the refs, deciding and appending; rolled back on any error."""
+        self.mailroom.forget()
+        self._follow()
+        with _transaction(self.db):
+            yield self.db
+            self.mailroom.deliver()
+
+    def ingest_tips(self, store: Store, tips: Tips) -> None:
+        """Inside a transaction: read the difference to what is known, or all again if a log went or began anew."""
+        known, now = self.known_tips(), self._relevant(tips)
+        self.unreadable, self.rewound = [], {}
+        if known and all(ref in now or not is_log(ref) for ref in known):
+            self._ingest_difference(store, known, now)
+            if not any(self._is_dropped(ref) for ref in known):
+                return
+        self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
+        self._rebuild(store, tips)
+
+    def _rebuild(self, store: Store, tips: Tips) -> None:
+        """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
+        self._create(self.db)
+        for statement in self._index_statements():
+            self.db.execute(f"DROP INDEX {statement.split()[2]}")
+        self.db.execute(f"PRAGMA cache_size = {_REBUILD_CACHE}")
+        with self.mailroom.for_everybody():
+            self._ingest_difference(store, {}, self._relevant(tips))
+        for statement in self._index_statements():
+            self.db.execute(statement)
+        self.db.execute(f"PRAGMA cache_size = {_CACHE}")
+
+    def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
+        """The newest epoch of a log first: its root says which older ones still count."""
+        changed = [(ref, oid) for ref, oid in now.items() if known.get(ref) != oid]
+        logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
+        for ref, oid in sorted(logs, key=lambda item: -epoch_of(item[0])):
+            if not self._is_dropped(ref):
+                self._ingest_log(store, ref, oid, known.get(ref))
+        self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
+        for ref in known.keys() - now.keys():
+            self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
+            self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
+
+    def _is_dropped(self, ref: str) -> bool:
+        """Whether a later epoch of the same log took the place of this one."""
+        return _is_below(ref, self._lowest())
+
+    def _lowest(self) -> dict[str, int]:
+        """The lowest epoch that counts, for the logs that have begun a new one."""
+        return dict(self.db.execute("SELECT log, lowest FROM epochs").fetchall())
+
+    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
+        lc = self._clock_of(ref)
+        try:
+            for number, commits in enumerate(_chunks(store.chain(new, old))):
+                lc = self._add(ref, self._decoded(ref, commits), lc)
+                if old is None and number == 0 and _CARRIES in commits[0][1]:
+                    self._begin_epoch(store, ref, *commits[0])
+        except ObjectMissing:
+            self.unreadable.append(ref)
+            return
+        except (NotDescendant, NotACommit) as why:
+            if old is not None:
+                self.rewound[ref] = old
+                return
+            self._report(new, ref, str(why))
+        self._set_tip(ref, new, lc)
+
+    def _begin_epoch(self, store: Store, ref: str, oid: Oid, raw: bytes) -> None:
+        """The root of an epoch carries earlier events, its log's own and those of the clone that it says it goes on as
+        (`renewal`), and says which epochs still count: those from `lowest` on."""
+        from gitcoord.log.epoch import carried
+
+        for event, _ in self._decoded(ref, [(oid, raw)]):
+            if event.type != EPOCH or event.author != event.clone:
+                return
+            lowest = event.data.get("lowest", epoch_of(ref))
+            if type(lowest) is not int or not 0 < lowest <= epoch_of(ref):
+                self._report(oid, ref, "epoch: lowest is no epoch up to this one")
+                return
+            self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (log_of(ref), lowest))
+            for commits in _chunks(carried(store, raw)):
+                for item in self._decoded(ref, commits):
+                    if item[0].type not in NEVER_CARRIED:
+                        self._add(ref, [item], None, event.data.get("continues"))
+
+    def append(self, ref: str, written: Sequence[Written]) -> None:
+        """Inside a transaction: take in events just written to `ref`, without reading them back."""
+        lc = self._add(ref, written, self._clock_of(ref))
+        self._set_tip(ref, written[-1][0].id, lc)
+
+    def _clock_of(self, ref: str) -> int | None:
+        """The clock of the last well-formed event taken in from a log."""
+        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
+        return row[0] if row else None
+
+    def _set_tip(self, ref: str, oid: Oid, lc: int | None) -> None:
+        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, oid, lc))
+
+    def _decoded(self, ref: str, commits: Iterable[tuple[Oid, bytes]]) -> Iterator[Written]:
+        for oid, raw in commits:
+            try:
+                yield decode(oid, raw), raw
+            except Malformed as why:
+                self._report(oid, ref, str(why))
+
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, former: object = None) -> int | None:
+        """Take in events of a log, each once; returns the clock of the last that is well-formed.
+
+        Those of a `former` clone may be among them; no epoch of that clone's own log vouches for them.
+        """
+        clone, local, epoch = ref.split("/")[3], ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
+        taken = []
+        rows = []
+        for event, raw in items:
+            try:
+                if event.clone not in (clone, former):
+                    raise Malformed(f"written under another clone's name: {event.clone[:60]}")
+                check_step(event, parent_lc)
+            except Malformed as why:
+                self._report(event.id, ref, str(why))
+                continue
+            parent_lc = event.lc
+            taken.append(event)
+            rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
+                         event.text, trailer_of(raw), local, epoch if event.clone == clone else 0))  # fmt: skip
+        watched = self.mailroom.is_open()
+        for event in self._insert(taken, rows):
+            self._fold(event, ref, watched)
+        return parent_lc
+
+    def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
+        """Store `events`; returns those that were not there yet."""
+        added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
+        if added == len(rows):
+            return events
+        fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
+        return [event for event in events if event.id in fresh]
+
+    def _fold(self, event: Event, ref: str, watched: bool) -> None:
+        if event.type == EPOCH:
+            return
+        feature = self._folds.get(event.type)
+        if event.v > 1 or feature is None:
+            self._report(event.id, ref, f"unknown {event.type} v{event.v}")
+            return
+        try:
+            feature.fold(self.db, event)
+        except Malformed as why:
+            self._report(event.id, ref, str(why))
+            return
+        if watched and feature.concerns:
+            self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
+
+    def _report(self, oid: str, ref: str, reason: str) -> None:
+        self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?)", (oid, ref, reason))
+
+    def _ingest_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> None:
+        for ref, oid in replaced:
+            clone, name = ref.split("/")[-2:]
+            try:
+                found = next(iter(store.read([oid])))
+                event = decode(oid, found.data if found.kind == "commit" else b"")
+                if (event.clone, event.author) != (clone, name) or event.type != "presence":
+                    raise Malformed("no presence of this session")
+            except ObjectMissing:
+                self.unreadable.append(ref)
+                continue
+            except Malformed as why:
+                self._report(oid, ref, str(why))
+            else:
+                self.take_presence(event, time.time())
+            self._set_tip(ref, oid, None)
+
+    def take_presence(self, event: Event, seen: float) -> None:
+        self.db.execute(
+            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen),
+        )
+
+    def _relevant(self, tips: Tips) -> dict[str, Oid]:
+        lowest = self._lowest()
+        return {
+            ref: oid
+            for ref, oid in tips.refs.items()
+            if is_ours(ref) and ref.split("/")[3] not in self.ignored and not _is_below(ref, lowest)
+        }
+
+
+Written = tuple[Event, bytes]
+"""An event and the raw commit that it was read from."""
+
+
+def _is_below(ref: str, lowest: dict[str, int]) -> bool:
+    return bool(lowest) and is_log(ref) and epoch_of(ref) < lowest.get(log_of(ref), 0)
+
+
+def _chunks(commits: Iterator[tuple[Oid, bytes]]) -> Iterator[list[tuple[Oid, bytes]]]:
+    while chunk := list(islice(commits, CHUNK)):
+        yield chunk
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=30, isolation_level=None)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA journal_size_limit = 4194304")  # what a rebuild leaves behind
+    return db
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0
+
+
+def _schema_of(db: sqlite3.Connection) -> int:
+    version: int = db.execute("PRAGMA user_version").fetchone()[0]
+    return version
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+
+
+def _primary_code(error: sqlite3.DatabaseError) -> int:
+    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+
+
+def _busy(error: sqlite3.DatabaseError) -> RepositoryError:
+    return RepositoryError(f"the index cannot be used: {error}", "run the command again, or remove coord/index.sqlite")
+
+
+def _quoted(path: str) -> str:
+    from urllib.parse import quote
+
+    return quote(os.fsencode(path))

@@ -1,0 +1,80 @@
+"""Looking events up in the index: by id prefix, by thread, by text, newest first."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+
+from gitcoord.errors import UsageError
+from gitcoord.log.event import RESERVED, Event
+from gitcoord.store.objects import Oid
+
+COLUMNS = "id, type, lc, clone, author, email, at, text, data, v"
+MIN_PREFIX = 4
+
+
+def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Event:
+    """An event from a row of COLUMNS."""
+    oid, kind, lc, clone, author, email, at, text, data, v = row
+    payload = {key: value for key, value in json.loads(data).items() if key not in RESERVED}
+    return Event(Oid(oid), kind, lc, clone, author, email, at, text, payload, v)
+
+
+_LISTED = {"task": "git coord tasks", "message": "git coord inbox --all", "job.start": "git coord jobs"}
+"""Where the ids of events of a type are to be read."""
+
+
+def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> Oid:
+    """The full id that a unique prefix of at least 4 digits stands for. Raises UsageError with the candidates."""
+    listed = _LISTED.get(kind or "", "git coord log")
+    if not re.fullmatch(r"[0-9a-fA-F]{4,64}", prefix):
+        raise UsageError(f"{prefix!a} is no id", f"an id is at least {MIN_PREFIX} hexadecimal digits: {listed}")
+    low = prefix.lower()
+    wanted = " AND type = ?" if kind else ""
+    rows = db.execute(
+        f"SELECT id, type, author, substr(text, 1, 40) FROM events WHERE id >= ? AND id < ?{wanted} LIMIT 6",
+        (low, low + "g", *([kind] if kind else [])),
+    ).fetchall()
+    if not rows:
+        raise UsageError(f"no {kind or 'event'} has the id {prefix}", listed)
+    if len(rows) > 1:
+        candidates = ", ".join(f"{oid[:12]} ({author})" for oid, _, author, _ in rows[:5])
+        raise UsageError(f"{prefix} is ambiguous", f"say more of it: {candidates}")
+    return Oid(rows[0][0])
+
+
+def get_event(db: sqlite3.Connection, oid: Oid) -> Event:
+    """The event with a full id."""
+    return event_of(db.execute(f"SELECT {COLUMNS} FROM events WHERE id = ?", (oid,)).fetchone())
+
+
+def list_events(db: sqlite3.Connection, since: int | None, kind: str | None, limit: int) -> list[Event]:
+    """The newest events, newest first: at most `limit`, not older than `since` (Unix seconds), of one type."""
+    conditions, values = ["1"], list[object]()
+    if kind is not None:
+        conditions.append("type = ?")
+        values.append(kind)
+    if since is not None:
+        conditions.append("at >= ?")
+        values.append(since)
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY lc DESC, id DESC LIMIT ?", (*values, limit)
+    )
+    return [event_of(row) for row in rows]
+
+
+def search_events(db: sqlite3.Connection, words: str, limit: int) -> list[Event]:
+    """The newest messages and notes that contain `words`, oldest of them first; case does not matter."""
+    pattern = "%" + re.sub(r"([%_\\])", r"\\\1", words) + "%"
+    rows = db.execute(
+        f"SELECT {COLUMNS} FROM events WHERE type IN ('message', 'note') AND text LIKE ? ESCAPE '\\'"
+        " ORDER BY lc DESC, id DESC LIMIT ?",
+        (pattern, limit),
+    ).fetchall()
+    return [event_of(row) for row in reversed(rows)]
+
+
+def known_types(db: sqlite3.Connection) -> set[str]:
+    """The event types there are."""
+    return {kind for (kind,) in db.execute("SELECT DISTINCT type FROM events")}

@@ -1,0 +1,66 @@
+"""Are the objects written lately still there, and how many of them lie loose?
+
+A foreign `git gc --prune=now` beside a writer may delete an object between its creation and the move of the ref, which
+leaves a hole that stops the user's own gc. Only loose objects can vanish so; what is in a pack is safe. So every two
+seconds at most (the time of `coord/checked`), a writer looks for the files of what the journal has after the last
+object known to be packed. That costs a `stat` each and no process, and upkeep packs them before they are many.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import NamedTuple
+
+from gitcoord.log.journal import Journal, Place
+from gitcoord.log.mend import restore_objects
+from gitcoord.store import Store
+from gitcoord.store.loose import is_loose
+from gitcoord.store.objects import Oid
+from gitcoord.system.files import read_bytes
+
+
+class Recent(NamedTuple):
+    """What a look found: lines about what was restored, and how many objects of ours lie loose."""
+
+    restored: tuple[str, ...] = ()
+    loose: int = 0
+    end: Place | None = None
+    """The journal's end when we looked, under the write lock: all before it is on a ref, or never will be."""
+
+
+def place(checked: str) -> Place | None:
+    """Everything before this place of the journal is in a pack, or was never needed."""
+    try:
+        inode, offset = read_bytes(checked).split()
+        return Place(int(inode), int(offset))
+    except (OSError, ValueError):
+        return None
+
+
+def save(checked: str, end: Place | None) -> None:
+    """Note that somebody looked just now. Failing costs time only."""
+    with suppress(OSError), open(checked, "w") as file:
+        file.write(f"{end.inode} {end.offset}\n" if end else "")
+
+
+def look(store: Store, journal: Journal, checked: str) -> Recent:
+    """Restore what is missing of the objects after the last packed one. To be called under the write lock."""
+    known = place(checked)
+    entries, end = journal.ids_after(known)
+    loose = {oid for _, oid in entries if is_loose(store.repo, oid)}
+    gone = store.missing([oid for _, oid in entries if oid not in loose])
+    restored = restore_objects(store, journal, journal.tips().values(), known) if gone else []
+    loose.update(oid for oid in gone if is_loose(store.repo, oid))
+    save(checked, _packed_up_to(known, entries, end, loose))
+    return Recent(tuple(restored), len(loose), end)
+
+
+def _packed_up_to(known: Place | None, entries: list[tuple[int, Oid]], end: Place | None, loose: set[Oid]) -> Place | None:
+    if end is None:
+        return None
+    offset = known.offset if known and known.inode == end.inode else 0
+    for line_end, oid in entries:
+        if oid in loose:
+            break
+        offset = line_end
+    return Place(end.inode, offset)

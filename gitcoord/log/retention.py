@@ -1,0 +1,148 @@
+"""redact and gc: our log begins a new epoch without an event, or without what no longer lives.
+
+What another clone wrote is that clone's to drop. What of ours speaks about something that stays, stays: dropping the end of
+a task that another clone filed would open it again.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.log import rollover
+from gitcoord.log.clone import Clone
+from gitcoord.log.epoch import Commit
+from gitcoord.log.event import Event, Malformed, decode
+from gitcoord.log.query import get_event, resolve_id
+from gitcoord.store.objects import Oid
+from gitcoord.sync import remotes
+
+KEEP = 90 * 24 * 3600
+"""Seconds for which `gc` keeps what is finished."""
+
+
+class Redacted(NamedTuple):
+    """What `redact` did: the event that is gone, how many the log goes on with, and whether it had been sent to a remote."""
+
+    id: Oid
+    carried: int
+    sent: bool
+
+
+class Collected(NamedTuple):
+    """How many events of ours `gc` kept and dropped."""
+
+    kept: int
+    dropped: int
+
+
+def redact(clone: Clone, prefix: str) -> Redacted:
+    """Go on without one event of this clone's. Raises UsageError for one that another clone wrote."""
+    with clone.locked():
+        event = clone.read(lambda db: get_event(db, resolve_id(db, prefix)))
+        local = clone.read(lambda db: bool(db.execute("SELECT local FROM events WHERE id = ?", (event.id,)).fetchone()[0]))
+        sent = not local and not clone.read(lambda db: _is_waiting(db, clone, event.id))
+        kept, gone = _parted(clone, local, lambda found: found.id == event.id)
+        if not gone:
+            whose = "the log itself" if event.clone == clone.id else event.clone
+            raise UsageError(f"{event.id[:10]} is of {whose}", "a clone redacts its own messages, notes, tasks, …")
+        rollover.begin(clone, _ref(clone, local), kept, gone, "The log goes on here without 1 event that was redacted")
+        return Redacted(event.id, len(kept), sent)
+
+
+def _is_waiting(db: sqlite3.Connection, clone: Clone, oid: Oid) -> bool:
+    known = remotes.load(clone.repo)
+    return known is None or remotes.is_waiting(db, clone, known, oid)
+
+
+def _ref(clone: Clone, local: bool) -> str:
+    return rollover.log_ref(clone, clone.store.tips(), local)
+
+
+def _parted(clone: Clone, local: bool, goes: Any) -> tuple[list[Commit], list[Commit]]:
+    """The events of our log that stay and those that go."""
+    kept: list[Commit] = []
+    gone: list[Commit] = []
+    for commit, event in _own(clone, local):
+        (gone if event is not None and goes(event) else kept).append(commit)
+    return kept, gone
+
+
+def _own(clone: Clone, local: bool) -> Iterator[tuple[Commit, Event | None]]:
+    tips = clone.store.tips()
+    tip = tips.refs.get(rollover.log_ref(clone, tips, local))
+    for oid, raw in rollover.events_of(clone, tip) if tip else ():
+        event = None
+        with suppress(Malformed):
+            event = decode(oid, raw)
+        yield (oid, raw), event
+
+
+def gc(clone: Clone, keep: float = KEEP, now: float | None = None) -> Collected:
+    """Drop what ended more than `keep` seconds ago: read mail, finished tasks and jobs, old notes, locks that are over."""
+    now = time.time() if now is None else now
+    with clone.locked():
+        counts = [_collect(clone, local, now - keep, now) for local in (False, True)]
+    return Collected(sum(kept for kept, _ in counts), sum(dropped for _, dropped in counts))
+
+
+def _collect(clone: Clone, local: bool, since: float, now: float) -> Collected:
+    events = [event for _, event in _own(clone, local) if event is not None]
+    living = _living(clone, events, since, now)
+    kept, gone = _parted(clone, local, lambda event: event.id not in living)
+    if gone:
+        text = f"The log goes on here without {len(gone)} event{'s' if len(gone) > 1 else ''} that no longer live"
+        rollover.begin(clone, _ref(clone, local), kept, gone, text)
+    return Collected(len(kept), len(gone))
+
+
+# what lives
+
+
+def _living(clone: Clone, events: Sequence[Event], since: float, now: float) -> set[str]:
+    """The ids of those of our events that live: by themselves, or because they speak about what stays."""
+    mine: set[str] = {event.id for event in events}
+    current = clone.read(lambda db: _current(db, since, now))
+    living: set[str] = {event.id for event in events if event.id in current or event.at >= since}
+    named: dict[str, set[str]] = {
+        event.id: _named(event) for event in events if event.type != "message" or event.data.get("notice") == "bounce"
+    }
+    about = sorted({oid for ids in named.values() for oid in ids})
+    others = clone.read(lambda db: {oid for (oid,) in db.execute(_THERE, (json.dumps(about),))}) - mine
+    while True:
+        more = {oid for oid, ids in named.items() if oid not in living and ids & (living | others)}
+        if not more:
+            return living
+        living |= more
+
+
+_THERE = "SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?))"
+
+
+def _current(db: sqlite3.Connection, since: float, now: float) -> set[str]:
+    """The events of all clones that something current rests on; what could not be folded here, a later version may."""
+    from gitcoord.features import load
+
+    queries = ["SELECT id FROM strange", *(query for feature in load() for query in feature.living)]
+    values = {"since": int(since), "now": int(now)}
+    return {oid for query in queries for (oid,) in db.execute(query, values)}
+
+
+def _named(event: Event) -> set[str]:
+    """The ids that a payload speaks about."""
+    found: set[str] = set()
+    todo: list[Any] = [dict(event.data)]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            todo += [*value.keys(), *value.values()]
+        elif isinstance(value, list):
+            todo += value
+        elif isinstance(value, str) and len(value) in (40, 64):
+            found.add(value)
+    return found

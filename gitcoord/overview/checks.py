@@ -1,0 +1,146 @@
+"""May I touch this path? Judged by where the path lies, and quick: no process is started, no worktree is walked."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.features.locks import waiters
+from gitcoord.features.notes import Note, notes_about
+from gitcoord.log.clone import Clone
+from gitcoord.names import mailbox
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.liveness import judge_published
+from gitcoord.sessions.presence import liveness_of
+from gitcoord.sessions.records import Record, Records
+from gitcoord.store.worktrees import Place, place_of
+
+if TYPE_CHECKING:
+    from gitcoord.features.locks.locks import Lock
+
+THERE = ("active", "idle", "waiting", "unknown")
+"""States in which a session counts as working in its worktree: unknown alone frees nothing."""
+
+
+class Touch(NamedTuple):
+    """A session that has lately changed the path; `at` in Unix seconds."""
+
+    session: str
+    at: float
+
+
+class Check(NamedTuple):
+    """What is known of one path. `locks` are all on it; `occupied_by` are others whose worktree it lies in."""
+
+    path: str
+    worktree: str
+    locks: tuple[Lock, ...]
+    occupied_by: tuple[str, ...]
+    touched_by: tuple[Touch, ...]
+    notes: tuple[Note, ...]
+    blocked: bool
+    """Another's lock, or a live session's worktree: better not."""
+
+
+def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float | None = None) -> list[Check]:
+    """Judge each path, typed in `cwd`. Raises UsageError for one outside of the repository's worktrees."""
+    now = time.time() if now is None else now
+    places = [place_of(clone.repo, cwd, path) for path in paths]
+    for path, place in zip(paths, places, strict=True):
+        if place is None:
+            raise UsageError(f"{path!a} is outside of this repository", "name a path in one of its worktrees")
+    if waiters.is_due(clone, now):
+        from gitcoord.features.locks.locks import settle
+
+        settle(clone, now)
+    records = Records(clone.repo.coord_dir)
+    live = [r for r in records.all() if r.git_dir and liveness_of(r, records.beat(r.name), now).state in THERE]
+    return clone.read(lambda db: [_judge(db, clone, me, place, live, now) for place in places if place])
+
+
+def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, live: Sequence[Record], now: float) -> Check:
+    here = mailbox(me.name, clone.id or "")
+    locks = _locks_on(db, clone, place, now)
+    others = tuple(r for r in live if r.name != me.name)
+    mine = {clone.repo.git_dir, *(r.git_dir for r in live if r.name == me.name)}
+    inside = tuple(mailbox(r.name, clone.id or "") for r in others if r.git_dir == place.git_dir and place.git_dir not in mine)
+    touched = {**_touched_elsewhere(db, clone, place.path, now), **_touched_here(db, clone, others, place.path)}
+    touches = sorted((Touch(box, at) for box, at in touched.items()), key=lambda touch: -touch.at)
+    blocked = bool(inside) or any(lock.holder != here for lock in locks)
+    return Check(place.path, place.worktree, locks, inside, tuple(touches), tuple(notes_about(db, place.path)), blocked)
+
+
+def _locks_on(db: sqlite3.Connection, clone: Clone, place: Place, now: float) -> tuple[Lock, ...]:
+    """What stands on the path. Mostly nothing is locked, and then the matchers are not even loaded."""
+    if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
+        return ()
+    from gitcoord.features.locks.locks import standing
+
+    folder = os.path.isdir(os.path.join(place.worktree, place.path))
+    return tuple(x for x in standing(db, clone, now).valid if any(_concerns(p, place.path, folder) for p in x.patterns))
+
+
+def _concerns(pattern: str, path: str, folder: bool) -> bool:
+    """For a folder, a lock on anything in it counts."""
+    from gitcoord.features.locks.patterns import matches, overlap, path_pattern
+
+    return matches(pattern, path) or path == "." or (folder and overlap(pattern, path_pattern(path, folder=True)))
+
+
+def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record], path: str) -> dict[str, float]:
+    """Sessions of this clone: by what they published, and by a file that is newer than that and than the last git command.
+
+    git writes the index after it writes files, so a file newer than the index was not written by git.
+    """
+    found = {}
+    for record in others:
+        box = mailbox(record.name, clone.id or "")
+        at = max(_published(db, record.name, clone.id or "", path), record.editing.get(path, 0.0), _edited(record, path))
+        at = max(at, _written(record, path) if path in record.touched else 0.0)
+        if at:
+            found[box] = at
+    return found
+
+
+def _published(db: sqlite3.Connection, name: str, at_clone: str, path: str) -> float:
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at_clone, name)).fetchone()
+    return _in_files(json.loads(row[0]), path) if row else 0.0
+
+
+def _in_files(data: dict[str, Any], path: str) -> float:
+    files = data.get("files")
+    rows = files if isinstance(files, list) else []
+    return next((float(r[1]) for r in rows if isinstance(r, list) and len(r) == 2 and r[0] == path and type(r[1]) is int), 0.0)
+
+
+def _written(record: Record, path: str) -> float:
+    """When the file was last written; now where it is gone."""
+    try:
+        return os.lstat(os.path.join(record.worktree, path)).st_mtime
+    except OSError:
+        return time.time()
+
+
+def _edited(record: Record, path: str) -> float:
+    try:
+        changed = os.lstat(os.path.join(record.worktree, path)).st_mtime
+        return changed if changed > max(record.published, os.stat(os.path.join(record.git_dir, "index")).st_mtime) else 0.0
+    except OSError:
+        return 0.0
+
+
+def _touched_elsewhere(db: sqlite3.Connection, clone: Clone, path: str, now: float) -> dict[str, float]:
+    found = {}
+    for at_clone, name, text, seen in db.execute(
+        "SELECT clone, name, data, seen FROM presence WHERE clone != ?", (clone.id or "",)
+    ):
+        data = json.loads(text)
+        at = _in_files(data, path)
+        if at and judge_published(data, seen, now).state in THERE:
+            found[mailbox(name, at_clone)] = at
+    return found

@@ -1,0 +1,118 @@
+"""Where I stand, on one screen: quick enough for every turn, so it looks into no worktree.
+
+What a newer gitcoord wrote and what is malformed in some clone's log is said here, and nowhere else unasked.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.errors import without_password
+from gitcoord.features.messages import inbox
+from gitcoord.features.tasks.read import Row, rows
+from gitcoord.log.clone import Clone
+from gitcoord.log.vouched import held_tasks
+from gitcoord.names import mailbox
+from gitcoord.overview.counts import HELD, mine_in, my_locks, ready_tasks
+from gitcoord.sessions import membership
+from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.membership import Session
+
+if TYPE_CHECKING:
+    from gitcoord.features.jobs.jobs import Job
+    from gitcoord.features.locks.locks import Lock
+    from gitcoord.log.trust import Warning
+
+
+class Strange(NamedTuple):
+    """Events of one clone that this gitcoord could not use: how many, and why the first of them."""
+
+    clone: str
+    events: int
+    reason: str
+
+
+class Syncing(NamedTuple):
+    """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
+    why the last attempt failed (empty if it did not), and what it does not take (`refusals`)."""
+
+    remote: str
+    at: float | None
+    waiting: int
+    error: str
+    refused: tuple[str, ...] = ()
+
+
+class Status(NamedTuple):
+    """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `tasks` and `locks` are those I
+    hold, `ready` counts the tasks anybody could take; `jobs` are mine that run; `peers` are the sessions not gone;
+    `warnings` are about other clones: logs tampered with, keys that changed."""
+
+    me: Session | None
+    unread: int
+    oldest: int | None
+    tasks: tuple[Row, ...]
+    ready: int
+    locks: tuple[Lock, ...]
+    jobs: tuple[Job, ...]
+    peers: tuple[Session, ...]
+    newer: tuple[Strange, ...]
+    malformed: tuple[Strange, ...]
+    warnings: tuple[Warning, ...]
+    sync: Syncing | None
+    """None while there is no coordination remote."""
+
+
+def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
+    """Everything at a glance."""
+    from gitcoord.features.jobs.jobs import of_session
+    from gitcoord.log.trust import warnings
+
+    now = time.time() if now is None else now
+    found = membership.list_sessions(clone, now=now, files=False)
+    mine = next((s for s in found if s.local and s.session == me.name), None)
+    page = inbox.inbox(clone, me, limit=1, now=now)
+    newer, malformed = clone.read(strange)
+    unsigned = held_tasks(clone)
+    held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db, unsigned)))
+    return Status(
+        mine,
+        len(page.messages) + page.remaining,
+        page.messages[0].at if page.messages else None,
+        held,
+        ready,
+        clone.read(lambda db: my_locks(db, clone, me, now)),
+        tuple(job for job in of_session(clone, mailbox(me.name, clone.id or ""), now) if job.state == "running"),
+        tuple(s for s in found if s.session and s != mine),
+        newer,
+        malformed,
+        tuple(warnings(clone)),
+        syncing(clone),
+    )
+
+
+def syncing(clone: Clone) -> Syncing | None:
+    """How we stand with the coordination remote."""
+    from gitcoord.sync import remotes
+
+    if not remotes.is_connected(clone.repo):
+        return None
+    known = remotes.current(clone.repo)
+    waiting = clone.read(lambda db: remotes.waiting(db, clone, known))
+    return Syncing(without_password(known.remote), known.at or None, waiting, known.error, tuple(sorted(known.refused)))
+
+
+def strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
+    """Events of unknown types or versions, and commits that are no events, by the clone in whose log they are."""
+    rows = db.execute(
+        "SELECT ref, reason LIKE 'unknown %', count(*), min(reason) FROM strange GROUP BY ref, reason LIKE 'unknown %'"
+    ).fetchall()
+    kinds: dict[bool, dict[str, Strange]] = {True: {}, False: {}}
+    for ref, newer, count, reason in rows:
+        clone = ref.split("/")[3]
+        before = kinds[bool(newer)].get(clone, Strange(clone, 0, reason))
+        kinds[bool(newer)][clone] = Strange(clone, before.events + count, min(before.reason, reason))
+    newer, malformed = (tuple(found for _, found in sorted(kinds[which].items())) for which in (True, False))
+    return newer, malformed

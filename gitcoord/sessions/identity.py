@@ -1,0 +1,225 @@
+"""Who am I: which session a command speaks for, and which rule said so.
+
+Pure reading; `sessions.register` writes what a new name needs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.log.clone import Clone
+from gitcoord.names import EVERYBODY, session_name, slug, split_mailbox
+from gitcoord.sessions.liveness import Liveness, judge
+from gitcoord.sessions.records import Record, Records
+from gitcoord.store.repository import Repository
+from gitcoord.system import process as processes
+
+Rule = Literal["--as", "GIT_COORD_SESSION", "harness", "process", "worktree", "terminal"]
+
+HARNESS_IDS = {
+    "CODEX_THREAD_ID": "codex",
+    "COPILOT_AGENT_SESSION_ID": "copilot",
+    "GEMINI_SESSION_ID": "gemini",
+    "CURSOR_CONVERSATION_ID": "cursor",
+    "OPENCODE_SESSION_ID": "opencode",
+    "CLAUDE_CODE_SESSION_ID": "claude",
+}
+"""Variables by which agent programs name their session to their children, the most specific first."""
+
+AGENT_MARKS = ("AI_AGENT", "CLAUDECODE", "CODEX_CI", "COPILOT_CLI", "CURSOR_AGENT", "GEMINI_CLI", "OPENCODE", "AGENT")
+"""Variables that say that an agent program started this command, without saying which session."""
+
+
+_HELPERS_PLACE = re.compile(r"/\.claude/worktrees/agent-[0-9a-f]{8,}$")
+"""A worktree that Claude Code made for a subagent, whose commands are its session's in all else."""
+
+
+def is_helpers_place(worktree: str) -> bool:
+    """Whether a session's helper is at work there, while the session itself has stayed where it was."""
+    return _HELPERS_PLACE.search(worktree.replace(os.sep, "/")) is not None
+
+
+class Identity(NamedTuple):
+    """The session a command speaks for. `record` is None while nothing was ever written under this name."""
+
+    name: str
+    rule: Rule
+    record: Record | None = None
+    harness: str = ""
+    harness_id: str = ""
+    person: bool = False
+    shared: bool = False
+    """Taken from the worktree or the terminal although another process may be bound to the session: only peek."""
+
+    @property
+    def observer(self) -> bool:
+        """Chosen with --as: looks on, without marking anything read."""
+        return self.rule == "--as"
+
+
+class Surroundings(NamedTuple):
+    """What the rules look at; gathered once, so that the rules themselves are easy to test."""
+
+    repo: Repository
+    records: Sequence[Record]
+    ancestors: Sequence[int]
+    terminal: int | None
+    now: float
+    beats: Mapping[str, float]
+
+    @property
+    def git_dir(self) -> str:
+        return self.repo.git_dir if self.repo.worktree else ""
+
+    def liveness(self, record: Record) -> Liveness:
+        alive = processes.is_alive(record.process) if record.process else None
+        return judge(record, self.beats.get(record.name, 0.0), alive, self.now)
+
+
+def look_around(clone: Clone, now: float) -> Surroundings:
+    """Read the records and the process tree."""
+    records = Records(clone.repo.coord_dir)
+    known = records.all()
+    beats = {record.name: records.beat(record.name) for record in known}
+    above = processes.ancestors()
+    return Surroundings(clone.repo, known, above, processes.terminal_leader(), now, beats)
+
+
+def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
+    """The session the caller speaks for. Raises UsageError for a name that is none, or an agent posing as a person."""
+    if as_name is not None:
+        return _named(around, as_name, "--as")
+    if around.repo.environ.get("GIT_COORD_SESSION"):
+        return _named(around, around.repo.environ["GIT_COORD_SESSION"], "GIT_COORD_SESSION")
+    return _by_harness(around) or _by_process(around) or _by_worktree(around) or _by_terminal(around)
+
+
+def current(clone: Clone, as_name: str | None = None) -> Identity:
+    """Who the caller is."""
+    return who_am_i(look_around(clone, time.time()), as_name)
+
+
+def is_agent(environ: Mapping[str, str]) -> bool:
+    """Whether an agent program started us."""
+    return any(environ.get(name) for name in (*HARNESS_IDS, *AGENT_MARKS))
+
+
+def _named(around: Surroundings, name: str, rule: Rule) -> Identity:
+    record = _record(around.records, session_name(name))
+    person = record.person if record else name == person_name(around.repo)
+    if person and is_agent(around.repo.environ):
+        raise UsageError(f"{name} is a person; an agent cannot speak for one", "leave out --as and GIT_COORD_SESSION")
+    return Identity(name, rule, record, person=person)
+
+
+def _by_harness(around: Surroundings) -> Identity | None:
+    ids = {value: HARNESS_IDS[key] for key in HARNESS_IDS if (value := around.repo.environ.get(key))}
+    if not ids:
+        return None
+    harness_id, harness = _innermost(around, ids) if len(ids) > 1 else next(iter(ids.items()))
+    known = next((r for r in around.records if r.harness_id == harness_id and r.left is None), None)
+    record = known or _cleared(around, harness) or _vacant(around)
+    return Identity(record.name if record else free_name(around), "harness", record, harness, harness_id)
+
+
+def _innermost(around: Surroundings, ids: Mapping[str, str]) -> tuple[str, str]:
+    """Of nested agent programs, whose variables are inherited, the one that is nearest above us is meant."""
+    bound = {r.harness_id: r.process.pid for r in around.records if r.process is not None}
+
+    def distance(item: tuple[str, str]) -> int:
+        harness_id, harness = item
+        steps = enumerate(around.ancestors)
+        return next((n for n, pid in steps if pid == bound.get(harness_id) or harness in processes.command(pid)), 99)
+
+    return min(ids.items(), key=distance)
+
+
+def _cleared(around: Surroundings, harness: str) -> Record | None:
+    """The session whose process we run under, when that has begun a new conversation under a new id."""
+    found = _by_process(around)
+    return found.record if found and found.record and found.record.harness == harness else None
+
+
+def _vacant(around: Surroundings) -> Record | None:
+    """A session of this worktree to be taken over: a placeholder, one that nobody stands behind, or a dead one's."""
+    here = _here(around)
+    free = [r for r in here if r.expected or (r.process is None and not r.harness_id)]
+    dead = [r for r in here if around.liveness(r).state == "gone"]
+    return next(iter(free + dead), None)
+
+
+def _by_process(around: Surroundings) -> Identity | None:
+    bound = {r.process.pid: r for r in around.records if r.process is not None and r.left is None}
+    for pid in around.ancestors:
+        record = bound.get(pid)
+        if record and record.process and processes.is_alive(record.process):
+            return Identity(record.name, "process", record, record.harness, record.harness_id, record.person)
+    return None
+
+
+def _by_worktree(around: Surroundings) -> Identity | None:
+    candidates = [r for r in _here(around) if not (r.process and processes.is_alive(r.process))]
+    if not candidates:
+        return None
+    record = max(candidates, key=lambda r: (around.liveness(r).state != "gone", around.beats.get(r.name, 0.0), r.joined))
+    unjudged = record.process is not None and processes.is_alive(record.process) is None
+    return Identity(record.name, "worktree", record, record.harness, record.harness_id, shared=unjudged)
+
+
+def _by_terminal(around: Surroundings) -> Identity:
+    person = person_name(around.repo)
+    if around.terminal is not None and not is_agent(around.repo.environ):
+        return Identity(person, "terminal", _record(around.records, person), person=True)
+    if around.repo.worktree is None:
+        return Identity(person, "terminal", _record(around.records, person), person=not is_agent(around.repo.environ))
+    return Identity(free_name(around), "worktree")
+
+
+def _here(around: Surroundings) -> list[Record]:
+    """The sessions of the worktree we stand in that did not leave, oldest first."""
+    return [r for r in around.records if r.git_dir and r.git_dir == around.git_dir and r.left is None and not r.person]
+
+
+def _record(records: Iterable[Record], name: str) -> Record | None:
+    return next((record for record in records if record.name == name), None)
+
+
+def person_name(repo: Repository) -> str:
+    """The name of the repository's own user: the git name, else the login, as a session name."""
+    login = repo.environ.get("USER") or repo.environ.get("USERNAME") or "user"
+    return slug(repo.config.get("user.name", ""), "") or slug(login, "user")
+
+
+def spoken_name(clone: Clone, box: str) -> str:
+    """How a reader is told who speaks: the repository's own user as that user, a peer as a peer, bare when local."""
+    name, at = split_mailbox(box)
+    if at != clone.id:
+        return box
+    return f"{name} (the user of this repository)" if name == person_name(clone.repo) else name
+
+
+def free_name(around: Surroundings) -> str:
+    """A name for a new session here: the worktree's, with a number when that is taken; one who left here gave it back."""
+    kept = (r.name for r in around.records if r.left is None or r.git_dir != around.git_dir)
+    taken = {*kept, person_name(around.repo), EVERYBODY}
+    return unused(worktree_name(around.repo.worktree or around.repo.common_dir), taken)
+
+
+def unused(name: str, taken: Iterable[str]) -> str:
+    """`name`, or `name-2`, `name-3`, … when it is taken."""
+    taken = set(taken)
+    number, free = 2, name
+    while free in taken:
+        free = f"{name[:36]}-{number}"
+        number += 1
+    return free
+
+
+def worktree_name(worktree: str) -> str:
+    """The session name that fits a worktree: that of its directory."""
+    return slug(os.path.basename(worktree).removesuffix(".git"), "session")

@@ -1,0 +1,67 @@
+"""In which state a session is. Pure: the clock and what is known of the process are passed in."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+from gitcoord.sessions.records import Record
+
+State = Literal["expected", "active", "idle", "waiting", "unknown", "gone"]
+
+IDLE_AFTER = 5 * 60
+UNKNOWN_AFTER = 15 * 60
+GONE_AFTER = 2 * 3600
+PRESENCE_TTL = 15 * 60
+"""Seconds for which a published presence speaks for its session, counted by whoever reads it."""
+
+
+class Liveness(NamedTuple):
+    """A state, and since when (Unix seconds) where it is `unknown` or `gone`."""
+
+    state: State
+    since: float | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Not known to be gone and judged to be there: active, idle or waiting."""
+        return self.state in ("active", "idle", "waiting")
+
+
+def judge(record: Record, beat: float, process_alive: bool | None, now: float) -> Liveness:
+    """The state of a session of this clone. `process_alive` is None without a process that can be judged from here."""
+    silent = max(0.0, now - beat)  # a clock that jumped back makes nobody look dead
+    if record.left is not None:
+        return Liveness("gone", record.left)
+    if record.expected:
+        return Liveness("expected")
+    if record.process is not None and process_alive is False and not record.person:
+        return Liveness("gone", beat)
+    if process_alive is None or record.person:
+        return _by_beats(record, beat, silent)
+    return Liveness("waiting" if record.waiting else _quiet(silent))
+
+
+def _by_beats(record: Record, beat: float, silent: float) -> Liveness:
+    if silent >= GONE_AFTER and not record.person:
+        return Liveness("gone", beat)
+    if silent >= UNKNOWN_AFTER:
+        return Liveness("unknown", beat)
+    return Liveness("waiting" if record.waiting else _quiet(silent))
+
+
+def _quiet(silent: float) -> State:
+    return "idle" if silent >= IDLE_AFTER else "active"
+
+
+def judge_published(data: dict[str, Any], seen: float, now: float) -> Liveness:
+    """The state of another clone's session: what it published, for as long as that speaks for it."""
+    state = data.get("state")
+    ttl = data.get("ttl")
+    if state == "gone":
+        return Liveness("gone", seen)
+    if state not in ("expected", "active", "idle", "waiting"):
+        return Liveness("unknown", seen)
+    lasts = min(ttl, 24 * 3600) if isinstance(ttl, int) and ttl > 0 else PRESENCE_TTL
+    if now - seen > lasts and state != "expected":
+        return Liveness("unknown", seen)
+    return Liveness(state)

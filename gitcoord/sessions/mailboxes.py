@@ -1,0 +1,127 @@
+"""Mailboxes: the names that sessions go by, and what a user may call them.
+
+A name outlives its holder: joining, renaming and adopting are events, and whoever takes a name over inherits its mail.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from gitcoord.errors import UsageError
+from gitcoord.log.event import Event, Malformed
+from gitcoord.log.index.feature import Concern, Feature, want
+from gitcoord.names import is_name, mailbox, split_mailbox
+
+
+def _fold(db: sqlite3.Connection, event: Event) -> None:
+    """The last word on a name wins: held under it (join), or an alias of another (rename; adopt, in messages.py)."""
+    if event.type == "rename":
+        old, new = name_in(event, "old"), name_in(event, "new")
+        put_name(db, event, event.clone, old, mailbox(new, event.clone))
+        put_name(db, event, event.clone, new, None)
+    elif event.type == "join":
+        put_name(db, event, event.clone, name_in(event, "session"), None)
+    else:  # leave, presence: told in the log; the name stays as it is
+        name_in(event, "session")
+
+
+def name_in(event: Event, key: str) -> str:
+    """A name in the payload. Raises Malformed."""
+    name = want(event, key, str)
+    if not is_name(name):
+        raise Malformed(f"{event.type}: {key} is no name")
+    return name
+
+
+def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_of: str | None) -> None:
+    """What `event` says of a name counts, unless a later event said otherwise."""
+    db.execute(
+        "INSERT INTO names VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE"
+        " SET alias_of = excluded.alias_of, lc = excluded.lc, id = excluded.id"
+        " WHERE (excluded.lc, excluded.id) > (lc, id)",
+        (clone, name, alias_of, event.lc, event.id),
+    )
+
+
+def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
+    """Whoever takes a name over has its mail."""
+    return Concern([event.data["new"]] if event.type == "rename" and event.clone == here else [])
+
+
+FEATURE = Feature(
+    "mailboxes",
+    frozenset({"join", "rename", "leave", "presence"}),
+    """
+    CREATE TABLE names (clone TEXT NOT NULL, name TEXT NOT NULL, alias_of TEXT, lc INTEGER NOT NULL, id TEXT NOT NULL,
+        PRIMARY KEY (clone, name)) WITHOUT ROWID;
+    """,
+    _fold,
+    concerns=_concerns,
+    living=(
+        "SELECT id FROM names WHERE id != ''",
+        "SELECT (SELECT id FROM events p WHERE p.type = 'presence' AND p.clone = e.clone AND p.author = e.author"
+        " ORDER BY lc DESC LIMIT 1) FROM (SELECT DISTINCT clone, author FROM events WHERE type = 'presence') e",
+    ),
+)
+
+
+def canonical(db: sqlite3.Connection, box: str) -> str:
+    """The mailbox that `box` leads to now, following renames and adoptions."""
+    seen = {box}
+    while True:
+        row = db.execute("SELECT alias_of FROM names WHERE (name, clone) = (?, ?)", split_mailbox(box)).fetchone()
+        if row is None or row[0] is None or row[0] in seen:
+            return box
+        box = row[0]
+        seen.add(box)
+
+
+def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
+    """`box` and every former name whose mail it has inherited."""
+    rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NOT NULL")
+    former = [mailbox(name, clone) for name, clone in rows]
+    return [box, *(old for old in former if old != box and canonical(db, old) == box)]
+
+
+def known_mailboxes(db: sqlite3.Connection) -> set[str]:
+    """Every mailbox there is: sessions present now and names that were ever held."""
+    rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NULL UNION SELECT name, clone FROM presence")
+    return {canonical(db, mailbox(name, clone)) for name, clone in rows}
+
+
+def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
+    """A session as a user names it, as a mailbox: this clone's, else the only other clone's that has it.
+
+    Raises UsageError for an unknown or ambiguous name, with the nearest ones as a hint.
+    """
+    name, clone = split_mailbox(text)
+    known = known_mailboxes(db)
+    own = canonical(db, mailbox(name, clone or here))
+    if own in known:
+        return own
+    if not clone:
+        held = {box for (at,) in db.execute("SELECT clone FROM names WHERE name = ?", (name,)) for box in [mailbox(name, at)]}
+        others = sorted({canonical(db, box) for box in held | {b for b in known if split_mailbox(b)[0] == name}} & known)
+        if len(others) == 1:
+            return others[0]
+        if others:
+            raise UsageError(f"{name} is ambiguous", "say which: " + ", ".join(others[:8]))
+    raise _unknown(text, known, here)
+
+
+def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
+    import difflib
+
+    bare = {display(box, here) for box in known}
+    near = difflib.get_close_matches(text.lower(), sorted(bare), n=3, cutoff=0.5)
+    afar = any(split_mailbox(box)[1] != here for box in known)
+    listed = "git coord sessions" + (", or git coord sync if it is new in another clone" if afar else "")
+    hint = f"did you mean {', '.join(near)}?" if near else listed
+    return UsageError(f"no session is called {ascii(text)[1:-1]}", hint)
+
+
+def display(box: str, here: str) -> str:
+    """A mailbox as a reader of this clone writes it: bare when local."""
+    name, clone = split_mailbox(box)
+    return name if clone == here else box

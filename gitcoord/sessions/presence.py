@@ -1,0 +1,201 @@
+"""Presence: what a session of ours shows to others, and when it is written.
+
+The record is the truth of this clone; the presence commit is the part of it that may leave the clone.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gitcoord.errors import RepositoryError
+from gitcoord.log import incidents
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, Event
+from gitcoord.names import split_mailbox
+from gitcoord.sessions import touched
+from gitcoord.sessions.identity import Identity, is_helpers_place, look_around, person_name, unused, worktree_name
+from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
+from gitcoord.sessions.records import Record, Records
+from gitcoord.system import process as processes
+
+if TYPE_CHECKING:
+    from gitcoord.store.worktrees import TouchedFile, Worktree
+
+PUBLISH_EVERY = 5 * 60
+"""Seconds between two presence commits of an active session whose facts do not change."""
+
+
+def register(clone: Clone, me: Identity, **facts: Any) -> Record:
+    """Make sure that `me` exists: record, name and presence. `facts` are fields of the record to set."""
+    with clone.locked():
+        records = Records(clone.repo.coord_dir)
+        known = records.get(me.name)
+        fresh = known is None or known.left is not None or bool(known.gone)
+        record = known or Record(me.name, joined=time.time(), person=me.person)
+        if not me.observer and (me.rule != "GIT_COORD_SESSION" or not record.git_dir):
+            facts = {**_place(clone, record), **facts}
+        facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
+        changed = record._replace(**facts)
+        if fresh or adopter(clone, me.name):
+            clone.append(lambda db: [_joining(changed)])
+        if fresh or changed != known:
+            records.put(changed)
+        records.touch(me.name)
+        if fresh or not record.published or _published(changed) != _published(record):
+            publish(clone, changed)
+    if changed.waiting and not record.waiting:
+        from gitcoord.features.messages import ring
+
+        ring.waiting(clone, changed)
+    return changed
+
+
+def adopter(clone: Clone, name: str) -> str:
+    """The mailbox in another clone that adopted a name of ours, or "". Whoever is here under it has it back by joining."""
+    query = "SELECT alias_of FROM names WHERE (clone, name) = (?, ?)"
+    row = clone.read(lambda db: db.execute(query, (clone.id, name)).fetchone())
+    return row[0] if row and row[0] and split_mailbox(row[0])[1] != clone.id else ""
+
+
+def take_back(clone: Clone, events: Iterable[Event]) -> None:
+    """Sessions that are here, and were adopted by one of `events` all the same, join again; whose doing that was is noted."""
+    records = Records(clone.repo.coord_dir)
+    for event in events:
+        record = records.get(str(event.data.get("session"))) if event.data.get("from") == clone.id else None
+        if record is None or liveness_of(record, records.beat(record.name), clone.clock()).state == "gone":
+            continue
+        with clone.locked():
+            if adopter(clone, record.name):
+                clone.append(lambda db, back=record: [_joining(back)])  # type: ignore[misc]
+                what = f"it adopted {record.name} of this clone, which is here and has taken its name back"
+                incidents.note(clone.repo.coord_dir, event.clone, what, clone.clock())
+
+
+def _joining(record: Record) -> Draft:
+    what = "is expected" if record.expected else "joined"
+    return Draft("join", f"{record.name} {what}", {"session": record.name}, author=record.name)
+
+
+def _place(clone: Clone, record: Record) -> dict[str, str]:
+    repo = clone.repo
+    if repo.worktree is None or record.person or (record.git_dir and is_helpers_place(repo.worktree)):
+        return {}
+    return {"git_dir": repo.git_dir, "worktree": repo.worktree}
+
+
+def _binding(me: Identity, record: Record) -> dict[str, Any]:
+    """A shell at a terminal is bound to the worktree's session; a harness session keeps its id."""
+    facts: dict[str, Any] = {"process": None} if record.gone else {}  # it is somebody else's turn
+    if me.harness_id:
+        facts |= {"harness": me.harness, "harness_id": me.harness_id}
+    leader = processes.terminal_leader() if me.rule in ("worktree", "terminal") and not me.shared else None
+    if leader and not me.person and not (record.process and processes.is_alive(record.process)):
+        facts["process"] = processes.describe(leader)
+    return facts
+
+
+def _published(record: Record) -> tuple[object, ...]:
+    return (record.role, record.focus, record.harness, record.expected, record.waiting, record.left is None, record.editing)
+
+
+def publish(clone: Clone, record: Record, now: float | None = None) -> None:
+    """Write the presence commit of a session of ours."""
+    now = time.time() if now is None else now
+    records = Records(clone.repo.coord_dir)
+    data = presence_data(clone, record, records, now)
+    where = f" on {data['branch']}" if data.get("branch") else ""
+    clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
+    records.put(record._replace(published=now))
+    keep_touched(clone, record.name, data)
+
+
+def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
+    """What was published just now is what the session has changed, for the hooks of others."""
+    files = data.get("files", ()) if data["state"] != "gone" else ()
+    touched.keep(clone.repo.coord_dir, name, [path for path, _ in files])
+
+
+def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
+    """What of a session may leave the clone: no absolute path, no host, no process."""
+    from gitcoord.store.worktrees import list_worktrees, touched_files
+
+    worktree = _worktree_of(list_worktrees(clone.repo), record)
+    lying = touched_files(clone.repo, worktree.path) if worktree and not record.person else []
+    files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
+    state = liveness_of(record, records.beat(record.name) or now, now).state
+    data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
+    data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
+    if worktree:
+        data |= {"branch": worktree.branch, "head": worktree.head}
+    if files:
+        data["files"] = [[f.path, int(f.at)] for f in files[:50] if _is_text(f.path)]
+    if record.person:
+        data["person"] = True
+    return data
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | None:
+    if not record.git_dir:
+        return None
+    return next((w for w in worktrees if w.git_dir == record.git_dir or w.path == record.worktree), None)
+
+
+def files_of(record: Record, lying: Sequence[TouchedFile], alone: bool) -> list[TouchedFile]:
+    """What a session has touched: its whole worktree's changes, or in a shared one what it said or was seen to edit."""
+    from gitcoord.store.worktrees import TouchedFile
+
+    told = {path: TouchedFile(path, at) for path, at in record.editing.items()}
+    found = told | {f.path: f for f in lying if alone or f.path in told or f.path in record.touched}
+    return sorted(found.values(), key=lambda f: (-f.at, f.path))
+
+
+def liveness_of(record: Record, beat: float, now: float) -> Liveness:
+    """The state of one of our sessions, looking at its process."""
+    return judge(record, beat, processes.is_alive(record.process) if record.process else None, now)
+
+
+def sharers(known: Sequence[Record], git_dir: str, records: Records, now: float) -> list[Record]:
+    """The sessions of a worktree that are not gone."""
+    inside = [r for r in known if r.git_dir == git_dir]
+    return [r for r in inside if liveness_of(r, records.beat(r.name), now).state != "gone"]
+
+
+def beat(clone: Clone, me: Identity) -> None:
+    """A sign of life, given by every command run as a session; registers nothing."""
+    if me.record is None or me.observer:
+        return
+    records = Records(clone.repo.coord_dir)
+    records.touch(me.name)
+    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
+        try:
+            register(clone, me, waiting=False)
+        except RepositoryError:
+            return  # a read-only repository: reads still work
+    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
+        from gitcoord.sessions.housekeeping import keep_up  # which takes care that no command waits for it
+
+        keep_up(clone, me.record)
+
+
+def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:
+    """Register a placeholder for a worktree that has no session yet; None if it has one."""
+    with clone.locked():
+        around = look_around(clone, time.time() if now is None else now)
+        if any(r.git_dir == worktree.git_dir and r.left is None for r in around.records):
+            return None
+        taken = {r.name for r in around.records} | {person_name(clone.repo)}
+        name = unused(worktree_name(worktree.path), taken)
+        record = Record(name, worktree.git_dir, worktree.path, expected=True, joined=around.now)
+        clone.append(lambda db: [_joining(record)])
+        publish(clone, Records(clone.repo.coord_dir).put(record))
+        return record

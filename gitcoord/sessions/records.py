@@ -1,0 +1,160 @@
+"""What this clone alone knows of its sessions: worktree, process, harness id, beats. Never in git.
+
+One JSON file a session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a file
+in `coord/beats/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from gitcoord.names import is_name
+from gitcoord.sessions import touched
+from gitcoord.system import process as processes
+from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.lock import unwritable, write_whole
+from gitcoord.system.process import Process
+
+
+class Record(NamedTuple):
+    """A session of this clone. Times are Unix seconds; paths of `editing` are relative to the worktree's root."""
+
+    name: str
+    git_dir: str = ""
+    """The worktree's own git directory, which stays when the worktree moves; empty for a person. The file says it
+    relative to the common directory, so that the session stays with its worktree when the whole repository moves."""
+    worktree: str = ""
+    process: Process | None = None
+    harness: str = ""
+    harness_id: str = ""
+    role: str = ""
+    focus: str = ""
+    person: bool = False
+    expected: bool = False
+    waiting: bool = False
+    left: float | None = None
+    joined: float = 0.0
+    editing: dict[str, float] = {}  # noqa: RUF012 - never changed in place
+    gone: float = 0.0
+    """When its death was told, until it joins again."""
+    published: float = 0.0
+    """When the presence commit was last written."""
+    touched: tuple[str, ...] = ()
+    """Paths that its hooks saw it change, not yet known to be clean again; from a file of its own (touched.py)."""
+
+
+def is_plain_id(harness_id: str) -> bool:
+    """Whether an agent program's id can be a file's name as it stands."""
+    return 0 < len(harness_id) <= 200 and harness_id.isascii() and harness_id.replace("-", "").replace("_", "").isalnum()
+
+
+class Records:
+    """The records of one clone, read when asked."""
+
+    def __init__(self, coord_dir: str) -> None:
+        self._coord_dir = coord_dir
+        self._common_dir = os.path.dirname(coord_dir)
+        self.directory = os.path.join(coord_dir, "sessions")
+        self.beats = os.path.join(coord_dir, "beats")
+        self.agents = os.path.join(coord_dir, "agents")
+
+    def all(self) -> list[Record]:
+        """Every record, oldest first."""
+        try:
+            names = sorted(os.listdir(self.directory))
+        except OSError:
+            return []
+        found = [self.get(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        return sorted((r for r in found if r is not None), key=lambda r: (r.joined, r.name))
+
+    def get(self, name: str) -> Record | None:
+        """The record of `name`, or None; an unreadable one counts as none."""
+        if not is_name(name):
+            return None
+        try:
+            data: dict[str, Any] = json.loads(read_bytes(self._file(name)))
+            where = self._absolute(data.get("git_dir", ""))
+            process, paths = processes.from_json(data.get("process")), touched.paths_of(self._coord_dir, name)
+            return Record(**{**data, "name": name, "git_dir": where, "process": process, "touched": paths})
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _file(self, name: str) -> str:
+        return os.path.join(self.directory, f"{name}.json")
+
+    def _beat_file(self, name: str) -> str:
+        return os.path.join(self.beats, name)
+
+    def _absolute(self, git_dir: str) -> str:
+        return os.path.normpath(os.path.join(self._common_dir, git_dir)) if git_dir else ""
+
+    def _relative(self, git_dir: str) -> str:
+        inside = git_dir.startswith(self._common_dir + os.sep) or git_dir == self._common_dir
+        return os.path.relpath(git_dir, self._common_dir) if inside else git_dir
+
+    def put(self, record: Record) -> Record:
+        """Write a record; to be called under the write lock. Raises RepositoryError."""
+        try:
+            make_directory(self.directory)
+        except OSError as error:
+            raise unwritable(self.directory, error) from error
+        write_whole(self._file(record.name), json.dumps(self._to_json(record), sort_keys=True) + "\n")
+        if record.harness_id and self.name_of(record.harness_id) != record.name:
+            self._name_agent(record.harness_id, record.name)
+        return record
+
+    def name_of(self, harness_id: str) -> str:
+        """The session that an agent program's id meant last; empty if none."""
+        try:
+            return read_bytes(os.path.join(self.agents, harness_id)).decode().strip() if is_plain_id(harness_id) else ""
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def _name_agent(self, harness_id: str, name: str) -> None:
+        """A shell finds it there. It outlives the session, for the conversation may be taken up again."""
+        if is_plain_id(harness_id):
+            with suppress(OSError):
+                make_directory(self.agents)
+            write_whole(os.path.join(self.agents, harness_id), name + "\n")
+
+    def remove(self, name: str) -> None:
+        """Forget a session of this clone, with its beat."""
+        for path in (self._file(name), self._beat_file(name)):
+            with suppress(OSError):
+                os.unlink(path)
+        touched.keep(self._coord_dir, name, ())
+
+    def rename(self, record: Record, name: str) -> Record:
+        """Move a record and its beat to a new name."""
+        beat = self.beat(record.name)
+        renamed = self.put(record._replace(name=name))
+        self.remove(record.name)
+        self.touch(name, beat)
+        return renamed
+
+    def touch(self, name: str, at: float | None = None) -> None:
+        """A beat. Failing (a read-only repository) harms nothing."""
+        path = self._beat_file(name)
+        with suppress(OSError):
+            try:
+                os.utime(path, None if at is None else (at, at))
+            except FileNotFoundError:
+                make_directory(self.beats)
+                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+                if at is not None:
+                    os.utime(path, (at, at))
+
+    def beat(self, name: str) -> float:
+        """When the session last gave a sign of life; 0 if never."""
+        try:
+            return os.stat(self._beat_file(name)).st_mtime
+        except OSError:
+            return 0.0
+
+    def _to_json(self, record: Record) -> dict[str, Any]:
+        process = record.process.to_json() if record.process else None
+        facts = {key: value for key, value in record._asdict().items() if key != "touched"}
+        return {**facts, "git_dir": self._relative(record.git_dir), "process": process}

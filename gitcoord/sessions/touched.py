@@ -1,0 +1,71 @@
+"""Who has changed which paths, as the agents' hook script can ask without Python: lines in `coord/touched/<session>`.
+
+The script appends what its session edits; whoever writes a session's presence replaces the file by what lies changed
+then. `@foreign` has the paths of all other clones' sessions. The folder is there once an agent's hook ran.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterable
+from contextlib import suppress
+
+from gitcoord.errors import RepositoryError
+from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.lock import write_whole
+
+FOREIGN = "@foreign"
+
+
+def open_folder(coord_dir: str) -> bool:
+    """From now on it is kept; whether it was not before."""
+    folder = os.path.join(coord_dir, "touched")
+    if os.path.isdir(folder):
+        return False
+    with suppress(OSError):
+        make_directory(folder)
+    return os.path.isdir(folder)
+
+
+def paths_of(coord_dir: str, name: str) -> tuple[str, ...]:
+    """What `name` has changed, relative to the worktree's root."""
+    try:
+        return tuple(dict.fromkeys(os.fsdecode(read_bytes(os.path.join(coord_dir, "touched", name))).splitlines()))
+    except OSError:
+        return ()
+
+
+def add(coord_dir: str, name: str, paths: Iterable[str]) -> bool:
+    """Note paths that were just changed; whether any of them is news."""
+    known = paths_of(coord_dir, name)
+    fresh = [path for path in dict.fromkeys(paths) if path not in known and "\n" not in path]
+    with suppress(OSError):
+        if fresh:
+            with open(os.path.join(coord_dir, "touched", name), "ab") as file:
+                file.write(b"".join(os.fsencode(path) + b"\n" for path in fresh))
+    return bool(fresh)
+
+
+def keep(coord_dir: str, name: str, paths: Iterable[str]) -> None:
+    """Replace what is known of `name`; to be called under the write lock. Failing harms nothing."""
+    path = os.path.join(coord_dir, "touched", name)
+    plain = dict.fromkeys(p for p in paths if "\n" not in p)
+    if not os.path.isdir(os.path.dirname(path)) or tuple(plain) == paths_of(coord_dir, name):
+        return
+    with suppress(OSError, RepositoryError, UnicodeEncodeError):
+        if plain:
+            write_whole(path, "".join(f"{p}\n" for p in plain))
+        else:
+            os.unlink(path)
+
+
+def keep_foreign(db: sqlite3.Connection, coord_dir: str, here: str) -> None:
+    """What other clones' sessions published."""
+    found: set[str] = set()
+    for (text,) in db.execute("SELECT data FROM presence WHERE clone != ?", (here,)):
+        files = json.loads(text).get("files")
+        rows = files if isinstance(files, list) else []
+        found |= {row[0] for row in rows if isinstance(row, list) and row and isinstance(row[0], str)}
+    keep(coord_dir, FOREIGN, sorted(found))

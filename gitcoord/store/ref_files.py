@@ -1,0 +1,125 @@
+"""The `files` ref storage (gitrepository-layout(5)) read directly: a listing for every append, without a process.
+
+Reading only, and only what is plain. Whatever is not (an empty or garbled file, a symbolic ref, a strange name) raises
+NotPlain, and git is asked instead, who also knows what to call it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from typing import NamedTuple
+
+from gitcoord.store import NAMESPACE
+from gitcoord.store.objects import Oid
+from gitcoord.store.repository import Repository
+from gitcoord.system.files import read_bytes
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
+_VALUE = re.compile(rb"([0-9a-f]{40})[ \n\r\t]*")
+_PACKED = re.compile(rb"^([0-9a-f]{40}) (%s\S+)$" % NAMESPACE.encode(), re.MULTILINE)
+RACY = 0.1
+"""Seconds within which a file may be replaced twice without its times showing it."""
+RACY_DIRECTORY = 3.0
+"""The same for what is in a directory, whose inode stays: the coarsest file system counts in steps of two seconds."""
+
+
+class NotPlain(Exception):
+    """There is a ref that git should judge."""
+
+
+def are_plain(repo: Repository) -> bool:
+    """Whether this module can read the refs of a repository: ids of 40 digits, in files."""
+    return repo.object_format == "sha1" and not os.path.isdir(os.path.join(repo.common_dir, "reftable"))
+
+
+class Directory(NamedTuple):
+    """What was in a directory of refs: refs and their values, and directories below. `at` is when it last changed."""
+
+    at: int
+    refs: dict[str, Oid]
+    below: list[str]
+
+
+class RefFiles:
+    """The refs below `refs/coord/` of one repository. Remembers `packed-refs` for as long as the file stays the same, and
+    each directory: a ref is never written in place, but renamed into it."""
+
+    def __init__(self, common_dir: str) -> None:
+        self._directory = common_dir
+        self._signature: tuple[int, ...] = ()
+        self._packed: dict[str, Oid] = {}
+        self._known: dict[str, Directory] = {}
+
+    def read(self) -> dict[str, Oid]:
+        """Every ref and its value. Raises NotPlain."""
+        loose: dict[str, Oid] = {}
+        self._scan(NAMESPACE, loose)  # before packed-refs: packing a ref writes it there first and then removes the file
+        return {**self._read_packed(), **loose}
+
+    def _scan(self, prefix: str, found: dict[str, Oid]) -> None:
+        try:
+            at = os.stat(f"{self._directory}/{prefix}").st_mtime_ns
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise NotPlain(prefix) from error
+        known = self._known.get(prefix)
+        if known is None or known.at != at:
+            known = self._known[prefix] = self._list(prefix, at)
+        found.update(known.refs)
+        for name in known.below:
+            self._scan(name, found)
+
+    def _list(self, prefix: str, at: int) -> Directory:
+        refs: dict[str, Oid] = {}
+        below = []
+        try:
+            entries = list(os.scandir(f"{self._directory}/{prefix}"))
+        except FileNotFoundError:
+            return Directory(0, {}, [])
+        except OSError as error:
+            raise NotPlain(prefix) from error
+        for entry in entries:
+            if entry.name.endswith(".lock") or entry.name.startswith("."):
+                continue
+            if _NAME.fullmatch(entry.name) is None:
+                raise NotPlain(prefix + entry.name)
+            if entry.is_dir():
+                below.append(f"{prefix}{entry.name}/")
+            else:
+                self._read_loose(prefix + entry.name, refs)
+        settled = abs(time.time_ns() - at) > RACY_DIRECTORY * 1e9
+        return Directory(at if settled else 0, refs, below)
+
+    def _read_loose(self, ref: str, found: dict[str, Oid]) -> None:
+        try:
+            fd = os.open(f"{self._directory}/{ref}", os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except FileNotFoundError:
+            return  # packed or deleted since
+        except OSError as error:
+            raise NotPlain(ref) from error
+        try:
+            match = _VALUE.fullmatch(os.read(fd, 256))
+        except OSError as error:
+            raise NotPlain(ref) from error
+        finally:
+            os.close(fd)
+        if match is None or not match[1].strip(b"0"):
+            raise NotPlain(ref)
+        found[ref] = Oid(match[1].decode())
+
+    def _read_packed(self) -> dict[str, Oid]:
+        try:
+            stat = os.stat(f"{self._directory}/packed-refs")
+            signature = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+            if signature != self._signature:
+                data = read_bytes(f"{self._directory}/packed-refs")
+                self._packed = {ref.decode("utf-8", "replace"): Oid(oid.decode()) for oid, ref in _PACKED.findall(data)}
+                self._signature = signature if abs(time.time() - stat.st_mtime) > RACY else ()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise NotPlain("packed-refs") from error
+        return self._packed

@@ -1,0 +1,149 @@
+"""The repository's worktrees, and what lies changed in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from gitcoord.store.repository import Repository
+from gitcoord.system.files import read_bytes
+
+MAX_FILES = 200
+"""Changed files that are looked at and published, per worktree."""
+
+
+class Worktree(NamedTuple):
+    """One entry of git-worktree(1). `branch` is short, None when HEAD is detached; `head` None on an unborn branch."""
+
+    path: str
+    branch: str | None
+    head: str | None
+    git_dir: str
+
+
+def list_worktrees(repo: Repository) -> list[Worktree]:
+    """All worktrees that exist, the main one first; none for a bare repository without linked ones."""
+    result = repo.git("worktree", "list", "--porcelain", "-z")
+    separator = "\0"
+    if result.code:  # -z came with git 2.36
+        result, separator = repo.git("worktree", "list", "--porcelain"), "\n"
+    text = os.fsdecode(result.out)
+    entries = [
+        dict(line.partition(" ")[::2] for line in entry.split(separator)) for entry in text.split(separator * 2) if entry
+    ]
+    if entries:
+        entries[0]["worktree"] = _main_path(repo, entries[0]["worktree"])
+    found = [_worktree(repo, facts) for facts in entries if "bare" not in facts]
+    return [worktree for worktree in found if os.path.isdir(worktree.path)]
+
+
+def _main_path(repo: Repository, listed: str) -> str:
+    """Where the main worktree is. With its git directory elsewhere (a submodule, --separate-git-dir, core.worktree)
+    git-worktree(1) names that directory instead; empty when it cannot be known from here."""
+    if _named_git_dir(listed) == repo.common_dir:
+        return listed
+    configured = os.fsdecode(repo.git("config", "--type=path", "core.worktree").out).removesuffix("\n")
+    if configured:
+        return os.path.realpath(os.path.join(repo.common_dir, configured))
+    return repo.worktree if repo.worktree and repo.git_dir == repo.common_dir else ""
+
+
+def _worktree(repo: Repository, facts: dict[str, str]) -> Worktree:
+    branch = facts.get("branch", "").removeprefix("refs/heads/") or None
+    head = facts.get("HEAD") or None
+    path = facts["worktree"]
+    return Worktree(path, branch, None if head and not head.strip("0") else head, git_dir_of(repo, path))
+
+
+def git_dir_of(repo: Repository, path: str) -> str:
+    """The git directory of the worktree at `path`; where nothing in it says so, it is the main one's."""
+    return _named_git_dir(path) or repo.common_dir
+
+
+def _named_git_dir(path: str) -> str:
+    dot_git = os.path.join(path, ".git")
+    try:
+        text = os.fsdecode(read_bytes(dot_git))
+    except IsADirectoryError:
+        return os.path.realpath(dot_git)
+    except OSError:
+        return ""
+    return os.path.realpath(os.path.join(path, text.removeprefix("gitdir: ").rstrip("\r\n")))
+
+
+class Place(NamedTuple):
+    """A path and the worktree it lies in: `path` is relative to that worktree's root, with slashes."""
+
+    path: str
+    worktree: str
+    git_dir: str
+
+
+def place_of(repo: Repository, base: str, text: str) -> Place | None:
+    """Where `text`, as typed in `base`, lies in this repository; None outside of all its worktrees.
+
+    Found by walking up to the nearest `.git` that is ours, so that no process is needed. A link is a path itself.
+    """
+    full = os.path.normpath(os.path.join(os.path.realpath(base), text))
+    full = os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full))
+    at = full
+    while True:
+        git_dir = _our_git_dir(repo, at)
+        if git_dir:
+            return Place(os.path.relpath(full, at).replace(os.sep, "/"), at, git_dir)
+        if os.path.dirname(at) == at:
+            break
+        at = os.path.dirname(at)
+    root = os.path.realpath(repo.worktree or base)  # GIT_WORK_TREE has no .git, a bare repository no worktree
+    inside = os.path.relpath(full, root)
+    if inside.split(os.sep)[0] == os.pardir or os.path.isabs(inside) or (repo.worktree is None and os.path.isabs(text)):
+        return None
+    return Place(inside.replace(os.sep, "/"), root if repo.worktree else "", repo.git_dir)
+
+
+def _our_git_dir(repo: Repository, directory: str) -> str | None:
+    """The git directory of a worktree of this repository whose root is `directory`; None if it is no such root."""
+    dot_git = os.path.join(directory, ".git")
+    if not os.path.lexists(dot_git):
+        return None
+    common = os.path.realpath(repo.common_dir)
+    git_dir = os.path.realpath(dot_git if os.path.isdir(dot_git) else git_dir_of(repo, directory))
+    if git_dir == common:
+        return repo.common_dir
+    return git_dir if os.path.dirname(git_dir) == os.path.join(common, "worktrees") else None
+
+
+class TouchedFile(NamedTuple):
+    """A path with uncommitted changes, relative to the worktree's root, and when it was last written."""
+
+    path: str
+    at: float
+
+
+def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
+    """What lies uncommitted in a worktree (untracked files too), the latest first."""
+    asked = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
+    result = repo.git_in(worktree, git_dir_of(repo, worktree), *asked)
+    if result.code:
+        return []
+    entries = os.fsdecode(result.out).split("\0")
+    paths = [
+        entry[3:] for entry in entries if entry and not entry.endswith("/")
+    ]  # that is a repository, or worktree, of its own
+    return sorted(_timed(worktree, paths), key=lambda f: (-f.at, f.path))[:MAX_FILES]
+
+
+def _timed(worktree: str, paths: Iterable[str]) -> Iterable[TouchedFile]:
+    for path in paths:
+        full = os.path.join(worktree, path)
+        try:
+            yield TouchedFile(path, os.lstat(full).st_mtime)
+        except OSError:  # deleted: its directory changed then
+            yield TouchedFile(path, _first_time(os.path.dirname(full)))
+
+
+def _first_time(directory: str) -> float:
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return os.stat(directory).st_mtime

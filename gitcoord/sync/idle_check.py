@@ -1,0 +1,51 @@
+"""Whether a remote and this clone have anything to tell each other.
+
+What this clone has to say is found out while the remote is asked for its refs, so that a sync with nothing new is over
+when the answer is there. What is written here meanwhile goes with the next sync, as if it had been written after this one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.store import NAMESPACE
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import is_lease
+
+if TYPE_CHECKING:
+    from gitcoord.log.clone import Clone
+    from gitcoord.sync.exchange import Link
+
+Refs = Mapping[str, Oid]
+
+
+class Here(NamedTuple):
+    """How this clone stands. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
+
+    refs: Refs
+    idle: bool
+
+
+def look_here(at: Link) -> Here:
+    """What would keep a sync busy even if neither side has anything new."""
+    from gitcoord.log import rollover, trust
+    from gitcoord.sync import lease_chores
+
+    clone = at.clone
+    refs = clone.store.tips().refs
+    idle = not rollover.dropped(clone, refs) and not lease_chores.is_due(at, refs) and not trust.is_due(clone)
+    return Here(refs, idle)
+
+
+def agree(clone: Clone, there: Refs, here: Here) -> bool:
+    """Whether all that the remote has is here as well, what is ours is there, and nothing is left to be done."""
+    ignored = clone.repo.setting("ignoreclone").split()
+    theirs = {ref: oid for ref, oid in there.items() if is_lease(ref) or ref.split("/")[3] not in ignored}
+    return here.idle and theirs.items() <= here.refs.items() and _shown(clone, here.refs) <= there.keys()
+
+
+def _shown(clone: Clone, refs: Refs) -> set[str]:
+    """The refs that the remote has if all is well: our log, and presence, others' as well: it goes when its owner says so."""
+    log, presence = f"{NAMESPACE}log/{clone.id}/", f"{NAMESPACE}sessions/"
+    return {ref for ref in refs if ref.startswith((log, presence))}

@@ -1,0 +1,112 @@
+"""What a remote may bring here: only whole objects, only commits, only on logs that go on from where we know them.
+
+git itself refuses a log that was rewritten, but not a blob in place of one (it compares commits only), and it refuses all
+of a fetch for one bad object in it. So refs are looked at after they came, and whoever sends what git-fsck(1) refuses is
+fetched apart from then on, so that nobody else is kept from coming.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.errors import RefMoved
+from gitcoord.log import incidents
+from gitcoord.log.clone import Clone
+from gitcoord.store import transport
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import is_lease, is_log
+from gitcoord.store.refs import is_ancestor, kinds
+from gitcoord.store.transport import BadObjects
+
+if TYPE_CHECKING:
+    from gitcoord.sync.exchange import Link
+
+MAX_REFS = 1000
+"""Refs of one clone that are fetched; more are made to fill a disk."""
+Refs = Mapping[str, Oid]
+NO_COMMIT = "it is no commit"
+TOO_MANY = f"its clone has more than {MAX_REFS} refs"
+BROKEN = "it sent objects that git fsck refuses"
+
+
+class Refusal(NamedTuple):
+    """A ref that did not cross, and why."""
+
+    ref: str
+    why: str
+
+
+def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
+    """Fetch others' refs; those that did not come as they should stand as `before`. Raises RemoteError."""
+    wanted, refused = _few(wanted)
+    suspects = {alarm.clone for alarm in incidents.read(at.clone.repo.coord_dir) if alarm.what == BROKEN}
+    trusted = [ref for ref in wanted if _owner(ref) not in suspects]
+    try:
+        if trusted:
+            transport.fetch(at.clone.repo, at.remote, trusted, at.quiet)
+        alone = sorted({_owner(ref) for ref in wanted} & suspects)
+    except BadObjects:
+        alone = sorted({_owner(ref) for ref in wanted})
+    for owner in alone:
+        refs = [ref for ref in wanted if _owner(ref) == owner]
+        try:
+            transport.fetch(at.clone.repo, at.remote, refs, at.quiet)
+        except BadObjects as error:
+            refused += [Refusal(ref, error.what) for ref in refs]
+            _alarm(at.clone, owner, BROKEN)
+    return refused + _take_back(at.clone, wanted, before)
+
+
+def _owner(ref: str) -> str:
+    """The clone that a ref belongs to; of a table of leases its name, which belongs to all."""
+    return ref if is_lease(ref) else ref.split("/")[3]
+
+
+def _few(wanted: Sequence[str]) -> tuple[list[str], list[Refusal]]:
+    counts: dict[str, int] = {}
+    kept, refused = [], []
+    for ref in sorted(wanted, key=lambda ref: not is_log(ref)):
+        counts[_owner(ref)] = counts.get(_owner(ref), 0) + 1
+        if counts[_owner(ref)] <= MAX_REFS:
+            kept.append(ref)
+        else:
+            refused.append(Refusal(ref, TOO_MANY))
+    return kept, refused
+
+
+def _take_back(clone: Clone, wanted: Iterable[str], before: Refs) -> list[Refusal]:
+    """Undo what came and is no commit."""
+    after = clone.store.tips().refs
+    came = {ref: after[ref] for ref in wanted if ref in after and after[ref] != before.get(ref)}
+    bad = [ref for ref, kind in zip(came, kinds(clone.repo, list(came.values())), strict=True) if kind != "commit"]
+    if bad:
+        with clone.locked() as fd:
+            for ref in bad:
+                with suppress(RefMoved):
+                    clone.store.move(ref, before.get(ref), came[ref], fd)
+                _alarm(clone, _owner(ref), f"its {'log' if is_log(ref) else 'ref'} at the remote is no commit")
+    return [Refusal(ref, NO_COMMIT) for ref in bad]
+
+
+def _alarm(clone: Clone, owner: str, what: str) -> None:
+    incidents.note(clone.repo.coord_dir, owner, what, clone.clock())
+
+
+def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
+    """Say of others' logs which did not go on from what we know: rewritten, or taken back at the only remote there is.
+
+    One that went on further since it was listed is neither.
+    """
+    clone, refused = at.clone, []
+    left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
+    logs = [ref for ref in left if is_log(ref) and _owner(ref) != clone.id]
+    for ref in logs:
+        behind = is_ancestor(clone.repo, there[ref], before[ref])
+        if not behind:
+            refused.append(Refusal(ref, "it does not go on from what we know of it: it was rewritten"))
+        if not behind or len(transport.remote_names(clone.repo)) == 1:
+            what = "taken back" if behind else "rewritten"
+            _alarm(clone, _owner(ref), f"its log at {at.remote.name} was {what}; what was seen of it is kept")
+    return refused

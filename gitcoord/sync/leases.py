@@ -1,0 +1,225 @@
+"""Leases: who may claim what, among the clones that share a remote.
+
+The remote holds one table a kind (`refs/coord/lease/tasks`, `locks`, `numbers`): a parentless commit, replaced by a push
+that names the one it was decided from. Of two such pushes the remote takes one; whoever lost looks again and decides
+anew. A row is good for as long as its holder is not known to be gone, and at the longest for its duration after an
+observer last saw it or its holder's presence change, by the observer's own clock.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
+
+from gitcoord.errors import RemoteError, RepositoryError, UsageError
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, Malformed, decode
+from gitcoord.names import is_name, split_mailbox
+from gitcoord.store import NAMESPACE, transport
+from gitcoord.store.objects import Oid
+from gitcoord.store.transport import How, Update
+from gitcoord.sync import public_guard, rejected, remotes
+from gitcoord.sync.exchange import ATTEMPTS, Link, link, pause, pull
+from gitcoord.system import process as processes
+from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import write_whole
+
+TRIES = 4 * ATTEMPTS
+"""A claim is worth more patience than a sync: each loss means that somebody else has won."""
+
+
+class Row(NamedTuple):
+    """A live lease. `key` is what it is about; a nonce is given once, so no two rows are the same. `ttl` in seconds."""
+
+    nonce: str
+    key: str
+    holder: str
+    ttl: int
+    patterns: tuple[str, ...] = ()
+    shared: bool = False
+
+
+class Table(NamedTuple):
+    """The live leases of one kind, by nonce; for numbers, the highest of each sequence."""
+
+    rows: Mapping[str, Row] = {}
+    counters: Mapping[str, int] = {}
+
+    def without(self, nonces: Collection[str]) -> Table:
+        """Less some rows."""
+        return self._replace(rows={nonce: row for nonce, row in self.rows.items() if nonce not in nonces})
+
+    def plus(self, *rows: Row) -> Table:
+        """And some more."""
+        return self._replace(rows={**self.rows, **{row.nonce: row for row in rows}})
+
+
+EMPTY = Table()
+Decide = Callable[[Table], Table | None]
+
+
+class NoLeases(RemoteError):
+    """The remote takes our logs, but has no table of leases that we can use: what this clone claims stays tentative."""
+
+
+@contextmanager
+def connected(clone: Clone, hint: str) -> Iterator[Link]:
+    """The link to the coordination remote; `hint` says what to do while it is out of reach. Raises RemoteError."""
+    remote = remotes.connected(clone.repo)
+    if remote is None:
+        raise UsageError("there is no coordination remote", "git coord sync REMOTE")
+    try:
+        with link(clone, remote) as at:
+            yield at
+        clone.have_sent()  # the claim itself: until then others know of the lease alone
+    except NoLeases:
+        raise
+    except RemoteError as error:
+        raise RemoteError(error.what, hint) from None
+
+
+def nonce() -> str:
+    """A word that nobody else has."""
+    return os.urandom(8).hex()
+
+
+def lease_ref(kind: str) -> str:
+    return f"{NAMESPACE}lease/{kind}"
+
+
+def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
+    """A table as it was fetched; empty where there is none. Raises NoLeases for one that cannot be read."""
+    if oid is None:
+        return EMPTY
+    ref = lease_ref(kind)
+    try:
+        item = next(iter(clone.store.read([oid])))
+        return _parse(decode(oid, item.data).data) if item.kind == "commit" else _unreadable(ref)
+    except (Malformed, RepositoryError, StopIteration, KeyError, TypeError, ValueError):
+        return _unreadable(ref)
+
+
+def _unreadable(ref: str) -> Table:
+    raise NoLeases(f"{ref} at the remote is no table of leases", f"if nobody is at work: git push REMOTE :{ref}")
+
+
+def _parse(data: Mapping[str, Any]) -> Table:
+    rows = [Row(r["nonce"], r["key"], r["holder"], r["ttl"], tuple(r.get("patterns", ())), r.get("shared", False) is True)
+            for r in data.get("rows", ())]  # fmt: skip
+    for row in rows:
+        texts = (row.nonce, row.key, row.holder, *row.patterns)
+        if not all(type(text) is str for text in texts) or type(row.ttl) is not int or not 0 < row.ttl <= 366 * 86400:
+            raise ValueError
+        if not all(map(is_name, split_mailbox(row.holder))):
+            raise ValueError
+    counters = dict(data.get("counters", {}))
+    if not all(type(name) is str and type(number) is int for name, number in counters.items()):
+        raise ValueError
+    return Table({row.nonce: row for row in rows}, counters)
+
+
+def _draft(clone: Clone, kind: str, table: Table) -> Draft:
+    rows = [{key: value for key, value in row._asdict().items() if value not in ((), False)} for row in table.rows.values()]
+    data: dict[str, Any] = {"kind": kind, "nonce": nonce()} | ({"rows": rows} if rows else {})
+    data |= {"counters": dict(table.counters)} if table.counters else {}
+    return Draft("lease", f"{len(rows)} leases of {kind}", data, author=clone.settled_id()[:40])
+
+
+def change(at: Link, kind: str, decide: Decide) -> Link:
+    """Replace the remote's table by what `decide` makes of it, on the newest state of everything; None leaves it.
+
+    `decide` is asked again whenever somebody was quicker. Raises what it raises, and RemoteError.
+    """
+    ref = lease_ref(kind)
+    for attempt in range(TRIES):
+        at, seen = pull(at)
+        old = seen.refs.get(ref)
+        table = decide(read_table(at.clone, kind, old))
+        if table is None:
+            return at
+        public_guard.guard(at.clone, at.remote.name, {f"lease of {kind}": 1})
+        fresh = at.clone.write_alone(_draft(at.clone, kind, table))
+        if _replace(at, ref, fresh, old):
+            at.clone.point(ref, fresh)
+            return at
+        pause(attempt)
+    raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+
+
+def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
+    """Compare-and-swap at the remote; after a reply that was lost, the remote itself says how it went."""
+    try:
+        (outcome,) = transport.push(at.clone.repo, at.remote, [Update(ref, fresh, How.SWAP, old)], at.quiet)
+    except RemoteError:
+        listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+        if listing.get(at.remote.there(ref)) == fresh:
+            return True
+        raise
+    if outcome.state == "refused":
+        rejected.note(at, {rejected.LEASES: outcome.why})
+        raise NoLeases(f"{at.remote.name} keeps no leases for us: {outcome.why}", "task claim --offline: tentative only")
+    if outcome.state == "done":
+        rejected.forget(at, rejected.LEASES)
+    return outcome.state == "done"
+
+
+# who still holds
+
+
+def published_gone(db: sqlite3.Connection, box: str) -> bool:
+    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says."""
+    name, at = split_mailbox(box)
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    if row is not None:
+        return bool(json.loads(row[0]).get("state") == "gone")
+    last = db.execute(
+        "SELECT type FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
+        " ORDER BY lc DESC, id DESC LIMIT 1",
+        (at, name),
+    ).fetchone()
+    return last is not None and last[0] != "join"
+
+
+def holder_mark(db: sqlite3.Connection, box: str) -> str:
+    """What changes whenever the holder's clone gave a sign of it."""
+    name, at = split_mailbox(box)
+    row = db.execute("SELECT id FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    return row[0] if row else ""
+
+
+def observe(clone: Clone, kind: str, values: Iterable[str]) -> dict[str, float]:
+    """For how many seconds each of `values` has been the same, as far as this clone has seen; others are forgotten.
+
+    Counted by whichever of two clocks went less far, so that setting one forward makes nobody look dead. To be called
+    by who holds the link.
+    """
+    path = clone.path(f"seen-{kind}")
+    known = _load(path)
+    here = [time.time(), _uptime(), processes.boot_id()]
+    first: dict[str, list[Any]] = {value: known.get(value, here) for value in values}
+    if first != known:
+        with suppress(RepositoryError):
+            write_whole(path, json.dumps(first) + "\n")
+    return {value: _elapsed(was, here) for value, was in first.items()}
+
+
+def _load(path: str) -> dict[str, list[Any]]:
+    with suppress(OSError, ValueError):
+        data = json.loads(read_bytes(path))
+        if isinstance(data, dict):
+            return {key: was for key, was in data.items() if isinstance(was, list) and len(was) == 3}
+    return {}
+
+
+def _elapsed(was: list[Any], now: list[Any]) -> float:
+    wall = float(now[0] - was[0])
+    return max(0.0, min(wall, now[1] - was[1]) if was[2] == now[2] else wall)
+
+
+def _uptime() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

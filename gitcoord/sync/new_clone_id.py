@@ -1,0 +1,145 @@
+"""A clone that finds its own name in use at the remote takes a new one.
+
+If the remote's copy of our log holds anything that we did not write, then we are a restored backup, or a copy of a clone
+that goes on working elsewhere; which of them cannot be told from here, and need not be. The old log stays as history, as
+the remote has it; what we wrote and the remote never got goes along into the new log, with its ids, once.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from gitcoord.errors import RemoteError, without_password
+from gitcoord.log import clone_id, epoch, rollover
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Draft, decode, encode
+from gitcoord.log.index import EPOCH
+from gitcoord.names import mailbox
+from gitcoord.sessions.records import Records
+from gitcoord.store import NAMESPACE, transport
+from gitcoord.store.objects import GitObject, Oid, make_object
+from gitcoord.store.ref_names import belongs_to, is_log
+from gitcoord.store.refs import is_ancestor, merge_base
+from gitcoord.sync import remotes
+
+if TYPE_CHECKING:
+    from gitcoord.sync.exchange import Link
+
+
+def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
+    """Compare the remote's copy of our log with ours, which stands at `tips`, and go on under a new id where it holds what
+    we did not write. Says whether anything was moved.
+
+    Raises RemoteError where `coord.clone` pins the id.
+    """
+    clone = at.clone
+    names = [clone.id or "", *clone_id.former_ids(clone.repo)]
+    strange = {
+        ref: oid
+        for ref, oid in there.items()
+        if is_log(ref) and ref.split("/")[3] in names and not _is_known(clone, tips.get(ref), oid)
+    }
+    replaced = rollover.dropped(clone, strange) if strange else set()
+    strange = {ref: oid for ref, oid in strange.items() if ref not in replaced or not _is_old(at, ref, oid)}
+    if not strange:
+        return False
+    old, used = clone.id or "", any(belongs_to(ref, clone.id or "") for ref in strange)
+    if used and clone.repo.setting("clone"):
+        raise RemoteError(f"{at.remote.name} has events of {old} that we did not write", "git config coord.clone ANOTHER-ID")
+    for ref in strange:
+        transport.fetch_objects(clone.repo, at.remote, ref, at.quiet)
+    with clone.locked() as fd:
+        if used:
+            _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, fd)
+        _let_go(clone, strange, fd)
+    if used:
+        _go_on(at, old)
+    return True
+
+
+def _go_on(at: Link, old: str) -> None:
+    """What is here goes on under the new name, and everybody here hears of it."""
+    from gitcoord.features.jobs import start
+
+    clone = at.clone
+    name = without_password(at.remote.name)
+    news = f"{name} has events of {old} that were not written here (a restored backup, or a copy at work)"
+    with clone.locked():
+        _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
+        start.go_on(clone, old)
+    takes = f"git coord join NAME --from {old} takes over a session's mail and tasks"
+    clone.mended.append(f"{news}: this clone is {clone.id} now; {takes}")
+
+
+def _is_known(clone: Clone, mine: Oid | None, theirs: Oid) -> bool:
+    return mine is not None and is_ancestor(clone.repo, theirs, mine)
+
+
+def _is_old(at: Link, ref: str, theirs: Oid) -> bool:
+    """Whether what the remote has of an epoch that we replaced is what we wrote; its objects may be gone here."""
+    known, end = remotes.load(at.clone.repo), rollover.ended_at(at.clone, ref)
+    return (known is not None and known.ours.get(ref) == theirs) or _is_known(at.clone, end, theirs)
+
+
+def _renew(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
+    """The new log first, then the id, and then the old refs let go: killed anywhere, nothing is on no ref."""
+    old = clone.settled_id()
+    tips = clone.store.tips().refs
+    kept = [commit for ref, theirs in strange.items() for commit in _only_here(clone, tips.get(ref), theirs)]
+    clone.rename(clone_id.fresh_id(clone.repo))
+    if kept:
+        _carry(clone, old, kept, fd)
+    clone_id.renew_clone_id(clone.repo, clone.settled_id(), old)
+
+
+def _let_go(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
+    """Logs of names that are not ours any more stand where the remote has them; their sessions are not here."""
+    tips = clone.store.tips().refs
+    for ref, theirs in strange.items():
+        clone.store.move(ref, theirs, tips.get(ref), fd)
+    owners = {ref.split("/")[3] for ref in strange}
+    for ref in tips:
+        if ref.startswith(f"{NAMESPACE}sessions/") and ref.split("/")[3] in owners:
+            clone.point(ref, None)
+    clone.index.discard()  # which would put a log back that does not go on from where it saw it
+
+
+def _only_here(clone: Clone, mine: Oid | None, theirs: Oid) -> list[tuple[Oid, bytes]]:
+    if mine is None or is_ancestor(clone.repo, mine, theirs):
+        return []
+    return list(clone.store.chain(mine, merge_base(clone.repo, mine, theirs)))
+
+
+def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) -> None:
+    objects = epoch.carry(clone.store, commits, clone.repo.object_format)
+    text = f"{old} goes on here: {len(commits)} events that only this copy of it has are carried over"
+    draft = Draft(EPOCH, text, {"carried": len(commits), "continues": old}, author=clone.settled_id())
+    highest = max(decode(oid, raw).lc for oid, raw in commits)
+    raw = encode(draft, clone.envelope(highest + 1), objects[-1].oid, None)
+    root = make_object("commit", raw, clone.repo.object_format)
+    written: list[GitObject] = [*objects, root]
+    clone.journal.add(written)
+    clone.store.write(written)
+    clone.store.move(f"{NAMESPACE}log/{clone.settled_id()}/0001", root.oid, None, fd)
+
+
+def _join_again(clone: Clone, news: str, old: str) -> None:
+    """The sessions that are here are this clone's; under its new name, others must be able to write to them. Each is told,
+    as a sync in the background has nobody to tell."""
+    from gitcoord.sessions.presence import publish
+
+    records = Records(clone.repo.coord_dir)
+    here = [record for record in records.all() if record.left is None]
+    with clone.locked():
+        joins = [Draft("join", f"{r.name} joined", {"session": r.name}, author=r.name) for r in here]
+        clone.append(lambda db: joins)
+        clone.append(lambda db: [_told(clone, r.name, news, old) for r in here], local=True)
+        for record in here:
+            publish(clone, record, time.time())
+
+
+def _told(clone: Clone, name: str, news: str, old: str) -> Draft:
+    text = f"{news} Once {name}@{old} is silent, git coord join {name} --from {old} takes over its mail and tasks."
+    return Draft("message", text, {"to": [mailbox(name, clone.id or "")], "notice": "clone", "about": old}, author=name)

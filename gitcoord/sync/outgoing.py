@@ -1,0 +1,142 @@
+"""What goes out: our logs, presence and removals, each ref on its own; and what is remembered of where the remote stands."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.errors import without_password
+from gitcoord.log import rollover
+from gitcoord.log.clone import Clone
+from gitcoord.store import NAMESPACE, transport
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, log_of
+from gitcoord.store.transport import How, Outcome, Remote, Update
+from gitcoord.sync import public_guard, rejected, remotes
+from gitcoord.sync.incoming import Refusal
+
+if TYPE_CHECKING:
+    from gitcoord.sync.exchange import Link
+
+Refs = Mapping[str, Oid]
+
+
+class Sent(NamedTuple):
+    """How a push went: how many events, whether somebody moved a ref of ours meanwhile, and what was refused."""
+
+    events: int
+    moved: bool
+    refused: tuple[Refusal, ...]
+
+
+def push(at: Link, there: Refs) -> Sent:
+    """Send what the remote, where `there` stand, does not have of ours. Raises RemoteError when it takes none of it."""
+    clone = at.clone
+    tips = clone.store.tips().refs
+    rolled = rolled_over([*tips, *there])
+    updates = _updates(clone, tips, there, rollover.dropped(clone, tips) if rolled else set())
+    if updates:
+        public_guard.guard(clone, at.remote.name, unsent(clone, there))
+    outcomes = rejected.push(at, updates)
+    stand = _after({ref: oid for ref, oid in there.items() if is_to_go(ref, clone)}, updates, outcomes)
+    replaced = _replaced(at, stand) if rolled else []
+    dropped = rejected.push(at, replaced)
+    stand = _after(stand, replaced, dropped)
+    refused = _refused(at, updates, [*outcomes, *dropped])
+    events = _count(clone, there, stand) if outcomes else 0
+    remember(at, stand, bool(outcomes))
+    if fresh := rejected.kinds([*updates, *replaced], [*outcomes, *dropped]):
+        rejected.note(at, fresh)
+    return Sent(events, any(outcome.state == "moved" for outcome in outcomes), refused)
+
+
+def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Update]:
+    """Logs go on, presence is replaced, that of sessions which gave up their ref is removed."""
+    ours = {ref: oid for ref, oid in tips.items() if is_to_go(ref, clone) and ref not in old}
+    gone = [ref for ref in there if ref not in ours and is_to_go(ref, clone) and not is_log(ref)]
+    fresh = [(ref, oid) for ref, oid in ours.items() if there.get(ref) != oid]
+    changed = [Update(ref, oid, How.FORWARD if is_log(ref) else How.REPLACE) for ref, oid in fresh]
+    return [*changed, *(Update(ref, None) for ref in gone)]
+
+
+def _after(stand: Refs, updates: Sequence[Update], outcomes: Sequence[Outcome]) -> dict[str, Oid]:
+    """Where our refs at the remote stand once `updates` had these outcomes."""
+    new = {update.ref: update.new for update in updates}
+    moved = {**stand, **{outcome.ref: new[outcome.ref] for outcome in outcomes if outcome.state == "done"}}
+    return {ref: oid for ref, oid in moved.items() if oid}
+
+
+def _replaced(at: Link, stand: Refs) -> list[Update]:
+    """Our old epochs at the remote, to be taken off it once what follows them is there."""
+    old = rollover.dropped(at.clone, stand)
+    ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
+    return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
+
+
+def _refused(at: Link, updates: Sequence[Update], outcomes: Sequence[Outcome]) -> tuple[Refusal, ...]:
+    """What was refused. Raises RemoteError when no log of ours was taken."""
+    refused = tuple(Refusal(outcome.ref, outcome.why) for outcome in outcomes if outcome.state == "refused")
+    logs = {update.ref for update in updates if is_log(update.ref)}
+    if logs and logs <= {refusal.ref for refusal in refused}:
+        raise transport.refuses(at.remote, next(refusal.why for refusal in refused if is_log(refusal.ref)))
+    return refused
+
+
+def is_to_go(ref: str, clone: Clone) -> bool:
+    """Whether a ref is ours, and none that stays here."""
+    return belongs_to(ref, clone.id or "") and not ref.startswith(NAMESPACE + "local/")
+
+
+def rolled_over(refs: Iterable[str]) -> bool:
+    """Whether a log is in a later epoch than its first: only then can one have replaced another."""
+    return any(is_log(ref) and epoch_of(ref) > 1 for ref in refs)
+
+
+def unsent(clone: Clone, there: Refs) -> dict[str, int]:
+    """What the remote, where `there` stand, does not have of ours: how many events of each type, and of presences."""
+    tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
+    after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
+    query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"
+    found = dict(clone.read(lambda db: db.execute(query, (clone.id, *tips)).fetchall()))
+    prefix = f"{NAMESPACE}sessions/{clone.id}/"
+    sessions = sum(ref.startswith(prefix) and there.get(ref) != oid for ref, oid in clone.store.tips().refs.items())
+    return {**found, **({"presence": sessions} if sessions else {})}
+
+
+def _count(clone: Clone, before: Refs, after: Refs) -> int:
+    """The events by which the remote's copy of our logs grew."""
+
+    def clock(db: sqlite3.Connection, refs: Refs) -> int:
+        tips = [oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
+        marks = ", ".join("?" * len(tips))
+        return int(db.execute(f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})", tips).fetchone()[0])
+
+    def grown(db: sqlite3.Connection) -> int:
+        between = "SELECT count(*) FROM events WHERE clone = ? AND local = 0 AND lc > ? AND lc <= ?"
+        return int(db.execute(between, (clone.id, clock(db, before), clock(db, after))).fetchone()[0])
+
+    return clone.read(grown)
+
+
+def remember(at: Link, ours: Refs, pushed: bool) -> None:
+    """The remote has `ours` of our refs now; keep that, and what it is known to refuse."""
+    repo, now = at.clone.repo, time.time()
+    known = remotes.load(repo)
+    pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
+    url = transport.remote_url(repo, at.remote.name) if known is None or known.remote != at.remote.name else known.url
+    fresh = remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes))
+    if known is not None and (known.remote, known.prefix) == fresh[0:3:2]:
+        fresh = fresh._replace(refused=known.refused, refused_at=known.refused_at)
+    elif at.remote.prefix.startswith("refs/heads/"):
+        at.clone.mended.append(_in_sight(at.remote))
+    remotes.save(repo, fresh)
+
+
+def _in_sight(remote: Remote) -> str:
+    name, short = without_password(remote.name), remote.prefix.removeprefix("refs/heads/")
+    return (
+        f"coordination is in branches of {name} called {short}…: who fetches sees them in git branch -r, the host shows"
+        " them on its pages, and a push to them may start what runs for every branch"
+    )

@@ -1,0 +1,63 @@
+"""Take back from a remote what this clone put there: its own refs, never another's."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from gitcoord.errors import RemoteError, without_password
+from gitcoord.log.clone import Clone
+from gitcoord.store import transport
+from gitcoord.store.ref_names import belongs_to, is_lease
+from gitcoord.store.transport import Remote, Update
+from gitcoord.sync import remotes
+from gitcoord.sync.exchange import Link, joining, link
+
+
+class Standing(NamedTuple):
+    """What a remote has: refs of this clone as the remote calls them, and how many there are of each other clone."""
+
+    remote: str
+    refs: tuple[str, ...]
+    others: Mapping[str, int]
+
+
+def standing(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
+    """What `withdraw` would delete. Raises RemoteError."""
+    return _look(Link(clone, remotes.choose(clone.repo, name, cwd), False))[1]
+
+
+def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
+    """Delete this clone's refs at a remote, and sync with it no more unless told to. Raises RemoteError.
+
+    Tables of leases go with the last clone. What others fetched they keep.
+    """
+    with link(clone, remotes.choose(clone.repo, name, cwd)) as at:
+        remote, found = _look(at)
+        if found.refs:
+            gone = [Update(here, None) for ref in found.refs if (here := remote.here(ref))]
+            _must(found, transport.push(clone.repo, remote, gone))
+        known = remotes.load(clone.repo)
+        if known and known.remote == remote.name:
+            with suppress(FileNotFoundError):
+                os.unlink(clone.path("remote"))
+        return found
+
+
+def _look(at: Link) -> tuple[Remote, Standing]:
+    listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+    remote = joining(at, listing).remote
+    refs = {here: ref for ref in listing if (here := remote.here(ref))}
+    others = Counter(ref.split("/")[3] for ref in refs if not is_lease(ref) and not belongs_to(ref, at.clone.id or ""))
+    mine = [there for ref, there in refs.items() if belongs_to(ref, at.clone.id or "") or (is_lease(ref) and not others)]
+    return remote, Standing(without_password(remote.name), tuple(mine), dict(others))
+
+
+def _must(found: Standing, outcomes: Sequence[transport.Outcome]) -> None:
+    left = [outcome for outcome in outcomes if outcome.state != "done"]
+    if left:
+        what = f"{found.remote} kept {len(left)} of {len(found.refs)} refs: {left[0].why}"
+        raise RemoteError(what, f"delete them on the host, or ask who runs it: {found.refs[0]} and so on")

@@ -1,0 +1,76 @@
+"""Hosts that take some of our refs and not others: what they will not have is left out, and the rest goes on.
+
+Where only branches are taken, a push by force or a deletion may be refused, and with it everything that was in the same
+push. What a host refused is said once, remembered for a day (`coord/remote`) and not tried meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gitcoord.store import transport
+from gitcoord.store.ref_names import is_lease, is_log
+from gitcoord.store.transport import Outcome, Update
+from gitcoord.sync import remotes
+
+if TYPE_CHECKING:
+    from gitcoord.sync.exchange import Link
+
+LOGS, PRESENCE, REMOVALS, LEASES = "logs", "presence", "removals", "leases"
+REMEMBERED = 24 * 3600
+"""Seconds after which a host is asked again."""
+
+
+def push(at: Link, updates: Sequence[Update]) -> list[Outcome]:
+    """`transport.push` of what the host is not known to refuse. Where it refuses all, each kind is tried by itself.
+
+    Raises RemoteError.
+    """
+    refused = known(at)
+    wanted = [update for update in updates if _kind(update) not in refused]
+    outcomes = transport.push(at.clone.repo, at.remote, wanted, at.quiet) if wanted else []
+    kinds = list(dict.fromkeys(map(_kind, wanted)))
+    if len(kinds) > 1 and all(outcome.state == "refused" for outcome in outcomes):
+        groups = ([update for update in wanted if _kind(update) == kind] for kind in kinds)
+        return [outcome for group in groups for outcome in transport.push(at.clone.repo, at.remote, group, at.quiet)]
+    return outcomes
+
+
+def kinds(updates: Sequence[Update], outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """What of `updates` the host will not have, by kind, with its words. A refused log is no such kind, but an error."""
+    kind_of = {update.ref: _kind(update) for update in updates}
+    return {kind_of[o.ref]: o.why for o in outcomes if o.state == "refused" and kind_of[o.ref] != LOGS}
+
+
+def _kind(update: Update) -> str:
+    if update.new is None:
+        return REMOVALS
+    return LOGS if is_log(update.ref) else LEASES if is_lease(update.ref) else PRESENCE
+
+
+def known(at: Link) -> Mapping[str, str]:
+    """What this remote is known to refuse, and its words."""
+    found = _of(at)
+    return found.refused if found and 0 <= time.time() - found.refused_at < REMEMBERED else {}
+
+
+def note(at: Link, fresh: Mapping[str, str]) -> None:
+    """Remember what was refused just now by a remote that takes our logs."""
+    found = _of(at)
+    if found:
+        remotes.save(at.clone.repo, found._replace(refused={**known(at), **fresh}, refused_at=time.time()))
+
+
+def forget(at: Link, kind: str) -> None:
+    """It was taken after all."""
+    found = _of(at)
+    if found and kind in found.refused:
+        left = {other: why for other, why in found.refused.items() if other != kind}
+        remotes.save(at.clone.repo, found._replace(refused=left))
+
+
+def _of(at: Link) -> remotes.Known | None:
+    found = remotes.load(at.clone.repo)
+    return found if found and (found.remote, found.prefix) == (at.remote.name, at.remote.prefix) else None

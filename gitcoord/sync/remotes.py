@@ -1,0 +1,212 @@
+"""Which remote coordination goes to, and what is remembered of it: `coord/remote`, never the user's configuration.
+
+Before the first sync nothing is remembered, and no command but `sync` looks for a remote at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gitcoord.errors import UsageError
+from gitcoord.store import NAMESPACE
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import is_log
+from gitcoord.store.repository import Repository
+from gitcoord.store.transport import Remote, remote_names
+from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import write_whole
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from gitcoord.log.clone import Clone
+
+PREFIX = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/")
+PUSHES_A_MINUTE = 4
+LOOK_EVERY = 60.0
+"""Seconds after which commands that only read have the remote looked at in the background."""
+BACKOFF, LONGEST = 30.0, 900.0
+"""Seconds for which a remote that did not answer is left alone, at first and at most."""
+
+
+class Known(NamedTuple):
+    """What this clone remembers of its coordination remote. Times are Unix seconds."""
+
+    remote: str
+    url: str
+    prefix: str
+    at: float
+    """When the last sync succeeded."""
+    ours: Mapping[str, Oid]
+    """Our refs as the remote has them."""
+    pushes: tuple[float, ...] = ()
+    """When we pushed lately."""
+    error: str = ""
+    """Why the last attempt failed; empty if it did not."""
+    failing: str = ""
+    """Which remote `error` is about."""
+    tried: float = 0.0
+    refused: Mapping[str, str] = {}
+    """What the remote would not take (`refusals`), and its words."""
+    refused_at: float = 0.0
+
+
+def load(repo: Repository) -> Known | None:
+    """What is remembered; None before the first sync that succeeded. An unreadable file counts as none."""
+    try:
+        data: dict[str, Any] = json.loads(read_bytes(_path(repo)))
+        return Known(**{**data, "pushes": tuple(data.get("pushes", ()))})
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def current(repo: Repository) -> Known:
+    """As `load`, for the remote that the next sync goes to, of which nothing may be known yet."""
+    known = load(repo)
+    name = repo.setting("remote") or (known.remote if known else "")
+    error = known.error if known and known.failing in ("", name) else ""
+    if known is not None and name == known.remote:
+        return known._replace(error=error)
+    return Known(name, name, NAMESPACE, 0.0, {}, error=error)
+
+
+def failed(repo: Repository, name: str, why: str) -> None:
+    """Remember why a sync failed, be it with the remote of the last one or with one that was set in its place."""
+    known = load(repo)
+    if known is not None and name in (known.remote, repo.setting("remote")):
+        save(repo, known._replace(error=why, failing=name, tried=time.time()))
+
+
+def save(repo: Repository, known: Known) -> None:
+    """Remember, and when the remote is to be looked at again, as the time of `coord/look`: a shell can compare that.
+
+    After a failure the wait is as long as it has lasted, within bounds. Raises RepositoryError.
+    """
+    write_whole(_path(repo), json.dumps(known._asdict(), sort_keys=True) + "\n")
+    pause = min(LONGEST, max(BACKOFF, known.tried - known.at)) if known.error else LOOK_EVERY
+    with suppress(OSError):
+        path = os.path.join(repo.coord_dir, "look")
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+        os.utime(path, (time.time() + pause,) * 2)
+
+
+def is_due(repo: Repository) -> bool:
+    """Whether the remote should be looked at again; costs a look at one file."""
+    try:
+        return time.time() > os.stat(os.path.join(repo.coord_dir, "look")).st_mtime
+    except OSError:
+        return False
+
+
+def _path(repo: Repository) -> str:
+    return os.path.join(repo.coord_dir, "remote")
+
+
+def is_connected(repo: Repository) -> bool:
+    """Whether there is a coordination remote; costs a look at one file."""
+    return os.path.exists(_path(repo)) or bool(repo.setting("remote"))
+
+
+def connected(repo: Repository) -> Remote | None:
+    """The coordination remote, if there is one: what the user set, else the one of the last sync. Raises UsageError."""
+    known = load(repo)
+    name = repo.setting("remote") or (known.remote if known else "")
+    return _with_prefix(repo, name, known) if name else None
+
+
+def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
+    """The remote that a sync is for. Raises UsageError when none is named and none can be told."""
+    known = load(repo)
+    if name is None:
+        name = repo.setting("remote") or (known.remote if known else "") or _only_one(repo)
+    elif name not in remote_names(repo) and os.path.exists(os.path.join(cwd, name)):
+        name = os.path.abspath(os.path.join(cwd, name))
+    if name.startswith("-") or not name.isprintable():
+        raise UsageError(f"{name!a} is no remote", "git remote")
+    return _with_prefix(repo, name, known)
+
+
+def _only_one(repo: Repository) -> str:
+    names = remote_names(repo)
+    if len(names) == 1:
+        return names[0]
+    if "origin" in names:
+        return "origin"
+    if not names:
+        raise UsageError("this repository has no remote", "git coord sync URL, or git remote add origin URL")
+    raise UsageError(f"which remote: {', '.join(names[:8])}?", f"git coord sync {names[0]}")
+
+
+def _with_prefix(repo: Repository, name: str, known: Known | None) -> Remote:
+    """The prefix is a setting, else what was found there before."""
+    told = repo.setting("remotePrefix")
+    if not told:
+        return Remote(name, known.prefix if known and known.remote == name else NAMESPACE)
+    prefix = told if told.endswith("/") else told + "/"
+    if PREFIX.fullmatch(prefix) is None or ".." in prefix or "//" in prefix:
+        raise UsageError(f"coord.remotePrefix={told!a} is no prefix of refs", "git config coord.remotePrefix refs/heads/coord/")
+    return Remote(name, prefix)
+
+
+def discover(listing: Mapping[str, Oid]) -> str | None:
+    """The prefix below which somebody keeps coordination at a remote, from its refs; None if there is none."""
+    found: dict[str, int] = {}
+    for ref in listing:
+        prefix, _, rest = ref.partition("log/") if ref.startswith(NAMESPACE) else ref.rpartition("coord/log/")
+        if rest and is_log(f"{NAMESPACE}log/{rest}"):
+            prefix = prefix if ref.startswith(NAMESPACE) else f"{prefix}coord/"
+            found[prefix] = found.get(prefix, 0) + 1
+    if NAMESPACE in found:
+        return NAMESPACE
+    return max(sorted(found), key=lambda prefix: found[prefix], default=None)
+
+
+def tracked(repo: Repository) -> tuple[str, str] | None:
+    """A remote at which somebody keeps coordination in branches, and its prefix there, as far as the user's own fetch
+    brought them; None if there is none. Reaches for no network."""
+    listing = repo.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/remotes").out.decode("utf-8", "replace")
+    refs = {ref: Oid(oid) for ref, _, oid in (line.partition(" ") for line in listing.splitlines())}
+    for name in sorted(remote_names(repo), key=len, reverse=True):
+        start = f"refs/remotes/{name}/"
+        found = discover({f"refs/heads/{ref[len(start) :]}": oid for ref, oid in refs.items() if ref.startswith(start)})
+        if found:
+            return name, found
+    return None
+
+
+def wants_autosync(repo: Repository) -> bool:
+    """Whether commands keep the remote up to date by themselves: after the first sync, unless told otherwise."""
+    return repo.flag("autosync", True) and os.path.exists(_path(repo))
+
+
+def pushes_left(known: Known, now: float) -> float:
+    """Seconds until one more push is within the budget; 0 if it is now."""
+    recent = sorted(at for at in known.pushes if 0 <= now - at < 60)
+    return 0.0 if len(recent) < PUSHES_A_MINUTE else 60 - (now - recent[-PUSHES_A_MINUTE])
+
+
+def waiting(db: sqlite3.Connection, clone: Clone, known: Known) -> int:
+    """How many events of this clone the remote does not have yet."""
+    return int(db.execute(f"SELECT count(*) FROM events WHERE {_UNSENT}", _unsent(clone, known)).fetchone()[0])
+
+
+def is_waiting(db: sqlite3.Connection, clone: Clone, known: Known, oid: str) -> bool:
+    """Whether the remote does not have an event of ours yet."""
+    query = f"SELECT 1 FROM events WHERE id = ? AND {_UNSENT}"
+    return db.execute(query, (oid, *_unsent(clone, known))).fetchone() is not None
+
+
+_UNSENT = (
+    "clone = ? AND local = 0 AND lc > (SELECT coalesce(max(lc), 0) FROM events WHERE id IN (SELECT value FROM json_each(?)))"
+)
+
+
+def _unsent(clone: Clone, known: Known) -> tuple[str, str]:
+    tips = [oid for ref, oid in known.ours.items() if is_log(ref) and ref.split("/")[3] == clone.id]
+    return clone.id or "", json.dumps(tips)

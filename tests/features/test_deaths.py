@@ -1,0 +1,211 @@
+"""Sessions that die without a word: those concerned are told, once, by whoever comes by first."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Cli, git
+
+from gitcoord import Coord
+from gitcoord.features.deaths import FEATURE, notice, watched
+from gitcoord.log.event import Event, Malformed
+from gitcoord.store.objects import Oid
+from gitcoord.store.watch import wait_until
+from gitcoord.system import process as processes
+
+Pair = tuple[Path, Path]
+BETA = {"GIT_COORD_SESSION": "beta"}
+
+
+class Body:
+    """A process that a session is bound to."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    def die(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def body(worktrees: Pair) -> Iterator[Body]:
+    """What the session beta is bound to."""
+    found = Body()
+    with Coord.open(worktrees[1]) as beta:
+        beta.join(pid=found.process.pid)
+    yield found
+    found.die()
+
+
+def told(where: Path) -> list[str]:
+    """What gitcoord told the session of this worktree, oldest first."""
+    with Coord.open(where) as coord:
+        return [m.text for m in coord.inbox(everything=True, limit=1000).messages if m.notice]
+
+
+def kinds(where: Path) -> list[str]:
+    with Coord.open(where) as coord:
+        return [event.type for event in coord.log(limit=1000)]
+
+
+def test_who_sent_urgent_mail_is_told_of_the_death(worktrees: Pair, cli: Cli, body: Body) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        ids = [alpha.send("beta", text, urgent=True).id for text in ("hush", "hurry")]
+        alpha.send("beta", "whenever you like")
+    assert told(worktrees[0]) == []
+    body.die()
+    out = cli(worktrees[0], "inbox").out
+    lines = [line for line in out.splitlines() if line.startswith("  > ")]
+    assert lines == ["  > beta is gone: its process ended.", *(f"  > It has not read your message {oid[:10]}." for oid in ids)]
+    assert "from gitcoord" in out
+    assert cli(worktrees[0], "inbox").out == "No new messages.\n"
+    assert kinds(worktrees[0]).count("gone") == 1
+
+
+def test_many_who_notice_at_once_tell_it_once(worktrees: Pair, body: Body) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        alpha.send("beta", "hurry", urgent=True)
+    body.die()
+    argv = [sys.executable, "-m", "gitcoord", "sessions"]
+    crowd = [subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.DEVNULL) for _ in range(8)]
+    assert [program.wait() for program in crowd] == [0] * 8
+    assert kinds(worktrees[0]).count("gone") == 1
+    assert len(told(worktrees[0])) == 1
+
+
+def test_where_nobody_is_concerned_the_death_is_only_on_the_log(worktrees: Pair, body: Body) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        alpha.send("beta", "whenever you like")
+        body.die()
+        assert notice(alpha.clone) == ["beta"]
+        assert notice(alpha.clone) == []
+        (event,) = alpha.log(kind="gone")
+    assert (event.author, event.text, event.data["session"]) == ("beta", "beta is gone: its process ended", "beta")
+    assert told(worktrees[0]) == []
+
+
+def test_read_is_no_ack(worktrees: Pair, body: Body) -> None:
+    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1], environ={**os.environ, **BETA}) as beta:
+        waiting = alpha.send("beta", "please ack", needs_ack=True, urgent=True).id
+        acked = alpha.send("beta", "this one, too", needs_ack=True).id
+        beta.inbox()
+        beta.ack(acked)
+        body.die()
+        assert notice(alpha.clone) == ["beta"]
+    assert told(worktrees[0]) == [f"beta is gone: its process ended.\nIt has not acked your message {waiting[:10]}."]
+
+
+def test_coming_back_takes_it_back_and_another_death_is_told_again(worktrees: Pair, cli: Cli, body: Body) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        alpha.send("beta", "hurry", urgent=True)
+        body.die()
+        assert notice(alpha.clone) == ["beta"]
+        assert alpha.session("beta").state == "gone"
+        again = Body()
+        cli(worktrees[1], "join", "--pid", str(again.process.pid))
+        assert alpha.session("beta").state == "active"
+        assert notice(alpha.clone) == []
+        again.die()
+        assert notice(alpha.clone) == ["beta"]
+    assert len(told(worktrees[0])) == 2
+    assert [kind for kind in reversed(kinds(worktrees[0])) if kind in ("join", "gone")] == [
+        "join",
+        "join",
+        "gone",
+        "join",
+        "gone",
+    ]
+
+
+def test_one_who_speaks_is_not_told_of_as_dead(worktrees: Pair, cli: Cli, body: Body) -> None:
+    body.die()
+    assert cli(worktrees[1], "inbox").code == 0
+    assert "gone" not in kinds(worktrees[0])
+
+
+def test_without_a_process_nobody_is_called_dead(worktrees: Pair) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        assert notice(alpha.clone, now=4e9) == []
+
+
+def test_leaving_is_no_death(worktrees: Pair, cli: Cli, body: Body) -> None:
+    assert cli(worktrees[1], "leave", env=BETA).code == 0
+    body.die()
+    with Coord.open(worktrees[0]) as alpha:
+        assert notice(alpha.clone) == []
+
+
+def test_other_clones_see_it_published(worktrees: Pair, body: Body) -> None:
+    body.die()
+    with Coord.open(worktrees[0]) as alpha:
+        notice(alpha.clone)
+    ref = git(worktrees[0], "for-each-ref", "--format=%(refname)", "refs/coord/sessions/*/beta").strip()
+    assert '"state":"gone"' in git(worktrees[0], "log", "-1", "--format=%B", ref)
+
+
+def test_noticed_by_one_that_was_killed_meanwhile(worktrees: Pair, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the event, before the record."""
+    body.die()
+    with Coord.open(worktrees[0]) as alpha:
+        alpha.send("beta", "hurry", urgent=True)
+        with monkeypatch.context() as patch:
+            patch.setattr("gitcoord.sessions.records.Records.put", _killed)
+            with pytest.raises(KeyboardInterrupt):
+                notice(alpha.clone)
+        assert notice(alpha.clone) == []
+    assert kinds(worktrees[0]).count("gone") == 1
+    assert len(told(worktrees[0])) == 1
+
+
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_waiter_knows_whose_end_to_wait_for(worktrees: Pair, body: Body) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        assert [process.pid for process in watched(alpha.clone)] == [body.process.pid]
+        job = alpha.jobs.start(["sh", "-c", "read x < /dev/null; exec tail -f /dev/null"], name="tail")
+        supervisor, command = watched(alpha.clone)[1:]
+        assert command.pid == job.pid
+        alpha.jobs.kill("tail")
+        assert processes.wait_for_end(supervisor, 60)
+        assert [process.pid for process in watched(alpha.clone)] == [body.process.pid]
+        body.die()
+        assert watched(alpha.clone) == []
+
+
+def test_it_costs_nothing_where_nothing_can_have_died(repo: Path, worktrees: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        monkeypatch.setattr("gitcoord.log.clone.Clone.read", _killed)
+        monkeypatch.setattr("gitcoord.log.clone.Clone.locked", _killed)
+        assert notice(alpha.clone) == []
+
+
+def test_a_nameless_death_is_malformed() -> None:
+    with pytest.raises(Malformed):
+        FEATURE.fold(None, Event(Oid("1" * 40), "gone", 2, "a", "beta", "", 5, "", {}))  # type: ignore[arg-type]
+
+
+def test_who_filed_its_tasks_and_who_waits_for_its_locks_is_told(worktrees: Pair, cli: Cli, body: Body) -> None:
+    task = cli(worktrees[0], "task", "add", "parser").out.split()[0]
+    assert cli(worktrees[1], "task", "claim", task, env=BETA).code == 0
+    assert cli(worktrees[1], "lock", "src/*.py", env=BETA).code == 0
+    argv = [sys.executable, "-m", "gitcoord", "lock", "--wait=60", "src/a.py"]
+    waiter = subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    with Coord.open(worktrees[0]) as alpha:
+        wait_until(alpha.clone.repo, lambda: alpha.log(kind="lock.wait") or None, 60)
+        body.die()
+        notice(alpha.clone)
+    out, err = waiter.communicate()
+    assert (waiter.returncode, err) == (0, b""), out
+    assert kinds(worktrees[0]).count("gone") == 1
+    (text,) = [text for text in told(worktrees[0]) if "is gone" in text]
+    head, *lines = text.split("\n")
+    assert head == "beta is gone: its process ended."
+    assert any(line.startswith("It held your task ") and "parser" in line for line in lines)

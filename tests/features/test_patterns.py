@@ -1,0 +1,171 @@
+"""Patterns: as typed, against paths (git is the judge), and against each other (brute force is the judge)."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from itertools import product
+from pathlib import Path
+
+import pytest
+from conftest import git
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from gitcoord.errors import UsageError
+from gitcoord.features.locks.patterns import (
+    by_pathspec,
+    common_path,
+    literal,
+    matches,
+    overlap,
+    path_pattern,
+    typed_pattern,
+    why_not,
+)
+from gitcoord.store.discovery import find_repository
+
+PATHS = ["/".join(parts) for depth in (1, 2, 3) for parts in product(["a", "b", "ab", "a.b", "-"], repeat=depth)]
+
+names = st.text(st.sampled_from("ab.-*?"), min_size=1, max_size=4).filter(lambda s: s.strip(".") or not s)
+brackets = st.sampled_from(["[a]", "[!a]", "[a-b]b", "a[.-]", "[]a]", "[!]b]*", "x[b-a]", "[^a]b"])
+segments = st.one_of(names, st.just("**"), brackets)
+patterns = st.builds(
+    lambda root, parts, end: root + "/".join(parts) + end,
+    st.sampled_from(["", "", "/"]),
+    st.lists(segments, min_size=1, max_size=4),
+    st.sampled_from(["", "", "/"]),
+).filter(lambda p: why_not(p) is None)
+
+
+@settings(max_examples=1500, deadline=None)
+@given(patterns, patterns)
+def test_patterns_that_some_path_matches_both_always_overlap(a: str, b: str) -> None:
+    meet = [path for path in PATHS if by_pathspec(a, path) and by_pathspec(b, path)]
+    assert overlap(a, b) == overlap(b, a)
+    if meet:
+        assert overlap(a, b), (a, b, meet[0])
+
+
+@settings(max_examples=300, deadline=None)
+@given(patterns)
+def test_the_quick_look_at_a_path_never_misses_what_the_library_finds(pattern: str) -> None:
+    assert [p for p in PATHS if matches(pattern, p)] == [p for p in PATHS if by_pathspec(pattern, p)]
+
+
+@settings(max_examples=1000, deadline=None)
+@given(patterns, patterns)
+def test_patterns_overlap_only_if_some_path_matches_both(a: str, b: str) -> None:
+    path = common_path(a, b)
+    if path is not None and "[" not in a + b:
+        assert by_pathspec(a, path) and by_pathspec(b, path), (a, b, path)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        ("src/a.py", "src/a.py", True),
+        ("src/a.py", "src/b.py", False),
+        ("/src", "src/a.py", True),
+        ("/src/", "/src", True),
+        ("/srcs/", "src/a.py", False),
+        ("*.py", "*.js", False),
+        ("*.py", "src/*.py", True),
+        ("*.py", "src", True),
+        ("src/*.d", "src/x.d/y", False),
+        ("*.d/", "x.d/y", True),
+        ("src/*.py", "lib/*.py", False),
+        ("src/**/test_*.py", "src/*/test_a.*", True),
+        ("src/*_test.py", "src/a?.py", False),
+        ("a/**/z", "a/z", True),
+        ("**/a", "b/**", True),
+        ("[a-c].txt", "[d-f].txt", False),
+        ("src/[!a].txt", "src/a.txt", False),
+        ("/a.txt", "[!b].txt", True),
+        ("*", "/x", True),
+        ("*/", "/x", True),
+        ("src/a.py", "*.sql", False),
+        ("conf.d/", "*.sql", True),
+        ("app/\\[id\\]/page.tsx", "app/i/page.tsx", False),
+        ("app/\\[id\\]/page.tsx", "app/*/page.tsx", True),
+    ],
+)  # fmt: skip
+def test_overlap_of_pattern_with_pattern(a: str, b: str, expected: bool) -> None:
+    assert overlap(a, b) is expected
+    assert overlap(b, a) is expected
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(patterns.filter(lambda p: "[" not in p), min_size=1, max_size=1))
+def test_a_path_matches_as_git_itself_would_ignore_it(repo: Path, lines: list[str]) -> None:
+    (repo / ".git" / "info" / "exclude").write_text("\n".join(lines) + "\n")
+    paths = [path for path in PATHS if len(path) < 8]
+    done = subprocess.run(
+        ["git", "-C", str(repo), "check-ignore", "--no-index", "-z", "--stdin"],
+        input="\0".join(paths), capture_output=True, text=True,
+    )  # fmt: skip
+    assume(re.search(r"[^/]\.[ab]+$|\*\*/$", lines[0]) is None)  # means files only, unlike in git; pathspec differs
+    assume(re.search(r"[^/]\*\*+/", lines[0]) is None)  # `a**/b`: git takes it for `a` and folders, gitignore(5) for `a*/b`
+    assert [p for p in paths if matches(lines[0], p)] == [p for p in done.stdout.split("\0") if p]
+
+
+@pytest.mark.parametrize(
+    ("cwd", "typed", "stored"),
+    [
+        ("", "src/a.py", "src/a.py"),
+        ("", "Makefile", "/Makefile"),
+        ("", "src", "/src"),
+        ("", "src/", "/src/"),
+        ("", ".", "*"),
+        ("", "*.py", "*.py"),
+        ("", "src/*.py", "src/*.py"),
+        ("", "**/a.py", "**/a.py"),
+        ("src", "a.py", "src/a.py"),
+        ("", "conf.d", "/conf.d/"),
+        ("src", "*.py", "src/**/*.py"),
+        ("src", "../lib/*.c", "lib/*.c"),
+        ("src", "../*.c", "/*.c"),
+        ("src", ":/lib/x", "lib/x"),
+        ("src", ":/*.c", "*.c"),
+        ("src", "./*.py", "src/*.py"),
+        ("src", "[id].tsx", "src/\\[id].tsx"),
+        ("", "#x", "/#x"),
+        ("", "a b ", "/a b\\ "),
+    ],
+)
+def test_what_is_typed_is_stored_from_the_root(repo: Path, cwd: str, typed: str, stored: str) -> None:
+    (repo / "src").mkdir()
+    (repo / "conf.d").mkdir()
+    (repo / "src" / "[id].tsx").touch()
+    assert typed_pattern(find_repository(repo), repo / cwd, typed) == stored
+
+
+@pytest.mark.parametrize(
+    "typed", ["../x", "/etc/passwd", "", "!a", "a[", "x\\*\\", "*/../a", "a\0b", "a*" * 6, "x" * 2000, "\udc80"]
+)
+def test_what_is_no_pattern_here_is_refused_with_a_hint(repo: Path, typed: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        typed_pattern(find_repository(repo), repo, typed)
+    assert caught.value.hint
+
+
+def test_an_absolute_path_in_any_worktree_is_the_same_file(repo: Path, tmp_path: Path) -> None:
+    git(repo, "worktree", "add", "-q", str(tmp_path / "other"))
+    found = find_repository(repo)
+    assert typed_pattern(found, repo, str(tmp_path / "other" / "src" / "a.py")) == "src/a.py"
+    assert typed_pattern(found, repo, str(repo / "src") + "/*.py") == "src/*.py"
+    with pytest.raises(UsageError):
+        typed_pattern(found, repo, str(tmp_path / "nowhere"))
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1), min_size=1))
+def test_a_path_made_a_pattern_means_that_path_alone(parts: list[str]) -> None:
+    path = "/".join(parts)
+    if {".", ".."} & set(parts):
+        return
+    pattern = path_pattern(path)
+    assume(why_not(pattern) is None)
+    assert matches(pattern, path)
+    assert matches(pattern, path + "/below") or "." in parts[-1]
+    assert not matches(pattern, path + "x") and not matches(pattern, "x" + path)
+    assert (literal(pattern) is None) == (re.search(r"[*?\[\\]| $", path) is not None)

@@ -1,0 +1,192 @@
+"""The fold of tasks is pure: any order of arrival gives the same tables, and what holds is judged in total order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gitcoord.features import load
+from gitcoord.features.numbers import FEATURE as SEQUENCES
+from gitcoord.features.tasks.fold import FEATURE, needed_by, replay
+from gitcoord.log.event import Event, Malformed
+from gitcoord.log.index import TABLES
+from gitcoord.log.query import COLUMNS
+from gitcoord.store.objects import Oid
+
+MINE = ("tasks", "task_events", "task_comments", "task_needs", "allocations")
+
+
+def event(lc: int, kind: str, author: str = "ann", said: str = "", oid: str = "", **data: Any) -> Event:
+    """An event as it would be read from a log; the id is made from what it says unless given."""
+    key = json.dumps([lc, kind, author, said, data])
+    return Event(
+        Oid(oid or hashlib.sha1(key.encode()).hexdigest()), kind, lc, "here-12345678", author, "", 1000 + lc, said, data
+    )
+
+
+def folded(events: list[Event]) -> sqlite3.Connection:
+    """An index into which `events` came in this order."""
+    db = sqlite3.connect(":memory:")
+    for statement in (TABLES + "".join(feature.tables for feature in load())).split(";"):
+        db.execute(statement)
+    folds = {kind: feature.fold for feature in (FEATURE, SEQUENCES) for kind in feature.types}
+    for e in events:
+        row = (e.id, e.type, e.lc, e.clone, e.author, e.email, e.at, e.text, json.dumps(e.data), e.v)
+        db.execute(f"INSERT INTO events ({COLUMNS}, local, epoch) VALUES ({', '.join('?' * 10)}, 0, 1)", row)
+        try:
+            folds[e.type](db, e)
+        except Malformed:
+            continue
+    return db
+
+
+def tables(db: sqlite3.Connection) -> dict[str, list[Any]]:
+    return {name: sorted(db.execute(f"SELECT * FROM {name}").fetchall()) for name in MINE}
+
+
+# any order
+
+IDS = [hashlib.sha1(b"task %d" % n).hexdigest() for n in range(5)]
+CLAIMS = [hashlib.sha1(b"claim %d" % n).hexdigest() for n in range(4)]
+some = st.lists(st.sampled_from(IDS), max_size=2)
+clocks = st.integers(1, 20)
+authors = st.sampled_from(["ann", "bob"])
+supersedes = st.one_of(st.just([]), st.sampled_from(CLAIMS).map(lambda c: [c]))
+
+
+@st.composite
+def filings(draw: st.DrawFn) -> Event:
+    number = draw(st.integers(0, 4))
+    return event(
+        number + 1, "task", draw(authors), f"task {number}", IDS[number], needs=draw(some), priority=draw(st.integers(0, 5))
+    )
+
+
+@st.composite
+def claims(draw: st.DrawFn) -> Event:
+    data = {"task": draw(st.sampled_from(IDS)), "supersedes": draw(supersedes)}
+    return event(draw(clocks), "task.claim", draw(authors), "claimed", draw(st.sampled_from(CLAIMS)), **data)
+
+
+@st.composite
+def deeds(draw: st.DrawFn) -> Event:
+    kind = draw(st.sampled_from(["release", "block", "done", "drop", "reopen", "comment", "edit"]))
+    data: dict[str, Any] = {"task": draw(st.sampled_from(IDS)), "supersedes": draw(supersedes)}
+    if kind == "edit":
+        data |= {"needs": draw(some), "not_needs": draw(some), "labels": draw(st.sampled_from([["x"], ["y"], []]))}
+        data |= draw(
+            st.sampled_from([{}, {"priority": 0}, {"assignee": "bob@here-12345678"}, {"text": True}, {"title": "new"}])
+        )
+    return event(draw(clocks), f"task.{kind}", draw(authors), "subject\n\nwords", **data)
+
+
+@st.composite
+def numbers(draw: st.DrawFn) -> Event:
+    return event(
+        draw(clocks), "alloc", draw(authors), sequence=draw(st.sampled_from(["a", "b"])), number=draw(st.integers(0, 4))
+    )
+
+
+histories = st.lists(
+    st.one_of(filings(), filings(), claims(), deeds(), deeds(), numbers()), max_size=25, unique_by=lambda e: e.id
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories.flatmap(lambda events: st.tuples(st.just(events), st.permutations(events))))
+def test_any_order_of_arrival_gives_the_same_tables(orders: tuple[list[Event], list[Event]]) -> None:
+    assert tables(folded(orders[0])) == tables(folded(orders[1]))
+
+
+@settings(max_examples=200, deadline=None)
+@given(histories)
+def test_the_edges_that_count_never_make_a_cycle(events: list[Event]) -> None:
+    db = folded(events)
+    declared = db.execute("SELECT count(*) FROM task_needs").fetchone()[0]
+    for task, need in db.execute("SELECT task, need FROM task_needs WHERE ignored = 1").fetchall():
+        assert task in needed_by(db, [need])  # only what lies on a cycle is ignored
+    db.execute("DELETE FROM task_needs WHERE ignored = 1")
+    for task, need in db.execute("SELECT task, need FROM task_needs").fetchall():
+        assert task not in needed_by(db, [need])
+    assert db.execute("SELECT count(*) FROM task_needs").fetchone()[0] <= declared
+
+
+# what holds
+
+A, B = IDS[:2]
+
+
+def row(*events: Event) -> tuple[Any, ...]:
+    """Status and holder of task A."""
+    found: tuple[Any, ...] = folded([event(1, "task", "pm", "a", A), *events]).execute(
+        "SELECT status, holder FROM tasks WHERE id = ?", (A,)
+    ).fetchone()  # fmt: skip
+    return found
+
+
+def claim(lc: int, author: str, *superseded: str) -> Event:
+    return event(lc, "task.claim", author, task=A, supersedes=list(superseded))
+
+
+def test_of_two_claims_the_first_in_the_order_holds_and_the_other_is_void() -> None:
+    first, second = claim(2, "ann"), claim(3, "bob")
+    assert row(second, first) == ("claimed", "ann@here-12345678")
+    _, held = replay([event(1, "task", "pm", "a", A), first, second])
+    assert first.id in held and second.id not in held
+
+
+def test_a_takeover_holds_only_against_the_current_claim() -> None:
+    first = claim(2, "ann")
+    assert row(first, claim(3, "bob", first.id)) == ("claimed", "bob@here-12345678")
+    released = event(3, "task.release", "ann", task=A, supersedes=[first.id])
+    again = claim(4, "cat")
+    assert row(first, released, again, claim(5, "bob", first.id)) == ("claimed", "cat@here-12345678")
+
+
+def test_a_release_of_a_claim_that_is_past_changes_nothing() -> None:
+    first = claim(2, "ann")
+    taken = claim(3, "bob", first.id)
+    assert row(first, taken, event(4, "task.release", "ann", task=A, supersedes=[first.id])) == ("claimed", "bob@here-12345678")
+
+
+def test_done_is_done_whoever_held_it() -> None:
+    first = claim(2, "ann")
+    assert row(first, event(4, "task.done", "bob", task=A)) == ("done", "bob@here-12345678")
+    assert row(first, event(4, "task.done", "bob", task=A), claim(5, "cat")) == ("done", "bob@here-12345678")
+
+
+def test_an_event_before_its_task_or_of_an_unknown_one_is_ignored() -> None:
+    assert row(event(1, "task.done", "bob", oid="0" * 40, task=A)) == ("open", "")
+    assert folded([claim(2, "ann")]).execute("SELECT count(*) FROM tasks").fetchone() == (0,)
+
+
+def test_of_a_cycle_the_edge_declared_last_is_ignored() -> None:
+    first = event(1, "task", "pm", "a", A)
+    second = event(2, "task", "pm", "b", B, needs=[A])
+    closing = event(3, "task.edit", "pm", task=A, needs=[B])
+    away = event(4, "task.edit", "pm", task=B, not_needs=[A])
+    assert folded([closing, second, first]).execute("SELECT task, ignored FROM task_needs ORDER BY task").fetchall() == sorted(
+        [(A, 1), (B, 0)]
+    )
+    assert folded([closing, away, second, first]).execute("SELECT task, ignored FROM task_needs").fetchall() == [(A, 0)]
+
+
+def test_payloads_of_the_wrong_kind_are_refused_and_change_nothing() -> None:
+    bad: list[dict[str, Any]] = [
+        {"task": 7}, {}, {"task": A, "needs": "x"}, {"task": A, "needs": [1]}, {"task": A, "priority": 9},
+        {"task": A, "priority": True}, {"task": A, "assignee": "No Name"}, {"task": A, "assignee": "a b@c"},
+        {"task": A, "text": 1}, {"task": A, "title": []},
+        {"task": A, "supersedes": {}}, {"task": A, "labels": None},
+    ]  # fmt: skip
+    good = event(1, "task", "pm", "a", A)
+    before = tables(folded([good]))
+    for number, data in enumerate(bad):
+        assert tables(folded([good, event(2 + number, "task.edit", "pm", **data)])) == before
+    assert tables(
+        folded([event(1, "task", "pm", " \n\n body", A), event(1, "alloc", "pm", sequence="../x", number=-1)])
+    ) == tables(folded([]))

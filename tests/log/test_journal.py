@@ -1,0 +1,304 @@
+"""The journal puts back, bit for bit, what something else took from us; each time with one line that says so."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Cli, Ran, git, make_repo
+
+from gitcoord import Coord
+from gitcoord.log.journal import KEEP_SECONDS, Journal, Place
+from gitcoord.store.objects import Oid, make_object
+
+Damage = Callable[[Path, str], None]
+
+
+def sends(repo: Path, *texts: str) -> str:
+    """Send from `a` to itself; returns our log's ref."""
+    with Coord.open(repo, as_name="a") as coord:
+        coord.join()
+        for text in texts:
+            coord.send("a", text)
+        return f"refs/coord/log/{coord.clone.id}/0001"
+
+
+def say(cli: Cli, repo: Path, text: str) -> Ran:
+    """Send as `a`, in a process of its own."""
+    return cli(repo, "send", "a", text, env={"GIT_COORD_SESSION": "a"})
+
+
+def tip(repo: Path, ref: str) -> str:
+    return git(repo, "rev-parse", ref).strip()
+
+
+def prune(repo: Path) -> None:
+    git(repo, "-c", "gc.reflogExpire=now", "gc", "-q", "--prune=now")
+
+
+def delete(repo: Path, ref: str) -> None:
+    git(repo, "update-ref", "-d", ref)
+
+
+def delete_and_prune(repo: Path, ref: str) -> None:
+    delete(repo, ref)
+    prune(repo)
+
+
+def prune_every_coordination_ref(repo: Path, ref: str) -> None:
+    for name in git(repo, "for-each-ref", "--format=%(refname)", "refs/coord").split():
+        git(repo, "update-ref", "-d", name)
+    prune(repo)
+
+
+def force_an_older_copy(repo: Path, ref: str) -> None:
+    older = make_repo(repo.with_name("older"))
+    git(repo, "push", "-q", str(older), f"{ref}~2:{ref}")
+    git(repo, "fetch", "-q", str(older), "+refs/coord/*:refs/coord/*")
+
+
+def force_an_older_copy_and_prune(repo: Path, ref: str) -> None:
+    force_an_older_copy(repo, ref)
+    prune(repo)
+
+
+def force_somebody_elses_history(repo: Path, ref: str) -> None:
+    git(repo, "update-ref", ref, "HEAD")
+
+
+def fetch_pruning(repo: Path, ref: str) -> None:
+    git(repo, "remote", "add", "empty", str(make_repo(repo.with_name("empty"))))
+    git(repo, "config", "--add", "remote.empty.fetch", "+refs/coord/*:refs/coord/*")
+    git(repo, "fetch", "-q", "--prune", "empty")
+    assert git(repo, "for-each-ref", "refs/coord") == ""
+
+
+def truncate(repo: Path, ref: str) -> None:
+    (repo / ".git" / ref).write_bytes(b"")
+
+
+def garble(repo: Path, ref: str) -> None:
+    (repo / ".git" / ref).write_bytes(b"\0" * 41)
+
+
+def point_at_nothing(repo: Path, ref: str) -> None:
+    (repo / ".git" / ref).write_text("1" * 40 + "\n")
+
+
+def point_at_a_blob(repo: Path, ref: str) -> None:
+    blob = git(repo, "hash-object", "-w", "readme.txt").strip()
+    (repo / ".git" / ref).write_text(blob + "\n")
+
+
+def make_symbolic(repo: Path, ref: str) -> None:
+    git(repo, "symbolic-ref", ref, "refs/coord/nowhere")
+
+
+def empty_the_newest_object(repo: Path, ref: str) -> None:
+    oid = tip(repo, ref)
+    path = repo / ".git/objects" / oid[:2] / oid[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"")
+    (repo / ".git/coord/checked").unlink(missing_ok=True)
+
+
+DAMAGES = [
+    delete, delete_and_prune, prune_every_coordination_ref, force_an_older_copy, force_an_older_copy_and_prune,
+    force_somebody_elses_history, fetch_pruning, truncate, garble, point_at_nothing, point_at_a_blob, make_symbolic,
+    empty_the_newest_object,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("command", ["send", "log"])
+def test_the_next_command_restores_our_log(repo: Path, cli: Cli, damage: Damage, command: str) -> None:
+    if command == "log" and damage is empty_the_newest_object:
+        pytest.skip("a read with nothing new opens no object")
+    ref = sends(repo, "one", "two", "three")
+    before = tip(repo, ref)
+    damage(repo, ref)
+    ran = say(cli, repo, "four") if command == "send" else cli(repo, "log", "--type", "message")
+    assert ran.code == 0, ran
+    assert tip(repo, f"{ref}~1" if command == "send" else ref) == before
+    assert any(line.startswith("warning: restored ") for line in ran.err.splitlines()), ran
+    assert git(repo, "log", "--reverse", "--format=%s", ref).split()[2:5] == ["one", "two", "three"]
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+    assert cli(repo, "log", "--type", "message").err == ""
+
+
+def test_an_object_pruned_beside_a_writer_comes_back(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one", "two", "three")
+    for oid in tip(repo, ref), tip(repo, f"{ref}~1"):
+        (repo / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    assert subprocess.run(["git", "-C", repo, "gc", "-q"], capture_output=True).returncode != 0
+    (repo / ".git/coord/checked").unlink(missing_ok=True)
+    ran = say(cli, repo, "four")
+    assert (ran.code, ran.err) == (0, "warning: restored 2 objects\n")
+    git(repo, "gc", "-q")
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_a_log_ahead_of_its_journal_is_left_as_it_is(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one", "two")
+    journal = repo / ".git/coord/journal"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join(lines[:-1]))  # the writer died between the ref and the note
+    before = tip(repo, ref)
+    ran = say(cli, repo, "three")
+    assert (ran.code, ran.err) == (0, "")
+    assert tip(repo, f"{ref}~1") == before
+
+
+def test_without_a_journal_the_index_knows_where_the_log_was(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one", "two")
+    before = tip(repo, ref)
+    (repo / ".git/coord/journal").unlink()
+    delete(repo, ref)
+    ran = say(cli, repo, "three")
+    assert ran.code == 0
+    assert tip(repo, f"{ref}~1") == before
+
+
+def test_a_torn_journal_restores_what_is_whole(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one", "two")
+    with (repo / ".git/coord/journal").open("ab") as file:
+        file.write(b"o commit 0123")
+    ref = sends(repo, "three")
+    before = tip(repo, ref)
+    delete_and_prune(repo, ref)
+    assert say(cli, repo, "four").code == 0
+    assert tip(repo, f"{ref}~1") == before
+
+
+def test_a_journal_full_of_rubbish_harms_nothing(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one")
+    before = tip(repo, ref)
+    rubbish = b"\0" * 300 + b"\nt x=y refs/coord/log/a/b=0\no commit 00 !!\no tree " + b"0" * 40 + b" aGVsbG8=\n"
+    (repo / ".git/coord/journal").write_bytes(rubbish + os.urandom(2000))
+    ran = say(cli, repo, "two")
+    assert ran.code == 0, ran
+    assert tip(repo, f"{ref}~1") == before
+
+
+def test_a_corrupt_line_of_the_journal_is_never_written_to_git(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one", "two")
+    journal = repo / ".git/coord/journal"
+    journal.write_bytes(journal.read_bytes().replace(b"o commit", b"o blob", 3))
+    before = tip(repo, ref)
+    delete_and_prune(repo, ref)
+    ran = say(cli, repo, "three")
+    assert ran.code == 0
+    assert before not in git(repo, "rev-list", ref)
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+@pytest.mark.parametrize("began", [b"1000000000", b"9000000000"], ids=["long ago", "before the clock jumped back"])
+def test_the_journal_begins_anew_after_a_day_and_still_restores(repo: Path, cli: Cli, began: bytes) -> None:
+    ref = sends(repo, "one")
+    journal = repo / ".git/coord/journal"
+    journal.write_bytes(b"journal 1 " + began + b"\n" + journal.read_bytes().split(b"\n", 1)[1])
+    sends(repo, "two")
+    assert not journal.read_bytes().startswith(b"journal 1 " + began)
+    before = tip(repo, ref)
+    delete_and_prune(repo, ref)
+    assert say(cli, repo, "three").code == 0
+    assert tip(repo, f"{ref}~1") == before
+
+
+def test_ids_after_a_place_are_those_added_since(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    first, second = (make_object("blob", text, "sha1") for text in (b"1", b"2"))
+    journal.add([first])
+    _, end = journal.ids_after(None)
+    journal.add([second])
+    journal.note({"refs/coord/log/a/0001": Oid("0" * 40)})
+    found, _ = journal.ids_after(end)
+    assert [oid for _, oid in found] == [second.oid]
+    assert [item.oid for item in journal.objects(end)] == [second.oid]
+    assert [oid for _, oid in journal.ids_after(Place(0, 99))[0]] == [first.oid, second.oid]
+
+
+def test_a_rotated_journal_keeps_the_last_day(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    items = [make_object("blob", b"%d" % n, "sha1") for n in range(3)]
+    tips = {"refs/coord/log/a/0001": Oid("0" * 40)}
+    began = 1_000_000
+    for item in items:
+        journal.add([item])
+        journal.note(tips)
+        file = Path(journal.path)
+        rest = file.read_bytes().partition(b"\n")[2]
+        file.write_bytes(b"journal 1 %d\n" % began + rest)
+        assert journal.rotate(began + KEEP_SECONDS) is False
+        assert journal.rotate(began + KEEP_SECONDS + 1) is True
+        assert journal.tips() == tips
+        assert [kept.oid for kept in journal.objects()] == [item.oid]
+
+
+# a hole that nothing can fill
+
+
+def lose(repo: Path, oid: str) -> None:
+    """An object that is in git no more, and older than the journal."""
+    (repo / ".git/objects" / oid[:2] / oid[2:]).unlink()
+    for name in ("journal", "index.sqlite"):
+        (repo / ".git/coord" / name).unlink()
+
+
+@pytest.mark.parametrize("command", ["send", "search"])
+def test_over_a_hole_that_nothing_can_fill_the_log_goes_on_in_a_new_epoch(repo: Path, cli: Cli, command: str) -> None:
+    ref = sends(repo, "one", "two", "three")
+    with Coord.open(repo, as_name="a") as coord:
+        coord.send("a", "four", attachments={"file.txt": b"data"})
+    ids = git(repo, "log", "-3", "--format=%H", ref).split()
+    lose(repo, tip(repo, f"{ref}~3"))  # "one"
+    ran = say(cli, repo, "five") if command == "send" else cli(repo, "search", "o")
+    assert ran.code == 0, ran
+    assert "3 events were carried into a new epoch" in ran.err
+    with Coord.open(repo, as_name="a") as coord:
+        expected = ["two", "three", "four", *(["five"] if command == "send" else [])]
+        assert [event.text for event in reversed(coord.log(kind="message"))] == expected
+        assert [event.id for event in coord.log(kind="message")][-3:] == ids
+    assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref[:-1] + "2"]
+    git(repo, "gc", "-q", "--prune=now")
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+    assert git(repo, "show", f"{ref[:-1]}2^{{/The log goes on}}:{ids[0]}.files/file.txt") == "data"
+    (repo / ".git/coord/index.sqlite").unlink()
+    again = say(cli, repo, "six")
+    assert (again.code, again.err) == (0, "")
+    with Coord.open(repo, as_name="a") as coord:
+        assert [event.text for event in reversed(coord.log(kind="message"))] == [*expected, "six"]
+
+
+def test_a_log_that_is_gone_for_good_begins_again(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one", "two")
+    journal = repo / ".git/coord/journal"
+    note = journal.read_bytes().splitlines(keepends=True)[-1]
+    journal.write_bytes(b"journal 1 1000000000\n" + note)
+    delete_and_prune(repo, ref)
+    assert cli(repo, "log").code == 0
+    assert journal.read_bytes().endswith(b"t \n")
+    assert say(cli, repo, "three").code == 0
+    with Coord.open(repo, as_name="a") as coord:
+        assert [event.text for event in coord.log(kind="message")] == ["three"]
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_after_a_power_loss_what_the_journal_lost_is_still_ours(repo: Path) -> None:
+    """The ref and the objects came to the disk, the end of the journal did not, and the machine was started again."""
+    with Coord.open(repo) as coord:
+        coord.join("a")
+        coord.note("one")
+        journal = Path(coord.clone.journal.path)
+        kept = journal.read_bytes()
+        coord.note("two")
+    journal.write_bytes(kept)
+    os.utime(journal, (1, 1))
+    with Coord.open(repo) as coord:
+        assert [note.text for note in coord.notes()] == ["two", "one"]
+        coord.note("three")
+        assert [note.text for note in coord.notes()] == ["three", "two", "one"]
+        assert coord.clone.mended == []

@@ -1,0 +1,259 @@
+"""Nothing acknowledged is lost: many writers beside gc, pack-refs, repack and moving branches, and under kill -9.
+
+GITCOORD_WRITERS and GITCOORD_SENDS scale the crowd (32 and 500 are what the promise names).
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+from conftest import git
+
+from gitcoord import Coord
+from gitcoord.errors import RepositoryError
+from gitcoord.log.event import Draft
+from gitcoord.store.discovery import find_repository
+from gitcoord.system.lock import file_lock
+
+WRITERS = int(os.environ.get("GITCOORD_WRITERS", "8"))
+SENDS = int(os.environ.get("GITCOORD_SENDS", "30"))
+BRANCHES = 300
+WRITER = Path(__file__).parents[1] / "writer.py"
+
+
+class Crowd:
+    """Writers as processes of their own, each with a file of what was acknowledged to it."""
+
+    def __init__(self, repo: Path, where: Path) -> None:
+        self.repo, self.where = repo, where
+        self.names = [f"w{number}" for number in range(WRITERS)]
+        where.mkdir()
+        with Coord.open(repo, as_name="sink") as sink:
+            sink.join()
+
+    def start(self, name: str) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, str(WRITER), str(self.repo), name, str(SENDS), str(self.where / name)]
+        return subprocess.Popen(argv, stderr=subprocess.PIPE, start_new_session=True)
+
+    def acknowledged(self) -> dict[str, list[str]]:
+        return {name: [line.split()[0] for line in self._lines(name)] for name in self.names}
+
+    def seconds(self) -> list[float]:
+        return [float(line.split()[1]) for name in self.names for line in self._lines(name)]
+
+    def _lines(self, name: str) -> list[str]:
+        path = self.where / name
+        return path.read_text().splitlines() if path.exists() else []
+
+
+def in_log(repo: Path) -> list[str]:
+    """Every message on the log, as plain git tells it."""
+    return git(repo, "log", "--format=%H", "--grep=^w[0-9]* [0-9]*$", "--extended-regexp", "--glob=refs/coord/log").split()
+
+
+@contextmanager
+def looping(*actions: Callable[[], object]) -> Iterator[None]:
+    """Run each action over and over, in threads of their own, until the block ends; then raise what one of them raised."""
+    stop = threading.Event()
+    raised: list[BaseException] = []
+
+    def loop(action: Callable[[], object]) -> None:
+        try:
+            while not stop.is_set():
+                action()
+        except BaseException as error:
+            raised.append(error)
+
+    threads = [threading.Thread(target=loop, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    if raised:
+        raise raised[0]
+
+
+class Branches:
+    """300 branches of the user's, each moved by git alone; any value but the last one given is a branch reverted."""
+
+    def __init__(self, repo: Path) -> None:
+        self.repo = repo
+        first = git(repo, "rev-parse", "HEAD").strip()
+        second = git(repo, "commit-tree", "-m", "second", f"{first}^{{tree}}", "-p", first).strip()
+        self.values = first, second
+        self.now = {f"refs/heads/user/{n}": first for n in range(BRANCHES)}
+        self._update("".join(f"create {ref} {oid}\n" for ref, oid in self.now.items()))
+        self.moves = 0
+
+    def _update(self, commands: str) -> None:
+        argv = ["git", "-c", "core.warnAmbiguousRefs=false", "-C", str(self.repo), "update-ref", "--stdin"]
+        done = subprocess.run(argv, input=commands, capture_output=True, text=True)
+        assert "but expected" not in done.stderr, f"a branch was reverted: {done.stderr}"
+        if done.returncode:
+            assert "lock" in done.stderr, done.stderr
+            raise BlockingIOError
+
+    def move_one(self) -> None:
+        ref = random.choice(list(self.now))
+        new = self.values[self.now[ref] == self.values[0]]
+        try:
+            self._update(f"update {ref} {new} {self.now[ref]}\n")
+        except BlockingIOError:
+            return
+        self.now[ref] = new
+        self.moves += 1
+
+    def check(self) -> None:
+        lines = git(self.repo, "for-each-ref", "--format=%(refname) %(objectname)", "refs/heads/user").splitlines()
+        assert dict(line.split() for line in lines) == self.now
+
+
+def housekeeping(repo: Path) -> list[Callable[[], object]]:
+    """What a user's own git may do at any time. A lock may be held; nothing else may ever go wrong for it.
+
+    gc and repack take turns: side by side they fail each other, whether or not anybody else is there.
+    """
+
+    def run(*args: str) -> None:
+        done = subprocess.run(["git", "-C", str(repo), *args], capture_output=True, text=True)
+        assert done.returncode == 0 or ".lock" in done.stderr, f"git {args}: {done.stderr}"
+
+    def clean() -> None:
+        run("gc", "-q")
+        run("repack", "-adq")
+
+    return [clean, lambda: run("pack-refs", "--all")]
+
+
+def report(crowd: Crowd, seconds: float, **facts: object) -> None:
+    """For `pytest -s` and docs/decisions.md: what was measured."""
+    taken = sorted(crowd.seconds())
+    means = [statistics.mean(float(x.split()[1]) for x in crowd._lines(name)) for name in crowd.names if crowd._lines(name)]
+    print(
+        f"\n{len(taken)} sends by {WRITERS} writers in {seconds:.1f} s: {len(taken) / seconds:.0f}/s,"
+        f" p50 {taken[len(taken) // 2] * 1000:.0f} ms, p99 {taken[int(len(taken) * 0.99)] * 1000:.0f} ms,"
+        f" max {taken[-1] * 1000:.0f} ms; slowest writer {max(means) / min(means):.2f} x the fastest; {facts}"
+    )
+
+
+def test_many_writers_lose_nothing_beside_gc_repack_pack_refs_and_moving_branches(repo: Path, tmp_path: Path) -> None:
+    crowd, branches = Crowd(repo, tmp_path / "acks"), Branches(repo)
+    began = time.monotonic()
+    with looping(branches.move_one, *housekeeping(repo)):
+        running = [crowd.start(name) for name in crowd.names]
+        ends = [child.communicate()[1].decode() for child in running]
+    assert ends == [""] * WRITERS
+    assert [child.returncode for child in running] == [0] * WRITERS
+    report(crowd, time.monotonic() - began, branches_moved=branches.moves)
+    acknowledged = [oid for ids in crowd.acknowledged().values() for oid in ids]
+    assert len(acknowledged) == WRITERS * SENDS
+    assert Counter(in_log(repo)) == Counter(acknowledged)
+    branches.check()
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_writers_killed_at_any_instant_lose_nothing_acknowledged(repo: Path, tmp_path: Path) -> None:
+    crowd = Crowd(repo, tmp_path / "acks")
+    kills = 0
+    began = time.monotonic()
+    with looping(*housekeeping(repo)), ExitStack() as stack:
+        children = {name: crowd.start(name) for name in crowd.names}
+        for name in crowd.names:
+            stack.callback(lambda name=name: children[name].kill())
+        while any(child.poll() is None for child in children.values()):
+            name = random.choice(crowd.names)
+            try:
+                children[name].wait(random.uniform(0, 1.2 / WRITERS))
+            except subprocess.TimeoutExpired:
+                if kills < 3 * WRITERS:
+                    os.killpg(children[name].pid, signal.SIGKILL) if random.random() < 0.5 else children[name].kill()
+                    children[name].wait()
+                    kills += 1
+            if children[name].returncode == -signal.SIGKILL:
+                children[name] = crowd.start(name)
+    assert [children[name].communicate()[1] for name in crowd.names] == [b""] * WRITERS
+    report(crowd, time.monotonic() - began, kills=kills)
+    found = Counter(in_log(repo))
+    for name, ids in crowd.acknowledged().items():
+        assert len(ids) == SENDS, name
+        assert all(found[oid] == 1 for oid in ids)
+    assert max(found.values()) == 1
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_the_git_child_of_a_killed_writer_keeps_the_next_writer_waiting(repo: Path) -> None:
+    with Coord.open(repo, as_name="w") as coord:
+        coord.join()
+    held = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(repo)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert held.stdout is not None and held.stdout.readline() == b"child runs\n"
+    held.kill()
+    held.wait()
+    lock = os.path.join(find_repository(repo).coord_dir, "lock")
+    probe = [sys.executable, "-c", f"import fcntl; fcntl.flock(open({str(lock)!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"]
+    assert subprocess.run(probe, capture_output=True).returncode != 0  # the orphan still moves the ref
+    (repo / "go").touch()
+    with file_lock(lock):  # waits for the orphan alone
+        assert (repo / "gone").exists()
+
+
+HOLDER = """
+import sys
+from pathlib import Path
+from gitcoord.system.lock import file_lock
+from gitcoord.store.discovery import find_repository
+from gitcoord.system.spawn import run
+repo = find_repository(sys.argv[1])
+with file_lock(repo.coord_dir + "/lock") as fd:
+    script = f'echo "child runs" >&3; while [ ! -e {sys.argv[1]}/go ]; do :; done; touch {sys.argv[1]}/gone'
+    run(["/bin/sh", "-c", f"exec 3>/proc/{__import__('os').getpid()}/fd/1; " + script], repo.env, keep_fd=fd)
+"""
+
+
+def test_a_decision_is_made_again_when_the_log_moved_meanwhile(repo: Path) -> None:
+    with Coord.open(repo, as_name="w") as coord:
+        coord.join()
+        seen = []
+
+        def decide(db: object) -> list[Draft]:
+            seen.append(coord.clone.index.known_tips())
+            if len(seen) == 1:  # somebody moves our log under our lock: a forced fetch
+                ref = f"refs/coord/log/{coord.clone.id}/0001"
+                git(repo, "update-ref", ref, f"{ref}~1") if git(repo, "rev-list", "--count", ref) != "1\n" else None
+                git(repo, "update-ref", "-d", ref)
+            return [Draft("note", "twice", author="w")]
+
+        coord.clone.append(decide)
+        assert len(seen) == 2
+        assert [event.text for event in coord.log()] == ["twice", "w joined"]
+
+
+def test_an_error_in_the_decision_leaves_everything_as_it_was(repo: Path) -> None:
+    with Coord.open(repo, as_name="w") as coord:
+        coord.join()
+        before = git(repo, "for-each-ref")
+
+        def decide(db: object) -> list[Draft]:
+            raise RepositoryError("no")
+
+        with pytest.raises(RepositoryError):
+            coord.clone.append(decide)
+        assert git(repo, "for-each-ref") == before
+        assert coord.note("goes on")

@@ -1,0 +1,131 @@
+"""A sync that finds nothing new is over with the remote's answer, but not while anything is left to be done."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from byhand import make_key, sign_with
+from clones import at_rest, identity, sync_all
+from conftest import git
+from test_repositories import need_git
+
+from gitcoord import Coord
+from gitcoord.features.locks import locks
+from gitcoord.store import refs
+from gitcoord.sync import exchange, leases, remotes
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    return at_rest(tmp_path)
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Grows with every sync that goes further than the remote's answer."""
+    busy: list[str] = []
+    further = exchange.take
+
+    def take(at: exchange.Link, there: exchange.Refs) -> object:
+        busy.append(at.clone.id or "")
+        return further(at, there)
+
+    monkeypatch.setattr(exchange, "take", take)
+    return busy
+
+
+def rows(coord: Coord, kind: str) -> int:
+    oid = coord.clone.store.tips().refs.get(leases.lease_ref(kind))
+    return len(leases.read_table(coord.clone, kind, oid).rows)
+
+
+def test_with_nothing_to_do_the_answer_is_the_end(pair: tuple[Path, Path], idle: list[str]) -> None:
+    ada, bob = pair
+    with Coord.open(bob, as_name="w") as coord:
+        task = coord.tasks.add("shared").id
+        coord.tasks.claim(task)
+        coord.locks.take(["a.py"], everywhere=True)
+        coord.sync()
+    sync_all(pair)
+    idle.clear()
+    with Coord.open(ada, as_name="w") as coord:
+        before = remotes.current(coord.clone.repo)
+        assert coord.sync() == ("origin", 0, 0, ())
+        assert idle == []
+        assert remotes.current(coord.clone.repo).at > before.at, "it counts as a sync"
+        assert remotes.current(coord.clone.repo).ours == before.ours
+    git(ada, "config", "coord.ignoreClone", identity(bob))
+    with Coord.open(bob, as_name="w") as coord:
+        coord.note("unheard")
+        coord.sync()
+    idle.clear()
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.sync() == ("origin", 0, 0, ())
+        assert idle == []
+
+
+def test_an_offline_claim_that_was_pushed_by_hand_is_settled(pair: tuple[Path, Path]) -> None:
+    ada, _ = pair
+    with Coord.open(ada, as_name="w") as coord:
+        task = coord.tasks.add("shared").id
+        coord.tasks.claim(task, offline=True)
+        own = coord.clone.id
+        git(ada, "push", "-q", "origin", f"refs/coord/log/{own}/*", f"+refs/coord/sessions/{own}/*")
+        assert coord.tasks.show(task).tentative
+        coord.sync()
+        assert not coord.tasks.show(task).tentative
+
+
+def test_the_row_of_a_lock_whose_time_is_over_is_given_back(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, _ = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.locks.take(["a.py"], ttl=60, everywhere=True)
+        coord.sync()
+        assert rows(coord, "locks") == 1
+        later = time.time() + 3600
+        monkeypatch.setattr(locks, "time", SimpleNamespace(time=lambda: later))
+        coord.sync()
+        assert rows(coord, "locks") == 0
+
+
+def test_who_begins_to_sign_signs_what_is_there_already(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    ada, _ = pair
+    sign_with(ada, make_key(tmp_path, "key"))
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.sync().sent == 1
+        assert coord.log(kind="checkpoint")
+        assert coord.sync().sent == 0
+
+
+def test_presence_that_left_the_remote_leaves_here(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    ref = f"refs/coord/sessions/{identity(bob)}/w"
+    git(bob, "push", "-q", "origin", f":{ref}")
+    with Coord.open(ada, as_name="w") as coord:
+        assert ref in coord.clone.store.tips().refs
+        coord.sync()
+        assert ref not in coord.clone.store.tips().refs
+
+
+def test_many_refs_are_packed_and_the_users_are_left_as_they_are(
+    pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", os.environ["PATH"])  # which is put back afterwards
+    need_git(2, 42)
+    monkeypatch.setattr(refs, "LOOSE_REFS", 3)
+    ada, bob = pair
+    with Coord.open(bob, as_name="w") as coord:
+        for name in ("one", "two", "three"):
+            coord.join(name)
+        coord.sync()
+    branches = list((ada / ".git" / "refs" / "heads").iterdir())
+    with Coord.open(ada, as_name="w") as coord:
+        coord.sync()
+        listed = coord.clone.store.tips().refs
+    assert [path for path in (ada / ".git" / "refs" / "coord").rglob("*") if path.is_file()] == []
+    assert branches and all(path.is_file() for path in branches)
+    assert git(ada, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines() == sorted(listed)

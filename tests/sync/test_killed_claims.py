@@ -1,0 +1,125 @@
+"""Killed with SIGKILL between any two steps of a claim: nobody has what another has, and nothing stays with the dead."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from clones import holders, identity, make_clones, meet, sync_all
+from conftest import git
+
+from gitcoord import Coord, Refused
+from gitcoord.features.locks.locks import list_locks
+
+DIER = Path(__file__).parents[1] / "dier.py"
+Clones = tuple[Path, Path]
+
+
+@pytest.fixture
+def clones(tmp_path: Path) -> Clones:
+    """Ada's, where somebody is killed, and Bob's."""
+    _, (ada, bob) = make_clones(tmp_path, 2)
+    meet([ada, bob])
+    return ada, bob
+
+
+def kill_at_every_step(repo: Path, what: Callable[[], Sequence[str]], then: Callable[[], None]) -> str:
+    """Do `what` as session `w`, killed one step later each time, and look `then`, until it came to its end: its output."""
+    steps = 0
+    while True:
+        argv = [sys.executable, str(DIER), str(repo), str(steps), *what()]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+        if done.returncode != -signal.SIGKILL:
+            break
+        then()
+        steps += 1
+    assert done.returncode == 0, done.stderr
+    assert steps > 8, "it is to be killed at every step"
+    return done.stdout
+
+
+def one_holder(bob: Coord, clones: Clones, task: str) -> None:
+    """Bob claims, too: the one of the two who has it in the end is the same everywhere."""
+    try:
+        bob.tasks.claim(task)
+        mine = True
+    except Refused:
+        mine = False
+    sync_all(clones)
+    expected = f"w@{identity(clones[1] if mine else clones[0])}"
+    assert holders(clones, task) == [("claimed", expected, False)] * 2
+
+
+def test_a_task_has_one_holder_in_the_end(clones: Clones) -> None:
+    tasks: list[str] = []
+    with Coord.open(clones[1], as_name="w") as bob:
+
+        def claim() -> list[str]:
+            tasks.append(bob.tasks.add(f"task {len(tasks)}").id)
+            bob.sync()
+            sync_all(clones[:1], 1)
+            return ["claim", tasks[-1]]
+
+        kill_at_every_step(clones[0], claim, lambda: one_holder(bob, clones, tasks[-1]))
+    for path in (*clones, clones[0].parent / "hub.git"):
+        assert "error" not in git(path, "fsck", "--strict")
+
+
+def test_an_offline_claim_is_settled_for_one(clones: Clones) -> None:
+    tasks: list[str] = []
+    with Coord.open(clones[1], as_name="w") as bob:
+
+        def claimed_offline() -> list[str]:
+            tasks.append(bob.tasks.add(f"task {len(tasks)}").id)
+            bob.sync()
+            with Coord.open(clones[0], as_name="w") as ada:
+                ada.sync()
+                ada.tasks.claim(tasks[-1], offline=True)
+            return ["sync"]
+
+        kill_at_every_step(clones[0], claimed_offline, lambda: one_holder(bob, clones, tasks[-1]))
+
+
+def test_a_number_is_given_once(clones: Clones) -> None:
+    taken: list[int] = []
+    with Coord.open(clones[1], as_name="w") as bob:
+        said = kill_at_every_step(clones[0], lambda: ["alloc", "port"], lambda: taken.append(bob.alloc("port").number))
+        taken += [int(said), bob.alloc("port").number]
+        sync_all(clones)
+        numbers = [event.data["number"] for event in bob.log(kind="alloc", limit=1000)]
+    assert len({*taken}) == len(taken)
+    assert len({*numbers}) == len(numbers)
+    assert {*taken} <= {*numbers}
+
+
+def test_a_global_lock_has_one_holder(clones: Clones) -> None:
+    with Coord.open(clones[1], as_name="w") as bob:
+
+        def one_of_us() -> None:
+            mine = locks(bob)
+            sync_all(clones)
+            held_by = [lock.holder for lock in list_locks(bob.clone)]
+            if mine:
+                assert held_by == [f"w@{bob.clone.id}"]
+            else:  # she has it, or gave back what she had not got yet
+                assert held_by in ([f"w@{identity(clones[0])}"], [])
+                assert locks(bob) == (not held_by)
+                with Coord.open(clones[0], as_name="w") as ada:
+                    ada.locks.release(everything=True)
+            bob.locks.release(everything=True)
+            sync_all(clones)
+            assert list_locks(bob.clone) == []
+
+        kill_at_every_step(clones[0], lambda: ["lock", "*.py"], one_of_us)
+
+
+def locks(coord: Coord) -> bool:
+    try:
+        coord.locks.take(["a.py"], everywhere=True)
+    except Refused:
+        return False
+    return True

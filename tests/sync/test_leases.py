@@ -1,0 +1,282 @@
+"""One winner among clones that share a remote: tasks, numbers, locks; offline, with clocks that are off.
+
+GITCOORD_CLONE_ROUNDS scales the race; the promise names 100 rounds of 8 clones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from clones import at_once, holders, identity, make_clones, meet, sync_all
+from conftest import Cli, git
+
+from gitcoord import Coord, Refused, RemoteError
+from gitcoord.features.locks.locks import list_locks
+from gitcoord.features.tasks import leased
+from gitcoord.features.tasks.file import NewTask
+from gitcoord.sync import leases
+
+ROUNDS = int(os.environ.get("GITCOORD_CLONE_ROUNDS", "2"))
+Two = tuple[Coord, Coord]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Iterator[Two]:
+    """Ada's and Bob's clones, open as their sessions `w`."""
+    _, clones = make_clones(tmp_path, 2)
+    meet(clones)
+    with Coord.open(clones[0], as_name="w") as ada, Coord.open(clones[1], as_name="w") as bob:
+        yield ada, bob
+
+
+def test_of_eight_clones_one_gets_the_task(tmp_path: Path) -> None:
+    hub, clones = make_clones(tmp_path, 8)
+    meet(clones)
+    ids = [identity(path) for path in clones]
+    for number in range(ROUNDS):
+        with Coord.open(clones[0], as_name="w") as coord:
+            task = coord.tasks.add(f"task {number}").id
+        sync_all(clones, 1)
+        ended = at_once(clones, lambda n, task=task: ["task", "claim", task, "--as", "w"])
+        assert sorted(code for code, _, _ in ended) == [0, *[1] * 7], ended
+        winner = f"w@{ids[[code for code, _, _ in ended].index(0)]}"
+        for (code, out, err), own in zip(ended, ids, strict=True):
+            assert bool(out) == (code == 0)
+            if code:
+                assert err.splitlines()[0].startswith(f"error: {task[:10]} is held by {winner}"), (own, err)
+        sync_all(clones)
+        assert holders(clones, task) == [("claimed", winner, False)] * 8
+    assert "error" not in git(hub, "fsck", "--strict")
+
+
+def test_next_claim_in_several_clones_hands_out_every_task_once(tmp_path: Path) -> None:
+    _, clones = make_clones(tmp_path, 4)
+    meet(clones)
+    with Coord.open(clones[0], as_name="w") as coord:
+        filed = coord.tasks.add_all([NewTask(f"task {number}") for number in range(8)])
+    sync_all(clones, 1)
+    taken: list[str] = []
+    for _ in range(2):
+        ended = at_once(clones, lambda n: ["task", "next", "--claim", "--json", "--as", "w"])
+        assert [code for code, _, _ in ended] == [0] * 4, ended
+        taken += [json.loads(out)["id"] for _, out, _ in ended]
+    assert sorted(taken) == sorted(filed)
+    assert [code for code, _, _ in at_once(clones, lambda n: ["task", "next", "--claim", "--as", "w"])] == [1] * 4
+
+
+def test_numbers_are_given_once_among_clones(tmp_path: Path) -> None:
+    _, clones = make_clones(tmp_path, 4)
+    meet(clones)
+    taken = []
+    for _ in range(2):
+        ended = at_once(clones, lambda n: ["alloc", "migrations", "--start", "7", "--as", "w"])
+        assert [code for code, _, _ in ended] == [0] * 4, ended
+        taken += [int(out) for _, out, _ in ended]
+    assert sorted(taken) == list(range(7, 15))
+
+
+def test_global_locks_exclude_each_other_across_clones(tmp_path: Path, cli: Cli) -> None:
+    _, clones = make_clones(tmp_path, 3)
+    meet(clones)
+    patterns = ["src/*.py", "src/a.py", "*.py"]
+    ended = at_once(clones, lambda n: ["lock", "--global", patterns[n], "--as", "w"])
+    assert sorted(code for code, _, _ in ended) == [0, 1, 1], ended
+    winner = [code for code, _, _ in ended].index(0)
+    other = (winner + 1) % 3
+    assert f"is locked by w@{identity(clones[winner])}" in ended[other][2]
+    waiter = at_once([clones[other]], lambda n: ["lock", "--global", "docs/readme.txt", "--as", "w"])
+    assert waiter[0][0] == 0  # nothing that overlaps
+    assert cli(clones[winner], "unlock", "--all", "--as", "w").code == 0
+    sync_all([clones[winner]], 1)
+    ran = cli(clones[other], "lock", "--global", patterns[other], "--as", "w")
+    assert ran.code == 0, ran
+
+
+def test_who_waits_for_a_global_lock_gets_it(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gitcoord.features.locks.leased.LOOK_AGAIN", 0.2)
+    ada, bob = two
+    ada.locks.take(["a.py"], everywhere=True)
+    with pytest.raises(Refused, match=f"is locked by w@{ada.clone.id}"):
+        bob.locks.take(["a.py"], everywhere=True, wait=0.3)
+    ada.locks.release(["a.py"])
+    ada.sync()
+    assert bob.locks.take(["a.py"], everywhere=True, wait=20).holder == f"w@{bob.clone.id}"
+
+
+def test_offline_a_claim_is_tentative_and_the_first_at_the_remote_wins(tmp_path: Path, cli: Cli) -> None:
+    hub, clones = make_clones(tmp_path, 3)
+    meet(clones)
+    ids = [identity(path) for path in clones]
+    with Coord.open(clones[0], as_name="w") as coord:
+        task = coord.tasks.add("shared").id
+    sync_all(clones, 1)
+    away = hub.rename(tmp_path / "away.git")
+    ran = cli(clones[1], "task", "claim", task, "--as", "w")
+    assert ran.code == 4
+    assert ran.out == ""
+    assert "or --offline: tentative" in ran.err
+    for path in clones[1:]:
+        ran = cli(path, "task", "claim", task, "--offline", "--as", "w")
+        assert (ran.code, "tentative" in ran.out) == (0, True), ran
+    away.rename(hub)
+    sync_all([clones[2]], 1)  # Bob claimed first, and has the smaller clock; Cy is the first at the remote
+    sync_all([clones[1], clones[0], *clones])
+    assert holders(clones, task) == [("claimed", f"w@{ids[2]}", False)] * 3
+    with Coord.open(clones[1], as_name="w") as bob:
+        (told,) = [message for message in bob.inbox(peek=True).messages if message.notice]
+        assert told.text == f"Your offline claim of {task[:10]} shared did not hold: w@{ids[2]} was first at the remote"
+    with Coord.open(clones[2], as_name="w") as cy:
+        assert not cy.inbox(peek=True).messages
+
+
+def test_a_leased_claim_beats_a_tentative_one_whatever_the_order(tmp_path: Path) -> None:
+    _, clones = make_clones(tmp_path, 3)
+    meet(clones)
+    with Coord.open(clones[0], as_name="w") as coord:
+        task = coord.tasks.add("shared").id
+    sync_all(clones, 1)
+    with Coord.open(clones[1], as_name="w") as bob, Coord.open(clones[2], as_name="w") as cy:
+        bob.tasks.claim(task, offline=True)
+        for number in range(5):
+            cy.note(f"the clock goes on {number}")
+        cy.tasks.claim(task)
+        cy.tasks.done(task, "finished before Bob was back")
+        cy.sync()
+        bob.sync()
+    sync_all(clones)
+    assert {status for status, _, _ in holders(clones, task)} == {"done"}
+    assert len({holder for _, holder, _ in holders(clones, task)}) == 1
+
+
+def test_a_claim_given_back_offline_is_no_loss_to_be_told(tmp_path: Path) -> None:
+    _, clones = make_clones(tmp_path, 2)
+    meet(clones)
+    with Coord.open(clones[0], as_name="w") as ada:
+        task = ada.tasks.add("shared").id
+        ada.tasks.claim(task, offline=True)
+        ada.tasks.release(task)
+        ada.sync()
+        assert not ada.inbox(peek=True).messages
+        assert ada.tasks.show(task).status == "open"
+        ada.tasks.claim(task, offline=True)
+        ada.sync()
+        assert not ada.tasks.show(task).tentative
+    with Coord.open(clones[1], as_name="w") as bob:
+        bob.sync()
+        with pytest.raises(Refused, match="is held by"):
+            bob.tasks.claim(task)
+
+
+# who is there still
+
+
+def test_a_gone_holder_is_replaced_and_an_unknown_one_is_not(two: Two) -> None:
+    ada, bob = two
+    task = ada.tasks.add("shared").id
+    ada.tasks.claim(task)
+    ada.sync()
+    bob.sync()
+    bob.clone.read(lambda db: db.execute("UPDATE presence SET seen = seen - 100000"))
+    assert bob.session(f"w@{ada.clone.id}").state == "unknown"
+    with pytest.raises(Refused, match="is held by"):
+        bob.tasks.claim(task)
+    ada.leave()
+    ada.sync()
+    assert bob.tasks.claim(task).holder == f"w@{bob.clone.id}"
+
+
+def set_clocks(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
+    """The two clocks by which leases are observed, to be set."""
+    wall, up = [time.time()], [leases._uptime()]
+    monkeypatch.setattr(leases, "time", SimpleNamespace(time=lambda: wall[0]))
+    monkeypatch.setattr(leases, "_uptime", lambda: up[0])
+    return wall, up
+
+
+def test_silence_for_a_whole_lease_frees_a_task_by_the_observers_own_clock(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, bob = two
+    task = ada.tasks.add("shared").id
+    ada.tasks.claim(task)
+    ada.sync()
+    bob.sync()
+    with pytest.raises(Refused):
+        bob.tasks.claim(task)
+    wall, up = set_clocks(monkeypatch)
+    wall[0] += leased.TTL + 1  # a clock set forward, and nothing else
+    with pytest.raises(Refused):
+        bob.tasks.claim(task)
+    up[0] += leased.TTL + 1
+    ada.focus("still here")
+    ada.sync()
+    with pytest.raises(Refused):  # its presence changed, so it counts anew
+        bob.tasks.claim(task)
+    wall[0] += leased.TTL + 1
+    up[0] += leased.TTL + 1
+    assert bob.tasks.claim(task).holder == f"w@{bob.clone.id}"
+
+
+@pytest.mark.parametrize("off", [-3600, 3600])
+def test_a_clock_that_is_off_by_an_hour_ends_no_lock_early_nor_keeps_it(two: Two, off: int) -> None:
+    ada, bob = two
+    ada.clone.clock = lambda: time.time() + off
+    ada.focus("a clock of my own")
+    taken = ada.locks.take(["a.py"], ttl=1800, everywhere=True)
+    ada.sync()
+    bob.sync()
+    (seen,) = list_locks(bob.clone)
+    assert seen.id == taken.id
+    assert abs(seen.expires - time.time() - 1800) < 60
+
+
+def test_a_clone_that_was_silent_for_an_hour_keeps_its_claim(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, bob = two
+    task = ada.tasks.add("shared").id
+    ada.tasks.claim(task)
+    ada.sync()
+    bob.sync()
+    with pytest.raises(Refused):
+        bob.tasks.claim(task)
+    wall, up = set_clocks(monkeypatch)
+    wall[0] += 3700
+    up[0] += 3700
+    with pytest.raises(Refused):
+        bob.tasks.claim(task)
+
+
+# remotes that keep none
+
+
+def test_where_no_leases_may_be_written_claims_stay_tentative(tmp_path: Path, cli: Cli) -> None:
+    hub, clones = make_clones(tmp_path, 2)
+    meet(clones)
+    hook = hub / "hooks" / "update"
+    hook.write_text('#!/bin/sh\ncase $1 in refs/coord/lease/*) echo "no leases here" >&2; exit 1;; esac\n')
+    hook.chmod(0o755)
+    with Coord.open(clones[0], as_name="w") as ada:
+        task = ada.tasks.add("shared").id
+        ada.sync()
+    ran = cli(clones[0], "task", "claim", task, "--as", "w")
+    assert (ran.code, ran.out) == (4, "")
+    assert "origin keeps no leases for us: no leases here" in ran.err
+    assert cli(clones[0], "task", "claim", task, "--offline", "--as", "w").code == 0
+    sync_all(clones)
+    assert [(status, tentative) for status, _, tentative in holders(clones, task)] == [("claimed", True)] * 2
+
+
+def test_a_table_that_is_none_stops_claims_and_says_so(tmp_path: Path) -> None:
+    hub, clones = make_clones(tmp_path, 1)
+    meet(clones)
+    blob = git(hub, "hash-object", "-w", "--stdin", env={}).strip()
+    git(hub, "update-ref", "refs/coord/lease/tasks", blob)
+    with Coord.open(clones[0], as_name="w") as ada:
+        task = ada.tasks.add("shared").id
+        with pytest.raises(RemoteError, match="refs/coord/lease/tasks at the remote is no table of leases"):
+            ada.tasks.claim(task)
+        ada.sync()
+        assert "error" not in git(clones[0], "fsck", "--strict")

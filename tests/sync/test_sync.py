@@ -1,0 +1,493 @@
+"""Sync through a bare repository: what crosses, what stays, how little it takes, and who one is afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from clones import identity, make_clones, meet, start, sync_all
+from conftest import Cli, git, nameless
+
+from gitcoord import Coord, RemoteError, UsageError
+from gitcoord.store import transport
+from gitcoord.store.discovery import find_repository
+from gitcoord.store.repository import Repository
+from gitcoord.store.watch import RefWatch
+from gitcoord.sync import remotes
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> tuple[Path, Path]:
+    """Ada's and Bob's clones, which know each other's session `w`."""
+    _, (ada, bob) = make_clones(tmp_path, 2)
+    meet([ada, bob])
+    return ada, bob
+
+
+def called(text: str, *clones: Path) -> str:
+    """Output with the clones' ids made literal."""
+    for path in clones:
+        text = text.replace(identity(path), path.name)
+    return nameless(text)
+
+
+# crossing
+
+
+def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    (ada / "plan.md").write_text("first the parser\n")
+    to = f"w@{identity(bob)}"
+    ran = cli(ada, "send", to, "please look", "--attach", "plan.md", "--needs-ack", "--as", "w")
+    assert called(ran.out, ada, bob) == (
+        "ID queued for w@bob (active)\nother clones hear of it with the next sync: git coord sync\n"
+    )
+    assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == (
+        "ID just now: w@bob queued (to be synced: git coord sync)\n  > please look\n"
+    )
+    assert cli(ada, "sync").out == "origin: 1 sent\n"
+    assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == "ID just now: w@bob queued\n  > please look\n"
+    assert cli(bob, "sync").out == "origin: 1 received\n"
+    with Coord.open(bob, environ={"GIT_COORD_SESSION": "w"}) as coord:
+        (message,) = coord.inbox().messages
+        assert git(bob, "show", f"{message.id}:plan.md") == "first the parser\n"
+        coord.ack(message.id)
+        coord.sync()
+    assert cli(ada, "sync").out == "origin: 2 received\n"
+    assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == "ID just now: w@bob acked\n  > please look\n"
+
+
+def test_everything_that_is_shared_crosses(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    with Coord.open(ada, as_name="w") as here, Coord.open(bob, as_name="w") as there:
+        here.note("for all who come", ["readme.txt"])
+        here.focus("the lexer")
+        here.state.set("plan", "first this")
+        task = here.tasks.add("a task", priority=0)
+        here.tasks.comment(task.id, "mind the gap")
+        here.locks.take(["src/"])
+        here.alloc("ports")
+        job = here.jobs.start(["true"], name="check")
+        assert here.wait([f"job:{job.id}"], 60)
+        here.sync()
+        there.sync()
+        (peer,) = [s for s in there.sessions() if not s.local]
+        assert (peer.session, peer.clone, peer.focus) == ("w", here.clone.id, "the lexer")
+        assert [note.text for note in there.notes()] == ["for all who come"]
+        assert [c.text for c in there.tasks.show(task.id).comments] == ["mind the gap"]
+        assert [lock.patterns for lock in there.locks.check(["src/a"])[0].locks] == [("/src/",)]
+        assert there.alloc("ports").number == 2
+        assert [(job.name, job.state) for job in there.jobs.list()] == [("check", "exited")]
+        assert there.clone.read(lambda db: db.execute("SELECT text FROM events WHERE type = 'state'").fetchone()) == (
+            "first this",
+        )
+
+
+def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
+    ada, _bob = pair
+    with Coord.open(ada, as_name="w") as here:
+        here.send(f"w@{here.clone.id}", "local-word", local=True)
+        job = here.jobs.start(["sh", "-c", "echo secret-word >&2; exit 3"], name="check")
+        assert here.wait([f"job:{job.id}"], 60)
+        here.sync()
+    hub = ada.parent / "hub.git"
+    assert "refs/coord/local" not in git(hub, "for-each-ref")
+    objects = git(hub, "cat-file", "--batch-all-objects", "--batch")
+    assert "secret-word" not in objects
+    assert "local-word" not in objects
+    assert str(ada) not in objects
+
+
+def test_what_is_local_is_not_for_another_clone(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    theirs = f"w@{identity(bob)}"
+    ran = cli(ada, "send", theirs, "never comes", "--local", "--as", "w")
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"error: {theirs} is in another clone, where a local message never comes\nhint: leave out --local\n"
+    assert cli(ada, "send", f"all,{theirs}", "never comes", "--local", "--as", "w").code == 2
+    assert cli(ada, "send", "all", "nobody here", "--local", "--as", "w").code == 2
+    with Coord.open(ada, as_name="x") as coord:
+        coord.join()
+        assert [r.session for r in coord.send("all", "to w alone", local=True).recipients] == [f"w@{identity(ada)}"]
+
+
+def test_nothing_new_takes_one_connection_and_pushes_nothing(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, _ = pair
+    calls: list[str] = []
+    begin = transport._start
+
+    def counting(repo: Repository, name: str, args: list[str], quiet: bool) -> object:
+        calls.append(args[0])
+        return begin(repo, name, args, quiet)
+
+    monkeypatch.setattr(transport, "_start", counting)
+    with Coord.open(ada, as_name="w") as coord:
+        coord.sync()
+        calls.clear()
+        assert coord.sync() == ("origin", 0, 0, ())
+        assert calls == ["ls-remote"]
+        coord.note("news")
+        calls.clear()
+        coord.sync()
+        assert calls == ["ls-remote", "push"]
+
+
+def test_the_users_repository_stays_theirs(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    hook = ada / ".git" / "hooks" / "pre-push"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    asked = [("status", "--porcelain"), ("for-each-ref", "refs/heads", "refs/remotes", "refs/tags"), ("reflog", "--all"),
+             ("config", "--local", "--list")]  # fmt: skip
+    before = [git(ada, *args) for args in asked]
+    fetched = ada / ".git" / "FETCH_HEAD"
+    fetched.write_text("mine\n")
+    with Coord.open(bob, as_name="w") as coord:
+        coord.note("news")
+        coord.sync()
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("more news")
+        assert coord.sync() == ("origin", 1, 1, ())
+    assert [git(ada, *args) for args in asked] == before
+    assert fetched.read_text() == "mine\n"
+    for path in (ada, bob, ada.parent / "hub.git"):
+        assert "error" not in git(path, "fsck", "--strict")
+
+
+def test_dry_run_lists_by_type_and_sends_nothing(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, _ = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("one")
+        coord.note("two")
+        coord.tasks.add("three")
+    before = git(ada.parent / "hub.git", "for-each-ref")
+    assert cli(ada, "sync", "--dry-run").out == "     2 note\n     1 task\nNothing was sent: git coord sync\n"
+    assert json.loads(cli(ada, "sync", "--dry-run", "--json").out) == {"note": 2, "task": 1}
+    assert git(ada.parent / "hub.git", "for-each-ref") == before
+    assert json.loads(cli(ada, "sync", "--json").out) == {"remote": "origin", "sent": 3, "received": 0, "refused": []}
+    assert cli(ada, "sync", "--dry-run").out == "Nothing would be sent.\n"
+
+
+def test_status_says_when_and_what_waits(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, _ = pair
+
+    def line() -> list[str]:
+        return [line for line in nameless(cli(ada, "status", "--as", "w").out).splitlines() if line.startswith("sync")]
+
+    assert line() == ["sync    origin, just now"]
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("one")
+    assert line() == ["sync    origin, just now; 1 event to be sent (git coord sync)"]
+    hub = ada.parent / "hub.git"
+    hub.rename(ada.parent / "away.git")
+    ran = cli(ada, "sync")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("error: origin does not answer as a repository: ")
+    assert ran.err.count("\n") == 2
+    assert line()[0].startswith(
+        "sync    origin, just now; 1 event to be sent (git coord sync); failing: origin does not answer"
+    )
+    (ada.parent / "away.git").rename(hub)
+    assert cli(ada, "sync").out == "origin: 1 sent\n"
+    assert line() == ["sync    origin, just now"]
+
+
+def test_init_says_where_it_goes_once_that_is_known(pair: tuple[Path, Path], cli: Cli) -> None:
+    said = cli(pair[0], "init", "--no-hooks", "--no-agents").out
+    assert "\nWhat goes to origin (git coord sync --dry-run): messages, notes, names of\n" in said
+    assert "Nothing leaves this machine" not in said
+
+
+# which remote
+
+
+def test_which_remote_is_meant(tmp_path: Path, repo: Path, cli: Cli) -> None:
+    with Coord.open(repo) as coord, pytest.raises(UsageError, match="this repository has no remote"):
+        coord.sync()
+    ran = cli(repo, "sync")
+    assert (ran.code, ran.err) == (
+        2,
+        "error: this repository has no remote\nhint: git coord sync URL, or git remote add origin URL\n",
+    )
+    for name in ("one", "two"):
+        git(tmp_path, "init", "-q", "--bare", f"{name}.git")
+        git(repo, "remote", "add", name, f"../{name}.git")
+    assert cli(repo, "sync").err == "error: which remote: one, two?\nhint: git coord sync one\n"
+    assert cli(repo, "sync", "two").out == "two: nothing new\n"
+    assert cli(repo, "sync").out == "two: nothing new\n"  # the one of the last sync
+    git(repo, "config", "coord.remote", "one")
+    assert cli(repo, "sync").out == "one: nothing new\n"
+    assert cli(repo, "sync", "../two.git").out.endswith("two.git: nothing new\n")
+    assert "coord" not in git(repo, "config", "--local", "--list").replace("coord.remote=one", "")
+
+
+def test_a_remote_that_is_none(repo: Path, cli: Cli) -> None:
+    ran = cli(repo, "sync", "nowhere")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.splitlines()[1] == "hint: git ls-remote nowhere"
+    assert cli(repo, "sync", "--", "--upload-pack=touch x").code == 2
+    assert not (repo / ".git" / "coord" / "remote").exists()
+
+
+def test_coordination_below_another_prefix_is_found_and_joined(tmp_path: Path, cli: Cli) -> None:
+    hub, (ada, bob) = make_clones(tmp_path, 2)
+    git(ada, "config", "coord.remotePrefix", "refs/heads/claude/coord")
+    meet([ada, bob])
+    refs = [ref for ref in git(hub, "for-each-ref", "--format=%(refname)").split() if ref != "refs/heads/main"]
+    assert refs
+    assert all(ref.startswith("refs/heads/claude/coord/") for ref in refs)
+    with Coord.open(bob, as_name="w") as coord:
+        assert {s.session for s in coord.sessions() if not s.local} == {"w"}
+        assert remotes.current(coord.clone.repo).prefix == "refs/heads/claude/coord/"
+    assert not git(bob, "for-each-ref", "refs/heads/claude")
+
+
+def test_a_session_that_gave_up_its_ref_goes_everywhere(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.clone.drop_presence("w")
+    sync_all([ada, bob])
+    assert not git(ada.parent / "hub.git", "for-each-ref", f"refs/coord/sessions/{identity(ada)}")
+    assert not git(bob, "for-each-ref", f"refs/coord/sessions/{identity(ada)}")
+
+
+# who we are
+
+
+def everything(path: Path) -> list[str]:
+    with Coord.open(path, as_name="w") as coord:
+        return sorted(event.text for event in coord.log(limit=1000) if event.type == "note")
+
+
+def roll_back(path: Path, backup: Path) -> None:
+    """Restore a git directory in place, as a restore does it: the machine, the path and the inode stay."""
+    for name in backup.iterdir():
+        target = path / ".git" / name.name
+        if name.is_dir():
+            shutil.rmtree(target)
+            shutil.copytree(name, target)
+        else:
+            shutil.copy2(name, target)
+    fingerprint = json.loads((path / ".git" / "coord" / "clone").read_text())
+    fingerprint["inode"] = (path / ".git" / "coord").stat().st_ino
+    (path / ".git" / "coord" / "clone").write_text(json.dumps(fingerprint))
+
+
+def outdated(path: Path) -> None:
+    """Leave a clone as a restored backup would be: the remote has of its log what it has not."""
+    backup = path.parent / "backup"
+    shutil.copytree(path / ".git", backup, symlinks=True)
+    with Coord.open(path, as_name="w") as coord:
+        coord.note("after the backup")
+        coord.sync()
+    roll_back(path, backup)
+
+
+@pytest.mark.parametrize("more", [[], ["only in the backup"]])
+def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], more: list[str]) -> None:
+    ada, bob = pair
+    before = identity(ada)
+    outdated(ada)
+    with Coord.open(ada, as_name="w") as coord:
+        for text in more:
+            coord.note(text)
+        coord.sync()
+        assert coord.clone.id != before
+        (line,) = coord.clone.mended
+        assert line.startswith(
+            f"origin has events of {before} that were not written here (a restored backup, or a copy at work)"
+        )
+        coord.note("life goes on")
+        coord.sync()
+        (told,) = coord.inbox().messages
+        assert f"this clone is {coord.clone.id} now" in told.text and f"join w --from {before}" in told.text
+    sync_all([ada, bob])
+    expected = sorted(["after the backup", "life goes on", *more])
+    assert everything(ada) == everything(bob) == expected
+    for path in (ada, bob):
+        assert "error" not in git(path, "fsck", "--strict")
+    with Coord.open(bob, as_name="w") as coord:
+        assert coord.send(f"w@{identity(ada)}", "are you there?").recipients[0].state == "active"
+
+
+def test_who_was_at_work_meanwhile_goes_on_under_the_new_name(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    before = identity(ada)
+    outdated(ada)
+    with Coord.open(ada, as_name="w") as open_before:
+        open_before.note("only here")
+        with Coord.open(ada, as_name="w") as coord:
+            coord.sync()
+        assert len(open_before.notes()) == 2
+        oid = open_before.note("goes on")
+        assert open_before.clone.id != before
+        assert open_before.clone.mended == []
+        (event,) = [event for event in open_before.log(limit=100) if event.id == oid]
+        assert event.clone == open_before.clone.id
+        open_before.send(f"w@{identity(bob)}", "it is me")
+    sync_all([ada, bob, ada])
+    assert everything(ada) == everything(bob) == ["after the backup", "goes on", "only here"]
+    hub = ada.parent / "hub.git"
+    for ref in git(hub, "for-each-ref", "--format=%(refname)", "refs/coord/log").split():
+        assert {git(path, "rev-parse", ref) for path in (ada, bob, hub)} == {git(hub, "rev-parse", ref)}
+
+
+def test_a_job_that_runs_while_the_clone_is_renamed_ends_under_the_new_name(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    ada, bob = pair
+    outdated(ada)
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    supervisor = start(ada, "run", "--name", "build", "--as", "w", "--", "sh", "-c", f"read x <{gate}; exit 3")
+    writer = os.open(gate, os.O_WRONLY)  # returns when the command reads
+    with Coord.open(ada, as_name="w") as coord:
+        (before,) = coord.jobs.list()
+        coord.sync()
+        (job,) = coord.jobs.list()
+        assert (job.state, job.session, job.supervised) == ("running", f"w@{coord.clone.id}", True)
+        assert job.command == before.command
+        os.write(writer, b"go\n")
+        os.close(writer)
+        assert coord.wait([f"job:{before.id}"], 60), "who waits for it knows it by its first id"
+        assert supervisor.communicate(timeout=60) and supervisor.returncode == 3
+        (ended,) = coord.jobs.list()
+        assert (ended.id, ended.state, ended.exit, ended.command) == (job.id, "exited", 3, before.command)
+    sync_all([ada, bob])
+    with Coord.open(bob, as_name="w") as coord:
+        assert [(j.name, j.state, j.exit) for j in coord.jobs.list()] == [("build", "exited", 3)]
+
+
+def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    home = identity(ada)
+    with Coord.open(ada, as_name="w1") as coord:
+        coord.join()
+        task = coord.tasks.add("a task").id
+        coord.sync()
+        coord.tasks.claim(task)
+        coord.leave()
+        coord.sync()
+    with Coord.open(bob, as_name="w1") as coord:
+        coord.sync()
+        coord.join("w1", origin=home)
+        coord.sync()
+        away = f"w1@{coord.clone.id}"
+    assert cli(ada, "sync").code == 0
+    ran = cli(ada, "join", "w1")
+    assert (ran.code, ran.err) == (1, f"error: w1 goes on as {away}, which is active\nhint: choose another name\n")
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.tasks.show(task).holder == away
+    with Coord.open(bob, as_name="w1") as coord:
+        coord.leave()
+        coord.sync()
+    assert cli(ada, "sync").code == 0
+    assert cli(ada, "join", "w1").code == 0
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.tasks.show(task).holder == f"w1@{home}"
+
+
+def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    git(bob, "config", "coord.clone", identity(ada))
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("I am Ada")
+        coord.sync()
+    with Coord.open(bob, as_name="w") as coord:
+        coord.note("no, I am")
+        with pytest.raises(RemoteError, match=r"origin has events of ada-\w+ that we did not write"):
+            coord.sync()
+
+
+def test_a_log_that_was_rewritten_is_left_as_we_know_it(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    hub, ref = ada.parent / "hub.git", f"refs/coord/log/{identity(ada)}/0001"
+    with Coord.open(ada, as_name="w") as coord:
+        coord.note("said once")
+        coord.sync()
+    sync_all([bob])
+    git(hub, "update-ref", ref, git(hub, "rev-parse", f"{ref}~1").strip())
+    git(hub, "update-ref", ref, git(hub, "commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "other", env=_SOMEBODY).strip())
+    ran = cli(bob, "sync")
+    assert ran.code == 0
+    assert f"{ref} did not cross" in ran.err or identity(ada) in ran.err
+    assert everything(bob) == ["said once"]
+
+
+_SOMEBODY = {f"GIT_{who}_{what}": value for who in ("AUTHOR", "COMMITTER") for what, value in (("NAME", "x"), ("EMAIL", "x@y"))}
+
+
+# by itself
+
+
+def test_after_a_first_sync_a_send_arrives_by_itself(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    for path in pair:
+        git(path, "config", "coord.autosync", "true")
+    watcher = start(bob, "sync", "--watch=1", "--as", "w")
+    waiter = start(bob, "inbox", "--wait=60", "--as", "w")
+    try:
+        with Coord.open(ada, as_name="w", long_lived=False) as coord:
+            coord.send(f"w@{identity(bob)}", "by itself")
+        out, err = waiter.communicate(timeout=90)
+        assert "> by itself" in out, (out, err)
+    finally:
+        watcher.terminate()
+        out, err = watcher.communicate(timeout=30)
+    assert watcher.returncode in (-15, 130, 143), (out, err)
+
+
+@pytest.mark.parametrize("words", [("task", "next", "--claim"), ("lock", "--global", "src/"), ("alloc", "ports")])
+def test_a_claim_arrives_by_itself(pair: tuple[Path, Path], cli: Cli, words: tuple[str, ...]) -> None:
+    ada, _ = pair
+    with Coord.open(ada, as_name="w") as coord:
+        coord.tasks.add("a task")
+        coord.sync()
+    git(ada, "config", "coord.autosync", "true")
+    hub, before = ada.parent / "hub.git", identity(ada)
+    with RefWatch(find_repository(hub)) as refs:
+        assert cli(ada, *words, "--as", "w").code == 0
+        claim = git(ada, "rev-parse", f"refs/coord/log/{before}/0001")
+        while git(hub, "rev-parse", f"refs/coord/log/{before}/0001") != claim:
+            assert refs.wait(30), "nobody sent it"
+
+
+def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None:
+    ada, bob = pair
+    hub = ada.parent / "hub.git"
+    watcher = start(bob, "sync", "--watch=1")
+    try:
+        hub.rename(ada.parent / "away.git")
+        assert watcher.stderr
+        assert "does not answer as a repository" in watcher.stderr.readline()
+        (ada.parent / "away.git").rename(hub)
+        with Coord.open(ada, as_name="w") as coord:
+            coord.note("back again")
+            coord.sync()
+        assert "origin is back" in watcher.stderr.readline()
+        assert watcher.stdout
+        assert "1 received" in watcher.stdout.readline()
+    finally:
+        watcher.terminate()
+        watcher.communicate(timeout=30)
+
+
+def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, _ = pair
+    repo = find_repository(ada)
+    git(ada, "config", "coord.remote", "../nowhere.git")
+    assert cli(ada, "sync").code == 4
+    assert "../nowhere.git, never; " in (status := cli(ada, "status").out)
+    assert "failing: ../nowhere.git does not answer as a repository" in status
+    assert not remotes.is_due(repo) and remotes.current(find_repository(ada)).error
+    git(ada, "config", "--unset", "coord.remote")
+    assert "failing" not in cli(ada, "status").out
+    assert cli(ada, "sync").code == 0
+
+
+def test_at_most_four_pushes_a_minute() -> None:
+    known = remotes.Known("origin", "url", "refs/coord/", 100.0, {}, (50.0, 60.0, 70.0, 80.0))
+    assert remotes.pushes_left(known, 100.0) == 10.0
+    assert remotes.pushes_left(known, 111.0) == 0.0
+    assert remotes.pushes_left(known._replace(pushes=(60.0, 70.0, 80.0)), 100.0) == 0.0
