@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from gitcoord.log.trust import Signer
     from gitcoord.overview.brief import Brief
     from gitcoord.overview.counts import Short
+    from gitcoord.overview.roster import Session
     from gitcoord.overview.status import Status
     from gitcoord.overview.waiting import Held
     from gitcoord.sessions.identity import Identity
-    from gitcoord.sessions.membership import Session
     from gitcoord.sessions.records import Record
     from gitcoord.setup import Initialized, Traces
     from gitcoord.store.hooks import Hook
@@ -82,12 +82,12 @@ class Coord:
 
         `long_lived` prefers libgit2, which is quicker for many calls and slower for one. Raises RepositoryError.
         """
-        from gitcoord import features
+        from gitcoord.features import REGISTRY
         from gitcoord.log.clone import Clone
         from gitcoord.store.discovery import find_repository
 
         repo = find_repository(path, environ)
-        return cls(Clone(repo, features.load, long_lived), _absolute(path), as_name)
+        return cls(Clone(repo, REGISTRY, long_lived), _absolute(path), as_name)
 
     def close(self) -> None:
         """Let go of files."""
@@ -187,15 +187,15 @@ class Coord:
 
     def sessions(self, everyone: bool = False) -> list[Session]:
         """Who works here; `everyone` includes those that are gone."""
-        from gitcoord.sessions import membership
+        from gitcoord.overview import roster
 
-        return membership.list_sessions(self.clone, everyone)
+        return roster.list_sessions(self.clone, everyone)
 
     def session(self, name: str) -> Session:
         """One session. Raises UsageError if nobody is called so."""
-        from gitcoord.sessions import membership
+        from gitcoord.overview import roster
 
-        return membership.find_session(self.clone, name)
+        return roster.find_session(self.clone, name)
 
     def focus(self, text: str) -> Record:
         """Say what the session works on."""
@@ -367,8 +367,9 @@ class Coord:
     def redact(self, event_id: str) -> Redacted:
         """Take one event of this clone's out of its log; see `retention.redact`."""
         from gitcoord.log import retention
+        from gitcoord.sync import remotes
 
-        return retention.redact(self.clone, event_id)
+        return retention.redact(self.clone, event_id, remotes.is_waiting)
 
     def gc(self, keep: float = 90 * 24 * 3600) -> Collected:
         """Drop from this clone's log what ended more than `keep` seconds ago; see `retention.gc`."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from gitcoord import Coord
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.locks.read import Lock
     from gitcoord.overview.checks import Check
 
 
@@ -27,26 +28,35 @@ class Locks(NamedTuple):
     ) -> Lock:
         """Lock for `ttl` seconds (2 h), waiting up to `wait` seconds, or for ever with None; `everywhere` in all clones
         of the remote. Raises locks.Held, RemoteError."""
-        from gitcoord.features.locks import locks
+        from gitcoord.features.locks import fold
+        from gitcoord.features.locks import take as locks
         from gitcoord.features.overlaps import notices
 
-        wish = locks.Wish(locks.typed(self.coord.clone, self.coord.cwd, patterns), shared, reason, ttl or locks.TTL)
-        taken = locks.lock(self.coord.clone, self.coord.identity, wish, wait, everywhere)
+        wish = locks.Wish(locks.typed(self.coord.clone, self.coord.cwd, patterns), shared, reason, ttl or fold.TTL)
+        clone, me = self.coord.clone, self.coord.identity
+        if everywhere:
+            from gitcoord.features.locks import leased
+
+            taken = leased.lock(clone, me, wish, wait)
+        else:
+            from gitcoord.features.deaths import watched_pids
+
+            taken = locks.lock(clone, me, wish, wait, partial(watched_pids, clone))
         notices.notice(self.coord.clone, self.coord.identity.name)  # who locks is about to edit, or has begun to
         return taken
 
     def release(self, patterns: Sequence[str] = (), everything: bool = False, force: bool = False) -> list[Lock]:
         """End locks of mine; with `force` also another's, who is told. Raises Refused."""
-        from gitcoord.features.locks import locks
+        from gitcoord.features.locks import take as locks
 
         wanted = locks.typed(self.coord.clone, self.coord.cwd, patterns)
         return locks.unlock(self.coord.clone, self.coord.identity, wanted, everything, force)
 
     def held(self) -> list[Lock]:
         """The locks that hold, oldest first."""
-        from gitcoord.features.locks import locks
+        from gitcoord.features.locks import read
 
-        return locks.list_locks(self.coord.clone)
+        return read.list_locks(self.coord.clone)
 
     def check(self, paths: Sequence[str]) -> list[Check]:
         """What is known of each path: locks, who works in its worktree, recent edits, notes."""

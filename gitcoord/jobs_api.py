@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitcoord.features.jobs import end, jobs
-from gitcoord.features.jobs.jobs import Job
+from gitcoord.features.jobs import end, read
+from gitcoord.features.jobs.read import Job
 from gitcoord.features.jobs.start import Spec
 from gitcoord.system.files import read_bytes
 
@@ -25,16 +25,16 @@ class Jobs:
     def list(self, everything: bool = False) -> list[Job]:
         """Running jobs and those that ended within a day, oldest first; or all. Lost ones are found first."""
         end.reap(self._coord.clone)
-        return jobs.list_jobs(self._coord.clone, everything)
+        return read.list_jobs(self._coord.clone, everything)
 
     def get(self, job: str) -> Job:
         """One job. Raises UsageError."""
         end.reap(self._coord.clone)
-        return jobs.show(self._coord.clone, job)
+        return read.show(self._coord.clone, job)
 
     def log(self, job: str) -> bytes:
         """What it wrote; of much output, the beginning and the end. Raises Refused when that is not here."""
-        return read_bytes(jobs.log_file(self._coord.clone, self.get(job)))
+        return read_bytes(read.log_file(self._coord.clone, self.get(job)))
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
         """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""

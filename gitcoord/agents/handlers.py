@@ -65,7 +65,7 @@ def _start(desk: Desk, say: Say) -> None:
 
 def _keep_all_touched(desk: Desk) -> None:
     """The first hook in this clone: what those without hooks have changed so far is not in the folder yet."""
-    from gitcoord.sessions.membership import list_sessions
+    from gitcoord.overview.roster import list_sessions
 
     for session in list_sessions(desk.clone):
         if session.local and session.session:

@@ -10,18 +10,19 @@ import click
 from gitcoord import Coord
 from gitcoord.cli.output import paint, say, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
-from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
 from gitcoord.names import mailbox
+from gitcoord.overview.shapes import collision_json, shown_name
 from gitcoord.text import ago, inert, one_line, rfc3339, said
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.locks.read import Lock
     from gitcoord.features.overlaps.conflicts import Collision
     from gitcoord.features.state import Value
     from gitcoord.overview.counts import Short
+    from gitcoord.overview.roster import Session
     from gitcoord.overview.status import Status, Strange, Syncing
-    from gitcoord.sessions.membership import Session
 
 SHOWN = 20
 """Lines after which a plain list stops and says so."""
@@ -128,7 +129,7 @@ def _say_locks(locks: Sequence[Lock]) -> None:
     if locks:
         import time
 
-        from gitcoord.features.locks.locks import span
+        from gitcoord.text import span
 
         for number, lock in enumerate(locks):
             left = span(lock.expires - time.time())
@@ -281,12 +282,6 @@ def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
         else:
             _say_collisions(coord, found)
         return 1 if any(c.kind == "conflict" for c in found) else 0
-
-
-def collision_json(coord: Coord, c: Collision) -> dict[str, str]:
-    """A collision as the contract spells it."""
-    a, b = (",".join(shown_name(coord, box) for box in side) for side in (c.a, c.b))
-    return {"a": a, "b": b, "path": c.path, "kind": c.kind}
 
 
 def _say_collisions(coord: Coord, found: list[Collision]) -> None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, rfc3339, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
 from gitcoord.cli.params import common, opened
-from gitcoord.cli.talk import shown_name
 from gitcoord.names import mailbox
+from gitcoord.overview.shapes import session_json, shown_name
 
 if TYPE_CHECKING:
-    from gitcoord.sessions.membership import Session
+    from gitcoord.overview.roster import Session
 
 COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unknown": "33", "gone": "31"}
 
@@ -37,26 +37,6 @@ def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: boo
             if not found:
                 say("No sessions.")
         return 1 if name and found[0].state not in ("active", "idle", "waiting") else 0
-
-
-def session_json(coord: Coord, s: Session) -> dict[str, Any]:
-    """A session as the contract spells it."""
-    return {
-        "session": shown_name(coord, mailbox(s.session, s.clone or "")) if s.session else None,
-        "clone": s.clone,
-        "worktree": s.worktree,
-        "branch": s.branch,
-        "head": s.head,
-        "state": s.state,
-        "since": rfc3339(s.since),
-        "focus": s.focus or None,
-        "files": [{"path": f.path, "at": rfc3339(f.at)} for f in s.files],
-        "beat": rfc3339(s.beat),
-        "harness": s.harness or None,
-        "role": s.role or None,
-        "unread": s.unread,
-        "local": s.local,
-    }
 
 
 def _say_sessions(coord: Coord, found: list[Session]) -> None:

@@ -12,10 +12,11 @@ import click
 
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
-from gitcoord.cli.output import ago, inert, remark, say, say_json
+from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
 from gitcoord.system.files import read_bytes
+from gitcoord.system.streams import remark
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed

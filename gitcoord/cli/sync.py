@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import inert, remark, say, say_json
+from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.errors import RemoteError
+from gitcoord.system.streams import remark
 
 if TYPE_CHECKING:
     from gitcoord.sync.exchange import Report

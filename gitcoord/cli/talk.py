@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, reached_reader, remark, rfc3339, said, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.names import split_mailbox
+from gitcoord.overview.shapes import message_json, receipt_json, sent_json, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
+from gitcoord.system.streams import reached_reader, remark
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
-    from gitcoord.features.messages.ledger import SentMessage
     from gitcoord.features.messages.sending import Sent
     from gitcoord.store.signing import Signature
 
@@ -26,12 +27,6 @@ SHOWN = 5
 """Warnings beside an inbox; `status` has them all."""
 SHORT = 10
 """Digits of an id that people are shown; any unique prefix works."""
-
-
-def shown_name(coord: Coord, box: str) -> str:
-    """A mailbox as this clone's user writes it."""
-    name, clone = split_mailbox(box)
-    return name if clone == coord.clone.id else box
 
 
 @click.command(short_help="send a message")
@@ -149,12 +144,6 @@ def _when(coord: Coord) -> str:
     return "other clones hear of it with the next sync: git coord sync"
 
 
-def receipt_json(coord: Coord, sent: Sent) -> dict[str, Any]:
-    """What sending returns, as the contract spells it."""
-    recipients = [{**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
-    return {"id": sent.id, "thread": sent.thread, "recipients": recipients}
-
-
 def _recipient(coord: Coord, recipient: Any) -> str:
     last = f", last seen {ago(recipient.beat)}" if recipient.state in ("gone", "unknown") and recipient.beat else ""
     return f"{shown_name(coord, recipient.session)} ({recipient.state}{last})"
@@ -224,39 +213,6 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         coord.mark_read(page.messages)
 
 
-def message_json(coord: Coord, message: Message) -> dict[str, Any]:
-    """A message as the contract spells it."""
-    from gitcoord.features.messages.inbox import sender_of
-
-    return {
-        "id": message.id,
-        "from": sender_of(coord.clone, message),
-        "to": [shown_name(coord, box) for box in message.to],
-        "text": message.text,
-        "sent": rfc3339(message.at),
-        "thread": message.thread,
-        "reply_to": message.reply_to,
-        "urgent": message.urgent,
-        "needs_ack": message.needs_ack,
-        "read": message.state in ("read", "acked"),
-        "attachments": [{"name": name, "show": f"git show {message.id}:{name}"} for name in message.attachments],
-        **verified_json(None),
-    }
-
-
-def signatures_of(coord: Coord, events: list[tuple[str, str]]) -> dict[str, Signature]:
-    """What signatures say of events (id and clone); nothing is loaded for this clone's own."""
-    foreign = [oid for oid, clone in events if clone != coord.clone.id]
-    return coord.signatures(foreign) if foreign else {}
-
-
-def verified_json(signature: Signature | None) -> dict[str, Any]:
-    """`verified`: who vouches, false for nobody, null where it does not matter; `signature` says why."""
-    if signature is None:
-        return {"verified": None, "signature": None}
-    return {"verified": signature.by if signature.state == "verified" else False, "signature": signature.state}
-
-
 def verified_text(signature: Signature) -> str:
     """What to say of a signature beside an event of another clone."""
     if signature.state == "verified":
@@ -316,15 +272,3 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
             say(f"  > {one_line(message.text)}")
         if not found:
             say("Nothing sent." if not undelivered else "Everything was read.")
-
-
-def sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
-    """A message of mine as the contract spells it."""
-    recipients = [{"session": shown_name(coord, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
-    return {
-        "id": message.id,
-        "text": message.text,
-        "sent": rfc3339(message.at),
-        "recipients": recipients,
-        "waits_for_sync": message.waits_for_sync,
-    }

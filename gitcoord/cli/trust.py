@@ -8,7 +8,8 @@ import click
 
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
-from gitcoord.cli.talk import SHORT, verified_json, verified_text
+from gitcoord.cli.talk import SHORT, verified_text
+from gitcoord.overview.shapes import verified_json
 
 if TYPE_CHECKING:
     from gitcoord.log.trust import Signer

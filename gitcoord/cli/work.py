@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.board import columns, say_board, say_task, task_json, task_line
-from gitcoord.cli.output import not_signed, remark, say, say_json
+from gitcoord.cli.board import columns, say_board, say_task, task_line
+from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.log.vouched import held_back, held_tasks
+from gitcoord.overview.shapes import task_json
+from gitcoord.system.streams import remark
 
 if TYPE_CHECKING:
     from gitcoord.features.tasks.read import Task

@@ -15,7 +15,7 @@ from gitcoord.log import clone_id
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text
 from gitcoord.log.index import Index, Written
-from gitcoord.log.index.feature import Feature
+from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
 from gitcoord.store import NAMESPACE, Store, Tips, open_store
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
@@ -45,7 +45,7 @@ INLINE_OBJECTS = 16_000
 class Clone:
     """Opened once per process. Not for use from several threads at a time."""
 
-    def __init__(self, repo: Repository, features: Callable[[], Sequence[Feature]], long_lived: bool = False) -> None:
+    def __init__(self, repo: Repository, registry: Registry[Clone], long_lived: bool = False) -> None:
         self.repo = repo
         self.store: Store = open_store(repo, long_lived)
         self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
@@ -54,7 +54,7 @@ class Clone:
         self.long_lived = long_lived
         self.clock: Callable[[], float] = time.time
         self.sweep_grace = SWEEP_GRACE
-        self._features = features
+        self.registry = registry
         self._id: str | None = None
         self._id_file: tuple[int, ...] = ()
         self._fd: int | None = None
@@ -95,7 +95,7 @@ class Clone:
     @cached_property
     def index(self) -> Index:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
-        return Index(self.repo.coord_dir, self._features, ignored, lambda: self.id)
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id)
 
     def close(self) -> None:
         """Let go of files and packs."""

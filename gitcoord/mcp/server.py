@@ -23,11 +23,12 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
 from gitcoord import CoordError, UsageError, __version__
-from gitcoord.cli.output import one_line, reached_reader
+from gitcoord.cli.output import one_line
 from gitcoord.features.messages.inbox import Inbox
 from gitcoord.mcp import tools
 from gitcoord.mcp.caller import Caller, caller, opened
 from gitcoord.mcp.forms import short
+from gitcoord.system.streams import reached_reader
 
 PROGRESS_EVERY = 10.0
 """Seconds between two signs of life of a call that waits; clients give up on a silent one after 60."""

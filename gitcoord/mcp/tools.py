@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord import Coord
-from gitcoord.cli.board import task_json
-from gitcoord.cli.history import note_json
-from gitcoord.cli.locks import check_json, lock_json
-from gitcoord.cli.overview import collision_json
-from gitcoord.cli.people import session_json
-from gitcoord.cli.talk import receipt_json, sent_json
 from gitcoord.errors import UsageError
 from gitcoord.features.tasks.read import Task
 from gitcoord.mcp.forms import messages, quoting, short
-from gitcoord.sessions.membership import Session
+from gitcoord.overview.roster import Session
+from gitcoord.overview.shapes import (
+    check_json,
+    collision_json,
+    lock_json,
+    note_json,
+    receipt_json,
+    sent_json,
+    session_json,
+    task_json,
+)
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox

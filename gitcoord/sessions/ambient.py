@@ -9,7 +9,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import current
-from gitcoord.sessions.presence import PUBLISH_EVERY, expect, keep_touched, presence_data, sharers
+from gitcoord.sessions.presence import PUBLISH_EVERY, expect, keep_touched, presence_changed, presence_data, sharers
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import list_worktrees
 
@@ -73,9 +73,7 @@ def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover
         if mover != name and len(sharers(records.all(), record.git_dir, records, now)) > 1:
             clone.append(lambda db: _head_moved(clone, name, before, data, mover))
     if before.get("files") != data.get("files") or before.get("head") != data.get("head"):
-        from gitcoord.features.overlaps import notices
-
-        notices.notice(clone, name, now)
+        presence_changed(clone, name, now)
     return True
 
 

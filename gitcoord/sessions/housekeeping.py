@@ -19,6 +19,7 @@ from gitcoord.sessions.liveness import judge
 from gitcoord.sessions.presence import PUBLISH_EVERY, presence_data, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.ref_names import NAMESPACE, belongs_to
+from gitcoord.system import background
 from gitcoord.system.process import is_alive
 
 RETIRE_AFTER = 24 * 3600
@@ -40,6 +41,13 @@ def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
         in_background(clone, "refresh", record.name)
 
 
+def in_background(clone: Clone, *action: str) -> None:
+    """Start `git-coord hook ACTION` for this clone, detached from everything of ours."""
+    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", *action]
+    environ = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
+    background.start(argv, environ, collect=clone.long_lived)
+
+
 def _claim(clone: Clone, now: float) -> bool:
     """Whether nobody began a refresh for this clone within the last seconds; a directory we may not write to says no."""
     marker = clone.path("refreshed")
@@ -56,28 +64,6 @@ def _claim(clone: Clone, now: float) -> bool:
     except OSError:
         return False
     return True
-
-
-def in_background(clone: Clone, *action: str) -> None:
-    """Start `git-coord hook ACTION`, detached from everything of ours."""
-    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", *action]
-    null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)] if hasattr(os, "posix_spawn") else []
-    env = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
-    try:
-        if clone.long_lived:
-            raise NotImplementedError  # who stays has to collect its children, which subprocess does
-        os.posix_spawn(argv[0], argv, env, file_actions=null, setsid=True)
-    except (AttributeError, NotImplementedError):
-        import subprocess
-
-        subprocess.Popen(
-            argv,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
 
 
 def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> None:

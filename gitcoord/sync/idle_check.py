@@ -15,7 +15,7 @@ from gitcoord.store.ref_names import is_lease
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone
-    from gitcoord.sync.exchange import Link
+    from gitcoord.sync.link import Link
 
 Refs = Mapping[str, Oid]
 

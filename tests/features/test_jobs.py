@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.end import reap
-from gitcoord.features.jobs.jobs import FEATURE, Job
+from gitcoord.features.jobs.fold import FEATURE
 from gitcoord.features.jobs.output import HEAD, LIMIT, TAIL, plain
+from gitcoord.features.jobs.read import Job
 from gitcoord.log.event import Event, Malformed
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid

@@ -18,7 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitcoord import Coord, Refused
-from gitcoord.features.locks.locks import FEATURE, Held, list_locks
+from gitcoord.features.locks.fold import FEATURE
+from gitcoord.features.locks.read import Held, list_locks
 from gitcoord.log.event import Event
 from gitcoord.sessions.mailboxes import FEATURE as MAILBOXES
 from gitcoord.store.objects import Oid

@@ -20,7 +20,8 @@ from conftest import git
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitcoord import Coord, features
+from gitcoord import Coord
+from gitcoord.features import REGISTRY
 from gitcoord.log import index as index_module
 from gitcoord.log.event import Draft, Envelope, Event, Malformed, canonical_json, encode
 from gitcoord.log.index import SCHEMA, Index
@@ -411,7 +412,7 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 
 
 def test_every_type_of_event_takes_part_in_the_test_of_purity() -> None:
-    known = {kind for feature in features.load() for kind in feature.types}
+    known = {kind for feature in REGISTRY.features() for kind in feature.types}
     assert known <= PAYLOADS.keys(), "add payloads of the new types to PAYLOADS"
 
 
@@ -435,7 +436,7 @@ def logs(draw: st.DrawFn) -> list[list[Event]]:
 def state_after(events: Sequence[Event]) -> dict[str, list[tuple[Any, ...]]]:
     """All tables of all features after the events arrived in this order."""
     db = sqlite3.connect(":memory:", isolation_level=None)
-    loaded = features.load()
+    loaded = REGISTRY.features()
     for statement in "".join([index_module.TABLES, *(feature.tables for feature in loaded)]).split(";"):
         db.execute(statement)
     folds = {kind: feature.fold for feature in loaded for kind in feature.types}
@@ -499,12 +500,12 @@ def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> 
         return {**rows, "events": sorted(index.db.execute(f"SELECT {columns} FROM events").fetchall()), "indexes": names}
 
     with TemporaryDirectory() as one, TemporaryDirectory() as two:
-        grown = Index(one, features.load, frozenset())
+        grown = Index(one, REGISTRY, frozenset())
         for length in range(1, 5):
             tips = {ref: chain[min(length, len(chain)) - 1][0] for ref, chain in chains.items()}
             with grown.writing():
                 grown.ingest_tips(Logs(), Tips(tips))  # type: ignore[arg-type]
-        whole = Index(two, features.load, frozenset())
+        whole = Index(two, REGISTRY, frozenset())
         with whole.writing():
             whole.ingest_tips(Logs(), Tips({ref: chain[-1][0] for ref, chain in chains.items()}))  # type: ignore[arg-type]
         assert content(grown) == content(whole)
@@ -549,7 +550,7 @@ def test_a_change_of_tables_or_folds_raises_the_schema() -> None:
     sources(Index._insert, seen)  # type: ignore[arg-type]
     sources(Index._fold, seen)  # type: ignore[arg-type]
     sources(Index.take_presence, seen)  # type: ignore[arg-type]
-    for feature in features.load():
+    for feature in REGISTRY.features():
         seen[f"feature {feature.name}"] = f"{sorted(feature.types)} {feature.tables} {feature.indexes}"
         sources(feature.fold, seen)  # type: ignore[arg-type]
     seen.pop(f"SCHEMA = {SCHEMA!r}", None)

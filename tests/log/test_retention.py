@@ -18,7 +18,8 @@ from conftest import Cli, git, make_repo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitcoord import Coord, Refused, UsageError, features
+from gitcoord import Coord, Refused, UsageError
+from gitcoord.features import REGISTRY
 from gitcoord.log.index import Index
 from gitcoord.system.lock import file_lock
 
@@ -50,7 +51,7 @@ def content(index: Index) -> dict[str, list[Any]]:
 def assert_index_is_what_the_refs_say(coord: Coord) -> None:
     coord.clone.read(lambda db: None)
     with TemporaryDirectory() as elsewhere:
-        anew = Index(elsewhere, features.load, frozenset())
+        anew = Index(elsewhere, REGISTRY, frozenset())
         anew.refresh(coord.clone.store, coord.clone.store.tips())
         assert content(coord.clone.index) == content(anew)
         anew.close()

@@ -76,7 +76,7 @@ def test_a_look_is_good_for_as_long_as_nobody_else_was_at_the_remote(
 
 def test_who_finds_the_network_in_use_does_not_look_ahead(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     from gitcoord.sync import remotes
-    from gitcoord.sync.exchange import link
+    from gitcoord.sync.link import link
 
     ada, _ = pair
     monkeypatch.chdir(ada)

@@ -14,9 +14,9 @@ from conftest import git
 from test_repositories import need_git
 
 from gitcoord import Coord
-from gitcoord.features.locks import locks
+from gitcoord.features.locks import take as locks
 from gitcoord.store import refs
-from gitcoord.sync import exchange, leases, remotes
+from gitcoord.sync import exchange, leases, link, pull, remotes
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows with every sync that goes further than the remote's answer."""
     busy: list[str] = []
-    further = exchange.take
+    further = pull.take
 
-    def take(at: exchange.Link, there: exchange.Refs) -> object:
+    def take(at: link.Link, there: link.Refs) -> object:
         busy.append(at.clone.id or "")
         return further(at, there)
 

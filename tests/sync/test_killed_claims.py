@@ -13,7 +13,7 @@ from clones import holders, identity, make_clones, meet, sync_all
 from conftest import git
 
 from gitcoord import Coord, Refused
-from gitcoord.features.locks.locks import list_locks
+from gitcoord.features.locks.read import list_locks
 
 DIER = Path(__file__).parents[1] / "dier.py"
 Clones = tuple[Path, Path]

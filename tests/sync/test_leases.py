@@ -17,7 +17,7 @@ from clones import at_once, holders, identity, make_clones, meet, sync_all
 from conftest import Cli, git
 
 from gitcoord import Coord, Refused, RemoteError
-from gitcoord.features.locks.locks import list_locks
+from gitcoord.features.locks.read import list_locks
 from gitcoord.features.tasks import leased
 from gitcoord.features.tasks.file import NewTask
 from gitcoord.sync import leases

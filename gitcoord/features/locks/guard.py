@@ -10,13 +10,15 @@ import sys
 import time
 from collections.abc import Sequence
 
-from gitcoord.features.locks.locks import Lock, settle, span, standing
 from gitcoord.features.locks.patterns import matches
+from gitcoord.features.locks.read import Lock, standing
+from gitcoord.features.locks.take import settle
 from gitcoord.log.clone import Clone
 from gitcoord.log.vouched import held_back
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.system.spawn import run
+from gitcoord.text import span
 
 MAX_LINES = 20
 
@@ -73,7 +75,7 @@ def _line(clone: Clone, path: str, lock: Lock) -> str:
 
 
 def _say(text: str) -> None:
-    from gitcoord.cli.output import remark
+    from gitcoord.system.streams import remark
 
     remark(text.encode("utf-8", "replace").decode())
     sys.stderr.flush()

@@ -75,18 +75,18 @@ class Tasks:
 
     def claim(self, task_id: str, offline: bool = False) -> Task:
         """Take a task; one of several callers gets it, the others are refused. A gone holder's is taken over."""
-        from gitcoord.features.tasks import write
+        from gitcoord.features.tasks import claims
 
-        return self.show(write.claim(self._coord.clone, self._coord.identity, task_id, offline))
+        return self.show(claims.claim(self._coord.clone, self._coord.identity, task_id, offline))
 
     def next(self, claim: bool = False, offline: bool = False) -> Task | None:
         """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
-        from gitcoord.features.tasks import read, write
+        from gitcoord.features.tasks import claims, read
         from gitcoord.log.vouched import held_tasks
 
         clone, me = self._coord.clone, self._coord.identity
         if claim:
-            taken = write.take_next(clone, me, offline)
+            taken = claims.take_next(clone, me, offline)
             return self.show(taken) if taken else None
         held = held_tasks(clone)
         row = clone.read(lambda db: read.best(db, clone, me, taken=held))
