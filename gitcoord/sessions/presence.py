@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitcoord.errors import RepositoryError
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -179,28 +178,12 @@ def sharers(known: Sequence[Record], git_dir: str, records: Records, now: float)
     return [r for r in inside if liveness_of(r, records.beat(r.name), now).state != "gone"]
 
 
-def presence_changed(clone: Clone, name: str, now: float) -> None:
+def presence_changed(clone: Clone, name: str, now: float | None = None) -> None:
     """Tell the features that session `name` of this clone changed files or moved its HEAD."""
+    now = time.time() if now is None else now
     for hooks in clone.registry.hooks("presence_changed"):
         if hooks.presence_changed:
             hooks.presence_changed(clone, name, now)
-
-
-def beat(clone: Clone, me: Identity) -> None:
-    """A sign of life, given by every command run as a session; registers nothing."""
-    if me.record is None or me.observer:
-        return
-    records = Records(clone.repo.coord_dir)
-    records.touch(me.name)
-    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
-        try:
-            register(clone, me, waiting=False)
-        except RepositoryError:
-            return  # a read-only repository: reads still work
-    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
-        from gitcoord.sessions.housekeeping import keep_up  # which takes care that no command waits for it
-
-        keep_up(clone, me.record)
 
 
 def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:

@@ -10,7 +10,6 @@ from typing import NamedTuple
 from gitcoord.errors import Refused
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap
-from gitcoord.features.locks.take import settle
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.mailboxes import canonical
@@ -52,12 +51,6 @@ class Standing(NamedTuple):
     valid: list[Lock]
     over: list[Lock]
     waits: list[Lock]
-
-
-def list_locks(clone: Clone, now: float | None = None) -> list[Lock]:
-    """The locks that hold, oldest first. Those that expired since the last look are ended, and their holders told."""
-    settle(clone, now)
-    return clone.read(lambda db: standing(db, clone, now)).valid
 
 
 def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> Standing:
