@@ -37,7 +37,7 @@ def note(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        oid = coord.note(text, paths)
+        oid = coord.notes.add(text, paths)
         if as_json:
             say_json({"id": oid})
         else:
@@ -54,7 +54,7 @@ def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> N
     Example: git coord notes --path src/db
     """
     with opened(as_name) as coord:
-        found = coord.notes(path, limit)
+        found = coord.notes.list(path, limit=limit)
         if as_json:
             say_json([note_json(coord, n) for n in found])
             return
@@ -74,7 +74,7 @@ def thread(message_id: str, as_name: str | None, as_json: bool) -> None:
     Example: git coord thread 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_events(coord, coord.thread(message_id), as_json, whole=True)
+        _say_events(coord, coord.messages.thread(message_id), as_json, whole=True)
 
 
 @click.command(short_help="find words in messages and notes")
@@ -87,7 +87,7 @@ def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: boo
     Example: git coord search schema
     """
     with opened(as_name) as coord:
-        found = coord.search(" ".join(words), limit)
+        found = coord.events.search(" ".join(words), limit=limit)
         _say_events(coord, found, as_json, whole=True)
         if not as_json:
             _say_end(len(found), limit, "Nothing found.")
@@ -105,7 +105,7 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
     """
     after = moment(since, "--since", time.time())
     with opened(as_name) as coord:
-        found = coord.log(after, kind, limit)
+        found = coord.events.log(since=after, kind=kind, limit=limit)
         if kind is not None and not found:
             _check_type(coord, kind)
         _say_events(coord, found, as_json, whole=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -55,18 +54,14 @@ def run(
         with opened(as_name) as coord:
             if detach:
                 return _launch(coord, spec, as_json)
-            from gitcoord.features.jobs import supervise
-
-            return supervise.run(coord.clone, coord.identity, spec, os.getcwd())
+            return coord.jobs.run(**spec._asdict())
     except CoordError as error:
         error.exit_code = OWN_FAILURE
         raise
 
 
 def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
-    from gitcoord.features.jobs.launch import launch
-
-    job = launch(coord.clone, coord.identity, spec, os.getcwd())
+    job = coord.jobs.start(**spec._asdict())
     if job.failed:
         print(f"error: {inert(spec.argv[0])}: cannot be run\nhint: git coord job show {job.id[:SHORT]}", file=sys.stderr)
     elif as_json:
@@ -85,7 +80,7 @@ def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
     Example: git coord jobs --json
     """
     with opened(as_name) as coord:
-        found = coord.jobs.list(everything)
+        found = coord.jobs.list(everything=everything)
         if as_json:
             say_json([job_json(coord, job) for job in found])
             return

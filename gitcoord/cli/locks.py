@@ -49,7 +49,14 @@ def lock(
     seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
     with opened(as_name) as coord:
         try:
-            taken = coord.locks.take(patterns, " ".join(reason.split()), duration(ttl, "--ttl"), shared, seconds, everywhere)
+            taken = coord.locks.take(
+                patterns,
+                reason=" ".join(reason.split()),
+                ttl=duration(ttl, "--ttl"),
+                shared=shared,
+                wait=seconds,
+                everywhere=everywhere,
+            )
         except CoordError as error:
             if as_json and hasattr(error, "locks"):
                 say_json([lock_json(coord, other) for other in error.locks])
@@ -69,7 +76,7 @@ def unlock(patterns: tuple[str, ...], everything: bool, force: bool, as_name: st
     Example: git coord unlock src/db
     """
     with opened(as_name) as coord:
-        ended = coord.locks.release(patterns, everything, force)
+        ended = coord.locks.release(patterns, everything=everything, force=force)
         _say_locks(coord, ended, as_json, "unlocked ", "Nothing was locked.")
 
 

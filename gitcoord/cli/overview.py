@@ -41,11 +41,11 @@ def status(short: bool, as_name: str | None, as_json: bool) -> None:
     """
     with opened(as_name) as coord:
         if short:
-            _say_short(coord.status_short(), as_json)
+            _say_short(coord.overview.short(), as_json)
         elif as_json:
-            say_json(_status_json(coord, coord.status()))
+            say_json(_status_json(coord, coord.overview.status()))
         else:
-            _say_status(coord, coord.status())
+            _say_status(coord, coord.overview.status())
 
 
 def _say_short(found: Short, as_json: bool) -> None:
@@ -162,7 +162,7 @@ def brief(budget: int, as_name: str | None, as_json: bool) -> None:
     Example: git coord brief --budget 500
     """
     with opened(as_name) as coord:
-        found = coord.brief(budget)
+        found = coord.overview.brief(budget)
         if as_json:
             say_json(found.document)
         else:
@@ -202,7 +202,7 @@ def set_(
         raise UsageError("the value is missing", "give it as words, with -m TEXT or with -F FILE")
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_value(key, coord.state.set(key, text, kind == "json"), as_json)
+        _say_value(key, coord.state.set(key, text, as_json=kind == "json"), as_json)
 
 
 @state.command()
@@ -276,7 +276,7 @@ def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
     Example: git coord conflicts --with worker-1
     """
     with opened(as_name) as coord:
-        found = coord.conflicts(only)
+        found = coord.overview.conflicts(only)
         if as_json:
             say_json([collision_json(coord, c) for c in found])
         else:

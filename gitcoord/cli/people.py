@@ -28,7 +28,7 @@ def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: boo
     Example: git coord sessions --json
     """
     with opened(as_name) as coord:
-        found = [coord.session(name)] if name else coord.sessions(everyone)
+        found = [coord.sessions.get(name)] if name else coord.sessions.list(everyone=everyone)
         if as_json:
             documents = [session_json(coord, s) for s in found]
             say_json(documents[0] if name else documents)
@@ -125,7 +125,7 @@ def join(
     Example: git coord join worker-1 --role reviewer
     """
     with opened(as_name) as coord:
-        record = coord.join(name, role, focus, pid, origin)
+        record = coord.sessions.join(name, role=role, focus=focus, pid=pid, origin=origin)
         _say_me(coord, record.name, as_json, "joined as")
 
 
@@ -137,7 +137,7 @@ def leave(as_name: str | None, as_json: bool) -> None:
     Example: git coord leave
     """
     with opened(as_name) as coord:
-        _say_me(coord, coord.leave().name, as_json, "left:")
+        _say_me(coord, coord.sessions.leave().name, as_json, "left:")
 
 
 @click.command(short_help="say what I work on")
@@ -149,7 +149,7 @@ def focus(words: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     Example: git coord focus the parser rewrite
     """
     with opened(as_name) as coord:
-        _say_me(coord, coord.focus(" ".join(words)).name, as_json, "focus set for")
+        _say_me(coord, coord.sessions.focus(" ".join(words)).name, as_json, "focus set for")
 
 
 @click.command(short_help="say which files I edit")
@@ -161,11 +161,11 @@ def editing(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     Example: git coord editing src/parser.py
     """
     with opened(as_name) as coord:
-        _say_me(coord, coord.editing(paths).name, as_json, "editing noted for")
+        _say_me(coord, coord.sessions.editing(paths).name, as_json, "editing noted for")
 
 
 def _say_me(coord: Coord, name: str, as_json: bool, what: str) -> None:
     if as_json:
-        say_json(session_json(coord, coord.session(name)))
+        say_json(session_json(coord, coord.sessions.get(name)))
     else:
         say(f"{what} {name}")

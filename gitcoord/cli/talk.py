@@ -83,7 +83,7 @@ def reply(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_sent(coord, coord.reply(message_id, text, _attachments(attach)), as_json)
+        _say_sent(coord, coord.messages.reply(message_id, text, attachments=_attachments(attach)), as_json)
 
 
 @click.command(short_help="acknowledge a message")
@@ -104,7 +104,7 @@ def ack(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        sent = coord.ack(message_id, text)
+        sent = coord.messages.ack(message_id, text)
         if sent is not None:
             _say_sent(coord, sent, as_json)
         elif as_json:
@@ -137,9 +137,7 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
 
 def _when(coord: Coord) -> str:
     """When another clone can hear of it at the earliest."""
-    from gitcoord.sync import remotes
-
-    if remotes.wants_autosync(coord.clone.repo):
+    if coord.remote.syncs_by_itself():
         return "other clones hear of it with the next sync, which is under way"
     return "other clones hear of it with the next sync: git coord sync"
 
@@ -174,9 +172,9 @@ def inbox(
     with opened(as_name) as coord:
         page: Inbox | None
         if wait is not None:
-            page = coord.wait_for_mail(_patience(wait), sender, sys.stdout.fileno())
+            page = coord.messages.wait(_patience(wait), sender=sender, output=sys.stdout.fileno())
         else:
-            page = coord.inbox(True, everything, again, sender, limit)
+            page = coord.messages.inbox(everything=everything, again=again, sender=sender, limit=limit)
         more = " --all --limit 1000" if everything else ""
         if page is not None and page.messages:
             show_page(coord, page, as_json, peek, more)
@@ -210,7 +208,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
     elif not peek and reached_reader():
-        coord.mark_read(page.messages)
+        coord.messages.mark_read(page.messages)
 
 
 def verified_text(signature: Signature) -> str:
@@ -261,7 +259,7 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
     Example: git coord sent --undelivered
     """
     with opened(as_name) as coord:
-        found = coord.sent(undelivered, limit)
+        found = coord.messages.sent(undelivered=undelivered, limit=limit)
         if as_json:
             say_json([sent_json(coord, m) for m in found])
             return

@@ -73,7 +73,7 @@ def watch(kind: str | None, since: str | None, as_name: str | None, as_json: boo
     """
     _end_quietly()
     with opened(as_name) as coord:
-        for event in coord.watch(kind, since, sys.stdout.fileno()):
+        for event in coord.events.watch(kind=kind, since=since, output=sys.stdout.fileno()):
             if as_json:
                 say_json(event_json(coord, event))
             else:

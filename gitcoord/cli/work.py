@@ -153,7 +153,7 @@ def claim(task_id: str, offline: bool, as_name: str | None, as_json: bool) -> No
     Example: git coord task claim 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.claim(task_id, offline), as_json)
+        _say_one(coord, coord.tasks.claim(task_id, offline=offline), as_json)
 
 
 @task.command("next", short_help="the best one to take now")
@@ -168,7 +168,7 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
     """
     limit = 0 if wait is None else None if wait == "" else duration(wait, "--wait")
     with opened(as_name) as coord:
-        found = coord.tasks.wait_next(limit, take, offline, sys.stdout.fileno())
+        found = coord.tasks.wait_next(limit, claim=take, offline=offline, output=sys.stdout.fileno())
         if found is not None:
             _say_one(coord, found, as_json)
         elif as_json:
@@ -201,7 +201,7 @@ def done(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.done(task_id, text, force), as_json)
+        _say_one(coord, coord.tasks.done(task_id, text, force=force), as_json)
 
 
 @task.command(short_help="it cannot go on, and why")
@@ -224,7 +224,7 @@ def block(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.block(task_id, text, force), as_json)
+        _say_one(coord, coord.tasks.block(task_id, text, force=force), as_json)
 
 
 @task.command(short_help="give it back")
@@ -237,7 +237,7 @@ def release(task_id: str, force: bool, as_name: str | None, as_json: bool) -> No
     Example: git coord task release 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.release(task_id, force), as_json)
+        _say_one(coord, coord.tasks.release(task_id, force=force), as_json)
 
 
 @task.command(short_help="it will not be done")
@@ -325,7 +325,7 @@ def alloc(sequence: str, start: int | None, as_name: str | None, as_json: bool) 
     Example: git coord alloc migrations
     """
     with opened(as_name) as coord:
-        taken = coord.alloc(sequence, start)
+        taken = coord.numbers.allocate(sequence, start=start)
         if as_json:
             say_json({"sequence": taken.sequence, "number": taken.number})
         else:

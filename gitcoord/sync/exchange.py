@@ -95,7 +95,7 @@ def vouch(at: Link) -> None:
 
 def _refresh_presence(clone: Clone) -> None:
     """What others will see of our sessions is as of now."""
-    from gitcoord.sessions import ambient
+    from gitcoord.sessions import housekeeping
     from gitcoord.sessions.records import Records
 
     for hooks in clone.registry.hooks("before_sync"):
@@ -105,7 +105,7 @@ def _refresh_presence(clone: Clone) -> None:
     for record in Records(clone.repo.coord_dir).all():
         if record.left is None and record.published and not 0 <= now - record.published < PRESENCE_AGE:
             with suppress(CoordError):
-                ambient.refresh(clone, record.name, now)
+                housekeeping.publish_changes(clone, record.name, now)
 
 
 # receiving

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord.store import NAMESPACE
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_lease
+from gitcoord.store.ref_names import NAMESPACE, is_lease
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone

@@ -19,8 +19,9 @@ from gitcoord.errors import RemoteError, RepositoryError, UsageError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Malformed, decode
 from gitcoord.names import is_name, split_mailbox
-from gitcoord.store import NAMESPACE, transport
+from gitcoord.store import transport
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import public_guard, rejected, remotes
 from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause

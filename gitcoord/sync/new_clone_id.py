@@ -18,9 +18,9 @@ from gitcoord.log.event import Draft, decode, encode
 from gitcoord.log.index import EPOCH
 from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
-from gitcoord.store import NAMESPACE, transport
+from gitcoord.store import transport
 from gitcoord.store.objects import GitObject, Oid, make_object
-from gitcoord.store.ref_names import belongs_to, is_log
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log
 from gitcoord.store.refs import is_ancestor, merge_base
 from gitcoord.sync import remotes
 

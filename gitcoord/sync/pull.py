@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of
-from gitcoord.store import NAMESPACE, transport
+from gitcoord.store import transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_lease, is_log
+from gitcoord.store.ref_names import NAMESPACE, is_lease, is_log
 from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import Look
 from gitcoord.sync.link import Link, Refs, Seen, joining

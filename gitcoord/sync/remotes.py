@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import UsageError
-from gitcoord.store import NAMESPACE
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_log
+from gitcoord.store.ref_names import NAMESPACE, is_log
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Remote, remote_names
 from gitcoord.system.files import read_bytes

@@ -59,15 +59,15 @@ def test_a_look_is_good_for_as_long_as_nobody_else_was_at_the_remote(
     (begun,) = early_look._begun
     if in_between:
         with Coord.open(bob, as_name="w") as coord:
-            coord.note("after the look")
-            coord.sync()
+            coord.notes.add("after the look")
+            coord.remote.sync()
         monkeypatch.setattr(early_look, "_begun", [])
         with Coord.open(ada, as_name="w") as coord:
-            coord.sync()
+            coord.remote.sync()
         monkeypatch.setattr(early_look, "_begun", [begun])
     looks.clear()
     with Coord.open(ada, as_name="w") as coord:
-        assert coord.sync().received == 0
+        assert coord.remote.sync().received == 0
         assert looks == (["look"] if in_between else [])
         assert not coord.clone.mended
     assert early_look._begun == []

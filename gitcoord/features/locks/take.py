@@ -256,3 +256,9 @@ def keep_marker(clone: Clone) -> None:
 def typed(clone: Clone, cwd: str, patterns: Sequence[str]) -> tuple[str, ...]:
     """Patterns as typed in `cwd`, from the root. Raises UsageError."""
     return tuple(dict.fromkeys(typed_pattern(clone.repo, cwd, text) for text in patterns))
+
+
+def list_locks(clone: Clone, now: float | None = None) -> list[Lock]:
+    """The locks that hold, oldest first. Those that expired since the last look are ended, and their holders told."""
+    settle(clone, now)
+    return clone.read(lambda db: standing(db, clone, now)).valid

@@ -18,9 +18,9 @@ from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, Repository
 from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.index.mailroom import Mailroom
-from gitcoord.store import NAMESPACE, Store, Tips
+from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import epoch_of, is_log, is_ours, log_of
+from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 
 SCHEMA = 10
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
