@@ -32,6 +32,10 @@ class RepositoryError(CoordError):
     exit_code = 3
 
 
+class Unwritable(RepositoryError):
+    """A place that we may not write to, or that is full."""
+
+
 class Unreadable(RepositoryError):
     """Something that is there, or may be, could not be read: never to be taken for lost. The reason is git's or the
     system's own."""

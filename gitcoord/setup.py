@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from gitcoord.errors import without_password
 from gitcoord.log import mend
 from gitcoord.log.clone import Clone
-from gitcoord.log.clone_id import read_clone_id, settle_clone_id
+from gitcoord.log.clone_id import read_clone_id
 from gitcoord.sessions.housekeeping import expect_all
 from gitcoord.store import hooks as githooks
 from gitcoord.store.contract import Tips
@@ -39,7 +39,7 @@ def init(clone: Clone, hooks: bool = True) -> Initialized:
     Raises RepositoryError where the repository cannot be written.
     """
     with clone.locked():
-        name = settle_clone_id(clone.repo)
+        name = clone.settled_id()
         expected = tuple(record.name for record in expect_all(clone))
     found = githooks.install(clone.repo) if hooks else githooks.status(clone.repo)
     return Initialized(name, expected, tuple(found), _remote(clone))

@@ -1,4 +1,4 @@
-"""A new epoch whose root carries earlier events in its tree: how a log goes on over a hole that nothing can fill.
+"""The root of a new epoch carries earlier events in its tree.
 
 The tree of the root has, for each event, its raw commit as a blob called by the commit's id, so that ids stay
 checkable, and its attachments as a tree called `ID.files`. A reader takes them in as if they stood in the chain.
@@ -8,27 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gitcoord.errors import NotACommit, ObjectMissing
+from gitcoord.errors import NotACommit
 from gitcoord.store.contract import Store
-from gitcoord.store.objects import GitObject, Oid, make_object, named_in, parent_of, tree_entries
+from gitcoord.store.objects import GitObject, Oid, make_object, named_in, tree_entries
 
 Commit = tuple[Oid, bytes]
-
-
-def readable(store: Store, tip: Oid) -> list[Commit]:
-    """The commits from `tip` down to where the first is missing, oldest first."""
-    found: list[Commit] = []
-    at: Oid | None = tip
-    while at is not None:
-        try:
-            item = next(iter(store.read([at])))
-        except (ObjectMissing, StopIteration):
-            break
-        if item.kind != "commit":
-            break
-        found.append((at, item.data))
-        at = parent_of(item.data)
-    return found[::-1]
 
 
 def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[GitObject]:
@@ -43,9 +27,11 @@ def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[G
 
 
 def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
-    """Those of `trees` that are there and have files."""
+    """Those of `trees` that are there and have files, all of which are there, too."""
     there = sorted(trees - set(store.missing(sorted(trees))))
-    return {tree.oid for tree in store.read(there) if tree.data}
+    files = {tree.oid: named_in(tree) for tree in store.read(there) if tree.kind == "tree" and tree.data}
+    lost = set(store.missing(sorted({oid for named in files.values() for oid in named})))
+    return {tree for tree, named in files.items() if lost.isdisjoint(named)}
 
 
 def carried(store: Store, root: bytes) -> Iterator[Commit]:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gitcoord.log.journal import Journal, Place
-from gitcoord.log.mend import restore_objects
+from gitcoord.log.restore import restore_objects
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import Oid

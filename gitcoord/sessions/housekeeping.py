@@ -91,9 +91,9 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
         publish(clone, record, now)
     retire(clone, now)
     _forget_conversations(clone, now)
-    from gitcoord.log import rollover
+    from gitcoord.log import old_epochs
 
-    rollover.drop_replaced(clone)
+    old_epochs.drop_replaced(clone)
     clone.sweep()
     clone.pack(limit=None)
 

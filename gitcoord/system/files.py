@@ -4,11 +4,28 @@ from __future__ import annotations
 
 import os
 
+from gitcoord.errors import Unreadable
+
 
 def read_bytes(path: str) -> bytes:
     """The whole content. Raises OSError."""
     with open(path, "rb") as file:
         return file.read()
+
+
+def read_if_there(path: str) -> bytes | None:
+    """The whole content of a file of ours; None if there is no such file. Raises Unreadable, which is not the same."""
+    try:
+        return read_bytes(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str, error: OSError) -> Unreadable:
+    """The one wording for a file of ours that is there, or may be, and cannot be read."""
+    return Unreadable(f"cannot read {path}: {error.strerror or error}", "make it readable for this user")
 
 
 def signature(path: str) -> tuple[int, ...]:

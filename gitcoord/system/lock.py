@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from gitcoord.errors import RepositoryError
+from gitcoord.errors import Unwritable
 
 try:
     import fcntl
@@ -74,7 +74,7 @@ def _acquire_free(fd: int) -> bool:
     return True
 
 
-def unwritable(where: str, error: OSError) -> RepositoryError:
+def unwritable(where: str, error: OSError) -> Unwritable:
     """The one wording for a place we may not write to."""
     hint = "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space"
     if error.errno == errno.EROFS and os.environ.get("CODEX_THREAD_ID"):
@@ -82,17 +82,37 @@ def unwritable(where: str, error: OSError) -> RepositoryError:
 
         git_dir = re.sub(r"/coord(/.*)?$", "", where)
         hint = f'let Codex write there: writable_roots = ["{git_dir}"] in [sandbox_workspace_write] of ~/.codex/config.toml'
-    return RepositoryError(f"cannot write to {where}: {error.strerror or error}", hint)
+    return Unwritable(f"cannot write to {where}: {error.strerror or error}", hint)
 
 
-def write_whole(path: str, text: str) -> None:
-    """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError."""
+def write_whole(path: str, text: str, durable: bool = False) -> None:
+    """Replace a small file of ours: readers see the old or the new one, never a part. Raises Unwritable.
+
+    `durable`: it survives a power loss once this returns, and so do the two directories above it.
+    """
     fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
     try:
         with open(fresh, "w", encoding="utf-8") as file:
             file.write(text)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(fresh, path)
+        if durable:
+            sync_directory(os.path.dirname(path))
+            sync_directory(os.path.dirname(os.path.dirname(path)))
     except OSError as error:
         with suppress(OSError):
             os.unlink(fresh)
         raise unwritable(os.path.dirname(path), error) from error
+
+
+def sync_directory(path: str) -> None:
+    """A new file is safe from a power loss only when its directory is, too. Raises OSError."""
+    if os.name == "nt":  # which opens no directory
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

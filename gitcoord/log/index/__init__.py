@@ -20,12 +20,22 @@ from gitcoord.log.index.feature import Registry
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_ours, log_of
 
 SCHEMA = 10
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
+
+
+class OwnLogAmiss(Exception):
+    """A log of ours is gone, has a hole, or no longer contains what was read of it. Nothing was forgotten: what the index
+    has seen of it is evidence for the repair."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(ref)
+        self.ref = ref
+
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -68,6 +78,7 @@ class Index:
         here: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
+        self._here = here
         self.mailroom = Mailroom(directory, here)
         self.registry = registry
         self.ignored = ignored
@@ -77,6 +88,8 @@ class Index:
         """Logs that no longer contain where this index saw them last, and that place; the next writer puts them back."""
         self.vanished: list[str] = []
         """Logs known before whose refs are gone."""
+        self.forgets = False
+        """Whether a log of ours that is amiss is taken as it is: where nobody can mend it, or everybody tried."""
         self.in_memory = False
         self._inode = 0
         self.db = self._open()
@@ -204,12 +217,20 @@ class Index:
         """Inside a transaction: read the difference to what is known, or all again if a log went or began anew."""
         known, now = self.known_tips(), self._relevant(tips)
         self.unreadable, self.rewound = [], {}
+        for ref in known:
+            if is_log(ref) and ref not in now and not _goes_on(ref, now):
+                self._must_not_forget(ref)
         if known and all(ref in now or not is_log(ref) for ref in known):
             self._ingest_difference(store, known, now)
             if not any(self._is_dropped(ref) for ref in known):
                 return
         self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
         self._rebuild(store, tips)
+
+    def _must_not_forget(self, ref: str) -> None:
+        """Raises OwnLogAmiss if the log is ours."""
+        if not self.forgets and belongs_to(ref, self._here() or ""):
+            raise OwnLogAmiss(ref)
 
     def _rebuild(self, store: Store, tips: Tips) -> None:
         """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
@@ -251,10 +272,12 @@ class Index:
                 if old is None and number == 0 and _CARRIES in commits[0][1]:
                     self._begin_epoch(store, ref, *commits[0])
         except ObjectMissing:
+            self._must_not_forget(ref)
             self.unreadable.append(ref)
             return
         except (NotDescendant, NotACommit) as why:
             if old is not None:
+                self._must_not_forget(ref)
                 self.rewound[ref] = old
                 return
             self._report(new, ref, str(why))
@@ -383,6 +406,11 @@ class Index:
 
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
+
+
+def _goes_on(ref: str, now: Iterable[str]) -> bool:
+    """Whether the log has a later epoch now."""
+    return any(is_log(other) and log_of(other) == log_of(ref) and epoch_of(other) > epoch_of(ref) for other in now)
 
 
 def _is_below(ref: str, lowest: dict[str, int]) -> bool:

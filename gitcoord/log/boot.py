@@ -1,0 +1,77 @@
+"""The first command after the machine was started anew looks for what a power loss may have left.
+
+`coord/boots` has the ids of the last boots that were seen here; several, because two kernels may share one repository.
+Where the system has no such id, only `git coord doctor --fix` looks.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from gitcoord.errors import RepositoryError
+from gitcoord.log import mend
+from gitcoord.log.ground import Ground
+from gitcoord.log.restore import restore_objects
+from gitcoord.log.salvage import drop_damaged
+from gitcoord.store.contract import Tips
+from gitcoord.store.loose import hollow_files, remove_loose
+from gitcoord.store.objects import Oid
+from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import write_whole
+from gitcoord.system.process import boot_id
+
+MAX_BOOTS = 8
+
+
+def is_new(path: str) -> bool:
+    """Whether no command has looked since this boot. `path` is that of `coord/boots`."""
+    here = boot_id()
+    return bool(here) and here not in _boots(path)
+
+
+def note(path: str) -> None:
+    """A command has looked. Failing costs time only."""
+    with suppress(RepositoryError):
+        write_whole(path, "\n".join([*_boots(path), boot_id()][-MAX_BOOTS:]) + "\n")
+
+
+def _boots(path: str) -> list[str]:
+    try:
+        return read_bytes(path).decode("ascii", "replace").split()
+    except OSError:
+        return []
+
+
+def look(ground: Ground, tips: Tips) -> list[str]:
+    """Restore what is torn of our objects, remove files of objects that hold nothing, and settle the refs that lead
+    nowhere; a line for each. Raises Unreadable."""
+    repo = ground.store.repo
+    done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
+    hollow = [oid for oid in hollow_files(repo) if remove_loose(repo, oid)]
+    if hollow:
+        many = f"{len(hollow)} object file{'s' if len(hollow) > 1 else ''}"
+        done.append(f"removed {many} with nothing in {'them' if len(hollow) > 1 else 'it'}: a power loss left that")
+    drop_damaged(ground.store, _superseded(repo.coord_dir))
+    return done + settle_refs(ground, tips, thoroughly=bool(done))
+
+
+def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
+    """Settle the refs of our format whose commit is lost; `thoroughly`, also our own logs with a hole further down."""
+    lost = list(mend.lost_refs(ground.store, tips))
+    own = ground.own_logs(tips)
+    done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)
+    for ref in own if thoroughly else [ref for ref in lost if ref in own]:
+        if not mend.is_whole(ground.store, own[ref]):
+            done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))
+    return done
+
+
+def _superseded(coord_dir: str) -> list[Oid]:
+    """Presence that was replaced: on no ref, and in no journal."""
+    try:
+        lines = read_bytes(os.path.join(coord_dir, "superseded")).decode("ascii", "replace").splitlines()
+    except OSError:
+        return []
+    words = [line.split() for line in lines]
+    return [Oid(word[1]) for word in words if len(word) == 2 and len(word[1]) in (40, 64)]
