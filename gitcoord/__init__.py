@@ -111,7 +111,15 @@ class Coord:
             from gitcoord.sessions.presence import beat
 
             self._beat_at = time.monotonic()
-            beat(self.clone, self._identity)
+            self._identity = beat(self.clone, self._identity)
+        return self._identity
+
+    @property
+    def speaker(self) -> Identity:
+        """`identity` of a call that writes: a name that is free or vacant is taken first. Raises RepositoryError."""
+        from gitcoord.sessions.presence import settle
+
+        self._identity = settle(self.clone, self.identity)
         return self._identity
 
     def speak_as(self, identity: Identity) -> None:
@@ -201,13 +209,13 @@ class Coord:
         """Say what the session works on."""
         from gitcoord.sessions import membership
 
-        return membership.set_focus(self.clone, self.identity, text)
+        return membership.set_focus(self.clone, self.speaker, text)
 
     def editing(self, paths: Sequence[str]) -> Record:
         """Say which files the session edits."""
         from gitcoord.sessions import membership
 
-        return membership.editing(self.clone, self.identity, paths, self.cwd)
+        return membership.editing(self.clone, self.speaker, paths, self.cwd)
 
     # messages
 
@@ -229,20 +237,20 @@ class Coord:
         from gitcoord.features.messages import sending
 
         options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
-        return sending.send(self.clone, self.identity, [to] if isinstance(to, str) else to, text, options)
+        return sending.send(self.clone, self.speaker, [to] if isinstance(to, str) else to, text, options)
 
     def reply(self, message_id: str, text: str, attachments: Mapping[str, bytes] | None = None) -> Sent:
         """Answer a message in its thread."""
         from gitcoord.features.messages import sending
 
         options = sending.Options(attachments=attachments)
-        return sending.reply(self.clone, self.identity, message_id, text, options)
+        return sending.reply(self.clone, self.speaker, message_id, text, options)
 
     def ack(self, message_id: str, text: str = "") -> Sent | None:
         """Acknowledge a message, with an answer if there is text."""
         from gitcoord.features.messages import sending
 
-        return sending.ack(self.clone, self.identity, message_id, text)
+        return sending.ack(self.clone, self.speaker, message_id, text)
 
     def inbox(
         self,
@@ -287,9 +295,7 @@ class Coord:
 
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         if fresh and not self.identity.observer and not self.identity.shared:
-            if self.identity.record is None:
-                self.join()
-            ledger.mark(self.clone, self.identity, fresh)
+            ledger.mark(self.clone, self.speaker, fresh)
 
     def sent(self, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
         """What I sent, newest first, with the state at each recipient."""
@@ -339,7 +345,7 @@ class Coord:
         """Write a note for everybody, present and future."""
         from gitcoord.features import notes
 
-        return notes.add_note(self.clone, self.identity, text, paths, self.cwd)
+        return notes.add_note(self.clone, self.speaker, text, paths, self.cwd)
 
     def notes(self, path: str | None = None, limit: int = 20) -> list[Note]:
         """The newest notes, newest first."""
@@ -395,7 +401,7 @@ class Coord:
         """The next number of a sequence, handed out exactly once."""
         from gitcoord.features import numbers
 
-        return numbers.allocate(self.clone, self.identity, sequence, start)
+        return numbers.allocate(self.clone, self.speaker, sequence, start)
 
     # other clones
 

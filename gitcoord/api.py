@@ -31,7 +31,7 @@ class Locks(NamedTuple):
         from gitcoord.features.overlaps import notices
 
         wish = locks.Wish(locks.typed(self.coord.clone, self.coord.cwd, patterns), shared, reason, ttl or locks.TTL)
-        taken = locks.lock(self.coord.clone, self.coord.identity, wish, wait, everywhere)
+        taken = locks.lock(self.coord.clone, self.coord.speaker, wish, wait, everywhere)
         notices.notice(self.coord.clone, self.coord.identity.name)  # who locks is about to edit, or has begun to
         return taken
 
@@ -40,7 +40,7 @@ class Locks(NamedTuple):
         from gitcoord.features.locks import locks
 
         wanted = locks.typed(self.coord.clone, self.coord.cwd, patterns)
-        return locks.unlock(self.coord.clone, self.coord.identity, wanted, everything, force)
+        return locks.unlock(self.coord.clone, self.coord.speaker, wanted, everything, force)
 
     def held(self) -> list[Lock]:
         """The locks that hold, oldest first."""

@@ -58,4 +58,4 @@ class Jobs:
         from gitcoord.features.jobs.launch import launch
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return launch(self._coord.clone, self._coord.identity, spec, str(cwd or self._coord.cwd))
+        return launch(self._coord.clone, self._coord.speaker, spec, str(cwd or self._coord.cwd))

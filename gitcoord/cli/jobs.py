@@ -56,7 +56,7 @@ def run(
                 return _launch(coord, spec, as_json)
             from gitcoord.features.jobs import supervise
 
-            return supervise.run(coord.clone, coord.identity, spec, os.getcwd())
+            return supervise.run(coord.clone, coord.speaker, spec, os.getcwd())
     except CoordError as error:
         error.exit_code = OWN_FAILURE
         raise
@@ -65,7 +65,7 @@ def run(
 def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
     from gitcoord.features.jobs.launch import launch
 
-    job = launch(coord.clone, coord.identity, spec, os.getcwd())
+    job = launch(coord.clone, coord.speaker, spec, os.getcwd())
     if job.failed:
         print(f"error: {inert(spec.argv[0])}: cannot be run\nhint: git coord job show {job.id[:SHORT]}", file=sys.stderr)
     elif as_json:

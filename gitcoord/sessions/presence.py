@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from gitcoord.errors import RepositoryError
@@ -15,7 +16,16 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import split_mailbox
 from gitcoord.sessions import touched
-from gitcoord.sessions.identity import Identity, is_helpers_place, look_around, person_name, unused, worktree_name
+from gitcoord.sessions.identity import (
+    Identity,
+    is_helpers_place,
+    is_settled,
+    look_around,
+    person_name,
+    unused,
+    who_am_i,
+    worktree_name,
+)
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -25,6 +35,18 @@ if TYPE_CHECKING:
 
 PUBLISH_EVERY = 5 * 60
 """Seconds between two presence commits of an active session whose facts do not change."""
+
+
+def settle(clone: Clone, me: Identity) -> Identity:
+    """`me` as the session that writes: decided and registered in one step under the write lock. Raises RepositoryError.
+
+    Two processes that looked at the same moment found the same free name; the second one is given another here.
+    """
+    if is_settled(me):
+        return me
+    with clone.locked():
+        me = who_am_i(look_around(clone, time.time()))
+        return me._replace(record=register(clone, me))
 
 
 def register(clone: Clone, me: Identity, **facts: Any) -> Record:
@@ -170,21 +192,24 @@ def sharers(known: Sequence[Record], git_dir: str, records: Records, now: float)
     return [r for r in inside if liveness_of(r, records.beat(r.name), now).state != "gone"]
 
 
-def beat(clone: Clone, me: Identity) -> None:
-    """A sign of life, given by every command run as a session; registers nothing."""
+def beat(clone: Clone, me: Identity) -> Identity:
+    """A sign of life, given by every command run as a session; registers nobody new. Returns who gave it."""
     if me.record is None or me.observer:
-        return
-    records = Records(clone.repo.coord_dir)
-    records.touch(me.name)
-    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
+        return me
+    if me.record.expected or (me.rule == "harness" and not is_settled(me)):
         try:
-            register(clone, me, waiting=False)
+            return settle(clone, me)
         except RepositoryError:
-            return  # a read-only repository: reads still work
+            return me  # a read-only repository: reads still work
+    Records(clone.repo.coord_dir).touch(me.name)
+    if me.record.waiting or me.record.left is not None or me.record.gone:
+        with suppress(RepositoryError):
+            return me._replace(record=register(clone, me, waiting=False))
     elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
         from gitcoord.sessions.housekeeping import keep_up  # which takes care that no command waits for it
 
         keep_up(clone, me.record)
+    return me
 
 
 def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:

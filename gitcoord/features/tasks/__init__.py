@@ -48,7 +48,7 @@ class Tasks:
         """File several at once, all or none; they may need each other by their `local` names."""
         from gitcoord.features.tasks import write
 
-        return write.add(self._coord.clone, self._coord.identity, tasks)
+        return write.add(self._coord.clone, self._coord.speaker, tasks)
 
     def list(
         self,
@@ -77,19 +77,19 @@ class Tasks:
         """Take a task; one of several callers gets it, the others are refused. A gone holder's is taken over."""
         from gitcoord.features.tasks import write
 
-        return self.show(write.claim(self._coord.clone, self._coord.identity, task_id, offline))
+        return self.show(write.claim(self._coord.clone, self._coord.speaker, task_id, offline))
 
     def next(self, claim: bool = False, offline: bool = False) -> Task | None:
         """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
         from gitcoord.features.tasks import read, write
         from gitcoord.log.vouched import held_tasks
 
-        clone, me = self._coord.clone, self._coord.identity
+        clone = self._coord.clone
         if claim:
-            taken = write.take_next(clone, me, offline)
+            taken = write.take_next(clone, self._coord.speaker, offline)
             return self.show(taken) if taken else None
         held = held_tasks(clone)
-        row = clone.read(lambda db: read.best(db, clone, me, taken=held))
+        row = clone.read(lambda db: read.best(db, clone, self._coord.identity, taken=held))
         return self.show(row.id) if row else None
 
     def wait_next(
@@ -129,16 +129,16 @@ class Tasks:
     def _change(self, task_id: str, verb: str, text: str, force: bool) -> Task:
         from gitcoord.features.tasks import write
 
-        return self.show(write.change(self._coord.clone, self._coord.identity, task_id, verb, text, force))
+        return self.show(write.change(self._coord.clone, self._coord.speaker, task_id, verb, text, force))
 
     def edit(self, task_id: str, **changes: Any) -> Task:
         """Change facts of a task; `changes` are the fields of `gitcoord.features.tasks.write.Edit`."""
         from gitcoord.features.tasks import write
 
-        return self.show(write.edit(self._coord.clone, self._coord.identity, task_id, write.Edit(**changes)))
+        return self.show(write.edit(self._coord.clone, self._coord.speaker, task_id, write.Edit(**changes)))
 
     def comment(self, task_id: str, text: str) -> Task:
         """Say something about a task; its holder is told."""
         from gitcoord.features.tasks import write
 
-        return self.show(write.comment(self._coord.clone, self._coord.identity, task_id, text))
+        return self.show(write.comment(self._coord.clone, self._coord.speaker, task_id, text))
