@@ -25,21 +25,21 @@ def by_hook(where: str, number: str) -> str:
 def by_command(where: str, number: str) -> str:
     """The first command of an agent whose program has no hooks of ours."""
     with Coord.open(where, environ={**os.environ, "CODEX_THREAD_ID": f"thread-{number}"}, long_lived=False) as coord:
-        coord.note("hello")
+        coord.notes.add("hello")
         return coord.identity.name
 
 
 def by_mcp(where: str, number: str) -> str:
     """The first call of a tool in a conversation."""
     with caller.opened(caller.caller({"cwd": where}, {"threadId": f"thread-{number}"})) as coord:
-        coord.note("hello")
+        coord.notes.add("hello")
         return coord.identity.name
 
 
 def by_join(where: str, number: str) -> str:
     """A live process that wants the name of the worktree."""
     with Coord.open(where, long_lived=False) as coord:
-        return coord.join(os.path.basename(where), pid=os.getpid()).name
+        return coord.sessions.join(os.path.basename(where), pid=os.getpid()).name
 
 
 DOORS: dict[str, Callable[[str, str], str]] = {"hook": by_hook, "command": by_command, "mcp": by_mcp, "join": by_join}

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from gitcoord import Coord
 from gitcoord.agents import Call, Harness
 from gitcoord.log.clone import Clone
+from gitcoord.opening import open_clone
+from gitcoord.sessions.housekeeping import beat
 from gitcoord.sessions.identity import HARNESS_IDS, Identity, above_us, current, program_above
 from gitcoord.sessions.liveness import judge
-from gitcoord.sessions.presence import beat, register
+from gitcoord.sessions.presence import register
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
 
@@ -21,14 +22,10 @@ from gitcoord.system import process as processes
 class Desk(NamedTuple):
     """One call of a hook in its repository: who calls, and the session that it is, None while it is no session yet."""
 
-    coord: Coord
+    clone: Clone
     harness: Harness
     call: Call
     me: Identity | None
-
-    @property
-    def clone(self) -> Clone:
-        return self.coord.clone
 
     @property
     def surface(self) -> str:
@@ -43,11 +40,11 @@ class Desk(NamedTuple):
 @contextmanager
 def open_for(harness: Harness, call: Call) -> Iterator[Desk]:
     """The repository that the conversation is in, and its session there. Raises RepositoryError where there is none."""
-    with Coord.open(call.cwd or ".", environ=_environ(harness, call), long_lived=False) as coord:
-        me = _known(coord.clone, harness, call)
-        if me is not None:
-            coord.speak_as(me)
-        yield Desk(coord, harness, call, me)
+    clone = open_clone(call.cwd or ".", _environ(harness, call), long_lived=False)
+    try:
+        yield Desk(clone, harness, call, _known(clone, harness, call))
+    finally:
+        clone.close()
 
 
 def _environ(harness: Harness, call: Call) -> Mapping[str, str]:
@@ -74,7 +71,6 @@ def settle(desk: Desk) -> Desk:
         if desk.call.session_id and records.name_of(desk.call.session_id) != record.name:
             records.put(record)
     me = me._replace(name=record.name, record=record)
-    desk.coord.speak_as(me)
     return desk._replace(me=me)
 
 
@@ -82,9 +78,7 @@ def alive(desk: Desk) -> Desk:
     """The desk with its session, which has just given a sign of life."""
     if desk.me is None:
         return settle(desk)
-    me = beat(desk.clone, desk.me)
-    desk.coord.speak_as(me)
-    return desk._replace(me=me)
+    return desk._replace(me=beat(desk.clone, desk.me))
 
 
 def _found(desk: Desk) -> Identity:

@@ -14,7 +14,7 @@ from functools import partial
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk, program_of
 from gitcoord.agents.flags import Marks, marks_of
-from gitcoord.agents.handlers import look
+from gitcoord.agents.show import look
 from gitcoord.features import deaths
 from gitcoord.overview import surfacing
 from gitcoord.sessions.identity import Identity

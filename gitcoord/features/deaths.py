@@ -16,7 +16,7 @@ from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
-from gitcoord.log.index.feature import Feature, want
+from gitcoord.log.index.feature import Feature, Hooks, want
 from gitcoord.names import mailbox
 from gitcoord.sessions.mailboxes import canonical, name_in
 from gitcoord.sessions.presence import liveness_of, publish
@@ -137,6 +137,8 @@ def _message(name: str, box: str, to: str, lines: Sequence[str]) -> Draft:
     return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=name)
 
 
+HOOKS: Hooks[Clone] = Hooks(before_sync=notice)
+
 Concern = tuple[str, str]
 """A mailbox, and the line that it is told."""
 
@@ -147,7 +149,7 @@ def _concerned(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern
 
 
 def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Concern]:
-    from gitcoord.features.locks.locks import standing
+    from gitcoord.features.locks.read import standing
 
     at = standing(db, clone)
     for lock in (lock for lock in at.over if lock.holder == box and not lock.waits):

@@ -18,7 +18,7 @@ from gitcoord.log.index.feature import Feature, want
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import leading_to, resolve_name
-from gitcoord.sessions.presence import register, settle
+from gitcoord.sessions.presence import register
 
 _KEY = re.compile(r"[A-Za-z0-9._/-]{1,100}")
 
@@ -81,7 +81,6 @@ def set_state(clone: Clone, me: Identity, key: str, text: str, as_json: bool = F
     """Set a key of my session; nothing is written if it has that value. Raises UsageError for a bad key or value."""
     _check(key, text, as_json)
     with clone.locked():
-        me = settle(clone, me)
         register(clone, me)
         data: dict[str, Any] = {"key": key, **({"json": True} if as_json else {})}
 
@@ -123,7 +122,6 @@ def _unset(key: str) -> Refused:
 def unset_state(clone: Clone, me: Identity, key: str) -> Value:
     """Forget a key; returns what it was. Raises Refused if it is not set."""
     with clone.locked():
-        me = settle(clone, me)
         was = get_state(clone, me, key)
         register(clone, me)
         clone.append(lambda db: [Draft("state", f"{key} is unset", {"key": key, "unset": True}, author=me.name)])

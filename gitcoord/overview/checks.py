@@ -21,7 +21,7 @@ from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import Place, place_of
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.locks.read import Lock
 
 THERE = ("active", "idle", "waiting", "unknown")
 """States in which a session counts as working in its worktree: unknown alone frees nothing."""
@@ -55,7 +55,7 @@ def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float
         if place is None:
             raise UsageError(f"{path!a} is outside of this repository", "name a path in one of its worktrees")
     if waiters.is_due(clone, now):
-        from gitcoord.features.locks.locks import settle
+        from gitcoord.features.locks.take import settle
 
         settle(clone, now)
     records = Records(clone.repo.coord_dir)
@@ -79,7 +79,7 @@ def _locks_on(db: sqlite3.Connection, clone: Clone, place: Place, now: float) ->
     """What stands on the path. Mostly nothing is locked, and then the matchers are not even loaded."""
     if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
         return ()
-    from gitcoord.features.locks.locks import standing
+    from gitcoord.features.locks.read import standing
 
     folder = os.path.isdir(os.path.join(place.worktree, place.path))
     return tuple(x for x in standing(db, clone, now).valid if any(_concerns(p, place.path, folder) for p in x.patterns))

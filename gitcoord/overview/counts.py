@@ -17,7 +17,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.locks.read import Lock
 
 HELD = "t.status IN ('claimed', 'blocked') AND t.holder IN (SELECT value FROM json_each(?))"
 """What an SQL task `t` of mine is, given `mine_in`."""
@@ -62,6 +62,6 @@ def my_locks(db: sqlite3.Connection, clone: Clone, me: Identity, now: float) -> 
     """The locks I hold."""
     if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
         return ()
-    from gitcoord.features.locks.locks import standing
+    from gitcoord.features.locks.read import standing
 
     return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == mailbox(me.name, clone.id or ""))

@@ -13,8 +13,9 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gitcoord.features.messages.fold import READ, SURFACED
 from gitcoord.features.messages.inbox import COLUMNS, TRUSTED, Message, message_of, notifier, trusted_values
-from gitcoord.features.messages.ledger import READ, SURFACED, is_local, mark, my_boxes, my_deliveries, receipts
+from gitcoord.features.messages.ledger import is_local, mark, my_boxes, my_deliveries, receipts
 from gitcoord.features.notes import Note, get_notes
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft

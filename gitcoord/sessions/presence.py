@@ -5,12 +5,12 @@ The record is the truth of this clone; the presence commit is the part of it tha
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from gitcoord.errors import RepositoryError
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -68,10 +68,17 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         if fresh or not record.published or _published(changed) != _published(record):
             publish(clone, changed)
     if changed.waiting and not record.waiting:
-        from gitcoord.features.messages import ring
-
-        ring.waiting(clone, changed)
+        _ring(clone, changed)
     return changed
+
+
+def _ring(clone: Clone, record: Record) -> None:
+    """Run `coord.notify` for a session that has begun to wait for its human."""
+    if command := clone.repo.setting("notify"):
+        from gitcoord.system.notify import notify
+
+        facts = {"kind": "waiting", "session": record.name, "focus": record.focus, "worktree": record.worktree}
+        notify(command, clone.repo.environ, f"{record.name} waits for you", facts)
 
 
 def adopter(clone: Clone, name: str) -> str:
@@ -192,24 +199,12 @@ def sharers(known: Sequence[Record], git_dir: str, records: Records, now: float)
     return [r for r in inside if liveness_of(r, records.beat(r.name), now).state != "gone"]
 
 
-def beat(clone: Clone, me: Identity) -> Identity:
-    """A sign of life, given by every command run as a session; registers nobody new. Returns who gave it."""
-    if me.record is None or me.observer:
-        return me
-    if me.record.expected or (me.rule == "harness" and not is_settled(me)):
-        try:
-            return settle(clone, me)
-        except RepositoryError:
-            return me  # a read-only repository: reads still work
-    Records(clone.repo.coord_dir).touch(me.name)
-    if me.record.waiting or me.record.left is not None or me.record.gone:
-        with suppress(RepositoryError):
-            return me._replace(record=register(clone, me, waiting=False))
-    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
-        from gitcoord.sessions.housekeeping import keep_up  # which takes care that no command waits for it
-
-        keep_up(clone, me.record)
-    return me
+def presence_changed(clone: Clone, name: str, now: float | None = None) -> None:
+    """Tell the features that session `name` of this clone changed files or moved its HEAD."""
+    now = time.time() if now is None else now
+    for hooks in clone.registry.hooks("presence_changed"):
+        if hooks.presence_changed:
+            hooks.presence_changed(clone, name, now)
 
 
 def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:
@@ -224,3 +219,24 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
         clone.append(lambda db: [_joining(record)])
         publish(clone, Records(clone.repo.coord_dir).put(record))
         return record
+
+
+def published_gone(db: sqlite3.Connection, box: str) -> bool:
+    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says."""
+    name, at = split_mailbox(box)
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    if row is not None:
+        return bool(json.loads(row[0]).get("state") == "gone")
+    last = db.execute(
+        "SELECT type FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
+        " ORDER BY lc DESC, id DESC LIMIT 1",
+        (at, name),
+    ).fetchone()
+    return last is not None and last[0] != "join"
+
+
+def holder_mark(db: sqlite3.Connection, box: str) -> str:
+    """What changes whenever the holder's clone gave a sign of it."""
+    name, at = split_mailbox(box)
+    row = db.execute("SELECT id FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    return row[0] if row else ""

@@ -64,7 +64,7 @@ def test_agents_that_start_at_once_are_as_many_sessions(tmp_path: Path, door: st
             git(repo, "worktree", "add", "-q", "../w", "-b", "w") if placeholder else None
             where = tmp_path / "w" if placeholder else repo
             with Coord.open(repo) as coord:
-                coord.init(hooks=False)
+                coord.repository.init(hooks=False)
             names = ask(where)
             assert sorted(names) == sorted({where.name, *(f"{where.name}-{n}" for n in range(2, CLAIMANTS + 1))})
             found = {r.harness_id: r.name for r in Records(str(repo / ".git" / "coord")).all() if r.harness_id}

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.errors import RepositoryError
+from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFACED
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
@@ -18,8 +19,6 @@ from gitcoord.sessions.mailboxes import leading_to
 from gitcoord.store.objects import Oid
 
 T = TypeVar("T")
-LEDGER = ("queued", "expired", "surfaced", "read", "acked")
-QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
 PAGE = 20
 """Messages that a list shows unless it is told how many."""
 
@@ -75,7 +74,7 @@ def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Deli
         return False
     from gitcoord.sync import remotes
 
-    return not remotes.is_connected(clone.repo) or remotes.is_waiting(db, clone, remotes.current(clone.repo), oid)
+    return not remotes.is_connected(clone.repo) or remotes.is_waiting(db, clone, oid)
 
 
 def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
