@@ -32,6 +32,10 @@ class RepositoryError(CoordError):
     exit_code = 3
 
 
+class Busy(RepositoryError):
+    """A lock that another process held for longer than the caller had time. Nothing was written."""
+
+
 class RemoteError(CoordError):
     """A remote that cannot be reached or that refuses. A password in its URL is not repeated."""
 
