@@ -28,6 +28,10 @@ LEAST = 1.0
 
 _ours: set[int] = set()
 """The descriptors of lock files that this process has open."""
+_waits: dict[int, tuple[str, float]] = {}
+"""What is waited for without a limit, by descriptor: the path, and when it is to be said (monotonic seconds)."""
+_watching = False
+_guard = _thread.allocate_lock()
 _caller = _thread._local()
 """`deadline` of each thread: when it has no time left (monotonic seconds), or None."""
 
@@ -110,6 +114,9 @@ def _close(fd: int) -> None:
 
 def _let_go_of_all() -> None:
     """In the child of a fork: what it inherited would hold the lock for as long as it lives, and nobody would know."""
+    global _watching, _guard
+    _watching, _guard = False, _thread.allocate_lock()
+    _waits.clear()
     while _ours:
         with suppress(OSError):
             os.close(_ours.pop())
@@ -142,9 +149,9 @@ class _Turn:
                 os.close(self._fd)
         self._over.release()
 
-    def comes(self, seconds: float | None) -> bool:
-        """Whether the turn comes within so many seconds; None: however long it takes."""
-        return self._over.acquire(timeout=-1 if seconds is None else max(0.0, seconds))
+    def comes(self, seconds: float) -> bool:
+        """Whether the turn comes within so many seconds."""
+        return self._over.acquire(timeout=max(0.0, seconds))
 
     def leave(self) -> bool:
         """Give up; the thread closes the descriptor when its turn comes. False if it has just come."""
@@ -156,25 +163,63 @@ class _Turn:
 
 
 def _wait(fd: int, path: str) -> None:
+    """Queue for the lock: by ourselves where there is time, which is a change of processes less than by a thread."""
+    deadline = _deadline()
+    try:
+        if deadline is None:
+            with _watched(fd, path):
+                _acquire(fd)
+        else:
+            _take_turn(fd, path, deadline)
+    except OSError as error:
+        raise _unlockable(path, error) from error
+
+
+@contextmanager
+def _watched(fd: int, path: str) -> Iterator[None]:
+    """Have a thread say who holds the lock when we wait for it too long."""
+    global _watching
+    _waits[fd] = (path, time.monotonic() + SAY_AFTER)
+    with _guard:
+        if not _watching:
+            _watching = True
+            _thread.start_new_thread(_watch, ())
+    try:
+        yield
+    finally:
+        _waits.pop(fd, None)
+
+
+def _watch() -> None:
+    """The thread; it ends when nobody waits any more."""
+    global _watching
+    while True:
+        time.sleep(SAY_AFTER / 5)
+        for fd, (path, due) in list(_waits.items()):
+            if time.monotonic() >= due and fd in _waits:
+                _waits[fd] = (path, float("inf"))
+                say(f"note: waiting for {path}, {_holder(path)[0]}")
+        with _guard:
+            if not _waits:
+                _watching = False
+                return
+
+
+def _take_turn(fd: int, path: str, deadline: float) -> None:
+    """Raises Busy at the deadline."""
     turn = _Turn(fd)
     try:
-        if not turn.comes(min(SAY_AFTER, _left(SAY_AFTER))):
-            if _left(1.0) > 0:
+        if not turn.comes(min(SAY_AFTER, deadline - time.monotonic())):
+            if deadline - time.monotonic() > LEAST:
                 say(f"note: waiting for {path}, {_holder(path)[0]}")
-            if not turn.comes(None if _deadline() is None else _left(0.0)) and turn.leave():
+            if not turn.comes(deadline - time.monotonic()) and turn.leave():
                 who, hint = _holder(path)
                 raise Busy(f"no time left to wait for {path}, {who}", hint)
     except KeyboardInterrupt:
         turn.leave()
         raise
     if turn.error is not None:
-        raise _unlockable(path, turn.error) from turn.error
-
-
-def _left(otherwise: float) -> float:
-    """Seconds that the caller has left."""
-    deadline = _deadline()
-    return otherwise if deadline is None else deadline - time.monotonic()
+        raise turn.error
 
 
 def _holder(path: str) -> tuple[str, str]:
