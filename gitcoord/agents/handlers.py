@@ -14,8 +14,8 @@ from gitcoord.agents.flags import Marks, marks_of, stamp
 from gitcoord.agents.show import me_of as _me
 from gitcoord.agents.show import show as _show
 from gitcoord.features import deaths
+from gitcoord.features.messages import waiting
 from gitcoord.features.messages.inbox import Message
-from gitcoord.overview import surfacing
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import spoken_name
 from gitcoord.text import ago
@@ -164,10 +164,10 @@ def _stop(desk: Desk, say: Say) -> None:
     marks.wait(False)
     holds = Holds(marks.path("@held"))
     began = time.time()
-    owed = surfacing.owed_acks(desk.clone, me)
+    owed = waiting.owed_acks(desk.clone, me)
     marks.owe(bool(owed))
     due = [message for message in owed if holds.times(message.id) < HOLDS]
-    urgent = surfacing.waiting_mail(desk.clone, me, urgent=True)
+    urgent = waiting.waiting_mail(desk.clone, me, urgent=True)
     stamp(desk.clone, began)
     if desk.surface == "off" or not (due or urgent) or holds.in_a_row(desk.call.held_before) >= CHAIN:
         marks.set_idle(True)

@@ -9,6 +9,8 @@ from contextlib import suppress
 
 from gitcoord.agents.binding import Desk
 from gitcoord.agents.flags import Marks, stamp
+from gitcoord.features.messages import waiting
+from gitcoord.features.notes import has_notes_about_paths
 from gitcoord.overview import surfacing
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import Identity
@@ -28,7 +30,7 @@ def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], al
         surfacing.claim(desk.clone, me, news)
         if news.left:
             marks.again([line for line in lines if line not in news.notes])
-        marks.owe(bool(surfacing.owed_acks(desk.clone, me)))
+        marks.owe(bool(waiting.owed_acks(desk.clone, me)))
         marks.done()
     return bool(news.text)
 
@@ -48,7 +50,7 @@ def look(desk: Desk, marks: Marks) -> list[str]:
 def _keep_notes_flag(desk: Desk) -> None:
     """`coord/noted` is there when notes are about paths: then the hook asks before a path's first edit."""
     path = desk.path("noted")
-    if not os.path.exists(path) and desk.clone.read(lambda db: db.execute("SELECT 1 FROM note_paths LIMIT 1").fetchone()):
+    if not os.path.exists(path) and desk.clone.read(has_notes_about_paths):
         with suppress(OSError):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
 

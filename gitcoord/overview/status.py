@@ -5,18 +5,21 @@ What a newer gitcoord wrote and what is malformed in some clone's log is said he
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import without_password
 from gitcoord.features.messages import inbox
+from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.ready import HELD, ready_count
 from gitcoord.log.clone import Clone
 from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox
 from gitcoord.overview import roster
-from gitcoord.overview.counts import HELD, mine_in, my_locks, ready_tasks
+from gitcoord.overview.counts import my_locks
 from gitcoord.overview.roster import Session
 from gitcoord.sessions.identity import Identity
 
@@ -76,7 +79,9 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     page = inbox.inbox(clone, me, limit=1, now=now)
     newer, malformed = clone.read(strange)
     unsigned = held_tasks(clone)
-    held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db, unsigned)))
+    held, ready = clone.read(
+        lambda db: (tuple(rows(db, HELD, (json.dumps(my_boxes(db, clone, me.name)),))), ready_count(db, unsigned))
+    )
     return Status(
         mine,
         len(page.messages) + page.remaining,

@@ -15,9 +15,8 @@ from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, session_name, slug, split_mailbox
 from gitcoord.sessions.identity import Identity, above_us, look_around, person_name, who_am_i
 from gitcoord.sessions.liveness import judge_published
-from gitcoord.sessions.mailboxes import resolve_name
+from gitcoord.sessions.mailboxes import adopter, resolve_name
 from gitcoord.sessions.presence import (
-    adopter,
     liveness_of,
     presence_changed,
     publish,
@@ -165,7 +164,9 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
         raise Refused(f"{name} is another session's name, which is {state}", "choose another name, or: git coord sessions")
     if name == person_name(clone.repo) and not me.person:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
-    if (away := adopter(clone, name)) and (there := states(clone, [away])[away][0]) not in ("gone", "unknown"):
+    if (away := clone.read(lambda db: adopter(db, clone.settled_id(), name))) and (
+        there := states(clone, [away])[away][0]
+    ) not in ("gone", "unknown"):
         raise Refused(f"{name} goes on as {away}, which is {there}", "choose another name")
     mine = me.record
     if mine is None or mine.person or mine.left is not None or me.observer:

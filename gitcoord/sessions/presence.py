@@ -27,6 +27,7 @@ from gitcoord.sessions.identity import (
     worktree_name,
 )
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
+from gitcoord.sessions.mailboxes import adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
 
@@ -60,7 +61,7 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
         changed = record._replace(**facts)
-        if fresh or adopter(clone, me.name):
+        if fresh or _is_adopted(clone, me.name):
             clone.append(lambda db: [_joining(changed)])
         if fresh or changed != known:
             records.put(changed)
@@ -81,11 +82,8 @@ def _ring(clone: Clone, record: Record) -> None:
         notify(command, clone.repo.environ, f"{record.name} waits for you", facts)
 
 
-def adopter(clone: Clone, name: str) -> str:
-    """The mailbox in another clone that adopted a name of ours, or "". Whoever is here under it has it back by joining."""
-    query = "SELECT alias_of FROM names WHERE (clone, name) = (?, ?)"
-    row = clone.read(lambda db: db.execute(query, (clone.id, name)).fetchone())
-    return row[0] if row and row[0] and split_mailbox(row[0])[1] != clone.id else ""
+def _is_adopted(clone: Clone, name: str) -> bool:
+    return bool(clone.read(lambda db: adopter(db, clone.settled_id(), name)))
 
 
 def take_back(clone: Clone, events: Iterable[Event]) -> None:
@@ -96,7 +94,7 @@ def take_back(clone: Clone, events: Iterable[Event]) -> None:
         if record is None or liveness_of(record, records.beat(record.name), clone.clock()).state == "gone":
             continue
         with clone.locked():
-            if adopter(clone, record.name):
+            if _is_adopted(clone, record.name):
                 clone.append(lambda db, back=record: [_joining(back)])  # type: ignore[misc]
                 what = f"it adopted {record.name} of this clone, which is here and has taken its name back"
                 incidents.note(clone.repo.coord_dir, event.clone, what, clone.clock())
@@ -240,3 +238,16 @@ def holder_mark(db: sqlite3.Connection, box: str) -> str:
     name, at = split_mailbox(box)
     row = db.execute("SELECT id FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
     return row[0] if row else ""
+
+
+def clock_ahead(db: sqlite3.Connection, clone: str) -> float:
+    """By how many seconds our clock is ahead of another clone's, at most: from when its presence was written there and
+    seen here."""
+    (ahead,) = db.execute("SELECT min(seen - at) FROM presence WHERE clone = ?", (clone,)).fetchone()
+    return float(ahead or 0.0)
+
+
+def facts_of(db: sqlite3.Connection, clone: str, name: str) -> dict[str, Any]:
+    """What the presence of a session shows; nothing where it has none."""
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (clone, name)).fetchone()
+    return dict(json.loads(row[0])) if row else {}

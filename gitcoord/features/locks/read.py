@@ -14,6 +14,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.mailboxes import canonical
 from gitcoord.sessions.membership import states_in
+from gitcoord.sessions.presence import clock_ahead
 from gitcoord.store.objects import Oid
 from gitcoord.text import span
 
@@ -67,12 +68,11 @@ def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> 
 
 
 def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
-    """Another clone's lock ends by its writer's clock. By how much that one differs, its presence shows: when it was
-    written there and seen here; what it was on its way is on the safe side."""
+    """A lock with its end by our clock. Another clone's lock ends by its writer's clock, whose offset is estimated from its
+    presence; the time that the presence was on its way errs on the safe side."""
     if lock.clone == clone.id:
         return lock
-    (ahead,) = db.execute("SELECT min(seen - at) FROM presence WHERE clone = ?", (lock.clone,)).fetchone()
-    return lock._replace(expires=lock.expires + int(ahead)) if ahead is not None else lock
+    return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
 
 
 def all_locks(db: sqlite3.Connection) -> list[Lock]:

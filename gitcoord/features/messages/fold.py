@@ -12,7 +12,7 @@ import sqlite3
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.index.feature import Concern, Feature, want, want_strings
 from gitcoord.names import is_name, mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import canonical, name_in, put_name
+from gitcoord.sessions.mailboxes import YET_TO_COME, canonical, name_in, open_name, put_name
 
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
 QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
@@ -44,7 +44,7 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
         for old in replaces if notice else ():
             _replace(db, old, box, event)
     for name in opens:
-        db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, NULL, 0, '')", (event.clone, name))
+        open_name(db, event.clone, name)
     if about is not None:
         db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (about, event.clone))
 
@@ -137,8 +137,8 @@ FEATURE = Feature(
         " OR (m.needs_ack AND d.state < 4 AND (m.expires = 0 OR m.expires > :now))",
         # what keeps a mailbox open for a session that is yet to come
         "SELECT e.id FROM events e WHERE e.type = 'message' AND json_type(e.data, '$.opens') = 'array'"
-        " AND EXISTS (SELECT 1 FROM json_each(e.data, '$.opens') o JOIN names n ON n.name = o.value"
-        " AND n.clone = e.clone AND n.id = '')",
+        " AND EXISTS (SELECT 1 FROM json_each(e.data, '$.opens') o"
+        f" WHERE EXISTS ({YET_TO_COME.format(clone='e.clone', name='o.value')}))",
         "SELECT id FROM events WHERE type = 'adopt'",
     ),
 )

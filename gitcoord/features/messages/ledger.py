@@ -186,3 +186,23 @@ def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
         )
         for oid, author, text, boxes in rows
     ]
+
+
+class Owed(NamedTuple):
+    """A message whose sender waits for its recipient; `read` if only the ack is missing."""
+
+    id: Oid
+    sender: str
+    read: bool
+
+
+def owed_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[Owed]:
+    """Urgent mail that mailboxes have not read, and mail that they have not acked as asked, oldest first."""
+    rows = db.execute(
+        "SELECT m.id, m.author, m.clone, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
+        " WHERE d.addressed = 1 AND d.box IN (SELECT value FROM json_each(?)) AND m.notice = ''"
+        " AND (m.urgent = 1 AND d.state < 3 OR m.needs_ack = 1 AND d.state < 4)"
+        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) ORDER BY m.lc, m.id",
+        (json.dumps(list(boxes)),),
+    )
+    return [Owed(Oid(oid), mailbox(author, clone), state >= READ) for oid, author, clone, state in rows]

@@ -21,6 +21,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.mailboxes import resolve_name
+from gitcoord.sessions.membership import presences
 from gitcoord.sessions.presence import sharers
 from gitcoord.sessions.records import Records
 from gitcoord.store.merging import Lying, Scratch, look
@@ -82,7 +83,7 @@ def live_sides(clone: Clone, now: float) -> list[Side]:
 
 
 def _foreign_sides(clone: Clone, now: float) -> list[Side]:
-    rows = clone.read(lambda db: db.execute("SELECT clone, name, data, seen FROM presence ORDER BY clone, name").fetchall())
+    rows = clone.read(presences)
     sides = []
     for origin, name, text, seen in rows:
         data: dict[str, Any] = json.loads(text)
