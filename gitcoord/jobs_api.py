@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitcoord.features.jobs import end, jobs
 from gitcoord.features.jobs.jobs import Job
 from gitcoord.features.jobs.start import Spec
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 
 if TYPE_CHECKING:
     from gitcoord import Coord
@@ -34,7 +34,7 @@ class Jobs:
 
     def log(self, job: str) -> bytes:
         """What it wrote; of much output, the beginning and the end. Raises Refused when that is not here."""
-        return read_bytes(jobs.log_file(self._coord.clone, self.get(job)))
+        return read_ours(jobs.log_file(self._coord.clone, self.get(job)))
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
         """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""

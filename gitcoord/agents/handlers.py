@@ -16,6 +16,7 @@ from gitcoord.features.messages.inbox import Message
 from gitcoord.overview import surfacing
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import Identity, spoken_name
+from gitcoord.system.files import read_ours, remove_ours, touch_ours, write_ours
 from gitcoord.text import ago
 
 Say = Callable[[Answer], None]
@@ -255,7 +256,7 @@ def _keep_notes_flag(desk: Desk) -> None:
     path = desk.path("noted")
     if not os.path.exists(path) and desk.clone.read(lambda db: db.execute("SELECT 1 FROM note_paths LIMIT 1").fetchone()):
         with suppress(OSError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+            touch_ours(path)
 
 
 def _keep_settings(desk: Desk) -> None:
@@ -265,7 +266,7 @@ def _keep_settings(desk: Desk) -> None:
     path = desk.path("surface")
     if desk.surface == "tool":
         with suppress(OSError):
-            os.unlink(path)
+            remove_ours(path)
     else:
         write_whole(path, desk.surface + "\n")
 
@@ -286,8 +287,7 @@ class Holds:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            with open(path, encoding="ascii") as file:
-                self._known: dict[str, int] = json.load(file)
+            self._known: dict[str, int] = json.loads(read_ours(path))
         except (OSError, ValueError):
             self._known = {}
 
@@ -303,5 +303,5 @@ class Holds:
         for message in messages:
             self._known[message] = self.times(message) + 1
         self._known[""] = self.in_a_row(held_before) + 1
-        with suppress(OSError), open(self._path, "w", encoding="ascii") as file:
-            json.dump(self._known, file)
+        with suppress(OSError):
+            write_ours(self._path, json.dumps(self._known).encode())

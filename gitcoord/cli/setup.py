@@ -15,7 +15,7 @@ from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, remark, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed
@@ -177,7 +177,7 @@ def _say_last_error(coord: Coord) -> None:
     """What went wrong in a hook of an agent's, which says nothing of it there."""
     path = coord.clone.path("agents", "@error")
     with suppress(OSError, ValueError, IndexError):
-        lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+        lines = read_ours(path).decode("utf-8", "replace").splitlines()
         at, _, what = lines[0].partition(" ")
         remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}\n  {path}")
 

@@ -6,7 +6,6 @@ by us alone, so a push of ours is never a merge. Others' logs only ever grow: on
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +21,7 @@ from gitcoord.store.ref_names import is_lease, is_log
 from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import Look, Remote
 from gitcoord.sync import early_look, remotes
+from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import file_lock
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
     lock = clone.path("sync.lock")
     with file_lock(lock):
         look = early_look.look(clone.repo, remote.name, lock)
-        os.utime(lock)
+        touch_ours(lock)
         before, clone.keeps_to_itself = clone.keeps_to_itself, True
         try:
             yield Link(clone, remote, quiet, look)

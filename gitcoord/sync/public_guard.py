@@ -16,7 +16,7 @@ from typing import Any
 from gitcoord.errors import RemoteError, RepositoryError
 from gitcoord.log.clone import Clone
 from gitcoord.store import anonymous, transport
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
 
@@ -57,7 +57,7 @@ def without_password(url: str) -> str:
 
 def _known(clone: Clone) -> dict[str, Any]:
     try:
-        return dict(json.loads(read_bytes(_path(clone))))
+        return dict(json.loads(read_ours(_path(clone))))
     except (OSError, ValueError, TypeError):
         return {}
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from gitcoord.errors import RemoteError, without_password
@@ -15,6 +13,7 @@ from gitcoord.store.ref_names import belongs_to, is_lease
 from gitcoord.store.transport import Remote, Update
 from gitcoord.sync import remotes
 from gitcoord.sync.exchange import Link, joining, link
+from gitcoord.system.files import remove_ours
 
 
 class Standing(NamedTuple):
@@ -42,8 +41,7 @@ def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
             _must(found, transport.push(clone.repo, remote, gone))
         known = remotes.load(clone.repo)
         if known and known.remote == remote.name:
-            with suppress(FileNotFoundError):
-                os.unlink(clone.path("remote"))
+            remove_ours(clone.path("remote"))
         return found
 
 

@@ -19,7 +19,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_log
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Remote, remote_names
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours, touch_ours
 from gitcoord.system.lock import write_whole
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Known(NamedTuple):
 def load(repo: Repository) -> Known | None:
     """What is remembered; None before the first sync that succeeded. An unreadable file counts as none."""
     try:
-        data: dict[str, Any] = json.loads(read_bytes(_path(repo)))
+        data: dict[str, Any] = json.loads(read_ours(_path(repo)))
         return Known(**{**data, "pushes": tuple(data.get("pushes", ()))})
     except (OSError, ValueError, TypeError):
         return None
@@ -91,9 +91,7 @@ def save(repo: Repository, known: Known) -> None:
     write_whole(_path(repo), json.dumps(known._asdict(), sort_keys=True) + "\n")
     pause = min(LONGEST, max(BACKOFF, known.tried - known.at)) if known.error else LOOK_EVERY
     with suppress(OSError):
-        path = os.path.join(repo.coord_dir, "look")
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
-        os.utime(path, (time.time() + pause,) * 2)
+        touch_ours(os.path.join(repo.coord_dir, "look"), time.time() + pause)
 
 
 def is_due(repo: Repository) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from gitcoord.errors import RepositoryError
+from gitcoord.system.files import STRANGE, open_ours, replace_ours
 
 try:
     import fcntl
@@ -23,13 +24,26 @@ def file_lock(path: str) -> Iterator[int]:
     be opened for writing.
     """
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        fd = _locked(path)
     except OSError as error:
         raise unwritable(os.path.dirname(path), error) from error
     try:
-        _acquire(fd)
         yield fd
     finally:
+        os.close(fd)
+
+
+def _locked(path: str) -> int:
+    """The lock's file, locked; again where it was removed (by `purge`) or replaced while we waited. Raises OSError."""
+    while True:
+        fd = open_ours(path, os.O_RDWR | os.O_CREAT)
+        try:
+            _acquire(fd)
+            if os.fstat(fd).st_nlink or os.name == "nt":
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(fd)
 
 
@@ -51,7 +65,7 @@ def _acquire(fd: int) -> None:
 def try_lock(path: str) -> Iterator[bool]:
     """Hold the lock on `path` if it is free; yields whether it was."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        fd = open_ours(path, os.O_RDWR | os.O_CREAT)
     except OSError:
         yield False
         return
@@ -76,6 +90,13 @@ def _acquire_free(fd: int) -> bool:
 
 def unwritable(where: str, error: OSError) -> RepositoryError:
     """The one wording for a place we may not write to."""
+    if error.strerror == STRANGE:
+        path = str(error.filename or where)
+        from shlex import quote
+
+        return RepositoryError(f"{path} is not used: {STRANGE}", f"rm {quote(path)}")
+    if error.errno == errno.ENOENT and not os.path.lexists(where):
+        return removed(where)
     hint = "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space"
     if error.errno == errno.EROFS and os.environ.get("CODEX_THREAD_ID"):
         import re
@@ -85,14 +106,14 @@ def unwritable(where: str, error: OSError) -> RepositoryError:
     return RepositoryError(f"cannot write to {where}: {error.strerror or error}", hint)
 
 
+def removed(where: str) -> RepositoryError:
+    """The one wording for what `purge` took away while a process of ours ran."""
+    return RepositoryError(f"gitcoord was removed from this repository: {where} is gone", "git coord init")
+
+
 def write_whole(path: str, text: str) -> None:
     """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError."""
-    fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
     try:
-        with open(fresh, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(fresh, path)
+        replace_ours(path, text.encode("utf-8"))
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(fresh)
         raise unwritable(os.path.dirname(path), error) from error
