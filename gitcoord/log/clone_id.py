@@ -6,14 +6,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.names import is_name, slug
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import names_in, read_bytes, read_ours, remove_ours
+from gitcoord.system.files import names_in, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
+from gitcoord.system.process import machine_id
 
 
 class Fingerprint(NamedTuple):
@@ -121,18 +121,3 @@ def _save(path: str, name: str, here: Fingerprint, former: Sequence[str] = ()) -
     facts: dict[str, object] = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
     facts |= {"former": list(former)} if former else {}
     write_whole(path, json.dumps(facts) + "\n")
-
-
-@cache
-def machine_id() -> str:
-    """What tells this machine from others: systemd's machine-id(5) where there is one, else the host name."""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            text = os.fsdecode(read_bytes(path)).strip()
-        except OSError:
-            continue
-        if text:
-            return text
-    import socket
-
-    return socket.gethostname()
