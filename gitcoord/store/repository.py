@@ -30,6 +30,8 @@ OURS = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
+LISTS = ("coord.ignoreclone", "coord.privateremote")
+"""Settings of which every value counts."""
 _HOOKED = ("update-ref", "pack-refs")
 SETTINGS = r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|ignorecase|precomposeunicode)$"
 """The part of the configuration that we look at."""
@@ -151,8 +153,8 @@ def _parse_config(out: bytes) -> dict[str, str]:
 
 
 def collect(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Settings by key: the last value wins, but for the one that is a list."""
+    """Settings by key: the last value wins, but for those that are lists."""
     found: dict[str, str] = {}
     for key, value in pairs:
-        found[key] = f"{found[key]} {value}" if key == "coord.ignoreclone" and key in found else value
+        found[key] = f"{found[key]} {value}" if key in LISTS and key in found else value
     return found

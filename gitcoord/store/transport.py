@@ -101,9 +101,19 @@ def remote_names(repo: Repository) -> list[str]:
 
 
 def remote_url(repo: Repository, name: str) -> str:
-    """Where a remote is pushed to; a URL stands for itself."""
-    result = repo.git("remote", "get-url", "--push", name)
-    return os.fsdecode(result.out).strip() if result.code == 0 else name
+    """Where a remote is pushed to (the first place, if there are several); a URL stands for itself."""
+    return push_urls(repo, name)[0]
+
+
+def push_urls(repo: Repository, name: str) -> list[str]:
+    """Every place that a push to `name`, a remote or a URL, goes to, after the user's `insteadOf` and `pushInsteadOf`."""
+    known = repo.git("remote", "get-url", "--push", "--all", name)
+    if known.code == 0:
+        return os.fsdecode(known.out).split("\n")[:-1] or [name]
+    asked = "gitcoord-asks"  # git rewrites the URLs of remotes alone
+    listed = os.fsdecode(repo.git("-c", f"remote.{asked}.url={name}", "remote", "-v").out).split("\n")
+    start, end = f"{asked}\t", " (push)"
+    return [line[len(start) : -len(end)] for line in listed if line.startswith(start) and line.endswith(end)] or [name]
 
 
 class _Route(NamedTuple):

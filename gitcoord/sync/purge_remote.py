@@ -40,7 +40,7 @@ def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
             gone = [Update(here, None) for ref in found.refs if (here := remote.here(ref))]
             _must(found, transport.push(clone.repo, remote, gone))
         known = remotes.load(clone.repo)
-        if known and known.remote == remote.name:
+        if known and known.is_of(remote.name):
             remove_ours(clone.path("remote"))
         return found
 

@@ -97,7 +97,7 @@ def test_a_session_may_be_called_as_the_folder(coord_dir: Path) -> None:
 
 def test_an_index_that_is_a_link_is_made_anew(repo: Path, tmp_path: Path) -> None:
     with Coord.open(repo) as coord:
-        coord.note("kept")
+        coord.notes.add("kept")
     other = tmp_path / "other.sqlite"
     sqlite3.connect(other).execute("CREATE TABLE theirs (x)").connection.close()
     before = other.read_bytes()
@@ -105,7 +105,7 @@ def test_an_index_that_is_a_link_is_made_anew(repo: Path, tmp_path: Path) -> Non
         (repo / ".git" / "coord" / f"index.sqlite{suffix}").unlink(missing_ok=True)
         (repo / ".git" / "coord" / f"index.sqlite{suffix}").symlink_to(other)
     with Coord.open(repo) as coord:
-        assert [note.text for note in coord.notes()] == ["kept"]
+        assert [note.text for note in coord.notes.list()] == ["kept"]
     assert other.read_bytes() == before
 
 
@@ -135,7 +135,7 @@ def hook(
 def used(repo: Path) -> Path:
     """A repository with a session that is bound to the conversation s-1, with nothing new for it."""
     with Coord.open(repo) as coord:
-        coord.note("gitcoord is used here")
+        coord.notes.add("gitcoord is used here")
     assert hook(repo, moment="start").returncode == 0
     assert (repo / ".git" / "coord" / "agents" / "s-1").is_file()
     return repo

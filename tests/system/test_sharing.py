@@ -63,10 +63,10 @@ def test_without_the_setting_the_umask_decides_and_logs_are_private(repo: Path, 
 
 def test_what_was_there_before_the_setting_is_shared_with_the_next_write(repo: Path) -> None:
     with Coord.open(repo) as coord:
-        coord.note("before")
+        coord.notes.add("before")
     git(repo, "config", "core.sharedRepository", "group")
     with Coord.open(repo) as coord:
-        coord.note("after")
+        coord.notes.add("after")
     assert all(mode & 0o060 == 0o060 for mode in modes(repo).values())
 
 
