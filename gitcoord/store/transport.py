@@ -216,8 +216,8 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
         specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
-        "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
-        route.place, *specs,
+        "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
+        "--recurse-submodules=no", *leases, "--", route.place, *specs,
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
     found = _outcomes(remote, result)
@@ -270,12 +270,14 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
     import subprocess
 
     calm = [
-        "-c", "core.hooksPath=" + os.devnull, "-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false",
+        "-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false",
         "-c", "push.pushOption=", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
     ]  # fmt: skip
     if re.fullmatch(r"[A-Za-z0-9][\w./-]*", name := route.place) and ":" not in name:
         calm += ["-c", f"remote.{name}.mirror=false", "-c", f"remote.{name}.tagOpt=--no-tags"]
-    argv = ["git", f"--git-dir={repo.common_dir}", *calm, *repo.hooks_off(), *args]
+    if args[0] != "push" or not repo.flag("hooks"):
+        calm += ["-c", "core.hooksPath=" + os.devnull, *repo.hooks_off()]
+    argv = ["git", f"--git-dir={repo.common_dir}", *calm, *args]
     watched = not quiet and os.isatty(0)
     child = subprocess.Popen(
         argv,
