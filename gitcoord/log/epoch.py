@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gitcoord.errors import NotACommit, ObjectMissing
-from gitcoord.store import Store
+from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in, parent_of, tree_entries
 
 Commit = tuple[Oid, bytes]

@@ -17,33 +17,14 @@ from typing import NamedTuple
 
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
+from gitcoord.features.overlaps.fold import MAX_PATHS
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Event, Malformed
-from gitcoord.log.index.feature import Feature, want_strings
+from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 from gitcoord.text import ago
-
-MAX_PATHS = 200
-"""Paths in one notice."""
-
-
-def _fold(db: sqlite3.Connection, event: Event) -> None:
-    pair, paths = want_strings(event, "between"), want_strings(event, "paths")
-    if len(pair) != 2 or len(paths) > MAX_PATHS:
-        raise Malformed("overlap: between is no pair, or too many paths")
-    for path in paths:
-        db.execute("INSERT OR IGNORE INTO overlaps VALUES (?, ?, ?)", (*sorted(pair), path))
-
-
-FEATURE = Feature(
-    "overlaps",
-    frozenset({"overlap"}),
-    "CREATE TABLE overlaps (a TEXT NOT NULL, b TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (a, b, path)) WITHOUT ROWID;",
-    _fold,
-)
 
 
 class Desk(NamedTuple):

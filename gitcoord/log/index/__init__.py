@@ -11,16 +11,16 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import cached_property
 from itertools import islice
+from typing import Any
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
 from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
-from gitcoord.log.index.feature import Feature
+from gitcoord.log.index.feature import Registry
 from gitcoord.log.index.mailroom import Mailroom
-from gitcoord.store import NAMESPACE, Store, Tips
+from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import epoch_of, is_log, is_ours, log_of
+from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 
 SCHEMA = 10
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
@@ -63,13 +63,13 @@ class Index:
     def __init__(
         self,
         directory: str,
-        features: Callable[[], Sequence[Feature]],
+        registry: Registry[Any],
         ignored: frozenset[str],
         here: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
         self.mailroom = Mailroom(directory, here)
-        self.features = features
+        self.registry = registry
         self.ignored = ignored
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
@@ -80,10 +80,6 @@ class Index:
         self.in_memory = False
         self._inode = 0
         self.db = self._open()
-
-    @cached_property
-    def _folds(self) -> dict[str, Feature]:
-        return {kind: feature for feature in self.features() for kind in feature.types}
 
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
@@ -124,13 +120,13 @@ class Index:
     def _create(self, db: sqlite3.Connection) -> None:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
             db.execute(f'DROP {kind} "{name}"')
-        tables = TABLES + "".join(f.tables for f in self.features())
+        tables = TABLES + "".join(f.tables for f in self.registry.features())
         for statement in [*tables.split(";"), *self._index_statements()]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _index_statements(self) -> list[str]:
-        both = INDEXES + "".join(f.indexes for f in self.features())
+        both = INDEXES + "".join(f.indexes for f in self.registry.features())
         return [statement for statement in both.split(";") if statement.strip()]
 
     def _in_memory(self) -> sqlite3.Connection:
@@ -338,7 +334,7 @@ class Index:
     def _fold(self, event: Event, ref: str, watched: bool) -> None:
         if event.type == EPOCH:
             return
-        feature = self._folds.get(event.type)
+        feature = self.registry.folding(event.type)
         if event.v > 1 or feature is None:
             self._report(event.id, ref, f"unknown {event.type} v{event.v}")
             return
