@@ -17,7 +17,7 @@ from gitcoord.log.salvage import drop_damaged
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import hollow_files, remove_loose
 from gitcoord.store.objects import Oid
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 from gitcoord.system.process import boot_id
 
@@ -38,7 +38,7 @@ def note(path: str) -> None:
 
 def _boots(path: str) -> list[str]:
     try:
-        return read_bytes(path).decode("ascii", "replace").split()
+        return read_ours(path).decode("ascii", "replace").split()
     except OSError:
         return []
 
@@ -70,7 +70,7 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
 def _superseded(coord_dir: str) -> list[Oid]:
     """Presence that was replaced: on no ref, and in no journal."""
     try:
-        lines = read_bytes(os.path.join(coord_dir, "superseded")).decode("ascii", "replace").splitlines()
+        lines = read_ours(os.path.join(coord_dir, "superseded")).decode("ascii", "replace").splitlines()
     except OSError:
         return []
     words = [line.split() for line in lines]

@@ -29,8 +29,8 @@ from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import NAMESPACE, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import make_directory, signature
-from gitcoord.system.lock import file_lock, unwritable
+from gitcoord.system.files import make_top, signature
+from gitcoord.system.lock import file_lock, is_held, removed, unwritable
 
 if TYPE_CHECKING:
     from gitcoord.log.recent import Recent
@@ -73,6 +73,8 @@ class Clone:
         self._fd: int | None = None
         self._tips: Tips | None = None
         """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
+        self._has_directory = os.path.isdir(repo.coord_dir)
+        """What was removed while we ran (`purge`) is not made again by us."""
         self._checked = self.path("checked")
         self._recent: Recent | None = None
         self._superseded = False
@@ -133,7 +135,7 @@ class Clone:
 
         Raises Unreadable where refs or objects could not be read: that nothing was found would not be an answer.
         """
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             return self._read_locked(self._fd, question)
         self._reconsider_id()
         with suppress(OwnLogAmiss):
@@ -272,23 +274,17 @@ class Clone:
         done += mend.drop_lost(ground, unreadable, self.store.tips())
         self._mended(done)
 
-    def drop_refs(self, refs: Sequence[str], tips: Tips, fd: int) -> None:
-        """Delete refs of ours that a new epoch took the place of; to be called under the write lock."""
-        for ref in refs:
-            self.store.move(ref, None, tips.refs[ref], fd)
-        self._mended([])
-
     # writing
 
     @contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             yield self._fd
             return
         self._make_directory()
         with file_lock(self.path("lock")) as fd:
-            self._fd = fd
+            self._fd, self._tips = fd, None
             self._reconsider_id()
             try:
                 yield fd
@@ -298,8 +294,10 @@ class Clone:
 
     def _make_directory(self) -> None:
         try:
-            if not os.path.isdir(self.repo.coord_dir):
-                make_directory(self.repo.coord_dir)
+            if self._has_directory and not os.path.lexists(self.repo.coord_dir):
+                raise removed(self.repo.coord_dir)
+            make_top(self.repo.coord_dir, self.repo.shared)
+            self._has_directory = True
         except OSError as error:
             raise unwritable(self.repo.common_dir, error) from error
         if "index" in self.__dict__ and self.index.in_memory and not os.path.exists(self.index.path):

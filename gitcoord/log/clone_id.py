@@ -18,7 +18,7 @@ from gitcoord.errors import UsageError
 from gitcoord.log.journal import Journal
 from gitcoord.names import is_name, slug
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import read_bytes, read_if_there
+from gitcoord.system.files import names_in, open_ours, read_if_there, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 from gitcoord.system.process import machine_id
 
@@ -142,7 +142,7 @@ def _lives_elsewhere(ours: str, path: str, known: Known) -> bool:
     try:
         if os.path.samestat(os.stat(ours), os.stat(theirs)):
             return False
-        found = _parse(read_bytes(os.path.join(theirs, "clone")))
+        found = _parse(read_ours(os.path.join(theirs, "clone")))
     except OSError:
         return False  # nobody is there any more, or none that we can see
     return found is not None and (found.id, found.secret) == (known.id, known.secret) and not _leads_to(ours, theirs)
@@ -156,14 +156,14 @@ def _leads_to(ours: str, theirs: str) -> bool:
     name = f"door.{os.urandom(8).hex()}"  # a new name each time: shares remember for seconds that one was not there
     made = os.path.join(ours, name)
     try:
-        os.close(os.open(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        os.close(open_ours(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
     except OSError:
         return True
     try:
         return os.path.exists(os.path.join(theirs, name))
     finally:
         with suppress(OSError):
-            os.unlink(made)
+            remove_ours(made)
 
 
 # the file
@@ -214,9 +214,8 @@ def _save(repo: Repository, known: Known) -> Known:
 
 
 def _forget_sessions(coord_dir: str) -> None:
-    from pathlib import Path
-
-    here = Path(coord_dir)
-    for file in (*here.glob("sessions/*.json"), *here.glob("beats/*"), here / "superseded"):
+    sessions = [f"sessions/{name}" for name in names_in(os.path.join(coord_dir, "sessions")) if name.endswith(".json")]
+    beats = [f"beats/{name}" for name in names_in(os.path.join(coord_dir, "beats"))]
+    for name in (*sessions, *beats, "superseded"):
         with suppress(OSError):
-            os.unlink(file)
+            remove_ours(os.path.join(coord_dir, name))

@@ -8,6 +8,8 @@ from contextlib import suppress
 
 from gitcoord.errors import RefMoved
 from gitcoord.log.clone import Clone
+from gitcoord.log.ground import Ground
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import epoch_of, is_log, log_of
 
@@ -30,16 +32,19 @@ def drop_replaced(clone: Clone) -> None:
 
     Of a clone whose signatures went missing with it, the old is kept.
     """
-    from gitcoord.log import trust
+    from gitcoord.log import rollover, trust
 
     if not dropped(clone, clone.store.tips().refs):
         return
     doubtful = {warning.clone for warning in trust.warnings(clone)}
-    with clone.locked() as fd:
-        tips = clone.store.tips()
+
+    def drop(ground: Ground, tips: Tips) -> list[str]:
         replaced = dropped(clone, tips.refs)
-        clone.drop_refs([ref for ref in replaced if ref.split("/")[3] == clone.id], tips, fd)
+        rollover.drop_refs(ground, {ref: tips.refs[ref] for ref in replaced if ref.split("/")[3] == clone.id})
         for ref in replaced:
             if ref.split("/")[3] not in {clone.id, *doubtful}:
                 with suppress(RefMoved):
-                    clone.store.move(ref, None, tips.refs[ref], fd)
+                    ground.store.move(ref, None, tips.refs[ref], ground.fd)
+        return []
+
+    clone.mend(drop)

@@ -50,10 +50,15 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
     ground.journal.add([*objects, root])
     bulk.write_all(store, [*objects, root])
     store.move(fresh, root.oid, None, ground.fd)
-    for name, oid in old.items():
+    drop_refs(ground, old)
+
+
+def drop_refs(ground: Ground, refs: Mapping[str, Oid]) -> None:
+    """Delete refs of ours that a new epoch took the place of."""
+    for ref, oid in refs.items():
         with suppress(RefMoved):
-            store.move(name, None, oid, ground.fd)
-    ground.journal.note(ground.own_logs(store.tips()))
+            ground.store.move(ref, None, oid, ground.fd)
+    ground.journal.note(ground.own_logs(ground.store.tips()))
 
 
 def carrying(clone: str, text: str, data: Mapping[str, object]) -> Draft:
