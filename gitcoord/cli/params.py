@@ -7,13 +7,13 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import click
 
 from gitcoord import Coord
-from gitcoord.errors import UsageError
+from gitcoord.errors import CoordError, UsageError
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
 from gitcoord.system.streams import remark
@@ -88,10 +88,23 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
 
                 deaths.notice(coord.clone, me=lambda: coord.identity.name)
             yield coord
+        except CoordError as error:
+            if error.exit_code in (3, 4):
+                _settle(coord)
+            raise
         finally:
             for line in coord.clone.mended:
                 remark(f"warning: {line}")
             _look_out(coord)
+
+
+def _settle(coord: Coord) -> None:
+    """Something failed: a ref of ours that leads nowhere may be why. It is settled, so that the next command goes on."""
+    from gitcoord.log import boot
+
+    with suppress(CoordError):
+        if any(boot.lost_refs(coord.clone.store, coord.clone.store.tips())):
+            coord.clone.mend(boot.settle_refs)
 
 
 def _look_out(coord: Coord) -> None:

@@ -8,7 +8,7 @@ two ends of our log differ, or a part of it is lost, `salvage` carries on all th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
@@ -250,12 +250,3 @@ def drop_lost(ground: Ground, refs: Iterable[str], tips: Tips) -> list[str]:
 
 def _how_back(ref: str) -> str:
     return "; git coord sync fetches it anew" if "/sessions/" not in ref else ""
-
-
-def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
-    """The refs of our format whose own commit is lost. Raises Unreadable where that cannot be told."""
-    from gitcoord.store.ref_names import is_lease
-
-    refs = [ref for ref in tips.refs if is_ours(ref) or is_lease(ref)]
-    gone = set(store.missing([tips.refs[ref] for ref in refs]))
-    yield from (ref for ref in refs if tips.refs[ref] in gone)
