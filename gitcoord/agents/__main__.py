@@ -33,6 +33,7 @@ def _document() -> dict[str, Any]:
 def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
     from gitcoord.agents import Answer, handlers, load
     from gitcoord.agents.binding import open_for
+    from gitcoord.text import block
 
     harness = load(harness_name)
     call = harness.read(moment, document)
@@ -42,7 +43,7 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
         nonlocal code
         if answer == Answer():
             return
-        output = harness.say(call, answer)
+        output = harness.say(call, Answer(*map(block, answer)))
         for fd, text in ((1, output.stdout), (2, output.stderr)):
             if text:
                 _write(fd, text.encode("utf-8", "replace"))

@@ -21,7 +21,7 @@ from gitcoord.features.locks.locks import span
 from gitcoord.log.vouched import held_back
 from gitcoord.overview.checks import Check, check
 from gitcoord.sessions.identity import spoken_name
-from gitcoord.text import ago, inert, said
+from gitcoord.text import ago, inert, said, shell_word
 
 MAX_TOLD = 2000
 """Warnings that are remembered for a session."""
@@ -71,8 +71,8 @@ def _findings(desk: Desk, path: str) -> Iterator[Finding]:
     held = held_back(desk.clone, [note.id for note in found.notes[:3]])
     for note in (note for note in found.notes[:3] if note.id not in held):
         sender = spoken_name(desk.clone, note.sender)
-        command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {found.path})"
-        text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + inert(command)
+        command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {shell_word(found.path)})"
+        text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + command
         yield Finding(f"note {note.id}", text)
 
 

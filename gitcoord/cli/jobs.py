@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, remark, rfc3339, say, say_block, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.cli.talk import SHORT, shown_name
 from gitcoord.errors import CoordError
+from gitcoord.text import block
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.jobs import Job
@@ -67,11 +68,12 @@ def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
 
     job = launch(coord.clone, coord.identity, spec, os.getcwd())
     if job.failed:
-        print(f"error: {inert(spec.argv[0])}: cannot be run\nhint: git coord job show {job.id[:SHORT]}", file=sys.stderr)
+        remark(f"error: {spec.argv[0]}: cannot be run")
+        remark(f"hint: git coord job show {job.id[:SHORT]}")
     elif as_json:
         say_json({"id": job.id, "pid": job.pid, "log": job.log})
     else:
-        say(f"{job.id[:SHORT]} started, pid {job.pid}\n  log: {inert(job.log)}")
+        say(f"{job.id[:SHORT]} started, pid {job.pid}", f"  log: {job.log}")
     return job.failed
 
 
@@ -134,7 +136,7 @@ def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
         elif raw:
             sys.stdout.buffer.write(data)
         else:
-            sys.stdout.write(plain(data))
+            sys.stdout.write(block(plain(data)))
 
 
 @job.command(short_help="end it")
@@ -196,4 +198,4 @@ def _say_job(coord: Coord, job: Job, as_json: bool) -> None:
     if job.cwd:
         say(f"  in {inert(job.cwd)}")
     if job.stderr_tail:
-        say(quoted(job.stderr_tail))
+        say_block(quoted(job.stderr_tail))

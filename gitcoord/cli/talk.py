@@ -14,6 +14,7 @@ from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.names import split_mailbox
 from gitcoord.system.files import read_bytes
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
@@ -212,7 +213,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:
         for message in page.messages:
-            say(_message_text(coord, message, signed.get(message.id)))
+            say(*_message_lines(coord, message, signed.get(message.id)))
         if page.remaining:
             say(f"({page.remaining} more: git coord inbox{more})")
     _remark_held(page)
@@ -239,9 +240,14 @@ def message_json(coord: Coord, message: Message) -> dict[str, Any]:
         "urgent": message.urgent,
         "needs_ack": message.needs_ack,
         "read": message.state in ("read", "acked"),
-        "attachments": [{"name": name, "show": f"git show {message.id}:{name}"} for name in message.attachments],
+        "attachments": [{"name": name, "show": _showing(message.id, name)} for name in message.attachments],
         **verified_json(None),
     }
+
+
+def _showing(oid: str, name: str) -> str:
+    """The command that prints an attachment."""
+    return f"git show {shell_word(f'{oid}:{name}')}"
 
 
 def signatures_of(coord: Coord, events: list[tuple[str, str]]) -> dict[str, Signature]:
@@ -280,19 +286,19 @@ def _remark_warnings(coord: Coord) -> None:
         remark(f"warning: {warning.clone}: {warning.what}; if that is right: {warning.command}")
 
 
-def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
+def _message_lines(coord: Coord, message: Message, signature: Signature | None = None) -> list[str]:
     from gitcoord.features.messages.inbox import notifier
     from gitcoord.sessions.identity import spoken_name
 
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
-    marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
+    marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
     sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
-    files = [f"  attached: git show {short}:{name}" for name in message.attachments]
-    return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
+    files = [f"  attached: {_showing(short, name)}" for name in message.attachments]
+    return [head, *quoted(message.text).split("\n"), *files]
 
 
 @click.command(short_help="what I sent and how far it got")

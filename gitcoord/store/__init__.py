@@ -45,6 +45,9 @@ class Store(Protocol):
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
         """Those of `oids` that the object database does not have."""
 
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        """How many bytes each of `oids` has, inflated, without inflating it; None for one that is not there."""
+
     def write(self, objects: Sequence[GitObject]) -> None:
         """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless.
 

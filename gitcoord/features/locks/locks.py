@@ -16,45 +16,43 @@ from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap, typed_pattern, why_not
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Event, Malformed
-from gitcoord.log.index.feature import Feature, want, want_strings
+from gitcoord.log.event import Draft, Event
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import FLAG, ID, MANY, Kind, Schema, line, listed, mapped, number, text
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
+from gitcoord.text import shell_word
 
 TTL = 2 * 3600
 """Seconds for which a lock holds when nobody says how long."""
 MAX_TTL = 365 * 86400
 MAX_PATTERNS = 100
+MAX_REASON = 1000
 
 # events
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     if event.type == "unlock":
-        for oid, patterns in want(event, "locks", dict).items():
-            if type(patterns) is not list or not all(type(p) is str for p in patterns):
-                raise Malformed("unlock: locks is no map of patterns")
+        for oid, patterns in event.data["locks"].items():
             for pattern in patterns or [""]:
                 _end(db, oid, pattern)
         return
-    patterns, ttl = want_strings(event, "patterns"), want(event, "ttl", int, TTL)
-    if not 0 < len(patterns) <= MAX_PATTERNS or any(why_not(p) for p in patterns) or not 0 < ttl <= MAX_TTL:
-        raise Malformed(f"{event.type}: patterns or ttl cannot be used")
-    shared, reason = want(event, "shared", bool, False), want(event, "reason", str, "")
-    over = want_strings(event, "supersedes")
-    row = (event.id, event.lc, event.clone, event.author, event.at, event.at + ttl, shared, reason, event.type == "lock.wait")
+    data = event.data
+    until, shared, reason = event.at + data.get("ttl", TTL), data.get("shared", False), data.get("reason", "")
+    row = (event.id, event.lc, event.clone, event.author, event.at, until, shared, reason, event.type == "lock.wait")
     db.execute("INSERT OR IGNORE INTO locks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    for place, pattern in enumerate(dict.fromkeys(patterns)):
+    for place, pattern in enumerate(dict.fromkeys(data["patterns"])):
         ended = "SELECT 1 FROM lock_ends WHERE lock = ? AND pattern IN (?, '')"
         if db.execute(ended, (event.id, pattern)).fetchone() is None:
             db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (event.id, pattern, place))
-    if lease := want(event, "lease", str, ""):
+    if lease := data.get("lease"):
         db.execute("INSERT OR IGNORE INTO lock_leases VALUES (?, ?)", (lease, event.id))
-    for oid in over:
+    for oid in data.get("supersedes", ()):
         _end(db, oid, "")
 
 
@@ -64,9 +62,23 @@ def _end(db: sqlite3.Connection, oid: str, pattern: str) -> None:
     db.execute("DELETE FROM held WHERE lock = ? AND ? IN (pattern, '')", (oid, pattern))
 
 
+PATTERN = Kind("a pattern", lambda value: type(value) is str and not why_not(value))
+_LOCK = Schema(
+    {
+        "patterns": listed(PATTERN, MAX_PATTERNS, 1),
+        "ttl": number(1, MAX_TTL),
+        "shared": FLAG,
+        "reason": line(MAX_REASON),
+        "supersedes": listed(ID, MANY),
+        "lease": line(64),
+    },
+    ("patterns",),
+)
+_UNLOCK = Schema({"locks": mapped(ID, listed(text(1000), MAX_PATTERNS), MANY)}, ("locks",))
+
 FEATURE = Feature(
     "locks",
-    frozenset({"lock", "lock.wait", "unlock"}),
+    {"lock": _LOCK, "lock.wait": _LOCK, "unlock": _UNLOCK},
     """
     CREATE TABLE locks (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, expires INTEGER NOT NULL, shared INTEGER NOT NULL, reason TEXT NOT NULL,
@@ -209,8 +221,8 @@ def _check(wish: Wish) -> None:
         raise UsageError(f"a lock takes 1 to {MAX_PATTERNS} patterns", "git coord lock 'src/*.py'")
     if not 0 < wish.ttl <= MAX_TTL:
         raise UsageError("a lock lasts at most a year", "give --ttl 2h, or 30d")
-    if len(wish.reason) > 1000 or "\0" in wish.reason:
-        raise UsageError("the reason is too long, or no text", "say it in a line")
+    if not line(MAX_REASON).fits(wish.reason):
+        raise UsageError(f"the reason is no line of at most {MAX_REASON} characters", "say it in a line")
 
 
 def take(
@@ -265,7 +277,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
                 if lock.holder == here:
                     name = split_mailbox(holder)[0]
                     what = f"{name} waits for {', '.join(lock.patterns)}, which you hold: you would wait for each other"
-                    raise Held(what, f"git coord unlock {lock.patterns[0]}", hindering)
+                    raise Held(what, f"git coord unlock {shell_word(lock.patterns[0])}", hindering)
                 todo.append(lock)
 
 
@@ -380,7 +392,7 @@ def _named(found: Sequence[Lock], here: str, pattern: str, force: bool, clone: C
     lock = next((lock for lock in of if lock.holder == here), None) or next(iter(of), None)
     if lock is None:
         near = next((q for lock in found if lock.holder == here for q in lock.patterns if overlap(q, pattern)), None)
-        raise Refused(f"{pattern} is not locked", f"git coord unlock '{near}'" if near else "git coord locks")
+        raise Refused(f"{pattern} is not locked", f"git coord unlock {shell_word(near)}" if near else "git coord locks")
     if lock.holder != here and not force:
         refusal = held([lock], clone, time.time())
         raise Held(refusal.what, "git coord unlock --force ends it and tells the holder", [lock])

@@ -18,29 +18,28 @@ from typing import NamedTuple
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Event, Malformed
-from gitcoord.log.index.feature import Feature, want_strings
+from gitcoord.log.event import Draft, Event
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import MAILBOX, PATH, Schema, listed
 from gitcoord.names import mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
-from gitcoord.text import ago
+from gitcoord.text import ago, inert
 
 MAX_PATHS = 200
 """Paths in one notice."""
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    pair, paths = want_strings(event, "between"), want_strings(event, "paths")
-    if len(pair) != 2 or len(paths) > MAX_PATHS:
-        raise Malformed("overlap: between is no pair, or too many paths")
-    for path in paths:
-        db.execute("INSERT OR IGNORE INTO overlaps VALUES (?, ?, ?)", (*sorted(pair), path))
+    pair = sorted(event.data["between"])
+    for path in event.data["paths"]:
+        db.execute("INSERT OR IGNORE INTO overlaps VALUES (?, ?, ?)", (*pair, path))
 
 
 FEATURE = Feature(
     "overlaps",
-    frozenset({"overlap"}),
+    {"overlap": Schema({"between": listed(MAILBOX, 2, 2), "paths": listed(PATH, MAX_PATHS)}, ("between", "paths"))},
     "CREATE TABLE overlaps (a TEXT NOT NULL, b TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (a, b, path)) WITHOUT ROWID;",
     _fold,
 )
@@ -233,7 +232,7 @@ def _names(paths: Sequence[str]) -> str:
 def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:
     """What one of the two reads of the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
-    lines = [f"{f.path}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
+    lines = [f"{inert(f.path)}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
     more = [f"and {len(found) - 20} more"] if len(found) > 20 else []
     if len(lines) == 1:
         return f"{peer.name}{where} changed what you changed: {lines[0]}"

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import NamedTuple
 
-from gitcoord.log.event import Event, Malformed
-
-T = TypeVar("T")
-MAX_INT = 2**63 - 1
+from gitcoord.log.event import Event
+from gitcoord.log.schemas import Schema
 
 
 class Concern(NamedTuple):
@@ -23,11 +21,13 @@ class Feature(NamedTuple):
     """One feature's event types, its tables, and how an event changes them.
 
     `fold` is pure: it reads the event and its own tables, no clock, no repository, and gives the same tables for any
-    order of arrival. It raises Malformed for a payload it cannot use; such an event is kept, skipped and reported.
+    order of arrival. It is given only events whose payload fits the schema of their type. Whatever it raises sets that
+    event aside: the tables stay as they were, the event is counted, and `doctor` names it.
     """
 
     name: str
-    types: frozenset[str]
+    schemas: Mapping[str, Schema]
+    """The types of events that are this feature's, and what each may say."""
     tables: str
     fold: Callable[[sqlite3.Connection, Event], None]
     indexes: str = ""
@@ -37,23 +37,10 @@ class Feature(NamedTuple):
     living: tuple[str, ...] = ()
     """Questions for the ids of events that something current rests on, as of `:now`, or that ended after `:since` (Unix
     seconds). `gc` keeps these, what is younger, and what speaks about anything that stays."""
+    settle: Callable[[sqlite3.Connection], None] | None = None
+    """What is worth doing once for many events: called after the last fold of a transaction, before anybody reads."""
 
-
-def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:
-    """The value of `key` in the payload, if it has the type it should. Raises Malformed."""
-    value: Any = event.data.get(key, default)
-    if type(value) is not kind:
-        raise Malformed(f"{event.type}: {key} is no {kind.__name__}")
-    if isinstance(value, int) and not -MAX_INT <= value <= MAX_INT:
-        raise Malformed(f"{event.type}: {key} does not fit 64 bits")
-    return value
-
-
-def want_strings(event: Event, key: str) -> list[str]:
-    """The value of `key`, a list of strings (missing: empty). Raises Malformed."""
-    if key not in event.data:
-        return []
-    values = want(event, key, list)
-    if any(type(value) is not str for value in values):
-        raise Malformed(f"{event.type}: {key} is no list of strings")
-    return values
+    @property
+    def types(self) -> Collection[str]:
+        """The types of events that are this feature's."""
+        return self.schemas.keys()
