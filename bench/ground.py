@@ -53,7 +53,7 @@ def with_sessions(path: Path) -> Path:
     """Register `alpha` and `beta`."""
     for name in ("alpha", "beta"):
         with Coord.open(worktree(path, name)) as coord:
-            coord.join(name)
+            coord.sessions.join(name)
     return path
 
 

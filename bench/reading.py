@@ -20,7 +20,7 @@ def rebuild(where: Path, events: int) -> list[Row]:
 
     def read() -> None:
         with Coord.open(repo) as coord:
-            assert len(coord.log(limit=1)) == 1
+            assert len(coord.events.log(limit=1)) == 1
 
     ours = timed(read)
     ref = f"refs/coord/log/{CLONE}/0001"

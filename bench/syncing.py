@@ -60,8 +60,8 @@ def _clone(hub: Path, path: Path, name: str) -> Path:
     git(path, "config", "user.name", f"{name.capitalize()} Example")
     git(path, "config", "coord.autosync", "false")
     with Coord.open(path) as coord:
-        coord.join(name)
-        coord.sync()
+        coord.sessions.join(name)
+        coord.remote.sync()
     return path
 
 
@@ -85,8 +85,8 @@ def _much_new(ada: Path, bob: Path, events: int, clones: int) -> list[Row]:
         author = sender.identity.name
         drafts = [Draft("note", text(number), {"paths": []}, author=author) for number in range(events)]
         sender.clone.append(lambda db: drafts)
-        sent = timed(lambda: _expect(sender.sync().sent, events))
-        received = timed(lambda: _expect(receiver.sync().received, events))
+        sent = timed(lambda: _expect(sender.remote.sync().sent, events))
+        received = timed(lambda: _expect(receiver.remote.sync().received, events))
     what = f"{events:,} new events, {clones:,} other clones"
     return [_figure(f"send {what}", sent * 1000), _figure(f"receive {what}", received * 1000)]
 
@@ -141,9 +141,9 @@ def _act(coord: Coord, chance: Random, names: list[str]) -> None:
         case 0 | 1:
             coord.send(chance.choice(names), text(chance.randrange(10**6)))
         case 2:
-            coord.inbox()
+            coord.messages.receive()
         case 3:
-            coord.note(text(chance.randrange(10**6)), ["readme.txt"])
+            coord.notes.add(text(chance.randrange(10**6)), ["readme.txt"])
         case 4:
             coord.tasks.add(f"task {chance.randrange(10**6)}")
         case 5:
@@ -158,7 +158,7 @@ def _act(coord: Coord, chance: Random, names: list[str]) -> None:
 
 def _settle(everybody: list[Coord]) -> None:
     for _ in range(8):
-        reports = [coord.sync() for coord in everybody]
+        reports = [coord.remote.sync() for coord in everybody]
         if not any(report.sent or report.received for report in reports):
             return
     raise SystemExit("the clones never come to rest")

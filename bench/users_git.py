@@ -18,7 +18,7 @@ def slowed(where: Path, rounds: int, events: int, sessions: int) -> list[Row]:
     for number in range(sessions):
         environ = {**os.environ, "GIT_COORD_SESSION": f"worker-{number}"}
         with Coord.open(with_us, environ=environ, long_lived=False) as coord:
-            coord.join()
+            coord.sessions.join()
     offered = _haves(with_us) - _haves(without)
     rows = []
     for args in (["status"], ["log", "-n", "20"], ["commit", "-q", "--allow-empty", "-m", "x"], ["fetch", "origin"]):

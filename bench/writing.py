@@ -39,9 +39,9 @@ def together(where: Path, writers: int, events: int) -> list[Row]:
     """Many processes on one log: all that was acknowledged is there, and nobody waits long."""
     repo = with_sessions(project(where / "together"))
     with Coord.open(repo) as coord:
-        before = len(coord.log(limit=10**9))
+        before = len(coord.events.log(limit=10**9))
         times, taken = _run_writers(worktree(repo, "alpha"), writers, events)
-        lost = before + writers * events - len(coord.log(limit=10**9))
+        lost = before + writers * events - len(coord.events.log(limit=10**9))
     times.sort()
     slow = times[int(len(times) * 0.99)] * 1000
     return [

@@ -15,8 +15,8 @@ from typing import Any
 import click
 
 from gitcoord.agents.settings import SETTINGS
-from gitcoord.cli import GROUPS
 from gitcoord.cli.group import cli
+from gitcoord.cli.verbs import VERBS
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ROOT / "docs" / "commands.md"
@@ -40,7 +40,7 @@ whole.
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
     """Group, name and command of every verb, and of what a verb like `task` has below it."""
     context = click.Context(cli)
-    for group, names in GROUPS.items():
+    for group, names in VERBS.items():
         for name in names:
             command = cli.get_command(context, name)
             assert command is not None, name

@@ -11,12 +11,12 @@ from gitcoord.errors import without_password
 from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.log.clone_id import read_clone_id, settle_clone_id
-from gitcoord.sessions.ambient import expect_all
-from gitcoord.store import NAMESPACE, Tips
+from gitcoord.sessions.housekeeping import expect_all
 from gitcoord.store import hooks as githooks
+from gitcoord.store.contract import Tips
 from gitcoord.store.hooks import Hook
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_ours
+from gitcoord.store.ref_names import NAMESPACE, is_ours
 from gitcoord.sync import remotes
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run

@@ -119,3 +119,20 @@ def rfc3339(at: float | None) -> str | None:
 def tokens(text: str) -> int:
     """About how many tokens a model sees in `text`: the larger of 1.35 a word and one for 4 characters, rounded up."""
     return int(max(len(text.split()) * 1.35, len(text) / 4) + 1)
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it: `40 s`, `12 min`, `3 h`."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 1.5 * size:
+            return f"{round(seconds / size)} {unit}"
+    return f"{max(0, int(seconds))} s"
+
+
+def duration(seconds: float) -> str:
+    """A duration for people."""
+    whole = int(max(0.0, seconds))
+    if whole < 60:
+        return f"{max(0.0, seconds):.1f} s" if whole < 10 else f"{whole} s"
+    minutes, seconds = divmod(whole, 60)
+    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -21,7 +21,7 @@ def make_clones(tmp_path: Path, *names: str) -> list[Path]:
         git(found[-1], "config", "user.name", f"{name.capitalize()} Example")
         git(found[-1], "config", "user.email", f"{name}@example.org")
         with Coord.open(found[-1]) as coord:
-            coord.join(name)
+            coord.sessions.join(name)
     return found
 
 

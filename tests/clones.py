@@ -33,8 +33,8 @@ def meet(clones: Iterable[Path]) -> None:
     for _ in range(2):
         for path in clones:
             with Coord.open(path, as_name="w") as coord:
-                coord.join()
-                coord.sync("origin")
+                coord.sessions.join()
+                coord.remote.sync("origin")
 
 
 def sync_all(clones: Iterable[Path], rounds: int = 2) -> None:
@@ -42,7 +42,7 @@ def sync_all(clones: Iterable[Path], rounds: int = 2) -> None:
     for _ in range(rounds):
         for path in clones:
             with Coord.open(path, as_name="w") as coord:
-                coord.sync("origin")
+                coord.remote.sync("origin")
 
 
 def at_rest(where: Path) -> tuple[Path, Path]:

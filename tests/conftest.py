@@ -90,7 +90,7 @@ def with_worktrees(repo: Path) -> tuple[Path, Path]:
     for path in pair:
         git(repo, "worktree", "add", "-q", str(path))
         with Coord.open(path) as coord:
-            coord.join()
+            coord.sessions.join()
     return pair
 
 

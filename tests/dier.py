@@ -25,9 +25,9 @@ def main(repo: str, step: int, verb: str, arg: str = "") -> None:
         elif verb == "lock":
             coord.locks.take([arg], everywhere=True)
         elif verb == "sync":
-            coord.sync()
+            coord.remote.sync()
         else:
-            print(coord.alloc(arg).number)
+            print(coord.numbers.allocate(arg).number)
 
 
 if __name__ == "__main__":

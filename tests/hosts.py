@@ -298,7 +298,7 @@ def make_clone(place: Path, host: Host, user: str, name: str = "project", settin
     if not git(where, "branch", "-r"):
         git(where, "push", "-q", "origin", "main")
     with Coord.open(where) as coord:
-        coord.join(user)
+        coord.sessions.join(user)
     return where
 
 
@@ -315,7 +315,7 @@ def clones(tmp_path: Path, host: Host) -> tuple[Path, Path]:
 def sync(*places: Path) -> None:
     for where in places:
         with Coord.open(where) as coord:
-            assert coord.sync().refused == ()
+            assert coord.remote.sync().refused == ()
 
 
 def say(where: Path, to: str, text: str, **attachments: bytes) -> None:
@@ -325,12 +325,12 @@ def say(where: Path, to: str, text: str, **attachments: bytes) -> None:
 
 def texts(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [message.text for message in coord.inbox().messages]
+        return [message.text for message in coord.messages.receive().messages]
 
 
 def ledger(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [delivery.state for delivery in coord.sent()[0].recipients]
+        return [delivery.state for delivery in coord.messages.sent()[0].recipients]
 
 
 def is_one_line(ran: Ran, start: str, code: int = 4) -> None:

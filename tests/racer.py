@@ -19,12 +19,12 @@ def act(coord: Coord, verb: str, *args: str) -> str:
     if verb == "drain":
         taken = iter(lambda: coord.tasks.next(claim=True), None)
         return " ".join(task.id for task in taken if task)
-    return " ".join(str(coord.alloc(args[0]).number) for _ in range(int(args[1])))
+    return " ".join(str(coord.numbers.allocate(args[0]).number) for _ in range(int(args[1])))
 
 
 def main(repo: str, name: str) -> None:
     with Coord.open(repo, as_name=name) as coord:
-        coord.join()
+        coord.sessions.join()
         print("ready", flush=True)
         for line in sys.stdin:
             print(act(coord, *line.split()), flush=True)

@@ -8,12 +8,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from gitcoord import Coord
 from gitcoord.agents import Call, Harness
 from gitcoord.log.clone import Clone
+from gitcoord.opening import open_clone
+from gitcoord.sessions.housekeeping import beat
 from gitcoord.sessions.identity import HARNESS_IDS, Identity, current
 from gitcoord.sessions.liveness import judge
-from gitcoord.sessions.presence import beat, register
+from gitcoord.sessions.presence import register
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
 
@@ -23,14 +24,10 @@ SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout
 class Desk(NamedTuple):
     """One call of a hook in its repository: who calls, and the session that it is, None while it is no session yet."""
 
-    coord: Coord
+    clone: Clone
     harness: Harness
     call: Call
     me: Identity | None
-
-    @property
-    def clone(self) -> Clone:
-        return self.coord.clone
 
     @property
     def surface(self) -> str:
@@ -45,11 +42,11 @@ class Desk(NamedTuple):
 @contextmanager
 def open_for(harness: Harness, call: Call) -> Iterator[Desk]:
     """The repository that the conversation is in, and its session there. Raises RepositoryError where there is none."""
-    with Coord.open(call.cwd or ".", environ=_environ(harness, call), long_lived=False) as coord:
-        me = _known(coord.clone, harness, call)
-        if me is not None:
-            coord.speak_as(me)
-        yield Desk(coord, harness, call, me)
+    clone = open_clone(call.cwd or ".", _environ(harness, call), long_lived=False)
+    try:
+        yield Desk(clone, harness, call, _known(clone, harness, call))
+    finally:
+        clone.close()
 
 
 def _environ(harness: Harness, call: Call) -> Mapping[str, str]:
@@ -76,7 +73,6 @@ def settle(desk: Desk) -> Desk:
         if desk.call.session_id and records.name_of(desk.call.session_id) != record.name:
             records.put(record)
     me = me._replace(name=record.name, record=record)
-    desk.coord.speak_as(me)
     return desk._replace(me=me)
 
 

@@ -17,11 +17,10 @@ from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk
 from gitcoord.agents.flags import marks_of
 from gitcoord.errors import UsageError
-from gitcoord.features.locks.locks import span
 from gitcoord.log.vouched import held_back
 from gitcoord.overview.checks import Check, check
 from gitcoord.sessions.identity import spoken_name
-from gitcoord.text import ago, inert, said, shell_word
+from gitcoord.text import ago, inert, said, shell_word, span
 
 MAX_TOLD = 2000
 """Warnings that are remembered for a session."""

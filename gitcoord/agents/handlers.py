@@ -11,11 +11,13 @@ from contextlib import suppress
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk, alive, settle
 from gitcoord.agents.flags import Marks, marks_of, stamp
+from gitcoord.agents.show import me_of as _me
+from gitcoord.agents.show import show as _show
 from gitcoord.features import deaths
+from gitcoord.features.messages import waiting
 from gitcoord.features.messages.inbox import Message
-from gitcoord.overview import surfacing
 from gitcoord.sessions import touched
-from gitcoord.sessions.identity import Identity, spoken_name
+from gitcoord.sessions.identity import spoken_name
 from gitcoord.text import ago
 
 Say = Callable[[Answer], None]
@@ -65,7 +67,7 @@ def _start(desk: Desk, say: Say) -> None:
 
 def _keep_all_touched(desk: Desk) -> None:
     """The first hook in this clone: what those without hooks have changed so far is not in the folder yet."""
-    from gitcoord.sessions.membership import list_sessions
+    from gitcoord.overview.roster import list_sessions
 
     for session in list_sessions(desk.clone):
         if session.local and session.session:
@@ -162,10 +164,10 @@ def _stop(desk: Desk, say: Say) -> None:
     marks.wait(False)
     holds = Holds(marks.path("@held"))
     began = time.time()
-    owed = surfacing.owed_acks(desk.clone, me)
+    owed = waiting.owed_acks(desk.clone, me)
     marks.owe(bool(owed))
     due = [message for message in owed if holds.times(message.id) < HOLDS]
-    urgent = surfacing.waiting_mail(desk.clone, me, urgent=True)
+    urgent = waiting.waiting_mail(desk.clone, me, urgent=True)
     stamp(desk.clone, began)
     if desk.surface == "off" or not (due or urgent) or holds.in_a_row(desk.call.held_before) >= CHAIN:
         marks.set_idle(True)
@@ -191,7 +193,9 @@ def _end(desk: Desk, say: Say) -> None:
     """Over: the session leaves, and what it held is free. A conversation that is merely cleared goes on."""
     if desk.call.source == "clear" or desk.me is None:
         return
-    desk.coord.leave()
+    from gitcoord.sessions.membership import leave
+
+    leave(desk.clone, desk.me)
     marks_of(desk.clone, desk.me.name).set_idle(False)
 
 
@@ -219,45 +223,6 @@ def _nothing(desk: Desk, say: Say) -> None:
 _HELPERS: dict[str, Callable[[Desk, Say], None]] = {"edited": _edited, "waiting": _waiting, "tools": _works_again}
 
 
-def _show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
-    """Write what is new and mark it, all under the lock: of two hooks at the same time one shows it.
-
-    `say` gets the text and the ids of notes in it. What did not fit waits for the next time.
-    """
-    me = _me(desk)
-    with desk.clone.locked():
-        lines = look(desk, marks)
-        news = surfacing.gather(desk.clone, me, lines)
-        if news.text or always:
-            say(news.text, news.notes)
-        surfacing.claim(desk.clone, me, news)
-        if news.left:
-            marks.again([line for line in lines if line not in news.notes])
-        marks.owe(bool(surfacing.owed_acks(desk.clone, me)))
-        marks.done()
-    return bool(news.text)
-
-
-def look(desk: Desk, marks: Marks) -> list[str]:
-    """Bring the index up to date with the refs; the ids of notes that were marked for this session."""
-    began = time.time()
-    marks.take()
-    desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id or ""))
-    marks.take()  # what we ourselves have just taken in
-    desk.clone.read(lambda db: None)
-    stamp(desk.clone, began)
-    _keep_notes_flag(desk)
-    return marks.taken()
-
-
-def _keep_notes_flag(desk: Desk) -> None:
-    """`coord/noted` is there when notes are about paths: then the hook asks before a path's first edit."""
-    path = desk.path("noted")
-    if not os.path.exists(path) and desk.clone.read(lambda db: db.execute("SELECT 1 FROM note_paths LIMIT 1").fetchone()):
-        with suppress(OSError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
-
-
 def _keep_settings(desk: Desk) -> None:
     """What of the configuration the script has to know: `coord/surface`, only where it is not the default."""
     from gitcoord.system.lock import write_whole
@@ -272,12 +237,6 @@ def _keep_settings(desk: Desk) -> None:
 
 def _notice_deaths(desk: Desk) -> None:
     deaths.notice(desk.clone, me=lambda: _me(desk).name)
-
-
-def _me(desk: Desk) -> Identity:
-    if desk.me is None:
-        raise LookupError("the session is not known yet")
-    return desk.me
 
 
 class Holds:

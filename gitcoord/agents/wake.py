@@ -14,8 +14,9 @@ from functools import partial
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk, program_of
 from gitcoord.agents.flags import Marks, marks_of
-from gitcoord.agents.handlers import look
+from gitcoord.agents.show import look
 from gitcoord.features import deaths
+from gitcoord.features.messages import waiting
 from gitcoord.overview import surfacing
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.records import Record, Records, is_plain_id
@@ -53,7 +54,7 @@ def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], Non
     me = Identity(record.name, "harness", record, record.harness, record.harness_id)
     deaths.notice(desk.clone, me=lambda: record.name)
     marks = marks_of(desk.clone, record.name)
-    if not marks.is_idle() or not surfacing.waiting_mail(desk.clone, me):
+    if not marks.is_idle() or not waiting.waiting_mail(desk.clone, me):
         return None
     if desk.harness.nudge is None:
         return _show(desk, me, marks, say)
@@ -71,7 +72,7 @@ def _show(desk: Desk, me: Identity, marks: Marks, say: Callable[[Answer], None])
             surfacing.claim(desk.clone, me, news)
         if news.left or not news.text:
             marks.again([line for line in lines if line not in news.notes])
-        marks.owe(bool(surfacing.owed_acks(desk.clone, me)))
+        marks.owe(bool(waiting.owed_acks(desk.clone, me)))
         marks.set_idle(not news.text)
         marks.done()
     return "woken" if news.text else None

@@ -1,6 +1,6 @@
 """The command line: parse, call the API, print. One error boundary, commands loaded when they are called.
 
-Without click, which costs 15 ms: what takes longer than that begins before it is loaded (`ahead`).
+Without click, which costs 15 ms: what takes longer than that begins before it is loaded (`early_look`).
 """
 
 from __future__ import annotations
@@ -12,95 +12,6 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms
-
-GROUPS = {
-    "talk": {
-        "send": "send a message to sessions, a role or all",
-        "reply": "answer a message in its thread",
-        "ack": "acknowledge a message",
-        "inbox": "print my unread messages and mark them read",
-        "sent": "what I sent and how far it got",
-        "wait": "sleep until something concerns me",
-    },
-    "work": {
-        "task": "add, claim, next, done, block, … a task",
-        "tasks": "the tasks that are not done",
-        "board": "the tasks as columns",
-        "alloc": "the next number of a sequence",
-    },
-    "remember": {
-        "note": "leave a note for everybody, now and later",
-        "notes": "read the notes",
-        "thread": "a whole conversation",
-        "search": "find words in messages and notes",
-        "log": "everything that happened, newest first",
-        "watch": "follow everything as it happens",
-    },
-    "locks": {
-        "lock": "lock paths or patterns for my session",
-        "unlock": "end my locks",
-        "locks": "who holds what",
-        "check": "may I touch this path?",
-    },
-    "who": {
-        "sessions": "who works here, where, on what",
-        "whoami": "which session I am, and why",
-        "join": "register or rename my session",
-        "leave": "end my session",
-        "focus": "say what I work on",
-        "editing": "say which files I edit",
-    },
-    "run": {
-        "run": "run a command as a job, tell how it ended",
-        "jobs": "what runs, and what ended lately",
-        "job": "show, log or kill one job",
-    },
-    "keep track": {
-        "status": "where I stand, on one screen",
-        "brief": "the digest to go on with",
-        "state": "keys and values that outlive me",
-        "conflicts": "which files will collide, between whom",
-    },
-    "other clones": {
-        "sync": "exchange with the remote",
-    },
-    "set-up": {
-        "init": "install hooks, register the worktrees",
-        "hooks": "install, remove or show the hooks",
-        "mcp": "serve agents over MCP",
-        "skill": "print what teaches agents to use this",
-        "trust": "who signs what, and what is wrong",
-        "redact": "take an event out of my log",
-        "gc": "drop what ended long ago",
-        "doctor": "what is well, what is not",
-        "demo": "a guided run, thrown away after",
-        "purge": "remove every trace of gitcoord",
-    },
-}
-"""The verbs, by group; a verb's command is the function of that name in `gitcoord.cli.<module>`."""
-
-MODULES = {
-    "talk": "talk",
-    "work": "work",
-    "remember": "history",
-    "locks": "locks",
-    "who": "people",
-    "keep track": "overview",
-    "run": "jobs",
-    "other clones": "sync",
-    "set-up": "setup",
-}
-APART = {
-    "wait": "waits",
-    "watch": "waits",
-    "hook": "setup",
-    "mcp": "agents",
-    "skill": "agents",
-    "trust": "trust",
-    "redact": "trust",
-    "gc": "trust",
-}
-"""Verbs that live in another module than their group's, or stand in no group."""
 
 
 def main(args: list[str] | None = None) -> None:

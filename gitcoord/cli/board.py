@@ -5,11 +5,12 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, rfc3339, say, say_block
-from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block
+from gitcoord.cli.talk import SHORT
+from gitcoord.overview.shapes import shown_name
 
 if TYPE_CHECKING:
     from gitcoord.features.tasks.read import Task
@@ -21,33 +22,6 @@ NARROW = 14
 DEEP = 20
 """Tasks shown in a column; of the done ones the latest few."""
 LATEST = 5
-
-
-def task_json(coord: Coord, task: Task) -> dict[str, Any]:
-    """A task as the contract spells it."""
-
-    def name(box: str | None) -> str | None:
-        return shown_name(coord, box) if box else None
-
-    return {
-        "id": task.id,
-        "title": task.title,
-        "text": task.text,
-        "status": task.status,
-        "priority": task.priority,
-        "assignee": name(task.assignee),
-        "labels": list(task.labels),
-        "needs": list(task.needs),
-        "ready": task.ready,
-        "holder": name(task.holder),
-        "holder_state": task.holder_state,
-        "tentative": task.tentative,
-        "comments": [{"id": c.id, "from": name(c.sender), "text": c.text, "at": rfc3339(c.at)} for c in task.comments],
-        "history": [
-            {"id": s.id, "by": name(s.sender), "what": s.what, "text": s.text, "at": rfc3339(s.at), "void": s.void}
-            for s in task.history
-        ],
-    }
 
 
 def task_line(coord: Coord, task: Task) -> str:

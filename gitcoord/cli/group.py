@@ -6,17 +6,17 @@ from importlib import import_module
 
 import click
 
-from gitcoord.cli import APART, GROUPS, MODULES
+from gitcoord.cli.verbs import HIDDEN, VERBS
 
 
 class Verbs(click.Group):
     """Loads a verb's module only when that verb is called: click's own start-up is all that every command pays."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [verb for verbs in GROUPS.values() for verb in verbs]
+        return [verb for verbs in VERBS.values() for verb in verbs]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        module = APART.get(name) or next((MODULES[group] for group, verbs in GROUPS.items() if name in verbs), None)
+        module = HIDDEN.get(name) or next((verbs[name][0] for verbs in VERBS.values() if name in verbs), None)
         if module is None:
             return None
         command: click.Command = getattr(import_module(f"gitcoord.cli.{module}"), name)
@@ -29,9 +29,9 @@ class Verbs(click.Group):
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write("usage: git coord VERB [ARGS]   (every verb: --json, --as NAME, --help)\n")
-        for group, verbs in GROUPS.items():
+        for group, verbs in VERBS.items():
             formatter.write(f"\n{group}\n")
-            for verb, about in verbs.items():
+            for verb, (_, about) in verbs.items():
                 formatter.write(f"  {verb:<9} {about}\n")
 
 

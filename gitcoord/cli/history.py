@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, one_line, paint, quoted, rfc3339, say, say_block, say_json
+from gitcoord.cli.output import ago, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, moment, opened, text_options, the_text
-from gitcoord.cli.talk import SHORT, shown_name, signatures_of, verified_json, verified_text
+from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.errors import UsageError
+from gitcoord.overview.shapes import event_json, note_json, shown_name, signatures_of, verified_json
 
 if TYPE_CHECKING:
-    from gitcoord.features.notes import Note
     from gitcoord.log.event import Event
     from gitcoord.store.signing import Signature
 
@@ -37,7 +37,7 @@ def note(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        oid = coord.note(text, paths)
+        oid = coord.notes.add(text, paths)
         if as_json:
             say_json({"id": oid})
         else:
@@ -54,7 +54,7 @@ def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> N
     Example: git coord notes --path src/db
     """
     with opened(as_name) as coord:
-        found = coord.notes(path, limit)
+        found = coord.notes.list(path, limit=limit)
         if as_json:
             say_json([note_json(coord, n) for n in found])
             return
@@ -63,11 +63,6 @@ def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> N
             say(f"{item.id[:SHORT]} from {shown_name(coord, item.sender)}, {ago(item.at)}{about}")
             say_block(quoted(item.text))
         _say_end(len(found), limit, "No notes.")
-
-
-def note_json(coord: Coord, n: Note) -> dict[str, Any]:
-    """A note as the contract spells it."""
-    return {"id": n.id, "from": shown_name(coord, n.sender), "text": n.text, "paths": list(n.paths), "at": rfc3339(n.at)}
 
 
 @click.command(short_help="a whole conversation")
@@ -79,7 +74,7 @@ def thread(message_id: str, as_name: str | None, as_json: bool) -> None:
     Example: git coord thread 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_events(coord, coord.thread(message_id), as_json, whole=True)
+        _say_events(coord, coord.messages.thread(message_id), as_json, whole=True)
 
 
 @click.command(short_help="find words in messages and notes")
@@ -92,7 +87,7 @@ def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: boo
     Example: git coord search schema
     """
     with opened(as_name) as coord:
-        found = coord.search(" ".join(words), limit)
+        found = coord.events.search(" ".join(words), limit=limit)
         _say_events(coord, found, as_json, whole=True)
         if not as_json:
             _say_end(len(found), limit, "Nothing found.")
@@ -110,7 +105,7 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
     """
     after = moment(since, "--since", time.time())
     with opened(as_name) as coord:
-        found = coord.log(after, kind, limit)
+        found = coord.events.log(since=after, kind=kind, limit=limit)
         if kind is not None and not found:
             _check_type(coord, kind)
         _say_events(coord, found, as_json, whole=False)
@@ -119,10 +114,9 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
 
 
 def _check_type(coord: Coord, kind: str) -> None:
-    from gitcoord.features import load
     from gitcoord.log.query import known_types
 
-    known = {name for feature in load() for name in feature.types} | coord.clone.read(known_types)
+    known = {name for feature in coord.clone.registry.features() for name in feature.types} | coord.clone.read(known_types)
     if kind not in known:
         raise UsageError(f"{ascii(kind)[1:-1]} is no type of event", "one of " + ", ".join(sorted(known)))
 
@@ -155,20 +149,6 @@ def _subject(event: Event) -> str:
     if event.type == "state" and not event.data.get("unset"):
         return f"{event.data.get('key')} = {event.text}"
     return event.text
-
-
-def event_json(coord: Coord, event: Event) -> dict[str, Any]:
-    """An event as a document; names are bare when local."""
-    return {
-        "id": event.id,
-        "type": event.type,
-        "from": shown_name(coord, event.sender),
-        "at": rfc3339(event.at),
-        "clone": event.clone,
-        "lc": event.lc,
-        "text": event.text,
-        "data": dict(event.data),
-    }
 
 
 def _say_end(found: int, limit: int, none: str) -> None:

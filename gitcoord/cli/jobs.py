@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, remark, rfc3339, say, say_block, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, opened
-from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
+from gitcoord.overview.shapes import job_json, shown_name
+from gitcoord.system.streams import remark
 from gitcoord.text import block
 
 if TYPE_CHECKING:
-    from gitcoord.features.jobs.jobs import Job
+    from gitcoord.features.jobs.read import Job
     from gitcoord.features.jobs.start import Spec
 
 OWN_FAILURE = 125
@@ -55,18 +56,14 @@ def run(
         with opened(as_name) as coord:
             if detach:
                 return _launch(coord, spec, as_json)
-            from gitcoord.features.jobs import supervise
-
-            return supervise.run(coord.clone, coord.identity, spec, os.getcwd())
+            return coord.jobs.run(**spec._asdict())
     except CoordError as error:
         error.exit_code = OWN_FAILURE
         raise
 
 
 def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
-    from gitcoord.features.jobs.launch import launch
-
-    job = launch(coord.clone, coord.identity, spec, os.getcwd())
+    job = coord.jobs.start(**spec._asdict())
     if job.failed:
         remark(f"error: {spec.argv[0]}: cannot be run")
         remark(f"hint: git coord job show {job.id[:SHORT]}")
@@ -86,7 +83,7 @@ def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
     Example: git coord jobs --json
     """
     with opened(as_name) as coord:
-        found = coord.jobs.list(everything)
+        found = coord.jobs.list(everything=everything)
         if as_json:
             say_json([job_json(coord, job) for job in found])
             return
@@ -151,30 +148,9 @@ def kill(job_id: str, as_name: str | None, as_json: bool) -> None:
         _say_job(coord, coord.jobs.kill(job_id), as_json)
 
 
-def job_json(coord: Coord, job: Job) -> dict[str, Any]:
-    """A job as the contract spells it."""
-    from gitcoord.features.jobs.jobs import signal_name
-
-    return {
-        "id": job.id,
-        "name": job.name,
-        "command": list(job.command) or None,
-        "cwd": job.cwd or None,
-        "session": shown_name(coord, job.session),
-        "runs": job.runs or None,
-        "state": job.state,
-        "supervised": job.supervised,
-        "pid": job.pid,
-        "exit": job.exit,
-        "signal": None if job.signal is None else signal_name(job.signal),
-        "started": rfc3339(job.started),
-        "ended": rfc3339(job.ended),
-        "stderr_tail": job.stderr_tail or None,
-    }
-
-
 def _line(coord: Coord, job: Job) -> str:
-    from gitcoord.features.jobs.jobs import describe_state, duration, shown_command
+    from gitcoord.features.jobs.read import describe_state, shown_command
+    from gitcoord.text import duration
 
     if job.state == "running":
         pid = f", pid {job.pid}" if job.pid else ""

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, rfc3339, say, say_block, say_json
+from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, duration, opened
-from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
 from gitcoord.log.vouched import held_back
+from gitcoord.overview.shapes import check_json, lock_json, shown_name
 from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.locks.read import Lock
     from gitcoord.overview.checks import Check
 
 FOR_EVER = "-"
@@ -49,7 +50,14 @@ def lock(
     seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
     with opened(as_name) as coord:
         try:
-            taken = coord.locks.take(patterns, " ".join(reason.split()), duration(ttl, "--ttl"), shared, seconds, everywhere)
+            taken = coord.locks.take(
+                patterns,
+                reason=" ".join(reason.split()),
+                ttl=duration(ttl, "--ttl"),
+                shared=shared,
+                wait=seconds,
+                everywhere=everywhere,
+            )
         except CoordError as error:
             if as_json and hasattr(error, "locks"):
                 say_json([lock_json(coord, other) for other in error.locks])
@@ -69,7 +77,7 @@ def unlock(patterns: tuple[str, ...], everything: bool, force: bool, as_name: st
     Example: git coord unlock src/db
     """
     with opened(as_name) as coord:
-        ended = coord.locks.release(patterns, everything, force)
+        ended = coord.locks.release(patterns, everything=everything, force=force)
         _say_locks(coord, ended, as_json, "unlocked ", "Nothing was locked.")
 
 
@@ -84,20 +92,6 @@ def locks(as_name: str | None, as_json: bool) -> None:
         _say_locks(coord, coord.locks.held(), as_json, "", "No locks.")
 
 
-def lock_json(coord: Coord, lock: Lock) -> dict[str, Any]:
-    """A lock as the contract spells it."""
-    return {
-        "id": lock.id,
-        "patterns": list(lock.patterns),
-        "session": shown_name(coord, lock.holder),
-        "reason": lock.reason or None,
-        "shared": lock.shared,
-        "since": rfc3339(lock.at),
-        "expires": rfc3339(lock.expires),
-        "tentative": False,
-    }
-
-
 def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: str = "") -> None:
     if as_json:
         say_json([lock_json(coord, lock) for lock in found])
@@ -110,7 +104,7 @@ def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: 
 
 
 def _line(coord: Coord, lock: Lock) -> str:
-    from gitcoord.features.locks.locks import span
+    from gitcoord.text import span
 
     who = "" if lock.holder == f"{coord.identity.name}@{coord.clone.id}" else f" by {shown_name(coord, lock.holder)}"
     left = span(lock.expires - time.time())
@@ -135,18 +129,6 @@ def check(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
             for item in found:
                 _say_check(coord, item)
     return 1 if any(item.blocked for item in found) else 0
-
-
-def check_json(coord: Coord, item: Check) -> dict[str, Any]:
-    """What is known of a path as the contract spells it."""
-    return {
-        "path": item.path,
-        "worktree": item.worktree or None,
-        "locks": [lock_json(coord, lock) for lock in item.locks],
-        "occupied_by": [shown_name(coord, box) for box in item.occupied_by],
-        "touched_by": [{"session": shown_name(coord, t.session), "at": rfc3339(t.at)} for t in item.touched_by],
-        "notes": [{"id": n.id, "from": shown_name(coord, n.sender), "text": n.text, "at": rfc3339(n.at)} for n in item.notes],
-    }
 
 
 def _say_check(coord: Coord, item: Check) -> None:

@@ -10,18 +10,19 @@ import click
 from gitcoord import Coord
 from gitcoord.cli.output import paint, say, say_block, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
-from gitcoord.cli.talk import SHORT, shown_name
+from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
 from gitcoord.names import mailbox
+from gitcoord.overview.shapes import collision_json, shown_name
 from gitcoord.text import ago, inert, one_line, rfc3339, said
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.locks.read import Lock
     from gitcoord.features.overlaps.conflicts import Collision
     from gitcoord.features.state import Value
     from gitcoord.overview.counts import Short
+    from gitcoord.overview.roster import Session
     from gitcoord.overview.status import Status, Strange, Syncing
-    from gitcoord.sessions.membership import Session
 
 SHOWN = 20
 """Lines after which a plain list stops and says so."""
@@ -40,11 +41,11 @@ def status(short: bool, as_name: str | None, as_json: bool) -> None:
     """
     with opened(as_name) as coord:
         if short:
-            _say_short(coord.status_short(), as_json)
+            _say_short(coord.overview.short(), as_json)
         elif as_json:
-            say_json(_status_json(coord, coord.status()))
+            say_json(_status_json(coord, coord.overview.status()))
         else:
-            _say_status(coord, coord.status())
+            _say_status(coord, coord.overview.status())
 
 
 def _say_short(found: Short, as_json: bool) -> None:
@@ -128,7 +129,7 @@ def _say_locks(locks: Sequence[Lock]) -> None:
     if locks:
         import time
 
-        from gitcoord.features.locks.locks import span
+        from gitcoord.text import span
 
         for number, lock in enumerate(locks):
             left = span(lock.expires - time.time())
@@ -161,7 +162,7 @@ def brief(budget: int, as_name: str | None, as_json: bool) -> None:
     Example: git coord brief --budget 500
     """
     with opened(as_name) as coord:
-        found = coord.brief(budget)
+        found = coord.overview.brief(budget)
         if as_json:
             say_json(found.document)
         else:
@@ -201,7 +202,7 @@ def set_(
         raise UsageError("the value is missing", "give it as words, with -m TEXT or with -F FILE")
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_value(key, coord.state.set(key, text, kind == "json"), as_json)
+        _say_value(key, coord.state.set(key, text, as_json=kind == "json"), as_json)
 
 
 @state.command()
@@ -275,18 +276,12 @@ def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
     Example: git coord conflicts --with worker-1
     """
     with opened(as_name) as coord:
-        found = coord.conflicts(only)
+        found = coord.overview.conflicts(only)
         if as_json:
             say_json([collision_json(coord, c) for c in found])
         else:
             _say_collisions(coord, found)
         return 1 if any(c.kind == "conflict" for c in found) else 0
-
-
-def collision_json(coord: Coord, c: Collision) -> dict[str, str]:
-    """A collision as the contract spells it."""
-    a, b = (",".join(shown_name(coord, box) for box in side) for side in (c.a, c.b))
-    return {"a": a, "b": b, "path": c.path, "kind": c.kind}
 
 
 def _say_collisions(coord: Coord, found: list[Collision]) -> None:

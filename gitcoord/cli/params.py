@@ -13,9 +13,9 @@ from typing import Any, TypeVar
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import remark
 from gitcoord.errors import UsageError
 from gitcoord.system.files import read_bytes
+from gitcoord.system.streams import remark
 
 F = TypeVar("F", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}

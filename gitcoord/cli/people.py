@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, rfc3339, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
 from gitcoord.cli.params import common, opened
-from gitcoord.cli.talk import shown_name
 from gitcoord.names import mailbox
+from gitcoord.overview.shapes import session_json, shown_name
 
 if TYPE_CHECKING:
-    from gitcoord.sessions.membership import Session
+    from gitcoord.overview.roster import Session
 
 COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unknown": "33", "gone": "31"}
 
@@ -28,7 +28,7 @@ def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: boo
     Example: git coord sessions --json
     """
     with opened(as_name) as coord:
-        found = [coord.session(name)] if name else coord.sessions(everyone)
+        found = [coord.sessions.get(name)] if name else coord.sessions.list(everyone=everyone)
         if as_json:
             documents = [session_json(coord, s) for s in found]
             say_json(documents[0] if name else documents)
@@ -37,26 +37,6 @@ def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: boo
             if not found:
                 say("No sessions.")
         return 1 if name and found[0].state not in ("active", "idle", "waiting") else 0
-
-
-def session_json(coord: Coord, s: Session) -> dict[str, Any]:
-    """A session as the contract spells it."""
-    return {
-        "session": shown_name(coord, mailbox(s.session, s.clone or "")) if s.session else None,
-        "clone": s.clone,
-        "worktree": s.worktree,
-        "branch": s.branch,
-        "head": s.head,
-        "state": s.state,
-        "since": rfc3339(s.since),
-        "focus": s.focus or None,
-        "files": [{"path": f.path, "at": rfc3339(f.at)} for f in s.files],
-        "beat": rfc3339(s.beat),
-        "harness": s.harness or None,
-        "role": s.role or None,
-        "unread": s.unread,
-        "local": s.local,
-    }
 
 
 def _say_sessions(coord: Coord, found: list[Session]) -> None:
@@ -145,7 +125,7 @@ def join(
     Example: git coord join worker-1 --role reviewer
     """
     with opened(as_name) as coord:
-        record = coord.join(name, role, focus, pid, origin)
+        record = coord.sessions.join(name, role=role, focus=focus, pid=pid, origin=origin)
         _say_me(coord, record.name, as_json, "joined as")
 
 
@@ -157,7 +137,7 @@ def leave(as_name: str | None, as_json: bool) -> None:
     Example: git coord leave
     """
     with opened(as_name) as coord:
-        _say_me(coord, coord.leave().name, as_json, "left:")
+        _say_me(coord, coord.sessions.leave().name, as_json, "left:")
 
 
 @click.command(short_help="say what I work on")
@@ -169,7 +149,7 @@ def focus(words: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     Example: git coord focus the parser rewrite
     """
     with opened(as_name) as coord:
-        _say_me(coord, coord.focus(" ".join(words)).name, as_json, "focus set for")
+        _say_me(coord, coord.sessions.focus(" ".join(words)).name, as_json, "focus set for")
 
 
 @click.command(short_help="say which files I edit")
@@ -181,11 +161,11 @@ def editing(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     Example: git coord editing src/parser.py
     """
     with opened(as_name) as coord:
-        _say_me(coord, coord.editing(paths).name, as_json, "editing noted for")
+        _say_me(coord, coord.sessions.editing(paths).name, as_json, "editing noted for")
 
 
 def _say_me(coord: Coord, name: str, as_json: bool, what: str) -> None:
     if as_json:
-        say_json(session_json(coord, coord.session(name)))
+        say_json(session_json(coord, coord.sessions.get(name)))
     else:
         say(f"{what} {name}")

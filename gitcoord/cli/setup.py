@@ -12,13 +12,15 @@ import click
 
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
-from gitcoord.cli.output import ago, inert, remark, say, say_json
+from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
 from gitcoord.system.files import read_bytes
+from gitcoord.system.streams import remark
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed
+    from gitcoord.features.locks.guard import Verdict
     from gitcoord.setup import Traces
     from gitcoord.store.hooks import Hook
     from gitcoord.sync.purge_remote import Standing
@@ -41,7 +43,7 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
     names = [name for name in (agents or "").split(",") if name]
     check_names(names)
     with opened(as_name) as coord:
-        done = coord.init(not no_hooks)
+        done = coord.repository.init(hooks=not no_hooks)
         if as_json:
             found = [_agent_json(agent_hooks("install", name)) for name in names]
             hooks = [_hook_json(hook) for hook in done.hooks]
@@ -98,7 +100,7 @@ def _wanted_agents() -> list[str]:
 
 def _example(coord: Coord) -> str:
     """A command that works here: a message where somebody could get it."""
-    others = [s.session for s in coord.sessions() if s.session and s.session != coord.identity.name]
+    others = [s.session for s in coord.sessions.list() if s.session and s.session != coord.identity.name]
     return f"git coord send {others[0]} hello" if others else "git coord note gitcoord is here now"
 
 
@@ -116,7 +118,7 @@ def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: 
     documents: list[Any] = []
     if "git" in programs or not programs:
         with opened(as_name) as coord:
-            found = coord.hooks(action)
+            found = coord.repository.hooks(action)
             documents += [_hook_json(hook) for hook in found]
             if not as_json:
                 _say_git_hooks(coord, action, found)
@@ -237,9 +239,9 @@ def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as
         raise UsageError("at a remote only one's own refs can be deleted", f"git coord purge --remote {remote}")
     with opened(as_name) as coord:
         if remote is not None:
-            _say_withdrawn(coord.withdraw(remote, yes), remote, yes, as_json)
+            _say_withdrawn(coord.remote.withdraw(remote, really=yes), remote, yes, as_json)
             return
-        found = coord.purge(everyone) if yes else coord.traces(everyone)
+        found = coord.repository.purge(everyone=everyone) if yes else coord.repository.traces(everyone=everyone)
         if as_json:
             say_json(_traces_json(found, yes))
             return
@@ -297,7 +299,7 @@ def doctor(fix: bool, as_name: str | None, as_json: bool) -> int:
     Example: git coord doctor --fix
     """
     with opened(as_name) as coord:
-        found = coord.doctor(fix)
+        found = coord.repository.doctor(fix=fix)
         if as_json:
             say_json([finding._asdict() for finding in found])
         for finding in [] if as_json else found:
@@ -331,29 +333,23 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     """
     if event == "pre-commit":
         with suppress(Exception), opened() as coord:
-            return coord.locks.pre_commit()
+            return _say_verdict(coord.locks.guard())
+        return 0
+    if event == "job":
+        from gitcoord.features.jobs.launch import serve
+        from gitcoord.opening import open_clone
+
+        serve(lambda cwd: open_clone(cwd, long_lived=False))
         return 0
     with suppress(OSError):
         os.setsid()
     with suppress(Exception), opened() as coord:
-        if os.path.isdir(coord.clone.repo.coord_dir):
-            _run_hook(coord, event, args)
+        coord.repository.in_background(event, args)
     return 0
 
 
-def _run_hook(coord: Coord, event: str, args: tuple[str, ...]) -> None:
-    from gitcoord.sessions import ambient
-
-    if event == "worktree-added":
-        ambient.worktree_added(coord.clone)
-    elif event == "sync":
-        from gitcoord.sync import background
-
-        background.run(coord.clone)
-    elif event == "refresh" and args:  # a command of this session found its presence due
-        from gitcoord.sessions import housekeeping
-
-        ambient.refresh(coord.clone, args[0])
-        housekeeping.refresh(coord.clone, args[0])
-    elif event == "refresh":  # git moved something in this worktree
-        ambient.refresh(coord.clone, mover=ambient.moved(coord.clone))
+def _say_verdict(verdict: Verdict) -> int:
+    for line in verdict.lines:
+        remark(line.encode("utf-8", "replace").decode())
+    sys.stderr.flush()
+    return 1 if verdict.refused else 0

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import inert, remark, say, say_json
+from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.errors import RemoteError
+from gitcoord.system.streams import remark
 
 if TYPE_CHECKING:
     from gitcoord.sync.exchange import Report
@@ -32,17 +33,17 @@ def sync(remote: str | None, watch: str | None, dry_run: bool, as_name: str | No
         remote, watch = watch, EVERY
     with opened(as_name, notice=False) as coord:
         if dry_run:
-            _say_preview(coord.sync_preview(remote), as_json)
+            _say_preview(coord.remote.preview(remote), as_json)
         elif watch is not None:
             _keep_on(coord, remote, duration(watch, "--watch") or 1, as_json)
         else:
-            _say_report(coord.sync(remote), as_json)
+            _say_report(coord.remote.sync(remote), as_json)
 
 
 def _keep_on(coord: Coord, remote: str | None, every: int, as_json: bool) -> None:
     """A line whenever something crossed or failed; and a sign of life of the session for which this runs."""
     failing = ""
-    for report in coord.sync_watch(remote, every):
+    for report in coord.remote.watch(remote, every):
         _ = coord.identity  # a beat, now and then
         if isinstance(report, RemoteError):
             if report.what != failing:

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, reached_reader, remark, rfc3339, said, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.names import split_mailbox
+from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
-from gitcoord.text import shell_word
+from gitcoord.system.streams import reached_reader, remark
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
-    from gitcoord.features.messages.ledger import SentMessage
     from gitcoord.features.messages.sending import Sent
     from gitcoord.store.signing import Signature
 
@@ -27,12 +27,6 @@ SHOWN = 5
 """Warnings beside an inbox; `status` has them all."""
 SHORT = 10
 """Digits of an id that people are shown; any unique prefix works."""
-
-
-def shown_name(coord: Coord, box: str) -> str:
-    """A mailbox as this clone's user writes it."""
-    name, clone = split_mailbox(box)
-    return name if clone == coord.clone.id else box
 
 
 @click.command(short_help="send a message")
@@ -89,7 +83,7 @@ def reply(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_sent(coord, coord.reply(message_id, text, _attachments(attach)), as_json)
+        _say_sent(coord, coord.messages.reply(message_id, text, attachments=_attachments(attach)), as_json)
 
 
 @click.command(short_help="acknowledge a message")
@@ -110,7 +104,7 @@ def ack(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        sent = coord.ack(message_id, text)
+        sent = coord.messages.ack(message_id, text)
         if sent is not None:
             _say_sent(coord, sent, as_json)
         elif as_json:
@@ -143,17 +137,9 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
 
 def _when(coord: Coord) -> str:
     """When another clone can hear of it at the earliest."""
-    from gitcoord.sync import remotes
-
-    if remotes.wants_autosync(coord.clone.repo):
+    if coord.remote.syncs_by_itself():
         return "other clones hear of it with the next sync, which is under way"
     return "other clones hear of it with the next sync: git coord sync"
-
-
-def receipt_json(coord: Coord, sent: Sent) -> dict[str, Any]:
-    """What sending returns, as the contract spells it."""
-    recipients = [{**r._asdict(), "session": shown_name(coord, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
-    return {"id": sent.id, "thread": sent.thread, "recipients": recipients}
 
 
 def _recipient(coord: Coord, recipient: Any) -> str:
@@ -186,9 +172,9 @@ def inbox(
     with opened(as_name) as coord:
         page: Inbox | None
         if wait is not None:
-            page = coord.wait_for_mail(_patience(wait), sender, sys.stdout.fileno())
+            page = coord.messages.wait(_patience(wait), sender=sender, output=sys.stdout.fileno())
         else:
-            page = coord.inbox(True, everything, again, sender, limit)
+            page = coord.messages.inbox(everything=everything, again=again, sender=sender, limit=limit)
         more = " --all --limit 1000" if everything else ""
         if page is not None and page.messages:
             show_page(coord, page, as_json, peek, more)
@@ -222,45 +208,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
     elif not peek and reached_reader():
-        coord.mark_read(page.messages)
-
-
-def message_json(coord: Coord, message: Message) -> dict[str, Any]:
-    """A message as the contract spells it."""
-    from gitcoord.features.messages.inbox import sender_of
-
-    return {
-        "id": message.id,
-        "from": sender_of(coord.clone, message),
-        "to": [shown_name(coord, box) for box in message.to],
-        "text": message.text,
-        "sent": rfc3339(message.at),
-        "thread": message.thread,
-        "reply_to": message.reply_to,
-        "urgent": message.urgent,
-        "needs_ack": message.needs_ack,
-        "read": message.state in ("read", "acked"),
-        "attachments": [{"name": name, "show": _showing(message.id, name)} for name in message.attachments],
-        **verified_json(None),
-    }
-
-
-def _showing(oid: str, name: str) -> str:
-    """The command that prints an attachment."""
-    return f"git show {shell_word(f'{oid}:{name}')}"
-
-
-def signatures_of(coord: Coord, events: list[tuple[str, str]]) -> dict[str, Signature]:
-    """What signatures say of events (id and clone); nothing is loaded for this clone's own."""
-    foreign = [oid for oid, clone in events if clone != coord.clone.id]
-    return coord.signatures(foreign) if foreign else {}
-
-
-def verified_json(signature: Signature | None) -> dict[str, Any]:
-    """`verified`: who vouches, false for nobody, null where it does not matter; `signature` says why."""
-    if signature is None:
-        return {"verified": None, "signature": None}
-    return {"verified": signature.by if signature.state == "verified" else False, "signature": signature.state}
+        coord.messages.mark_read(page.messages)
 
 
 def verified_text(signature: Signature) -> str:
@@ -297,7 +245,7 @@ def _message_lines(coord: Coord, message: Message, signature: Signature | None =
     sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
-    files = [f"  attached: {_showing(short, name)}" for name in message.attachments]
+    files = [f"  attached: {showing(short, name)}" for name in message.attachments]
     return [head, *quoted(message.text).split("\n"), *files]
 
 
@@ -311,7 +259,7 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
     Example: git coord sent --undelivered
     """
     with opened(as_name) as coord:
-        found = coord.sent(undelivered, limit)
+        found = coord.messages.sent(undelivered=undelivered, limit=limit)
         if as_json:
             say_json([sent_json(coord, m) for m in found])
             return
@@ -322,15 +270,3 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
             say(f"  > {one_line(message.text)}")
         if not found:
             say("Nothing sent." if not undelivered else "Everything was read.")
-
-
-def sent_json(coord: Coord, message: SentMessage) -> dict[str, Any]:
-    """A message of mine as the contract spells it."""
-    recipients = [{"session": shown_name(coord, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
-    return {
-        "id": message.id,
-        "text": message.text,
-        "sent": rfc3339(message.at),
-        "recipients": recipients,
-        "waits_for_sync": message.waits_for_sync,
-    }

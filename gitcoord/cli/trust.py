@@ -8,7 +8,8 @@ import click
 
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
-from gitcoord.cli.talk import SHORT, verified_json, verified_text
+from gitcoord.cli.talk import SHORT, verified_text
+from gitcoord.overview.shapes import verified_json
 
 if TYPE_CHECKING:
     from gitcoord.log.trust import Signer
@@ -23,7 +24,7 @@ def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
     Example: git coord trust --accept bob-1f2e3d4c
     """
     with opened(as_name) as coord:
-        found = coord.signers() if accepted is None else [coord.accept(accepted)]
+        found = coord.trust.signers() if accepted is None else [coord.trust.accept(accepted)]
         if as_json:
             say_json([_json(signer) for signer in found])
             return
@@ -55,7 +56,7 @@ def redact(event_id: str, as_name: str | None, as_json: bool) -> None:
     Example: git coord redact 3f9a1c77
     """
     with opened(as_name) as coord:
-        done = coord.redact(event_id)
+        done = coord.events.redact(event_id)
         if as_json:
             say_json({"id": done.id, "carried": done.carried, "sent": done.sent})
             return
@@ -77,7 +78,7 @@ def gc(keep: str, as_name: str | None, as_json: bool) -> None:
     """
     seconds = duration(keep, "--keep")
     with opened(as_name) as coord:
-        done = coord.gc(seconds or 0)
+        done = coord.repository.gc(seconds or 0)
         if as_json:
             say_json(done._asdict())
         elif done.dropped:

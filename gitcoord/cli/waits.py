@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from gitcoord.cli.history import event_json, event_line
+from gitcoord.cli.history import event_line
 from gitcoord.cli.output import one_line, say, say_json
 from gitcoord.cli.params import common, duration, opened
-from gitcoord.cli.talk import show_page, shown_name
+from gitcoord.cli.talk import show_page
+from gitcoord.overview.shapes import event_json, shown_name
 
 
 @click.command(short_help="sleep until something concerns me")
@@ -72,7 +73,7 @@ def watch(kind: str | None, since: str | None, as_name: str | None, as_json: boo
     """
     _end_quietly()
     with opened(as_name) as coord:
-        for event in coord.watch(kind, since, sys.stdout.fileno()):
+        for event in coord.events.watch(kind=kind, since=since, output=sys.stdout.fileno()):
             if as_json:
                 say_json(event_json(coord, event))
             else:

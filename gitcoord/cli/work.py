@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.board import columns, say_board, say_task, task_json, task_line
-from gitcoord.cli.output import not_signed, remark, say, say_json
+from gitcoord.cli.board import columns, say_board, say_task, task_line
+from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.log.vouched import held_back, held_tasks
+from gitcoord.overview.shapes import task_json
+from gitcoord.system.streams import remark
 
 if TYPE_CHECKING:
     from gitcoord.features.tasks.read import Task
@@ -151,7 +153,7 @@ def claim(task_id: str, offline: bool, as_name: str | None, as_json: bool) -> No
     Example: git coord task claim 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.claim(task_id, offline), as_json)
+        _say_one(coord, coord.tasks.claim(task_id, offline=offline), as_json)
 
 
 @task.command("next", short_help="the best one to take now")
@@ -166,7 +168,7 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
     """
     limit = 0 if wait is None else None if wait == "" else duration(wait, "--wait")
     with opened(as_name) as coord:
-        found = coord.tasks.wait_next(limit, take, offline, sys.stdout.fileno())
+        found = coord.tasks.wait_next(limit, claim=take, offline=offline, output=sys.stdout.fileno())
         if found is not None:
             _say_one(coord, found, as_json)
         elif as_json:
@@ -199,7 +201,7 @@ def done(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.done(task_id, text, force), as_json)
+        _say_one(coord, coord.tasks.done(task_id, text, force=force), as_json)
 
 
 @task.command(short_help="it cannot go on, and why")
@@ -222,7 +224,7 @@ def block(
     """
     text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.block(task_id, text, force), as_json)
+        _say_one(coord, coord.tasks.block(task_id, text, force=force), as_json)
 
 
 @task.command(short_help="give it back")
@@ -235,7 +237,7 @@ def release(task_id: str, force: bool, as_name: str | None, as_json: bool) -> No
     Example: git coord task release 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.release(task_id, force), as_json)
+        _say_one(coord, coord.tasks.release(task_id, force=force), as_json)
 
 
 @task.command(short_help="it will not be done")
@@ -323,7 +325,7 @@ def alloc(sequence: str, start: int | None, as_name: str | None, as_json: bool) 
     Example: git coord alloc migrations
     """
     with opened(as_name) as coord:
-        taken = coord.alloc(sequence, start)
+        taken = coord.numbers.allocate(sequence, start=start)
         if as_json:
             say_json({"sequence": taken.sequence, "number": taken.number})
         else:

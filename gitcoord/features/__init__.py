@@ -1,33 +1,50 @@
-"""The features there are. Adding one is adding a module and a line here."""
+"""Features: what people and agents use coordination for. Each has its event types, its fold and its verbs together.
+
+A feature may use `sync` and what lies below, and the feature `messages`; it knows no other feature. Begin with `notes`, the
+smallest. Adding a feature is adding a module with a `FEATURE` and a line to the table here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from gitcoord.log.clone import Clone
+from gitcoord.log.index.feature import Entry, Registry
 
-from gitcoord.log.index.feature import Feature
-
-
-def load() -> Sequence[Feature]:
-    """Imported only when something is to be folded: a read with nothing new needs none of them."""
-    from gitcoord.features import deaths, notes, numbers, state
-    from gitcoord.features.jobs import jobs
-    from gitcoord.features.locks import locks
-    from gitcoord.features.messages import inbox
-    from gitcoord.features.overlaps import notices
-    from gitcoord.features.tasks import fold as tasks
-    from gitcoord.log import trust
-    from gitcoord.sessions import mailboxes
-
-    return (
-        mailboxes.FEATURE,
-        inbox.FEATURE,
-        notes.FEATURE,
-        tasks.FEATURE,
-        numbers.FEATURE,
-        state.FEATURE,
-        locks.FEATURE,
-        notices.FEATURE,
-        jobs.FEATURE,
-        deaths.FEATURE,
-        trust.FEATURE,
-    )
+REGISTRY: Registry[Clone] = Registry(
+    Entry("gitcoord.sessions.mailboxes", "join leave rename presence"),
+    Entry(
+        "gitcoord.features.messages.fold",
+        "message receipt adopt",
+        "gitcoord.features.messages.hooks",
+        "arrived",
+    ),
+    Entry("gitcoord.features.notes", "note"),
+    Entry(
+        "gitcoord.features.tasks.fold",
+        "task task.claim task.settle task.release task.block task.done task.drop task.reopen task.edit task.comment",
+        "gitcoord.features.tasks.hooks",
+        "leases",
+    ),
+    Entry("gitcoord.features.numbers", "alloc"),
+    Entry("gitcoord.features.state", "state"),
+    Entry(
+        "gitcoord.features.locks.fold",
+        "lock lock.wait unlock",
+        "gitcoord.features.locks.hooks",
+        "parting parted leases",
+    ),
+    Entry(
+        "gitcoord.features.overlaps.fold",
+        "overlap",
+        "gitcoord.features.overlaps.hooks",
+        "presence_changed",
+    ),
+    Entry(
+        "gitcoord.features.jobs.fold",
+        "job.start job.detail job.end job.lost",
+        "gitcoord.features.jobs.hooks",
+        "renamed",
+    ),
+    Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync"),
+    Entry("gitcoord.log.trust", "checkpoint"),
+)
+"""Every feature there is. Modules are named, not imported: a command loads only those whose events it meets."""

@@ -6,7 +6,6 @@ death was told; joining again takes it back.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,12 +13,14 @@ from contextlib import suppress
 
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
+from gitcoord.features.messages.ledger import owed_by
+from gitcoord.features.tasks.ready import held_by
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
-from gitcoord.log.index.feature import Feature
+from gitcoord.log.index.feature import Feature, Hooks
 from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.mailboxes import canonical, joined_at
 from gitcoord.sessions.presence import liveness_of, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -110,7 +111,7 @@ def _tell(clone: Clone, name: str, now: float | None) -> bool:
 def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
     """The last word on the session is that it is gone."""
     row = db.execute("SELECT lc, id FROM gone WHERE clone = ? AND name = ?", (clone.id, name)).fetchone()
-    joined = db.execute("SELECT lc, id FROM names WHERE clone = ? AND name = ?", (clone.id, name)).fetchone()
+    joined = joined_at(db, clone.settled_id(), name)
     return row is not None and (joined is None or row > joined)
 
 
@@ -138,6 +139,8 @@ def _message(name: str, box: str, to: str, lines: Sequence[str]) -> Draft:
     return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=name)
 
 
+HOOKS: Hooks[Clone] = Hooks(before_sync=notice)
+
 Concern = tuple[str, str]
 """A mailbox, and the line that it is told."""
 
@@ -148,7 +151,7 @@ def _concerned(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern
 
 
 def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Concern]:
-    from gitcoord.features.locks.locks import standing
+    from gitcoord.features.locks.read import standing
 
     at = standing(db, clone)
     for lock in (lock for lock in at.over if lock.holder == box and not lock.waits):
@@ -157,23 +160,12 @@ def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Co
 
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
-    """Who waits for an answer: urgent mail it has not read, mail it has not acked. Their words are not repeated."""
-    rows = db.execute(
-        "SELECT m.id, m.author, m.clone, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
-        " WHERE d.addressed = 1 AND d.box IN (SELECT value FROM json_each(?)) AND m.notice = ''"
-        " AND (m.urgent = 1 AND d.state < 3 OR m.needs_ack = 1 AND d.state < 4)"
-        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) ORDER BY m.lc, m.id",
-        (json.dumps(list(boxes)),),
-    ).fetchall()
-    for oid, author, clone, state in rows:
-        yield mailbox(author, clone), f"It has not {'acked' if state >= 3 else 'read'} your message {oid[:10]}."
+    """Who waits for an answer. Their words are not repeated."""
+    for message in owed_by(db, boxes):
+        yield message.sender, f"It has not {'acked' if message.read else 'read'} your message {message.id[:10]}."
 
 
 def _task_creators(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
-    rows = db.execute(
-        "SELECT id, creator, title FROM tasks WHERE status = 'claimed' AND holder IN (SELECT value FROM json_each(?))"
-        " ORDER BY lc, id",
-        (json.dumps(list(boxes)),),
-    ).fetchall()
-    for oid, creator, title in rows:
-        yield creator, f"It held your task {oid[:10]}, {title}: anybody may take it over now (git coord task claim {oid[:10]})."
+    for row in held_by(db, boxes):
+        what = f"It held your task {row.id[:10]}, {row.title}"
+        yield row.creator, f"{what}: anybody may take it over now (git coord task claim {row.id[:10]})."

@@ -105,3 +105,8 @@ def _notes(db: sqlite3.Connection, chosen: str, values: Sequence[str], limit: in
         Note(oid, mailbox(author, clone_id), text, tuple(json.loads(paths)), at)
         for oid, author, clone_id, text, paths, at in rows
     ]
+
+
+def has_notes_about_paths(db: sqlite3.Connection) -> bool:
+    """Whether any note is about a path."""
+    return db.execute("SELECT 1 FROM note_paths LIMIT 1").fetchone() is not None

@@ -15,11 +15,12 @@ from gitcoord.log import clone_id
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, header_text
 from gitcoord.log.index import Index, Written
-from gitcoord.log.index.feature import Feature
+from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
-from gitcoord.store import NAMESPACE, Store, Tips, open_store
+from gitcoord.store import open_store
+from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
-from gitcoord.store.ref_names import belongs_to, is_log, is_ours, newest_epoch
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import make_directory, signature
 from gitcoord.system.lock import file_lock, unwritable
@@ -45,7 +46,13 @@ INLINE_OBJECTS = 16_000
 class Clone:
     """Opened once per process. Not for use from several threads at a time."""
 
-    def __init__(self, repo: Repository, features: Callable[[], Sequence[Feature]], long_lived: bool = False) -> None:
+    def __init__(
+        self,
+        repo: Repository,
+        registry: Registry[Clone],
+        long_lived: bool = False,
+        after_write: Callable[[Clone], None] = lambda clone: None,
+    ) -> None:
         self.repo = repo
         self.store: Store = open_store(repo, long_lived)
         self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
@@ -54,7 +61,8 @@ class Clone:
         self.long_lived = long_lived
         self.clock: Callable[[], float] = time.time
         self.sweep_grace = SWEEP_GRACE
-        self._features = features
+        self.registry = registry
+        self._after_write = after_write
         self._id: str | None = None
         self._id_file: tuple[int, ...] = ()
         self._fd: int | None = None
@@ -95,7 +103,7 @@ class Clone:
     @cached_property
     def index(self) -> Index:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
-        return Index(self.repo.coord_dir, self._features, ignored, lambda: self.id)
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id)
 
     def close(self) -> None:
         """Let go of files and packs."""
@@ -424,9 +432,7 @@ class Clone:
         if self._wrote and not self.keeps_to_itself:
             self._wrote = False
             if os.path.exists(self.path("remote")):
-                from gitcoord.sync import background
-
-                background.after_write(self)
+                self._after_write(self)
 
     def pack(self, limit: int | None = INLINE_OBJECTS) -> None:
         """Pack our loose objects, and merge our packs while that makes none of more than `limit` objects."""

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from functools import cache
 from typing import NamedTuple
 
 from gitcoord.errors import UsageError
@@ -14,6 +13,7 @@ from gitcoord.names import is_name, slug
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import write_whole
+from gitcoord.system.process import machine_id
 
 
 class Fingerprint(NamedTuple):
@@ -122,18 +122,3 @@ def _save(path: str, name: str, here: Fingerprint, former: Sequence[str] = ()) -
     facts: dict[str, object] = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
     facts |= {"former": list(former)} if former else {}
     write_whole(path, json.dumps(facts) + "\n")
-
-
-@cache
-def machine_id() -> str:
-    """What tells this machine from others: systemd's machine-id(5) where there is one, else the host name."""
-    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
-        try:
-            text = os.fsdecode(read_bytes(path)).strip()
-        except OSError:
-            continue
-        if text:
-            return text
-    import socket
-
-    return socket.gethostname()

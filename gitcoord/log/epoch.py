@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from gitcoord.errors import NotACommit, ObjectMissing
 from gitcoord.log.event import MAX_COMMIT
-from gitcoord.store import Store
+from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in, parent_of, tree_entries
 
 Commit = tuple[Oid, bytes]

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
 from gitcoord.log.journal import Journal, Place
-from gitcoord.store import Store, Tips
+from gitcoord.store.contract import Store, Tips
 from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import belongs_to, is_log, is_ours

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gitcoord.log.journal import Journal, Place
 from gitcoord.log.mend import restore_objects
-from gitcoord.store import Store
+from gitcoord.store.contract import Store
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import Oid
 from gitcoord.system.files import read_bytes

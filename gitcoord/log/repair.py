@@ -11,7 +11,7 @@ from contextlib import suppress
 from gitcoord.errors import RefMoved
 from gitcoord.log import incidents, mend
 from gitcoord.log.clone import Clone
-from gitcoord.store import Tips
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import belongs_to
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -20,7 +20,6 @@ from gitcoord.log.epoch import Commit
 from gitcoord.log.event import Event, Malformed, decode
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.store.objects import Oid
-from gitcoord.sync import remotes
 
 KEEP = 90 * 24 * 3600
 """Seconds for which `gc` keeps what is finished."""
@@ -41,23 +40,21 @@ class Collected(NamedTuple):
     dropped: int
 
 
-def redact(clone: Clone, prefix: str) -> Redacted:
-    """Go on without one event of this clone's. Raises UsageError for one that another clone wrote."""
+def redact(clone: Clone, prefix: str, is_waiting: Callable[[sqlite3.Connection, Clone, Oid], bool]) -> Redacted:
+    """Go on without one event of this clone's; `is_waiting` says whether an event was not sent to a remote yet.
+
+    Raises UsageError for an event that another clone wrote.
+    """
     with clone.locked():
         event = clone.read(lambda db: get_event(db, resolve_id(db, prefix)))
         local = clone.read(lambda db: bool(db.execute("SELECT local FROM events WHERE id = ?", (event.id,)).fetchone()[0]))
-        sent = not local and not clone.read(lambda db: _is_waiting(db, clone, event.id))
+        sent = not local and not clone.read(lambda db: is_waiting(db, clone, event.id))
         kept, gone = _parted(clone, local, lambda found: found.id == event.id)
         if not gone:
             whose = "the log itself" if event.clone == clone.id else event.clone
             raise UsageError(f"{event.id[:10]} is of {whose}", "a clone redacts its own messages, notes, tasks, …")
         rollover.begin(clone, _ref(clone, local), kept, gone, "The log goes on here without 1 event that was redacted")
         return Redacted(event.id, len(kept), sent)
-
-
-def _is_waiting(db: sqlite3.Connection, clone: Clone, oid: Oid) -> bool:
-    known = remotes.load(clone.repo)
-    return known is None or remotes.is_waiting(db, clone, known, oid)
 
 
 def _ref(clone: Clone, local: bool) -> str:
@@ -107,7 +104,7 @@ def _collect(clone: Clone, local: bool, since: float, now: float) -> Collected:
 def _living(clone: Clone, events: Sequence[Event], since: float, now: float) -> set[str]:
     """The ids of those of our events that live: by themselves, or because they speak about what stays."""
     mine: set[str] = {event.id for event in events}
-    current = clone.read(lambda db: _current(db, since, now))
+    current = clone.read(lambda db: _current(db, clone, since, now))
     living: set[str] = {event.id for event in events if event.id in current or event.at >= since}
     named: dict[str, set[str]] = {
         event.id: _named(event) for event in events if event.type != "message" or event.data.get("notice") == "bounce"
@@ -124,11 +121,9 @@ def _living(clone: Clone, events: Sequence[Event], since: float, now: float) -> 
 _THERE = "SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?))"
 
 
-def _current(db: sqlite3.Connection, since: float, now: float) -> set[str]:
+def _current(db: sqlite3.Connection, clone: Clone, since: float, now: float) -> set[str]:
     """The events of all clones that something current rests on; what could not be folded here, a later version may."""
-    from gitcoord.features import load
-
-    queries = ["SELECT id FROM strange", *(query for feature in load() for query in feature.living)]
+    queries = ["SELECT id FROM strange", *(query for feature in clone.registry.features() for query in feature.living)]
     values = {"since": int(since), "now": int(now)}
     return {oid for query in queries for (oid,) in db.execute(query, values)}
 

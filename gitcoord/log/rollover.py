@@ -17,9 +17,10 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.epoch import Commit
 from gitcoord.log.event import Draft, Event, Malformed, decode, encode
 from gitcoord.log.index import EPOCH, NEVER_CARRIED
-from gitcoord.store import NAMESPACE, Tips, bulk
+from gitcoord.store import bulk
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in
-from gitcoord.store.ref_names import epoch_of, is_log, log_of, newest_epoch, next_epoch
+from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, log_of, newest_epoch, next_epoch
 
 
 def over_hole(clone: Clone, ref: str, tips: Tips, fd: int) -> None:

@@ -21,9 +21,9 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import Schema
-from gitcoord.store import NAMESPACE, signing
+from gitcoord.store import signing
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import epoch_of
+from gitcoord.store.ref_names import NAMESPACE, epoch_of
 from gitcoord.store.signing import BAD, GOOD, UNKNOWN, Signature
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import write_whole

@@ -46,7 +46,7 @@ def opened(call: Caller) -> Iterator[Coord]:
 
 
 def _open(call: Caller) -> Coord:
-    return Coord.open(call.cwd, call.as_name, call.environ)
+    return Coord.open(call.cwd, as_name=call.as_name, environ=call.environ)
 
 
 def _settled(call: Caller) -> Caller:

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitcoord import Coord
-from gitcoord.cli.talk import message_json, signatures_of, verified_json
 from gitcoord.features.messages.inbox import Message
 from gitcoord.names import split_mailbox
+from gitcoord.overview.shapes import message_json, signatures_of, verified_json
 from gitcoord.text import block, inert
 
 SHORT = 10

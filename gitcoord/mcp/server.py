@@ -23,11 +23,12 @@ from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
 from gitcoord import CoordError, UsageError, __version__
-from gitcoord.cli.output import one_line, reached_reader
 from gitcoord.features.messages.inbox import Inbox
 from gitcoord.mcp import tools
 from gitcoord.mcp.caller import Caller, caller, opened
 from gitcoord.mcp.forms import short
+from gitcoord.system.streams import reached_reader
+from gitcoord.text import one_line
 
 PROGRESS_EVERY = 10.0
 """Seconds between two signs of life of a call that waits; clients give up on a silent one after 60."""
@@ -188,7 +189,7 @@ def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
 
 def _mark(call: Caller, page: Inbox) -> None:
     with suppress(CoordError), opened(call) as coord:
-        coord.mark_read(page.messages)
+        coord.messages.mark_read(page.messages)
 
 
 def _result(value: Answer, is_error: bool = False) -> types.CallToolResult:

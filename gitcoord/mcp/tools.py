@@ -6,16 +6,20 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord import Coord
-from gitcoord.cli.board import task_json
-from gitcoord.cli.history import note_json
-from gitcoord.cli.locks import check_json, lock_json
-from gitcoord.cli.overview import collision_json
-from gitcoord.cli.people import session_json
-from gitcoord.cli.talk import receipt_json, sent_json
 from gitcoord.errors import UsageError
 from gitcoord.features.tasks.read import Task
 from gitcoord.mcp.forms import messages, quoting, short
-from gitcoord.sessions.membership import Session
+from gitcoord.overview.roster import Session
+from gitcoord.overview.shapes import (
+    check_json,
+    collision_json,
+    lock_json,
+    note_json,
+    receipt_json,
+    sent_json,
+    session_json,
+    task_json,
+)
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox
@@ -73,7 +77,7 @@ def _send(coord: Coord, arguments: Arguments) -> Any:
     if original:
         if to or any(flags.values()):
             raise UsageError("an answer goes to whoever wrote", "give either to, or reply_to with text or ack")
-        sent = coord.ack(original, text) if arguments.get("ack") else coord.reply(original, text)
+        sent = coord.messages.ack(original, text) if arguments.get("ack") else coord.messages.reply(original, text)
         return receipt_json(coord, sent) if sent else {"acked": original}
     names = [name.strip() for name in _need(arguments, "to").split(",")]
     return receipt_json(coord, coord.send(names, _need(arguments, "text"), **flags))
@@ -92,10 +96,10 @@ def _session(coord: Coord, found: Session) -> Any:
 
 
 SHOWN: dict[str, Callable[[Coord], Any]] = {
-    "brief": lambda coord: short(coord.brief().document),
-    "sessions": lambda coord: {"sessions": [_session(coord, s) for s in coord.sessions()]},
-    "conflicts": lambda coord: {"conflicts": [collision_json(coord, c) for c in coord.conflicts()]},
-    "sent": lambda coord: {"sent": [sent_json(coord, m) for m in coord.sent()]},
+    "brief": lambda coord: short(coord.overview.brief().document),
+    "sessions": lambda coord: {"sessions": [_session(coord, s) for s in coord.sessions.list()]},
+    "conflicts": lambda coord: {"conflicts": [collision_json(coord, c) for c in coord.overview.conflicts()]},
+    "sent": lambda coord: {"sent": [sent_json(coord, m) for m in coord.messages.sent()]},
 }
 
 # task
@@ -158,7 +162,7 @@ def _check(coord: Coord, arguments: Arguments) -> Any:
 
 def _lock(coord: Coord, arguments: Arguments) -> Any:
     minutes = arguments.get("minutes")
-    taken = coord.locks.take(_need(arguments, "paths"), arguments.get("text", ""), minutes and minutes * 60)
+    taken = coord.locks.take(_need(arguments, "paths"), reason=arguments.get("text", ""), ttl=minutes and minutes * 60)
     return {"locked": lock_json(coord, taken)}
 
 
@@ -186,12 +190,12 @@ def _unset(coord: Coord, arguments: Arguments) -> Any:
 
 
 def _note(coord: Coord, arguments: Arguments) -> Any:
-    return {"noted": coord.note(_need(arguments, "text"), arguments.get("paths", ()))}
+    return {"noted": coord.notes.add(_need(arguments, "text"), arguments.get("paths", ()))}
 
 
 def _notes(coord: Coord, arguments: Arguments) -> Any:
     paths = arguments.get("paths") or [None]
-    found = {note.id: note for path in paths for note in coord.notes(path)}
+    found = {note.id: note for path in paths for note in coord.notes.list(path)}
     return quoting({"notes": [note_json(coord, note) for note in found.values()]})
 
 
@@ -199,7 +203,7 @@ REMEMBER: dict[str, Verb] = {
     "set": _set,
     "unset": _unset,
     "state": lambda coord, _: {"state": {key: value.plain for key, value in coord.state.show().items()}},
-    "focus": lambda coord, arguments: {"focus": coord.focus(_need(arguments, "text")).focus},
+    "focus": lambda coord, arguments: {"focus": coord.sessions.focus(_need(arguments, "text")).focus},
     "note": _note,
     "notes": _notes,
 }
@@ -212,8 +216,8 @@ POLL = "poll_messages"
 def poll(coord: Coord, arguments: Arguments, output: int) -> Inbox:
     """Unread messages, waited for as the arguments say. Marks nothing. Raises BrokenPipeError when `output` is closed."""
     if arguments.get("again"):
-        return coord.inbox(peek=True, again=True)
-    return coord.wait_for_mail(arguments.get("wait", 0), output=output) or coord.inbox(peek=True)
+        return coord.inbox(again=True)
+    return coord.messages.wait(arguments.get("wait", 0), output=output) or coord.inbox()
 
 
 def told(coord: Coord, page: Inbox) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from gitcoord.features import notes, state
-from gitcoord.features.jobs import jobs
-from gitcoord.features.locks.locks import Lock, span, standing
+from gitcoord.features.jobs import read
+from gitcoord.features.locks.read import Lock, standing
 from gitcoord.features.messages import inbox, ledger
 from gitcoord.features.messages.inbox import Message
 from gitcoord.features.messages.ledger import my_boxes
@@ -22,11 +22,11 @@ from gitcoord.features.tasks.read import Task, Which, list_tasks
 from gitcoord.log.clone import Clone
 from gitcoord.log.vouched import held_back, held_tasks
 from gitcoord.names import mailbox
-from gitcoord.sessions import membership
+from gitcoord.overview import roster
+from gitcoord.overview.roster import Session
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display
-from gitcoord.sessions.membership import Session
-from gitcoord.text import ago, inert, quoted, rfc3339, said, tokens
+from gitcoord.text import ago, inert, quoted, rfc3339, said, span, tokens
 
 BUDGET = 1000
 ROUND = 2
@@ -86,7 +86,7 @@ def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = 
     Sections `without` are left out without a word.
     """
     now = time.time() if now is None else now
-    desk = Desk(clone, me, now, membership.list_sessions(clone, now=now, files=False), max(80, budget))
+    desk = Desk(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))
     head = _head(desk)
     found = [built for section in SECTIONS if (built := section(desk)).name not in without]
     chosen: set[tuple[int, int]] = set()
@@ -253,12 +253,12 @@ def _locks(desk: Desk) -> Section:
 
 
 def _jobs(desk: Desk) -> Section:
-    found = jobs.of_session(desk.clone, desk.box, desk.now)
-    items = [Item(inert(f"  {job.id[:10]} {jobs.describe_state(job)}"), _job_value(job)) for job in found]
+    found = read.of_session(desk.clone, desk.box, desk.now)
+    items = [Item(inert(f"  {job.id[:10]} {read.describe_state(job)}"), _job_value(job)) for job in found]
     return Section("jobs", "my jobs", "jobs", items, len(items))
 
 
-def _job_value(job: jobs.Job) -> dict[str, Any]:
+def _job_value(job: read.Job) -> dict[str, Any]:
     return {"id": job.id, "name": job.name, "state": job.state, "exit": job.exit, "signal": job.signal}
 
 

@@ -11,17 +11,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.features.locks import waiters
+from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.notes import Note, notes_about
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.liveness import judge_published
-from gitcoord.sessions.presence import liveness_of
+from gitcoord.sessions.membership import presences
+from gitcoord.sessions.presence import facts_of, liveness_of
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import Place, place_of
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.locks.read import Lock
 
 THERE = ("active", "idle", "waiting", "unknown")
 """States in which a session counts as working in its worktree: unknown alone frees nothing."""
@@ -55,7 +57,7 @@ def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float
         if place is None:
             raise UsageError(f"{path!a} is outside of this repository", "name a path in one of its worktrees")
     if waiters.is_due(clone, now):
-        from gitcoord.features.locks.locks import settle
+        from gitcoord.features.locks.take import settle
 
         settle(clone, now)
     records = Records(clone.repo.coord_dir)
@@ -77,9 +79,9 @@ def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, liv
 
 def _locks_on(db: sqlite3.Connection, clone: Clone, place: Place, now: float) -> tuple[Lock, ...]:
     """What stands on the path. Mostly nothing is locked, and then the matchers are not even loaded."""
-    if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
+    if not is_anything_held(db):
         return ()
-    from gitcoord.features.locks.locks import standing
+    from gitcoord.features.locks.read import standing
 
     folder = os.path.isdir(os.path.join(place.worktree, place.path))
     return tuple(x for x in standing(db, clone, now).valid if any(_concerns(p, place.path, folder) for p in x.patterns))
@@ -108,8 +110,7 @@ def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record]
 
 
 def _published(db: sqlite3.Connection, name: str, at_clone: str, path: str) -> float:
-    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at_clone, name)).fetchone()
-    return _in_files(json.loads(row[0]), path) if row else 0.0
+    return _in_files(facts_of(db, at_clone, name), path)
 
 
 def _in_files(data: dict[str, Any], path: str) -> float:
@@ -136,10 +137,8 @@ def _edited(record: Record, path: str) -> float:
 
 def _touched_elsewhere(db: sqlite3.Connection, clone: Clone, path: str, now: float) -> dict[str, float]:
     found = {}
-    for at_clone, name, text, seen in db.execute(
-        "SELECT clone, name, data, seen FROM presence WHERE clone != ?", (clone.id or "",)
-    ):
-        data = json.loads(text)
+    for at_clone, name, text, seen in presences(db):
+        data = json.loads(text) if at_clone != clone.id else {}
         at = _in_files(data, path)
         if at and judge_published(data, seen, now).state in THERE:
             found[mailbox(name, at_clone)] = at

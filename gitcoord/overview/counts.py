@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.features.messages.ledger import my_boxes
-from gitcoord.features.tasks.ready import READY
+from gitcoord.features.tasks.ready import held_count, ready_count
 from gitcoord.log.clone import Clone
 from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.locks import Lock
-
-HELD = "t.status IN ('claimed', 'blocked') AND t.holder IN (SELECT value FROM json_each(?))"
-"""What an SQL task `t` of mine is, given `mine_in`."""
+    from gitcoord.features.locks.read import Lock
 
 
 class Short(NamedTuple):
@@ -42,26 +39,14 @@ def short(clone: Clone, me: Identity) -> Short:
 
 
 def _counts(db: sqlite3.Connection, clone: Clone, me: Identity, unsigned: Collection[str]) -> tuple[int, int, int]:
-    (mine,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {HELD}", (mine_in(db, clone, me),)).fetchone()
-    return mine, ready_tasks(db, unsigned), len(my_locks(db, clone, me, time.time()))
-
-
-def mine_in(db: sqlite3.Connection, clone: Clone, me: Identity) -> str:
-    """My mailboxes, as a JSON list."""
-    return json.dumps(my_boxes(db, clone, me.name))
-
-
-def ready_tasks(db: sqlite3.Connection, unsigned: Collection[str]) -> int:
-    """How many tasks anybody could take, without those that are held back."""
-    query = f"SELECT count(*) FROM tasks t WHERE {READY} AND t.id NOT IN (SELECT value FROM json_each(?))"
-    (ready,) = db.execute(query, (json.dumps(list(unsigned)),)).fetchone()
-    return int(ready)
+    mine = held_count(db, my_boxes(db, clone, me.name))
+    return mine, ready_count(db, unsigned), len(my_locks(db, clone, me, time.time()))
 
 
 def my_locks(db: sqlite3.Connection, clone: Clone, me: Identity, now: float) -> tuple[Lock, ...]:
     """The locks I hold."""
-    if db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is None:
+    if not is_anything_held(db):
         return ()
-    from gitcoord.features.locks.locks import standing
+    from gitcoord.features.locks.read import standing
 
     return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == mailbox(me.name, clone.id or ""))

@@ -5,24 +5,27 @@ What a newer gitcoord wrote and what is malformed in some clone's log is said he
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import without_password
 from gitcoord.features.messages import inbox
+from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.ready import HELD, ready_count
 from gitcoord.log.clone import Clone
 from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox
-from gitcoord.overview.counts import HELD, mine_in, my_locks, ready_tasks
-from gitcoord.sessions import membership
+from gitcoord.overview import roster
+from gitcoord.overview.counts import my_locks
+from gitcoord.overview.roster import Session
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.membership import Session
 
 if TYPE_CHECKING:
-    from gitcoord.features.jobs.jobs import Job
-    from gitcoord.features.locks.locks import Lock
+    from gitcoord.features.jobs.read import Job
+    from gitcoord.features.locks.read import Lock
     from gitcoord.log.trust import Warning
 
 
@@ -67,16 +70,18 @@ class Status(NamedTuple):
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     """Everything at a glance."""
-    from gitcoord.features.jobs.jobs import of_session
+    from gitcoord.features.jobs.read import of_session
     from gitcoord.log.trust import warnings
 
     now = time.time() if now is None else now
-    found = membership.list_sessions(clone, now=now, files=False)
+    found = roster.list_sessions(clone, now=now, files=False)
     mine = next((s for s in found if s.local and s.session == me.name), None)
     page = inbox.inbox(clone, me, limit=1, now=now)
     newer, malformed = clone.read(strange)
     unsigned = held_tasks(clone)
-    held, ready = clone.read(lambda db: (tuple(rows(db, HELD, (mine_in(db, clone, me),))), ready_tasks(db, unsigned)))
+    held, ready = clone.read(
+        lambda db: (tuple(rows(db, HELD, (json.dumps(my_boxes(db, clone, me.name)),))), ready_count(db, unsigned))
+    )
     return Status(
         mine,
         len(page.messages) + page.remaining,

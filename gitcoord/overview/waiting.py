@@ -16,12 +16,12 @@ from gitcoord.features.messages.inbox import inbox
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of, resolve_id
 from gitcoord.names import mailbox
+from gitcoord.sessions.identity import Caller
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import states
 from gitcoord.store.watch import LOOK_ANYWAY, EndWatch, RefWatch, wait_until
 
 if TYPE_CHECKING:
-    from gitcoord import Coord
     from gitcoord.features.messages.inbox import Inbox
 
 T = TypeVar("T")
@@ -48,42 +48,42 @@ class Condition(NamedTuple):
     check: Check
 
 
-def wait_for_mail(coord: Coord, timeout: float | None, sender: str | None = None, output: int | None = None) -> Inbox | None:
+def wait_for_mail(caller: Caller, timeout: float | None, sender: str | None = None, output: int | None = None) -> Inbox | None:
     """The next page of unread messages, as soon as there is one; None after `timeout` seconds. Marks nothing."""
 
     def look() -> Inbox | None:
-        page = inbox(coord.clone, coord.identity, sender=sender)
+        page = inbox(caller.clone, caller.identity, sender=sender)
         return page if page.messages else None
 
-    return _sleep(coord, look, timeout, output)
+    return _sleep(caller, look, timeout, output)
 
 
-def _sleep(coord: Coord, look: Callable[[], T | None], timeout: float | None, output: int | None) -> T | None:
+def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, output: int | None) -> T | None:
     """Look whenever something moved; a waiter also tells of what it sees dying."""
 
     def attempt() -> T | None:
-        notice_deaths(coord)
-        look_out(coord)
+        notice_deaths(caller)
+        look_out(caller)
         return look()
 
-    return wait_until(coord.clone.repo, attempt, timeout, partial(deaths.watched_pids, coord.clone), output)
+    return wait_until(caller.clone.repo, attempt, timeout, partial(deaths.watched_pids, caller.clone), output)
 
 
-def notice_deaths(coord: Coord) -> None:
+def notice_deaths(caller: Caller) -> None:
     """Tell of sessions and jobs of this clone that died meanwhile, unless somebody did already."""
-    deaths.notice(coord.clone, me=lambda: coord.identity.name)
+    deaths.notice(caller.clone, me=lambda: caller.identity.name)
 
 
-def look_out(coord: Coord) -> None:
+def look_out(caller: Caller) -> None:
     """Who waits for what another clone may send has it fetched."""
     from gitcoord.sync import background
 
-    background.after_look(coord.clone)
+    background.after_look(caller.clone)
 
 
-def wait_for_any(coord: Coord, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
+def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
     """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for one that is none."""
-    conditions = [parse(coord, text) for text in texts]
+    conditions = [parse(caller, text) for text in texts]
 
     def look() -> Held | None:
         for condition in conditions:
@@ -92,97 +92,100 @@ def wait_for_any(coord: Coord, texts: Sequence[str], timeout: float | None, outp
                 return Held(condition.text, condition.kind, found)
         return None
 
-    return _sleep(coord, look, timeout, output)
+    return _sleep(caller, look, timeout, output)
 
 
-def parse(coord: Coord, text: str) -> Condition:
+def parse(caller: Caller, text: str) -> Condition:
     """A condition as a user writes it. Raises UsageError, also for ids and names that nobody knows."""
     kind, _, rest = text.partition(":")
     subject, _, value = rest.partition("=")
     parser = {"message": _message, "session": _session, "task": _task, "job": _job, "lock": _lock}.get(kind)
     if parser is None or bool(rest) == (kind == "message"):
         raise UsageError(f"{text!a} is no condition", f"one of {FORMS}")
-    return parser(coord, text, subject, value)
+    return parser(caller, text, subject, value)
 
 
-def _message(coord: Coord, text: str, subject: str, value: str) -> Condition:
+def _message(caller: Caller, text: str, subject: str, value: str) -> Condition:
     def check() -> dict[str, Any] | None:
-        page = inbox(coord.clone, coord.identity, limit=1)
+        page = inbox(caller.clone, caller.identity, limit=1)
         return {"id": page.messages[0].id, "from": page.messages[0].sender} if page.messages else None
 
     return Condition(text, "message", check)
 
 
-def _session(coord: Coord, text: str, subject: str, value: str) -> Condition:
+def _session(caller: Caller, text: str, subject: str, value: str) -> Condition:
     wanted = value or "gone"
     if wanted not in STATES:
         raise UsageError(f"{wanted!a} is no state of a session", "one of " + ", ".join(STATES))
-    box = coord.clone.read(lambda db: resolve_name(db, subject, coord.clone.id or ""))
+    box = caller.clone.read(lambda db: resolve_name(db, subject, caller.clone.id or ""))
 
     def check() -> dict[str, Any] | None:
-        state = states(coord.clone, [box])[box][0]
+        state = states(caller.clone, [box])[box][0]
         return {"session": box, "state": state} if state == wanted else None
 
     return Condition(text, "session", check)
 
 
-def _task(coord: Coord, text: str, subject: str, value: str) -> Condition:
+def _task(caller: Caller, text: str, subject: str, value: str) -> Condition:
     from gitcoord.features.tasks.fold import STATUSES
+    from gitcoord.features.tasks.read import get_task
 
     wanted = value or "done"
     if wanted not in (*STATUSES, "ready"):
         raise UsageError(f"{wanted!a} is no status of a task", "one of " + ", ".join([*STATUSES, "ready"]))
-    oid = coord.tasks.show(subject).id
+    oid = get_task(caller.clone, subject).id
 
     def check() -> dict[str, Any] | None:
-        task = coord.tasks.show(oid)
+        task = get_task(caller.clone, oid)
         holds = task.ready if wanted == "ready" else task.status == wanted
         return {"task": oid, "status": task.status, "holder": task.holder} if holds else None
 
     return Condition(text, "task", check)
 
 
-def _job(coord: Coord, text: str, subject: str, value: str) -> Condition:
-    from gitcoord.features.jobs import jobs
+def _job(caller: Caller, text: str, subject: str, value: str) -> Condition:
+    from gitcoord.features.jobs import read
 
     if value:
         raise UsageError(f"{text!a} is no condition", "job:ID waits for the end of a job")
-    oid = jobs.show(coord.clone, subject).id
+    oid = read.show(caller.clone, subject).id
 
     def check() -> dict[str, Any] | None:
-        job = jobs.show(coord.clone, oid)
+        job = read.show(caller.clone, oid)
         return None if job.state == "running" else {"job": oid, "name": job.name, "state": job.state, "exit": job.exit}
 
     return Condition(text, "job", check)
 
 
-def _lock(coord: Coord, text: str, subject: str, value: str) -> Condition:
+def _lock(caller: Caller, text: str, subject: str, value: str) -> Condition:
     if value not in ("", "free"):
         raise UsageError(f"{text!a} is no condition", "lock:PATH=free waits until nobody else has locked it")
-    coord.locks.check([subject])
-    me = mailbox(coord.identity.name, coord.clone.id or "")
+    from gitcoord.overview import checks
+
+    checks.check(caller.clone, caller.identity, [subject], caller.cwd)
+    me = mailbox(caller.identity.name, caller.clone.id or "")
 
     def check() -> dict[str, Any] | None:
-        (found,) = coord.locks.check([subject])
+        (found,) = checks.check(caller.clone, caller.identity, [subject], caller.cwd)
         taken = any(lock.holder != me for lock in found.locks)
         return None if taken else {"path": found.path, "worktree": found.worktree}
 
     return Condition(text, "lock", check)
 
 
-def follow(coord: Coord, kind: str | None, since: str | None, output: int | None = None) -> Iterator[Event]:
+def follow(caller: Caller, kind: str | None, since: str | None, output: int | None = None) -> Iterator[Event]:
     """Every event as it arrives, from now on or after `since` (an id); ends only when the reader of `output` does.
 
     The order is that of arrival in this clone, so that `since` neither misses nor repeats what another clone wrote
     earlier and sent later.
     """
-    clone = coord.clone
+    clone = caller.clone
     with RefWatch(clone.repo) as watch:
         seen: int = clone.read(lambda db: _position(db, since))
         while True:
-            with EndWatch(watch.changed, deaths.watched_pids(coord.clone), output) as ends:
-                notice_deaths(coord)
-                look_out(coord)
+            with EndWatch(watch.changed, deaths.watched_pids(caller.clone), output) as ends:
+                notice_deaths(caller)
+                look_out(caller)
                 fresh = clone.read(lambda db, seen=seen: _after(db, seen))  # type: ignore[misc]
                 for number, event in fresh:
                     seen = number

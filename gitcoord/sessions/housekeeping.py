@@ -7,19 +7,37 @@ they must not depend on a background process.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
-from gitcoord.errors import CoordError
+from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
+from gitcoord.names import mailbox
+from gitcoord.sessions.identity import Identity, current
 from gitcoord.sessions.liveness import judge
-from gitcoord.sessions.presence import PUBLISH_EVERY, presence_data, publish
+from gitcoord.sessions.presence import (
+    PUBLISH_EVERY,
+    expect,
+    keep_touched,
+    presence_changed,
+    presence_data,
+    publish,
+    register,
+    sharers,
+)
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.ref_names import NAMESPACE, belongs_to
+from gitcoord.store.worktrees import list_worktrees
+from gitcoord.system import background
 from gitcoord.system.process import is_alive
+
+if TYPE_CHECKING:
+    pass
 
 RETIRE_AFTER = 24 * 3600
 """Seconds after which a session that is gone gives up its ref."""
@@ -40,6 +58,13 @@ def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
         in_background(clone, "refresh", record.name)
 
 
+def in_background(clone: Clone, *action: str) -> None:
+    """Start `git-coord hook ACTION` for this clone, detached from everything of ours."""
+    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", *action]
+    environ = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
+    background.start(argv, environ, collect=clone.long_lived)
+
+
 def _claim(clone: Clone, now: float) -> bool:
     """Whether nobody began a refresh for this clone within the last seconds; a directory we may not write to says no."""
     marker = clone.path("refreshed")
@@ -56,28 +81,6 @@ def _claim(clone: Clone, now: float) -> bool:
     except OSError:
         return False
     return True
-
-
-def in_background(clone: Clone, *action: str) -> None:
-    """Start `git-coord hook ACTION`, detached from everything of ours."""
-    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", *action]
-    null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)] if hasattr(os, "posix_spawn") else []
-    env = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
-    try:
-        if clone.long_lived:
-            raise NotImplementedError  # who stays has to collect its children, which subprocess does
-        os.posix_spawn(argv[0], argv, env, file_actions=null, setsid=True)
-    except (AttributeError, NotImplementedError):
-        import subprocess
-
-        subprocess.Popen(
-            argv,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
 
 
 def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> None:
@@ -139,3 +142,98 @@ def _retire_one(clone: Clone, records: Records, record: Record, now: float) -> N
         clone.drop_presence(record.name)
         if records.get(record.name):
             records.put(record._replace(published=0.0))
+
+
+def beat(clone: Clone, me: Identity) -> None:
+    """A sign of life, given by every command run as a session; registers nothing."""
+    if me.record is None or me.observer:
+        return
+    records = Records(clone.repo.coord_dir)
+    records.touch(me.name)
+    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
+        try:
+            register(clone, me, waiting=False)
+        except RepositoryError:
+            return  # a read-only repository: reads still work
+    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
+        keep_up(clone, me.record)
+
+
+def publish_changes(clone: Clone, name: str | None = None, now: float | None = None, mover: str | None = None) -> list[str]:
+    """Write the presence of a session, or of all of this worktree's, where its facts changed or five minutes passed.
+
+    What overlaps with others' work is told. Where several share the worktree and HEAD moved, the others than `mover` are
+    told of that. Returns the names of those that were written.
+    """
+    now = time.time() if now is None else now
+    records = Records(clone.repo.coord_dir)
+    here = [r.name for r in records.all() if r.git_dir == clone.repo.git_dir and r.left is None]
+    return [n for n in ([name] if name else here) if _publish_if_due(clone, records, n, now, mover)]
+
+
+def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover: str | None) -> bool:
+    """Looking at the worktree takes git a while in a large one: it is done before the lock is taken."""
+    record = records.get(name)
+    if record is None:
+        return False
+    data = presence_data(clone, record, records, now)
+    before = _published(clone, name)
+    if data == before and 0 <= now - record.published < PUBLISH_EVERY:
+        return False
+    with clone.locked():
+        record = records.get(name)
+        if record is None or record.left is not None:
+            return False
+        where = f" on {data['branch']}" if data.get("branch") else ""
+        clone.put_presence(name, f"{name} is {data['state']}{where}", data)
+        records.put(record._replace(published=now))
+        keep_touched(clone, name, data)
+        if mover != name and len(sharers(records.all(), record.git_dir, records, now)) > 1:
+            clone.append(lambda db: _head_moved(clone, name, before, data, mover))
+    if before.get("files") != data.get("files") or before.get("head") != data.get("head"):
+        presence_changed(clone, name, now)
+    return True
+
+
+def _head_moved(clone: Clone, name: str, before: dict[str, Any], now: dict[str, Any], mover: str | None) -> list[Draft]:
+    """Told to a session whose HEAD moved under its feet."""
+    if not before.get("head") or (before.get("branch"), before["head"]) == (now.get("branch"), now.get("head")):
+        return []
+    was, at = [f"{facts.get('branch') or 'detached'} {(facts.get('head') or '')[:10]}" for facts in (before, now)]
+    text = f"{mover or 'Somebody'} moved HEAD of this worktree, which you share: it was {was}, it is {at}"
+    data = {"to": [mailbox(name, clone.settled_id())], "notice": "overlap", "about": now.get("head") or ""}
+    return [Draft("message", text, data, author=mover or name)]
+
+
+def _published(clone: Clone, name: str) -> dict[str, Any]:
+
+    query = "SELECT data FROM presence WHERE clone = ? AND name = ?"
+    row = clone.read(lambda db: db.execute(query, (clone.id, name)).fetchone())
+    return dict(json.loads(row[0])) if row else {}
+
+
+def worktree_added(clone: Clone, now: float | None = None) -> Record | None:
+    """Register a placeholder for the linked worktree we stand in; None if it has a session, or is the main one."""
+    mine = clone.repo.git_dir
+    if mine == clone.repo.common_dir:
+        return None
+    found = [worktree for worktree in list_worktrees(clone.repo) if worktree.git_dir == mine]
+    return expect(clone, found[0], now) if found else None
+
+
+def expect_all(clone: Clone, now: float | None = None) -> list[Record]:
+    """Register a placeholder for every linked worktree that has no session yet."""
+    linked = [worktree for worktree in list_worktrees(clone.repo) if worktree.git_dir != clone.repo.common_dir]
+    return [record for worktree in linked if (record := expect(clone, worktree, now)) is not None]
+
+
+def moved(clone: Clone) -> str | None:
+    """Somebody committed, merged or changed branches in this worktree: a beat for the session that works here.
+
+    Returns who it was, where that is certain: not merely because it is the worktree's.
+    """
+    who = current(clone)
+    me = who.record
+    if me is not None and not me.expected and not me.person and me.left is None:
+        Records(clone.repo.coord_dir).touch(me.name)
+    return who.name if who.rule not in ("worktree", "terminal") else None

@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.log.clone import Clone
@@ -60,6 +60,19 @@ class Identity(NamedTuple):
     def observer(self) -> bool:
         """Chosen with --as: looks on, without marking anything read."""
         return self.rule == "--as"
+
+
+class Caller(Protocol):
+    """Who calls: the session that a call speaks for, its clone, and the folder that paths are typed in."""
+
+    @property
+    def clone(self) -> Clone: ...
+
+    @property
+    def cwd(self) -> str: ...
+
+    @property
+    def identity(self) -> Identity: ...
 
 
 class Surroundings(NamedTuple):

@@ -159,3 +159,24 @@ def display(box: str, here: str) -> str:
     """A mailbox as a reader of this clone writes it: bare when local."""
     name, clone = split_mailbox(box)
     return name if clone == here else box
+
+
+def open_name(db: sqlite3.Connection, clone: str, name: str) -> None:
+    """Open a mailbox for a session of `clone` that is yet to come."""
+    db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, NULL, 0, '')", (clone, name))
+
+
+YET_TO_COME = "SELECT 1 FROM names n WHERE n.clone = {clone} AND n.name = {name} AND n.id = ''"
+"""Whether a mailbox is still open for a session that never joined; for queries, with the columns to compare."""
+
+
+def joined_at(db: sqlite3.Connection, clone: str, name: str) -> tuple[int, str] | None:
+    """The place in the order (clock and event id) of the last event that made a name its session's."""
+    row: tuple[int, str] | None = db.execute("SELECT lc, id FROM names WHERE clone = ? AND name = ?", (clone, name)).fetchone()
+    return row
+
+
+def adopter(db: sqlite3.Connection, clone: str, name: str) -> str:
+    """The mailbox in another clone that adopted a name of `clone`, or "". A live session takes its name back by joining."""
+    row = db.execute("SELECT alias_of FROM names WHERE clone = ? AND name = ?", (clone, name)).fetchone()
+    return row[0] if row and row[0] and split_mailbox(row[0])[1] != clone else ""

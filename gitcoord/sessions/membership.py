@@ -15,148 +15,42 @@ from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, session_name, slug, split_mailbox
 from gitcoord.sessions.identity import Identity, person_name
 from gitcoord.sessions.liveness import judge_published
-from gitcoord.sessions.mailboxes import resolve_name
-from gitcoord.sessions.presence import adopter, files_of, liveness_of, publish, register, sharers
+from gitcoord.sessions.mailboxes import adopter, resolve_name
+from gitcoord.sessions.presence import (
+    liveness_of,
+    presence_changed,
+    publish,
+    published_gone,
+    register,
+)
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 from gitcoord.system import process as processes
 
 
-class Session(NamedTuple):
-    """A session as `git coord sessions` shows it. Times are Unix seconds; `session` None for a worktree without one."""
+class Present(NamedTuple):
+    """A session that is not gone: its mailbox and its role."""
 
-    session: str | None
-    clone: str | None
-    worktree: str | None
-    branch: str | None
-    head: str | None
-    state: str | None
-    since: float | None
-    focus: str
-    files: tuple[TouchedFile, ...]
-    beat: float | None
-    harness: str
+    box: str
     role: str
-    unread: int
-    local: bool
-    person: bool = False
 
 
-class _Board(NamedTuple):
-    """What the rows of one listing have in common."""
-
-    here: str
-    now: float
-    records: Records
-    known: list[Record]
-    unread: dict[str, int]
-    subjects: dict[str, str]
-    titles: dict[str, str]
-    """Of the task that each mailbox holds."""
-
-
-def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:
-    """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
-
-    In a worktree that several share, what none of them is known to have changed stands in a row without a session.
-    Without `files` no worktree is looked into, which takes a `git status` each.
-    """
-    rows, unread, titles = clone.read(lambda db: (_presences(db), _unread(db), _titles(db)))
-    worktrees = list_worktrees(clone.repo)
-    records = Records(clone.repo.coord_dir)
+def present(clone: Clone, now: float | None = None) -> list[Present]:
+    """The sessions of all clones that are not gone. Looks into no worktree, so it may be asked under the write lock."""
     now = time.time() if now is None else now
-    board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees), titles)
-    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
-    git_dirs = {worktree.git_dir for worktree in worktrees}
-    found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
-    found += [_foreign(row, board) for row in rows if row[0] != board.here]
-    return [s for s in found if everyone or s.state != "gone"]
+    records, here = Records(clone.repo.coord_dir), clone.id or ""
+    own = [r for r in records.all() if liveness_of(r, records.beat(r.name), now).state != "gone"]
+    found = [Present(mailbox(r.name, here), r.role) for r in own]
+    for at, name, text, seen in clone.read(presences):
+        data = json.loads(text)
+        if at != here and judge_published(data, seen, now).state != "gone":
+            role = data.get("role")
+            found.append(Present(mailbox(name, at), role if isinstance(role, str) else ""))
+    return found
 
 
-def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool, files: bool) -> list[Session]:
-    lying = touched_files(clone.repo, worktree.path) if files else []
-    inside = [r for r in board.known if r.git_dir == worktree.git_dir]
-    there = sharers(inside, worktree.git_dir, board.records, board.now)
-    rows = [_own(board, r, worktree, files_of(r, lying, len(there) <= 1)) for r in inside]
-    rows = [row for row in rows if everyone or row.state != "gone"]
-    attributed = {f.path for row in rows for f in row.files}
-    left = tuple(f for f in lying if f.path not in attributed)
-    nobody = Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", left, None, "", "", 0, True)
-    return [*rows, nobody] if not rows or (left and len(there) > 1) else rows
-
-
-def find_session(clone: Clone, text: str) -> Session:
-    """One session by name. Raises UsageError when there is none."""
-    name, at = split_mailbox(clone.read(lambda db: resolve_name(db, text, clone.id or "")))
-    for session in list_sessions(clone, everyone=True):
-        if session.session == name and session.clone == at:
-            return session
-    box = mailbox(name, at)
-    unread = clone.read(_unread).get(box, 0)
-    return Session(name, at, None, None, None, "gone", None, "", (), None, "", "", unread, at == clone.id)
-
-
-def _presences(db: sqlite3.Connection) -> list[tuple[str, str, str, float]]:
+def presences(db: sqlite3.Connection) -> list[tuple[str, str, str, float]]:
+    """Clone, name, facts (JSON) and time of arrival of every presence that the refs show."""
     return db.execute("SELECT clone, name, data, seen FROM presence ORDER BY clone, name").fetchall()
-
-
-def _unread(db: sqlite3.Connection) -> dict[str, int]:
-    from gitcoord.features.messages.inbox import unread_counts
-
-    return unread_counts(db)
-
-
-def _titles(db: sqlite3.Connection) -> dict[str, str]:
-    from gitcoord.features.tasks.read import held_titles
-
-    return held_titles(db)
-
-
-def _own(board: _Board, record: Record, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
-    at = board.records.beat(record.name)
-    life = liveness_of(record, at, board.now)
-    path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
-    box = mailbox(record.name, board.here)
-    focus = record.focus or board.titles.get(box) or board.subjects.get(head or "", "")
-    unread = board.unread.get(box, 0)
-    touched = () if life.state == "gone" else tuple(files)
-    return Session(
-        record.name, board.here, path, branch, head, life.state, life.since, focus, touched, at or None, record.harness,
-        record.role, unread, True, record.person,
-    )  # fmt: skip
-
-
-def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
-    """The subject of each worktree's last commit, which stands in for a focus that nobody set."""
-    heads = sorted({worktree.head for worktree in worktrees if worktree.head})
-    if not heads:
-        return {}
-    result = clone.repo.git("log", "--no-walk", "--no-show-signature", "--format=%H %s", *heads)
-    lines = result.out.decode("utf-8", "replace").splitlines()
-    return {head: subject[:200] for head, _, subject in (line.partition(" ") for line in lines)}
-
-
-def _foreign(row: tuple[str, str, str, float], board: _Board) -> Session:
-    at_clone, name, text, seen = row
-    box = mailbox(name, at_clone)
-    data: dict[str, Any] = json.loads(text)
-    life = judge_published(data, seen, board.now)
-
-    def fact(key: str) -> str:
-        value = data.get(key)
-        return value[:200] if isinstance(value, str) else ""
-
-    files = data.get("files") if isinstance(data.get("files"), list) else []
-    touched = tuple(
-        TouchedFile(f[0], f[1])
-        for f in files or []
-        if isinstance(f, list) and len(f) == 2 and isinstance(f[0], str) and isinstance(f[1], int)
-    )
-    focus = fact("focus") or board.titles.get(box, "")
-    return Session(
-        name, at_clone, None, fact("branch") or None, fact("head") or None, life.state, life.since, focus, touched,
-        seen, fact("harness"), fact("role"), board.unread.get(box, 0), False, data.get("person") is True,
-    )  # fmt: skip
 
 
 def states(clone: Clone, boxes: Iterable[str], now: float | None = None) -> dict[str, tuple[str, float | None]]:
@@ -187,7 +81,6 @@ def states_in(
 
 def _said_goodbye(db: sqlite3.Connection, box: str) -> bool:
     """Without presence of another clone's session, its log says whether it went."""
-    from gitcoord.sync.leases import published_gone
 
     return published_gone(db, box)
 
@@ -251,7 +144,9 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
         raise Refused(f"{name} is another session's name, which is {state}", "choose another name, or: git coord sessions")
     if name == person_name(clone.repo) and not me.person:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
-    if (away := adopter(clone, name)) and (there := states(clone, [away])[away][0]) not in ("gone", "unknown"):
+    if (away := clone.read(lambda db: adopter(db, clone.settled_id(), name))) and (
+        there := states(clone, [away])[away][0]
+    ) not in ("gone", "unknown"):
         raise Refused(f"{name} goes on as {away}, which is {there}", "choose another name")
     mine = me.record
     if mine is None or mine.person or mine.left is not None or me.observer:
@@ -272,8 +167,6 @@ def _may_take(target: Record, records: Records) -> bool:
 
 def leave(clone: Clone, me: Identity) -> Record:
     """The caller's session ends; its mailbox and history stay. Raises Refused when there is none."""
-    from gitcoord.features.locks.locks import farewell, keep_marker
-
     with clone.locked():
         records = Records(clone.repo.coord_dir)
         record = records.get(me.name)
@@ -281,10 +174,18 @@ def leave(clone: Clone, me: Identity) -> Record:
             raise Refused(f"{me.name} is not registered", "git coord join")
         left = records.put(record._replace(left=time.time(), process=None, harness_id="", waiting=False, expected=False))
         gone = Draft("leave", f"{me.name} left", {"session": me.name}, author=me.name)
-        clone.append(lambda db: [gone, *farewell(db, mailbox(me.name, clone.settled_id()), me.name)])
-        keep_marker(clone)
+        clone.append(lambda db: [gone, *_parting(db, clone, me.name)])
+        for hooks in clone.registry.hooks("parted"):
+            if hooks.parted:
+                hooks.parted(clone)
         publish(clone, left)
         return left
+
+
+def _parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
+    """What the features write when a session leaves."""
+    box = mailbox(name, clone.settled_id())
+    return [draft for hooks in clone.registry.hooks("parting") if hooks.parting for draft in hooks.parting(db, box, name)]
 
 
 def set_focus(clone: Clone, me: Identity, text: str) -> Record:
@@ -294,8 +195,6 @@ def set_focus(clone: Clone, me: Identity, text: str) -> Record:
 
 def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Record:
     """The session says which files it edits: in a shared worktree nobody else can tell. Raises UsageError."""
-    from gitcoord.features.overlaps.notices import notice
-
     root = clone.repo.worktree
     if root is None:
         raise UsageError("there is no worktree here", "cd into one")
@@ -304,7 +203,7 @@ def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Recor
     now = time.time()
     latest = sorted({**known, **dict.fromkeys(inside, now)}.items(), key=lambda item: -item[1])[:100]
     record = register(clone, me, editing=dict(latest))
-    notice(clone, record.name, now)
+    presence_changed(clone, record.name, now)
     return record
 
 

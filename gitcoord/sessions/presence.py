@@ -5,11 +5,12 @@ The record is the truth of this clone; the presence commit is the part of it tha
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitcoord.errors import RepositoryError
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -17,7 +18,7 @@ from gitcoord.names import split_mailbox
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import Identity, is_helpers_place, look_around, person_name, unused, worktree_name
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
-from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS
+from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS, adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
 from gitcoord.text import one_line
@@ -40,7 +41,7 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
         changed = record._replace(**facts)
-        if fresh or adopter(clone, me.name):
+        if fresh or _is_adopted(clone, me.name):
             clone.append(lambda db: [_joining(changed)])
         if fresh or changed != known:
             records.put(changed)
@@ -48,17 +49,21 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         if fresh or not record.published or _published(changed) != _published(record):
             publish(clone, changed)
     if changed.waiting and not record.waiting:
-        from gitcoord.features.messages import ring
-
-        ring.waiting(clone, changed)
+        _ring(clone, changed)
     return changed
 
 
-def adopter(clone: Clone, name: str) -> str:
-    """The mailbox in another clone that adopted a name of ours, or "". Whoever is here under it has it back by joining."""
-    query = "SELECT alias_of FROM names WHERE (clone, name) = (?, ?)"
-    row = clone.read(lambda db: db.execute(query, (clone.id, name)).fetchone())
-    return row[0] if row and row[0] and split_mailbox(row[0])[1] != clone.id else ""
+def _ring(clone: Clone, record: Record) -> None:
+    """Run `coord.notify` for a session that has begun to wait for its human."""
+    if command := clone.repo.setting("notify"):
+        from gitcoord.system.notify import notify
+
+        facts = {"kind": "waiting", "session": record.name, "focus": record.focus, "worktree": record.worktree}
+        notify(command, clone.repo.environ, f"{record.name} waits for you", facts)
+
+
+def _is_adopted(clone: Clone, name: str) -> bool:
+    return bool(clone.read(lambda db: adopter(db, clone.settled_id(), name)))
 
 
 def take_back(clone: Clone, events: Iterable[Event]) -> None:
@@ -69,7 +74,7 @@ def take_back(clone: Clone, events: Iterable[Event]) -> None:
         if record is None or liveness_of(record, records.beat(record.name), clone.clock()).state == "gone":
             continue
         with clone.locked():
-            if adopter(clone, record.name):
+            if _is_adopted(clone, record.name):
                 clone.append(lambda db, back=record: [_joining(back)])  # type: ignore[misc]
                 what = f"it adopted {record.name} of this clone, which is here and has taken its name back"
                 incidents.note(clone.repo.coord_dir, event.clone, what, clone.clock())
@@ -174,21 +179,12 @@ def sharers(known: Sequence[Record], git_dir: str, records: Records, now: float)
     return [r for r in inside if liveness_of(r, records.beat(r.name), now).state != "gone"]
 
 
-def beat(clone: Clone, me: Identity) -> None:
-    """A sign of life, given by every command run as a session; registers nothing."""
-    if me.record is None or me.observer:
-        return
-    records = Records(clone.repo.coord_dir)
-    records.touch(me.name)
-    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
-        try:
-            register(clone, me, waiting=False)
-        except RepositoryError:
-            return  # a read-only repository: reads still work
-    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
-        from gitcoord.sessions.housekeeping import keep_up  # which takes care that no command waits for it
-
-        keep_up(clone, me.record)
+def presence_changed(clone: Clone, name: str, now: float | None = None) -> None:
+    """Tell the features that session `name` of this clone changed files or moved its HEAD."""
+    now = time.time() if now is None else now
+    for hooks in clone.registry.hooks("presence_changed"):
+        if hooks.presence_changed:
+            hooks.presence_changed(clone, name, now)
 
 
 def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record | None:
@@ -203,3 +199,37 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
         clone.append(lambda db: [_joining(record)])
         publish(clone, Records(clone.repo.coord_dir).put(record))
         return record
+
+
+def published_gone(db: sqlite3.Connection, box: str) -> bool:
+    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says."""
+    name, at = split_mailbox(box)
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    if row is not None:
+        return bool(json.loads(row[0]).get("state") == "gone")
+    last = db.execute(
+        "SELECT type FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
+        " ORDER BY lc DESC, id DESC LIMIT 1",
+        (at, name),
+    ).fetchone()
+    return last is not None and last[0] != "join"
+
+
+def holder_mark(db: sqlite3.Connection, box: str) -> str:
+    """What changes whenever the holder's clone gave a sign of it."""
+    name, at = split_mailbox(box)
+    row = db.execute("SELECT id FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
+    return row[0] if row else ""
+
+
+def clock_ahead(db: sqlite3.Connection, clone: str) -> float:
+    """By how many seconds our clock is ahead of another clone's, at most: from when its presence was written there and
+    seen here."""
+    (ahead,) = db.execute("SELECT min(seen - at) FROM presence WHERE clone = ?", (clone,)).fetchone()
+    return float(ahead or 0.0)
+
+
+def facts_of(db: sqlite3.Connection, clone: str, name: str) -> dict[str, Any]:
+    """What the presence of a session shows; nothing where it has none."""
+    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (clone, name)).fetchone()
+    return dict(json.loads(row[0])) if row else {}

@@ -1,69 +1,18 @@
-"""The one door to git's objects and refs.
+"""Store: the one door to git's objects and refs, and to everything else that git keeps.
 
-`Store` is the contract, written down here once. Two implementations keep it: `plumbing` runs git itself (a process
-costs 1.5 ms, right for one-shot commands, and serves every repository git can open), `libgit2` goes through pygit2
-(its import costs 60 ms, right for long-lived processes and bulk reads). `tests/store/test_store.py` runs against both.
+This room may use `system` and what lies below. Begin with `contract`, which says what a store promises. Two implementations
+keep it: `plumbing` runs git itself (a process costs 1.5 ms, right for one-shot commands, and it serves every repository
+that git can open), `libgit2` goes through pygit2 (its import costs 60 ms, right for long-lived processes and bulk reads).
+Never delete or rename a ref through libgit2: that reverted the user's branches.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
-from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE as NAMESPACE
+from gitcoord.store.contract import Store
 from gitcoord.store.repository import Repository
-
-
-class Tips(NamedTuple):
-    """What the refs below `refs/coord/` point at, and the names of those that point at nothing readable."""
-
-    refs: dict[str, Oid]
-    broken: tuple[str, ...] = ()
-
-
-class Store(Protocol):
-    """Objects and refs of one repository. Every method reads the repository afresh; nothing is cached across calls."""
-
-    repo: Repository
-
-    def tips(self) -> Tips:
-        """All refs below `refs/coord/`. Opens no object: a ref may name one that is missing or no commit."""
-
-    def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
-        """The raw commits after `old` (None: from the root) up to `new`, oldest first, along first parents.
-
-        Raises NotDescendant when `new` does not descend from `old`, ObjectMissing when the chain has a hole,
-        NotACommit when it names something else. Replace refs are ignored; a shallow boundary counts as a root.
-        """
-
-    def read(self, oids: Iterable[Oid]) -> Iterator[GitObject]:
-        """The objects named, in that order. Raises ObjectMissing."""
-
-    def missing(self, oids: Sequence[Oid]) -> list[Oid]:
-        """Those of `oids` that the object database does not have."""
-
-    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
-        """How many bytes each of `oids` has, inflated, without inflating it; None for one that is not there."""
-
-    def write(self, objects: Sequence[GitObject]) -> None:
-        """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless.
-
-        Raises RepositoryError when the disk is full or not writable.
-        """
-
-    def move(self, ref: str, new: Oid | None, old: Oid | None, keep_fd: int | None = None) -> None:
-        """Compare-and-swap one ref: from `old` (None: must not exist) to `new` (None: delete), then read it back.
-
-        Exactly one of several concurrent callers with the same `old` succeeds. To be called under the write lock,
-        whose descriptor is `keep_fd`: a left-over ref lock file that has not changed for five seconds is cleared.
-        Raises RefMoved when the ref has another value, ObjectMissing when `new` is not there, RepositoryError else.
-        """
-
-    def close(self) -> None:
-        """Let go of open packs and files."""
 
 
 def open_store(repo: Repository, long_lived: bool = False) -> Store:

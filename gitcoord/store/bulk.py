@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from gitcoord.store import Store
+from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, digest
 from gitcoord.store.refs import failure
 

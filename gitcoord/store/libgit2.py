@@ -15,7 +15,8 @@ import pygit2
 from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
-from gitcoord.store import Tips, refs
+from gitcoord.store import refs
+from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
 from gitcoord.store.plumbing import PlumbingStore

@@ -9,7 +9,8 @@ from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
-from gitcoord.store import Tips, refs
+from gitcoord.store import refs
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
 from gitcoord.store.ref_files import NotPlain, RefFiles, are_plain
 from gitcoord.store.repository import Repository

@@ -11,8 +11,8 @@ import re
 import time
 from typing import NamedTuple
 
-from gitcoord.store import NAMESPACE
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes
 

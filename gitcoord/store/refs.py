@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError
-from gitcoord.store import NAMESPACE, Tips
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked, patiently
+from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import Result

@@ -15,7 +15,8 @@ from contextlib import suppress
 from gitcoord.errors import CoordError, RemoteError
 from gitcoord.log.clone import Clone
 from gitcoord.sync import remotes
-from gitcoord.sync.exchange import Report, exchange, link
+from gitcoord.sync.exchange import Report, exchange
+from gitcoord.sync.link import link
 from gitcoord.system.lock import try_lock
 
 DEBOUNCE = 1.0

@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord.store import NAMESPACE
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_lease
+from gitcoord.store.ref_names import NAMESPACE, is_lease
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone
-    from gitcoord.sync.exchange import Link
+    from gitcoord.sync.link import Link
 
 Refs = Mapping[str, Oid]
 

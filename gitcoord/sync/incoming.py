@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gitcoord.errors import RefMoved
 from gitcoord.log import incidents
@@ -19,9 +19,10 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_lease, is_log
 from gitcoord.store.refs import is_ancestor, kinds
 from gitcoord.store.transport import BadObjects
+from gitcoord.sync.link import Refusal
 
 if TYPE_CHECKING:
-    from gitcoord.sync.exchange import Link
+    from gitcoord.sync.link import Link
 
 MAX_REFS = 1000
 """Refs of one clone that are fetched; more are made to fill a disk."""
@@ -29,13 +30,6 @@ Refs = Mapping[str, Oid]
 NO_COMMIT = "it is no commit"
 TOO_MANY = f"its clone has more than {MAX_REFS} refs"
 BROKEN = "it sent objects that git fsck refuses"
-
-
-class Refusal(NamedTuple):
-    """A ref that did not cross, and why."""
-
-    ref: str
-    why: str
 
 
 def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -20,11 +19,13 @@ from gitcoord.errors import RemoteError, RepositoryError, UsageError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Malformed, decode
 from gitcoord.names import is_name, split_mailbox
-from gitcoord.store import NAMESPACE, transport
+from gitcoord.store import transport
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import public_guard, rejected, remotes
-from gitcoord.sync.exchange import ATTEMPTS, Link, link, pause, pull
+from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause
+from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import write_whole
@@ -57,6 +58,18 @@ class Table(NamedTuple):
     def plus(self, *rows: Row) -> Table:
         """And some more."""
         return self._replace(rows={**self.rows, **{row.nonce: row for row in rows}})
+
+
+class Kind(NamedTuple):
+    """One table of leases and what its feature does for it with every sync."""
+
+    name: str
+    finished: Callable[[Clone, Table], list[str]]
+    """The nonces of this clone's rows that are over."""
+    is_pending: Callable[[Clone], bool] = lambda clone: False
+    """Whether claims that were made offline wait for the remote's word."""
+    settle: Callable[[Link, Refs], None] = lambda at, there: None
+    """Take leases for those claims, and complete what was interrupted. Raises RemoteError, NoLeases."""
 
 
 EMPTY = Table()
@@ -169,27 +182,6 @@ def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
 
 
 # who still holds
-
-
-def published_gone(db: sqlite3.Connection, box: str) -> bool:
-    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says."""
-    name, at = split_mailbox(box)
-    row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
-    if row is not None:
-        return bool(json.loads(row[0]).get("state") == "gone")
-    last = db.execute(
-        "SELECT type FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
-        " ORDER BY lc DESC, id DESC LIMIT 1",
-        (at, name),
-    ).fetchone()
-    return last is not None and last[0] != "join"
-
-
-def holder_mark(db: sqlite3.Connection, box: str) -> str:
-    """What changes whenever the holder's clone gave a sign of it."""
-    name, at = split_mailbox(box)
-    row = db.execute("SELECT id FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
-    return row[0] if row else ""
 
 
 def observe(clone: Clone, kind: str, values: Iterable[str]) -> dict[str, float]:

@@ -18,14 +18,14 @@ from gitcoord.log.event import Draft, decode, encode
 from gitcoord.log.index import EPOCH
 from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
-from gitcoord.store import NAMESPACE, transport
+from gitcoord.store import transport
 from gitcoord.store.objects import GitObject, Oid, make_object
-from gitcoord.store.ref_names import belongs_to, is_log
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log
 from gitcoord.store.refs import is_ancestor, merge_base
 from gitcoord.sync import remotes
 
 if TYPE_CHECKING:
-    from gitcoord.sync.exchange import Link
+    from gitcoord.sync.link import Link
 
 
 def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
@@ -61,14 +61,14 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
 
 def _go_on(at: Link, old: str) -> None:
     """What is here goes on under the new name, and everybody here hears of it."""
-    from gitcoord.features.jobs import start
-
     clone = at.clone
     name = without_password(at.remote.name)
     news = f"{name} has events of {old} that were not written here (a restored backup, or a copy at work)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
-        start.go_on(clone, old)
+        for hooks in clone.registry.hooks("renamed"):
+            if hooks.renamed:
+                hooks.renamed(clone, old)
     takes = f"git coord join NAME --from {old} takes over a session's mail and tasks"
     clone.mended.append(f"{news}: this clone is {clone.id} now; {takes}")
 

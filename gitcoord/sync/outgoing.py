@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord.errors import without_password
 from gitcoord.log import rollover
 from gitcoord.log.clone import Clone
-from gitcoord.store import NAMESPACE, transport
+from gitcoord.store import transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, log_of
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, log_of
 from gitcoord.store.transport import How, Outcome, Remote, Update
 from gitcoord.sync import public_guard, rejected, remotes
-from gitcoord.sync.incoming import Refusal
+from gitcoord.sync.link import Refusal
 
 if TYPE_CHECKING:
-    from gitcoord.sync.exchange import Link
+    from gitcoord.sync.link import Link
 
 Refs = Mapping[str, Oid]
 

@@ -14,7 +14,7 @@ from gitcoord.store import transport
 from gitcoord.store.ref_names import belongs_to, is_lease
 from gitcoord.store.transport import Remote, Update
 from gitcoord.sync import remotes
-from gitcoord.sync.exchange import Link, joining, link
+from gitcoord.sync.link import Link, joining, link
 
 
 class Standing(NamedTuple):

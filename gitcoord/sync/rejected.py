@@ -16,7 +16,7 @@ from gitcoord.store.transport import Outcome, Update
 from gitcoord.sync import remotes
 
 if TYPE_CHECKING:
-    from gitcoord.sync.exchange import Link
+    from gitcoord.sync.link import Link
 
 LOGS, PRESENCE, REMOVALS, LEASES = "logs", "presence", "removals", "leases"
 REMEMBERED = 24 * 3600

@@ -14,9 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import UsageError
-from gitcoord.store import NAMESPACE
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_log
+from gitcoord.store.ref_names import NAMESPACE, is_log
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Remote, remote_names
 from gitcoord.system.files import read_bytes
@@ -196,8 +195,11 @@ def waiting(db: sqlite3.Connection, clone: Clone, known: Known) -> int:
     return int(db.execute(f"SELECT count(*) FROM events WHERE {_UNSENT}", _unsent(clone, known)).fetchone()[0])
 
 
-def is_waiting(db: sqlite3.Connection, clone: Clone, known: Known, oid: str) -> bool:
-    """Whether the remote does not have an event of ours yet."""
+def is_waiting(db: sqlite3.Connection, clone: Clone, oid: str) -> bool:
+    """Whether the coordination remote does not have an event of ours yet; true where there is no remote."""
+    known = load(clone.repo)
+    if known is None:
+        return True
     query = f"SELECT 1 FROM events WHERE id = ? AND {_UNSENT}"
     return db.execute(query, (oid, *_unsent(clone, known))).fetchone() is not None
 

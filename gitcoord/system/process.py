@@ -58,8 +58,6 @@ def has_ended(process: Process, machine: str) -> bool | None:
     alive = is_alive(process)
     if alive is not None:
         return not alive
-    from gitcoord.log.clone_id import machine_id
-
     return True if machine == machine_id() and process.boot != boot_id() else None
 
 
@@ -168,3 +166,18 @@ def namespace() -> str:
         return os.readlink("/proc/self/ns/pid")
     except OSError:
         return ""
+
+
+@cache
+def machine_id() -> str:
+    """What tells this machine from others: systemd's machine-id(5) where there is one, else the host name."""
+    for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
+        try:
+            text = os.fsdecode(read_bytes(path)).strip()
+        except OSError:
+            continue
+        if text:
+            return text
+    import socket
+
+    return socket.gethostname()

@@ -224,7 +224,7 @@ def test_cursor_from_the_first_word_to_the_last(cursor: Conversation, worktrees:
     (alpha / "readme.txt").write_text("x\n")
     assert cursor("edited", **base, hook_event_name="afterFileEdit", file_path=str(alpha / "readme.txt"), edits=[]) is None
     with Coord.open(beta) as coord:
-        assert [f.path for f in coord.session("alpha").files] == ["readme.txt"]
+        assert [f.path for f in coord.sessions.get("alpha").files] == ["readme.txt"]
 
     (beta / "readme.txt").write_text("y\n")
     assert cli(beta, "editing", "readme.txt").code == 0
@@ -247,7 +247,7 @@ def test_cursor_from_the_first_word_to_the_last(cursor: Conversation, worktrees:
     assert cursor("stop", **base, hook_event_name="stop", status="completed", loop_count=1) is None
     assert cursor("end", **base, hook_event_name="sessionEnd", reason="completed") is None
     with Coord.open(beta) as coord:
-        assert coord.session("alpha").state == "gone"
+        assert coord.sessions.get("alpha").state == "gone"
 
 
 def test_the_brief_comes_back_after_a_compaction_that_is_only_announced(cursor: Conversation, worktrees: Pair) -> None:

@@ -144,7 +144,7 @@ def send(where: Path, to: str, text: str, **options: Any) -> str:
 def ledger(where: Path) -> list[str]:
     """The states of what the session of a worktree sent, newest first."""
     with Coord.open(where, environ={**os.environ, "GIT_COORD_SESSION": where.name}) as coord:
-        return [delivery.state for message in coord.sent() for delivery in message.recipients]
+        return [delivery.state for message in coord.messages.sent() for delivery in message.recipients]
 
 
 # nothing new
@@ -291,7 +291,7 @@ def test_a_long_message_is_shown_in_part_once_and_stays_unread(alpha: Conversati
 
 def test_notes_are_shown_to_others_once(alpha: Conversation, beta: Conversation) -> None:
     with Coord.open(alpha.where, environ={**os.environ, "GIT_COORD_SESSION": "alpha"}) as coord:
-        oid = coord.note("the schema is frozen", ["readme.txt"])
+        oid = coord.notes.add("the schema is frozen", ["readme.txt"])
     assert f"{oid[:10]} note about readme.txt from alpha, just now\n  > the schema is frozen" in beta.hook("tools").context
     assert alpha.hook("tools").out == ""
     assert alpha.hook("tools").silent and beta.hook("tools").silent
@@ -322,7 +322,7 @@ def test_what_nobody_signed_is_not_shown_where_signatures_are_required(
     git(other, "fetch", "-q", "origin", "refs/coord/*:refs/coord/*")
     with Coord.open(other, environ={**os.environ, "GIT_COORD_SESSION": "remote-1"}) as coord:
         coord.send("alpha", "from anybody", urgent=True)
-        coord.note("by anybody")
+        coord.notes.add("by anybody")
         sender = coord.clone.id
     git(repo, "fetch", "-q", str(other), f"refs/coord/log/{sender}/*:refs/coord/log/{sender}/*")
     send(beta.where, "alpha", "from one of us")
@@ -370,9 +370,9 @@ def test_a_subagent_does_not_take_the_mail(alpha: Conversation, beta: Conversati
 def test_a_helper_that_asks_for_a_permission_has_the_session_wait_until_it_works_again(beta: Conversation, repo: Path) -> None:
     with Coord.open(repo) as coord:
         assert beta.hook("waiting", agent_id="helper-1").out == ""
-        assert coord.session("beta").state == "waiting"
+        assert coord.sessions.get("beta").state == "waiting"
         assert beta.hook("tools", agent_id="helper-1").out == ""
-        assert coord.session("beta").state == "active"
+        assert coord.sessions.get("beta").state == "active"
 
 
 @pytest.mark.parametrize(("mode", "shown_at"), [("turn", "prompt"), ("off", ""), ("tool", "tools")])
@@ -395,7 +395,7 @@ def test_the_index_made_anew_marks_everybody(alpha: Conversation, beta: Conversa
     assert beta.hook("tools").silent  # the mark is gone
     (repo / ".git" / "coord" / "index.sqlite").unlink()
     with Coord.open(repo) as coord:
-        coord.log()
+        coord.events.log()
     assert "hello" in beta.hook("tools").context
 
 
@@ -485,7 +485,7 @@ def test_renaming_keeps_the_mail_coming(alpha: Conversation, beta: Conversation,
 def test_a_server_of_several_conversations_stands_for_none(desks: tuple[Path, Path], begin: Begin, tmp_path: Path) -> None:
     """Codex at a terminal runs its conversations in one server: they are different sessions all the same."""
     script = tmp_path / "app-server"
-    script.write_text(Path(__file__).parents[1] / "agent_program.py".read_text())
+    script.write_text(PROGRAM.read_text())
     server = begin(desks[0], "cccc-1", script=script)
     server.hook("start", "codex", source="startup")
     server.session_id = "cccc-2"
@@ -596,7 +596,7 @@ def test_another_worktree_is_somebodys(alpha: Conversation, beta: Conversation, 
 
 def test_a_note_about_a_path_is_said_before_its_first_edit(alpha: Conversation, beta: Conversation) -> None:
     with Coord.open(alpha.where, environ={**os.environ, "GIT_COORD_SESSION": "alpha"}) as coord:
-        coord.note("generated: do not edit", ["gen"])
+        coord.notes.add("generated: do not edit", ["gen"])
     beta.hook("tools")
     said = beta.hook("edit", **touching(beta.where / "gen" / "x.py")).context
     assert said == "From git coord:\nnote about gen from alpha: “generated: do not edit”"

@@ -147,8 +147,8 @@ def test_a_helper_acts_for_its_session_and_gets_none_of_its_mail(pair: Callable[
     assert shown(b).count("> for the session") == 1
     assert "from beta, just now\n  > from the helper" in cli(repo, "inbox", env={"GIT_COORD_SESSION": "boss"}).out
     with Coord.open(repo) as coord:
-        assert [file.path for file in coord.session("beta").files] == ["readme.txt"]
-        assert [s.session for s in coord.sessions() if s.session] == ["boss", "alpha", "beta"]
+        assert [file.path for file in coord.sessions.get("beta").files] == ["readme.txt"]
+        assert [s.session for s in coord.sessions.list() if s.session] == ["boss", "alpha", "beta"]
 
 
 def test_a_helper_in_a_worktree_of_its_own_leaves_its_session_where_that_is(
@@ -161,8 +161,8 @@ def test_a_helper_in_a_worktree_of_its_own_leaves_its_session_where_that_is(
     assert f"{repo}/.claude/worktrees/agent-" in shown_to_helper(b)
     assert "from beta, just now\n  > hello" in cli(repo.parent / "alpha", "inbox").out
     with Coord.open(repo) as coord:
-        assert coord.session("beta").worktree == str(b.where)
-        assert not next(s.files for s in coord.sessions() if s.worktree == str(repo))
+        assert coord.sessions.get("beta").worktree == str(b.where)
+        assert not next(s.files for s in coord.sessions.list() if s.worktree == str(repo))
 
 
 def test_a_helper_in_the_background_and_its_session_are_both_warned(

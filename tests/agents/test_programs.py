@@ -63,9 +63,9 @@ def test_a_session_is_told_where_it_is_what_is_new_and_who_changes_what(start: S
     assert (repo.parent / "alpha" / "readme.txt").read_text() == "good day\n"
 
     with Coord.open(repo.parent / "beta", environ=None) as coord:
-        states = [r.state for message in coord.sent() for r in message.recipients if not r.session.startswith("beta")]
+        states = [r.state for message in coord.messages.sent() for r in message.recipients if not r.session.startswith("beta")]
         assert states == ["surfaced", "surfaced"]
-        alpha = coord.session("alpha")
+        alpha = coord.sessions.get("alpha")
         assert (alpha.state, alpha.harness) == ("gone", agent.name)
     assert not (repo / ".git" / "coord" / "agents" / "@error").exists()
 
@@ -100,7 +100,7 @@ def test_its_mcp_server_speaks_for_the_session(start: Start, repo: Path) -> None
     agent.model.says(Turn(tools=(Tool(f"{agent.served}send_message", {"to": "beta", "text": "by MCP"}),)), Turn("all done"))
     assert "all done" in agent.ask("tell beta")
     with Coord.open(repo.parent / "beta", environ=None) as coord:
-        (message,) = coord.inbox(peek=True).messages
+        (message,) = coord.inbox().messages
         assert (message.sender.partition("@")[0], message.text) == ("alpha", "by MCP")
 
 
@@ -141,8 +141,8 @@ def test_an_idle_session_of_opencode_is_woken_by_a_message(opencode: OpencodeSer
     assert model.seen[-1].count("You are alpha, on branch alpha") == 1
     opencode.close()
     with Coord.open(beta) as coord:
-        assert [message.recipients[0].state for message in coord.sent()] == ["surfaced", "surfaced"]
-        assert coord.session("alpha").state == "gone"
+        assert [message.recipients[0].state for message in coord.messages.sent()] == ["surfaced", "surfaced"]
+        assert coord.sessions.get("alpha").state == "gone"
 
 
 def test_urgent_mail_begins_another_turn_of_opencode_once(opencode: OpencodeServer, repo: Path) -> None:
@@ -176,4 +176,4 @@ def test_opencode_knows_after_a_compaction_and_its_helpers_get_no_mail(opencode:
     assert helpers and not any("  > to the session" in text or "You are alpha" in text for text in helpers)
     assert model.seen[-1].count("  > to the session") == 1
     with Coord.open(repo.parent / "beta") as coord:
-        assert [s.session for s in coord.sessions() if s.session] == ["alpha", "beta"]
+        assert [s.session for s in coord.sessions.list() if s.session] == ["alpha", "beta"]

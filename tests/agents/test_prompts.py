@@ -54,11 +54,11 @@ def test_a_session_waits_while_its_human_is_asked(
     terminal.prompt("begin")
     terminal.await_text(agent.asks)
     with Coord.open(repo) as coord:
-        assert eventually(lambda: coord.session("alpha").state == "waiting"), terminal.screen
+        assert eventually(lambda: coord.sessions.get("alpha").state == "waiting"), terminal.screen
         assert not made.exists()
         terminal.type("\r")
         assert eventually(made.exists), terminal.screen
-        assert eventually(lambda: coord.session("alpha").state == "active")
+        assert eventually(lambda: coord.sessions.get("alpha").state == "active")
     assert eventually(called.exists) and called.read_text() == "alpha waits for you\n"
 
 
@@ -72,8 +72,8 @@ def test_a_helper_that_asks_has_its_session_wait_until_it_works_again(
     terminal.prompt("begin")
     terminal.await_text(agent.asks)
     with Coord.open(repo) as coord:
-        assert eventually(lambda: coord.session("alpha").state == "waiting"), terminal.screen
+        assert eventually(lambda: coord.sessions.get("alpha").state == "waiting"), terminal.screen
         terminal.type("\r")
         assert eventually(made.exists), terminal.screen
-        assert eventually(lambda: coord.session("alpha").state == "active")
+        assert eventually(lambda: coord.sessions.get("alpha").state == "active")
     seen.set()

@@ -148,5 +148,5 @@ def test_a_session_with_the_plugin(twice: bool, hermetic: Path, worktrees: tuple
     assert '"session":"alpha"' in last and '"focus":"the plugin"' in last
     assert "git-coord:git-coord" in last
     with Coord.open(beta) as coord:
-        assert [message.text for message in coord.inbox().messages] == ["hello back"]
-        assert [message.recipients[0].state for message in coord.sent()] == ["surfaced"]
+        assert [message.text for message in coord.messages.receive().messages] == ["hello back"]
+        assert [message.recipients[0].state for message in coord.messages.sent()] == ["surfaced"]

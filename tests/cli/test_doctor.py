@@ -38,7 +38,7 @@ def test_after_init_it_names_the_hooks(repo: Path, cli: Cli) -> None:
 def test_a_log_with_a_hole_is_found_and_mended(repo: Path, cli: Cli) -> None:
     with Coord.open(repo, as_name="w") as coord:
         for number in range(3):
-            coord.note(f"note {number}")
+            coord.notes.add(f"note {number}")
         (ref,) = [ref for ref in coord.clone.store.tips().refs if "/log/" in ref]
     lost = git(repo, "rev-parse", f"{ref}~1").strip()
     (repo / ".git" / "objects" / lost[:2] / lost[2:]).unlink()
@@ -55,7 +55,7 @@ def test_a_log_with_a_hole_is_found_and_mended(repo: Path, cli: Cli) -> None:
 
 def test_a_spoiled_index_is_made_anew(repo: Path, cli: Cli) -> None:
     with Coord.open(repo, as_name="w") as coord:
-        coord.note("kept")
+        coord.notes.add("kept")
     index = repo / ".git" / "coord" / "index.sqlite"
     data = bytearray(index.read_bytes())
     data[4096:8192] = b"\xff" * 4096

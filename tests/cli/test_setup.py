@@ -17,13 +17,13 @@ import pytest
 from conftest import Cli, git, make_repo
 
 from gitcoord import Coord, RepositoryError
-from gitcoord.cli import GROUPS
-from gitcoord.features import load
+from gitcoord.cli import verbs
+from gitcoord.features import REGISTRY
 from gitcoord.log.event import canonical_json, decode
 from gitcoord.store.objects import Oid
 
 ROOT = Path(__file__).resolve().parents[2]
-VERBS = [verb for verbs in GROUPS.values() for verb in verbs]
+VERBS = [verb for group in verbs.VERBS.values() for verb in group]
 
 
 def everything(repo: Path) -> dict[str, tuple[int, bytes]]:
@@ -323,10 +323,10 @@ def test_the_shell_completes_verbs_and_options(tmp_path: Path, cli: Cli) -> None
 
 def test_an_api_user_gets_the_same_verbs(repo: Path) -> None:
     with Coord.open(repo) as coord:
-        assert coord.init(hooks=False).expected == ()
-        assert [hook.how for hook in coord.hooks()] == ["none"] * 5
-        assert coord.traces().files == str(repo / ".git" / "coord")
-        assert coord.purge().files == str(repo / ".git" / "coord")
+        assert coord.repository.init(hooks=False).expected == ()
+        assert [hook.how for hook in coord.repository.hooks()] == ["none"] * 5
+        assert coord.repository.traces().files == str(repo / ".git" / "coord")
+        assert coord.repository.purge().files == str(repo / ".git" / "coord")
     assert not (repo / ".git" / "coord").exists()
     with pytest.raises(RepositoryError):
         Coord.open(repo.parent / "nowhere")
@@ -340,5 +340,5 @@ def test_the_examples_of_the_format_page_are_real_events() -> None:
     trailers = re.findall(r"^Coord: (.*)$", page, re.MULTILINE)
     assert [canonical_json(json.loads(trailer)) for trailer in trailers] == trailers
     pages = "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
-    known = {kind for feature in load() for kind in feature.types}
+    known = {kind for feature in REGISTRY.features() for kind in feature.types}
     assert {kind for kind in known if f"`{kind}`" not in pages} == set()

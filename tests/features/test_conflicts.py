@@ -38,7 +38,7 @@ def sides(repo: Path) -> Pair:
 
 def found(where: Path, only: str | None = None) -> list[tuple[str, str]]:
     with Coord.open(where) as coord:
-        return [(c.path, c.kind) for c in coord.conflicts(only)]
+        return [(c.path, c.kind) for c in coord.overview.conflicts(only)]
 
 
 def test_uncommitted_work_that_collides_with_a_commit_is_a_conflict(sides: Pair, cli: Cli) -> None:
@@ -378,8 +378,8 @@ def test_whether_one_path_merges_cleanly(sides: Pair) -> None:
 def test_the_api_raises_for_an_unknown_session(sides: Pair) -> None:
     with Coord.open(sides[0]) as coord:
         with pytest.raises(UsageError, match="no session is called nobody"):
-            coord.conflicts("nobody")
+            coord.overview.conflicts("nobody")
         write(sides[0], 3, "x")
         write(sides[1], 3, "y")
         here = coord.clone.id
-        assert coord.conflicts("beta") == [Collision((f"alpha@{here}",), (f"beta@{here}",), "file.txt", "conflict")]
+        assert coord.overview.conflicts("beta") == [Collision((f"alpha@{here}",), (f"beta@{here}",), "file.txt", "conflict")]

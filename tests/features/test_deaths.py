@@ -38,7 +38,7 @@ def body(worktrees: Pair) -> Iterator[Body]:
     """What the session beta is bound to."""
     found = Body()
     with Coord.open(worktrees[1]) as beta:
-        beta.join(pid=found.process.pid)
+        beta.sessions.join(pid=found.process.pid)
     yield found
     found.die()
 
@@ -46,12 +46,12 @@ def body(worktrees: Pair) -> Iterator[Body]:
 def told(where: Path) -> list[str]:
     """What gitcoord told the session of this worktree, oldest first."""
     with Coord.open(where) as coord:
-        return [m.text for m in coord.inbox(everything=True, limit=1000).messages if m.notice]
+        return [m.text for m in coord.messages.receive(everything=True, limit=1000).messages if m.notice]
 
 
 def kinds(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [event.type for event in coord.log(limit=1000)]
+        return [event.type for event in coord.events.log(limit=1000)]
 
 
 def test_who_sent_urgent_mail_is_told_of_the_death(worktrees: Pair, cli: Cli, body: Body) -> None:
@@ -85,7 +85,7 @@ def test_where_nobody_is_concerned_the_death_is_only_on_the_log(worktrees: Pair,
         body.die()
         assert notice(alpha.clone) == ["beta"]
         assert notice(alpha.clone) == []
-        (event,) = alpha.log(kind="gone")
+        (event,) = alpha.events.log(kind="gone")
     assert (event.author, event.text, event.data["session"]) == ("beta", "beta is gone: its process ended", "beta")
     assert told(worktrees[0]) == []
 
@@ -94,8 +94,8 @@ def test_read_is_no_ack(worktrees: Pair, body: Body) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1], environ={**os.environ, **BETA}) as beta:
         waiting = alpha.send("beta", "please ack", needs_ack=True, urgent=True).id
         acked = alpha.send("beta", "this one, too", needs_ack=True).id
-        beta.inbox()
-        beta.ack(acked)
+        beta.messages.receive()
+        beta.messages.ack(acked)
         body.die()
         assert notice(alpha.clone) == ["beta"]
     assert told(worktrees[0]) == [f"beta is gone: its process ended.\nIt has not acked your message {waiting[:10]}."]
@@ -106,10 +106,10 @@ def test_coming_back_takes_it_back_and_another_death_is_told_again(worktrees: Pa
         alpha.send("beta", "hurry", urgent=True)
         body.die()
         assert notice(alpha.clone) == ["beta"]
-        assert alpha.session("beta").state == "gone"
+        assert alpha.sessions.get("beta").state == "gone"
         again = Body()
         cli(worktrees[1], "join", "--pid", str(again.process.pid))
-        assert alpha.session("beta").state == "active"
+        assert alpha.sessions.get("beta").state == "active"
         assert notice(alpha.clone) == []
         again.die()
         assert notice(alpha.clone) == ["beta"]
@@ -199,7 +199,7 @@ def test_who_filed_its_tasks_and_who_waits_for_its_locks_is_told(worktrees: Pair
     argv = [sys.executable, "-m", "gitcoord", "lock", "--wait=60", "src/a.py"]
     waiter = subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with Coord.open(worktrees[0]) as alpha:
-        wait_until(alpha.clone.repo, lambda: alpha.log(kind="lock.wait") or None, 60)
+        wait_until(alpha.clone.repo, lambda: alpha.events.log(kind="lock.wait") or None, 60)
         body.die()
         notice(alpha.clone)
     out, err = waiter.communicate()

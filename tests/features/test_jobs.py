@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.end import reap
-from gitcoord.features.jobs.jobs import FEATURE, Job
+from gitcoord.features.jobs.fold import FEATURE
 from gitcoord.features.jobs.output import HEAD, LIMIT, TAIL, plain
+from gitcoord.features.jobs.read import Job
 from gitcoord.log.event import Event, Malformed
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid
@@ -65,7 +66,7 @@ def ended(where: Path, name: str) -> Job:
 def notices(where: Path) -> list[str]:
     """What gitcoord told the session of this worktree, oldest first."""
     with Coord.open(where) as coord:
-        return [m.text for m in coord.inbox(everything=True, limit=1000).messages if m.notice]
+        return [m.text for m in coord.messages.receive(everything=True, limit=1000).messages if m.notice]
 
 
 def running(where: Path, name: str) -> files.Running:
@@ -432,7 +433,7 @@ def test_a_job_without_supervisor_runs_on_and_is_lost_once_when_it_ends(worktree
         crowd = [subprocess.Popen([*GITCOORD, "sessions"], cwd=worktrees[1], stdout=subprocess.DEVNULL) for _ in range(8)]
         assert [program.wait() for program in crowd] == [0] * 8
         assert coord.jobs.get("orphan").state == "lost"
-        assert [event.type for event in coord.log(limit=1000)].count("job.lost") == 1
+        assert [event.type for event in coord.events.log(limit=1000)].count("job.lost") == 1
     for where in worktrees:
         (notice,) = notices(where)
         assert notice.startswith("orphan was lost: it ended, and so did its supervisor, nobody saw how: sh -c 'read x <")
@@ -533,7 +534,7 @@ def test_a_copy_of_the_clone_has_no_say_in_its_jobs(repo: Path, worktrees: Pair,
     fifo.write_text("go\n")
     assert ended(repo, "here").state == "exited" and processes.wait_for_end(supervisor, FOR_EVER)
     with Coord.open(tmp_path / "copy", as_name="other") as copy:
-        copy.note("mine now")
+        copy.notes.add("mine now")
         assert [(job.name, job.state) for job in copy.jobs.list()] == [("here", "running")]
         assert files.keys(copy.clone.repo.coord_dir) == []
         with pytest.raises(Refused, match="in another clone"):
@@ -592,7 +593,7 @@ def test_a_worker_is_session_and_job_at_once(worktrees: Pair, cli: Cli, fifo: Pa
         assert (
             coord.jobs.log("worker") == f"w1 of the clone {coord.clone.id}, by the rule: named by GIT_COORD_SESSION\n".encode()
         )
-        assert coord.session("w1").state == "active"
+        assert coord.sessions.get("w1").state == "active"
         assert (coord.jobs.get("worker").session.split("@")[0], coord.jobs.get("worker").runs) == ("alpha", "w1")
         with pytest.raises(Refused, match="w1 is another process already"):
             coord.jobs.start(["true"], session="w1")
@@ -600,7 +601,7 @@ def test_a_worker_is_session_and_job_at_once(worktrees: Pair, cli: Cli, fifo: Pa
             coord.jobs.start(["true"], session="ada-lovelace")
         assert cli(worktrees[1], "send", "w1", "stop", "--urgent").code == 0
         coord.jobs.kill("worker")
-        assert coord.session("w1").state == "gone"
+        assert coord.sessions.get("w1").state == "gone"
         assert coord.jobs.get("worker").state == "killed"
     assert "as the session w1" in cli(worktrees[1], "jobs").out
     assert [text.split("\n")[0] for text in notices(worktrees[1])] == ["w1 is gone: its process ended."]

@@ -18,7 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitcoord import Coord, Refused
-from gitcoord.features.locks.locks import FEATURE, Held, list_locks
+from gitcoord.features.locks.fold import FEATURE
+from gitcoord.features.locks.read import Held
+from gitcoord.features.locks.take import list_locks
 from gitcoord.log.event import Event
 from gitcoord.sessions.mailboxes import FEATURE as MAILBOXES
 from gitcoord.store.objects import Oid
@@ -165,7 +167,7 @@ def test_an_expired_lock_ends_and_its_holder_is_told_once(worktrees: tuple[Path,
         alpha.locks.take(["a"], ttl=60)
         assert len(list_locks(beta.clone, time.time() + 30)) == 1
         assert list_locks(beta.clone, time.time() + 61) == list_locks(beta.clone, time.time() + 62) == []
-        assert [(m.text, m.notice) for m in alpha.inbox().messages] == [("Your lock on /a has expired", "lock")]
+        assert [(m.text, m.notice) for m in alpha.messages.receive().messages] == [("Your lock on /a has expired", "lock")]
         assert not Path(alpha.clone.path("guard")).exists()
 
 
@@ -175,9 +177,9 @@ def test_whoever_overtakes_an_expired_lock_names_it(worktrees: tuple[Path, Path]
         now = time.time()
         monkeypatch.setattr(time, "time", lambda: now + 5)
         beta.locks.take(["src/a.py"])
-        event = next(e for e in beta.log(kind="lock"))
+        event = next(e for e in beta.events.log(kind="lock"))
         assert event.data["supersedes"] == [old.id]
-        assert [m.text for m in alpha.inbox().messages] == ["beta overtook your lock on src/*, which had expired"]
+        assert [m.text for m in alpha.messages.receive().messages] == ["beta overtook your lock on src/*, which had expired"]
 
 
 def test_the_lock_of_a_dead_process_can_be_overtaken(worktrees: tuple[Path, Path], cli: Cli) -> None:
@@ -208,7 +210,7 @@ def test_two_processes_lock_overlapping_patterns_at_once_and_one_wins(repo: Path
 
 
 def queued(coord: Coord) -> int:
-    return len(coord.log(kind="lock.wait", limit=1000))
+    return len(coord.events.log(kind="lock.wait", limit=1000))
 
 
 def test_waiters_are_served_in_the_order_in_which_they_came(repo: Path, locker: Locker) -> None:

@@ -25,7 +25,7 @@ def log_tip(where: Path) -> str:
 
 def ledger(coord: Coord) -> list[list[tuple[str, str]]]:
     """The ledger of what a session sent, oldest first, with bare names."""
-    return [[(d.session.split("@")[0], d.state) for d in m.recipients] for m in reversed(coord.sent())]
+    return [[(d.session.split("@")[0], d.state) for d in m.recipients] for m in reversed(coord.messages.sent())]
 
 
 def test_the_whole_way_of_a_message(worktrees: Pair, cli: Cli) -> None:
@@ -72,19 +72,19 @@ def test_json_of_an_inbox(worktrees: Pair, cli: Cli) -> None:
 def test_all_reaches_everybody_who_is_not_gone_but_the_sender(repo: Path, worktrees: Pair) -> None:
     git(repo, "worktree", "add", "-q", str(repo.parent / "gamma"))
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta, Coord.open(repo.parent / "gamma") as gamma:
-        gamma.join()
-        beta.leave()
+        gamma.sessions.join()
+        beta.sessions.leave()
         alpha.send("all", "lunch")
         assert ledger(alpha) == [[("gamma", "queued")]]
-        beta.join()
-        assert beta.inbox().messages == ()  # who comes later has the notes
+        beta.sessions.join()
+        assert beta.messages.receive().messages == ()  # who comes later has the notes
 
 
 def test_a_role_reaches_those_who_have_it(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         with pytest.raises(UsageError, match="@reviewer is nobody at the moment"):
             alpha.send("@reviewer", "look")
-        beta.join(role="reviewer")
+        beta.sessions.join(role="reviewer")
         alpha.send("role:reviewer", "look")
         alpha.send("@reviewer", "look again")
         assert ledger(alpha) == [[("beta", "queued")]] * 2
@@ -94,7 +94,7 @@ def test_several_recipients_are_one_message(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         alpha.send(["beta", "alpha", "beta"], "both")
         assert ledger(alpha) == [[("alpha", "queued"), ("beta", "queued")]]
-        beta.inbox()
+        beta.messages.receive()
         assert ledger(alpha) == [[("alpha", "queued"), ("beta", "read")]]
 
 
@@ -192,22 +192,22 @@ def test_a_message_that_expired_unread_bounces_once(worktrees: Pair) -> None:
         assert inbox(beta.clone, beta.identity, now=later).messages == ()
         assert inbox(beta.clone, beta.identity, now=later).messages == ()
         assert ledger(alpha) == [[("beta", "expired")]]
-        (notice,) = alpha.inbox().messages
+        (notice,) = alpha.messages.receive().messages
         assert (notice.notice, notice.reply_to) == ("bounce", sent.id)
         assert notice.text == f"Expired before beta@{alpha.clone.id} read it: lunch at noon?"
-        assert alpha.inbox().messages == ()
+        assert alpha.messages.receive().messages == ()
 
 
 def test_read_in_time_does_not_bounce(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         sent = alpha.send("beta", "lunch at noon?", expires=60)
-        beta.inbox()
+        beta.messages.receive()
         assert inbox(alpha.clone, alpha.identity, now=sent_at(alpha, sent.id) + 61).messages == ()
         assert ledger(alpha) == [[("beta", "read")]]
 
 
 def sent_at(coord: Coord, oid: str) -> int:
-    return next(event.at for event in coord.log() if event.id == oid)
+    return next(event.at for event in coord.events.log() if event.id == oid)
 
 
 def test_attachments_are_files_in_the_commit(worktrees: Pair, cli: Cli, tmp_path: Path) -> None:
@@ -310,7 +310,7 @@ def test_an_ambiguous_id_names_its_candidates(worktrees: Pair) -> None:
         twin = sent[:8] + "0" * 32
         alpha.clone.index.db.execute("UPDATE events SET id = ?, type = 'message' WHERE lc = 1", (twin,))
     with Coord.open(worktrees[0]) as alpha, pytest.raises(UsageError, match="is ambiguous") as caught:
-        alpha.thread(sent[:6])
+        alpha.messages.thread(sent[:6])
     assert caught.value.hint and sent[:12] in caught.value.hint and twin[:12] in caught.value.hint
 
 
@@ -318,10 +318,10 @@ def test_local_messages_stay_out_of_the_log_that_is_synced(worktrees: Pair) -> N
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         before = log_tip(worktrees[0])
         sent = alpha.send("beta", "between us", local=True)
-        beta.inbox()
+        beta.messages.receive()
         assert ledger(alpha) == [[("beta", "read")]]
-        beta.reply(sent.id, "fine")
-        assert [m.text for m in alpha.inbox().messages] == ["fine"]
+        beta.messages.reply(sent.id, "fine")
+        assert [m.text for m in alpha.messages.receive().messages] == ["fine"]
         assert log_tip(worktrees[0]) == before
         assert len(git(worktrees[0], "for-each-ref", "refs/coord/local").splitlines()) == 1
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import Cli, git, nameless, with_worktrees
 
 from gitcoord import Coord
-from gitcoord.sessions.ambient import refresh
+from gitcoord.sessions.housekeeping import publish_changes
 
 LINES = "".join(f"{n}\n" for n in range(1, 21))
 Pair = tuple[Path, Path]
@@ -40,12 +40,12 @@ def look(*worktrees: Path) -> None:
     """What the git hooks do after a commit."""
     for where in worktrees:
         with Coord.open(where) as coord:
-            refresh(coord.clone)
+            publish_changes(coord.clone)
 
 
 def told(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [nameless(message.text) for message in coord.inbox().messages]
+        return [nameless(message.text) for message in coord.messages.receive().messages]
 
 
 def test_both_are_told_before_either_commits(pair: Pair, cli: Cli) -> None:
@@ -83,7 +83,7 @@ def test_a_notice_that_was_not_seen_gives_way_to_one_that_has_all_of_it(pair: Pa
         edit(beta, name, 5 if name != "c.py" else 20, "FIVE")
         look(alpha)
     with Coord.open(beta) as coord:
-        assert coord.status().unread == 1
+        assert coord.overview.status().unread == 1
     assert told(beta) == [
         "alpha (branch alpha) changed what you changed:\n"
         "c.py, just now: it merges cleanly\na.py, just now: it will conflict\nb.py, just now: it will conflict"
@@ -199,5 +199,5 @@ def test_the_hooks_tell_by_themselves(pair: Pair, cli: Cli) -> None:
     with Coord.open(beta) as coord:
         from gitcoord.store.watch import wait_until
 
-        found = wait_until(coord.clone.repo, lambda: [nameless(m.text) for m in coord.inbox().messages] or None, 60)
+        found = wait_until(coord.clone.repo, lambda: [nameless(m.text) for m in coord.messages.receive().messages] or None, 60)
     assert found == ["alpha (branch alpha) changed what you changed: a.py, just now: it will conflict"]

@@ -114,7 +114,7 @@ def test_numbers_are_handed_out_exactly_once(repo: Path) -> None:
     assert sorted(number for mine in taken for number in mine) == list(range(1, RACERS * NUMBERS + 1))
     assert all(mine == sorted(mine) for mine in taken)
     with Coord.open(repo, as_name="pm") as pm:
-        events = pm.log(kind="alloc", limit=10_000)
+        events = pm.events.log(kind="alloc", limit=10_000)
         assert {(event.author, event.data["number"]) for event in events} == {
             (name, number) for name, mine in zip(NAMES, taken, strict=False) for number in mine
         }

@@ -88,7 +88,7 @@ def test_every_change_is_in_the_log_and_none_that_changes_nothing(worktrees: Pai
         for value in ("one", "one", "two"):
             coord.state.set("k", value)
         coord.state.unset("k")
-        assert [(e.text, dict(e.data)) for e in coord.log(kind="state")] == [
+        assert [(e.text, dict(e.data)) for e in coord.events.log(kind="state")] == [
             ("k is unset", {"key": "k", "unset": True}), ("two", {"key": "k"}), ("one", {"key": "k"}),
         ]  # fmt: skip
 

@@ -10,7 +10,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitcoord.features import load
+from gitcoord.features import REGISTRY
 from gitcoord.features.numbers import FEATURE as SEQUENCES
 from gitcoord.features.tasks.fold import FEATURE, replay
 from gitcoord.features.tasks.tangles import needed_by
@@ -34,7 +34,7 @@ def event(lc: int, kind: str, author: str = "ann", said: str = "", oid: str = ""
 def folded(events: list[Event]) -> sqlite3.Connection:
     """An index into which `events` came in this order."""
     db = sqlite3.connect(":memory:")
-    for statement in (TABLES + "".join(feature.tables for feature in load())).split(";"):
+    for statement in (TABLES + "".join(feature.tables for feature in REGISTRY.features())).split(";"):
         db.execute(statement)
     kinds = {kind: feature for feature in (FEATURE, SEQUENCES) for kind in feature.types}
     for e in events:

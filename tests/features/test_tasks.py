@@ -38,7 +38,7 @@ class Team:
         stack.callback(self.end, name)
         self.processes[name] = process
         coord = stack.enter_context(Coord.open(repo, as_name=name))
-        coord.join(pid=process.pid)
+        coord.sessions.join(pid=process.pid)
         return coord
 
     def end(self, name: str) -> None:
@@ -55,7 +55,7 @@ def team(repo: Path) -> Iterator[Team]:
 
 def mail(coord: Coord) -> list[str]:
     """What a session was told and had not seen, without ids."""
-    page = coord.inbox(peek=True)
+    page = coord.inbox()
     from gitcoord.features.messages.ledger import mark
 
     if page.messages:
@@ -204,7 +204,7 @@ def test_the_task_of_a_dead_holder_is_taken_over_and_told(team: Team) -> None:
     taken = team.bob.tasks.next(claim=True)
     assert taken is not None and taken.holder == f"bob@{team.pm.clone.id}"
     assert [(s.what, s.void) for s in taken.history] == [("filed", False), ("claimed", False), ("took over", False)]
-    assert team.pm.log(kind="task.claim")[0].data["supersedes"] == [first.history[-1].id]
+    assert team.pm.events.log(kind="task.claim")[0].data["supersedes"] == [first.history[-1].id]
     assert mail(team.pm) == mail(team.ann) == ["bob took over ID a, which ann held"]
 
 
@@ -484,7 +484,7 @@ def test_names_are_followed_through_a_rename(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         task = alpha.tasks.add("a", assignee="beta").id
         beta.tasks.claim(task)
-        beta.join("bea")
+        beta.sessions.join("bea")
         assert [t.id for t in beta.tasks.list(mine=True)] == [task]
         seen = alpha.tasks.show(task)
         assert (seen.holder, seen.assignee, seen.holder_state) == (f"bea@{alpha.clone.id}", f"bea@{alpha.clone.id}", "active")
@@ -494,11 +494,11 @@ def test_names_are_followed_through_a_rename(worktrees: Pair) -> None:
 
 def test_what_one_works_on_is_the_task_one_holds_unless_one_said_otherwise(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
-        assert alpha.session("beta").focus == "first"  # the subject of the last commit
+        assert alpha.sessions.get("beta").focus == "first"  # the subject of the last commit
         beta.tasks.claim(alpha.tasks.add("merge the schema").id)
-        assert alpha.session("beta").focus == "merge the schema"
-        beta.focus("lunch")
-        assert alpha.session("beta").focus == "lunch"
+        assert alpha.sessions.get("beta").focus == "merge the schema"
+        beta.sessions.focus("lunch")
+        assert alpha.sessions.get("beta").focus == "lunch"
 
 
 def test_the_board_fits_the_terminal(team: Team, cli: Cli) -> None:
@@ -602,7 +602,7 @@ def test_numbers_of_a_sequence(worktrees: Pair, cli: Cli) -> None:
     assert cli(worktrees[0], "alloc", "ports", "--start", "7000").out == "8002\n"
     assert cli(worktrees[0], "alloc", "ports", "--start", "9000").out == "9000\n"
     with Coord.open(worktrees[0]) as alpha:
-        assert [e.text for e in alpha.log(kind="alloc")][-2:] == ["beta took migrations 2", "alpha took migrations 1"]
-        assert alpha.alloc("last", 10**15).number == 10**15
+        assert [e.text for e in alpha.events.log(kind="alloc")][-2:] == ["beta took migrations 2", "alpha took migrations 1"]
+        assert alpha.numbers.allocate("last", start=10**15).number == 10**15
         with pytest.raises(Refused, match="last has no number left"):
-            alpha.alloc("last")
+            alpha.numbers.allocate("last")

@@ -20,7 +20,7 @@ def logs(repo: Path) -> list[str]:
 def sent(where: Path, text: str) -> str:
     """Join as `a`, send to itself, and return this clone's id."""
     with Coord.open(where, as_name="a") as coord:
-        coord.join()
+        coord.sessions.join()
         coord.send("a", text)
         assert coord.clone.id is not None
         return coord.clone.id
@@ -28,7 +28,7 @@ def sent(where: Path, text: str) -> str:
 
 def messages(where: Path) -> list[str]:
     with Coord.open(where, as_name="a") as coord:
-        return [event.text for event in coord.log(kind="message", limit=1000)]
+        return [event.text for event in coord.events.log(kind="message", limit=1000)]
 
 
 def test_a_moved_repository_keeps_its_id_and_its_mail(repo: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_sessions_of_the_original_are_another_clones_in_the_copy(repo: Path)
     subprocess.run(["cp", "-a", str(repo), str(copy)], check=True)
     fresh = sent(copy, "hi")
     with Coord.open(copy, as_name="a") as coord:
-        assert sorted((s.session, s.clone, s.local) for s in coord.sessions() if s.session) == sorted(
+        assert sorted((s.session, s.clone, s.local) for s in coord.sessions.list() if s.session) == sorted(
             [("a", fresh, True), ("a", original, False)]
         )
 
@@ -102,11 +102,13 @@ def test_an_invalid_pin_is_bad_input_and_nothing_is_written(repo: Path, cli: Cli
         assert ran.err == ("error: coord.clone='Not A Name' is no valid clone id\nhint: git config coord.clone NAME-12345678\n")
     assert git(repo, "for-each-ref", "refs/coord") == ""
     with pytest.raises(UsageError), Coord.open(repo) as coord:
-        coord.note("hi")
+        coord.notes.add("hi")
 
 
 def test_processes_that_write_first_at_the_same_time_agree_on_one_id(repo: Path) -> None:
-    script = "import sys, gitcoord\nc = gitcoord.Coord.open(sys.argv[1], sys.argv[2])\nc.join()\nprint(c.clone.id)"
+    script = (
+        "import sys, gitcoord\nc = gitcoord.Coord.open(sys.argv[1], as_name=sys.argv[2])\nc.sessions.join()\nprint(c.clone.id)"
+    )
     children = [
         subprocess.Popen([sys.executable, "-c", script, str(repo), f"s{n}"], stdout=subprocess.PIPE, text=True)
         for n in range(4)

@@ -349,7 +349,7 @@ def test_malformed_commits_in_a_log_are_skipped_and_reported_and_the_others_coun
         with_trailer(trailer_with(**eve, lc=6, type="note"), b"two"),
     )
     with Coord.open(repo) as coord:
-        assert [note.text for note in coord.notes()] == ["two", "one"]
+        assert [note.text for note in coord.notes.list()] == ["two", "one"]
         reasons = coord.clone.read(lambda db: dict(db.execute("SELECT id, reason FROM strange").fetchall()))
     assert reasons == {
         ids[1]: "the trailer is not ASCII JSON",
@@ -368,12 +368,12 @@ def test_unknown_types_and_later_versions_are_kept_and_reported(repo: Path) -> N
         with_trailer(trailer_with(**eve, lc=2, type="note", v=2), b"from the future"),
     )
     with Coord.open(repo) as coord:
-        assert coord.notes() == []
-        assert [(e.id, e.type, e.v, dict(e.data)) for e in coord.log()] == [
+        assert coord.notes.list() == []
+        assert [(e.id, e.type, e.v, dict(e.data)) for e in coord.events.log()] == [
             (ids[1], "note", 2, {}),
             (ids[0], "poll", 1, {"question": "lunch?"}),
         ]
         reasons = coord.clone.read(lambda db: dict(db.execute("SELECT id, reason FROM strange").fetchall()))
         assert reasons == {ids[0]: "unknown poll v1", ids[1]: "unknown note v2"}
-        coord.note("life goes on")
+        coord.notes.add("life goes on")
     assert find_repository(repo).git("fsck", "--strict").code == 0

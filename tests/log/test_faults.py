@@ -21,12 +21,12 @@ from gitcoord.store import ref_lock
 
 def texts(repo: Path) -> list[str]:
     with Coord.open(repo, as_name="a") as coord:
-        return [event.text for event in reversed(coord.log(kind="message", limit=10_000))]
+        return [event.text for event in reversed(coord.events.log(kind="message", limit=10_000))]
 
 
 def talking(repo: Path, *said: str) -> Path:
     with Coord.open(repo, as_name="a") as coord:
-        coord.join()
+        coord.sessions.join()
         for text in said:
             coord.send("a", text)
     return repo
@@ -243,7 +243,7 @@ def test_a_lock_left_by_a_killed_process_is_cleared_by_the_next_writer(repo: Pat
 
 def test_a_clock_that_jumps_back_changes_no_order(repo: Path) -> None:
     with Coord.open(repo, as_name="a") as coord:
-        coord.join()
+        coord.sessions.join()
         for at in (2_000_000_000, 1_000_000_000, 0, -5, 1_500_000_000):
             coord.clone.clock = lambda at=at: float(at)  # type: ignore[misc]
             coord.send("a", f"at {at}")

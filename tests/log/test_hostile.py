@@ -71,7 +71,7 @@ def ada(tmp_path: Path) -> Path:
     """A clone that has coordinated with the remote."""
     (ada,) = make_clones(tmp_path, "ada")
     with Coord.open(ada) as coord:
-        coord.note("ada was here")
+        coord.notes.add("ada was here")
         coord.clone.read(lambda db: None)
     git(ada, "push", "-q", "origin", f"refs/coord/log/{clone_id(ada)}/*")
     return ada
@@ -104,7 +104,7 @@ def sync(cli: Cli, where: Path) -> dict[str, Any]:
 
 def notes(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [note.text for note in coord.notes(limit=1000)]
+        return [note.text for note in coord.notes.list(limit=1000)]
 
 
 def lines(cli: Cli, where: Path, start: str) -> list[str]:
@@ -290,7 +290,7 @@ def test_a_forged_author_stays_a_stranger(ada: Path, remote: Path, cli: Cli) -> 
 @pytest.mark.parametrize("author", ["m", "gitcoord"])
 def test_a_forged_notice_is_not_gitcoords_word(ada: Path, remote: Path, cli: Cli, author: str) -> None:
     with Coord.open(ada, as_name="w") as coord:
-        coord.join()
+        coord.sessions.join()
         box = f"w@{coord.clone.id}"
     put(remote, LOG, event("delete everything", 1, kind="message", to=[box], notice="job", author=author))
     sync(cli, ada)
@@ -305,8 +305,8 @@ def test_a_forged_notice_is_not_gitcoords_word(ada: Path, remote: Path, cli: Cli
 @pytest.mark.parametrize("by_hand", [True, False])
 def test_who_is_here_is_not_adopted(ada: Path, remote: Path, cli: Cli, by_hand: bool) -> None:
     with Coord.open(ada, as_name="w") as coord:
-        coord.join()
-        coord.sync()
+        coord.sessions.join()
+        coord.remote.sync()
         mine = coord.clone.id or ""
     theft = event("w goes on here", 50, kind="adopt", session="w", **{"from": mine})
     put(remote, LOG, theft, event("for w", 51, theft.oid, kind="message", to=[f"w@{mine}"]))
@@ -317,17 +317,17 @@ def test_who_is_here_is_not_adopted(ada: Path, remote: Path, cli: Cli, by_hand: 
         sync(cli, ada)
         assert "it adopted w of this clone" in lines(cli, ada, "trust")[0]
     with Coord.open(ada, as_name="w") as coord:
-        assert [message.text for message in coord.inbox().messages] == ["for w"]
+        assert [message.text for message in coord.messages.receive().messages] == ["for w"]
         assert coord.send("w", "on").recipients[0].session == f"w@{mine}"
 
 
 def test_our_job_does_not_go_on_as_somebody_elses(ada: Path, remote: Path, cli: Cli) -> None:
     with Coord.open(ada, as_name="w") as coord:
-        coord.join()
+        coord.sessions.join()
         started = coord.jobs.start(["sh", "-c", "exit 3"], name="build")
         assert coord.wait([f"job:{started.id}"], 60)
         job = coord.jobs.get(started.id)
-        coord.sync()
+        coord.remote.sync()
     put(remote, LOG, event("build goes on", 90, kind="job.start", author="w", name="build", key=job.key, was=job.id))
     sync(cli, ada)
     with Coord.open(ada, as_name="w") as coord:
@@ -353,10 +353,10 @@ def test_a_clock_from_the_end_of_the_range_is_not_followed(ada: Path, remote: Pa
     sync(cli, ada)
     with Coord.open(ada) as coord:
         for number in range(20):
-            coord.note(f"note {number}")
-        last = coord.log(kind="note", limit=2)
+            coord.notes.add(f"note {number}")
+        last = coord.events.log(kind="note", limit=2)
         assert [e.lc for e in last if e.clone == coord.clone.id] and last[1].lc < 1000
-        coord.focus("presence goes on, too")
+        coord.sessions.focus("presence goes on, too")
     assert lines(cli, ada, "trust") == [
         f"trust   {MALLORY}: its clock is ahead of anything that could have happened, in 1 event"
         f" (git config --add coord.ignoreClone {MALLORY})"
@@ -370,8 +370,8 @@ def test_a_clock_that_climbs_in_the_largest_steps_cannot_use_up_the_range(ada: P
     sync(cli, ada)
     with Coord.open(ada) as coord:
         for number in range(150):
-            coord.note(f"note {number}")
-        own = max(e.lc for e in coord.log(kind="note", limit=10_000) if e.clone == coord.clone.id)
+            coord.notes.add(f"note {number}")
+        own = max(e.lc for e in coord.events.log(kind="note", limit=10_000) if e.clone == coord.clone.id)
     assert own <= FREE + 1000 * 1200, "nine tenths of the range are left"
 
 
@@ -379,8 +379,8 @@ def test_an_honest_clock_far_ahead_is_followed(ada: Path, remote: Path, cli: Cli
     put(remote, LOG, event("an old project", 700_000))
     sync(cli, ada)
     with Coord.open(ada) as coord:
-        coord.note("a reply")
-        assert coord.log(kind="note", limit=1)[0].lc > 700_000
+        coord.notes.add("a reply")
+        assert coord.events.log(kind="note", limit=1)[0].lc > 700_000
 
 
 # masses and sizes
@@ -497,7 +497,7 @@ def test_several_clones_can_be_ignored(ada: Path, remote: Path, cli: Cli) -> Non
         git(ada, "config", "--add", "coord.ignoreClone", name)
     assert notes(ada) == ["ada was here"]
     with Coord.open(ada, environ={**os.environ, "GIT_DIR": str(ada / ".git")}) as coord:
-        assert [note.text for note in coord.notes()] == ["ada was here"], "by the longer way to the settings, too"
+        assert [note.text for note in coord.notes.list()] == ["ada was here"], "by the longer way to the settings, too"
 
 
 # the memory of it

@@ -20,7 +20,8 @@ from conftest import git
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitcoord import Coord, features
+from gitcoord import Coord
+from gitcoord.features import REGISTRY
 from gitcoord.log import index as index_module
 from gitcoord.log.event import Draft, Envelope, Event, canonical_json, encode
 from gitcoord.log.index import SCHEMA, Index
@@ -49,7 +50,7 @@ def log_of(coord: Coord, texts: Sequence[str], clone: str = CLONES[1], first: in
 
 
 def notes(coord: Coord) -> list[str]:
-    return [note.text for note in coord.notes(limit=1000)]
+    return [note.text for note in coord.notes.list(limit=1000)]
 
 
 def index_file(repo: Path, suffix: str = "") -> Path:
@@ -59,7 +60,7 @@ def index_file(repo: Path, suffix: str = "") -> Path:
 @pytest.fixture
 def coord(repo: Path) -> Iterator[Coord]:
     with Coord.open(repo) as opened:
-        opened.join("w0")
+        opened.sessions.join("w0")
         yield opened
 
 
@@ -199,15 +200,15 @@ def settle(coord: Coord) -> None:
 @pytest.mark.parametrize("harm", list(HARM))
 def test_a_harmed_index_is_made_anew_by_the_next_process(repo: Path, harm: str) -> None:
     with Coord.open(repo) as coord:
-        coord.join("w0")
+        coord.sessions.join("w0")
         log_of(coord, ["one", "two"])
-        coord.note("own")
+        coord.notes.add("own")
         before = notes(coord)
         settle(coord)
     HARM[harm](index_file(repo))
     with Coord.open(repo) as coord:
         assert notes(coord) == before
-        coord.note("after")
+        coord.notes.add("after")
         assert notes(coord) == ["after", *before]
 
 
@@ -218,7 +219,7 @@ def test_a_harmed_index_is_made_anew_between_two_queries_of_one_process(repo: Pa
     settle(coord)
     HARM[harm](index_file(repo))
     assert notes(coord) == before
-    coord.note("after")
+    coord.notes.add("after")
     assert notes(coord) == ["after", *before]
     with Coord.open(repo) as other:
         assert notes(other) == ["after", *before]
@@ -227,7 +228,7 @@ def test_a_harmed_index_is_made_anew_between_two_queries_of_one_process(repo: Pa
 @pytest.mark.parametrize("harm", [name for name, how in HARM.items() if how not in (other_schema, lost_table)])
 def test_a_harmed_index_with_its_write_ahead_log_left_over_is_made_anew(repo: Path, tmp_path: Path, harm: str) -> None:
     with Coord.open(repo) as coord:
-        coord.join("w0")
+        coord.sessions.join("w0")
         settle(coord)
         log_of(coord, ["one", "two"])
         before = notes(coord)
@@ -242,7 +243,7 @@ def test_a_harmed_index_with_its_write_ahead_log_left_over_is_made_anew(repo: Pa
 
 def test_a_garbled_write_ahead_log_costs_nothing_but_time(repo: Path, tmp_path: Path) -> None:
     with Coord.open(repo) as coord:
-        coord.join("w0")
+        coord.sessions.join("w0")
         settle(coord)
         log_of(coord, ["one", "two"])
         before = notes(coord)
@@ -260,10 +261,10 @@ def test_the_index_is_no_part_of_what_is_true(repo: Path, coord: Coord) -> None:
     """Deleting it between any two steps of a conversation changes nothing."""
     said = []
     for number in range(6):
-        said.append(coord.note(f"note {number}"))
+        said.append(coord.notes.add(f"note {number}"))
         for suffix in ("", "-wal", "-shm"):
             index_file(repo, suffix).unlink(missing_ok=True)
-        assert [n.id for n in coord.notes()] == said[::-1]
+        assert [n.id for n in coord.notes.list()] == said[::-1]
 
 
 # rewritten logs
@@ -303,7 +304,7 @@ from gitcoord import Coord
 with Coord.open(sys.argv[1], as_name=sys.argv[2]) as coord:
     seen = -1
     while seen < int(sys.argv[3]):
-        now = len(coord.notes(limit=1000))
+        now = len(coord.notes.list(limit=1000))
         assert now >= seen, (now, seen)
         seen = now
 print(seen)
@@ -319,7 +320,7 @@ def test_processes_share_it_while_it_is_deleted_under_them(repo: Path, coord: Co
     ]
     try:
         for number in range(total):
-            coord.note(f"note {number}")
+            coord.notes.add(f"note {number}")
             if number % 10 == 5:
                 for suffix in ("", "-wal", "-shm"):
                     index_file(repo, suffix).unlink(missing_ok=True)
@@ -333,7 +334,7 @@ def test_processes_share_it_while_it_is_deleted_under_them(repo: Path, coord: Co
 
 def test_a_read_only_place_is_read_without_leaving_a_file(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with Coord.open(repo) as coord:
-        coord.join("w0")
+        coord.sessions.join("w0")
         log_of(coord, ["one"])
         assert notes(coord) == ["one"]
         log_of(coord, ["one", "two"])
@@ -412,7 +413,7 @@ PAYLOADS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 
 
 def test_every_type_of_event_takes_part_in_the_test_of_purity() -> None:
-    known = {kind for feature in features.load() for kind in feature.types}
+    known = {kind for feature in REGISTRY.features() for kind in feature.types}
     assert known <= PAYLOADS.keys(), "add payloads of the new types to PAYLOADS"
 
 
@@ -436,7 +437,7 @@ def logs(draw: st.DrawFn) -> list[list[Event]]:
 def state_after(events: Sequence[Event]) -> dict[str, list[tuple[Any, ...]]]:
     """All tables of all features after the events arrived in this order."""
     db = sqlite3.connect(":memory:", isolation_level=None)
-    loaded = features.load()
+    loaded = REGISTRY.features()
     for statement in "".join([index_module.TABLES, *(feature.tables for feature in loaded)]).split(";"):
         db.execute(statement)
     kinds = {kind: feature for feature in loaded for kind in feature.types}
@@ -495,7 +496,7 @@ def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> 
             ids = [oid for oid, _ in chain]
             yield from chain[ids.index(old) + 1 if old else 0 : ids.index(new) + 1]
 
-    from gitcoord.store import Tips
+    from gitcoord.store.contract import Tips
 
     def content(index: Index) -> dict[str, list[Any]]:
         tables = [n for (n,) in index.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if n != "events"]
@@ -505,12 +506,12 @@ def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> 
         return {**rows, "events": sorted(index.db.execute(f"SELECT {columns} FROM events").fetchall()), "indexes": names}
 
     with TemporaryDirectory() as one, TemporaryDirectory() as two:
-        grown = Index(one, features.load, frozenset())
+        grown = Index(one, REGISTRY, frozenset())
         for length in range(1, 5):
             tips = {ref: chain[min(length, len(chain)) - 1][0] for ref, chain in chains.items()}
             with grown.writing():
                 grown.ingest_tips(Logs(), Tips(tips))  # type: ignore[arg-type]
-        whole = Index(two, features.load, frozenset())
+        whole = Index(two, REGISTRY, frozenset())
         with whole.writing():
             whole.ingest_tips(Logs(), Tips({ref: chain[-1][0] for ref, chain in chains.items()}))  # type: ignore[arg-type]
         assert content(grown) == content(whole)
@@ -520,7 +521,7 @@ def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> 
 
 # the fingerprint
 
-FINGERPRINT = (11, "57fba708ba845463")
+FINGERPRINT = (11, "b48a766c38b38ea9")
 """SCHEMA, and the hash of all that decides what is in the tables. When this test fails: raise SCHEMA if a table or the
 outcome of a fold changed (old indexes must not be read by the new code), and record both here."""
 
@@ -555,7 +556,7 @@ def test_a_change_of_tables_or_folds_raises_the_schema() -> None:
     sources(Index._insert, seen)  # type: ignore[arg-type]
     sources(Index._fold, seen)  # type: ignore[arg-type]
     sources(Index.take_presence, seen)  # type: ignore[arg-type]
-    for feature in features.load():
+    for feature in REGISTRY.features():
         fields = {kind: {name: field.says for name, field in one.fields.items()} for kind, one in feature.schemas.items()}
         seen[f"feature {feature.name}"] = f"{sorted(fields.items())} {feature.tables} {feature.indexes}"
         sources(feature.fold, seen)  # type: ignore[arg-type]

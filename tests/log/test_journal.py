@@ -20,7 +20,7 @@ Damage = Callable[[Path, str], None]
 def sends(repo: Path, *texts: str) -> str:
     """Send from `a` to itself; returns our log's ref."""
     with Coord.open(repo, as_name="a") as coord:
-        coord.join()
+        coord.sessions.join()
         for text in texts:
             coord.send("a", text)
         return f"refs/coord/log/{coord.clone.id}/0001"
@@ -260,8 +260,8 @@ def test_over_a_hole_that_nothing_can_fill_the_log_goes_on_in_a_new_epoch(repo: 
     assert "3 events were carried into a new epoch" in ran.err
     with Coord.open(repo, as_name="a") as coord:
         expected = ["two", "three", "four", *(["five"] if command == "send" else [])]
-        assert [event.text for event in reversed(coord.log(kind="message"))] == expected
-        assert [event.id for event in coord.log(kind="message")][-3:] == ids
+        assert [event.text for event in reversed(coord.events.log(kind="message"))] == expected
+        assert [event.id for event in coord.events.log(kind="message")][-3:] == ids
     assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref[:-1] + "2"]
     git(repo, "gc", "-q", "--prune=now")
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
@@ -270,7 +270,7 @@ def test_over_a_hole_that_nothing_can_fill_the_log_goes_on_in_a_new_epoch(repo: 
     again = say(cli, repo, "six")
     assert (again.code, again.err) == (0, "")
     with Coord.open(repo, as_name="a") as coord:
-        assert [event.text for event in reversed(coord.log(kind="message"))] == [*expected, "six"]
+        assert [event.text for event in reversed(coord.events.log(kind="message"))] == [*expected, "six"]
 
 
 def test_a_log_that_is_gone_for_good_begins_again(repo: Path, cli: Cli) -> None:
@@ -283,22 +283,22 @@ def test_a_log_that_is_gone_for_good_begins_again(repo: Path, cli: Cli) -> None:
     assert journal.read_bytes().endswith(b"t \n")
     assert say(cli, repo, "three").code == 0
     with Coord.open(repo, as_name="a") as coord:
-        assert [event.text for event in coord.log(kind="message")] == ["three"]
+        assert [event.text for event in coord.events.log(kind="message")] == ["three"]
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
 
 
 def test_after_a_power_loss_what_the_journal_lost_is_still_ours(repo: Path) -> None:
     """The ref and the objects came to the disk, the end of the journal did not, and the machine was started again."""
     with Coord.open(repo) as coord:
-        coord.join("a")
-        coord.note("one")
+        coord.sessions.join("a")
+        coord.notes.add("one")
         journal = Path(coord.clone.journal.path)
         kept = journal.read_bytes()
-        coord.note("two")
+        coord.notes.add("two")
     journal.write_bytes(kept)
     os.utime(journal, (1, 1))
     with Coord.open(repo) as coord:
-        assert [note.text for note in coord.notes()] == ["two", "one"]
-        coord.note("three")
-        assert [note.text for note in coord.notes()] == ["three", "two", "one"]
+        assert [note.text for note in coord.notes.list()] == ["two", "one"]
+        coord.notes.add("three")
+        assert [note.text for note in coord.notes.list()] == ["three", "two", "one"]
         assert coord.clone.mended == []

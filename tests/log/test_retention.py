@@ -18,7 +18,8 @@ from conftest import Cli, git, make_repo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gitcoord import Coord, Refused, UsageError, features
+from gitcoord import Coord, Refused, UsageError
+from gitcoord.features import REGISTRY
 from gitcoord.log.index import Index
 from gitcoord.system.lock import file_lock
 
@@ -28,7 +29,7 @@ SECRET = "hunter2 is the password"
 
 def texts(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [note.text for note in coord.notes(limit=1000)]
+        return [note.text for note in coord.notes.list(limit=1000)]
 
 
 def coord_refs(where: Path) -> list[str]:
@@ -50,7 +51,7 @@ def content(index: Index) -> dict[str, list[Any]]:
 def assert_index_is_what_the_refs_say(coord: Coord) -> None:
     coord.clone.read(lambda db: None)
     with TemporaryDirectory() as elsewhere:
-        anew = Index(elsewhere, features.load, frozenset())
+        anew = Index(elsewhere, REGISTRY, frozenset())
         anew.refresh(coord.clone.store, coord.clone.store.tips())
         assert content(coord.clone.index) == content(anew)
         anew.close()
@@ -78,7 +79,7 @@ def test_a_redacted_note_is_nowhere_once_git_has_pruned(ada: Path, cli: Cli) -> 
     import base64
 
     with Coord.open(ada) as coord:
-        before, oid, after = coord.note("before"), coord.note(SECRET), coord.note("after")
+        before, oid, after = coord.notes.add("before"), coord.notes.add(SECRET), coord.notes.add("after")
         sent = coord.send("ada", "with a file", attachments={"keys.txt": b"attached secret"})
     assert SECRET.encode() in everything_of_git(ada)
     ran = cli(ada, "redact", oid[:8])
@@ -89,7 +90,7 @@ def test_a_redacted_note_is_nowhere_once_git_has_pruned(ada: Path, cli: Cli) -> 
     )
     assert texts(ada) == ["after", "before"]
     with Coord.open(ada) as coord:
-        assert {e.id for e in coord.log(limit=100)} >= {before, after, sent.id}, "ids never change"
+        assert {e.id for e in coord.events.log(limit=100)} >= {before, after, sent.id}, "ids never change"
         assert_index_is_what_the_refs_say(coord)
     assert coord_refs(ada) == [f"log/{clone_id(ada)}/0002"]
     git(ada, "gc", "-q", "--prune=now")
@@ -106,7 +107,7 @@ def test_the_attachment_of_a_redacted_message_goes_with_it(ada: Path) -> None:
     with Coord.open(ada) as coord:
         gone = coord.send("ada", "a", attachments={"a.txt": b"only in the first", "b.txt": b"in both"})
         coord.send("ada", "b", attachments={"b.txt": b"in both"})
-        coord.redact(gone.id)
+        coord.events.redact(gone.id)
     git(ada, "gc", "-q", "--prune=now")
     left = everything_of_git(ada)
     assert b"only in the first" not in left and b"in both" in left
@@ -123,7 +124,7 @@ def test_a_local_message_is_redacted_in_the_local_log(ada: Path, cli: Cli) -> No
 def test_what_cannot_be_redacted_says_why(tmp_path: Path, cli: Cli) -> None:
     ada, bob = make_clones(tmp_path, "ada", "bob")
     with Coord.open(bob) as coord:
-        theirs = coord.note("bob's")
+        theirs = coord.notes.add("bob's")
     exchange(ada, bob)
     before = git(ada, "for-each-ref")
     ran = cli(ada, "redact", theirs)
@@ -135,14 +136,14 @@ def test_what_cannot_be_redacted_says_why(tmp_path: Path, cli: Cli) -> None:
 
 def test_redacting_twice_carries_on(ada: Path) -> None:
     with Coord.open(ada) as coord:
-        ids = [coord.note(f"note {n}") for n in range(6)]
-        coord.redact(ids[1])
-        ids.append(coord.note("between"))
-        coord.redact(ids[4])
-        coord.redact(ids[6])
-        assert [n.id for n in coord.notes()] == [ids[5], ids[3], ids[2], ids[0]]
+        ids = [coord.notes.add(f"note {n}") for n in range(6)]
+        coord.events.redact(ids[1])
+        ids.append(coord.notes.add("between"))
+        coord.events.redact(ids[4])
+        coord.events.redact(ids[6])
+        assert [n.id for n in coord.notes.list()] == [ids[5], ids[3], ids[2], ids[0]]
         with pytest.raises(UsageError, match="no event has the id"):
-            coord.redact(ids[1])
+            coord.events.redact(ids[1])
         assert_index_is_what_the_refs_say(coord)
     assert coord_refs(ada) == [f"log/{clone_id(ada)}/0004"]
 
@@ -161,28 +162,28 @@ def test_a_crash_in_the_middle_leaves_it_done(
         raise Killed
 
     with Coord.open(ada) as coord:
-        oid = coord.note(SECRET)
-        coord.note("after")
+        oid = coord.notes.add(SECRET)
+        coord.notes.add("after")
         with monkeypatch.context() as patched:
             patched.setattr(*((Clone, "drop_refs") if crash == "after the root" else (Journal, "note")), die)
             with pytest.raises(Killed):
-                coord.redact(oid)
+                coord.events.redact(oid)
     assert texts(ada) == ["after"]
     assert cli(ada, "sync").code == 0
     assert coord_refs(tmp_path / "remote.git") == coord_refs(ada) == [f"log/{clone_id(ada)}/0002"]
     with Coord.open(ada) as coord:
-        coord.note("and on")
-        assert [n.text for n in coord.notes()] == ["and on", "after"]
+        coord.notes.add("and on")
+        assert [n.text for n in coord.notes.list()] == ["and on", "after"]
         assert_index_is_what_the_refs_say(coord)
 
 
 def test_a_process_that_knew_the_old_epoch_does_not_bring_it_back(ada: Path) -> None:
     with Coord.open(ada) as old, Coord.open(ada) as other:
-        oid = other.note(SECRET)
-        assert [n.text for n in old.notes()] == [SECRET]
-        other.redact(oid)
-        old.note("from the old one")
-        assert [n.text for n in old.notes()] == [n.text for n in other.notes()] == ["from the old one"]
+        oid = other.notes.add(SECRET)
+        assert [n.text for n in old.notes.list()] == [SECRET]
+        other.events.redact(oid)
+        old.notes.add("from the old one")
+        assert [n.text for n in old.notes.list()] == [n.text for n in other.notes.list()] == ["from the old one"]
     assert coord_refs(ada) == [f"log/{clone_id(ada)}/0002"]
 
 
@@ -191,7 +192,7 @@ import sys
 from gitcoord import Coord
 with Coord.open(sys.argv[1]) as coord:
     for number in range(int(sys.argv[3])):
-        coord.note(f"{sys.argv[2]} {number}")
+        coord.notes.add(f"{sys.argv[2]} {number}")
 """
 
 
@@ -202,12 +203,12 @@ def test_nothing_is_lost_when_others_write_meanwhile(ada: Path) -> None:
         with Coord.open(ada) as coord:
             gone = []
             while any(writer.poll() is None for writer in writers):
-                gone.append(coord.note("to go"))
-                coord.redact(gone[-1])
-                coord.gc()
+                gone.append(coord.notes.add("to go"))
+                coord.events.redact(gone[-1])
+                coord.repository.gc()
             assert [writer.wait() for writer in writers] == [0, 0, 0]
             expected = sorted(f"w{n} {number}" for n in range(3) for number in range(40))
-            assert sorted(n.text for n in coord.notes(limit=1000)) == expected
+            assert sorted(n.text for n in coord.notes.list(limit=1000)) == expected
             assert len(gone) > 2
             assert_index_is_what_the_refs_say(coord)
     finally:
@@ -253,7 +254,7 @@ def test_others_drop_what_was_redacted_with_the_next_sync(tmp_path: Path, cli: C
 def test_a_redaction_before_the_first_sync_never_leaves(tmp_path: Path, cli: Cli) -> None:
     (ada,) = make_clones(tmp_path, "ada")
     with Coord.open(ada) as coord:
-        coord.redact(coord.note(SECRET))
+        coord.events.redact(coord.notes.add(SECRET))
     assert cli(ada, "sync").code == 0
     assert (
         b"hunter2"
@@ -272,7 +273,7 @@ def test_an_epoch_of_a_signer_that_nobody_signed_is_said_and_the_old_log_is_kept
     sign_with(ada, key)
     allow(bob, tmp_path / "allowed", ada=key)
     with Coord.open(ada) as coord:
-        coord.note("signed")
+        coord.notes.add("signed")
     for where in (ada, bob):
         assert cli(where, "sync").code == 0
     assert "trust " not in cli(bob, "status").out
@@ -302,14 +303,14 @@ def test_a_redacted_log_can_be_signed_and_verified(tmp_path: Path, cli: Cli) -> 
     sign_with(ada, key)
     allow(bob, tmp_path / "allowed", ada=key)
     with Coord.open(ada) as coord:
-        kept, gone = coord.note("kept"), coord.note(SECRET)
+        kept, gone = coord.notes.add("kept"), coord.notes.add(SECRET)
     for where in (ada, bob):
         assert cli(where, "sync").code == 0
     assert cli(ada, "redact", gone).code == 0
     for where in (ada, bob):
         assert cli(where, "sync").code == 0
     with Coord.open(bob) as coord:
-        assert coord.signatures([kept])[kept].state == "verified"
+        assert coord.trust.signatures([kept])[kept].state == "verified"
     assert "trust " not in cli(bob, "status").out
 
 
@@ -324,7 +325,7 @@ def at_time(coord: Coord, days_ago: float) -> None:
 def test_what_ended_long_ago_goes_and_the_rest_stays(ada: Path, cli: Cli) -> None:
     with Coord.open(ada) as coord:
         at_time(coord, 200)
-        old_note, unread = coord.note("old note"), coord.send("ada", "unread").id
+        old_note, unread = coord.notes.add("old note"), coord.send("ada", "unread").id
         read = coord.send("ada", "read").id
         done, still = coord.tasks.add("done"), coord.tasks.add("still open")
         coord.tasks.claim(done.id)
@@ -332,23 +333,23 @@ def test_what_ended_long_ago_goes_and_the_rest_stays(ada: Path, cli: Cli) -> Non
         reopened = coord.tasks.add("finished lately")
         coord.state.set("plan", "first"), coord.state.set("plan", "second"), coord.state.set("plan", "third")
         for _ in range(5):
-            coord.alloc("migrations")
+            coord.numbers.allocate("migrations")
         coord.locks.take(["a.py"], ttl=3600)
         coord.locks.take(["b.py"], ttl=300 * DAY)
-        coord.inbox()
+        coord.messages.receive()
         again = coord.send("ada", "unread, too").id
         at_time(coord, 1)
         coord.tasks.done(reopened.id)
-        young = coord.note("young note")
-        found = coord.gc()
+        young = coord.notes.add("young note")
+        found = coord.repository.gc()
         assert found.dropped > 8 and found.kept > 5
-        ids = {e.id for e in coord.log(limit=1000)}
+        ids = {e.id for e in coord.events.log(limit=1000)}
         assert {still.id, again, young, reopened.id} <= ids
         assert not {old_note, read, unread, done.id} & ids
         assert [t.title for t in coord.tasks.list(everything=True)] == ["still open", "finished lately"]
         assert coord.state.show()["plan"].text == "third"
-        assert coord.alloc("migrations").number == 6
-        assert [m.text for m in coord.inbox().messages] == ["unread, too"]
+        assert coord.numbers.allocate("migrations").number == 6
+        assert [m.text for m in coord.messages.receive().messages] == ["unread, too"]
         assert [k.patterns for k in coord.locks.held()] == [("/b.py",)]
         assert_index_is_what_the_refs_say(coord)
     ran = cli(ada, "gc", "--json")
@@ -368,11 +369,11 @@ def test_what_we_did_to_anothers_task_and_mail_stays(tmp_path: Path, cli: Cli) -
         at_time(coord, 199)
         coord.tasks.claim(task)
         coord.tasks.done(task)
-        coord.inbox()
-        coord.gc()
+        coord.messages.receive()
+        coord.repository.gc()
         assert coord.tasks.show(task).status == "done"
-        assert coord.inbox().messages == ()
-        assert mail in {m.id for m in coord.inbox(everything=True).messages}
+        assert coord.messages.receive().messages == ()
+        assert mail in {m.id for m in coord.messages.receive(everything=True).messages}
         assert_index_is_what_the_refs_say(coord)
 
 
@@ -380,7 +381,7 @@ def test_what_we_did_to_anothers_task_and_mail_stays(tmp_path: Path, cli: Cli) -
 
 
 def _note(coord: Coord, n: int) -> None:
-    coord.note(f"note {n}")
+    coord.notes.add(f"note {n}")
 
 
 def _send(coord: Coord, n: int) -> None:
@@ -388,7 +389,7 @@ def _send(coord: Coord, n: int) -> None:
 
 
 def _read(coord: Coord, n: int) -> None:
-    coord.inbox(limit=2)
+    coord.messages.receive(limit=2)
 
 
 def _task(coord: Coord, n: int) -> None:
@@ -416,13 +417,13 @@ def _set(coord: Coord, n: int) -> None:
 
 
 def _alloc(coord: Coord, n: int) -> None:
-    coord.alloc("s")
+    coord.numbers.allocate("s")
 
 
 def _redact(coord: Coord, n: int) -> None:
-    found = coord.log(kind="note", limit=100)
+    found = coord.events.log(kind="note", limit=100)
     if found:
-        coord.redact(found[n % len(found)].id)
+        coord.events.redact(found[n % len(found)].id)
 
 
 STEPS: list[Callable[[Coord, int], None]] = [
@@ -434,11 +435,11 @@ def living_view(coord: Coord) -> dict[str, Any]:
     """What a gc must not change."""
     return {
         "tasks": [(t.id, t.status, t.holder, t.priority) for t in coord.tasks.list()],
-        "unread": [m.id for m in coord.inbox(peek=True, limit=1000).messages],
+        "unread": [m.id for m in coord.inbox(limit=1000).messages],
         "state": {key: value.text for key, value in coord.state.show().items()},
         "locks": sorted((k.id, k.patterns) for k in coord.locks.held()),
         "number": coord.clone.read(lambda db: db.execute("SELECT max(number) FROM allocations").fetchone()[0]),
-        "sessions": sorted(str(s.session) for s in coord.sessions()),
+        "sessions": sorted(str(s.session) for s in coord.sessions.list()),
     }
 
 
@@ -448,19 +449,19 @@ def test_a_gc_at_any_time_changes_nothing_that_lives(steps: list[tuple[Callable[
     with TemporaryDirectory() as directory:
         repo = make_repo(Path(directory) / "r")
         with Coord.open(repo) as coord:
-            coord.join("w")
+            coord.sessions.join("w")
             for step, number in steps:
                 if step is not None:
                     step(coord, number)
                     continue
                 before = living_view(coord)
-                coord.gc(keep=0)
+                coord.repository.gc(keep=0)
                 assert living_view(coord) == before
                 assert_index_is_what_the_refs_say(coord)
             before = living_view(coord)
-            coord.gc(keep=-10)
+            coord.repository.gc(keep=-10)
             assert living_view(coord) == before
             assert_index_is_what_the_refs_say(coord)
-            assert coord.gc(keep=-10).dropped == 0
+            assert coord.repository.gc(keep=-10).dropped == 0
             with file_lock(coord.clone.path("lock")):
                 assert len(git(repo, "for-each-ref", "refs/coord/log").splitlines()) == 1

@@ -50,7 +50,7 @@ def tell(where: Path, to: str, text: str, sign: bool = True) -> str:
 
 def state_of(where: Path, oid: str) -> str | None:
     with Coord.open(where) as coord:
-        found = coord.signatures([oid]).get(oid)
+        found = coord.trust.signatures([oid]).get(oid)
         return found.state if found else None
 
 
@@ -68,14 +68,14 @@ def test_a_checkpoint_covers_what_is_below_and_is_only_made_when_there_is_someth
     ada, _ = pair
     sign_with(ada, key)
     with Coord.open(ada) as coord:
-        coord.note("one")
+        coord.notes.add("one")
         made = trust.checkpoint(coord.clone)
         assert made is not None and made.type == "checkpoint" and made.author == coord.clone.id
         assert trust.checkpoint(coord.clone) is None
-        coord.note("two")
+        coord.notes.add("two")
         again = trust.checkpoint(coord.clone)
         assert again is not None and again.lc > made.lc
-        assert coord.log(kind="checkpoint")[0] == again, "the index has what git has"
+        assert coord.events.log(kind="checkpoint")[0] == again, "the index has what git has"
     raw = git(ada, "cat-file", "commit", made.id)
     assert "\ngpgsig -----BEGIN SSH SIGNATURE-----\n" in raw
     assert f"committer Ada Example <ada@example.org> {made.lc} +0000\n" in raw
@@ -85,9 +85,9 @@ def test_a_checkpoint_covers_what_is_below_and_is_only_made_when_there_is_someth
 def test_who_does_not_sign_pays_nothing(pair: Pair) -> None:
     ada, _ = pair
     with Coord.open(ada) as coord:
-        coord.note("one")
+        coord.notes.add("one")
         assert trust.checkpoint(coord.clone) is None
-        assert coord.log(kind="checkpoint") == []
+        assert coord.events.log(kind="checkpoint") == []
 
 
 @pytest.mark.parametrize(("gpgsign", "coord_sign", "signs"), [
@@ -103,7 +103,7 @@ def test_coord_sign_overrides_what_is_set_for_commits(
         if value:
             git(ada, "config", name, value)
     with Coord.open(ada) as coord:
-        coord.note("one")
+        coord.notes.add("one")
         assert (trust.checkpoint(coord.clone) is not None) == signs
 
 
@@ -111,7 +111,7 @@ def test_a_signature_that_cannot_be_made_says_why_and_writes_nothing(pair: Pair,
     ada, _ = pair
     sign_with(ada, tmp_path / "no-such-key")
     with Coord.open(ada) as coord:
-        coord.note("one")
+        coord.notes.add("one")
         before = git(ada, "for-each-ref")
         with pytest.raises(RepositoryError, match="cannot sign"):
             trust.checkpoint(coord.clone, prompt=False)
@@ -127,7 +127,7 @@ def test_in_the_background_nobody_is_asked_for_a_passphrase(pair: Pair, tmp_path
     script = (
         "import sys; from gitcoord import Coord, RepositoryError; from gitcoord.log import trust\n"
         "with Coord.open(sys.argv[1]) as coord:\n"
-        "    coord.note('one')\n"
+        "    coord.notes.add('one')\n"
         "    try: trust.checkpoint(coord.clone, prompt=False)\n"
         "    except RepositoryError as error: print('SAID', error.what)\n"
     )
@@ -154,15 +154,15 @@ def test_who_writes_meanwhile_is_not_kept_waiting_by_a_slow_signature(
     def slow(*args: object, **kwargs: object) -> bytes:
         asked.append(1)
         with Coord.open(ada) as other:
-            other.note(f"meanwhile {len(asked)}")  # would wait for ever if the lock were held
+            other.notes.add(f"meanwhile {len(asked)}")  # would wait for ever if the lock were held
         return real(*args, **kwargs)  # type: ignore[arg-type]
 
     with Coord.open(ada) as coord:
-        coord.note("one")
+        coord.notes.add("one")
         monkeypatch.setattr(signing, "sign", lambda *a, **k: slow(*a, **k) if len(asked) < 2 else real(*a, **k))
         made = trust.checkpoint(coord.clone)
         assert made is not None and len(asked) == 2
-        assert coord.log()[0].id == made.id, "it stands on top of what was written meanwhile"
+        assert coord.events.log()[0].id == made.id, "it stands on top of what was written meanwhile"
 
 
 # judging
@@ -371,7 +371,7 @@ def test_a_change_of_key_is_said_until_it_is_accepted(pair: Pair, key: Path, tmp
 
 def test_accepting_an_unknown_clone_is_a_usage_error(pair: Pair) -> None:
     with Coord.open(pair[1]) as coord, pytest.raises(UsageError, match="no other clone is called nobody-1"):
-        coord.accept("nobody-1")
+        coord.trust.accept("nobody-1")
 
 
 # coord.requireSigned
@@ -384,11 +384,11 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     allow(bob, tmp_path / "allowed", ada=key)
     git(bob, "config", "coord.requireSigned", "true")
     with Coord.open(ada) as coord:
-        coord.note("a note of ada's")
+        coord.notes.add("a note of ada's")
     tell(ada, "bob", "unsigned")
     with Coord.open(bob) as coord:
         coord.send("bob", "from this clone")
-        coord.note("a note of bob's")
+        coord.notes.add("a note of bob's")
     fetch(bob)
     brief = cli(bob, "brief").out
     assert "a note of bob's" in brief and "a note of ada's" not in brief and "> unsigned" not in brief
@@ -417,21 +417,21 @@ def test_unsigned_urgent_mail_rings_no_bell_and_a_stranger_has_a_strangers_name(
     with Coord.open(bob) as coord:
         box = f"bobby@{coord.clone.id}"
         register(coord.clone, coord.identity._replace(name="bobby", person=True, record=None))
-        coord.sync()
+        coord.remote.sync()
     allow(bob, tmp_path / "allowed", ada=key)
     git(bob, "config", "coord.requireSigned", "true")
     with Coord.open(ada) as coord:
-        coord.sync()
+        coord.remote.sync()
         coord.send(box, "unsigned", urgent=True)
-        coord.sync()
+        coord.remote.sync()
     with Coord.open(bob) as coord:
-        coord.sync()
+        coord.remote.sync()
     sign_with(ada, key)
     with Coord.open(ada) as coord:
         coord.send(box, "signed", urgent=True)
-        coord.sync()
+        coord.remote.sync()
     with Coord.open(bob) as coord:
-        coord.sync()
+        coord.remote.sync()
     assert json.loads(rung.read_text())["line"] == f"ada@{clone_id(ada)}: signed"
 
 
@@ -441,15 +441,15 @@ def test_unsigned_tasks_and_locks_are_marked_and_not_put_forward(pair: Pair, key
     git(bob, "config", "coord.requireSigned", "true")
     with Coord.open(bob) as coord:
         own = coord.tasks.add("a task of bob's", priority=4).id
-        coord.sync()
+        coord.remote.sync()
     with Coord.open(ada) as coord:
-        coord.sync()
+        coord.remote.sync()
         task = coord.tasks.add("a task of ada's", priority=0, assignee=f"bob@{clone_id(bob)}").id
         coord.tasks.comment(own, "do it my way")
         coord.locks.take(["a.txt"], reason="a lock of ada's")
-        coord.note("ada's own words")
-        coord.focus("ada's focus")
-        coord.sync()
+        coord.notes.add("ada's own words")
+        coord.sessions.focus("ada's focus")
+        coord.remote.sync()
     fetch(bob)
     (bob / "a.txt").write_text("x")
     git(bob, "add", "a.txt")
@@ -519,7 +519,7 @@ class TestOpenPgp:
         stranger.mkdir(mode=0o700)
         env = {**os.environ, "GNUPGHOME": str(stranger)}
         with Coord.open(bob, environ=env) as coord:
-            assert coord.signatures([oid])[oid].state == "unknown"
+            assert coord.trust.signatures([oid])[oid].state == "unknown"
 
     @pytest.fixture
     def mine(self, gnupg: Path) -> Iterator[Path]:
@@ -541,7 +541,7 @@ class TestOpenPgp:
 
         def judged() -> str:
             with Coord.open(bob, environ={**os.environ, "GNUPGHOME": str(mine)}) as coord:
-                return coord.signatures([oid])[oid].state
+                return coord.trust.signatures([oid])[oid].state
 
         def import_keys() -> None:
             gpg("--import", home=mine, stdin=gpg("--export"))
@@ -567,8 +567,8 @@ def test_a_sha256_repository_is_signed_and_redacted_alike(tmp_path: Path, key: P
     repo = make_repo(tmp_path / "sha256", "--object-format=sha256")
     sign_with(repo, key)
     with Coord.open(repo) as coord:
-        coord.join("w1")
-        gone, kept = coord.note("gone"), coord.note("kept")
+        coord.sessions.join("w1")
+        gone, kept = coord.notes.add("gone"), coord.notes.add("kept")
         made = trust.checkpoint(coord.clone)
         assert made is not None
         (raw,) = coord.clone.store.read([made.id])
@@ -578,7 +578,7 @@ def test_a_sha256_repository_is_signed_and_redacted_alike(tmp_path: Path, key: P
         allow(repo, tmp_path / "allowed", ada=key)
         found = signing.verify(coord.clone.repo, made.id, raw.data, made.at)
         assert found is not None and (found.state, found.by) == ("verified", "ada@example.org")
-        coord.redact(gone)
-        assert [n.id for n in coord.notes()] == [kept]
+        coord.events.redact(gone)
+        assert [n.id for n in coord.notes.list()] == [kept]
         assert trust.checkpoint(coord.clone) is not None
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""

@@ -41,7 +41,7 @@ class Crowd:
         self.names = [f"w{number}" for number in range(WRITERS)]
         where.mkdir()
         with Coord.open(repo, as_name="sink") as sink:
-            sink.join()
+            sink.sessions.join()
 
     def start(self, name: str) -> subprocess.Popen[bytes]:
         argv = [sys.executable, str(WRITER), str(self.repo), name, str(SENDS), str(self.where / name)]
@@ -199,7 +199,7 @@ def test_writers_killed_at_any_instant_lose_nothing_acknowledged(repo: Path, tmp
 
 def test_the_git_child_of_a_killed_writer_keeps_the_next_writer_waiting(repo: Path) -> None:
     with Coord.open(repo, as_name="w") as coord:
-        coord.join()
+        coord.sessions.join()
     held = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(repo)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
@@ -229,7 +229,7 @@ with file_lock(repo.coord_dir + "/lock") as fd:
 
 def test_a_decision_is_made_again_when_the_log_moved_meanwhile(repo: Path) -> None:
     with Coord.open(repo, as_name="w") as coord:
-        coord.join()
+        coord.sessions.join()
         seen = []
 
         def decide(db: object) -> list[Draft]:
@@ -242,12 +242,12 @@ def test_a_decision_is_made_again_when_the_log_moved_meanwhile(repo: Path) -> No
 
         coord.clone.append(decide)
         assert len(seen) == 2
-        assert [event.text for event in coord.log()] == ["twice", "w joined"]
+        assert [event.text for event in coord.events.log()] == ["twice", "w joined"]
 
 
 def test_an_error_in_the_decision_leaves_everything_as_it_was(repo: Path) -> None:
     with Coord.open(repo, as_name="w") as coord:
-        coord.join()
+        coord.sessions.join()
         before = git(repo, "for-each-ref")
 
         def decide(db: object) -> list[Draft]:
@@ -256,4 +256,4 @@ def test_an_error_in_the_decision_leaves_everything_as_it_was(repo: Path) -> Non
         with pytest.raises(RepositoryError):
             coord.clone.append(decide)
         assert git(repo, "for-each-ref") == before
-        assert coord.note("goes on")
+        assert coord.notes.add("goes on")

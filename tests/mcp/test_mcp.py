@@ -85,7 +85,7 @@ def send(where: Path, to: str, text: str) -> str:
 def ledger(where: Path) -> list[str]:
     """Where what the session there sent stands, the newest first."""
     with Coord.open(where) as coord:
-        return [message.recipients[0].state for message in coord.sent()]
+        return [message.recipients[0].state for message in coord.messages.sent()]
 
 
 # the list
@@ -375,7 +375,7 @@ def test_what_goes_wrong_is_said_with_what_to_do(worktrees: Pair, tmp_path: Path
     assert refused(alpha, "shout")["error"] == "'shout' is no tool"
     assert "not a git repository" in refused(tmp_path, "status")["error"]
     with Coord.open(beta) as coord:
-        coord.locks.take(["src/*"], "a rename")
+        coord.locks.take(["src/*"], reason="a rename")
     answer = refused(alpha, "lock", action="lock", paths=["src/a.py"])
     assert "beta" in answer["error"] and answer["hint"]
     assert ledger(alpha) == []

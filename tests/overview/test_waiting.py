@@ -148,7 +148,7 @@ def test_a_lock_that_ends_wakes_who_waits_for_its_path(worktrees: Pair, cli: Cli
 def test_no_wake_up_is_lost(worktrees: Pair, start: Starter) -> None:
     """Messages sent at any moment of the waiter's start all arrive, in order, once each."""
     with Coord.open(worktrees[0]) as alpha:
-        before = alpha.log(limit=1)[0].id
+        before = alpha.events.log(limit=1)[0].id
         follower = start(worktrees[1], "watch", "--json", "--type", "message", "--since", before)
         sent = [alpha.send("beta", f"message {number}").id for number in range(50)]
         git(worktrees[0], "pack-refs", "--all", "--prune")

@@ -239,8 +239,8 @@ def at_a_terminal(where: Path, *args: str) -> str:
 def test_at_a_terminal_a_person_speaks_and_is_never_gone(repo: Path, capfd: pytest.CaptureFixture[str]) -> None:
     at_a_terminal(repo, "note", "hello")
     with Coord.open(repo) as coord:
-        (me,) = [s for s in coord.sessions() if s.person]
+        (me,) = [s for s in coord.sessions.list() if s.person]
         assert (me.session, me.state) == ("ada-lovelace", "active")
         Records(coord.clone.repo.coord_dir).touch("ada-lovelace", 1.0)
-        (me,) = [s for s in coord.sessions() if s.person]
+        (me,) = [s for s in coord.sessions.list() if s.person]
         assert me.state == "unknown"

@@ -111,9 +111,9 @@ def test_editing_is_relative_to_the_root_wherever_it_is_said(worktrees: Pair, cl
 
 def test_leaving_twice_is_refused(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha:
-        alpha.leave()
+        alpha.sessions.leave()
         with pytest.raises(Refused, match="alpha is not registered"):
-            alpha.leave()
+            alpha.sessions.leave()
 
 
 def test_plain_git_shows_who_is_there(worktrees: Pair, cli: Cli) -> None:

@@ -29,7 +29,7 @@ DAY = 24 * 3600
 @pytest.fixture
 def coord(repo: Path) -> Iterator[Coord]:
     with Coord.open(repo, as_name="w") as opened:
-        opened.join()
+        opened.sessions.join()
         yield opened
 
 
@@ -235,22 +235,22 @@ def test_beats_leave_few_objects_beside_a_looping_gc(coord: Coord, repo: Path) -
 def test_a_session_gone_for_a_day_gives_up_its_ref_and_leaves_its_last_word(coord: Coord, repo: Path) -> None:
     ref = f"refs/coord/sessions/{coord.clone.id}/w"
     now = time.time()
-    coord.leave()
+    coord.sessions.leave()
     assert housekeeping.retire(coord.clone, now + DAY - 60) == []
     assert git(repo, "for-each-ref", ref)
     assert housekeeping.retire(coord.clone, now + DAY + 60) == ["w"]
     assert git(repo, "for-each-ref", ref) == ""
-    (event,) = coord.log(kind="presence")
+    (event,) = coord.events.log(kind="presence")
     assert (event.author, event.data["session"], event.data["state"]) == ("w", "w", "gone")
     assert housekeeping.retire(coord.clone, now + DAY + 60) == []
-    assert [s.session for s in coord.sessions()] == [None]
+    assert [s.session for s in coord.sessions.list()] == [None]
 
 
 def test_a_session_that_is_only_silent_keeps_its_ref_for_a_day(coord: Coord, repo: Path) -> None:
     now = time.time()
     assert housekeeping.retire(coord.clone, now + DAY - 60) == []
     assert housekeeping.retire(coord.clone, now + DAY + 60) == ["w"]
-    coord.join()
+    coord.sessions.join()
     assert git(repo, "for-each-ref", f"refs/coord/sessions/{coord.clone.id}/w")
 
 

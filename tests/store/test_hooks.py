@@ -149,7 +149,7 @@ def test_the_printed_line_works_when_it_is_added_by_hand(repo: Path) -> None:
     (repo / ".husky" / "_").mkdir(parents=True)
     git(repo, "config", "core.hooksPath", ".husky/_")
     with Coord.open(repo) as coord:
-        found = {hook.event: hook for hook in coord.init().hooks}
+        found = {hook.event: hook for hook in coord.repository.init().hooks}
     assert {hook.how for hook in found.values()} == {"none"}
     assert found["post-checkout"].why == "core.hooksPath is .husky/_; add to .husky/post-checkout"
     script = repo / ".husky" / "_" / "post-checkout"
@@ -222,7 +222,7 @@ def test_a_newer_git_takes_them_from_its_configuration_and_no_file_changes(repo:
 def test_hooks_in_the_configuration_work_whatever_the_hooks_path_says(repo: Path) -> None:
     git(repo, "config", "core.hooksPath", os.devnull)
     with Coord.open(repo) as coord:
-        coord.init()
+        coord.repository.init()
     git(repo, "worktree", "add", "-q", "../gamma")
     eventually(lambda: "gamma" in names(repo), "the placeholder by the configured hook")
 
@@ -250,7 +250,7 @@ def test_a_configuration_that_cannot_be_written_is_said_in_one_line(repo: Path, 
 
 def names(where: Path) -> set[str | None]:
     with Coord.open(where) as coord:
-        return {session.session for session in coord.sessions(everyone=True)}
+        return {session.session for session in coord.sessions.list(everyone=True)}
 
 
 def published(where: Path, name: str) -> str:
@@ -259,18 +259,18 @@ def published(where: Path, name: str) -> str:
 
 def test_adding_a_worktree_registers_a_placeholder(repo: Path) -> None:
     with Coord.open(repo) as coord:
-        coord.init()
+        coord.repository.init()
     git(repo, "worktree", "add", "-q", "../gamma")
     eventually(lambda: "gamma" in names(repo), "the placeholder")
     with Coord.open(repo) as coord:
-        assert coord.session("gamma").state == "expected"
-        assert len(coord.sessions()) == 2
+        assert coord.sessions.get("gamma").state == "expected"
+        assert len(coord.sessions.list()) == 2
 
 
 def test_a_commit_and_a_branch_show_in_the_presence_of_the_worktrees_session(worktrees: tuple[Path, Path]) -> None:
     alpha = worktrees[0]
     with Coord.open(alpha) as coord:
-        coord.init()
+        coord.repository.init()
     (alpha / "new.txt").write_text("new\n")
     git(alpha, "add", "new.txt")
     git(alpha, "commit", "-q", "-m", "work")
@@ -290,7 +290,7 @@ def test_a_refresh_with_nothing_new_writes_nothing(worktrees: tuple[Path, Path],
 def test_a_whole_rebase_ends_in_the_rewritten_head(worktrees: tuple[Path, Path]) -> None:
     alpha = worktrees[0]
     with Coord.open(alpha) as coord:
-        coord.init()
+        coord.repository.init()
     for number in range(4):
         git(alpha, "commit", "-q", "--allow-empty", "-m", f"step {number}")
     git(alpha, "rebase", "-q", "--force-rebase", "--root")
@@ -302,7 +302,7 @@ def test_a_whole_rebase_ends_in_the_rewritten_head(worktrees: tuple[Path, Path])
 def test_a_foreign_hook_keeps_its_exit_status_and_arguments(repo: Path) -> None:
     write_hook(repo, "pre-commit", '#!/bin/sh\necho "$#" > ran\nexit 7\n')
     with Coord.open(repo) as coord:
-        coord.init()
+        coord.repository.init()
     assert git(repo, "commit", "-q", "--allow-empty", "-m", "refused", check=False) == ""
     assert git(repo, "log", "--oneline").count("\n") == 1
     assert (repo / "ran").read_text() == "0\n"
@@ -320,7 +320,7 @@ def test_once_the_program_is_gone_commits_go_on_in_silence(repo: Path, monkeypat
     gone = tmp_path / "venv" / "gitcoord" / "hooks" / "git-hook"
     monkeypatch.setattr(hooks, "SCRIPT", gone)
     with Coord.open(repo) as coord:
-        coord.init()
+        coord.repository.init()
     assert {hook.why for hook in status(repo).values()} == {"the gitcoord that installed it is gone"}
     done = subprocess.run(["git", "commit", "--allow-empty", "-qm", "x"], cwd=repo, capture_output=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
@@ -338,7 +338,7 @@ def test_installing_again_repairs_the_path_of_a_program_that_moved(repo: Path, m
 
 def test_refreshes_of_a_worktree_that_pile_up_become_one(repo: Path) -> None:
     with Coord.open(repo) as coord:
-        coord.init()
+        coord.repository.init()
     marker = repo / ".git" / "coord" / "refresh-main"
     marker.touch()
     waiting = marker.stat()
@@ -363,14 +363,14 @@ def test_hooks_work_in_a_submodule_and_in_a_bare_repositorys_worktree(repo: Path
     git(repo, "clone", "-q", "--bare", str(inner), str(bare))
     for where, place in ((repo / "lib", tmp_path / "lib-two"), (bare, tmp_path / "bare-two")):
         with Coord.open(where) as coord:
-            coord.init()
+            coord.repository.init()
         git(where, "worktree", "add", "-q", "-b", "two", str(place))
         eventually(lambda where=where, place=place: place.name in names(where), f"the placeholder of {place}")  # type: ignore[misc]
 
 
 def test_the_hook_holds_no_pipe_open_for_whoever_started_the_command(repo: Path) -> None:
     with Coord.open(repo) as coord:
-        coord.init()
+        coord.repository.init()
     started = time.monotonic()
     subprocess.run("git commit --allow-empty -qm x 7>&1 | cat", cwd=repo, shell=True, check=True)
     assert (repo / ".git" / "coord" / "refresh-main").exists(), (

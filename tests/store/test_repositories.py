@@ -235,9 +235,9 @@ def test_two_worktrees_of_any_repository_talk_and_nothing_of_the_users_changes(p
     assert inbox.out.splitlines()[1] == "  > it works"
     assert cli(pair.beta, "reply", inbox.out.split()[0], "so it does").code == 0
     with Coord.open(pair.alpha) as alpha:
-        assert [m.text for m in alpha.inbox().messages] == ["so it does"]
-        alpha.note("from the API")
-        shown = {s.session: s.worktree for s in alpha.sessions() if s.session in ("alpha", "beta")}
+        assert [m.text for m in alpha.messages.receive().messages] == ["so it does"]
+        alpha.notes.add("from the API")
+        shown = {s.session: s.worktree for s in alpha.sessions.list() if s.session in ("alpha", "beta")}
         assert shown == {"alpha": str(pair.alpha), "beta": str(pair.beta)}
     assert cli(pair.beta, "notes").out.splitlines()[1] == "  > from the API"
     assert users_things(pair) == before
@@ -249,9 +249,9 @@ def test_what_lies_changed_in_a_worktree_is_seen_there_and_only_there(pair: Pair
     (pair.beta / "readme.txt").write_text("changed\n")
     for side, path in zip(("alpha", "beta"), pair, strict=True):
         with Coord.open(path) as coord:
-            coord.join(side)
+            coord.sessions.join(side)
     with Coord.open(pair.alpha) as coord:
-        files = {s.session: [f.path for f in s.files] for s in coord.sessions()}
+        files = {s.session: [f.path for f in s.files] for s in coord.sessions.list()}
     assert (files["alpha"], files["beta"]) == (["new.txt"], ["readme.txt"])
 
 
@@ -276,7 +276,7 @@ def test_where_libgit2_cannot_serve_git_does_and_forcing_it_says_why(kind: str, 
 def test_in_the_bare_repository_itself_the_user_is_a_person(tmp_path: Path, cli: Cli) -> None:
     pair = bare(tmp_path)
     with Coord.open(pair.alpha) as coord:
-        coord.join("alpha")
+        coord.sessions.join("alpha")
     ran = cli(tmp_path / "hub.git", "send", "alpha", "from the hub")
     assert (ran.code, ran.err) == (0, "")
     assert "from ada-lovelace" in cli(pair.alpha, "inbox").out
@@ -310,7 +310,7 @@ def test_settings_given_for_one_command_count(tmp_path: Path, cli: Cli) -> None:
 def test_GIT_DIR_leads_to_the_repository_from_anywhere(tmp_path: Path, cli: Cli) -> None:
     pair = plain(tmp_path)
     with Coord.open(pair.beta) as beta:
-        beta.join("beta")
+        beta.sessions.join("beta")
     away = tmp_path / "away"
     away.mkdir()
     env = {"GIT_DIR": str(pair.alpha / ".git"), "GIT_WORK_TREE": str(pair.alpha)}
@@ -343,7 +343,7 @@ def test_core_worktree_names_the_work_tree_of_a_git_directory(tmp_path: Path, cl
     assert cli(tmp_path / "beta", "send", "alpha", "hello").code == 0
     assert "  > hello\n" in cli(main, "inbox", env=env).out
     with Coord.open(tmp_path / "beta") as coord:
-        shown = {s.session: (s.worktree, [f.path for f in s.files]) for s in coord.sessions()}
+        shown = {s.session: (s.worktree, [f.path for f in s.files]) for s in coord.sessions.list()}
     assert shown == {"alpha": (str(main), ["new.txt"]), "beta": (str(tmp_path / "beta"), [])}
 
 
@@ -409,7 +409,7 @@ def test_a_missing_object_of_a_partial_clone_is_not_fetched(tmp_path: Path) -> N
     git(pair.alpha, "config", "remote.origin.url", f"ext::sh -c 'touch \"{reached}\"'")
     git(pair.alpha, "config", "protocol.ext.allow", "always")
     with Coord.open(pair.alpha) as coord:
-        coord.join("alpha")
+        coord.sessions.join("alpha")
     repo = find_repository(pair.alpha)
     head = Oid(git(pair.alpha, "rev-parse", "HEAD").strip())
     gone = Oid("1" * 40)
@@ -473,7 +473,7 @@ from gitcoord import Coord
 host, inside = Path(sys.argv[1]), Path(sys.argv[2])
 inside.mkdir()
 with Coord.open(host) as coord:
-    coord.join("outside")
+    coord.sessions.join("outside")
     clone = coord.clone.id
 subprocess.run(["mount", "--bind", str(host), str(inside)], check=True)
 with Coord.open(inside) as coord:
@@ -496,7 +496,7 @@ def test_a_repository_seen_through_a_bind_mount_is_the_same_clone(tmp_path: Path
 
 def test_the_users_name_is_on_every_commit_whatever_the_repository(pair: Pair) -> None:
     with Coord.open(pair.beta) as coord:
-        coord.note("signed")
+        coord.notes.add("signed")
     ref = git(pair.beta, "for-each-ref", "--format=%(refname)", "refs/coord/log").strip()
     name = "Betty" if "Betty" in git(pair.beta, "config", "user.name") else USER
     assert git(pair.beta, "log", "-1", "--format=%cn <%ce>", ref) == f"{name} <{EMAIL}>\n"

@@ -15,7 +15,8 @@ import pytest
 from conftest import git, make_repo
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError, UsageError
-from gitcoord.store import Store, Tips, open_store, ref_lock
+from gitcoord.store import open_store, ref_lock
+from gitcoord.store.contract import Store, Tips
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.libgit2 import Libgit2Store, why_not
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree

@@ -18,10 +18,10 @@ def test_a_message_wakes_its_waiter(worktrees: tuple[Path, Path]) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         sender = threading.Timer(0.1, lambda: Coord.open(worktrees[0]).send("beta", "wake up"))
         sender.start()
-        page = wait_until(beta.clone.repo, lambda: beta.inbox().messages or None, FOR_EVER)
+        page = wait_until(beta.clone.repo, lambda: beta.messages.receive().messages or None, FOR_EVER)
         sender.join()
         assert page is not None and page[0].text == "wake up"
-        assert alpha.sent()[0].recipients[0].state == "read"
+        assert alpha.messages.sent()[0].recipients[0].state == "read"
 
 
 def test_plain_git_wakes_too_also_after_pack_refs(worktrees: tuple[Path, Path]) -> None:

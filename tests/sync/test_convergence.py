@@ -91,7 +91,7 @@ class World(RuleBasedStateMachine):
     @rule(clone=CLONES, other=CLONES)
     def write(self, clone: int, other: int) -> None:
         def send(coord: Coord) -> None:
-            known = [s for s in coord.sessions(everyone=True) if s.session == "w"]
+            known = [s for s in coord.sessions.list(everyone=True) if s.session == "w"]
             box = known[other % len(known)]
             coord.send(f"w@{box.clone}", "a word", needs_ack=True)
 
@@ -99,11 +99,11 @@ class World(RuleBasedStateMachine):
 
     @rule(clone=CLONES)
     def read_mail(self, clone: int) -> None:
-        self._at(clone, lambda coord: [coord.ack(m.id) for m in coord.inbox().messages if m.needs_ack])
+        self._at(clone, lambda coord: [coord.messages.ack(m.id) for m in coord.messages.receive().messages if m.needs_ack])
 
     @rule(clone=CLONES)
     def take_a_number(self, clone: int) -> None:
-        taken = self._at(clone, lambda coord: coord.alloc("ports").number)
+        taken = self._at(clone, lambda coord: coord.numbers.allocate("ports").number)
         self.numbers += [taken] if taken else []
 
     @rule(clone=CLONES, pattern=st.sampled_from(["a.py", "*.py", "src/"]), everywhere=st.booleans())
@@ -116,13 +116,13 @@ class World(RuleBasedStateMachine):
 
     @rule(clone=CLONES, key=st.sampled_from(["plan", "next"]))
     def remember(self, clone: int, key: str) -> None:
-        self._at(clone, lambda coord: (coord.state.set(key, "text"), coord.note("seen")))
+        self._at(clone, lambda coord: (coord.state.set(key, "text"), coord.notes.add("seen")))
 
     # the network
 
     @rule(clone=CLONES)
     def sync(self, clone: int) -> None:
-        self._at(clone, lambda coord: coord.sync("origin"))
+        self._at(clone, lambda coord: coord.remote.sync("origin"))
 
     @rule()
     def part_or_meet_again(self) -> None:
@@ -133,9 +133,9 @@ class World(RuleBasedStateMachine):
     @rule(clone=CLONES, step=st.integers(0, 24), verb=st.sampled_from(["sync", "claim", "alloc", "lock"]))
     def crash(self, clone: int, step: int, verb: str) -> None:
         acts: dict[str, Callable[[Coord], Any]] = {
-            "sync": lambda coord: coord.sync("origin"),
+            "sync": lambda coord: coord.remote.sync("origin"),
             "claim": lambda coord: coord.tasks.next(claim=True),
-            "alloc": lambda coord: self.numbers.append(coord.alloc("ports").number),
+            "alloc": lambda coord: self.numbers.append(coord.numbers.allocate("ports").number),
             "lock": lambda coord: coord.locks.take(["*.py"], everywhere=True),
         }
         with pytest.MonkeyPatch.context() as patch:
@@ -157,7 +157,7 @@ class World(RuleBasedStateMachine):
             crossed = []
             for path in self.clones:
                 with Coord.open(path, environ={**os.environ, "GIT_COORD_SESSION": "w"}) as coord:
-                    report = coord.sync("origin")
+                    report = coord.remote.sync("origin")
                     assert not report.refused
                     crossed.append(report.sent + report.received)
             if not any(crossed):

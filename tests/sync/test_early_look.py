@@ -59,15 +59,15 @@ def test_a_look_is_good_for_as_long_as_nobody_else_was_at_the_remote(
     (begun,) = early_look._begun
     if in_between:
         with Coord.open(bob, as_name="w") as coord:
-            coord.note("after the look")
-            coord.sync()
+            coord.notes.add("after the look")
+            coord.remote.sync()
         monkeypatch.setattr(early_look, "_begun", [])
         with Coord.open(ada, as_name="w") as coord:
-            coord.sync()
+            coord.remote.sync()
         monkeypatch.setattr(early_look, "_begun", [begun])
     looks.clear()
     with Coord.open(ada, as_name="w") as coord:
-        assert coord.sync().received == 0
+        assert coord.remote.sync().received == 0
         assert looks == (["look"] if in_between else [])
         assert not coord.clone.mended
     assert early_look._begun == []
@@ -76,7 +76,7 @@ def test_a_look_is_good_for_as_long_as_nobody_else_was_at_the_remote(
 
 def test_who_finds_the_network_in_use_does_not_look_ahead(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     from gitcoord.sync import remotes
-    from gitcoord.sync.exchange import link
+    from gitcoord.sync.link import link
 
     ada, _ = pair
     monkeypatch.chdir(ada)

@@ -14,9 +14,9 @@ from conftest import git
 from test_repositories import need_git
 
 from gitcoord import Coord
-from gitcoord.features.locks import locks
+from gitcoord.features.locks import take as locks
 from gitcoord.store import refs
-from gitcoord.sync import exchange, leases, remotes
+from gitcoord.sync import exchange, leases, link, pull, remotes
 
 
 @pytest.fixture
@@ -28,9 +28,9 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Grows with every sync that goes further than the remote's answer."""
     busy: list[str] = []
-    further = exchange.take
+    further = pull.take
 
-    def take(at: exchange.Link, there: exchange.Refs) -> object:
+    def take(at: link.Link, there: link.Refs) -> object:
         busy.append(at.clone.id or "")
         return further(at, there)
 
@@ -49,22 +49,22 @@ def test_with_nothing_to_do_the_answer_is_the_end(pair: tuple[Path, Path], idle:
         task = coord.tasks.add("shared").id
         coord.tasks.claim(task)
         coord.locks.take(["a.py"], everywhere=True)
-        coord.sync()
+        coord.remote.sync()
     sync_all(pair)
     idle.clear()
     with Coord.open(ada, as_name="w") as coord:
         before = remotes.current(coord.clone.repo)
-        assert coord.sync() == ("origin", 0, 0, ())
+        assert coord.remote.sync() == ("origin", 0, 0, ())
         assert idle == []
         assert remotes.current(coord.clone.repo).at > before.at, "it counts as a sync"
         assert remotes.current(coord.clone.repo).ours == before.ours
     git(ada, "config", "coord.ignoreClone", identity(bob))
     with Coord.open(bob, as_name="w") as coord:
-        coord.note("unheard")
-        coord.sync()
+        coord.notes.add("unheard")
+        coord.remote.sync()
     idle.clear()
     with Coord.open(ada, as_name="w") as coord:
-        assert coord.sync() == ("origin", 0, 0, ())
+        assert coord.remote.sync() == ("origin", 0, 0, ())
         assert idle == []
 
 
@@ -76,7 +76,7 @@ def test_an_offline_claim_that_was_pushed_by_hand_is_settled(pair: tuple[Path, P
         own = coord.clone.id
         git(ada, "push", "-q", "origin", f"refs/coord/log/{own}/*", f"+refs/coord/sessions/{own}/*")
         assert coord.tasks.show(task).tentative
-        coord.sync()
+        coord.remote.sync()
         assert not coord.tasks.show(task).tentative
 
 
@@ -84,11 +84,11 @@ def test_the_row_of_a_lock_whose_time_is_over_is_given_back(pair: tuple[Path, Pa
     ada, _ = pair
     with Coord.open(ada, as_name="w") as coord:
         coord.locks.take(["a.py"], ttl=60, everywhere=True)
-        coord.sync()
+        coord.remote.sync()
         assert rows(coord, "locks") == 1
         later = time.time() + 3600
         monkeypatch.setattr(locks, "time", SimpleNamespace(time=lambda: later))
-        coord.sync()
+        coord.remote.sync()
         assert rows(coord, "locks") == 0
 
 
@@ -96,9 +96,9 @@ def test_who_begins_to_sign_signs_what_is_there_already(pair: tuple[Path, Path],
     ada, _ = pair
     sign_with(ada, make_key(tmp_path, "key"))
     with Coord.open(ada, as_name="w") as coord:
-        assert coord.sync().sent == 1
-        assert coord.log(kind="checkpoint")
-        assert coord.sync().sent == 0
+        assert coord.remote.sync().sent == 1
+        assert coord.events.log(kind="checkpoint")
+        assert coord.remote.sync().sent == 0
 
 
 def test_presence_that_left_the_remote_leaves_here(pair: tuple[Path, Path]) -> None:
@@ -107,7 +107,7 @@ def test_presence_that_left_the_remote_leaves_here(pair: tuple[Path, Path]) -> N
     git(bob, "push", "-q", "origin", f":{ref}")
     with Coord.open(ada, as_name="w") as coord:
         assert ref in coord.clone.store.tips().refs
-        coord.sync()
+        coord.remote.sync()
         assert ref not in coord.clone.store.tips().refs
 
 
@@ -120,11 +120,11 @@ def test_many_refs_are_packed_and_the_users_are_left_as_they_are(
     ada, bob = pair
     with Coord.open(bob, as_name="w") as coord:
         for name in ("one", "two", "three"):
-            coord.join(name)
-        coord.sync()
+            coord.sessions.join(name)
+        coord.remote.sync()
     branches = list((ada / ".git" / "refs" / "heads").iterdir())
     with Coord.open(ada, as_name="w") as coord:
-        coord.sync()
+        coord.remote.sync()
         listed = coord.clone.store.tips().refs
     assert [path for path in (ada / ".git" / "refs" / "coord").rglob("*") if path.is_file()] == []
     assert branches and all(path.is_file() for path in branches)

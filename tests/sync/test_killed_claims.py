@@ -13,7 +13,7 @@ from clones import holders, identity, make_clones, meet, sync_all
 from conftest import git
 
 from gitcoord import Coord, Refused
-from gitcoord.features.locks.locks import list_locks
+from gitcoord.features.locks.take import list_locks
 
 DIER = Path(__file__).parents[1] / "dier.py"
 Clones = tuple[Path, Path]
@@ -60,7 +60,7 @@ def test_a_task_has_one_holder_in_the_end(clones: Clones) -> None:
 
         def claim() -> list[str]:
             tasks.append(bob.tasks.add(f"task {len(tasks)}").id)
-            bob.sync()
+            bob.remote.sync()
             sync_all(clones[:1], 1)
             return ["claim", tasks[-1]]
 
@@ -75,9 +75,9 @@ def test_an_offline_claim_is_settled_for_one(clones: Clones) -> None:
 
         def claimed_offline() -> list[str]:
             tasks.append(bob.tasks.add(f"task {len(tasks)}").id)
-            bob.sync()
+            bob.remote.sync()
             with Coord.open(clones[0], as_name="w") as ada:
-                ada.sync()
+                ada.remote.sync()
                 ada.tasks.claim(tasks[-1], offline=True)
             return ["sync"]
 
@@ -87,10 +87,12 @@ def test_an_offline_claim_is_settled_for_one(clones: Clones) -> None:
 def test_a_number_is_given_once(clones: Clones) -> None:
     taken: list[int] = []
     with Coord.open(clones[1], as_name="w") as bob:
-        said = kill_at_every_step(clones[0], lambda: ["alloc", "port"], lambda: taken.append(bob.alloc("port").number))
-        taken += [int(said), bob.alloc("port").number]
+        said = kill_at_every_step(
+            clones[0], lambda: ["alloc", "port"], lambda: taken.append(bob.numbers.allocate("port").number)
+        )
+        taken += [int(said), bob.numbers.allocate("port").number]
         sync_all(clones)
-        numbers = [event.data["number"] for event in bob.log(kind="alloc", limit=1000)]
+        numbers = [event.data["number"] for event in bob.events.log(kind="alloc", limit=1000)]
     assert len({*taken}) == len(taken)
     assert len({*numbers}) == len(numbers)
     assert {*taken} <= {*numbers}

@@ -17,7 +17,7 @@ from clones import at_once, holders, identity, make_clones, meet, sync_all
 from conftest import Cli, git
 
 from gitcoord import Coord, Refused, RemoteError
-from gitcoord.features.locks.locks import list_locks
+from gitcoord.features.locks.take import list_locks
 from gitcoord.features.tasks import leased
 from gitcoord.features.tasks.file import NewTask
 from gitcoord.sync import leases
@@ -105,7 +105,7 @@ def test_who_waits_for_a_global_lock_gets_it(two: Two, monkeypatch: pytest.Monke
     with pytest.raises(Refused, match=f"is locked by w@{ada.clone.id}"):
         bob.locks.take(["a.py"], everywhere=True, wait=0.3)
     ada.locks.release(["a.py"])
-    ada.sync()
+    ada.remote.sync()
     assert bob.locks.take(["a.py"], everywhere=True, wait=20).holder == f"w@{bob.clone.id}"
 
 
@@ -129,10 +129,10 @@ def test_offline_a_claim_is_tentative_and_the_first_at_the_remote_wins(tmp_path:
     sync_all([clones[1], clones[0], *clones])
     assert holders(clones, task) == [("claimed", f"w@{ids[2]}", False)] * 3
     with Coord.open(clones[1], as_name="w") as bob:
-        (told,) = [message for message in bob.inbox(peek=True).messages if message.notice]
+        (told,) = [message for message in bob.inbox().messages if message.notice]
         assert told.text == f"Your offline claim of {task[:10]} shared did not hold: w@{ids[2]} was first at the remote"
     with Coord.open(clones[2], as_name="w") as cy:
-        assert not cy.inbox(peek=True).messages
+        assert not cy.inbox().messages
 
 
 def test_a_leased_claim_beats_a_tentative_one_whatever_the_order(tmp_path: Path) -> None:
@@ -144,11 +144,11 @@ def test_a_leased_claim_beats_a_tentative_one_whatever_the_order(tmp_path: Path)
     with Coord.open(clones[1], as_name="w") as bob, Coord.open(clones[2], as_name="w") as cy:
         bob.tasks.claim(task, offline=True)
         for number in range(5):
-            cy.note(f"the clock goes on {number}")
+            cy.notes.add(f"the clock goes on {number}")
         cy.tasks.claim(task)
         cy.tasks.done(task, "finished before Bob was back")
-        cy.sync()
-        bob.sync()
+        cy.remote.sync()
+        bob.remote.sync()
     sync_all(clones)
     assert {status for status, _, _ in holders(clones, task)} == {"done"}
     assert len({holder for _, holder, _ in holders(clones, task)}) == 1
@@ -161,14 +161,14 @@ def test_a_claim_given_back_offline_is_no_loss_to_be_told(tmp_path: Path) -> Non
         task = ada.tasks.add("shared").id
         ada.tasks.claim(task, offline=True)
         ada.tasks.release(task)
-        ada.sync()
-        assert not ada.inbox(peek=True).messages
+        ada.remote.sync()
+        assert not ada.inbox().messages
         assert ada.tasks.show(task).status == "open"
         ada.tasks.claim(task, offline=True)
-        ada.sync()
+        ada.remote.sync()
         assert not ada.tasks.show(task).tentative
     with Coord.open(clones[1], as_name="w") as bob:
-        bob.sync()
+        bob.remote.sync()
         with pytest.raises(Refused, match="is held by"):
             bob.tasks.claim(task)
 
@@ -180,14 +180,14 @@ def test_a_gone_holder_is_replaced_and_an_unknown_one_is_not(two: Two) -> None:
     ada, bob = two
     task = ada.tasks.add("shared").id
     ada.tasks.claim(task)
-    ada.sync()
-    bob.sync()
+    ada.remote.sync()
+    bob.remote.sync()
     bob.clone.read(lambda db: db.execute("UPDATE presence SET seen = seen - 100000"))
-    assert bob.session(f"w@{ada.clone.id}").state == "unknown"
+    assert bob.sessions.get(f"w@{ada.clone.id}").state == "unknown"
     with pytest.raises(Refused, match="is held by"):
         bob.tasks.claim(task)
-    ada.leave()
-    ada.sync()
+    ada.sessions.leave()
+    ada.remote.sync()
     assert bob.tasks.claim(task).holder == f"w@{bob.clone.id}"
 
 
@@ -203,8 +203,8 @@ def test_silence_for_a_whole_lease_frees_a_task_by_the_observers_own_clock(two: 
     ada, bob = two
     task = ada.tasks.add("shared").id
     ada.tasks.claim(task)
-    ada.sync()
-    bob.sync()
+    ada.remote.sync()
+    bob.remote.sync()
     with pytest.raises(Refused):
         bob.tasks.claim(task)
     wall, up = set_clocks(monkeypatch)
@@ -212,8 +212,8 @@ def test_silence_for_a_whole_lease_frees_a_task_by_the_observers_own_clock(two: 
     with pytest.raises(Refused):
         bob.tasks.claim(task)
     up[0] += leased.TTL + 1
-    ada.focus("still here")
-    ada.sync()
+    ada.sessions.focus("still here")
+    ada.remote.sync()
     with pytest.raises(Refused):  # its presence changed, so it counts anew
         bob.tasks.claim(task)
     wall[0] += leased.TTL + 1
@@ -225,10 +225,10 @@ def test_silence_for_a_whole_lease_frees_a_task_by_the_observers_own_clock(two: 
 def test_a_clock_that_is_off_by_an_hour_ends_no_lock_early_nor_keeps_it(two: Two, off: int) -> None:
     ada, bob = two
     ada.clone.clock = lambda: time.time() + off
-    ada.focus("a clock of my own")
+    ada.sessions.focus("a clock of my own")
     taken = ada.locks.take(["a.py"], ttl=1800, everywhere=True)
-    ada.sync()
-    bob.sync()
+    ada.remote.sync()
+    bob.remote.sync()
     (seen,) = list_locks(bob.clone)
     assert seen.id == taken.id
     assert abs(seen.expires - time.time() - 1800) < 60
@@ -238,8 +238,8 @@ def test_a_clone_that_was_silent_for_an_hour_keeps_its_claim(two: Two, monkeypat
     ada, bob = two
     task = ada.tasks.add("shared").id
     ada.tasks.claim(task)
-    ada.sync()
-    bob.sync()
+    ada.remote.sync()
+    bob.remote.sync()
     with pytest.raises(Refused):
         bob.tasks.claim(task)
     wall, up = set_clocks(monkeypatch)
@@ -260,7 +260,7 @@ def test_where_no_leases_may_be_written_claims_stay_tentative(tmp_path: Path, cl
     hook.chmod(0o755)
     with Coord.open(clones[0], as_name="w") as ada:
         task = ada.tasks.add("shared").id
-        ada.sync()
+        ada.remote.sync()
     ran = cli(clones[0], "task", "claim", task, "--as", "w")
     assert (ran.code, ran.out) == (4, "")
     assert "origin keeps no leases for us: no leases here" in ran.err
@@ -278,5 +278,5 @@ def test_a_table_that_is_none_stops_claims_and_says_so(tmp_path: Path) -> None:
         task = ada.tasks.add("shared").id
         with pytest.raises(RemoteError, match="refs/coord/lease/tasks at the remote is no table of leases"):
             ada.tasks.claim(task)
-        ada.sync()
+        ada.remote.sync()
         assert "error" not in git(clones[0], "fsck", "--strict")

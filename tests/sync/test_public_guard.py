@@ -55,8 +55,8 @@ def test_what_git_daemon_serves_is_public_until_allowed(ada: Path, tmp_path: Pat
     with git_daemon(tmp_path) as url:
         git(ada, "remote", "set-url", "origin", f"{url}/remote.git")
         with Coord.open(ada) as coord:
-            coord.note("one")
-            coord.note("two")
+            coord.notes.add("one")
+            coord.notes.add("two")
         ran = cli(ada, "sync")
         assert (ran.code, ran.out) == (4, "")
         assert ran.err == (

@@ -165,7 +165,7 @@ def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli
         say(bob, "ada", "found you", patch=PATCH)
         with Coord.open(bob) as coord:
             task = coord.tasks.add("Port the parser").id
-            coord.focus("the parser")
+            coord.sessions.focus("the parser")
         ran = cli(bob, "sync")
         assert (ran.code, ran.out) == (0, "origin: 2 sent\n")
         if force:
@@ -192,7 +192,7 @@ def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli
         with Coord.open(bob) as coord:
             held = coord.tasks.show(second)
             assert held.holder.startswith("ada") and held.tentative is not force
-            coord.leave()
+            coord.sessions.leave()
             coord.clone.drop_presence("bob")
         ran = cli(bob, "sync")
         assert ran.code == 0 and ("deletions are not taken here" in ran.err) is True
@@ -208,9 +208,9 @@ def test_a_host_is_asked_again_after_a_day(tmp_path: Path, monkeypatch: pytest.M
         git(ada, "config", "coord.remotePrefix", "refs/heads/coord/")
         sync(ada)
         with Coord.open(ada) as coord:
-            coord.focus("the parser")
-            assert [refusal.why for refusal in coord.sync().refused] == ["no force here"]
-            assert coord.sync().refused == ()
+            coord.sessions.focus("the parser")
+            assert [refusal.why for refusal in coord.remote.sync().refused] == ["no force here"]
+            assert coord.remote.sync().refused == ()
         (host.bare / "hooks/pre-receive").unlink()
         there = git(host.bare, "rev-parse", f"refs/heads/coord/sessions/{clone_id(ada)}/ada")
         sync(ada)

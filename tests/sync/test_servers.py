@@ -62,10 +62,10 @@ def everything_crosses_and_a_claim_has_one_winner(host: Host, ada: Path, bob: Pa
         task = coord.tasks.add("Port the parser").id
     sync(ada, bob)
     with Coord.open(bob) as coord:
-        (message,) = coord.inbox().messages
+        (message,) = coord.messages.receive().messages
         assert message.text == "see the patch" and message.attachments == ("patch",)
         assert next(iter(coord.clone.store.read([message.id]))).kind == "commit"
-        coord.reply(message.id, "thank you")
+        coord.messages.reply(message.id, "thank you")
         assert coord.tasks.claim(task).holder.startswith("bob")
     assert git_bytes(bob, "cat-file", "blob", f"{message.id}:patch") == PATCH
     with Coord.open(ada) as coord, pytest.raises(Refused, match="is held by bob"):
@@ -90,7 +90,7 @@ def a_dead_server_costs_nothing_but_time(host: Host, ada: Path, bob: Path, cli: 
     is_one_line(ran, "error: origin ")
     assert "--offline" in ran.err
     with Coord.open(ada) as coord, pytest.raises(RemoteError):
-        coord.sync(quiet=True)
+        coord.remote.sync(quiet=True)
     assert time.monotonic() - started < 15
     assert cli(ada, "task", "claim", "--offline", task[:10]).code == 0
     assert "events to be sent" in (status := cli(ada, "status").out) and "failing: origin " in status
@@ -136,7 +136,7 @@ def test_a_host_that_never_answers_is_given_up(tmp_path: Path, repo: Path, monke
     with socket.create_server(("127.0.0.1", 0)) as silent:
         git(repo, "remote", "add", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/project.git")
         with Coord.open(repo) as coord, pytest.raises(RemoteError, match=r"origin is out of reach: timed out after 0 s"):
-            coord.sync()
+            coord.remote.sync()
 
 
 def test_windows_and_terminals_ask_for_nothing_in_the_background(tmp_path: Path) -> None:
@@ -150,9 +150,9 @@ def test_windows_and_terminals_ask_for_nothing_in_the_background(tmp_path: Path)
         git(ada, "remote", "set-url", "origin", host.url().replace("://", "://ada@"))
         with Coord.open(ada, environ={**os.environ, "GIT_ASKPASS": str(script)}) as coord:
             with pytest.raises(RemoteError, match="does not let us in"):
-                coord.sync(quiet=True)
+                coord.remote.sync(quiet=True)
             assert not asked.exists()
-            assert coord.sync().refused == ()
+            assert coord.remote.sync().refused == ()
             assert asked.exists()
 
 
@@ -173,7 +173,7 @@ def test_any_program_that_speaks_ssh_will_do(how: str, tmp_path: Path, cli: Cli)
         else:
             git(ada, "config", how, str(wrapper))
         with Coord.open(ada, environ=environ) as coord:
-            assert coord.sync(quiet=True).sent == 1
+            assert coord.remote.sync(quiet=True).sent == 1
         assert (tmp_path / "used").exists()
 
 
@@ -185,7 +185,7 @@ def test_a_large_attachment_crosses(tmp_path: Path) -> None:
         say(ada, "bob", "all of it", patch=data)
         sync(ada, bob)
         with Coord.open(bob) as coord:
-            (message,) = coord.inbox().messages
+            (message,) = coord.messages.receive().messages
         assert git_bytes(bob, "cat-file", "blob", f"{message.id}:patch") == data
 
 
@@ -316,12 +316,12 @@ def test_shallow_partial_and_bare_clones(tmp_path: Path, cli: Cli) -> None:
                 git(where, "config", key, value)
             me = {**os.environ, "GIT_COORD_SESSION": kind}
             with Coord.open(where, environ=me) as coord:
-                coord.join()
+                coord.sessions.join()
             sync(where, ada)
             say(ada, kind, f"hello {kind}", patch=kind.encode() * 5000)
             sync(ada, where)
             with Coord.open(where, environ=me) as coord:
-                (message,) = coord.inbox().messages
+                (message,) = coord.messages.receive().messages
             assert git_bytes(where, "cat-file", "blob", f"{message.id}:patch") == kind.encode() * 5000
             sync(where, ada)
             assert ledger(ada) == ["read"]
@@ -340,13 +340,13 @@ def test_other_formats(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         git(pair[-1], "remote", "add", "origin", "../remote.git")
         git(pair[-1], "config", "user.name", f"{name.capitalize()} Example")
         with Coord.open(pair[-1]) as coord:
-            coord.join(name)
+            coord.sessions.join(name)
     ada, bob = pair
     sync(ada, bob, ada)
     say(ada, "bob", "hello", patch=PATCH)
     sync(ada, bob)
     with Coord.open(bob) as coord:
-        (message,) = coord.inbox().messages
+        (message,) = coord.messages.receive().messages
         assert coord.tasks.claim(coord.tasks.add("Port the parser").id).holder.startswith("bob")
     assert git_bytes(bob, "cat-file", "blob", f"{message.id}:patch") == PATCH
     sync(bob, ada)
@@ -402,10 +402,10 @@ def test_nothing_private_is_ever_sent(tmp_path: Path, cli: Cli) -> None:
         ada = make_clone(place, host, "ada")
         secret = "s3cret-argument"
         with Coord.open(ada) as coord:
-            coord.init()
-            coord.focus("the parser")
+            coord.repository.init()
+            coord.sessions.focus("the parser")
             coord.state.set("plan", "first this")
-            coord.note("mind the gap", ["readme.txt"])
+            coord.notes.add("mind the gap", ["readme.txt"])
             coord.send("ada", "only-for-this-clone", local=True)
             coord.tasks.add("Port the parser")
         (ada / "readme.txt").write_text("changed\n")

@@ -52,10 +52,10 @@ def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: t
     assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == "ID just now: w@bob queued\n  > please look\n"
     assert cli(bob, "sync").out == "origin: 1 received\n"
     with Coord.open(bob, environ={"GIT_COORD_SESSION": "w"}) as coord:
-        (message,) = coord.inbox().messages
+        (message,) = coord.messages.receive().messages
         assert git(bob, "show", f"{message.id}:plan.md") == "first the parser\n"
-        coord.ack(message.id)
-        coord.sync()
+        coord.messages.ack(message.id)
+        coord.remote.sync()
     assert cli(ada, "sync").out == "origin: 2 received\n"
     assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == "ID just now: w@bob acked\n  > please look\n"
 
@@ -63,23 +63,23 @@ def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: t
 def test_everything_that_is_shared_crosses(pair: tuple[Path, Path]) -> None:
     ada, bob = pair
     with Coord.open(ada, as_name="w") as here, Coord.open(bob, as_name="w") as there:
-        here.note("for all who come", ["readme.txt"])
-        here.focus("the lexer")
+        here.notes.add("for all who come", ["readme.txt"])
+        here.sessions.focus("the lexer")
         here.state.set("plan", "first this")
         task = here.tasks.add("a task", priority=0)
         here.tasks.comment(task.id, "mind the gap")
         here.locks.take(["src/"])
-        here.alloc("ports")
+        here.numbers.allocate("ports")
         job = here.jobs.start(["true"], name="check")
         assert here.wait([f"job:{job.id}"], 60)
-        here.sync()
-        there.sync()
-        (peer,) = [s for s in there.sessions() if not s.local]
+        here.remote.sync()
+        there.remote.sync()
+        (peer,) = [s for s in there.sessions.list() if not s.local]
         assert (peer.session, peer.clone, peer.focus) == ("w", here.clone.id, "the lexer")
-        assert [note.text for note in there.notes()] == ["for all who come"]
+        assert [note.text for note in there.notes.list()] == ["for all who come"]
         assert [c.text for c in there.tasks.show(task.id).comments] == ["mind the gap"]
         assert [lock.patterns for lock in there.locks.check(["src/a"])[0].locks] == [("/src/",)]
-        assert there.alloc("ports").number == 2
+        assert there.numbers.allocate("ports").number == 2
         assert [(job.name, job.state) for job in there.jobs.list()] == [("check", "exited")]
         assert there.clone.read(lambda db: db.execute("SELECT text FROM events WHERE type = 'state'").fetchone()) == (
             "first this",
@@ -92,7 +92,7 @@ def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
         here.send(f"w@{here.clone.id}", "local-word", local=True)
         job = here.jobs.start(["sh", "-c", "echo secret-word >&2; exit 3"], name="check")
         assert here.wait([f"job:{job.id}"], 60)
-        here.sync()
+        here.remote.sync()
     hub = ada.parent / "hub.git"
     assert "refs/coord/local" not in git(hub, "for-each-ref")
     objects = git(hub, "cat-file", "--batch-all-objects", "--batch")
@@ -110,7 +110,7 @@ def test_what_is_local_is_not_for_another_clone(pair: tuple[Path, Path], cli: Cl
     assert cli(ada, "send", f"all,{theirs}", "never comes", "--local", "--as", "w").code == 2
     assert cli(ada, "send", "all", "nobody here", "--local", "--as", "w").code == 2
     with Coord.open(ada, as_name="x") as coord:
-        coord.join()
+        coord.sessions.join()
         assert [r.session for r in coord.send("all", "to w alone", local=True).recipients] == [f"w@{identity(ada)}"]
 
 
@@ -125,13 +125,13 @@ def test_nothing_new_takes_one_connection_and_pushes_nothing(pair: tuple[Path, P
 
     monkeypatch.setattr(transport, "_start", counting)
     with Coord.open(ada, as_name="w") as coord:
-        coord.sync()
+        coord.remote.sync()
         calls.clear()
-        assert coord.sync() == ("origin", 0, 0, ())
+        assert coord.remote.sync() == ("origin", 0, 0, ())
         assert calls == ["ls-remote"]
-        coord.note("news")
+        coord.notes.add("news")
         calls.clear()
-        coord.sync()
+        coord.remote.sync()
         assert calls == ["ls-remote", "push"]
 
 
@@ -146,11 +146,11 @@ def test_the_users_repository_stays_theirs(pair: tuple[Path, Path]) -> None:
     fetched = ada / ".git" / "FETCH_HEAD"
     fetched.write_text("mine\n")
     with Coord.open(bob, as_name="w") as coord:
-        coord.note("news")
-        coord.sync()
+        coord.notes.add("news")
+        coord.remote.sync()
     with Coord.open(ada, as_name="w") as coord:
-        coord.note("more news")
-        assert coord.sync() == ("origin", 1, 1, ())
+        coord.notes.add("more news")
+        assert coord.remote.sync() == ("origin", 1, 1, ())
     assert [git(ada, *args) for args in asked] == before
     assert fetched.read_text() == "mine\n"
     for path in (ada, bob, ada.parent / "hub.git"):
@@ -160,8 +160,8 @@ def test_the_users_repository_stays_theirs(pair: tuple[Path, Path]) -> None:
 def test_dry_run_lists_by_type_and_sends_nothing(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, _ = pair
     with Coord.open(ada, as_name="w") as coord:
-        coord.note("one")
-        coord.note("two")
+        coord.notes.add("one")
+        coord.notes.add("two")
         coord.tasks.add("three")
     before = git(ada.parent / "hub.git", "for-each-ref")
     assert cli(ada, "sync", "--dry-run").out == "     2 note\n     1 task\nNothing was sent: git coord sync\n"
@@ -179,7 +179,7 @@ def test_status_says_when_and_what_waits(pair: tuple[Path, Path], cli: Cli) -> N
 
     assert line() == ["sync    origin, just now"]
     with Coord.open(ada, as_name="w") as coord:
-        coord.note("one")
+        coord.notes.add("one")
     assert line() == ["sync    origin, just now; 1 event to be sent (git coord sync)"]
     hub = ada.parent / "hub.git"
     hub.rename(ada.parent / "away.git")
@@ -206,7 +206,7 @@ def test_init_says_where_it_goes_once_that_is_known(pair: tuple[Path, Path], cli
 
 def test_which_remote_is_meant(tmp_path: Path, repo: Path, cli: Cli) -> None:
     with Coord.open(repo) as coord, pytest.raises(UsageError, match="this repository has no remote"):
-        coord.sync()
+        coord.remote.sync()
     ran = cli(repo, "sync")
     assert (ran.code, ran.err) == (
         2,
@@ -240,7 +240,7 @@ def test_coordination_below_another_prefix_is_found_and_joined(tmp_path: Path, c
     assert refs
     assert all(ref.startswith("refs/heads/claude/coord/") for ref in refs)
     with Coord.open(bob, as_name="w") as coord:
-        assert {s.session for s in coord.sessions() if not s.local} == {"w"}
+        assert {s.session for s in coord.sessions.list() if not s.local} == {"w"}
         assert remotes.current(coord.clone.repo).prefix == "refs/heads/claude/coord/"
     assert not git(bob, "for-each-ref", "refs/heads/claude")
 
@@ -259,7 +259,7 @@ def test_a_session_that_gave_up_its_ref_goes_everywhere(pair: tuple[Path, Path])
 
 def everything(path: Path) -> list[str]:
     with Coord.open(path, as_name="w") as coord:
-        return sorted(event.text for event in coord.log(limit=1000) if event.type == "note")
+        return sorted(event.text for event in coord.events.log(limit=1000) if event.type == "note")
 
 
 def roll_back(path: Path, backup: Path) -> None:
@@ -281,8 +281,8 @@ def outdated(path: Path) -> None:
     backup = path.parent / "backup"
     shutil.copytree(path / ".git", backup, symlinks=True)
     with Coord.open(path, as_name="w") as coord:
-        coord.note("after the backup")
-        coord.sync()
+        coord.notes.add("after the backup")
+        coord.remote.sync()
     roll_back(path, backup)
 
 
@@ -293,16 +293,16 @@ def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], mor
     outdated(ada)
     with Coord.open(ada, as_name="w") as coord:
         for text in more:
-            coord.note(text)
-        coord.sync()
+            coord.notes.add(text)
+        coord.remote.sync()
         assert coord.clone.id != before
         (line,) = coord.clone.mended
         assert line.startswith(
             f"origin has events of {before} that were not written here (a restored backup, or a copy at work)"
         )
-        coord.note("life goes on")
-        coord.sync()
-        (told,) = coord.inbox().messages
+        coord.notes.add("life goes on")
+        coord.remote.sync()
+        (told,) = coord.messages.receive().messages
         assert f"this clone is {coord.clone.id} now" in told.text and f"join w --from {before}" in told.text
     sync_all([ada, bob])
     expected = sorted(["after the backup", "life goes on", *more])
@@ -318,14 +318,14 @@ def test_who_was_at_work_meanwhile_goes_on_under_the_new_name(pair: tuple[Path, 
     before = identity(ada)
     outdated(ada)
     with Coord.open(ada, as_name="w") as open_before:
-        open_before.note("only here")
+        open_before.notes.add("only here")
         with Coord.open(ada, as_name="w") as coord:
-            coord.sync()
-        assert len(open_before.notes()) == 2
-        oid = open_before.note("goes on")
+            coord.remote.sync()
+        assert len(open_before.notes.list()) == 2
+        oid = open_before.notes.add("goes on")
         assert open_before.clone.id != before
         assert open_before.clone.mended == []
-        (event,) = [event for event in open_before.log(limit=100) if event.id == oid]
+        (event,) = [event for event in open_before.events.log(limit=100) if event.id == oid]
         assert event.clone == open_before.clone.id
         open_before.send(f"w@{identity(bob)}", "it is me")
     sync_all([ada, bob, ada])
@@ -344,7 +344,7 @@ def test_a_job_that_runs_while_the_clone_is_renamed_ends_under_the_new_name(pair
     writer = os.open(gate, os.O_WRONLY)  # returns when the command reads
     with Coord.open(ada, as_name="w") as coord:
         (before,) = coord.jobs.list()
-        coord.sync()
+        coord.remote.sync()
         (job,) = coord.jobs.list()
         assert (job.state, job.session, job.supervised) == ("running", f"w@{coord.clone.id}", True)
         assert job.command == before.command
@@ -363,16 +363,16 @@ def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tupl
     ada, bob = pair
     home = identity(ada)
     with Coord.open(ada, as_name="w1") as coord:
-        coord.join()
+        coord.sessions.join()
         task = coord.tasks.add("a task").id
-        coord.sync()
+        coord.remote.sync()
         coord.tasks.claim(task)
-        coord.leave()
-        coord.sync()
+        coord.sessions.leave()
+        coord.remote.sync()
     with Coord.open(bob, as_name="w1") as coord:
-        coord.sync()
-        coord.join("w1", origin=home)
-        coord.sync()
+        coord.remote.sync()
+        coord.sessions.join("w1", origin=home)
+        coord.remote.sync()
         away = f"w1@{coord.clone.id}"
     assert cli(ada, "sync").code == 0
     ran = cli(ada, "join", "w1")
@@ -380,8 +380,8 @@ def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tupl
     with Coord.open(ada, as_name="w") as coord:
         assert coord.tasks.show(task).holder == away
     with Coord.open(bob, as_name="w1") as coord:
-        coord.leave()
-        coord.sync()
+        coord.sessions.leave()
+        coord.remote.sync()
     assert cli(ada, "sync").code == 0
     assert cli(ada, "join", "w1").code == 0
     with Coord.open(ada, as_name="w") as coord:
@@ -392,20 +392,20 @@ def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path])
     ada, bob = pair
     git(bob, "config", "coord.clone", identity(ada))
     with Coord.open(ada, as_name="w") as coord:
-        coord.note("I am Ada")
-        coord.sync()
+        coord.notes.add("I am Ada")
+        coord.remote.sync()
     with Coord.open(bob, as_name="w") as coord:
-        coord.note("no, I am")
+        coord.notes.add("no, I am")
         with pytest.raises(RemoteError, match=r"origin has events of ada-\w+ that we did not write"):
-            coord.sync()
+            coord.remote.sync()
 
 
 def test_a_log_that_was_rewritten_is_left_as_we_know_it(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, bob = pair
     hub, ref = ada.parent / "hub.git", f"refs/coord/log/{identity(ada)}/0001"
     with Coord.open(ada, as_name="w") as coord:
-        coord.note("said once")
-        coord.sync()
+        coord.notes.add("said once")
+        coord.remote.sync()
     sync_all([bob])
     git(hub, "update-ref", ref, git(hub, "rev-parse", f"{ref}~1").strip())
     git(hub, "update-ref", ref, git(hub, "commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "other", env=_SOMEBODY).strip())
@@ -443,7 +443,7 @@ def test_a_claim_arrives_by_itself(pair: tuple[Path, Path], cli: Cli, words: tup
     ada, _ = pair
     with Coord.open(ada, as_name="w") as coord:
         coord.tasks.add("a task")
-        coord.sync()
+        coord.remote.sync()
     git(ada, "config", "coord.autosync", "true")
     hub, before = ada.parent / "hub.git", identity(ada)
     with RefWatch(find_repository(hub)) as refs:
@@ -463,8 +463,8 @@ def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None
         assert "does not answer as a repository" in watcher.stderr.readline()
         (ada.parent / "away.git").rename(hub)
         with Coord.open(ada, as_name="w") as coord:
-            coord.note("back again")
-            coord.sync()
+            coord.notes.add("back again")
+            coord.remote.sync()
         assert "origin is back" in watcher.stderr.readline()
         assert watcher.stdout
         assert "1 received" in watcher.stdout.readline()

@@ -11,11 +11,12 @@ from typing import Any
 from gitcoord.errors import CoordError, Refused
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending, Running
-from gitcoord.features.jobs.jobs import Job, by_key, describe_end, show, shown_command
+from gitcoord.features.jobs.read import Job, by_key, describe_end, describe_state, show, shown_command
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.mailboxes import canonical
+from gitcoord.system.notify import notify
 from gitcoord.text import shell_word
 
 
@@ -35,10 +36,15 @@ def settle(clone: Clone, key: str, ending: Ending | None = None) -> Job | None:
         files.remove(clone.repo.coord_dir, key)
     job = clone.read(lambda db: by_key(db, clone.settled_id(), key))
     if job is not None and job.failed:
-        from gitcoord.features.messages import ring
-
-        ring.failed_job(clone, job)
+        _ring(clone, job)
     return job
+
+
+def _ring(clone: Clone, job: Job) -> None:
+    """Run `coord.notify` for a job that failed."""
+    facts = {"kind": "job", "id": job.id, "name": job.name, "state": job.state, "exit": job.exit, "signal": job.signal}
+    facts |= {"session": job.session, "stderr_tail": job.stderr_tail}
+    notify(clone.repo.setting("notify"), clone.repo.environ, describe_state(job), facts)
 
 
 def _record(clone: Clone, job: Job, running: Running, ending: Ending) -> None:

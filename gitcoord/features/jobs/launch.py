@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from gitcoord.errors import CoordError, Refused, RepositoryError, UsageError
@@ -33,7 +34,7 @@ def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
     watched_process(spec)
     order = {"spec": spec, "me": [me.name, me.rule, me.harness, me.harness_id, me.person, me.shared], "cwd": cwd}
     program = subprocess.Popen(
-        [sys.executable, "-P", "-m", "gitcoord.features.jobs.launch"],
+        [sys.executable, "-P", "-m", "gitcoord", "hook", "job"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -52,8 +53,9 @@ def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
     return Launched(**answer)
 
 
-def main() -> None:
-    """The program: take the order from stdin, leave our parent, begin, answer on stdout, supervise."""
+def serve(open_clone: Callable[[str], Clone]) -> None:
+    """Be the program that `launch` started: take the order from standard input, leave our parent, begin, answer on
+    standard output, supervise."""
     order = json.loads(sys.stdin.buffer.read())
     if os.fork():
         os._exit(0)
@@ -63,33 +65,31 @@ def main() -> None:
         os.dup2(null, fd)
     os.close(null)
     try:
-        _supervise(order, answer)
+        _supervise(open_clone(order["cwd"]), order, answer)
     except CoordError as error:
         _say(answer, {"error": error.what, "hint": error.hint, "code": error.exit_code})
     except OSError as error:
         _say(answer, {"error": str(error), "hint": None, "code": 3})
 
 
-def _supervise(order: dict[str, Any], answer: int) -> None:
-    from gitcoord import Coord
+def _supervise(clone: Clone, order: dict[str, Any], answer: int) -> None:
     from gitcoord.features.jobs import supervise
+    from gitcoord.sessions.records import Records
 
     argv, job_name, notify, session, publish, watch_pid = order["spec"]
     spec = Spec(tuple(argv), job_name, tuple(notify), session, publish, watch_pid)
     name, rule, harness, harness_id, person, shared = order["me"]
-    with Coord.open(order["cwd"], long_lived=False) as coord:
-        from gitcoord.sessions.records import Records
+    me = Identity(name, rule, Records(clone.repo.coord_dir).get(name), harness, harness_id, person, shared)
 
-        clone = coord.clone
-        record = Records(clone.repo.coord_dir).get(name)
-        me = Identity(name, rule, record, harness, harness_id, person, shared)
+    def started(begun: Begun, failed: int) -> None:
+        pid = begun.running.command.pid if begun.running.command else 0
+        path = log_path(clone.repo.coord_dir, begun.running.key)
+        _say(answer, {"id": begun.id, "pid": pid, "log": str(path), "failed": failed})
 
-        def started(begun: Begun, failed: int) -> None:
-            pid = begun.running.command.pid if begun.running.command else 0
-            path = log_path(clone.repo.coord_dir, begun.running.key)
-            _say(answer, {"id": begun.id, "pid": pid, "log": str(path), "failed": failed})
-
+    try:
         supervise.run(clone, me, spec, order["cwd"], detached=True, started=started)
+    finally:
+        clone.close()
 
 
 def _say(answer: int, value: dict[str, Any]) -> None:
@@ -99,7 +99,3 @@ def _say(answer: int, value: dict[str, Any]) -> None:
         os.close(answer)
     except OSError:
         pass  # said already, or nobody waits any more
-
-
-if __name__ == "__main__":
-    main()

@@ -10,10 +10,10 @@ from typing import NamedTuple
 from gitcoord.errors import Refused, RepositoryError, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Running
-from gitcoord.features.jobs.jobs import MAX_NAME, bounded_command, by_key
+from gitcoord.features.jobs.fold import MAX_NAME
+from gitcoord.features.jobs.read import bounded_command, by_key
 from gitcoord.features.messages.sending import recipients_of
 from gitcoord.log.clone import Clone
-from gitcoord.log.clone_id import machine_id
 from gitcoord.log.event import Draft
 from gitcoord.names import session_name
 from gitcoord.sessions.identity import Identity, person_name
@@ -21,7 +21,7 @@ from gitcoord.sessions.presence import liveness_of, register
 from gitcoord.sessions.records import Records
 from gitcoord.store.objects import Oid
 from gitcoord.system import process as processes
-from gitcoord.system.process import Process
+from gitcoord.system.process import Process, machine_id
 
 
 class Spec(NamedTuple):

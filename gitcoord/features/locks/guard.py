@@ -6,35 +6,44 @@ It never stands in the way for a reason of its own: whatever goes wrong here let
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from gitcoord.features.locks.locks import Lock, settle, span, standing
 from gitcoord.features.locks.patterns import matches
+from gitcoord.features.locks.read import Lock, standing
+from gitcoord.features.locks.take import settle
 from gitcoord.log.clone import Clone
 from gitcoord.log.vouched import held_back
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.system.spawn import run
+from gitcoord.text import span
 
 MAX_LINES = 20
 
 
-def pre_commit(clone: Clone, me: Identity) -> int:
-    """The exit code of the hook: 1 only if `coord.guard` is block and something staged is another's. Says what on stderr."""
+class Verdict(NamedTuple):
+    """What is to be said of a commit, a line each, and whether it is refused."""
+
+    lines: tuple[str, ...]
+    refused: bool = False
+
+
+def pre_commit(clone: Clone, me: Identity) -> Verdict:
+    """Judge the commit that is being made; it is refused only if `coord.guard` is block and another has locked something."""
     mode = clone.repo.setting("guard", "warn").lower()
     if mode == "off":
-        return 0
+        return Verdict(())
     settle(clone)
     found = locked(clone, me, staged(clone))
-    for path, lock in found[:MAX_LINES]:
-        _say(f"{'error' if mode == 'block' else 'warning'}: {_line(clone, path, lock)}")
+    refused = bool(found) and mode == "block"
+    lines = [f"{'error' if mode == 'block' else 'warning'}: {_line(clone, path, lock)}" for path, lock in found[:MAX_LINES]]
     if len(found) > MAX_LINES:
-        _say(f"… and {len(found) - MAX_LINES} more")
-    if found and mode == "block":
-        _say("hint: ask the holder to unlock, or commit with --no-verify")
-    return 1 if found and mode == "block" else 0
+        lines.append(f"… and {len(found) - MAX_LINES} more")
+    if refused:
+        lines.append("hint: ask the holder to unlock, or commit with --no-verify")
+    return Verdict(tuple(lines), refused)
 
 
 def staged(clone: Clone) -> list[str]:
@@ -70,10 +79,3 @@ def _line(clone: Clone, path: str, lock: Lock) -> str:
     name = split_mailbox(lock.holder)[0] if lock.clone == clone.id else lock.holder
     because = f": {lock.reason}" if lock.reason else ""
     return f"{path} is locked by {name} for another {span(lock.expires - time.time())}{because}"
-
-
-def _say(text: str) -> None:
-    from gitcoord.cli.output import remark
-
-    remark(text.encode("utf-8", "replace").decode())
-    sys.stderr.flush()

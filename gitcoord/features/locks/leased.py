@@ -10,16 +10,17 @@ import sqlite3
 import time
 from collections.abc import Sequence
 
-from gitcoord.features.locks import locks
-from gitcoord.features.locks.locks import Held, Lock, Wish
+from gitcoord.features.locks import read, take
 from gitcoord.features.locks.patterns import overlap
+from gitcoord.features.locks.read import Held, Lock
+from gitcoord.features.locks.take import Wish
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display
-from gitcoord.sessions.presence import register
+from gitcoord.sessions.presence import published_gone, register
 from gitcoord.store.objects import Oid
-from gitcoord.sync.leases import Row, Table, change, connected, nonce, observe, published_gone
+from gitcoord.sync.leases import Row, Table, change, connected, nonce, observe
 
 KIND = "locks"
 LOOK_AGAIN = 5.0
@@ -31,6 +32,7 @@ def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock
     """Lock, waiting for at most `wait` seconds (None: for ever). Raises Held, RemoteError."""
     from gitcoord.store.watch import RefWatch
 
+    take.check(wish)
     deadline = None if wait is None else time.monotonic() + wait
     while True:
         try:
@@ -47,7 +49,7 @@ def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
     fresh = nonce()
 
     def decide(table: Table) -> Table:
-        clone.read(lambda db: locks.take(db, clone, me, wish))
+        clone.read(lambda db: take.take(db, clone, me, wish))
         over = clone.read(lambda db: _over(db, clone, table))
         hindering = [row for row in table.rows.values() if row.nonce not in over and _hinders(row, clone, wish)]
         if hindering:
@@ -60,12 +62,12 @@ def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
         try:
             with clone.locked():
                 register(clone, me)
-                event = clone.append(lambda db: locks.take(db, clone, me, wish, lease=fresh))[0]
-                locks.keep_marker(clone)
+                event = clone.append(lambda db: take.take(db, clone, me, wish, lease=fresh))[0]
+                take.keep_marker(clone)
         except Held:
             change(at, KIND, lambda table: table.without([fresh]))
             raise
-    return locks.lock_of(clone, event.id)
+    return read.lock_of(clone, event.id)
 
 
 def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
@@ -85,7 +87,7 @@ def _held(rows: Sequence[Row], clone: Clone) -> Held:
 def _over(db: sqlite3.Connection, clone: Clone, table: Table) -> list[str]:
     """Rows whose lock has ended, whose time is over or whose holder is gone; of ours also those that never became one."""
     ages = observe(clone, KIND, table.rows)
-    standing = {lock.id for lock in locks.standing(db, clone).valid}
+    standing = {lock.id for lock in read.standing(db, clone).valid}
     return [n for n, row in table.rows.items() if _is_over(db, clone, row, ages[n], standing)]
 
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from typing import TypeVar
 
 from gitcoord.errors import Refused, RepositoryError
@@ -45,16 +44,23 @@ def is_waiting(clone: Clone, wait: Oid) -> bool:
 
 
 def wait(
-    clone: Clone, wait: Oid, timeout: float | None, attempt: Callable[[], T | None], give_up: Callable[[], Refused | None]
+    clone: Clone,
+    wait: Oid,
+    timeout: float | None,
+    attempt: Callable[[], T | None],
+    give_up: Callable[[], Refused | None],
+    pids: Callable[[], Iterable[int]],
 ) -> T:
-    """Try now and whenever refs move. Whatever ends it, the place in the queue is given back. Raises Refused."""
-    from gitcoord.features.deaths import watched_pids
+    """Try now, whenever refs move and whenever one of the processes `pids` ends.
+
+    Whatever ends it, the place in the queue is given back. Raises Refused.
+    """
     from gitcoord.store.watch import wait_until
 
     found: T | None = None
     refusal: Refused | None = None
     try:
-        found = wait_until(clone.repo, attempt, timeout, partial(watched_pids, clone))
+        found = wait_until(clone.repo, attempt, timeout, pids)
     finally:
         if found is None:
             refusal = give_up()

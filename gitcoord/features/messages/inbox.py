@@ -1,8 +1,4 @@
-"""Messages: sent to mailboxes, tracked until acked.
-
-The ledger of a message has one row a recipient: queued < expired < surfaced < read < acked, the highest wins. A receipt
-speaks only for sessions of the clone that wrote it, a bounce only for messages of the clone that wrote it.
-"""
+"""The inbox: what waits for a session, page by page, and the threads of what was said."""
 
 from __future__ import annotations
 
@@ -12,84 +8,17 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from gitcoord.features.messages.ledger import EXPIRED, LEDGER, PAGE, QUEUED, SURFACED, bounced_first, bounces, my_boxes
+from gitcoord.features.messages.fold import LEDGER
+from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_boxes
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
-from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.query import get_event, resolve_id
-from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
-from gitcoord.names import is_name, mailbox, split_mailbox
+from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import canonical, display, put_name, resolve_name
+from gitcoord.sessions.mailboxes import canonical, display, resolve_name
 from gitcoord.store.objects import Oid
 
-MAX_RECIPIENTS = 1000
-
 # events
-
-
-def _fold(db: sqlite3.Connection, event: Event) -> None:
-    if event.type == "message":
-        _fold_message(db, event)
-    elif event.type == "receipt":
-        _fold_receipt(db, event)
-    else:
-        _fold_adopt(db, event)
-
-
-def _fold_message(db: sqlite3.Connection, event: Event) -> None:
-    data = event.data
-    notice, attachments = data.get("notice", ""), data.get("attachments")
-    row = (
-        event.id, event.lc, event.clone, event.author, event.at, data.get("thread") or event.id, data.get("reply_to"),
-        data.get("urgent", False), data.get("needs_ack", False), data.get("expires", 0),
-        json.dumps(attachments) if attachments else "[]", notice,
-    )  # fmt: skip
-    db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    for box in data.get("to", ()):
-        _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
-        for old in data.get("replaces", ()) if notice else ():
-            _replace(db, old, box, event)
-    for name in data.get("opens", ()):
-        db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, NULL, 0, '')", (event.clone, name))
-    if notice == "bounce":
-        db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (data["about"], event.clone))
-
-
-def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
-    """A notice says again what an earlier one of the same clone said: who has not seen that one need not."""
-    if db.execute("SELECT 1 FROM messages WHERE id = ? AND clone = ? AND notice != ''", (old, event.clone)).fetchone():
-        _raise_ledger(db, old, box, EXPIRED, event.at)
-
-
-def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
-    """It counts for the writing clone's own mailboxes and those it adopted; others wait for an adoption."""
-    origin = event.data.get("of", event.clone)
-    box, ids = mailbox(event.data["session"], origin), event.data["ids"]
-    if event.data.get("part"):
-        rows = [(message, box, event.clone, event.at) for message in ids]
-        db.executemany("INSERT INTO glimpses VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at)", rows)
-        return
-    state = LEDGER.index(event.data["state"])
-    adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
-    for message in ids:
-        if origin == event.clone or adopted:
-            _raise_ledger(db, message, box, state, event.at)
-        else:
-            parked = (message, box, event.clone, state, event.at)
-            db.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", parked)
-
-
-def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
-    name, origin = event.data["session"], event.data["from"]
-    box = mailbox(name, origin)
-    put_name(db, event, origin, name, mailbox(name, event.clone))
-    put_name(db, event, event.clone, name, None)
-    db.execute("INSERT OR IGNORE INTO adoptions VALUES (?, ?)", (box, event.clone))
-    for message, state, at in db.execute(
-        "SELECT message, state, at FROM parked WHERE box = ? AND clone = ?", (box, event.clone)
-    ).fetchall():
-        _raise_ledger(db, message, box, state, at)
 
 
 def notifier(clone: Clone, message: Message) -> str:
@@ -104,93 +33,6 @@ def sender_of(clone: Clone, message: Message) -> str | None:
         return display(message.sender, clone.id or "")
     who = notifier(clone, message)
     return who if "@" in who else None
-
-
-def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
-    """The highest state wins, and of equal ones the earliest: no order of arrival matters."""
-    db.execute(
-        "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?) ON CONFLICT (message, box) DO UPDATE SET"
-        " at = CASE WHEN excluded.state > state THEN excluded.at"
-        " WHEN excluded.state = state THEN min(at, excluded.at) ELSE at END,"
-        " state = max(state, excluded.state), addressed = max(addressed, excluded.addressed)",
-        (message, box, state, at, addressed),
-    )
-
-
-def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
-    """The recipients, and who inherits mail."""
-    boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
-    homes = [split_mailbox(canonical(db, box)) for box in boxes]
-    return Concern([name for name, at in homes if at == here and is_name(name)])
-
-
-def _objection(event: Event) -> str:
-    return "a bounce names no message" if event.data.get("notice") == "bounce" and "about" not in event.data else ""
-
-
-SCHEMAS = {
-    "message": Schema(
-        {
-            "to": listed(MAILBOX, MAX_RECIPIENTS),
-            "audience": listed(GROUP, 100),
-            "opens": listed(NAME, 100),
-            "thread": ID,
-            "reply_to": ID,
-            "urgent": FLAG,
-            "needs_ack": FLAG,
-            "expires": TIME,
-            "attachments": listed(ATTACHMENT, 100),
-            "notice": NAME,
-            "about": line(250),
-            "replaces": listed(ID, 100),
-        },
-        ("to",),
-        _objection,
-    ),
-    "receipt": Schema(
-        {"session": NAME, "state": one_of(*LEDGER[SURFACED:]), "ids": IDS, "of": NAME, "part": FLAG},
-        ("session", "state", "ids"),
-    ),
-    "adopt": Schema({"session": NAME, "from": NAME}, ("session", "from")),
-}
-
-FEATURE = Feature(
-    "messages",
-    SCHEMAS,
-    """
-    CREATE TABLE messages (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
-        at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,
-        expires INTEGER NOT NULL, attachments TEXT NOT NULL, notice TEXT NOT NULL);
-    CREATE TABLE deliveries (message TEXT NOT NULL, box TEXT NOT NULL, state INTEGER NOT NULL, at INTEGER NOT NULL,
-        addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
-    CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
-    CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
-        at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
-    CREATE TABLE glimpses (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, at INTEGER NOT NULL,
-        PRIMARY KEY (message, box, clone)) WITHOUT ROWID;
-    CREATE TABLE bounces (message TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (message, clone)) WITHOUT ROWID;
-    """,
-    _fold,
-    """
-    CREATE INDEX messages_sender ON messages (clone, author, lc, id);
-    CREATE INDEX messages_thread ON messages (thread);
-    CREATE INDEX messages_expiring ON messages (expires) WHERE expires > 0;
-    CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
-    CREATE INDEX deliveries_box ON deliveries (box);
-    """,
-    concerns=_concerns,
-    living=(
-        # not read yet, or not acked as asked
-        "SELECT m.id FROM messages m JOIN deliveries d ON d.message = m.id AND d.addressed = 1"
-        " WHERE d.state IN (0, 2) AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id)"
-        " OR (m.needs_ack AND d.state < 4 AND (m.expires = 0 OR m.expires > :now))",
-        # what keeps a mailbox open for a session that is yet to come
-        "SELECT e.id FROM events e WHERE e.type = 'message' AND json_type(e.data, '$.opens') = 'array'"
-        " AND EXISTS (SELECT 1 FROM json_each(e.data, '$.opens') o JOIN names n ON n.name = o.value"
-        " AND n.clone = e.clone AND n.id = '')",
-        "SELECT id FROM events WHERE type = 'adopt'",
-    ),
-)
 
 
 class Message(NamedTuple):

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.errors import RepositoryError
+from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFACED
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
@@ -18,8 +19,6 @@ from gitcoord.sessions.mailboxes import leading_to
 from gitcoord.store.objects import Oid
 
 T = TypeVar("T")
-LEDGER = ("queued", "expired", "surfaced", "read", "acked")
-QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
 PAGE = 20
 """Messages that a list shows unless it is told how many."""
 
@@ -75,7 +74,7 @@ def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Deli
         return False
     from gitcoord.sync import remotes
 
-    return not remotes.is_connected(clone.repo) or remotes.is_waiting(db, clone, remotes.current(clone.repo), oid)
+    return not remotes.is_connected(clone.repo) or remotes.is_waiting(db, clone, oid)
 
 
 def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
@@ -187,3 +186,23 @@ def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
         )
         for oid, author, text, boxes in rows
     ]
+
+
+class Owed(NamedTuple):
+    """A message whose sender waits for its recipient; `read` if only the ack is missing."""
+
+    id: Oid
+    sender: str
+    read: bool
+
+
+def owed_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[Owed]:
+    """Urgent mail that mailboxes have not read, and mail that they have not acked as asked, oldest first."""
+    rows = db.execute(
+        "SELECT m.id, m.author, m.clone, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
+        " WHERE d.addressed = 1 AND d.box IN (SELECT value FROM json_each(?)) AND m.notice = ''"
+        " AND (m.urgent = 1 AND d.state < 3 OR m.needs_ack = 1 AND d.state < 4)"
+        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) ORDER BY m.lc, m.id",
+        (json.dumps(list(boxes)),),
+    )
+    return [Owed(Oid(oid), mailbox(author, clone), state >= READ) for oid, author, clone, state in rows]

@@ -7,14 +7,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
-from gitcoord.features.messages.ledger import ACKED, READ, is_local, mark, my_deliveries
+from gitcoord.features.messages.fold import ACKED, READ
+from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
 from gitcoord.sessions.identity import Identity, worktree_name
 from gitcoord.sessions.mailboxes import canonical, resolve_name
-from gitcoord.sessions.membership import list_sessions, states
+from gitcoord.sessions.membership import present, states
 from gitcoord.sessions.presence import expect, register
 from gitcoord.store.objects import Oid
 from gitcoord.store.worktrees import Worktree, list_worktrees
@@ -162,11 +163,11 @@ def _is_known(clone: Clone, word: str) -> bool:
 
 def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
     """The sessions that are not gone, without the sender; of one role unless everybody is meant."""
-    sessions = [s for s in list_sessions(clone) if s.session and (s.session, s.local) != (me.name, True)]
-    meant = [s for s in sessions if group == EVERYBODY or s.role == group]
+    mine = mailbox(me.name, clone.id or "")
+    meant = [s.box for s in present(clone) if s.box != mine and (group == EVERYBODY or s.role == group)]
     if not meant:
         raise UsageError(f"{word} is nobody at the moment", "git coord sessions")
-    return [mailbox(s.session or "", s.clone or "") for s in meant]
+    return meant
 
 
 def _draft(me: Identity, text: str, options: Options, data: Mapping[str, Any]) -> Draft:

@@ -21,7 +21,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.mailboxes import resolve_name
-from gitcoord.sessions.membership import Session
+from gitcoord.sessions.membership import presences
 from gitcoord.sessions.presence import sharers
 from gitcoord.sessions.records import Records
 from gitcoord.store.merging import Lying, Scratch, look
@@ -83,7 +83,7 @@ def live_sides(clone: Clone, now: float) -> list[Side]:
 
 
 def _foreign_sides(clone: Clone, now: float) -> list[Side]:
-    rows = clone.read(lambda db: db.execute("SELECT clone, name, data, seen FROM presence ORDER BY clone, name").fetchall())
+    rows = clone.read(presences)
     sides = []
     for origin, name, text, seen in rows:
         data: dict[str, Any] = json.loads(text)
@@ -92,14 +92,6 @@ def _foreign_sides(clone: Clone, now: float) -> list[Side]:
             sides.append(Side((mailbox(name, origin),), "", Oid(head)))
     absent = set(clone.store.missing([side.head for side in sides if side.head]))
     return [side for side in sides if side.head not in absent]
-
-
-def side_of(session: Session) -> Side | None:
-    """What a session would bring into a merge; None where there is nothing to be merged."""
-    if session.session is None or not (session.worktree or session.head):
-        return None
-    head = Oid(session.head) if session.head and not session.worktree else None
-    return Side((mailbox(session.session, session.clone or ""),), session.worktree or "", head)
 
 
 def merges_cleanly(clone: Clone, a: Side, b: Side, path: str) -> bool | None:

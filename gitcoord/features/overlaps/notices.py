@@ -17,32 +17,14 @@ from typing import NamedTuple
 
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
+from gitcoord.features.overlaps.fold import MAX_PATHS
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Event
-from gitcoord.log.index.feature import Feature
-from gitcoord.log.schemas import MAILBOX, PATH, Schema, listed
+from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 from gitcoord.text import ago, inert
-
-MAX_PATHS = 200
-"""Paths in one notice."""
-
-
-def _fold(db: sqlite3.Connection, event: Event) -> None:
-    pair = sorted(event.data["between"])
-    for path in event.data["paths"]:
-        db.execute("INSERT OR IGNORE INTO overlaps VALUES (?, ?, ?)", (*pair, path))
-
-
-FEATURE = Feature(
-    "overlaps",
-    {"overlap": Schema({"between": listed(MAILBOX, 2, 2), "paths": listed(PATH, MAX_PATHS)}, ("between", "paths"))},
-    "CREATE TABLE overlaps (a TEXT NOT NULL, b TEXT NOT NULL, path TEXT NOT NULL, PRIMARY KEY (a, b, path)) WITHOUT ROWID;",
-    _fold,
-)
 
 
 class Desk(NamedTuple):

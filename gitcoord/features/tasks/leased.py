@@ -22,10 +22,11 @@ from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display
+from gitcoord.sessions.presence import holder_mark, published_gone
 from gitcoord.store.objects import Oid
-from gitcoord.sync.exchange import Link, Refs
 from gitcoord.sync.leases import Row as Lease
-from gitcoord.sync.leases import Table, change, connected, holder_mark, lease_ref, nonce, observe, published_gone, read_table
+from gitcoord.sync.leases import Table, change, connected, lease_ref, nonce, observe, read_table
+from gitcoord.sync.link import Link, Refs
 
 KIND = "tasks"
 TTL = 12 * 3600

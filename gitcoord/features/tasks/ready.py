@@ -1,6 +1,11 @@
-"""Which tasks can be taken, as SQL."""
+"""Which tasks can be taken, and who holds one: as SQL, for those who must not pay for loading more."""
 
 from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 UNMET = (
     "SELECT 1 FROM task_needs n JOIN tasks o ON o.id = n.need"
@@ -8,3 +13,33 @@ UNMET = (
 )
 """What an SQL task `t` still waits for. A need that nobody knows (any more) keeps nothing waiting."""
 READY = f"t.status = 'open' AND NOT EXISTS ({UNMET})"
+HELD = "t.status IN ('claimed', 'blocked') AND t.holder IN (SELECT value FROM json_each(?))"
+"""What an SQL task `t` is that one of some mailboxes (a JSON list) holds."""
+
+
+def ready_count(db: sqlite3.Connection, unsigned: Collection[str]) -> int:
+    """How many tasks anybody could take, without those that are held back."""
+    query = f"SELECT count(*) FROM tasks t WHERE {READY} AND t.id NOT IN (SELECT value FROM json_each(?))"
+    (ready,) = db.execute(query, (json.dumps(list(unsigned)),)).fetchone()
+    return int(ready)
+
+
+def held_count(db: sqlite3.Connection, boxes: Sequence[str]) -> int:
+    """How many tasks these mailboxes hold."""
+    (held,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {HELD}", (json.dumps(list(boxes)),)).fetchone()
+    return int(held)
+
+
+class HeldTask(NamedTuple):
+    """A claimed task: its creator is a mailbox."""
+
+    id: str
+    creator: str
+    title: str
+
+
+def held_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[HeldTask]:
+    """The claimed tasks of these mailboxes, oldest first."""
+    query = "SELECT t.id, t.creator, t.title FROM tasks t WHERE t.status = 'claimed' AND t.holder IN"
+    rows = db.execute(f"{query} (SELECT value FROM json_each(?)) ORDER BY t.lc, t.id", (json.dumps(list(boxes)),))
+    return [HeldTask(*row) for row in rows]

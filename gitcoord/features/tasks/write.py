@@ -12,17 +12,15 @@ from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.file import NewTask, check, check_labels, check_priority, check_title, in_order
 from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
-from gitcoord.features.tasks.read import Row, best, find
+from gitcoord.features.tasks.read import Row, find
 from gitcoord.features.tasks.tangles import needed_by
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, LaterDraft, check_text
-from gitcoord.log.vouched import held_tasks
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import display, resolve_name
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
-from gitcoord.sync import remotes
 
 Drafts = Sequence[Draft | LaterDraft]
 
@@ -127,7 +125,7 @@ def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
         text = _text(f"edited: {title or row.title}", change.text or "")
         return [Draft("task.edit", text, data, author=me.name), *telling.drafts()]
 
-    return _about(clone, me, prefix, decide)
+    return about(clone, me, prefix, decide)
 
 
 def _new_needs(db: sqlite3.Connection, row: Row, needs: Sequence[str]) -> list[Oid]:
@@ -149,43 +147,10 @@ def comment(clone: Clone, me: Identity, prefix: str, text: str) -> Oid:
         tell_of_deed(telling, row, "comment", text)
         return [Draft("task.comment", _text(f"on: {row.title}", text), {"task": row.id}, author=me.name), *telling.drafts()]
 
-    return _about(clone, me, prefix, decide)
+    return about(clone, me, prefix, decide)
 
 
-# taking
-
-
-def claim(clone: Clone, me: Identity, prefix: str, offline: bool = False) -> Oid:
-    """Take a task; nothing happens if I hold it. Raises Refused when somebody else holds it, or it is not open."""
-    if not offline and remotes.is_connected(clone.repo):
-        from gitcoord.features.tasks import leased
-
-        return leased.claim(clone, me, clone.read(lambda db: find(db, prefix)).id)
-    return _about(clone, me, prefix, lambda db: claiming(db, clone, me, find(db, prefix), _tentative(clone, offline)))
-
-
-def _tentative(clone: Clone, offline: bool) -> dict[str, Any]:
-    return {"tentative": True} if offline and remotes.is_connected(clone.repo) else {}
-
-
-def take_next(clone: Clone, me: Identity, offline: bool = False) -> Oid | None:
-    """Claim the best ready task; None if there is none."""
-    held = held_tasks(clone)
-    if clone.read(lambda db: best(db, clone, me, taken=held)) is None:
-        return None
-    if not offline and remotes.is_connected(clone.repo):
-        from gitcoord.features.tasks import leased
-
-        return leased.take_next(clone, me)
-    taken: list[Row] = []
-
-    def decide(db: sqlite3.Connection) -> Drafts:
-        row = best(db, clone, me, taken=held)
-        taken[:] = [row] if row else []
-        return claiming(db, clone, me, row, _tentative(clone, offline)) if row else []
-
-    write(clone, me, decide)
-    return taken[0].id if taken else None
+# claiming
 
 
 def claiming(
@@ -250,7 +215,7 @@ def change(clone: Clone, me: Identity, prefix: str, verb: str, words: str = "", 
     check_text(words)
     if verb == "block" and not words.strip():
         raise UsageError("why is it blocked?", "git coord task block ID REASON")
-    return _about(clone, me, prefix, lambda db: _changing(db, clone, me, find(db, prefix), verb, words, force))
+    return about(clone, me, prefix, lambda db: _changing(db, clone, me, find(db, prefix), verb, words, force))
 
 
 def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb: str, words: str, force: bool) -> Drafts:
@@ -274,7 +239,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
 # common to them
 
 
-def _about(clone: Clone, me: Identity, prefix: str, decide: Callable[[sqlite3.Connection], Drafts]) -> Oid:
+def about(clone: Clone, me: Identity, prefix: str, decide: Callable[[sqlite3.Connection], Drafts]) -> Oid:
     """Write what is decided about one task; its full id."""
     oid = clone.read(lambda db: find(db, prefix)).id
     write(clone, me, decide)

@@ -11,20 +11,20 @@ import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
-from functools import cached_property
 from itertools import islice
+from typing import Any
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
 from gitcoord.log import schemas
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.log.index import database, intake
 from gitcoord.log.index.database import primary_code, transaction
-from gitcoord.log.index.feature import Feature
+from gitcoord.log.index.feature import Feature, Registry
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.log.schemas import ID, NAME, Schema, number
-from gitcoord.store import NAMESPACE, Store, Tips
+from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, epoch_of, is_log, is_ours, log_of
+from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, is_log, is_ours, log_of
 
 SCHEMA = 11
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
@@ -73,13 +73,13 @@ class Index:
     def __init__(
         self,
         directory: str,
-        features: Callable[[], Sequence[Feature]],
+        registry: Registry[Any],
         ignored: frozenset[str],
         here: Callable[[], str | None] = lambda: None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
         self.mailroom = Mailroom(directory, here)
-        self.features = features
+        self.registry = registry
         self.ignored = ignored
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
@@ -91,11 +91,8 @@ class Index:
         self._inode = 0
         self._reported = 0
         self._since = 0
+        self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
         self.db = self._open()
-
-    @cached_property
-    def _folds(self) -> dict[str, Feature]:
-        return {kind: feature for feature in self.features() for kind in feature.types}
 
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
@@ -136,13 +133,13 @@ class Index:
     def _create(self, db: sqlite3.Connection) -> None:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
             db.execute(f'DROP {kind} "{name}"')
-        tables = TABLES + intake.TABLES + "".join(f.tables for f in self.features())
+        tables = TABLES + intake.TABLES + "".join(f.tables for f in self.registry.features())
         for statement in [*tables.split(";"), *self._index_statements()]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _index_statements(self) -> list[str]:
-        both = INDEXES + "".join(f.indexes for f in self.features())
+        both = INDEXES + "".join(f.indexes for f in self.registry.features())
         return [statement for statement in both.split(";") if statement.strip()]
 
     def _in_memory(self) -> sqlite3.Connection:
@@ -221,6 +218,7 @@ class Index:
         """One transaction around reading the refs, deciding and appending; rolled back on any error. Of what was read much
         may be committed before (`_breathe`)."""
         self.mailroom.forget()
+        self._unsettled.clear()
         self._follow()
         with transaction(self.db):
             yield self.db
@@ -273,9 +271,8 @@ class Index:
 
     def _settle(self) -> None:
         """What the folds left to be done once for many events."""
-        for feature in self.features():
-            if feature.settle:
-                feature.settle(self.db)
+        while self._unsettled:
+            self._unsettled.popitem()[1](self.db)
 
     def _breathe(self, ref: str, oid: Oid, count: int) -> None:
         """Commit what was taken in after enough of it: a process that is killed has lost little, one that waits gets a turn.
@@ -286,6 +283,7 @@ class Index:
         if self._since < BATCH:
             return
         self._since = 0
+        self._settle()
         self.mailroom.deliver()
         self.db.execute("COMMIT")
         self.db.execute("BEGIN IMMEDIATE")
@@ -392,7 +390,7 @@ class Index:
             schemas.check_draft(schema, event)
 
     def _schema(self, kind: str) -> Schema | None:
-        feature = self._folds.get(kind)
+        feature: Feature | None = self.registry.folding(kind)
         return feature.schemas[kind] if feature else EPOCH_SCHEMA if kind == EPOCH else None
 
     def _objection(self, event: Event) -> str:
@@ -454,11 +452,13 @@ class Index:
     def _fold(self, event: Event, ref: str, watched: bool) -> None:
         if event.type == EPOCH and event.v == 1:
             return
-        feature = self._folds.get(event.type)
+        feature = self.registry.folding(event.type)
         if event.v > 1 or feature is None:
             self._report(event.id, ref, f"unknown {event.type} v{event.v}", newer=True)
             return
         feature.fold(self.db, event)
+        if feature.settle:
+            self._unsettled[feature.name] = feature.settle
         if watched and feature.concerns:
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
 

@@ -1,13 +1,17 @@
-"""What a feature module tells the index about itself."""
+"""What a feature tells the rooms below it: how its events are folded, and what it does when something happens there."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Generic, NamedTuple, TypeVar
 
-from gitcoord.log.event import Event
+from gitcoord.log.event import Draft, Event
 from gitcoord.log.schemas import Schema
+
+C = TypeVar("C")
+"""The clone that a hook is called for; named so because the clone itself stands above this module."""
 
 
 class Concern(NamedTuple):
@@ -44,3 +48,58 @@ class Feature(NamedTuple):
     def types(self) -> Collection[str]:
         """The types of events that are this feature's."""
         return self.schemas.keys()
+
+
+class Hooks(NamedTuple, Generic[C]):
+    """What a feature does when something happens in a room below it. A hook that is None does nothing."""
+
+    before_sync: Callable[[C], object] | None = None
+    """This clone is about to show others how its sessions stand."""
+    arrived: Callable[[C, Sequence[Event]], None] | None = None
+    """Events of other clones came in with a sync, in the order of their arrival."""
+    presence_changed: Callable[[C, str, float], object] | None = None
+    """A session of this clone changed files or moved its HEAD: its name, and the time in Unix seconds."""
+    parting: Callable[[sqlite3.Connection, str, str], Sequence[Draft]] | None = None
+    """A session leaves: its mailbox and its name. What is returned is written together with the word that it left."""
+    parted: Callable[[C], None] | None = None
+    """The session has left; called under the write lock."""
+    renamed: Callable[[C, str], None] | None = None
+    """This clone goes on under a new id; the old one is given. Called under the write lock."""
+    leases: Any = None
+    """The `sync.leases.Kind` of this feature: what it holds at the remote."""
+
+
+class Entry(NamedTuple):
+    """A feature in the registry: the module with its `FEATURE`, its event types; the module with its `HOOKS`, and which."""
+
+    module: str
+    types: str
+    hooks_module: str = ""
+    hooks: str = ""
+
+
+class Registry(Generic[C]):
+    """The features there are, by name: a module is loaded when one of its events is folded or one of its hooks is called."""
+
+    def __init__(self, *entries: Entry) -> None:
+        self.entries = entries
+        self._of_type = {kind: entry for entry in entries for kind in entry.types.split()}
+
+    def folding(self, kind: str) -> Feature | None:
+        """The feature that folds events of a type."""
+        entry = self._of_type.get(kind)
+        return self._load(entry) if entry else None
+
+    def features(self) -> list[Feature]:
+        """All of them, loaded: for making tables anew."""
+        return [self._load(entry) for entry in self.entries]
+
+    def _load(self, entry: Entry) -> Feature:
+        feature: Feature = import_module(entry.module).FEATURE
+        return feature
+
+    def hooks(self, moment: str) -> Iterator[Hooks[C]]:
+        """The hooks of the features that do something at a moment, which is a field of `Hooks`."""
+        for entry in self.entries:
+            if moment in entry.hooks.split():
+                yield import_module(entry.hooks_module).HOOKS

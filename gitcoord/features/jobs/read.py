@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sqlite3
 import time
 from collections.abc import Sequence
@@ -18,125 +17,17 @@ from typing import Any, NamedTuple
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending
+from gitcoord.features.jobs.fold import _GOES_ON, MAX_COMMAND
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import MAX_TEXT, Event
-from gitcoord.log.index.feature import Feature
 from gitcoord.log.query import resolve_id
-from gitcoord.log.schemas import ID, NAME, Kind, Schema, either, line, listed, number, one_of
-from gitcoord.log.schemas import text as any_text
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.store.objects import Oid
+from gitcoord.text import duration
 
-MAX_NAME = 60
-MAX_COMMAND = 4096
-"""Characters of a command line that are kept."""
 RECENT = 24 * 3600
 """Seconds for which an ended job is listed without being asked for."""
 
 # events
-
-
-def _fold(db: sqlite3.Connection, event: Event) -> None:
-    if event.type == "job.start":
-        data = event.data
-        row = (event.id, event.lc, event.clone, event.author, event.at, data["name"], data["key"])
-        more = data.get("runs", ""), data.get("was", "")
-        db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *more))
-    elif event.type == "job.detail":
-        _fold_detail(db, event)
-    else:
-        _fold_end(db, event)
-
-
-def _fold_detail(db: sqlite3.Connection, event: Event) -> None:
-    """Each part of the details is said once; of several, the first counts."""
-    data = event.data
-    row = (data["job"], event.clone, data["part"], event.lc, event.id, json.dumps(dict(data)))
-    db.execute(f"INSERT INTO job_details VALUES (?, ?, ?, ?, ?, ?) {_FIRST.format(key='job, clone, part', value='data')}", row)
-
-
-def _fold_end(db: sqlite3.Connection, event: Event) -> None:
-    """How a job ended is for its own clone to say; an end that was seen counts more than one that was not."""
-    lost = event.type == "job.lost"
-    data = event.data
-    ended = (None, None) if lost else (data.get("exit"), data.get("signal"))
-    row = (data["job"], event.clone, lost, event.lc, event.id, event.at, *ended, data.get("ms", 0))
-    db.execute(
-        "INSERT INTO job_ends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, clone) DO UPDATE SET lost = excluded.lost,"
-        " lc = excluded.lc, id = excluded.id, at = excluded.at, exit = excluded.exit, signal = excluded.signal,"
-        " ms = excluded.ms WHERE (excluded.lost, excluded.lc, excluded.id) < (lost, lc, id)",
-        row,
-    )
-
-
-_FIRST = (
-    "ON CONFLICT ({key}) DO UPDATE SET {value} = excluded.{value}, lc = excluded.lc, id = excluded.id"
-    " WHERE (excluded.lc, excluded.id) < (lc, id)"
-)
-
-_GOES_ON = (
-    "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
-    " AND (n.clone = :here OR j.clone != :here)"
-)
-"""What job `j` is by now, if its clone goes on under a new id and so ends another; of our own jobs only we can say so."""
-
-_PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}
-
-
-def _objection(event: Event) -> str:
-    missing = [name for name in _PARTS[event.data["part"]] if name not in event.data]
-    return f"{missing[0]} is missing" if missing else ""
-
-
-_DIGITS = re.compile(r"[0-9a-f]{1,40}")
-_KEY = Kind("1 to 40 hexadecimal digits", lambda value: type(value) is str and _DIGITS.fullmatch(value) is not None)
-SCHEMAS = {
-    "job.start": Schema({"name": line(MAX_NAME), "key": _KEY, "runs": either(NAME, ""), "was": ID}, ("name", "key")),
-    "job.detail": Schema(
-        {
-            "job": ID,
-            "part": one_of(*_PARTS),
-            "command": listed(any_text(MAX_COMMAND), MAX_COMMAND),
-            "cwd": any_text(MAX_COMMAND),
-            "pid": number(0, 2**31 - 1),
-            "tail": any_text(MAX_TEXT),
-        },
-        ("job", "part"),
-        _objection,
-    ),
-    "job.end": Schema(
-        {
-            "job": ID,
-            "exit": either(number(-(2**31), 2**32 - 1), None),
-            "signal": either(number(1, 255), None),
-            "ms": number(0, 10**13),
-        },
-        ("job",),
-    ),
-    "job.lost": Schema({"job": ID}, ("job",)),
-}
-
-FEATURE = Feature(
-    "jobs",
-    SCHEMAS,
-    """
-    CREATE TABLE jobs (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
-        at INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, runs TEXT NOT NULL, was TEXT NOT NULL)
-        WITHOUT ROWID;
-    CREATE TABLE job_details (job TEXT NOT NULL, clone TEXT NOT NULL, part TEXT NOT NULL, lc INTEGER NOT NULL,
-        id TEXT NOT NULL, data TEXT NOT NULL, PRIMARY KEY (job, clone, part)) WITHOUT ROWID;
-    CREATE TABLE job_ends (job TEXT NOT NULL, clone TEXT NOT NULL, lost INTEGER NOT NULL, lc INTEGER NOT NULL,
-        id TEXT NOT NULL, at INTEGER NOT NULL, exit INTEGER, signal INTEGER, ms INTEGER NOT NULL,
-        PRIMARY KEY (job, clone)) WITHOUT ROWID;
-    """,
-    _fold,
-    "CREATE INDEX jobs_key ON jobs (clone, key); CREATE INDEX jobs_order ON jobs (lc, id);"
-    " CREATE INDEX jobs_was ON jobs (was) WHERE was != '';",
-    living=(
-        "SELECT id FROM jobs j WHERE NOT EXISTS (SELECT 1 FROM job_ends e WHERE (e.job, e.clone) = (j.id, j.clone)"
-        " AND e.at < :since)",
-    ),
-)
 
 
 class Job(NamedTuple):
@@ -300,15 +191,6 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def duration(seconds: float) -> str:
-    """A duration for people."""
-    whole = int(max(0.0, seconds))
-    if whole < 60:
-        return f"{max(0.0, seconds):.1f} s" if whole < 10 else f"{whole} s"
-    minutes, seconds = divmod(whole, 60)
-    return f"{minutes} min {seconds} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def bounded_command(argv: Sequence[str]) -> list[str]:

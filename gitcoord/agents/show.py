@@ -1,0 +1,61 @@
+"""Put what is new in front of a model, and mark it, so that of two hooks at the same time one shows it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from gitcoord.agents.binding import Desk
+from gitcoord.agents.flags import Marks, stamp
+from gitcoord.features.messages import waiting
+from gitcoord.features.notes import has_notes_about_paths
+from gitcoord.overview import surfacing
+from gitcoord.sessions import touched
+from gitcoord.sessions.identity import Identity
+
+
+def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
+    """Write what is new and mark it, all under the lock: of two hooks at the same time one shows it.
+
+    `say` gets the text and the ids of notes in it. What did not fit waits for the next time.
+    """
+    me = me_of(desk)
+    with desk.clone.locked():
+        lines = look(desk, marks)
+        news = surfacing.gather(desk.clone, me, lines)
+        if news.text or always:
+            say(news.text, news.notes)
+        surfacing.claim(desk.clone, me, news)
+        if news.left:
+            marks.again([line for line in lines if line not in news.notes])
+        marks.owe(bool(waiting.owed_acks(desk.clone, me)))
+        marks.done()
+    return bool(news.text)
+
+
+def look(desk: Desk, marks: Marks) -> list[str]:
+    """Bring the index up to date with the refs; the ids of notes that were marked for this session."""
+    began = time.time()
+    marks.take()
+    desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id or ""))
+    marks.take()  # what we ourselves have just taken in
+    desk.clone.read(lambda db: None)
+    stamp(desk.clone, began)
+    _keep_notes_flag(desk)
+    return marks.taken()
+
+
+def _keep_notes_flag(desk: Desk) -> None:
+    """`coord/noted` is there when notes are about paths: then the hook asks before a path's first edit."""
+    path = desk.path("noted")
+    if not os.path.exists(path) and desk.clone.read(has_notes_about_paths):
+        with suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+
+
+def me_of(desk: Desk) -> Identity:
+    if desk.me is None:
+        raise LookupError("the session is not known yet")
+    return desk.me

@@ -1,0 +1,225 @@
+"""The Python API: `Coord`, and one facade for each noun. The command line, the MCP server and the views call only this.
+
+This room may use every room below. Begin with `Coord`, then any facade: all follow one pattern. Flags are keyword-only,
+and what reads marks nothing. Start-up matters here: a method imports what it needs when it is called.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from gitcoord.api.events import Events
+    from gitcoord.api.jobs import Jobs
+    from gitcoord.api.locks import Locks
+    from gitcoord.api.messages import Messages
+    from gitcoord.api.notes import Notes
+    from gitcoord.api.numbers import Numbers
+    from gitcoord.api.overview import Overview
+    from gitcoord.api.remote import Remote
+    from gitcoord.api.repository import Repository
+    from gitcoord.api.sessions import Sessions
+    from gitcoord.api.state import State
+    from gitcoord.api.tasks import Tasks
+    from gitcoord.api.trust import Trust
+    from gitcoord.features.messages.inbox import Inbox
+    from gitcoord.features.messages.sending import Sent
+    from gitcoord.log.clone import Clone
+    from gitcoord.overview.waiting import Held
+    from gitcoord.sessions.identity import Identity
+
+BEAT_EVERY = 20.0
+"""Seconds after which the next call of a long-lived process counts as another sign of life."""
+
+
+class Coord:
+    """One session's view of one repository. Not for use from several threads at a time.
+
+    Times are Unix seconds, sessions are mailboxes (`name@clone`), ids are full object ids; arguments take bare names and
+    unique id prefixes too. Everything that a user can cause is raised as a `CoordError`, which carries a hint.
+    """
+
+    def __init__(self, clone: Clone, cwd: str, as_name: str | None = None) -> None:
+        self.clone = clone
+        self.cwd = cwd
+        self._as_name = as_name
+        self._identity: Identity | None = None
+        self._beat_at = -BEAT_EVERY
+
+    @classmethod
+    def open(
+        cls,
+        path: str | os.PathLike[str] = ".",
+        *,
+        as_name: str | None = None,
+        environ: Mapping[str, str] | None = None,
+        long_lived: bool = True,
+    ) -> Self:
+        """Open the repository that git finds from `path`. `as_name` speaks for that session and marks nothing read.
+
+        `long_lived` prefers libgit2, which is quicker for many calls and slower for one. Raises RepositoryError.
+        """
+        from gitcoord.opening import open_clone
+
+        return cls(open_clone(path, environ, long_lived), _absolute(path), as_name)
+
+    def close(self) -> None:
+        """Let go of files."""
+        self.clone.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # who calls
+
+    @property
+    def identity(self) -> Identity:
+        """The session that the calls speak for, and the rule that said so; found once, and again after `join`."""
+        if self._identity is None:
+            from gitcoord.sessions.identity import current
+
+            self._identity = current(self.clone, self._as_name)
+        return self._identity
+
+    def speak_as(self, identity: Identity) -> None:
+        """Speak for a session that is known already, without looking for it by the rules."""
+        self._identity = identity
+        self._beat_at = time.monotonic()
+
+    def renamed(self, name: str) -> None:
+        """Look for the identity anew: the session is called `name` now, or has ended."""
+        self._identity = None
+        if self._as_name is not None:
+            self._as_name = name
+
+    def beat(self) -> None:
+        """Give a sign of life, at most every 20 seconds; what speaks for the session does it by itself."""
+        if not 0 <= time.monotonic() - self._beat_at < BEAT_EVERY:
+            from gitcoord.sessions.housekeeping import beat
+
+            self._beat_at = time.monotonic()
+            beat(self.clone, self.identity)
+
+    # the nouns
+
+    @property
+    def messages(self) -> Messages:
+        """Messages: sent, received, acknowledged."""
+        from gitcoord.api.messages import Messages
+
+        return Messages(self)
+
+    @property
+    def sessions(self) -> Sessions:
+        """Who works here, and the caller's own session."""
+        from gitcoord.api.sessions import Sessions
+
+        return Sessions(self)
+
+    @property
+    def notes(self) -> Notes:
+        """Notes for everybody, present and future."""
+        from gitcoord.api.notes import Notes
+
+        return Notes(self)
+
+    @property
+    def tasks(self) -> Tasks:
+        """The task board."""
+        from gitcoord.api.tasks import Tasks
+
+        return Tasks(self)
+
+    @property
+    def locks(self) -> Locks:
+        """Locks on paths and patterns."""
+        from gitcoord.api.locks import Locks
+
+        return Locks(self)
+
+    @property
+    def jobs(self) -> Jobs:
+        """Supervised commands."""
+        from gitcoord.api.jobs import Jobs
+
+        return Jobs(self)
+
+    @property
+    def state(self) -> State:
+        """The caller's keys and values, which outlive it."""
+        from gitcoord.api.state import State
+
+        return State(self)
+
+    @property
+    def numbers(self) -> Numbers:
+        """Sequences of numbers, each handed out exactly once."""
+        from gitcoord.api.numbers import Numbers
+
+        return Numbers(self)
+
+    @property
+    def events(self) -> Events:
+        """The history: every event, its search, and what arrives."""
+        from gitcoord.api.events import Events
+
+        return Events(self)
+
+    @property
+    def remote(self) -> Remote:
+        """The exchange with other clones."""
+        from gitcoord.api.remote import Remote
+
+        return Remote(self)
+
+    @property
+    def trust(self) -> Trust:
+        """What the events of other clones are worth."""
+        from gitcoord.api.trust import Trust
+
+        return Trust(self)
+
+    @property
+    def overview(self) -> Overview:
+        """What several nouns know of one thing: status, brief, conflicts."""
+        from gitcoord.api.overview import Overview
+
+        return Overview(self)
+
+    @property
+    def repository(self) -> Repository:
+        """Set-up, health and removal."""
+        from gitcoord.api.repository import Repository
+
+        return Repository(self)
+
+    # shortcuts
+
+    def send(self, to: str | Sequence[str], text: str, **options: Any) -> Sent:
+        """See `Messages.send`."""
+        return self.messages.send(to, text, **options)
+
+    def inbox(self, **options: Any) -> Inbox:
+        """See `Messages.inbox`."""
+        return self.messages.inbox(**options)
+
+    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Held | None:
+        """Sleep until one condition holds (`session:w1=gone`, `message`, …); None after `timeout` seconds.
+
+        `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.
+        """
+        from gitcoord.overview import waiting
+
+        self.beat()
+        return waiting.wait_for_any(self, conditions, timeout, output)
+
+
+def _absolute(path: str | os.PathLike[str]) -> str:
+    """Not normalized: `..` behind a symbolic link leads elsewhere."""
+    return os.getcwd() if path == "." else os.path.join(os.getcwd(), path)

@@ -1,0 +1,53 @@
+"""`coord.events`: the history, event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.log.event import Event
+    from gitcoord.log.retention import Redacted
+
+
+class Events(Facade):
+    """All events of all clones that are known here."""
+
+    __slots__ = ()
+
+    def log(self, *, since: int | None = None, kind: str | None = None, limit: int = 20) -> list[Event]:
+        """The newest events, newest first; `since` in Unix seconds, `kind` an event type."""
+        from gitcoord.log import query
+
+        return self._clone.read(lambda db: query.list_events(db, since, kind, limit))
+
+    def types(self) -> set[str]:
+        """The event types that this version knows, and those that were met."""
+        from gitcoord.log import query
+
+        known = {kind for entry in self._clone.registry.entries for kind in entry.types.split()}
+        return known | self._clone.read(query.known_types)
+
+    def search(self, words: str, *, limit: int = 20) -> list[Event]:
+        """Messages and notes that contain `words`, oldest first."""
+        from gitcoord.log import query
+
+        return self._clone.read(lambda db: query.search_events(db, words, limit))
+
+    def watch(self, *, kind: str | None = None, since: str | None = None, output: int | None = None) -> Iterator[Event]:
+        """Every event as it arrives, of one type or all, from now on or after the event `since`.
+
+        `output` is a file descriptor: BrokenPipeError is raised when its reader goes away.
+        """
+        from gitcoord.overview import waiting
+
+        return waiting.follow(self._coord, kind, since, output)
+
+    def redact(self, event_id: str) -> Redacted:
+        """Take one event of this clone's out of its log. Copies may exist elsewhere. Raises UsageError."""
+        from gitcoord.log import retention
+        from gitcoord.sync import remotes
+
+        return retention.redact(self._clone, event_id, remotes.is_waiting)

@@ -1,0 +1,85 @@
+"""`coord.jobs`: supervised commands, their output, and how they ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.jobs.launch import Launched
+    from gitcoord.features.jobs.read import Job
+
+
+class Jobs(Facade):
+    """Jobs of the repository; `job` is an id, a unique prefix of one, or the name of this clone's newest so called."""
+
+    __slots__ = ()
+
+    def list(self, *, everything: bool = False) -> list[Job]:
+        """Running jobs and those that ended within a day, oldest first; or all. Lost ones are found first."""
+        from gitcoord.features.jobs import end, read
+
+        end.reap(self._coord.clone)
+        return read.list_jobs(self._coord.clone, everything)
+
+    def get(self, job: str) -> Job:
+        """One job. Raises UsageError."""
+        from gitcoord.features.jobs import end, read
+
+        end.reap(self._coord.clone)
+        return read.show(self._coord.clone, job)
+
+    def log(self, job: str) -> bytes:
+        """What it wrote; of much output, the beginning and the end. Raises Refused when that is not here."""
+        from gitcoord.features.jobs import read
+        from gitcoord.system.files import read_bytes
+
+        return read_bytes(read.log_file(self._clone, self.get(job)))
+
+    def kill(self, job: str, grace: float = 5.0) -> Job:
+        """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""
+        from gitcoord.features.jobs import end
+
+        return end.kill(self._clone, job, grace)
+
+    def start(
+        self,
+        argv: Sequence[str] = (),
+        *,
+        name: str = "",
+        notify: Sequence[str] = (),
+        session: str = "",
+        publish: bool = False,
+        watch_pid: int = 0,
+        cwd: str | os.PathLike[str] | None = None,
+    ) -> Launched:
+        """Run a command in the background, whatever becomes of us; returns as soon as it runs.
+
+        `session` makes it a session of that name; `publish` lets its command line and output leave the clone;
+        `watch_pid` is a process that somebody else started, instead of `argv`. Raises CoordError.
+        """
+        from gitcoord.features.jobs.launch import launch
+        from gitcoord.features.jobs.start import Spec
+
+        spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
+        return launch(self._clone, self._me, spec, os.fspath(cwd or self._coord.cwd))
+
+    def run(
+        self,
+        argv: Sequence[str] = (),
+        *,
+        name: str = "",
+        notify: Sequence[str] = (),
+        session: str = "",
+        publish: bool = False,
+        watch_pid: int = 0,
+    ) -> int:
+        """As `start`, in the foreground: our standard streams are the command's. Returns its exit code, as a shell does."""
+        from gitcoord.features.jobs import supervise
+        from gitcoord.features.jobs.start import Spec
+
+        spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
+        return supervise.run(self._clone, self._me, spec, self._coord.cwd)

@@ -1,0 +1,73 @@
+"""`coord.locks`: advisory locks on paths and gitignore-style patterns, typed relative to `coord.cwd`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.locks.guard import Verdict
+    from gitcoord.features.locks.read import Lock
+    from gitcoord.overview.checks import Check
+
+
+class Locks(Facade):
+    """Locks of the repository. Raises UsageError for a pattern that cannot be used."""
+
+    __slots__ = ()
+
+    def take(
+        self,
+        patterns: Sequence[str],
+        *,
+        reason: str = "",
+        ttl: int | None = None,
+        shared: bool = False,
+        wait: float | None = 0,
+        everywhere: bool = False,
+    ) -> Lock:
+        """Lock for `ttl` seconds (2 h), waiting up to `wait` seconds, or for ever with None; `everywhere` in all clones
+        of the remote. Raises Held, RemoteError."""
+        from gitcoord.features.locks import fold, take
+        from gitcoord.sessions.presence import presence_changed
+
+        clone, me = self._clone, self._me
+        wish = take.Wish(take.typed(clone, self._coord.cwd, patterns), shared, reason, ttl or fold.TTL)
+        if everywhere:
+            from gitcoord.features.locks import leased
+
+            taken = leased.lock(clone, me, wish, wait)
+        else:
+            from gitcoord.features.deaths import watched_pids
+
+            taken = take.lock(clone, me, wish, wait, partial(watched_pids, clone))
+        presence_changed(clone, me.name)  # who locks is about to edit, or has begun to
+        return taken
+
+    def release(self, patterns: Sequence[str] = (), *, everything: bool = False, force: bool = False) -> list[Lock]:
+        """End locks of mine; with `force` also another's, who is told. Raises Refused."""
+        from gitcoord.features.locks import take
+
+        wanted = take.typed(self._clone, self._coord.cwd, patterns)
+        return take.unlock(self._clone, self._me, wanted, everything, force)
+
+    def held(self) -> list[Lock]:
+        """The locks that hold, oldest first."""
+        from gitcoord.features.locks import take
+
+        return take.list_locks(self._clone)
+
+    def check(self, paths: Sequence[str]) -> list[Check]:
+        """What is known of each path: locks, who works in its worktree, recent edits, notes."""
+        from gitcoord.overview import checks
+
+        return checks.check(self._clone, self._me, paths, self._coord.cwd)
+
+    def guard(self) -> Verdict:
+        """What the pre-commit hook says of the commit that is being made."""
+        from gitcoord.features.locks import guard
+
+        return guard.pre_commit(self._clone, self._me)

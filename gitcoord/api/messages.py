@@ -1,0 +1,101 @@
+"""`coord.messages`: messages to sessions, and how far each got."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.messages.inbox import Inbox, Message
+    from gitcoord.features.messages.ledger import SentMessage
+    from gitcoord.features.messages.sending import Sent
+    from gitcoord.log.event import Event
+
+
+class Messages(Facade):
+    """Messages that I send and receive. Reading marks nothing: `mark_read` says what was really shown."""
+
+    __slots__ = ()
+
+    def send(
+        self,
+        to: str | Sequence[str],
+        text: str,
+        *,
+        urgent: bool = False,
+        needs_ack: bool = False,
+        expires: int | None = None,
+        queue: bool = False,
+        local: bool = False,
+        attachments: Mapping[str, bytes] | None = None,
+    ) -> Sent:
+        """Send to sessions, `all` or `role:R`; on return the message is on the log. `expires` in seconds.
+
+        `queue` opens a mailbox for a session that is yet to come, `local` keeps the message in this clone. Raises
+        UsageError for an unknown or ambiguous recipient and for text that cannot be stored.
+        """
+        from gitcoord.features.messages import sending
+
+        options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
+        return sending.send(self._clone, self._me, [to] if isinstance(to, str) else to, text, options)
+
+    def reply(self, message_id: str, text: str, *, attachments: Mapping[str, bytes] | None = None) -> Sent:
+        """Answer a message in its thread."""
+        from gitcoord.features.messages import sending
+
+        return sending.reply(self._clone, self._me, message_id, text, sending.Options(attachments=attachments))
+
+    def ack(self, message_id: str, text: str = "") -> Sent | None:
+        """Acknowledge a message, with an answer if there is text."""
+        from gitcoord.features.messages import sending
+
+        return sending.ack(self._clone, self._me, message_id, text)
+
+    def inbox(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
+        """My unread messages, oldest first. `everything` adds those read, `again` is what was marked last, once more."""
+        from gitcoord.features.messages import inbox
+
+        return inbox.inbox(self._clone, self._me, everything, again, sender, limit)
+
+    def receive(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
+        """As `inbox`, and mark the page read."""
+        page = self.inbox(everything=everything, again=again, sender=sender, limit=limit)
+        self.mark_read(page.messages)
+        return page
+
+    def wait(self, timeout: float | None = None, *, sender: str | None = None, output: int | None = None) -> Inbox | None:
+        """Sleep until there is unread mail; None after `timeout` seconds. Marks nothing.
+
+        `output` is a file descriptor: BrokenPipeError is raised when its reader goes away.
+        """
+        from gitcoord.overview import waiting
+
+        self._coord.beat()
+        return waiting.wait_for_mail(self._coord, timeout, sender, output)
+
+    def mark_read(self, shown: Iterable[Message]) -> None:
+        """Mark what was really shown; nothing for one who only looks on."""
+        from gitcoord.features.messages import ledger
+
+        fresh = [message.id for message in shown if message.state not in ("read", "acked")]
+        me = self._me
+        if fresh and not me.observer and not me.shared:
+            if me.record is None:
+                from gitcoord.api.sessions import Sessions
+
+                Sessions(self._coord).join()
+            ledger.mark(self._clone, self._me, fresh)
+
+    def sent(self, *, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
+        """What I sent, newest first, with the state at each recipient."""
+        from gitcoord.features.messages import ledger
+
+        return ledger.sent(self._clone, self._me, undelivered, limit)
+
+    def thread(self, message_id: str) -> list[Event]:
+        """A conversation, oldest first."""
+        from gitcoord.features.messages import inbox
+
+        return inbox.thread(self._clone, message_id)

@@ -1,0 +1,30 @@
+"""`coord.notes`: a feed for everybody in the repository, present and future."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.notes import Note
+    from gitcoord.store.objects import Oid
+
+
+class Notes(Facade):
+    """Notes, optionally about paths, which are typed relative to `coord.cwd`."""
+
+    __slots__ = ()
+
+    def add(self, text: str, paths: Sequence[str] = ()) -> Oid:
+        """Write a note; returns its id. Raises UsageError for text or a path that cannot be stored."""
+        from gitcoord.features import notes
+
+        return notes.add_note(self._clone, self._me, text, paths, self._coord.cwd)
+
+    def list(self, path: str | None = None, *, limit: int = 20) -> list[Note]:
+        """The newest notes, newest first; with `path`, those about it."""
+        from gitcoord.features import notes
+
+        return notes.list_notes(self._clone, path, self._coord.cwd, limit)

@@ -1,0 +1,22 @@
+"""`coord.numbers`: sequences whose numbers are handed out exactly once."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.numbers import Allocation
+
+
+class Numbers(Facade):
+    """Sequences, made by their first use."""
+
+    __slots__ = ()
+
+    def allocate(self, sequence: str, *, start: int | None = None) -> Allocation:
+        """The next number of a sequence, which begins at `start` (1). Raises RemoteError where the remote is out of reach."""
+        from gitcoord.features import numbers
+
+        return numbers.allocate(self._clone, self._me, sequence, start)

@@ -1,0 +1,43 @@
+"""`coord.overview`: what several nouns know of one thing. Nothing here marks anything read."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.overlaps.conflicts import Collision
+    from gitcoord.overview.brief import Brief
+    from gitcoord.overview.counts import Short
+    from gitcoord.overview.status import Status
+
+
+class Overview(Facade):
+    """Where the caller stands, and what will collide."""
+
+    __slots__ = ()
+
+    def status(self) -> Status:
+        """Where I stand, without looking into worktrees."""
+        from gitcoord.overview import status
+
+        return status.status(self._clone, self._me)
+
+    def short(self) -> Short:
+        """What of it fits a prompt."""
+        from gitcoord.overview import counts
+
+        return counts.short(self._clone, self._me)
+
+    def brief(self, budget: int = 1000) -> Brief:
+        """The digest to go on with, in at most `budget` tokens."""
+        from gitcoord.overview import brief
+
+        return brief.brief(self._clone, self._me, budget)
+
+    def conflicts(self, only: str | None = None) -> list[Collision]:
+        """Which files will collide between live sessions, and which both changed; `only` what concerns one session."""
+        from gitcoord.features.overlaps import conflicts
+
+        return conflicts.conflicts(self._clone, self._me, only)

@@ -1,0 +1,59 @@
+"""`coord.remote`: the exchange with other clones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.errors import RemoteError
+    from gitcoord.sync.exchange import Report
+    from gitcoord.sync.purge_remote import Standing
+
+
+class Remote(Facade):
+    """The coordination remote: the one named, else the one used before. Raises RemoteError, UsageError."""
+
+    __slots__ = ()
+
+    def sync(self, remote: str | None = None, *, quiet: bool = False) -> Report:
+        """Exchange everything; `quiet` asks nobody for a password."""
+        from gitcoord.sync import exchange
+
+        return exchange.sync(self._clone, remote, self._coord.cwd, quiet)
+
+    def preview(self, remote: str | None = None) -> dict[str, int]:
+        """What a sync would send: how many events of each type, and how many presences."""
+        from gitcoord.sync import exchange
+
+        return exchange.preview(self._clone, remote, self._coord.cwd)
+
+    def watch(self, remote: str | None = None, every: float = 5.0) -> Iterator[Report | RemoteError]:
+        """Keep in step for ever: at once when something of ours is new, else every so many seconds."""
+        from gitcoord.sync import background
+
+        return background.watch(self._clone, remote, self._coord.cwd, every)
+
+    def withdraw(self, remote: str | None = None, *, really: bool = False) -> Standing:
+        """Delete this clone's refs at a remote; without `really`, only say which those are."""
+        from gitcoord.sync import purge_remote
+
+        act = purge_remote.withdraw if really else purge_remote.standing
+        return act(self._clone, remote, self._coord.cwd)
+
+    def connected(self) -> str:
+        """The name or URL of the coordination remote, without a password in it; "" before the first sync."""
+        from gitcoord.errors import without_password
+        from gitcoord.sync import remotes
+
+        if not remotes.is_connected(self._clone.repo):
+            return ""
+        return without_password(remotes.current(self._clone.repo).remote)
+
+    def syncs_by_itself(self) -> bool:
+        """Whether what is written goes out in the background."""
+        from gitcoord.sync import remotes
+
+        return remotes.wants_autosync(self._clone.repo)

@@ -1,0 +1,81 @@
+"""`coord.repository`: set-up, health and removal."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.doctor import Finding
+    from gitcoord.log.retention import Collected
+    from gitcoord.setup import Initialized, Traces
+    from gitcoord.store.hooks import Hook
+
+
+class Repository(Facade):
+    """What gitcoord has put into this repository."""
+
+    __slots__ = ()
+
+    def init(self, *, hooks: bool = True) -> Initialized:
+        """Install the git hooks and register placeholders for the worktrees; idempotent."""
+        from gitcoord import setup
+
+        return setup.init(self._clone, hooks)
+
+    def hooks(self, action: str = "status") -> list[Hook]:
+        """`install`, `uninstall` or `status` of the git hooks."""
+        from gitcoord.store import hooks
+
+        actions = {"install": hooks.install, "uninstall": hooks.uninstall, "status": hooks.status}
+        return actions[action](self._clone.repo)
+
+    def in_background(self, event: str, args: Sequence[str] = ()) -> None:
+        """Do what a git hook or a command asked for when it had no time: `worktree-added`, `sync` or `refresh [SESSION]`.
+
+        `refresh` with a session publishes and tidies for it; without one, git moved something in this worktree. Does
+        nothing in a repository that holds nothing of ours.
+        """
+        from gitcoord.sessions import housekeeping
+
+        clone = self._clone
+        if not os.path.isdir(clone.repo.coord_dir):
+            return
+        if event == "worktree-added":
+            housekeeping.worktree_added(clone)
+        elif event == "sync":
+            from gitcoord.sync import background
+
+            background.run(clone)
+        elif event == "refresh" and args:
+            housekeeping.publish_changes(clone, args[0])
+            housekeeping.refresh(clone, args[0])
+        elif event == "refresh":
+            housekeeping.publish_changes(clone, mover=housekeeping.moved(clone))
+
+    def doctor(self, *, fix: bool = False) -> list[Finding]:
+        """What is well and what is not; with `fix`, after mending what can be mended."""
+        from gitcoord import doctor
+
+        return doctor.examine(self._clone, fix)
+
+    def gc(self, keep: float = 90 * 24 * 3600) -> Collected:
+        """Drop from this clone's log what ended more than `keep` seconds ago."""
+        from gitcoord.log import retention
+
+        return retention.gc(self._clone, keep)
+
+    def traces(self, *, everyone: bool = False) -> Traces:
+        """What `purge` would remove; `everyone` includes the refs of other clones that are here."""
+        from gitcoord import setup
+
+        return setup.traces(self._clone, everyone)
+
+    def purge(self, *, everyone: bool = False) -> Traces:
+        """Remove our refs, files, hooks and settings from the repository."""
+        from gitcoord import setup
+
+        return setup.purge(self._clone, everyone)

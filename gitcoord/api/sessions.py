@@ -1,0 +1,78 @@
+"""`coord.sessions`: who works here, and the caller's own session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.overview.roster import Session
+    from gitcoord.sessions.records import Record
+
+
+class Registered(NamedTuple):
+    """The caller's own session, as it is registered now."""
+
+    name: str
+    worktree: str
+    role: str
+    focus: str
+
+
+class Sessions(Facade):
+    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what is another's."""
+
+    __slots__ = ()
+
+    def list(self, *, everyone: bool = False) -> list[Session]:
+        """Who works here; `everyone` includes those that are gone."""
+        from gitcoord.overview import roster
+
+        return roster.list_sessions(self._clone, everyone)
+
+    def get(self, name: str) -> Session:
+        """One session."""
+        from gitcoord.overview import roster
+
+        return roster.find_session(self._clone, name)
+
+    def join(
+        self,
+        name: str | None = None,
+        *,
+        role: str | None = None,
+        focus: str | None = None,
+        pid: int | None = None,
+        origin: str | None = None,
+    ) -> Registered:
+        """Register, or rename the caller's session; its old name stays an alias. A free or gone name is taken over.
+
+        `pid` is the process that the session lives with, `origin` the clone to adopt `name` from.
+        """
+        from gitcoord.sessions import membership
+
+        return self._changed(membership.join(self._clone, self._me, name, role, focus, pid, origin))
+
+    def leave(self) -> Registered:
+        """End the caller's session; its mailbox and history stay."""
+        from gitcoord.sessions import membership
+
+        return self._changed(membership.leave(self._clone, self._me))
+
+    def focus(self, text: str) -> Registered:
+        """Say what the session works on."""
+        from gitcoord.sessions import membership
+
+        return self._changed(membership.set_focus(self._clone, self._me, text))
+
+    def editing(self, paths: Sequence[str]) -> Registered:
+        """Say which files the session edits."""
+        from gitcoord.sessions import membership
+
+        return self._changed(membership.editing(self._clone, self._me, paths, self._coord.cwd))
+
+    def _changed(self, record: Record) -> Registered:
+        self._coord.renamed(record.name)
+        return Registered(record.name, record.worktree, record.role, record.focus)

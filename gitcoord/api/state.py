@@ -1,0 +1,41 @@
+"""`coord.state`: keys and values of a session, which come back after a compaction or a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.state import Value
+
+
+class State(Facade):
+    """The caller's keys and values. Raises Refused for a key that is not set, UsageError for a bad key or value."""
+
+    __slots__ = ()
+
+    def set(self, key: str, text: str, *, as_json: bool = False) -> Value:
+        """Set a key; nothing is written if it has that value. `as_json`: the text is a JSON document."""
+        from gitcoord.features import state
+
+        return state.set_state(self._clone, self._me, key, text, as_json)
+
+    def get(self, key: str) -> Value:
+        """The value of a key."""
+        from gitcoord.features import state
+
+        return state.get_state(self._clone, self._me, key)
+
+    def unset(self, key: str) -> Value:
+        """Forget a key; returns what it was."""
+        from gitcoord.features import state
+
+        return state.unset_state(self._clone, self._me, key)
+
+    def show(self, session: str | None = None) -> Mapping[str, Value]:
+        """All that is set, sorted by key: mine, or another session's."""
+        from gitcoord.features import state
+
+        return state.show_state(self._clone, self._me, session)

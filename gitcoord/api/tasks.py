@@ -1,0 +1,144 @@
+"""`coord.tasks`: filed, claimed by one session at a time, done; with needs, so that what is ready is always known.
+
+coord.tasks.add("merge the schema", priority=1)
+task = coord.tasks.next(claim=True)
+coord.tasks.done(task.id, "on main")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from gitcoord.api.facade import Facade
+
+if TYPE_CHECKING:
+    from gitcoord.features.tasks.file import NewTask
+    from gitcoord.features.tasks.read import Task
+    from gitcoord.store.objects import Oid
+
+
+class Tasks(Facade):
+    """The tasks of a repository, as one session sees and changes them. Ids may be given as unique prefixes.
+
+    What changes a task returns it as it is then. Raises Refused for what the state of the task forbids, UsageError for
+    an unknown id or name and for what cannot be stored; then nothing was written.
+    """
+
+    __slots__ = ()
+
+    def add(
+        self,
+        title: str,
+        text: str = "",
+        *,
+        priority: int = 2,
+        labels: Sequence[str] = (),
+        needs: Sequence[str] = (),
+        assignee: str | None = None,
+    ) -> Task:
+        """File a task. `priority` is 0 (highest) to 4; `assignee` is a session, which is told."""
+        from gitcoord.features.tasks.file import NewTask
+
+        return self.show(self.add_all([NewTask(title, text, priority, tuple(labels), tuple(needs), assignee)])[0])
+
+    def add_all(self, tasks: Sequence[NewTask]) -> list[Oid]:
+        """File several at once, all or none; they may need each other by their `local` names."""
+        from gitcoord.features.tasks import write
+
+        return write.add(self._clone, self._me, tasks)
+
+    def list(
+        self,
+        *,
+        ready: bool = False,
+        mine: bool = False,
+        filed: bool = False,
+        status: str | None = None,
+        everything: bool = False,
+    ) -> list[Task]:
+        """Tasks, oldest first: those not done or dropped, unless `status` or `everything` says otherwise.
+
+        `mine` are those I hold or am assigned to, `filed` those I filed.
+        """
+        from gitcoord.features.tasks import read
+
+        which = read.Which(ready, mine, filed, status, everything)
+        return read.list_tasks(self._clone, self._me, which)
+
+    def show(self, task_id: str) -> Task:
+        """One task."""
+        from gitcoord.features.tasks import read
+
+        return read.get_task(self._clone, task_id)
+
+    def claim(self, task_id: str, *, offline: bool = False) -> Task:
+        """Take a task; one of several callers gets it, the others are refused. A gone holder's is taken over."""
+        from gitcoord.features.tasks import claims
+
+        return self.show(claims.claim(self._clone, self._me, task_id, offline))
+
+    def next(self, *, claim: bool = False, offline: bool = False) -> Task | None:
+        """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
+        from gitcoord.features.tasks import claims, read
+        from gitcoord.log.vouched import held_tasks
+
+        clone, me = self._clone, self._me
+        if claim:
+            taken = claims.take_next(clone, me, offline)
+            return self.show(taken) if taken else None
+        held = held_tasks(clone)
+        row = clone.read(lambda db: read.best(db, clone, me, taken=held))
+        return self.show(row.id) if row else None
+
+    def wait_next(
+        self, timeout: float | None, *, claim: bool = False, offline: bool = False, output: int | None = None
+    ) -> Task | None:
+        """As `next`, waiting up to `timeout` seconds (None: for ever) until something is ready.
+
+        Raises BrokenPipeError when the reader of `output`, a descriptor, goes away meanwhile.
+        """
+        from gitcoord.features.deaths import watched_pids
+        from gitcoord.store.watch import wait_until
+
+        # the end of a process frees what its session holds
+        pids = partial(watched_pids, self._clone)
+        return wait_until(self._clone.repo, lambda: self.next(claim=claim, offline=offline), timeout, pids, output)
+
+    def done(self, task_id: str, text: str = "", *, force: bool = False) -> Task:
+        """Finish a task; `force` if a live other holds it. Its creator is told, and those whose tasks are ready now."""
+        return self._change(task_id, "done", text, force)
+
+    def block(self, task_id: str, reason: str, *, force: bool = False) -> Task:
+        """Say that a task cannot go on, and why. Who holds it keeps it."""
+        return self._change(task_id, "block", reason, force)
+
+    def release(self, task_id: str, *, force: bool = False) -> Task:
+        """Give a task back."""
+        return self._change(task_id, "release", "", force)
+
+    def drop(self, task_id: str) -> Task:
+        """It will not be done."""
+        return self._change(task_id, "drop", "", False)
+
+    def reopen(self, task_id: str) -> Task:
+        """A blocked, done or dropped task is open again, and nobody's."""
+        return self._change(task_id, "reopen", "", False)
+
+    def _change(self, task_id: str, verb: str, text: str, force: bool) -> Task:
+        from gitcoord.features.tasks import write
+
+        return self.show(write.change(self._clone, self._me, task_id, verb, text, force))
+
+    def edit(self, task_id: str, **changes: Any) -> Task:
+        """Change facts of a task; `changes` are the fields of `gitcoord.features.tasks.write.Edit`."""
+        from gitcoord.features.tasks import write
+
+        return self.show(write.edit(self._clone, self._me, task_id, write.Edit(**changes)))
+
+    def comment(self, task_id: str, text: str) -> Task:
+        """Say something about a task; its holder is told."""
+        from gitcoord.features.tasks import write
+
+        return self.show(write.comment(self._clone, self._me, task_id, text))

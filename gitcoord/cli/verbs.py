@@ -1,0 +1,72 @@
+"""The verbs: a line for each, in the order of the help page."""
+
+from __future__ import annotations
+
+VERBS: dict[str, dict[str, tuple[str, str]]] = {
+    "talk": {
+        "send": ("talk", "send a message to sessions, a role or all"),
+        "reply": ("talk", "answer a message in its thread"),
+        "ack": ("talk", "acknowledge a message"),
+        "inbox": ("talk", "print my unread messages and mark them read"),
+        "sent": ("talk", "what I sent and how far it got"),
+        "wait": ("waits", "sleep until something concerns me"),
+    },
+    "work": {
+        "task": ("work", "add, claim, next, done, block, … a task"),
+        "tasks": ("work", "the tasks that are not done"),
+        "board": ("work", "the tasks as columns"),
+        "alloc": ("work", "the next number of a sequence"),
+    },
+    "remember": {
+        "note": ("history", "leave a note for everybody, now and later"),
+        "notes": ("history", "read the notes"),
+        "thread": ("history", "a whole conversation"),
+        "search": ("history", "find words in messages and notes"),
+        "log": ("history", "everything that happened, newest first"),
+        "watch": ("waits", "follow everything as it happens"),
+    },
+    "locks": {
+        "lock": ("locks", "lock paths or patterns for my session"),
+        "unlock": ("locks", "end my locks"),
+        "locks": ("locks", "who holds what"),
+        "check": ("locks", "may I touch this path?"),
+    },
+    "who": {
+        "sessions": ("people", "who works here, where, on what"),
+        "whoami": ("people", "which session I am, and why"),
+        "join": ("people", "register or rename my session"),
+        "leave": ("people", "end my session"),
+        "focus": ("people", "say what I work on"),
+        "editing": ("people", "say which files I edit"),
+    },
+    "run": {
+        "run": ("jobs", "run a command as a job, tell how it ended"),
+        "jobs": ("jobs", "what runs, and what ended lately"),
+        "job": ("jobs", "show, log or kill one job"),
+    },
+    "keep track": {
+        "status": ("overview", "where I stand, on one screen"),
+        "brief": ("overview", "the digest to go on with"),
+        "state": ("overview", "keys and values that outlive me"),
+        "conflicts": ("overview", "which files will collide, between whom"),
+    },
+    "other clones": {
+        "sync": ("sync", "exchange with the remote"),
+    },
+    "set-up": {
+        "init": ("setup", "install hooks, register the worktrees"),
+        "hooks": ("setup", "install, remove or show the hooks"),
+        "mcp": ("agents", "serve agents over MCP"),
+        "skill": ("agents", "print what teaches agents to use this"),
+        "trust": ("trust", "who signs what, and what is wrong"),
+        "redact": ("trust", "take an event out of my log"),
+        "gc": ("trust", "drop what ended long ago"),
+        "doctor": ("setup", "what is well, what is not"),
+        "demo": ("setup", "a guided run, thrown away after"),
+        "purge": ("setup", "remove every trace of gitcoord"),
+    },
+}
+"""By group: the verb, the module of `gitcoord.cli` that has a command of that name, and what the help page says of it."""
+
+HIDDEN = {"hook": "setup"}
+"""Verbs that are not on the help page, and their modules."""

@@ -1,0 +1,9 @@
+"""What jobs do when something happens in a room below them."""
+
+from __future__ import annotations
+
+from gitcoord.features.jobs import start
+from gitcoord.log.clone import Clone
+from gitcoord.log.index.feature import Hooks
+
+HOOKS: Hooks[Clone] = Hooks(renamed=start.go_on)

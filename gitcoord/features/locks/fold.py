@@ -1,0 +1,78 @@
+"""What lock events make of the tables.
+
+The write lock makes decisions in one clone follow each other, so a `lock` event is legal by construction: it ends what
+it `supersedes` and stands until it is ended, its time is over, or its holder is gone. Between clones nothing was
+promised: what both locked before they met, both hold, and both see it.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gitcoord.features.locks.patterns import why_not
+from gitcoord.log.event import Event
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import FLAG, ID, MANY, Kind, Schema, line, listed, mapped, number, text
+
+TTL = 2 * 3600
+"""Seconds for which a lock holds when nobody says how long."""
+MAX_TTL = 365 * 86400
+MAX_PATTERNS = 100
+
+
+def _fold(db: sqlite3.Connection, event: Event) -> None:
+    if event.type == "unlock":
+        for oid, patterns in event.data["locks"].items():
+            for pattern in patterns or [""]:
+                _end(db, oid, pattern)
+        return
+    data = event.data
+    until, shared, reason = event.at + data.get("ttl", TTL), data.get("shared", False), data.get("reason", "")
+    row = (event.id, event.lc, event.clone, event.author, event.at, until, shared, reason, event.type == "lock.wait")
+    db.execute("INSERT OR IGNORE INTO locks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    for place, pattern in enumerate(dict.fromkeys(data["patterns"])):
+        ended = "SELECT 1 FROM lock_ends WHERE lock = ? AND pattern IN (?, '')"
+        if db.execute(ended, (event.id, pattern)).fetchone() is None:
+            db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (event.id, pattern, place))
+    if lease := data.get("lease"):
+        db.execute("INSERT OR IGNORE INTO lock_leases VALUES (?, ?)", (lease, event.id))
+    for oid in data.get("supersedes", ()):
+        _end(db, oid, "")
+
+
+def _end(db: sqlite3.Connection, oid: str, pattern: str) -> None:
+    """Remembered, too, for a lock that arrives later: no order of arrival matters."""
+    db.execute("INSERT OR IGNORE INTO lock_ends VALUES (?, ?)", (oid, pattern))
+    db.execute("DELETE FROM held WHERE lock = ? AND ? IN (pattern, '')", (oid, pattern))
+
+
+PATTERN = Kind("a pattern", lambda value: type(value) is str and not why_not(value))
+REASON = line(1000)
+_LOCK = Schema(
+    {
+        "patterns": listed(PATTERN, MAX_PATTERNS, 1),
+        "ttl": number(1, MAX_TTL),
+        "shared": FLAG,
+        "reason": REASON,
+        "supersedes": listed(ID, MANY),
+        "lease": line(64),
+    },
+    ("patterns",),
+)
+_UNLOCK = Schema({"locks": mapped(ID, listed(text(1000), MAX_PATTERNS), MANY)}, ("locks",))
+
+FEATURE = Feature(
+    "locks",
+    {"lock": _LOCK, "lock.wait": _LOCK, "unlock": _UNLOCK},
+    """
+    CREATE TABLE locks (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
+        at INTEGER NOT NULL, expires INTEGER NOT NULL, shared INTEGER NOT NULL, reason TEXT NOT NULL,
+        waits INTEGER NOT NULL) WITHOUT ROWID;
+    CREATE TABLE held (lock TEXT NOT NULL, pattern TEXT NOT NULL, place INTEGER NOT NULL,
+        PRIMARY KEY (lock, pattern)) WITHOUT ROWID;
+    CREATE TABLE lock_ends (lock TEXT NOT NULL, pattern TEXT NOT NULL, PRIMARY KEY (lock, pattern)) WITHOUT ROWID;
+    CREATE TABLE lock_leases (nonce TEXT NOT NULL, lock TEXT NOT NULL, PRIMARY KEY (nonce, lock)) WITHOUT ROWID;
+    """,
+    _fold,
+    living=("SELECT id FROM locks WHERE expires > :now",),
+)

@@ -1,0 +1,10 @@
+"""Whether anything is locked at all: mostly nothing is, and then nothing more is loaded."""
+
+from __future__ import annotations
+
+import sqlite3
+
+
+def is_anything_held(db: sqlite3.Connection) -> bool:
+    """Whether there is any lock, or any place in a queue for one."""
+    return db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is not None

@@ -1,0 +1,10 @@
+"""What locks do when something happens in a room below them."""
+
+from __future__ import annotations
+
+from gitcoord.features.locks import leased, take
+from gitcoord.log.clone import Clone
+from gitcoord.log.index.feature import Hooks
+from gitcoord.sync.leases import Kind
+
+HOOKS: Hooks[Clone] = Hooks(parting=take.farewell, parted=take.keep_marker, leases=Kind(leased.KIND, leased.finished))

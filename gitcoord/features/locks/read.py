@@ -1,0 +1,117 @@
+"""Locks as they stand: those that hold, those that are over, and the queue."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from gitcoord.errors import Refused
+from gitcoord.features.locks import waiters
+from gitcoord.features.locks.patterns import overlap
+from gitcoord.log.clone import Clone
+from gitcoord.names import mailbox, split_mailbox
+from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.membership import states_in
+from gitcoord.sessions.presence import clock_ahead
+from gitcoord.store.objects import Oid
+from gitcoord.text import span
+
+
+class Lock(NamedTuple):
+    """A lock, or a place in the queue for one (`waits`). Times are Unix seconds, `holder` is a mailbox."""
+
+    id: Oid
+    holder: str
+    patterns: tuple[str, ...]
+    reason: str
+    shared: bool
+    at: int
+    expires: int
+    waits: bool
+    lc: int
+    clone: str
+
+    def hinders(self, patterns: Iterable[str], shared: bool) -> bool:
+        """Whether it excludes a lock on `patterns`."""
+        return not (shared and self.shared) and any(overlap(p, q) for p in patterns for q in self.patterns)
+
+
+class Held(Refused):
+    """Somebody else has it. `locks` are those in the way."""
+
+    def __init__(self, what: str, hint: str, locks: Sequence[Lock]) -> None:
+        super().__init__(what, hint)
+        self.locks = tuple(locks)
+
+
+class Standing(NamedTuple):
+    """All locks at one moment: those that hold, those whose time or holder is over, and who waits, in order."""
+
+    valid: list[Lock]
+    over: list[Lock]
+    waits: list[Lock]
+
+
+def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> Standing:
+    """Sort the locks that nobody ended."""
+    now = time.time() if now is None else now
+    found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
+    if not found:
+        return Standing([], [], [])
+    life = states_in(db, clone, {lock.holder for lock in found}, now)
+    there = [lock for lock in found if lock.expires > now and life[lock.holder][0] != "gone"]
+    waits = [lock for lock in there if lock.waits and lock.clone == clone.id and waiters.is_waiting(clone, lock.id)]
+    valid = [lock for lock in there if not lock.waits]
+    return Standing(valid, [lock for lock in found if lock not in valid and lock not in waits], waits)
+
+
+def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
+    """A lock with its end by our clock. Another clone's lock ends by its writer's clock, whose offset is estimated from its
+    presence; the time that the presence was on its way errs on the safe side."""
+    if lock.clone == clone.id:
+        return lock
+    return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
+
+
+def all_locks(db: sqlite3.Connection) -> list[Lock]:
+    rows = db.execute(
+        "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc"
+        " FROM held h JOIN locks l ON l.id = h.lock ORDER BY l.lc, l.id, h.place"
+    ).fetchall()
+    patterns: dict[Oid, list[str]] = {}
+    for row in rows:
+        patterns.setdefault(Oid(row[0]), []).append(row[1])
+    first = {row[0]: row for row in reversed(rows)}
+    return [
+        Lock(oid, canonical(db, mailbox(r[2], r[3])), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
+        for oid, of in patterns.items()
+        for r in [first[oid]]
+    ]  # fmt: skip
+
+
+def lock_of(clone: Clone, oid: Oid) -> Lock:
+    return next(lock for lock in clone.read(all_locks) if lock.id == oid)
+
+
+def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[str] = ()) -> Held:
+    """The refusal, which names the first holder: what, why, since when, until when."""
+    first = hindering[0]
+    name = split_mailbox(first.holder)[0] if first.clone == clone.id else first.holder
+    verb = "is waited for by" if first.waits else "is locked by"
+    until = "" if first.waits else f", for another {span(first.expires - now)}"
+    patterns = [p for p in first.patterns if any(overlap(p, q) for q in wanted)] or first.patterns
+    because = f": {first.reason}" if first.reason else ""
+    more = f" (and {len(hindering) - 1} more)" if len(hindering) > 1 else ""
+    what = f"{', '.join(patterns)} {verb} {name} (since {span(now - first.at)}{until}){because}{more}"
+    return Held(what, f"git coord lock --wait …, or ask: git coord send {name} …", hindering)
+
+
+def merged(chosen: Sequence[Lock]) -> list[Lock]:
+    """One entry a lock, with all of its patterns that were named."""
+    patterns: dict[Oid, list[str]] = {}
+    for lock in chosen:
+        patterns.setdefault(lock.id, []).extend(p for p in lock.patterns if p not in patterns.get(lock.id, ()))
+    first = {lock.id: lock for lock in chosen}
+    return [first[oid]._replace(patterns=tuple(of)) for oid, of in patterns.items()]

@@ -1,0 +1,9 @@
+"""What messages do when something happens in a room below them."""
+
+from __future__ import annotations
+
+from gitcoord.features.messages import ring
+from gitcoord.log.clone import Clone
+from gitcoord.log.index.feature import Hooks
+
+HOOKS: Hooks[Clone] = Hooks(arrived=ring.mail)

@@ -1,0 +1,55 @@
+"""."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+
+from gitcoord.features.messages.fold import READ, SURFACED
+from gitcoord.features.messages.inbox import COLUMNS, TRUSTED, Message, message_of, trusted_values
+from gitcoord.features.messages.ledger import my_boxes
+from gitcoord.log.clone import Clone
+from gitcoord.sessions.identity import Identity
+
+LIMIT = 50
+"""Messages that are looked at for one injection."""
+
+
+def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
+    """My messages that were never surfaced, not even in part; urgent ones first, then the oldest.
+
+    Without those that `coord.requireSigned` holds back.
+    """
+    now = time.time() if now is None else now
+    trusted = trusted_values(clone)
+    only = (" AND m.urgent = 1" if urgent else "") + (f" AND {TRUSTED}" if trusted else "")
+
+    def ask(db: sqlite3.Connection) -> list[Message]:
+        rows = db.execute(
+            f"SELECT {COLUMNS} WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1 AND d.state = 0"
+            f" AND (m.expires = 0 OR m.expires > ?){only}"
+            " AND NOT EXISTS (SELECT 1 FROM glimpses g WHERE g.message = d.message AND g.box = d.box AND g.clone = ?)"
+            " GROUP BY m.id ORDER BY m.urgent DESC, m.lc, m.id LIMIT ?",
+            (json.dumps(my_boxes(db, clone, me.name)), int(now), *(trusted or ()), clone.id, LIMIT),
+        )
+        return [message_of(row) for row in rows.fetchall()]
+
+    return clone.read(ask)
+
+
+def owed_acks(clone: Clone, me: Identity, now: float | None = None) -> list[Message]:
+    """What I was shown and asked to ack, and have not, oldest first."""
+    now = time.time() if now is None else now
+
+    def ask(db: sqlite3.Connection) -> list[Message]:
+        rows = db.execute(
+            f"SELECT {COLUMNS} WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1 AND m.needs_ack = 1"
+            " AND (d.state IN (?, ?) OR (d.state = 0 AND EXISTS (SELECT 1 FROM glimpses g WHERE g.message = d.message"
+            " AND g.box = d.box AND g.clone = ?))) AND (m.expires = 0 OR m.expires > ?)"
+            " GROUP BY m.id ORDER BY m.lc, m.id LIMIT ?",
+            (json.dumps(my_boxes(db, clone, me.name)), SURFACED, READ, clone.id, int(now), LIMIT),
+        )
+        return [message_of(row) for row in rows.fetchall()]
+
+    return clone.read(ask)

@@ -1,0 +1,9 @@
+"""What overlaps do when something happens in a room below them."""
+
+from __future__ import annotations
+
+from gitcoord.features.overlaps import notices
+from gitcoord.log.clone import Clone
+from gitcoord.log.index.feature import Hooks
+
+HOOKS: Hooks[Clone] = Hooks(presence_changed=notices.notice)

@@ -1,0 +1,155 @@
+"""The roster: every worktree with its sessions, then persons, then the sessions of other clones."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from gitcoord.log.clone import Clone
+from gitcoord.names import mailbox, split_mailbox
+from gitcoord.sessions.liveness import judge_published
+from gitcoord.sessions.mailboxes import resolve_name
+from gitcoord.sessions.membership import presences
+from gitcoord.sessions.presence import (
+    files_of,
+    liveness_of,
+    sharers,
+)
+from gitcoord.sessions.records import Record, Records
+from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
+
+
+class Session(NamedTuple):
+    """A session as `git coord sessions` shows it. Times are Unix seconds; `session` None for a worktree without one."""
+
+    session: str | None
+    clone: str | None
+    worktree: str | None
+    branch: str | None
+    head: str | None
+    state: str | None
+    since: float | None
+    focus: str
+    files: tuple[TouchedFile, ...]
+    beat: float | None
+    harness: str
+    role: str
+    unread: int
+    local: bool
+    person: bool = False
+
+
+class _Board(NamedTuple):
+    """What the rows of one listing have in common."""
+
+    here: str
+    now: float
+    records: Records
+    known: list[Record]
+    unread: dict[str, int]
+    subjects: dict[str, str]
+    titles: dict[str, str]
+    """Of the task that each mailbox holds."""
+
+
+def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:
+    """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
+
+    In a worktree that several share, what none of them is known to have changed stands in a row without a session.
+    Without `files` no worktree is looked into, which takes a `git status` each.
+    """
+    rows, unread, titles = clone.read(lambda db: (presences(db), _unread(db), _titles(db)))
+    worktrees = list_worktrees(clone.repo)
+    records = Records(clone.repo.coord_dir)
+    now = time.time() if now is None else now
+    board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees), titles)
+    found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
+    git_dirs = {worktree.git_dir for worktree in worktrees}
+    found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
+    found += [_foreign(row, board) for row in rows if row[0] != board.here]
+    return [s for s in found if everyone or s.state != "gone"]
+
+
+def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool, files: bool) -> list[Session]:
+    lying = touched_files(clone.repo, worktree.path) if files else []
+    inside = [r for r in board.known if r.git_dir == worktree.git_dir]
+    there = sharers(inside, worktree.git_dir, board.records, board.now)
+    rows = [_own(board, r, worktree, files_of(r, lying, len(there) <= 1)) for r in inside]
+    rows = [row for row in rows if everyone or row.state != "gone"]
+    attributed = {f.path for row in rows for f in row.files}
+    left = tuple(f for f in lying if f.path not in attributed)
+    nobody = Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", left, None, "", "", 0, True)
+    return [*rows, nobody] if not rows or (left and len(there) > 1) else rows
+
+
+def find_session(clone: Clone, text: str) -> Session:
+    """One session by name. Raises UsageError when there is none."""
+    name, at = split_mailbox(clone.read(lambda db: resolve_name(db, text, clone.id or "")))
+    for session in list_sessions(clone, everyone=True):
+        if session.session == name and session.clone == at:
+            return session
+    box = mailbox(name, at)
+    unread = clone.read(_unread).get(box, 0)
+    return Session(name, at, None, None, None, "gone", None, "", (), None, "", "", unread, at == clone.id)
+
+
+def _unread(db: sqlite3.Connection) -> dict[str, int]:
+    from gitcoord.features.messages.inbox import unread_counts
+
+    return unread_counts(db)
+
+
+def _titles(db: sqlite3.Connection) -> dict[str, str]:
+    from gitcoord.features.tasks.read import held_titles
+
+    return held_titles(db)
+
+
+def _own(board: _Board, record: Record, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
+    at = board.records.beat(record.name)
+    life = liveness_of(record, at, board.now)
+    path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
+    box = mailbox(record.name, board.here)
+    focus = record.focus or board.titles.get(box) or board.subjects.get(head or "", "")
+    unread = board.unread.get(box, 0)
+    touched = () if life.state == "gone" else tuple(files)
+    return Session(
+        record.name, board.here, path, branch, head, life.state, life.since, focus, touched, at or None, record.harness,
+        record.role, unread, True, record.person,
+    )  # fmt: skip
+
+
+def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
+    """The subject of each worktree's last commit, which stands in for a focus that nobody set."""
+    heads = sorted({worktree.head for worktree in worktrees if worktree.head})
+    if not heads:
+        return {}
+    result = clone.repo.git("log", "--no-walk", "--no-show-signature", "--format=%H %s", *heads)
+    lines = result.out.decode("utf-8", "replace").splitlines()
+    return {head: subject[:200] for head, _, subject in (line.partition(" ") for line in lines)}
+
+
+def _foreign(row: tuple[str, str, str, float], board: _Board) -> Session:
+    at_clone, name, text, seen = row
+    box = mailbox(name, at_clone)
+    data: dict[str, Any] = json.loads(text)
+    life = judge_published(data, seen, board.now)
+
+    def fact(key: str) -> str:
+        value = data.get(key)
+        return value[:200] if isinstance(value, str) else ""
+
+    files = data.get("files") if isinstance(data.get("files"), list) else []
+    touched = tuple(
+        TouchedFile(f[0], f[1])
+        for f in files or []
+        if isinstance(f, list) and len(f) == 2 and isinstance(f[0], str) and isinstance(f[1], int)
+    )
+    focus = fact("focus") or board.titles.get(box, "")
+    return Session(
+        name, at_clone, None, fact("branch") or None, fact("head") or None, life.state, life.since, focus, touched,
+        seen, fact("harness"), fact("role"), board.unread.get(box, 0), False, data.get("person") is True,
+    )  # fmt: skip

@@ -1,0 +1,77 @@
+"""The link to a remote: at most one process of a clone talks to it at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Event
+from gitcoord.store.objects import Oid
+from gitcoord.store.transport import Look, Remote
+from gitcoord.sync import early_look, remotes
+from gitcoord.system.lock import file_lock
+
+ATTEMPTS = 8
+Refs = Mapping[str, Oid]
+"""Refs as they are called here, and what they name at the remote."""
+
+
+class Link(NamedTuple):
+    """A clone that may talk to its remote now: at most one process of a clone does at a time."""
+
+    clone: Clone
+    remote: Remote
+    quiet: bool
+    look: Look | None = None
+    """One that was begun before (`early_look`)."""
+
+
+class Seen(NamedTuple):
+    """What a look at the remote showed, and what it brought."""
+
+    refs: Refs
+    events: tuple[Event, ...]
+    refused: tuple[Refusal, ...]
+
+
+@contextmanager
+def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
+    """Hold the clone's right to the network, waiting for it. What is written meanwhile starts no sync in the background;
+    that is for who held it (`Clone.have_sent`)."""
+    with clone.locked():
+        clone.settled_id()
+    lock = clone.path("sync.lock")
+    with file_lock(lock):
+        look = early_look.look(clone.repo, remote.name, lock)
+        os.utime(lock)
+        before, clone.keeps_to_itself = clone.keeps_to_itself, True
+        try:
+            yield Link(clone, remote, quiet, look)
+        finally:
+            clone.keeps_to_itself = before
+
+
+def pause(attempt: int) -> None:
+    """Before another try, for a while that differs from others'."""
+    import random
+
+    time.sleep(random.uniform(0.5, 1.5) * min(1.0, 0.02 * 2**attempt))
+
+
+def joining(at: Link, listing: Refs) -> Link:
+    """Coordination that is there already, below whatever prefix, is joined rather than begun a second time."""
+    found = remotes.discover(listing)
+    if found is None or at.clone.repo.setting("remotePrefix") or any(ref.startswith(at.remote.prefix) for ref in listing):
+        return at
+    return at._replace(remote=at.remote._replace(prefix=found))
+
+
+class Refusal(NamedTuple):
+    """A ref that did not cross, and why."""
+
+    ref: str
+    why: str

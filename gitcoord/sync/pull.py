@@ -1,0 +1,108 @@
+"""What comes in: look at the remote, fetch what is new there, and take it into the index.
+
+Others' logs only ever grow: one that was rewritten is left as this clone knows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gitcoord.log.clone import Clone
+from gitcoord.log.event import Event
+from gitcoord.log.query import COLUMNS, event_of
+from gitcoord.store import transport
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import NAMESPACE, is_lease, is_log
+from gitcoord.store.refs import is_ancestor, pack
+from gitcoord.store.transport import Look
+from gitcoord.sync.link import Link, Refs, Seen, joining
+
+
+def pull(at: Link) -> tuple[Link, Seen]:
+    """Look at the remote and fetch what is new there. Raises RemoteError.
+
+    Where it keeps coordination below another prefix than we thought, the link that comes back has that one.
+    """
+    return take(*heard(at, transport.start_look(at.clone.repo, at.remote.name, at.quiet)))
+
+
+def heard(at: Link, look: Look) -> tuple[Link, Refs]:
+    """What the remote has of ours and of others', once it has answered. Raises RemoteError."""
+    listing = transport.answer(look)
+    at = joining(at, listing)
+    return at, {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
+
+
+def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
+    """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
+    from gitcoord.log import rollover
+    from gitcoord.sync import incoming, new_clone_id
+    from gitcoord.sync.outgoing import rolled_over
+
+    clone = at.clone
+    start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
+    ignored = clone.repo.setting("ignoreclone").split()
+    before = clone.store.tips().refs
+    if new_clone_id.check(at, refs, before):
+        before = clone.store.tips().refs
+    wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
+    if not wanted and not rolled_over([*refs, *before]):
+        _tidy_up(clone, refs, before, before)
+        return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
+    wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
+    refused = incoming.fetch(at, wanted, before) if wanted else []
+    with clone.locked() as fd:
+        pack(clone.repo, fd)
+    rollover.drop_replaced(clone)
+    after = clone.store.tips().refs
+    _tidy_up(clone, refs, before, after)
+    told = {refusal.ref for refusal in refused}
+    refused += incoming.compare(at, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
+    newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # it may have moved since it was listed
+    return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
+
+
+def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs, ignored: Sequence[str]) -> bool:
+    """Others' refs that differ, but for a log of which we have more already."""
+    if is_lease(ref):
+        return True
+    owner = ref.split("/")[3]
+    if owner == clone.id or owner in ignored:
+        return False
+    mine = before.get(ref)
+    return not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
+
+
+def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
+    """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there."""
+    logs = {ref.split("/")[3] for ref in there if is_log(ref)}
+    gone = [
+        ref
+        for ref in after
+        if ref.startswith(f"{NAMESPACE}sessions/") and ref not in there and ref.split("/")[3] in logs - {clone.id}
+    ]
+    replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
+    if gone or replaced:
+        from gitcoord.store import sweep
+
+        with clone.locked():
+            for oid in replaced:
+                sweep.supersede(clone.path("superseded"), oid, clone.clock())
+            for ref in gone:
+                clone.point(ref, None)
+
+
+def _news(clone: Clone, start: int) -> tuple[Event, ...]:
+    """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told, and who is
+    here is not adopted."""
+    query = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"
+    found = tuple(clone.read(lambda db: [event_of(row) for row in db.execute(query, (start,))]))
+    if foreign := [event for event in found if event.clone != clone.id]:
+        for hooks in clone.registry.hooks("arrived"):
+            if hooks.arrived:
+                hooks.arrived(clone, foreign)
+    if adoptions := [event for event in foreign if event.type == "adopt"]:
+        from gitcoord.sessions import presence
+
+        presence.take_back(clone, adoptions)
+    return found

@@ -1,0 +1,40 @@
+"""Run `coord.notify`, a command of the user's, for what should not wait for a look.
+
+The shell runs the command with a short line as its argument (and in GIT_COORD_NOTIFY) and the facts as one JSON document
+on its standard input. Nobody waits for it: it may be slow, fail or be missing.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+MAX_LINE = 200
+_SCRIPT = 'exec 3<&0; (eval "$GIT_COORD_COMMAND \\"\\$1\\"" <&3 3<&-) &'
+"""The shell ends at once, so that the command is nobody's child; words of others are never part of what is evaluated.
+A shell takes standard input away from what runs in its background, hence the 3."""
+
+
+def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[str, Any]) -> None:
+    """Run `command`, the value of `coord.notify`; an empty one is none."""
+    if not command:
+        return
+    flat = " ".join("".join(c if c.isprintable() else " " for c in line).split())[:MAX_LINE]
+    environ = {**environ, "GIT_COORD_COMMAND": command, "GIT_COORD_NOTIFY": flat}
+    with suppress(OSError, ValueError), tempfile.TemporaryFile() as document:
+        document.write(json.dumps({**facts, "line": flat}).encode() + b"\n")
+        document.seek(0)
+        _spawn(["/bin/sh", "-c", _SCRIPT, "sh", flat], environ, document.fileno())
+
+
+def _spawn(argv: list[str], environ: Mapping[str, str], stdin: int) -> None:
+    """In a session of its own, with no terminal and nothing of ours open."""
+    import subprocess
+
+    program = subprocess.Popen(
+        argv, env=environ, stdin=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    program.wait()
