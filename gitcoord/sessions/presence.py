@@ -27,9 +27,10 @@ from gitcoord.sessions.identity import (
     worktree_name,
 )
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
-from gitcoord.sessions.mailboxes import adopter
+from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS, adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
+from gitcoord.text import one_line
 
 if TYPE_CHECKING:
     from gitcoord.store.worktrees import TouchedFile, Worktree
@@ -153,11 +154,13 @@ def presence_data(clone: Clone, record: Record, records: Records, now: float) ->
     files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
     state = liveness_of(record, records.beat(record.name) or now, now).state
     data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
-    data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
+    data |= {key: value for key in ("harness", "role") if (value := getattr(record, key))}
+    if focus := one_line(record.focus, MAX_FOCUS):
+        data["focus"] = focus
     if worktree:
         data |= {"branch": worktree.branch, "head": worktree.head}
     if files:
-        data["files"] = [[f.path, int(f.at)] for f in files[:50] if _is_text(f.path)]
+        data["files"] = [[f.path, int(f.at)] for f in files if _is_text(f.path)][:MAX_FILES]
     if record.person:
         data["person"] = True
     return data
