@@ -65,14 +65,18 @@ def _write(fd: int, data: bytes) -> None:
 def _note_error(argv: list[str], error: Exception) -> None:
     """For `git coord hooks status`: the last thing that went wrong, in the directory that the script found."""
     where = os.environ.get("GIT_COORD_DIR", "")
-    with suppress(OSError):
-        if os.path.isdir(where):
-            import traceback
+    with suppress(Exception):
+        import traceback
 
-            os.makedirs(os.path.join(where, "agents"), exist_ok=True)
+        from gitcoord.store.discovery import find_repository
+        from gitcoord.system.files import make_directory, replace_ours
+
+        here = find_repository().coord_dir  # which git accepts; the script's word is not enough
+        if os.path.isdir(where) and os.path.samefile(here, where):
+            make_directory(os.path.join(here, "agents"))
             lines = traceback.format_exception(error)[-12:]
-            with open(os.path.join(where, "agents", "@error"), "w", encoding="utf-8", errors="replace") as file:
-                file.write(f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}")
+            text = f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}"
+            replace_ours(os.path.join(here, "agents", "@error"), text.encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

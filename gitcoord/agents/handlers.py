@@ -18,6 +18,7 @@ from gitcoord.features.messages import waiting
 from gitcoord.features.messages.inbox import Message
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import spoken_name
+from gitcoord.system.files import read_ours, remove_ours, write_ours
 from gitcoord.text import ago
 
 Say = Callable[[Answer], None]
@@ -231,7 +232,7 @@ def _keep_settings(desk: Desk) -> None:
     path = desk.path("surface")
     if desk.surface == "tool":
         with suppress(OSError):
-            os.unlink(path)
+            remove_ours(path)
     else:
         write_whole(path, desk.surface + "\n")
 
@@ -246,8 +247,7 @@ class Holds:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            with open(path, encoding="ascii") as file:
-                self._known: dict[str, int] = json.load(file)
+            self._known: dict[str, int] = json.loads(read_ours(path))
         except (OSError, ValueError):
             self._known = {}
 
@@ -263,5 +263,5 @@ class Holds:
         for message in messages:
             self._known[message] = self.times(message) + 1
         self._known[""] = self.in_a_row(held_before) + 1
-        with suppress(OSError), open(self._path, "w", encoding="ascii") as file:
-            json.dump(self._known, file)
+        with suppress(OSError):
+            write_ours(self._path, json.dumps(self._known).encode())

@@ -17,6 +17,7 @@ from gitcoord.overview.shapes import message_json, receipt_json, sent_json, show
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_least
 from gitcoord.system.streams import reached_reader, remark
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
@@ -249,7 +250,7 @@ def _message_text(coord: Coord, message: Message, signature: Signature | None = 
     sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
-    files = [f"  attached: git show {short}:{name}" for name in message.attachments]
+    files = [f"  attached: git show {shell_word(f'{short}:{name}')}" for name in message.attachments]
     return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
 
 

@@ -35,6 +35,7 @@ from gitcoord.sessions.records import Record, Records
 from gitcoord.store.ref_names import NAMESPACE, belongs_to
 from gitcoord.store.worktrees import list_worktrees
 from gitcoord.system import background
+from gitcoord.system.files import names_in, remove_ours, touch_ours
 from gitcoord.system.process import is_alive
 
 if TYPE_CHECKING:
@@ -77,8 +78,7 @@ def _claim(clone: Clone, now: float) -> bool:
     except OSError:
         return False
     try:
-        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o666))
-        os.utime(marker, (now, now))
+        touch_ours(marker, now)
     except OSError:
         return False
     return True
@@ -103,9 +103,9 @@ def _forget_conversations(clone: Clone, now: float) -> None:
     """Ids of agents' conversations that began long ago; one that is taken up again after that gets another name."""
     folder = clone.path("agents")
     with suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.stat().st_mtime < now - CONVERSATION_KEPT:
-                os.unlink(entry.path)
+        for path in (os.path.join(folder, name) for name in names_in(folder)):
+            if os.lstat(path).st_mtime < now - CONVERSATION_KEPT:
+                remove_ours(path)
 
 
 def _is_due(clone: Clone, record: Record, now: float) -> bool:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from gitcoord.errors import Busy, RepositoryError
+from gitcoord.system.files import STRANGE, open_ours, replace_ours
 
 try:
     import fcntl
@@ -82,13 +83,26 @@ def file_lock(path: str) -> Iterator[int]:
     Raises RepositoryError where the file cannot be opened for writing or its file system cannot lock, Busy when the time
     of `at_most` is over.
     """
-    fd = _open(path)
+    fd = _held(path)
     try:
-        if not _acquire_free(fd, path):
-            _wait(fd, path)
         _note_holder(fd)
         yield fd
     finally:
+        _close(fd)
+
+
+def _held(path: str) -> int:
+    """The lock's file, locked; opened again where it was removed (by `purge`) or replaced while we waited."""
+    while True:
+        fd = _open(path)
+        try:
+            if not _acquire_free(fd, path):
+                _wait(fd, path)
+            if os.fstat(fd).st_nlink or os.name == "nt":
+                return fd
+        except BaseException:
+            _close(fd)
+            raise
         _close(fd)
 
 
@@ -99,7 +113,7 @@ def is_held(fd: int) -> bool:
 
 def _open(path: str) -> int:
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        fd = open_ours(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise unwritable(os.path.dirname(path), error) from error
     _ours.add(fd)
@@ -297,6 +311,13 @@ def _unlockable(path: str, error: OSError) -> RepositoryError:
 
 def unwritable(where: str, error: OSError) -> RepositoryError:
     """The one wording for a place we may not write to."""
+    if error.strerror == STRANGE:
+        path = str(error.filename or where)
+        from shlex import quote
+
+        return RepositoryError(f"{path} is not used: {STRANGE}", f"rm {quote(path)}")
+    if error.errno == errno.ENOENT and not os.path.lexists(where):
+        return removed(where)
     hint = "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space"
     if error.errno == errno.EROFS and os.environ.get("CODEX_THREAD_ID"):
         import re
@@ -312,14 +333,14 @@ def _leads_nowhere(path: object) -> bool:
     return isinstance(path, str) and os.path.islink(path) and not os.path.exists(path)
 
 
+def removed(where: str) -> RepositoryError:
+    """The one wording for what `purge` took away while a process of ours ran."""
+    return RepositoryError(f"gitcoord was removed from this repository: {where} is gone", "git coord init")
+
+
 def write_whole(path: str, text: str) -> None:
     """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError."""
-    fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
     try:
-        with open(fresh, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(fresh, path)
+        replace_ours(path, text.encode("utf-8"))
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(fresh)
         raise unwritable(os.path.dirname(path), error) from error

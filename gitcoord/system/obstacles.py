@@ -1,4 +1,4 @@
-"""What lies where a file or a folder of ours belongs, and can be none: a directory, a file, a link that leads nowhere.
+"""What lies where a file or a folder of ours belongs, and can be none: a directory, a file, a link.
 
 Found and moved aside by `doctor`; nothing is deleted, for it is not ours.
 """
@@ -24,11 +24,19 @@ def find(coord_dir: str) -> Iterator[str]:
         path = os.path.join(coord_dir, name)
         if not os.path.lexists(path):
             continue
-        if not (os.path.isdir(path) if name in FOLDERS else os.path.isfile(path)):
+        if not (_is_folder if name in FOLDERS else _is_file)(path):
             yield path
         elif name in FOLDERS:
             inside = (os.path.join(path, entry) for entry in sorted(os.listdir(path)))
-            yield from (entry for entry in inside if not os.path.isfile(entry) and ".aside" not in entry)
+            yield from (entry for entry in inside if not _is_file(entry) and ".aside" not in entry)
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _is_file(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)
 
 
 def move_aside(coord_dir: str) -> list[str]:
