@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.log.clone import Clone
-from gitcoord.names import EVERYBODY, session_name, slug, split_mailbox
+from gitcoord.names import session_name, slug, split_mailbox
 from gitcoord.sessions.liveness import Liveness, judge
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.repository import Repository
@@ -305,7 +305,7 @@ def spoken_name(clone: Clone, box: str) -> str:
 def free_name(around: Surroundings) -> str:
     """A name for a new session here: the worktree's, with a number when that is taken; one who left here gave it back."""
     kept = (r.name for r in around.records if r.left is None or r.git_dir != around.git_dir)
-    taken = {*kept, person_name(around.repo), EVERYBODY}
+    taken = {*kept, person_name(around.repo)}
     return unused(worktree_name(around.repo.worktree or around.repo.common_dir), taken)
 
 

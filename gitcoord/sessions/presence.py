@@ -106,11 +106,11 @@ def _joining(record: Record) -> Draft:
     return Draft("join", f"{record.name} {what}", {"session": record.name}, author=record.name)
 
 
-def _place(clone: Clone, record: Record) -> dict[str, str]:
+def _place(clone: Clone, record: Record) -> dict[str, Any]:
     repo = clone.repo
     if repo.worktree is None or record.person or (record.git_dir and is_helpers_place(repo.worktree)):
         return {}
-    return {"git_dir": repo.git_dir, "worktree": repo.worktree}
+    return {"git_dir": repo.git_dir, "worktree": repo.worktree, "removed": False}
 
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:
@@ -212,9 +212,10 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
     """Register a placeholder for a worktree that has no session yet; None if it has one."""
     with clone.locked():
         around = look_around(clone, time.time() if now is None else now)
-        if any(r.git_dir == worktree.git_dir and r.left is None for r in around.records):
+        here = [r for r in around.records if r.git_dir == worktree.git_dir and r.left is None]
+        if any(not r.gone for r in here):
             return None
-        taken = {r.name for r in around.records} | {person_name(clone.repo)}
+        taken = {r.name for r in around.records if r not in here} | {person_name(clone.repo)}
         name = unused(worktree_name(worktree.path), taken)
         record = Record(name, worktree.git_dir, worktree.path, expected=True, joined=around.now)
         clone.append(lambda db: [_joining(record)])

@@ -14,7 +14,7 @@ import pytest
 from conftest import Cli, git
 
 from gitcoord import Coord, UsageError
-from gitcoord.sessions.identity import Identity, Surroundings, who_am_i
+from gitcoord.sessions.identity import Identity, Surroundings, person_name, who_am_i
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.repository import Repository
 from gitcoord.system import process as processes
@@ -175,11 +175,25 @@ def test_an_agent_cannot_speak_for_a_person() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Alpha", "a b", "a/b", "x.lock", "a..b", "-x", "é", "a\nb", "<x>", "con", "a" * 41, "all"]
+    "name",
+    ["", "Alpha", "a b", "a/b", "x.lock", "a..b", "-x", "é", "a\nb", "<x>", "con", "a" * 41, "all", "gitcoord"],
 )
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a session"):
         who_am_i(around(), name)
+
+
+@pytest.mark.parametrize("folder", ["all", "gitcoord", "Nobody"])
+def test_a_name_that_is_ours_is_nobodys_whatever_the_folder_is_called(repo: Path, cli: Cli, folder: str) -> None:
+    where = repo.parent / folder
+    git(repo, "worktree", "add", "-q", str(where), "-b", "x")
+    assert cli(repo, "init", "--no-hooks").code == 0
+    assert cli(repo, "send", f"{folder.lower()}-1", "hello").code == 0
+    assert cli(where, "inbox", "--json", env={"CODEX_THREAD_ID": "t"}).out.count('"hello"') == 1
+    assert cli(where, "join", "--role", "all").code == 2
+    git(repo, "config", "user.name", folder)
+    with Coord.open(repo) as coord:
+        assert person_name(coord.clone.repo) == f"{folder.lower()}-1"
 
 
 # real processes
