@@ -15,6 +15,11 @@ def inert(text: str) -> str:
     return "".join(c.encode("unicode_escape").decode() if has_power(c) else c for c in text)
 
 
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: it has no half of a surrogate pair."""
+    return not any(0xD800 <= ord(c) < 0xE000 for c in text)
+
+
 def has_power(c: str) -> bool:
     """Whether a character could steer a terminal or change the order of what is read."""
     code = ord(c)
