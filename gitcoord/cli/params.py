@@ -28,10 +28,16 @@ def common(function: F) -> F:
 
 
 def text_options(function: F) -> F:
-    """Text as words, -m TEXT or -F FILE."""
+    """Text as words, -m TEXT or -F FILE; and leave for it to leave the clone with what looks like a secret."""
+    allow = click.option("--allow-secret", is_flag=True, expose_value=False, callback=_allow, help="Even with a secret in it.")
+    function = allow(function)
     function = click.option("-F", "file", metavar="FILE", help="The text; - is standard input.")(function)
     function = click.option("-m", "message", metavar="TEXT", help="The text.")(function)
     return click.argument("words", nargs=-1)(function)
+
+
+def _allow(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta["gitcoord.secrets"] = value or ctx.meta.get("gitcoord.secrets", False)
 
 
 def the_text(words: tuple[str, ...], message: str | None, file: str | None) -> str:
@@ -81,6 +87,8 @@ def opened(as_name: str | None = None, notice: bool = True) -> Iterator[Coord]:
     """The repository here, for one command; what had to be mended is said at the end. Without `notice` the command sees
     to the dead itself."""
     with Coord.open(as_name=as_name, long_lived=False) as coord:
+        context = click.get_current_context(silent=True)
+        coord.clone.allows_secrets = bool(context and context.meta.get("gitcoord.secrets"))
         try:
             if notice:
                 from gitcoord.features import deaths
