@@ -34,6 +34,18 @@ class RepositoryError(CoordError):
     exit_code = 3
 
 
+class Busy(RepositoryError):
+    """A lock that another process held for longer than the caller had time. Nothing was written."""
+
+
+class Unreadable(RepositoryError):
+    """Something that is there, or may be, could not be read: never to be taken for lost. The reason is git's or the
+    system's own."""
+
+    def __init__(self, what: str, hint: str = "run the command again; if it stays so: git fsck") -> None:
+        super().__init__(what, hint)
+
+
 class RemoteError(CoordError):
     """A remote that cannot be reached or that refuses."""
 

@@ -12,6 +12,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
+PATIENCE = 8.0
+"""Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
+
 
 def main(argv: list[str]) -> int:
     """The exit code for the agent program."""
@@ -33,6 +36,7 @@ def _document() -> dict[str, Any]:
 def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
     from gitcoord.agents import Answer, handlers, load
     from gitcoord.agents.binding import open_for
+    from gitcoord.system.lock import at_most
 
     harness = load(harness_name)
     call = harness.read(moment, document)
@@ -48,7 +52,7 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
                 _write(fd, text.encode("utf-8", "replace"))
         code = output.code
 
-    with open_for(harness, call) as desk:
+    with at_most(None if moment == "wake" else PATIENCE), open_for(harness, call) as desk:
         handlers.run(desk, say)
     return code
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from gitcoord.agents import Answer
-from gitcoord.agents.binding import Desk, alive, settle
+from gitcoord.agents.binding import Desk, alive, is_elsewhere, settle
 from gitcoord.agents.flags import Marks, marks_of, stamp
 from gitcoord.agents.show import me_of as _me
 from gitcoord.agents.show import show as _show
@@ -191,8 +191,9 @@ def _due_lines(desk: Desk, due: Sequence[Message]) -> str:
 
 
 def _end(desk: Desk, say: Say) -> None:
-    """Over: the session leaves, and what it held is free. A conversation that is merely cleared goes on."""
-    if desk.call.source == "clear" or desk.me is None:
+    """Over: the session leaves, and what it held is free. A conversation that is merely cleared goes on, and so does one
+    that a process which still lives has taken up."""
+    if desk.call.source == "clear" or desk.me is None or is_elsewhere(desk):
         return
     from gitcoord.sessions.membership import leave
 

@@ -65,7 +65,7 @@ class Jobs(Facade):
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return launch(self._clone, self._me, spec, os.fspath(cwd or self._coord.cwd))
+        return launch(self._clone, self._writer, spec, os.fspath(cwd or self._coord.cwd))
 
     def run(
         self,
@@ -82,4 +82,4 @@ class Jobs(Facade):
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return supervise.run(self._clone, self._me, spec, self._coord.cwd)
+        return supervise.run(self._clone, self._writer, spec, self._coord.cwd)

@@ -322,6 +322,10 @@ def demo(keep: bool, as_name: str | None, as_json: bool) -> int:
     return Demo(keep, as_json).run()
 
 
+PRE_COMMIT = 5.0
+"""Seconds for which a commit waits for our lock, which costs it a warning at most."""
+
+
 @click.command(hidden=True)
 @click.argument("event")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
@@ -332,7 +336,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
-        with suppress(Exception), opened() as coord:
+        with suppress(Exception), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
     if event == "job":

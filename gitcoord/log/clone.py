@@ -23,7 +23,7 @@ from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import make_top, signature
-from gitcoord.system.lock import file_lock, removed, unwritable
+from gitcoord.system.lock import file_lock, is_held, removed, unwritable
 
 if TYPE_CHECKING:
     from gitcoord.log.recent import Recent
@@ -125,7 +125,7 @@ class Clone:
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             return self._read_locked(self._fd, question)
         self._reconsider_id()
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
@@ -196,12 +196,12 @@ class Clone:
     @contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             yield self._fd
             return
         self._make_directory()
         with file_lock(self._lock_file) as fd:
-            self._fd = fd
+            self._fd, self._tips = fd, None
             self._reconsider_id()
             try:
                 yield fd

@@ -18,7 +18,7 @@ from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
-from gitcoord.sessions.identity import Identity, current
+from gitcoord.sessions.identity import Identity, current, is_settled
 from gitcoord.sessions.liveness import judge
 from gitcoord.sessions.presence import (
     PUBLISH_EVERY,
@@ -28,6 +28,7 @@ from gitcoord.sessions.presence import (
     presence_data,
     publish,
     register,
+    settle,
     sharers,
 )
 from gitcoord.sessions.records import Record, Records
@@ -144,19 +145,19 @@ def _retire_one(clone: Clone, records: Records, record: Record, now: float) -> N
             records.put(record._replace(published=0.0))
 
 
-def beat(clone: Clone, me: Identity) -> None:
-    """A sign of life, given by every command run as a session; registers nothing."""
+def beat(clone: Clone, me: Identity) -> Identity:
+    """A sign of life, given by every command run as a session; registers nobody new. Returns who gave it."""
     if me.record is None or me.observer:
-        return
-    records = Records(clone.repo.coord_dir)
-    records.touch(me.name)
-    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
-        try:
-            register(clone, me, waiting=False)
-        except RepositoryError:
-            return  # a read-only repository: reads still work
-    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
+        return me
+    with suppress(RepositoryError):  # a read-only repository: reads still work
+        if me.record.expected or (me.rule == "harness" and not is_settled(me)):
+            return settle(clone, me)
+        Records(clone.repo.coord_dir).touch(me.name)
+        if me.record.waiting or me.record.left is not None or me.record.gone:
+            return me._replace(record=register(clone, me, waiting=False))
+    if not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
         keep_up(clone, me.record)
+    return me
 
 
 def publish_changes(clone: Clone, name: str | None = None, now: float | None = None, mover: str | None = None) -> list[str]:

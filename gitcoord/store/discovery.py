@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from gitcoord.errors import RepositoryError
 from gitcoord.store.repository import LOCAL_ENV_VARS, OURS, SETTINGS, Repository, collect
 from gitcoord.system.files import read_bytes
-from gitcoord.system.spawn import Result, run
+from gitcoord.system.spawn import Result, collect_children, run
 from gitcoord.text import shell_word
 
 _SEPARATOR = "--gitcoord-next"
@@ -27,6 +27,7 @@ def find_repository(path: str | os.PathLike[str] = ".", environ: Mapping[str, st
 
     Raises RepositoryError when there is none or git refuses it.
     """
+    collect_children()
     environ = dict(os.environ if environ is None else environ)
     return _find_plain(path, environ) or _find_by_git(path, environ)
 

@@ -23,7 +23,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, open_ours, remove_ours
 
-SCHEMA = 10
+SCHEMA = 11
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
