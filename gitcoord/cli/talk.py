@@ -12,6 +12,7 @@ from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.log.secrets import ALLOW
 from gitcoord.names import split_mailbox
 from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
@@ -134,6 +135,8 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
         say_json(receipt_json(coord, sent))
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
+    if sent.kept:
+        remark(f"kept in this clone: it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
     if any(r.waits_for_sync for r in sent.recipients):
         say(_when(coord))
 

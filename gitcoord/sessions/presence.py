@@ -147,7 +147,7 @@ def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
     """What of a session may leave the clone: no absolute path, no host, no process."""
-    from gitcoord.store.worktrees import list_worktrees, touched_files
+    from gitcoord.store.worktrees import ignored_paths, list_worktrees, touched_files
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
     lying = touched_files(clone.repo, worktree.path) if worktree and not record.person else []
@@ -159,8 +159,11 @@ def presence_data(clone: Clone, record: Record, records: Records, now: float) ->
         data["focus"] = focus
     if worktree:
         data |= {"branch": worktree.branch, "head": worktree.head}
-    if files:
-        data["files"] = [[f.path, int(f.at)] for f in files if _is_text(f.path)][:MAX_FILES]
+    if worktree and files:
+        said = [path for path in record.editing if path not in {f.path for f in lying}]
+        ignored = ignored_paths(clone.repo, worktree, said) if said else set()
+        shown = [f for f in files if _is_text(f.path) and f.path not in ignored]
+        data["files"] = [[f.path, int(f.at)] for f in shown[:MAX_FILES]]
     if record.person:
         data["person"] = True
     return data

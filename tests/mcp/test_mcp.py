@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -337,6 +338,56 @@ def test_bytes_that_are_no_message_do_not_end_it(worktrees: Pair, raw: Callable[
     client.stdin.write(b"\xff\xfe nonsense\n")
     client.call(2, "status")
     assert client.answer()["result"]["structuredContent"]["me"]["session"] == "beta"
+
+
+def test_what_no_text_can_hold_is_a_clean_error(worktrees: Pair, raw: Callable[[Path], Raw]) -> None:
+    client = raw(worktrees[1])
+    nul = [{"text": "a\0b", "to": "alpha"}, {"text": "x", "to": "a\0"}, {"text": "x", "to": "alpha", "cwd": "/\0"}]
+    for number, arguments in enumerate([*nul, {"text": "x", "to": "alpha", "session": "\0"}], 2):
+        client.call(number, "send_message", **arguments)
+        result = client.answer()["result"]
+        assert result["isError"] and result["structuredContent"]["error"] == "an argument contains a NUL byte"
+    for number, arguments in enumerate([{"text": "half \ud83d", "to": "alpha"}, {"text": "x", "session": "\udc00"}], 20):
+        client.call(number, "send_message", **arguments)
+        answer = client.answer()
+        assert (answer["id"], answer["error"]["code"]) == (number, -32602) and "surrogate" in answer["error"]["message"]
+    client.call(30, "send_message", to="alpha", text="whole \U0001f600")
+    assert not client.answer()["result"]["isError"]
+
+
+def test_a_named_session_is_the_callers_for_one_call_alone(repo: Path, raw: Callable[[Path], Raw]) -> None:
+    client = raw(repo)
+    for number, name in enumerate(["one", "", "two", "", "one"], 2):
+        client.call(number, "remember", action="note", text="x", **({"session": name} if name else {}))
+        assert not client.answer()["result"]["isError"]
+    with Coord.open(repo) as coord:
+        assert [note.sender.partition("@")[0] for note in coord.notes.list()] == ["one", "project", "two", "project", "one"]
+
+
+def test_a_session_that_was_there_before_it_was_named_stays_the_worktrees(worktrees: Pair, raw: Callable[[Path], Raw]) -> None:
+    client = raw(worktrees[1])
+    client.call(2, "remember", action="note", text="x", session="beta")
+    client.answer()
+    client.call(3, "status")
+    assert client.answer()["result"]["structuredContent"]["me"]["session"] == "beta"
+
+
+def test_two_hundred_polls_that_wait_keep_no_other_call_waiting(worktrees: Pair, raw: Callable[[Path], Raw]) -> None:
+    alpha, beta = worktrees
+    client = raw(beta)
+    client.call(2, "status")
+    assert client.answer()["id"] == 2
+    for number in range(200):
+        client.call(1000 + number, "poll_messages", wait=600)
+    client.call(3, "status")
+    assert client.answer()["id"] == 3
+    send(alpha, "beta", "hello")
+    got = client.answer()
+    assert got["id"] >= 1000 and got["result"]["structuredContent"]["messages"][0]["text"] == "hello"
+    client.stdin.close()
+    began = time.monotonic()
+    assert client.end()[0] == 0
+    assert time.monotonic() - began < 5  # a second, on a machine that has nothing else to do
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
