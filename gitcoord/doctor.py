@@ -14,6 +14,7 @@ from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.store.ref_names import belongs_to, is_log, is_ours
 from gitcoord.system.spawn import run
+from gitcoord.text import shell_word
 
 
 class Finding(NamedTuple):
@@ -78,7 +79,7 @@ def _directory(clone: Clone) -> Iterator[Finding]:
 def _refs(clone: Clone) -> Iterator[Finding]:
     tips = clone.store.tips()
     for ref in tips.broken:
-        hint = "git coord doctor --fix" if is_ours(ref) else f"git update-ref --no-deref -d {ref}"
+        hint = "git coord doctor --fix" if is_ours(ref) else f"git update-ref --no-deref -d {shell_word(ref)}"
         yield Finding("refs", False, f"{ref} is unreadable", hint)
     own = [ref for ref in tips.refs if is_log(ref) and belongs_to(ref, clone.id or "")]
     holes = [ref for ref in own if not mend.is_whole(clone.store, tips.refs[ref])]

@@ -33,6 +33,13 @@ def quoted(text: str, indent: str = "  > ") -> str:
     return "\n".join(indent + inert(line) for line in text.rstrip("\n").split("\n"))
 
 
+def shell_word(text: str) -> str:
+    """`text` as one word of a command that can be pasted into a shell: somebody's path or name cannot become a command."""
+    from shlex import quote
+
+    return quote(text)
+
+
 def said(text: str, limit: int = 60) -> str:
     """Somebody's words within a line of ours, in quotation marks that they cannot close."""
     unquoted = text.replace("“", '"').replace("”", '"')

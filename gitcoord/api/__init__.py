@@ -104,7 +104,13 @@ class Coord:
             from gitcoord.sessions.housekeeping import beat
 
             self._beat_at = time.monotonic()
-            beat(self.clone, self.identity)
+            self._identity = beat(self.clone, self.identity)
+
+    def settle(self) -> None:
+        """Take the name that a new session is to have, before it writes the first time. Raises RepositoryError."""
+        from gitcoord.sessions.presence import settle
+
+        self._identity = settle(self.clone, self.identity)
 
     # the nouns
 

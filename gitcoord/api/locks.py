@@ -34,7 +34,7 @@ class Locks(Facade):
         from gitcoord.features.locks import fold, take
         from gitcoord.sessions.presence import presence_changed
 
-        clone, me = self._clone, self._me
+        clone, me = self._clone, self._writer
         wish = take.Wish(take.typed(clone, self._coord.cwd, patterns), shared, reason, ttl or fold.TTL)
         if everywhere:
             from gitcoord.features.locks import leased
@@ -52,7 +52,7 @@ class Locks(Facade):
         from gitcoord.features.locks import take
 
         wanted = take.typed(self._clone, self._coord.cwd, patterns)
-        return take.unlock(self._clone, self._me, wanted, everything, force)
+        return take.unlock(self._clone, self._writer, wanted, everything, force)
 
     def held(self) -> list[Lock]:
         """The locks that hold, oldest first."""

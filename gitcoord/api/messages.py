@@ -39,19 +39,19 @@ class Messages(Facade):
         from gitcoord.features.messages import sending
 
         options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
-        return sending.send(self._clone, self._me, [to] if isinstance(to, str) else to, text, options)
+        return sending.send(self._clone, self._writer, [to] if isinstance(to, str) else to, text, options)
 
     def reply(self, message_id: str, text: str, *, attachments: Mapping[str, bytes] | None = None) -> Sent:
         """Answer a message in its thread."""
         from gitcoord.features.messages import sending
 
-        return sending.reply(self._clone, self._me, message_id, text, sending.Options(attachments=attachments))
+        return sending.reply(self._clone, self._writer, message_id, text, sending.Options(attachments=attachments))
 
     def ack(self, message_id: str, text: str = "") -> Sent | None:
         """Acknowledge a message, with an answer if there is text."""
         from gitcoord.features.messages import sending
 
-        return sending.ack(self._clone, self._me, message_id, text)
+        return sending.ack(self._clone, self._writer, message_id, text)
 
     def inbox(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
         """My unread messages, oldest first. `everything` adds those read, `again` is what was marked last, once more."""
@@ -86,7 +86,7 @@ class Messages(Facade):
                 from gitcoord.api.sessions import Sessions
 
                 Sessions(self._coord).join()
-            ledger.mark(self._clone, self._me, fresh)
+            ledger.mark(self._clone, self._writer, fresh)
 
     def sent(self, *, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
         """What I sent, newest first, with the state at each recipient."""

@@ -19,4 +19,4 @@ class Numbers(Facade):
         """The next number of a sequence, which begins at `start` (1). Raises RemoteError where the remote is out of reach."""
         from gitcoord.features import numbers
 
-        return numbers.allocate(self._clone, self._me, sequence, start)
+        return numbers.allocate(self._clone, self._writer, sequence, start)

@@ -24,6 +24,13 @@ class Remote(Facade):
 
         return exchange.sync(self._clone, remote, self._coord.cwd, quiet)
 
+    def vouch(self, remote: str | None = None) -> None:
+        """Say that not everybody can read it, where gitcoord cannot find that out; remembered for its URL."""
+        from gitcoord.sync import public_guard, remotes
+
+        with self._clone.locked():
+            public_guard.vouch(self._clone, remotes.choose(self._clone.repo, remote, self._coord.cwd).name)
+
     def preview(self, remote: str | None = None) -> dict[str, int]:
         """What a sync would send: how many events of each type, and how many presences."""
         from gitcoord.sync import exchange

@@ -20,7 +20,7 @@ class State(Facade):
         """Set a key; nothing is written if it has that value. `as_json`: the text is a JSON document."""
         from gitcoord.features import state
 
-        return state.set_state(self._clone, self._me, key, text, as_json)
+        return state.set_state(self._clone, self._writer, key, text, as_json)
 
     def get(self, key: str) -> Value:
         """The value of a key."""
@@ -32,7 +32,7 @@ class State(Facade):
         """Forget a key; returns what it was."""
         from gitcoord.features import state
 
-        return state.unset_state(self._clone, self._me, key)
+        return state.unset_state(self._clone, self._writer, key)
 
     def show(self, session: str | None = None) -> Mapping[str, Value]:
         """All that is set, sorted by key: mine, or another session's."""

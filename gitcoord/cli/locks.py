@@ -47,7 +47,7 @@ def lock(
     if wait is not None and not wait[:1].isdigit() and wait != FOR_EVER:  # `lock --wait src/a.py`
         patterns, wait = (wait, *patterns), FOR_EVER
     seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
-    with opened(as_name) as coord:
+    with opened(as_name, patience=seconds) as coord:
         try:
             taken = coord.locks.take(
                 patterns,

@@ -15,6 +15,7 @@ import click
 from gitcoord import Coord
 from gitcoord.errors import UsageError
 from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import at_most
 from gitcoord.system.streams import remark
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -77,10 +78,10 @@ def moment(text: str | None, option: str, now: float) -> int | None:
 
 
 @contextmanager
-def opened(as_name: str | None = None, notice: bool = True) -> Iterator[Coord]:
+def opened(as_name: str | None = None, notice: bool = True, patience: float | None = None) -> Iterator[Coord]:
     """The repository here, for one command; what had to be mended is said at the end. Without `notice` the command sees
-    to the dead itself."""
-    with Coord.open(as_name=as_name, long_lived=False) as coord:
+    to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
+    with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
         try:
             if notice:
                 from gitcoord.features import deaths

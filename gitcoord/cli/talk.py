@@ -15,7 +15,9 @@ from gitcoord.errors import UsageError
 from gitcoord.names import split_mailbox
 from gitcoord.overview.shapes import message_json, receipt_json, sent_json, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import at_least
 from gitcoord.system.streams import reached_reader, remark
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from gitcoord.store.signing import Signature
 
 FOR_EVER = "for ever"
+MARKING = 5.0
+"""Seconds to mark what was printed, whatever a --wait has left by then."""
 SHOWN = 5
 """Warnings beside an inbox; `status` has them all."""
 SHORT = 10
@@ -169,7 +173,7 @@ def inbox(
 
     Example: git coord inbox --json
     """
-    with opened(as_name) as coord:
+    with opened(as_name, patience=None if wait is None else _patience(wait)) as coord:
         page: Inbox | None
         if wait is not None:
             page = coord.messages.wait(_patience(wait), sender=sender, output=sys.stdout.fileno())
@@ -208,7 +212,8 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
     elif not peek and reached_reader():
-        coord.messages.mark_read(page.messages)
+        with at_least(MARKING):
+            coord.messages.mark_read(page.messages)
 
 
 def verified_text(signature: Signature) -> str:
@@ -245,7 +250,7 @@ def _message_text(coord: Coord, message: Message, signature: Signature | None = 
     sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
-    files = [f"  attached: git show {short}:{name}" for name in message.attachments]
+    files = [f"  attached: git show {shell_word(f'{short}:{name}')}" for name in message.attachments]
     return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
 
 

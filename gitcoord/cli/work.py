@@ -167,7 +167,7 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
     Example: git coord task next --claim --wait
     """
     limit = 0 if wait is None else None if wait == "" else duration(wait, "--wait")
-    with opened(as_name) as coord:
+    with opened(as_name, patience=limit) as coord:
         found = coord.tasks.wait_next(limit, claim=take, offline=offline, output=sys.stdout.fileno())
         if found is not None:
             _say_one(coord, found, as_json)

@@ -22,8 +22,8 @@ from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import make_directory, signature
-from gitcoord.system.lock import file_lock, unwritable
+from gitcoord.system.files import make_top, signature
+from gitcoord.system.lock import file_lock, is_held, removed, unwritable
 
 if TYPE_CHECKING:
     from gitcoord.log.recent import Recent
@@ -68,6 +68,8 @@ class Clone:
         self._fd: int | None = None
         self._tips: Tips | None = None
         """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
+        self._has_directory = os.path.isdir(repo.coord_dir)
+        """What was removed while we ran (`purge`) is not made again by us."""
         self._checked = self.path("checked")
         self._lock_file = self.path("lock")
         self._recent: Recent | None = None
@@ -119,7 +121,7 @@ class Clone:
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             return self._read_locked(self._fd, question)
         self._reconsider_id()
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
@@ -190,12 +192,12 @@ class Clone:
     @contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             yield self._fd
             return
         self._make_directory()
         with file_lock(self._lock_file) as fd:
-            self._fd = fd
+            self._fd, self._tips = fd, None
             self._reconsider_id()
             try:
                 yield fd
@@ -205,8 +207,10 @@ class Clone:
 
     def _make_directory(self) -> None:
         try:
-            if not os.path.isdir(self.repo.coord_dir):
-                make_directory(self.repo.coord_dir)
+            if self._has_directory and not os.path.lexists(self.repo.coord_dir):
+                raise removed(self.repo.coord_dir)
+            make_top(self.repo.coord_dir, self.repo.shared)
+            self._has_directory = True
         except OSError as error:
             raise unwritable(self.repo.common_dir, error) from error
         if "index" in self.__dict__ and self.index.in_memory and not os.path.exists(self.index.path):

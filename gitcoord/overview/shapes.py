@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.text import rfc3339
+from gitcoord.text import rfc3339, shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.read import Job
@@ -50,7 +50,9 @@ def message_json(caller: Caller, message: Message) -> dict[str, Any]:
         "urgent": message.urgent,
         "needs_ack": message.needs_ack,
         "read": message.state in ("read", "acked"),
-        "attachments": [{"name": name, "show": f"git show {message.id}:{name}"} for name in message.attachments],
+        "attachments": [
+            {"name": name, "show": f"git show {shell_word(f'{message.id}:{name}')}"} for name in message.attachments
+        ],
         **verified_json(None),
     }
 

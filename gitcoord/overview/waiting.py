@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gitcoord.errors import UsageError
+from gitcoord.errors import Busy, UsageError
 from gitcoord.features import deaths
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.log.event import Event
@@ -20,6 +20,7 @@ from gitcoord.sessions.identity import Caller
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import states
 from gitcoord.store.watch import LOOK_ANYWAY, EndWatch, RefWatch, wait_until
+from gitcoord.system import lock
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox
@@ -66,7 +67,12 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
         look_out(caller)
         return look()
 
-    return wait_until(caller.clone.repo, attempt, timeout, partial(deaths.watched_pids, caller.clone), output)
+    try:
+        with lock.at_most(timeout):
+            return wait_until(caller.clone.repo, attempt, timeout, partial(deaths.watched_pids, caller.clone), output)
+    except Busy as error:
+        lock.say(f"note: {error.what}")
+        return None
 
 
 def notice_deaths(caller: Caller) -> None:

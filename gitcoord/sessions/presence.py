@@ -16,7 +16,16 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import split_mailbox
 from gitcoord.sessions import touched
-from gitcoord.sessions.identity import Identity, is_helpers_place, look_around, person_name, unused, worktree_name
+from gitcoord.sessions.identity import (
+    Identity,
+    is_helpers_place,
+    is_settled,
+    look_around,
+    person_name,
+    unused,
+    who_am_i,
+    worktree_name,
+)
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
 from gitcoord.sessions.mailboxes import adopter
 from gitcoord.sessions.records import Record, Records
@@ -27,6 +36,18 @@ if TYPE_CHECKING:
 
 PUBLISH_EVERY = 5 * 60
 """Seconds between two presence commits of an active session whose facts do not change."""
+
+
+def settle(clone: Clone, me: Identity) -> Identity:
+    """`me` as the session that writes: decided and registered in one step under the write lock. Raises RepositoryError.
+
+    Two processes that looked at the same moment found the same free name; the second one is given another here.
+    """
+    if is_settled(me):
+        return me
+    with clone.locked():
+        me = who_am_i(look_around(clone, time.time()))
+        return me._replace(record=register(clone, me))
 
 
 def register(clone: Clone, me: Identity, **facts: Any) -> Record:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,8 @@ def wrapped(text: str = "hello", data: dict[str, Any] | None = None, parent: Oid
 
 def with_trailer(trailer: bytes, text: bytes = b"hello") -> bytes:
     head = wrapped().partition(b"\n\n")[0]
+    if clock := re.search(rb'"lc": (\d+)', trailer):
+        head = head.replace(b"> 7 +0000", b"> %s +0000" % clock[1])
     return head + b"\n\n" + text + b"\n\nCoord: " + trailer
 
 
@@ -261,6 +264,9 @@ MALFORMED = {
     "clock out of range": with_trailer(trailer_with(lc=MAX_CLOCK + 1)),
     "the type is no type name": with_trailer(trailer_with(type="Message")),
     "no author": wrapped().replace(b"author w1 <", b"author w1 "),
+    "the headers are not those of an event": wrapped().replace(b"\n\n", b"\nencoding latin-1\n\n", 1),
+    "the committer date is not the clock": wrapped().replace(b"> 7 +0000", b"> 8 +0000"),
+    "the tree is not empty": wrapped().replace(EMPTY.encode(), b"1" * 40).replace(b'"message"', b'"note"'),
     "the author is no session name": wrapped().replace(b"author w1 ", b"author W 1 "),
 }
 REASONS = [
@@ -268,6 +274,10 @@ REASONS = [
     ("no Coord trailer", b""),
     ("no author", with_trailer(trailer_with()).partition(b"\n\n")[2].join([b"\n\n", b""])),
     ("no author", wrapped().replace(b"1700000000", b"1" * 5000)),
+    ("no author", wrapped().replace(b"1700000000 +0000", b"1700000000 +0100")),
+    ("the headers are not those of an event", wrapped(parent=EMPTY).replace(b"\nauthor", b"\nparent %s\nauthor" % EMPTY.encode())),
+    ("the headers are not those of an event", wrapped().replace(b"committer Ada Lovelace ", b"committer <Ada> ")),
+    ("the headers are not those of an event", b"mergetag x\n" + wrapped()),
     ("the trailer is not one line", with_trailer(b'{\n"v":1}\n')),
     ("version out of range", with_trailer(trailer_with(v=2**70))),
     ("clock out of range", with_trailer(trailer_with(lc=0))),

@@ -86,6 +86,27 @@ def test_after_a_clear_the_same_process_keeps_its_session(child: int) -> None:
     assert (me.name, me.harness_id) == ("w1", "s2")
 
 
+def test_a_program_started_inside_a_session_is_not_that_session(child: int) -> None:
+    outer = here("w1", process=processes.describe(os.getpid()), harness="claude", harness_id="s1")
+    inside = (child, os.getpid())
+    me = who_am_i(around(outer, ancestors=inside, CLAUDE_CODE_SESSION_ID="s2"))
+    assert (me.name, me.record) == ("alpha", None)
+    named = {"CLAUDE_PID": str(child), "CLAUDE_CODE_SESSION_ID": "s2", "GIT_COORD_SESSION": "w1"}
+    assert rule(who_am_i(around(outer, ancestors=inside, **named))) == ("alpha", "harness")
+    assert rule(who_am_i(around(outer, ancestors=inside, **{**named, "CLAUDE_PID": str(os.getpid())}))) == (
+        "w1",
+        "GIT_COORD_SESSION",
+    )
+
+
+def test_a_program_that_says_no_id_is_not_the_one_it_was_started_in(child: int) -> None:
+    outer = here("outer", process=processes.describe(os.getpid()), harness="claude", harness_id="s1")
+    inner = here("inner", process=processes.describe(child), harness="gemini", harness_id="g1")
+    environ = {"CLAUDE_CODE_SESSION_ID": "s1", "CLAUDE_PID": str(os.getpid())}
+    assert who_am_i(around(outer, inner, ancestors=(child, os.getpid()), **environ)).name == "inner"
+    assert who_am_i(around(outer, inner, ancestors=(os.getpid(), child), **environ)).name == "outer"
+
+
 def test_of_nested_harnesses_the_nearest_ancestor_is_meant(child: int) -> None:
     outer = here("outer", process=processes.describe(os.getpid()), harness="claude", harness_id="s1")
     inner = here("inner", process=processes.describe(child), harness="codex", harness_id="t1")
@@ -97,6 +118,17 @@ def test_of_nested_harnesses_the_nearest_ancestor_is_meant(child: int) -> None:
 def test_the_nearest_bound_ancestor_process_speaks(child: int) -> None:
     bound = here("w1", process=processes.describe(child))
     assert rule(who_am_i(around(here("alpha"), bound, ancestors=(child, 1)))) == ("w1", "process")
+
+
+def test_a_terminal_speaks_for_the_worktree_it_stands_in(child: int) -> None:
+    elsewhere = Record("w1", git_dir="/r/.git/worktrees/other", process=processes.describe(child))
+    at_terminal = {"terminal": child, "ancestors": (child,)}
+    assert rule(who_am_i(around(elsewhere, here("alpha"), **at_terminal))) == ("alpha", "worktree")  # type: ignore[arg-type]
+    assert rule(who_am_i(around(elsewhere, **at_terminal))) == ("w1", "process")  # type: ignore[arg-type]
+    both = here("alpha", process=processes.describe(child))
+    assert rule(who_am_i(around(both, elsewhere, **at_terminal))) == ("alpha", "process")  # type: ignore[arg-type]
+    agent = elsewhere._replace(harness="claude", harness_id="s1")
+    assert rule(who_am_i(around(agent, here("alpha"), **at_terminal))) == ("w1", "process")  # type: ignore[arg-type]
 
 
 def test_a_recycled_pid_is_not_the_process_that_was_bound(child: int) -> None:
@@ -184,6 +216,18 @@ def test_join_pid_binds_and_death_is_seen(worktrees: tuple[Path, Path], cli: Cli
     process.communicate()
     gone = cli(worktrees[1], "sessions", "alpha", "--json")
     assert (gone.code, json.loads(gone.out)["state"]) == (1, "gone")
+
+
+def test_a_session_is_bound_to_one_live_process(worktrees: tuple[Path, Path], cli: Cli, child: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    env = {"GIT_COORD_SESSION": "alpha"}
+    assert cli(worktrees[0], "join", "--pid", str(process.pid), env=env).code == 0
+    assert cli(worktrees[0], "join", "--pid", str(process.pid), env=env).code == 0
+    ran = cli(worktrees[0], "join", "--pid", str(child), env=env)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"error: alpha is bound to another process, {process.pid}\n")
+    process.communicate()
+    assert cli(worktrees[0], "join", "--pid", str(child), env=env).code == 0
 
 
 def test_join_refuses_a_pid_that_is_none(worktrees: tuple[Path, Path], cli: Cli) -> None:

@@ -156,6 +156,22 @@ def test_the_users_repository_stays_theirs(pair: tuple[Path, Path]) -> None:
         assert "error" not in git(path, "fsck", "--strict")
 
 
+def test_the_users_pre_push_hook_runs_where_they_want_it_to(pair: tuple[Path, Path]) -> None:
+    ada, _ = pair
+    hook = ada / ".git" / "hooks" / "pre-push"
+    hook.write_text(f"#!/bin/sh\ncat >'{ada}/seen'\nexit 1\n")
+    hook.chmod(0o755)
+    git(ada, "config", "coord.hooks", "true")
+    with Coord.open(ada, as_name="w") as coord:
+        coord.notes.add("news")
+        with pytest.raises(RemoteError, match="failed to push"):
+            coord.remote.sync()
+    assert "refs/coord/log/" in (ada / "seen").read_text()
+    hook.write_text("#!/bin/sh\nexit 0\n")
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.remote.sync().sent == 1
+
+
 def test_dry_run_lists_by_type_and_sends_nothing(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, _ = pair
     with Coord.open(ada, as_name="w") as coord:

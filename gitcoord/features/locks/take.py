@@ -18,6 +18,7 @@ from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
+from gitcoord.text import shell_word
 
 # events
 
@@ -123,7 +124,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
                 if lock.holder == here:
                     name = split_mailbox(holder)[0]
                     what = f"{name} waits for {', '.join(lock.patterns)}, which you hold: you would wait for each other"
-                    raise Held(what, f"git coord unlock {lock.patterns[0]}", hindering)
+                    raise Held(what, f"git coord unlock {shell_word(lock.patterns[0])}", hindering)
                 todo.append(lock)
 
 
@@ -204,7 +205,7 @@ def _named(found: Sequence[Lock], here: str, pattern: str, force: bool, clone: C
     lock = next((lock for lock in of if lock.holder == here), None) or next(iter(of), None)
     if lock is None:
         near = next((q for lock in found if lock.holder == here for q in lock.patterns if overlap(q, pattern)), None)
-        raise Refused(f"{pattern} is not locked", f"git coord unlock '{near}'" if near else "git coord locks")
+        raise Refused(f"{pattern} is not locked", f"git coord unlock {shell_word(near)}" if near else "git coord locks")
     if lock.holder != here and not force:
         refusal = held([lock], clone, time.time())
         raise Held(refusal.what, "git coord unlock --force ends it and tells the holder", [lock])

@@ -21,11 +21,13 @@ from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
+from gitcoord.system.files import is_strange, open_ours, remove_ours
 
-SCHEMA = 10
+SCHEMA = 11
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
+_FILES = ("", "-wal", "-shm", "-journal")
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -84,8 +86,9 @@ class Index:
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
         with suppress(OSError):
-            if os.stat(self.path).st_size == 0:
-                self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
+            if any(is_strange(self.path + suffix) for suffix in _FILES) or os.stat(self.path).st_size == 0:
+                # A link, which SQLite would follow; or emptied under a process that holds it open, whose end it would await.
+                self._remove()
         try:
             return self._prepare(self._connected())
         except sqlite3.DatabaseError as error:
@@ -147,9 +150,9 @@ class Index:
         self.db = self._open()
 
     def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in _FILES:
             with suppress(OSError):
-                os.unlink(f"{self.path}{suffix}")
+                remove_ours(self.path + suffix)
 
     def close(self) -> None:
         self.db.close()
@@ -395,6 +398,9 @@ def _chunks(commits: Iterator[tuple[Oid, bytes]]) -> Iterator[list[tuple[Oid, by
 
 
 def _connect(path: str) -> sqlite3.Connection:
+    with suppress(OSError):
+        if not os.path.lexists(path):
+            os.close(open_ours(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its other files the permissions of this one
     db = sqlite3.connect(path, timeout=30, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
