@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 from conftest import git
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord import Coord
 from gitcoord.features import REGISTRY
@@ -460,7 +461,7 @@ def state_after(events: Sequence[Event]) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @given(logs(), st.data())
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_any_order_of_arrival_gives_the_same_state(written: list[list[Event]], data: st.DataObject) -> None:
     """Logs arrive in any interleaving, each in its own order; with all there is, the state is one."""
     by_clock = sorted((event for log in written for event in log), key=lambda event: (event.lc, event.id))
@@ -497,7 +498,7 @@ def test_what_arrives_in_whatever_order_fills_the_same_tables(events: list[Event
 
 
 @given(logs())
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> None:
     """Through the index itself: append event by event, or rebuild from the logs."""
     from tempfile import TemporaryDirectory
