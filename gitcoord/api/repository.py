@@ -78,17 +78,17 @@ class Repository(Facade):
 
         Without `notice` the command sees to the dead itself. `allow_secrets` lets text that looks like a secret leave.
         """
-        from gitcoord.overview import waiting
+        from gitcoord.overview import around
 
         self._clone.allows_secrets = allow_secrets
         mended: list[str] = []
         try:
             if notice:
-                waiting.notice_deaths(self._coord)
+                around.notice_deaths(self._coord)
             yield mended
         finally:
             mended += self._clone.mended
-            waiting.look_out_if_due(self._coord)
+            around.look_out_if_due(self._coord)
 
     def last_hook_error(self) -> tuple[str, str] | None:
         """What last went wrong in an agent's hook, which says nothing of it there, and the file that has it; or None."""
