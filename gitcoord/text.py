@@ -78,6 +78,11 @@ def _bytes(text: str) -> str:
     return "".join(f"\\x{byte:02x}" for byte in text.encode("utf-8", "surrogateescape"))
 
 
+def is_unicode(text: str) -> bool:
+    """Whether `text` can be written as UTF-8: it has no half of a surrogate pair."""
+    return not any(0xD800 <= ord(c) < 0xE000 for c in text)
+
+
 def one_line(text: str, limit: int = 100) -> str:
     """The beginning of `text` on one line."""
     flat = inert(" ".join(text.split()))

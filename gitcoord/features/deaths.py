@@ -81,14 +81,16 @@ def watched_pids(clone: Clone) -> list[int]:
 
 
 def _dead(clone: Clone, now: float | None) -> list[Record]:
-    """Sessions that a process stood for, which is over; without those already told of."""
+    """Sessions that a process stood for, which is over, or whose worktree is; without those already told of."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     return [record for record in records.all() if _is_dead(records, record, now)]
 
 
 def _is_dead(records: Records, record: Record, now: float) -> bool:
-    if record.process is None or record.left is not None or record.person or record.expected or record.gone:
+    if record.left is not None or record.person or record.gone:
+        return False
+    if not record.removed and (record.process is None or record.expected):
         return False
     return liveness_of(record, records.beat(record.name), now).state == "gone"
 
@@ -118,14 +120,18 @@ def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
 def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) -> list[Draft]:
     box = mailbox(record.name, clone.settled_id())
     event = Draft(
-        "gone", f"{record.name} is gone: its process ended", {"session": record.name, "since": since}, author=record.name
+        "gone", f"{record.name} is gone: {_cause(record)}", {"session": record.name, "since": since}, author=record.name
     )
     lines: dict[str, list[str]] = {}
     for who, line in [*_concerned(db, [box, *_former(db, box)]), *_lock_waiters(db, clone, box)]:
         to = canonical(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
-    return [event, *(_message(record.name, box, to, said) for to, said in sorted(lines.items()))]
+    return [event, *(_message(record, box, to, said) for to, said in sorted(lines.items()))]
+
+
+def _cause(record: Record) -> str:
+    return "its worktree was removed" if record.removed else "its process ended"
 
 
 def _former(db: sqlite3.Connection, box: str) -> list[str]:
@@ -134,9 +140,9 @@ def _former(db: sqlite3.Connection, box: str) -> list[str]:
     return leading_to(db, box)[1:]
 
 
-def _message(name: str, box: str, to: str, lines: Sequence[str]) -> Draft:
-    text = "\n".join([f"{name} is gone: its process ended.", *lines])
-    return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=name)
+def _message(record: Record, box: str, to: str, lines: Sequence[str]) -> Draft:
+    text = "\n".join([f"{record.name} is gone: {_cause(record)}.", *lines])
+    return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=record.name)
 
 
 HOOKS: Hooks[Clone] = Hooks(before_sync=notice)

@@ -31,7 +31,20 @@ _TRAILER = b"\n\nCoord: "
 # patterns compile at first use: the quickest commands need none
 _TYPE = r"[a-z][a-z0-9.-]{0,39}"
 _ATTACHMENT = r"[A-Za-z0-9_][A-Za-z0-9._+=@ -]{0,99}"
-_PERSON = rb"(.*) <([^<>\n]*)> (\d{1,15}) [+-]\d{4}"
+_HEAD = (
+    rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n(?:parent ([0-9a-f]{40}|[0-9a-f]{64})\n)?"
+    rb"author ([^\n]*) <([^<>\n]*)> (\d{1,15}) \+0000\n"
+    rb"committer [^<>\n]* <[^<>\n]*> (0|[1-9]\d{0,18}) \+0000"
+    rb"(?:\ngpgsig(?:-sha256)? [^\n]*(?:\n [^\n]*)*)?"
+)
+"""The headers of an event's commit, and no others: what a commit of code has beside these, no event has."""
+_AUTHOR = rb"\nauthor [^\n]* <[^<>\n]*> \d{1,15} \+0000(?:\n|$)"
+_EMPTY_TREES = (
+    b"4b825dc642cb6eb9a060e54bf8d69288fbee4904",
+    b"6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321",
+)
+_WITH_FILES = ("message", "epoch")
+"""The types whose tree may hold files; of all others that this version knows, it is empty."""
 _SURROGATE = rb"\\u[dD][89a-fA-F]"
 
 
@@ -151,7 +164,7 @@ def decode(oid: Oid, commit: bytes) -> Event:
     head, _blank, message = commit.partition(b"\n\n")
     text, trailer = _split_message(message)
     data = _load(trailer)
-    author, email, at = _author(head)
+    tree, author, email, at, date = _headers(head)
     try:
         v, kind, lc, clone = data.pop("v"), data.pop("type"), data.pop("lc"), data.pop("clone")
     except KeyError as error:
@@ -164,6 +177,10 @@ def decode(oid: Oid, commit: bytes) -> Event:
         raise Malformed("clock out of range")
     if not _is_type(kind):
         raise Malformed("the type is no type name")
+    if date != lc:
+        raise Malformed("the committer date is not the clock")
+    if tree not in _EMPTY_TREES and v == VERSION and kind not in _WITH_FILES:
+        raise Malformed("the tree is not empty")
     return Event(oid, kind, lc, clone, author, email, at, text, data, v)
 
 
@@ -238,17 +255,17 @@ _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_asci
 _JSON = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
 
 
-def _author(head: bytes) -> tuple[str, str, int]:
-    start = head.find(b"\nauthor ")
-    end = head.find(b"\n", start + 1)
-    match = _pattern(_PERSON).fullmatch(head, start + 8, end if end > 0 else len(head)) if start > 0 else None
+def _headers(head: bytes) -> tuple[bytes, str, str, int, int]:
+    """Tree, author, email, the author's time and the committer's date. Raises Malformed."""
+    match = _pattern(_HEAD).fullmatch(head)
     if match is None:
-        raise Malformed("no author")
-    name = match[1].decode("utf-8", "replace")
+        has_author = _pattern(_AUTHOR).search(head)
+        raise Malformed("the headers are not those of an event" if has_author else "no author")
+    name = match[3].decode("utf-8", "replace")
     if not _is_author(name):
         raise Malformed("the author is no session name")
-    at = int(match[3])
-    return name, match[2].decode("utf-8", "replace"), min(at, 253402300799)
+    email, at = match[4].decode("utf-8", "replace"), min(int(match[5]), 253402300799)
+    return match[1], name, email, at, int(match[6])
 
 
 def check_step(event: Event, parent_lc: int | None) -> None:

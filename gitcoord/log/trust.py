@@ -25,7 +25,7 @@ from gitcoord.store import signing
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, epoch_of
 from gitcoord.store.signing import BAD, GOOD, UNKNOWN, Signature
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
 UNSIGNED = Signature("unsigned")
@@ -240,7 +240,7 @@ class _Judge:
     def _load(self) -> dict[str, Any]:
         if self._known is None:
             try:
-                known = json.loads(read_bytes(self.clone.path("signatures")))
+                known = json.loads(read_ours(self.clone.path("signatures")))
                 self._known = {"clones": dict(known["clones"]), "checked": dict(known["checked"])}
             except (OSError, ValueError, TypeError, KeyError):
                 self._known = {"clones": {}, "checked": {}}

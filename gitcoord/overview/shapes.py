@@ -32,7 +32,8 @@ def shown_name(caller: Caller, box: str) -> str:
 def receipt_json(caller: Caller, sent: Sent) -> dict[str, Any]:
     """What sending returns, as the contract spells it."""
     recipients = [{**r._asdict(), "session": shown_name(caller, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
-    return {"id": sent.id, "thread": sent.thread, "recipients": recipients}
+    kept = {"kept_local": f"it has what looks like {sent.kept}"} if sent.kept else {}
+    return {"id": sent.id, "thread": sent.thread, "recipients": recipients, **kept}
 
 
 def showing(oid: str, name: str) -> str:

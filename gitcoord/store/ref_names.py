@@ -24,7 +24,9 @@ def is_ours(ref: str) -> bool:
 
 
 def _is_epoch(text: str) -> bool:
-    return text.isdigit() and text.isascii() and 4 <= len(text) <= MAX_EPOCH_DIGITS and int(text) > 0
+    """Whether `text` spells an epoch. Each has one spelling: with two, `00001` would be a second log beside `0001`."""
+    digits = text.isdigit() and text.isascii() and 4 <= len(text) <= MAX_EPOCH_DIGITS
+    return digits and text == f"{int(text):04d}" and int(text) > 0
 
 
 def is_lease(ref: str) -> bool:

@@ -7,8 +7,9 @@ import json
 import sqlite3
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord.features import REGISTRY
 from gitcoord.features.numbers import FEATURE as SEQUENCES
@@ -100,13 +101,13 @@ histories = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(histories.flatmap(lambda events: st.tuples(st.just(events), st.permutations(events))))
 def test_any_order_of_arrival_gives_the_same_tables(orders: tuple[list[Event], list[Event]]) -> None:
     assert tables(folded(orders[0])) == tables(folded(orders[1]))
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(histories)
 def test_the_edges_that_count_never_make_a_cycle(events: list[Event]) -> None:
     db = folded(events)

@@ -64,11 +64,11 @@ def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
     state = LEDGER.index(event.data["state"])
     adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
     for message in ids:
-        if origin == event.clone or adopted:
-            _raise_ledger(db, message, box, state, event.at)
-        else:
+        if origin != event.clone:  # kept also when the adoption came first: no order of arrival matters
             parked = (message, box, event.clone, state, event.at)
             db.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", parked)
+        if origin == event.clone or adopted:
+            _raise_ledger(db, message, box, state, event.at)
 
 
 def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:

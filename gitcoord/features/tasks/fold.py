@@ -250,7 +250,8 @@ def _note_lease(db: sqlite3.Connection, event: Event, task: str) -> None:
         settled = event.type == "task.settle"
         claims = event.data.get("supersedes", []) if settled else [event.id]
         db.executemany(
-            "INSERT INTO offline_claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET settled = max(settled, excluded.settled)",
+            "INSERT INTO offline_claims VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+            " settled = max(settled, excluded.settled), task = min(task, excluded.task)",
             [(claim, event.clone, task, settled) for claim in claims],
         )
 

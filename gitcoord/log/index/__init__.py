@@ -25,11 +25,13 @@ from gitcoord.log.schemas import ID, NAME, Schema, number
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, is_log, is_ours, log_of
+from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 11
+SCHEMA = 12
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
+_FILES = ("", "-wal", "-shm", "-journal")
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -97,8 +99,9 @@ class Index:
     def _open(self) -> sqlite3.Connection:
         """The file; where it cannot be written, a copy of it in memory, good for this process."""
         with suppress(OSError):
-            if os.stat(self.path).st_size == 0:
-                self._remove()  # emptied under a process that still holds it open: SQLite would wait for that one to end
+            if any(is_strange(self.path + suffix) for suffix in _FILES) or os.stat(self.path).st_size == 0:
+                # A link, which SQLite would follow; or emptied under a process that holds it open, whose end it would await.
+                self._remove()
         try:
             return self._prepare(self._connected())
         except sqlite3.DatabaseError as error:
@@ -160,9 +163,9 @@ class Index:
         self.db = self._open()
 
     def _remove(self) -> None:
-        for suffix in ("", "-wal", "-shm", "-journal"):
+        for suffix in _FILES:
             with suppress(OSError):
-                os.unlink(f"{self.path}{suffix}")
+                remove_ours(self.path + suffix)
 
     def close(self) -> None:
         self.db.close()

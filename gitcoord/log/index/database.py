@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from gitcoord.errors import RepositoryError
+from gitcoord.system.files import open_ours
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
 """What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
@@ -21,6 +22,9 @@ _OF_THE_STATEMENT = {
 
 def connect(path: str) -> sqlite3.Connection:
     """Open the file, or begin it."""
+    with suppress(OSError):
+        if not os.path.lexists(path):
+            os.close(open_ours(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its other files the permissions of this one
     db = sqlite3.connect(path, timeout=30, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
