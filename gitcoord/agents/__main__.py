@@ -37,6 +37,7 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
     from gitcoord.agents import Answer, handlers, load
     from gitcoord.agents.binding import open_for
     from gitcoord.system.lock import at_most
+    from gitcoord.text import block
 
     harness = load(harness_name)
     call = harness.read(moment, document)
@@ -46,7 +47,7 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
         nonlocal code
         if answer == Answer():
             return
-        output = harness.say(call, answer)
+        output = harness.say(call, Answer(*map(block, answer)))
         for fd, text in ((1, output.stdout), (2, output.stderr)):
             if text:
                 _write(fd, text.encode("utf-8", "replace"))

@@ -15,7 +15,20 @@ if TYPE_CHECKING:
 
 
 class Messages(Facade):
-    """Messages that I send and receive. Reading marks nothing: `mark_read` says what was really shown."""
+    """Messages that I send and receive. Reading marks nothing: `mark_read` says what was really shown.
+
+    Example:
+
+        sent = coord.messages.send("beta", "the schema is merged", needs_ack=True)
+        coord.messages.reply(sent.id, "the migration, too")
+        coord.messages.thread(sent.thread)
+        coord.messages.sent(undelivered=True)
+        page = coord.messages.inbox()
+        coord.messages.mark_read(page.messages)
+        for message in coord.messages.receive(everything=True).messages:
+            coord.messages.ack(message.id, "thanks")
+        coord.messages.wait(timeout=0.1)
+    """
 
     __slots__ = ()
 

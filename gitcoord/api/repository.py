@@ -16,7 +16,18 @@ if TYPE_CHECKING:
 
 
 class Repository(Facade):
-    """What gitcoord has put into this repository."""
+    """What gitcoord has put into this repository.
+
+    Example:
+
+        coord.repository.init(hooks=True)
+        coord.repository.hooks("status")
+        coord.repository.in_background("refresh")
+        [finding.what for finding in coord.repository.doctor() if not finding.well]
+        coord.repository.gc(keep=30 * 24 * 3600)
+        coord.repository.traces()
+        coord.repository.purge()
+    """
 
     __slots__ = ()
 

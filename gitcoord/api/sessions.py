@@ -22,7 +22,17 @@ class Registered(NamedTuple):
 
 
 class Sessions(Facade):
-    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what is another's."""
+    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what is another's.
+
+    Example:
+
+        coord.sessions.join("parser", role="worker", focus="the new grammar")
+        coord.sessions.focus("the old grammar")
+        coord.sessions.editing(["grammar.py"])
+        [session.session for session in coord.sessions.list(everyone=True)]
+        coord.sessions.get("beta").state
+        coord.sessions.leave()
+    """
 
     __slots__ = ()
 

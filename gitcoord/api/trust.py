@@ -13,7 +13,18 @@ if TYPE_CHECKING:
 
 
 class Trust(Facade):
-    """Signatures of other clones, and the keys that they are known for."""
+    """Signatures of other clones, and the keys that they are known for.
+
+    Example:
+
+        ids = [event.id for event in coord.events.log()]
+        coord.trust.signatures(ids)
+        coord.trust.held_back(ids)
+        coord.trust.held_tasks()
+        coord.trust.warnings()
+        for signer in coord.trust.signers():
+            coord.trust.accept(signer.clone)
+    """
 
     __slots__ = ()
 

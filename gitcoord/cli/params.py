@@ -22,17 +22,28 @@ F = TypeVar("F", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
+SECRETS = "gitcoord.secrets"
+
+
 def common(function: F) -> F:
-    """--json and --as, which every verb has."""
+    """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
     function = click.option("--as", "as_name", metavar="NAME", help="Look on as NAME.")(function)
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+    function = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+    return click.option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
 
 def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
+    for option in getattr(function, "__click_params__", ()):
+        if option.name == "allow_secret":
+            option.hidden, option.help = False, "Other clones may see what looks like a secret."
     function = click.option("-F", "file", metavar="FILE", help="The text; - is standard input.")(function)
     function = click.option("-m", "message", metavar="TEXT", help="The text.")(function)
     return click.argument("words", nargs=-1)(function)
+
+
+def _allow(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[SECRETS] = value or ctx.meta.get(SECRETS, False)
 
 
 def the_text(words: tuple[str, ...], message: str | None, file: str | None) -> str:
@@ -82,6 +93,8 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     """The repository here, for one command; what had to be mended is said at the end. Without `notice` the command sees
     to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
+        context = click.get_current_context(silent=True)
+        coord.clone.allows_secrets = bool(context and context.meta.get(SECRETS))
         try:
             if notice:
                 from gitcoord.features import deaths

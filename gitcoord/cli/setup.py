@@ -70,7 +70,7 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
         if done.remote:
             named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
             say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
-        say(f"\n{_leaves(coord)}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+        say("", *_leaves(coord).split("\n"), "", "Try:", "  git coord sessions", f"  {_example(coord)}")
 
 
 def _leaves(coord: Coord) -> str:
@@ -182,7 +182,8 @@ def _say_last_error(coord: Coord) -> None:
     with suppress(OSError, ValueError, IndexError):
         lines = read_ours(path).decode("utf-8", "replace").splitlines()
         at, _, what = lines[0].partition(" ")
-        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}\n  {path}")
+        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}")
+        remark(f"  {path}")
 
 
 def _say_git_hooks(coord: Coord, action: str, found: Sequence[Hook]) -> None:

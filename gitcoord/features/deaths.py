@@ -17,9 +17,10 @@ from gitcoord.features.messages.ledger import owed_by
 from gitcoord.features.tasks.ready import held_by
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
-from gitcoord.log.index.feature import Feature, Hooks, want
+from gitcoord.log.index.feature import Feature, Hooks
+from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical, joined_at, name_in
+from gitcoord.sessions.mailboxes import canonical, joined_at
 from gitcoord.sessions.presence import liveness_of, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -27,7 +28,7 @@ from gitcoord.system.process import Process
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    row = (event.clone, name_in(event, "session"), event.lc, event.id, want(event, "since", int, 0))
+    row = (event.clone, event.data["session"], event.lc, event.id, event.data.get("since", 0))
     db.execute(
         "INSERT INTO gone VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE SET lc = excluded.lc, id = excluded.id,"
         " since = excluded.since WHERE (excluded.lc, excluded.id) > (lc, id)",
@@ -37,7 +38,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 FEATURE = Feature(
     "deaths",
-    frozenset({"gone"}),
+    {"gone": Schema({"session": NAME, "since": TIME}, ("session",))},
     """
     CREATE TABLE gone (clone TEXT NOT NULL, name TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
         since INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.log import clone_id
 from gitcoord.log.clock import next_clock, seen_clock
-from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text
+from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, header_text
 from gitcoord.log.index import Index, Written
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
@@ -32,6 +32,8 @@ T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 Sign = Callable[[bytes], bytes]
 ATTEMPTS = 10
+_TYPED = ("message", "note", "task", "state", "lock")
+"""The types of events that have words of a user in them."""
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
 
@@ -76,6 +78,8 @@ class Clone:
         self._superseded = False
         self.keeps_to_itself = False
         """Nothing that is written now starts a sync: one is under way."""
+        self.allows_secrets = False
+        """The user wants even what looks like a secret to be written where other clones see it."""
         self._wrote = False
 
     @property
@@ -248,6 +252,9 @@ class Clone:
                     return []
                 ref = self._log_ref(tips, local)
                 written, objects = self._compose(db, drafts, tips.refs.get(ref), sign)
+                if not local and not self.allows_secrets:
+                    for event, _ in written:
+                        _check_secrets(event, objects)
                 self._write(ref, written[-1][0].id, objects, tips, fd)
                 moved = True  # which is what counts; what the index misses, it will read there
                 self._wrote = self._wrote or not local
@@ -309,6 +316,7 @@ class Clone:
             draft = item if isinstance(item, Draft) else item(ids)
             tree = self.tree(draft.attachments)
             raw, event = compose(draft, self.envelope(lc + number), tree[-1].oid, parent)
+            self.index.check_draft(event)
             if sign is not None and number == len(drafts) - 1:
                 raw = sign(raw)
                 event = decode(Oid(""), raw)
@@ -379,7 +387,9 @@ class Clone:
     def _alone(self, draft: Draft) -> list[GitObject]:
         lc = self.read(seen_clock) + 1
         tree = self.tree({})[-1]
-        return [tree, make_object("commit", encode(draft, self.envelope(lc), tree.oid, None), self.repo.object_format)]
+        raw, event = compose(draft, self.envelope(lc), tree.oid, None)
+        self.index.check_draft(event)
+        return [tree, make_object("commit", raw, self.repo.object_format)]
 
     def _write_alone(self, objects: Sequence[GitObject], tips: Tips, ref: str) -> None:
         """The empty tree is there once anything of ours is."""
@@ -455,6 +465,17 @@ class Clone:
 
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
+
+
+def _check_secrets(event: Event, objects: Sequence[GitObject]) -> None:
+    """What somebody typed is looked at before it can leave the clone. Raises LooksSecret."""
+    if event.type.partition(".")[0] not in _TYPED or "notice" in event.data:
+        return
+    from gitcoord.log import secrets
+
+    quotes = event.type.startswith("task.") and event.type != "task.edit"  # the title, in the line that comes first
+    attached = [item.data for item in objects if item.kind == "blob"]
+    secrets.check(event.text.partition("\n\n")[2] if quotes else event.text, event.data.values(), attached)
 
 
 class _TryAgain(Exception):

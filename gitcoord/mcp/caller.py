@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from gitcoord import Coord
-from gitcoord.sessions.identity import HARNESS_IDS, Identity, current, is_agent
+from gitcoord.log.clone import Clone
+from gitcoord.sessions.identity import HARNESS_IDS, Identity, current, free_name, is_agent, look_around
 
 
 class Caller(NamedTuple):
@@ -18,9 +20,15 @@ class Caller(NamedTuple):
     environ: Mapping[str, str]
     placed: bool = False
     as_name: str | None = None
+    session: str = ""
+    """Whom the call itself names; it holds for this call alone."""
+    lent: set[str] = set()  # noqa: RUF012 - shared by the calls of one server
+    """Sessions that exist only because a call named them: the worktree's nameless calls are not theirs."""
 
 
-def caller(arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None) -> Caller:
+def caller(
+    arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None, lent: set[str] | None = None
+) -> Caller:
     """What the call says goes before what its client says (Codex names its thread), and that before our environment."""
     own = dict(os.environ)
     if not is_agent(own):
@@ -32,7 +40,9 @@ def caller(arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str |
     if isinstance(session, str) and session:
         own["GIT_COORD_SESSION"] = session
     placed = isinstance(cwd, str) and bool(cwd)
-    return Caller(os.path.join(os.getcwd(), str(cwd)) if placed else os.getcwd(), own, placed, as_name)
+    where = os.path.join(os.getcwd(), str(cwd)) if placed else os.getcwd()
+    named = session if isinstance(session, str) else ""
+    return Caller(where, own, placed, as_name, named, set() if lent is None else lent)
 
 
 @contextmanager
@@ -54,6 +64,11 @@ def _settled(call: Caller) -> Caller:
     with _open(call) as coord:
         me = current(coord.clone, call.as_name)
         repo = coord.clone.repo
+        if call.session and me.record is None:
+            call.lent.add(call.session)
+        elif me.rule == "worktree" and me.name in call.lent:
+            own = _own_name(coord.clone, call.lent)
+            return call._replace(environ={**call.environ, "GIT_COORD_SESSION": own})
     if me.record is None or me.rule not in ("harness", "process"):
         return call
     if me.harness_id != me.record.harness_id:
@@ -63,6 +78,13 @@ def _settled(call: Caller) -> Caller:
     if not call.placed and me.record.git_dir != repo.git_dir and os.path.isdir(me.record.worktree):
         return call._replace(cwd=me.record.worktree)
     return call
+
+
+def _own_name(clone: Clone, lent: set[str]) -> str:
+    """Who a nameless call in this worktree is, leaving aside the sessions that calls named."""
+    around = look_around(clone, time.time())
+    here = [r for r in around.records if r.git_dir == around.git_dir and r.name not in lent and r.left is None and not r.gone]
+    return here[0].name if here else free_name(around)
 
 
 def _is_bound(call: Caller, me: Identity) -> bool:

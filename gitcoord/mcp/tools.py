@@ -213,11 +213,14 @@ REMEMBER: dict[str, Verb] = {
 POLL = "poll_messages"
 
 
-def poll(coord: Coord, arguments: Arguments, output: int) -> Inbox:
-    """Unread messages, waited for as the arguments say. Marks nothing. Raises BrokenPipeError when `output` is closed."""
-    if arguments.get("again"):
-        return coord.inbox(again=True)
-    return coord.messages.wait(arguments.get("wait", 0), output=output) or coord.inbox()
+def poll(coord: Coord, arguments: Arguments) -> tuple[Inbox, tuple[int, ...]]:
+    """Unread messages, and the processes whose end may bring one to a caller that waits. Marks nothing."""
+    from gitcoord.features import deaths
+    from gitcoord.overview.waiting import look_out
+
+    if arguments.get("wait", 0) > 0:
+        look_out(coord)
+    return coord.inbox(again=bool(arguments.get("again"))), tuple(deaths.watched_pids(coord.clone))
 
 
 def told(coord: Coord, page: Inbox) -> dict[str, Any]:

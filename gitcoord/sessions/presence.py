@@ -27,9 +27,10 @@ from gitcoord.sessions.identity import (
     worktree_name,
 )
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
-from gitcoord.sessions.mailboxes import adopter
+from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS, adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
+from gitcoord.text import one_line
 
 if TYPE_CHECKING:
     from gitcoord.store.worktrees import TouchedFile, Worktree
@@ -146,18 +147,23 @@ def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
     """What of a session may leave the clone: no absolute path, no host, no process."""
-    from gitcoord.store.worktrees import list_worktrees, touched_files
+    from gitcoord.store.worktrees import ignored_paths, list_worktrees, touched_files
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
     lying = touched_files(clone.repo, worktree.path) if worktree and not record.person else []
     files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
     state = liveness_of(record, records.beat(record.name) or now, now).state
     data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
-    data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
+    data |= {key: value for key in ("harness", "role") if (value := getattr(record, key))}
+    if focus := one_line(record.focus, MAX_FOCUS):
+        data["focus"] = focus
     if worktree:
         data |= {"branch": worktree.branch, "head": worktree.head}
-    if files:
-        data["files"] = [[f.path, int(f.at)] for f in files[:50] if _is_text(f.path)]
+    if worktree and files:
+        said = [path for path in record.editing if path not in {f.path for f in lying}]
+        ignored = ignored_paths(clone.repo, worktree, said) if said else set()
+        shown = [f for f in files if _is_text(f.path) and f.path not in ignored]
+        data["files"] = [[f.path, int(f.at)] for f in shown[:MAX_FILES]]
     if record.person:
         data["person"] = True
     return data

@@ -90,6 +90,18 @@ class PlumbingStore:
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
         return absent(self.repo, oids)
 
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        found: list[int | None] = []
+        while len(found) < len(oids):
+            asked = "".join(f"{oid}\n" for oid in oids[len(found) :])
+            result = self.repo.git("cat-file", "--batch-check", stdin=asked.encode())
+            lines = [line.split(" ") for line in result.out.decode().splitlines()]
+            found += [int(line[2]) if len(line) == 3 else None for line in lines]
+            if result.code == 0:
+                break
+            found.append(None)  # a partial clone: git gave up on what its promisor should have
+        return found[: len(oids)]
+
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Cli, git
+from forkserver import Program
 
 from gitcoord import Coord
 from gitcoord.features.deaths import FEATURE, notice, watched
@@ -73,9 +73,10 @@ def test_many_who_notice_at_once_tell_it_once(worktrees: Pair, body: Body) -> No
     with Coord.open(worktrees[0]) as alpha:
         alpha.send("beta", "hurry", urgent=True)
     body.die()
-    argv = [sys.executable, "-m", "gitcoord", "sessions"]
-    crowd = [subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.DEVNULL) for _ in range(8)]
-    assert [program.wait() for program in crowd] == [0] * 8
+    crowd = [Program(["-m", "gitcoord", "sessions"], worktrees[0]) for _ in range(8)]
+    for program in crowd:
+        program.communicate()
+    assert [program.returncode for program in crowd] == [0] * 8
     assert kinds(worktrees[0]).count("gone") == 1
     assert len(told(worktrees[0])) == 1
 
@@ -197,14 +198,13 @@ def test_who_filed_its_tasks_and_who_waits_for_its_locks_is_told(worktrees: Pair
     task = cli(worktrees[0], "task", "add", "parser").out.split()[0]
     assert cli(worktrees[1], "task", "claim", task, env=BETA).code == 0
     assert cli(worktrees[1], "lock", "src/*.py", env=BETA).code == 0
-    argv = [sys.executable, "-m", "gitcoord", "lock", "--wait=60", "src/a.py"]
-    waiter = subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    waiter = Program(["-m", "gitcoord", "lock", "--wait=60", "src/a.py"], worktrees[0])
     with Coord.open(worktrees[0]) as alpha:
         wait_until(alpha.clone.repo, lambda: alpha.events.log(kind="lock.wait") or None, 60)
         body.die()
         notice(alpha.clone)
     out, err = waiter.communicate()
-    assert (waiter.returncode, err) == (0, b""), out
+    assert (waiter.returncode, err) == (0, ""), out
     assert kinds(worktrees[0]).count("gone") == 1
     (text,) = [text for text in told(worktrees[0]) if "is gone" in text]
     head, *lines = text.split("\n")

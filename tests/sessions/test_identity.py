@@ -43,7 +43,7 @@ def rule(identity: Identity) -> tuple[str, str]:
 @pytest.fixture
 def child() -> Iterator[int]:
     """The pid of a process that lives as long as the test."""
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     yield process.pid
     process.communicate()
 
@@ -224,7 +224,7 @@ def test_looking_on_with_as_marks_nothing_read(worktrees: tuple[Path, Path], cli
 
 
 def test_join_pid_binds_and_death_is_seen(worktrees: tuple[Path, Path], cli: Cli) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     assert cli(worktrees[0], "join", "--pid", str(process.pid)).code == 0
     assert json.loads(cli(worktrees[1], "sessions", "alpha", "--json").out)["state"] == "active"
     process.communicate()
