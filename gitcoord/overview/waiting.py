@@ -5,7 +5,9 @@ Level-triggered: what already holds ends a wait at once. Conditions consume noth
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -85,6 +87,13 @@ def look_out(caller: Caller) -> None:
     from gitcoord.sync import background
 
     background.after_look(caller.clone)
+
+
+def look_out_if_due(caller: Caller) -> None:
+    """As `look_out`, if nobody looked for a while."""
+    look = caller.clone.path("look")
+    if os.path.exists(look) and os.stat(look).st_mtime < time.time():
+        look_out(caller)
 
 
 def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
