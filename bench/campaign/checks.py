@@ -22,7 +22,7 @@ from gitcoord.log.index import Index
 
 NEXT_WRITE = 6.0
 """Seconds within which the next command writes, whatever was killed."""
-_VOLATILE = {"meta", "strange"}
+_VOLATILE = {"meta", "strange", "intake"}
 """Tables that tell of the way an index came about."""
 
 

@@ -32,11 +32,14 @@ def main(args: list[str]) -> int:
     episodes = done = 0
     while time.monotonic() < until:
         length = min(EPISODE, max(3.0, until - time.monotonic() - 2))
-        failed, deeds = _episode(f"{seed}.{options.episode + episodes}", length, options.keep)
+        failed, deeds = _episode(f"{seed}.{options.episode + episodes}", length, options)
         episodes, done = episodes + 1, done + deeds
         if failed:
             number = options.episode + episodes - 1
-            print(f"to repeat it: python -m bench campaign --minutes {options.minutes:g} --seed {seed} --episode {number}")
+            more = f" --harm {options.harm}" if options.harm else ""
+            print(
+                f"to repeat it: python -m bench campaign --minutes {options.minutes:g} --seed {seed} --episode {number}{more}"
+            )
             return 1
     print(f"seed {seed}: {episodes} episodes, {done} deeds acknowledged, nothing lost")
     return 0
@@ -47,29 +50,31 @@ def _options(args: list[str]) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=1.0)
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(3), "big"))
     parser.add_argument("--episode", type=int, default=0, help="begin with this one")
+    parser.add_argument("--harm", choices=("upkeep", "losses", "journal"), help="only this kind of harm, and upkeep")
     parser.add_argument("--keep", type=Path, help="where the repository of a failure is kept (default: where it was made)")
     return parser.parse_args(args)
 
 
-def _episode(seed: str, length: float, keep: Path | None) -> tuple[bool, int]:
+def _episode(seed: str, length: float, options: argparse.Namespace) -> tuple[bool, int]:
     chance = Random(seed)
     place = Path(tempfile.mkdtemp(prefix="gitcoord-campaign-"))
     isolate(place / "home")
     with _small_disk(place, chance.random() < 0.3) as where:
         ground = harm.make(where, chance)
-        names = _harms(chance)
+        names = _harms(chance, options.harm)
         history = _work(ground, names, seed, length)
         said = checks.told(sorted(place.glob("said-*")))
         found = checks.all_of(ground, said)
         if found:
-            _report(seed, found, history, place, keep, where)
+            _report(seed, found, history, place, options.keep, where)
     if not found:
         shutil.rmtree(place, ignore_errors=True)
     return bool(found), sum(not {"refused", "crash"} & deed.keys() for deed in said)
 
 
-def _harms(chance: Random) -> dict[str, harm.Harm]:
-    return harm.UPKEEP | (harm.JOURNAL if chance.random() < 0.3 else harm.LOSSES)
+def _harms(chance: Random, kind: str | None) -> dict[str, harm.Harm]:
+    drawn = "journal" if chance.random() < 0.3 else "losses"
+    return harm.UPKEEP | {"upkeep": {}, "losses": harm.LOSSES, "journal": harm.JOURNAL}[kind or drawn]
 
 
 @contextmanager
