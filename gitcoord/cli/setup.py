@@ -350,7 +350,6 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
         return 0
     background.let_go()
     with suppress(Exception), opened() as coord:
-        background.settle(coord.clone.repo.coord_dir)
         coord.repository.in_background(event, args)
     return 0
 
