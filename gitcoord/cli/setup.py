@@ -15,7 +15,8 @@ from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
-from gitcoord.system.files import read_ours
+from gitcoord.system import background
+from gitcoord.system.background import REFUSED
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
 
@@ -68,19 +69,16 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
         for name in names or ([] if no_agents else _wanted_agents()):
             _say_agent_hooks("install", agent_hooks("install", name))
         if done.remote:
-            named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
+            named = "" if done.remote_is_set else f" {done.remote}"
             say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
-        say(f"\n{_leaves(coord)}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+        say("", *_leaves(coord).split("\n"), "", "Try:", "  git coord sessions", f"  {_example(coord)}")
 
 
 def _leaves(coord: Coord) -> str:
     """What could ever leave the machine, and where it goes already."""
-    from gitcoord.errors import without_password
-    from gitcoord.sync import remotes
-
-    if not remotes.is_connected(coord.clone.repo):
+    name = coord.remote.connected()
+    if not name:
         return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What could go there then")
-    name = without_password(remotes.current(coord.clone.repo).remote)
     return LEAVES.format(where=inert(f"What goes to {name} (git coord sync --dry-run)"))
 
 
@@ -178,11 +176,14 @@ def _say_agent_hooks(action: str, at: Installed) -> None:
 
 def _say_last_error(coord: Coord) -> None:
     """What went wrong in a hook of an agent's, which says nothing of it there."""
-    path = coord.clone.path("agents", "@error")
-    with suppress(OSError, ValueError, IndexError):
-        lines = read_ours(path).decode("utf-8", "replace").splitlines()
+    found = coord.repository.last_hook_error()
+    if found is None:
+        return
+    with suppress(ValueError, IndexError):
+        lines = found[0].splitlines()
         at, _, what = lines[0].partition(" ")
-        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}\n  {path}")
+        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}")
+        remark(f"  {found[1]}")
 
 
 def _say_git_hooks(coord: Coord, action: str, found: Sequence[Hook]) -> None:
@@ -336,6 +337,8 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
+        if (said := os.environ.pop("GIT_COORD_SAY", "")).isdigit():
+            os.dup2(int(said), 2)  # the script hides what a Python says that cannot begin
         with suppress(Exception), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
@@ -345,8 +348,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
 
         serve(lambda cwd: open_clone(cwd, long_lived=False))
         return 0
-    with suppress(OSError):
-        os.setsid()
+    background.let_go()
     with suppress(Exception), opened() as coord:
         coord.repository.in_background(event, args)
     return 0
@@ -356,4 +358,4 @@ def _say_verdict(verdict: Verdict) -> int:
     for line in verdict.lines:
         remark(line.encode("utf-8", "replace").decode())
     sys.stderr.flush()
-    return 1 if verdict.refused else 0
+    return REFUSED if verdict.refused else 0

@@ -12,12 +12,12 @@ from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.log.secrets import ALLOW
 from gitcoord.names import split_mailbox
-from gitcoord.overview.shapes import message_json, receipt_json, sent_json, shown_name, signatures_of, verified_json
+from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_least
 from gitcoord.system.streams import reached_reader, remark
-from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
@@ -38,9 +38,9 @@ SHORT = 10
 @text_options
 @click.option("--urgent", is_flag=True, help="Shown first.")
 @click.option("--needs-ack", is_flag=True, help="Ask for an ack.")
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
-@click.option("--expires", metavar="2h", help="Tell me if unread by then.")
-@click.option("--queue", is_flag=True, help="TO is yet to come.")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
+@click.option("--expires", metavar="2h", help="Tell me if unread.")
+@click.option("--queue", is_flag=True, help="TO may come later.")
 @click.option("--local", is_flag=True, help="Stays in this clone.")
 @common
 def send(
@@ -54,7 +54,7 @@ def send(
     as_json: bool,
     **flags: bool,
 ) -> None:
-    """Send TEXT to sessions (a,b), a role (@reviewer) or everybody (all).
+    """Send TEXT to sessions (a,b), a role (@r) or all.
 
     Example: git coord send worker-1 the schema is merged
     """
@@ -70,7 +70,7 @@ def send(
 @click.command(short_help="answer a message")
 @click.argument("message_id", metavar="ID")
 @text_options
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
 @common
 def reply(
     message_id: str,
@@ -135,6 +135,8 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
         say_json(receipt_json(coord, sent))
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
+    if sent.kept:
+        remark(f"kept in this clone: it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
     if any(r.waits_for_sync for r in sent.recipients):
         say(_when(coord))
 
@@ -203,7 +205,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:
         for message in page.messages:
-            say(_message_text(coord, message, signed.get(message.id)))
+            say(*_message_lines(coord, message, signed.get(message.id)))
         if page.remaining:
             say(f"({page.remaining} more: git coord inbox{more})")
     _remark_held(page)
@@ -233,25 +235,20 @@ def _remark_held(page: Inbox) -> None:
 
 
 def _remark_warnings(coord: Coord) -> None:
-    from gitcoord.log.trust import warnings
-
-    for warning in warnings(coord.clone)[:SHOWN]:
+    for warning in coord.trust.warnings()[:SHOWN]:
         remark(f"warning: {warning.clone}: {warning.what}; if that is right: {warning.command}")
 
 
-def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
-    from gitcoord.features.messages.inbox import notifier
-    from gitcoord.sessions.identity import spoken_name
-
+def _message_lines(coord: Coord, message: Message, signature: Signature | None = None) -> list[str]:
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
-    marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
-    sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
+    marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
+    sender = coord.trust.speaker(message)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
-    files = [f"  attached: git show {shell_word(f'{short}:{name}')}" for name in message.attachments]
-    return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
+    files = [f"  attached: {showing(short, name)}" for name in message.attachments]
+    return [head, *quoted(message.text).split("\n"), *files]
 
 
 @click.command(short_help="what I sent and how far it got")

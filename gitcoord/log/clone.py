@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 ATTEMPTS = 10
+_TYPED = ("message", "note", "task", "state", "lock")
+"""The types of events that have words of a user in them."""
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
 CHECK_EVERY = 2.0
@@ -80,6 +82,8 @@ class Clone:
         self._superseded = False
         self.keeps_to_itself = False
         """Nothing that is written now starts a sync: one is under way."""
+        self.allows_secrets = False
+        """The user wants even what looks like a secret to be written where other clones see it."""
         self._wrote = False
 
     # who this is
@@ -99,9 +103,12 @@ class Clone:
     def pen(self) -> Pen:
         """What makes our commits; to be asked for under the write lock. Raises RepositoryError."""
         if self._pen is None:
-            self._pen = Pen(self.repo, clone_id.settle_clone_id(self.repo), lambda: self.clock())
+            self._pen = self._pen_of(clone_id.settle_clone_id(self.repo))
             self._id, self._id_file = self._pen.clone, signature(self.path("clone"))
         return self._pen
+
+    def _pen_of(self, known: clone_id.Known) -> Pen:
+        return Pen(self.repo, known, lambda: self.clock(), lambda event: self.index.check_draft(event))
 
     def _reconsider_id(self) -> None:
         """Another process may have found out meanwhile that this clone needs a new id (`new_clone_id`)."""
@@ -111,7 +118,7 @@ class Clone:
 
     def rename(self, known: clone_id.Known) -> None:
         """Go on under another id, for this process at first; to be called under the write lock."""
-        self._id, self._pen, self._tips = known.id, Pen(self.repo, known, lambda: self.clock()), None
+        self._id, self._pen, self._tips = known.id, self._pen_of(known), None
 
     @cached_property
     def index(self) -> Index:
@@ -160,8 +167,8 @@ class Clone:
         known = clone_id.read_known(self.repo)
         if known is None:
             return True
-        pen = Pen(self.repo, known, lambda: self.clock())
-        return not mend.is_amiss(Ground(self.store, self.journal, self.index, pen, -1), noted, tips)
+        ground = Ground(self.store, self.journal, self.index, self._pen_of(known), -1)
+        return not mend.is_amiss(ground, noted, tips)
 
     def _read_mended(self, question: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -339,6 +346,9 @@ class Clone:
                 ref = newest_epoch(tips.refs, f"{NAMESPACE}{'local' if local else 'log'}/{self.settled_id()}/")
                 parent = tips.refs.get(ref)
                 written, objects = self.pen.chain(ref, next_clock(db, parent), drafts, parent, sign)
+                if not local and not self.allows_secrets:
+                    for event, _ in written:
+                        _check_secrets(event, objects)
                 self._write(ref, written[-1][0].id, objects, tips, fd)
                 moved = True  # which is what counts; what the index misses, it will read there
                 self._wrote = self._wrote or not local
@@ -489,6 +499,17 @@ class Clone:
 
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
+
+
+def _check_secrets(event: Event, objects: Sequence[GitObject]) -> None:
+    """What somebody typed is looked at before it can leave the clone. Raises LooksSecret."""
+    if event.type.partition(".")[0] not in _TYPED or "notice" in event.data:
+        return
+    from gitcoord.log import secrets
+
+    quotes = event.type.startswith("task.") and event.type != "task.edit"  # the title, in the line that comes first
+    attached = [item.data for item in objects if item.kind == "blob"]
+    secrets.check(event.text.partition("\n\n")[2] if quotes else event.text, event.data.values(), attached)
 
 
 class _TryAgain(Exception):

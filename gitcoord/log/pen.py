@@ -15,13 +15,17 @@ Written = tuple[Event, bytes]
 
 
 class Pen:
-    """Made anew when the clone takes another id. `now` gives Unix seconds."""
+    """Made anew when the clone takes another id. `now` gives Unix seconds; `check` raises for an event that readers would
+    not take."""
 
-    def __init__(self, repo: Repository, known: Known, now: Callable[[], float]) -> None:
+    def __init__(
+        self, repo: Repository, known: Known, now: Callable[[], float], check: Callable[[Event], None] = lambda event: None
+    ) -> None:
         self.repo = repo
         self.clone = known.id
         self._key = known.key
         self._now = now
+        self._check = check
         self.committer = _identity(repo)
         """Name and email, as git knows them; either may be empty."""
 
@@ -50,6 +54,7 @@ class Pen:
             draft = item if isinstance(item, Draft) else item(ids)
             tree = self.tree(draft.attachments)
             raw, event = compose(draft, self.envelope(lc + number, ref), tree[-1].oid, parent)
+            self._check(event)
             if sign is not None and number == len(drafts) - 1:
                 raw = sign(raw)
                 event = decode(Oid(""), raw)
@@ -66,7 +71,9 @@ class Pen:
     def alone(self, draft: Draft, lc: int) -> list[GitObject]:
         """A commit without a parent that is in no log: the empty tree, and the commit last."""
         tree = self.tree({})[-1]
-        return [tree, make_object("commit", encode(draft, self.envelope(lc), tree.oid, None), self.repo.object_format)]
+        raw, event = compose(draft, self.envelope(lc), tree.oid, None)
+        self._check(event)
+        return [tree, make_object("commit", raw, self.repo.object_format)]
 
     def root(self, ref: str, draft: Draft, lc: int, tree: Oid) -> GitObject:
         """The root of an epoch, whose tree carries earlier events."""

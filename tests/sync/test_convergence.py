@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import make_clones, meet
+from clones import make_met
 from conftest import git
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -25,7 +25,7 @@ EXAMPLES = int(os.environ.get("GITCOORD_EXAMPLES", "4"))
 STEPS_EACH = int(os.environ.get("GITCOORD_STEPS", "30"))
 COUNT = 3
 CLONES = st.integers(0, COUNT - 1)
-PRIVATE = {"meta", "tips", "events", "strange", "presence"}
+PRIVATE = {"meta", "tips", "events", "strange", "presence", "intake"}
 """What a clone knows by itself: where it has read to, when it saw what."""
 
 
@@ -50,8 +50,7 @@ class World(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.hub, self.clones = make_clones(Path(self.folder.name), COUNT)
-        meet(self.clones)
+        self.hub, self.clones = make_met(Path(self.folder.name), COUNT)
 
     def teardown(self) -> None:
         try:
