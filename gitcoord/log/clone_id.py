@@ -82,7 +82,7 @@ def settle_clone_id(repo: Repository) -> Known:
             _forget_sessions(repo.coord_dir)
         return _save(repo, Known(fresh_id(repo), _secret(), (here,)))
     if here not in known.places or not known.secret or _load(repo) is None:
-        others = [place for place in known.places if place != here]
+        others = [place for place in known.places if place[:2] != here[:2]]  # a share numbers anew with each mount
         return _save(repo, known._replace(secret=known.secret or _secret(), places=(*others, here)[-MAX_PLACES:]))
     return known
 
