@@ -7,14 +7,14 @@ import select
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gitcoord.errors import RepositoryError
+from gitcoord.errors import RepositoryError, Unreadable
 
 PIPE_SAFE = 32 * 1024
 """Bytes that fit any pipe at once, so that writing them cannot block on a child that is not reading yet."""
 
 
 class Result(NamedTuple):
-    """How a child ended: its exit code (128 + N for signal N) and what it wrote."""
+    """How a child ended: its exit code and what it wrote."""
 
     code: int
     out: bytes
@@ -37,9 +37,20 @@ def collect_children() -> None:
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd: int | None = None) -> Result:
-    """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent."""
-    if not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE:
-        return _run_portably(argv, env, stdin, keep_fd)
+    """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent.
+
+    Raises Unreadable for a child that was killed: what it said is no answer, whatever was asked.
+    """
+    portably = not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE
+    result = (_run_portably if portably else _run_lean)(argv, env, stdin, keep_fd)
+    if result.code < 0:
+        words = [word for word in argv[1:] if not word.startswith("-") and "=" not in word and os.sep not in word]
+        what = f"{argv[0]} {words[0]}" if words else argv[0]
+        raise Unreadable(f"{what} was killed by signal {-result.code}", "run the command again")
+    return result
+
+
+def _run_lean(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, keep_fd: int | None) -> Result:
     in_read, in_write = os.pipe()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -107,4 +118,4 @@ def _run_portably(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, kee
 
     keep = () if keep_fd is None or os.name == "nt" else (keep_fd,)
     done = subprocess.run(argv, input=stdin, capture_output=True, env=dict(env), pass_fds=keep, check=False)
-    return Result(done.returncode if done.returncode >= 0 else 128 - done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr)

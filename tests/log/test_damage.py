@@ -444,3 +444,33 @@ def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
         assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref]
     prune(repo)
     assert texts(repo) == [*TEXTS, *["on"] * 3]
+
+
+@pytest.mark.parametrize(
+    "verb", ["config", "for-each-ref", "cat-file", "merge-base", "update-ref", "hash-object", "rev-parse", "ls-remote", "remote"]
+)
+def test_one_child_that_is_killed_changes_nothing_lasting(
+    repo: Path, tmp_path: Path, cli: Cli, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its half answer is none: the same id, the same log, no new clone; and the next command does what this one could not."""
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    ref = sends(repo, *TEXTS)
+    me = {"GIT_COORD_SESSION": "a"}
+    assert cli(repo, "sync", "origin").code == 0
+    sends(repo, "not sent yet")
+    before = tip(repo, ref)
+    real, bin_ = shutil.which("git"), tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "git").write_text(f'#!/bin/sh\nfor word in "$@"; do [ "$word" = {verb} ] && kill -9 $$; done\nexec {real} "$@"\n')
+    (bin_ / "git").chmod(0o755)
+    killing = {**me, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
+    for command in (["inbox"], ["send", "a", "maybe"], ["sync"]):
+        ran = cli(repo, *command, env=killing)
+        assert ran.code in (0, 3, 4) and "Traceback" not in ran.err, ran
+        assert ran.code == 0 or "No new messages" not in ran.out
+    assert before in git(repo, "rev-list", ref)
+    assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref]
+    assert cli(repo, "sync", env=me).code == 0
+    assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref]
+    assert [text for text in texts(repo) if text != "maybe"] == [*TEXTS, "not sent yet"]
