@@ -5,9 +5,17 @@ Without click, which costs 15 ms: what takes longer than that begins before it i
 
 from __future__ import annotations
 
+import sys
+from os import environ, pathsep
+from os.path import abspath
+
+if not sys.flags.ignore_environment and environ.get("PYTHONPATH"):
+    # Other projects' packages come after ours: their click, or json, is not what this program was made with.
+    _theirs = {abspath(place) for place in environ["PYTHONPATH"].split(pathsep)} - {abspath(f"{__file__}/../../..")}
+    sys.path.sort(key=lambda place: abspath(place) in _theirs)
+
 import gc
 import os
-import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -24,7 +32,11 @@ def main(args: list[str] | None = None) -> None:
         from gitcoord.sync import early_look
 
         early_look.begin(args[1:])
-    _leave(run(args))
+    try:
+        code = run(args)
+    except ImportError as error:
+        code = _complain(f"gitcoord is not installed whole: {error}", f"install it again for {sys.executable}", 3)
+    _leave(code)
 
 
 def _leave(code: int) -> NoReturn:
@@ -71,7 +83,7 @@ def run(args: list[str]) -> int:
 
 
 def _complain(what: str, hint: str | None, code: int) -> int:
-    from gitcoord.cli.output import inert
+    from gitcoord.text import inert
 
     try:
         sys.stdout.flush()
