@@ -42,7 +42,7 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
     found = [Present(mailbox(r.name, here), r.role) for r in own]
     for at, name, text, seen in clone.read(presences):
         data = json.loads(text)
-        if at != here and judge_published(data, seen, now).state != "gone":
+        if at != here and judge_published(data, seen, now - records.sleeps.since(seen)).state != "gone":
             role = data.get("role")
             found.append(Present(mailbox(name, at), role if isinstance(role, str) else ""))
     return found
@@ -73,7 +73,7 @@ def states_in(
             beat_at = records.beat(name)
             found[box] = (liveness_of(record, beat_at, now).state, beat_at or None)
         elif row:
-            found[box] = (judge_published(json.loads(row[0]), row[1], now).state, row[1])
+            found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1])).state, row[1])
         else:
             found[box] = ("gone" if at == clone.id or _said_goodbye(db, box) else "unknown", None)
     return found

@@ -12,8 +12,8 @@ FOLDERS = frozenset(["agents", "beats", "jobs", "mail", "sessions", "touched", "
 FILES = frozenset(
     [
         "alarms", "autosync", "checked", "clone", "conflicts.json", "guard", "hook", "index.sqlite", "journal", "journal.old",
-        "lock", "look", "marked", "noted", "packing", "packs", "public", "refreshed", "remote", "signatures", "superseded",
-        "surface", "sync.lock",
+        "lock", "look", "marked", "noted", "packing", "packs", "public", "refreshed", "remote", "signatures", "sleeps",
+        "superseded", "surface", "sync.lock",
     ]
 )  # fmt: skip
 
