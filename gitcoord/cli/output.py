@@ -8,6 +8,7 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+from gitcoord.system.streams import shows_everything
 from gitcoord.text import ago as ago
 from gitcoord.text import has_power
 from gitcoord.text import inert as inert
@@ -29,7 +30,7 @@ def not_signed(oid: str, held: Collection[str]) -> str:
 
 def say_json(value: Any) -> None:
     """Print one JSON document; characters with power over a terminal stay escaped."""
-    text = json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+    text = json.dumps(value, ensure_ascii=not shows_everything(), separators=(", ", ": "))
     say(text if text.isascii() and "\x7f" not in text else "".join(f"\\u{ord(c):04x}" if has_power(c) else c for c in text))
 
 
