@@ -213,7 +213,9 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         _remark_warnings(coord)
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
-    elif not peek and reached_reader():
+    elif not peek:
+        if not reached_reader():
+            raise BrokenPipeError
         with at_least(MARKING):
             coord.messages.mark_read(page.messages)
 
