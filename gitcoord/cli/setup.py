@@ -14,7 +14,7 @@ from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
-from gitcoord.errors import UsageError
+from gitcoord.errors import CoordError, UsageError
 from gitcoord.system.files import read_ours
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
@@ -332,12 +332,12 @@ PRE_COMMIT = 5.0
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @common
 def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
-    """What the git hooks run; never fails.
+    """What the git hooks run; fails only for a bug of ours, and never with exit code 1.
 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
-        with suppress(Exception), opened(patience=PRE_COMMIT) as coord:
+        with suppress(CoordError, OSError), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
     if event == "job":
@@ -348,7 +348,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
         return 0
     with suppress(OSError):
         os.setsid()
-    with suppress(Exception), opened() as coord:
+    with suppress(CoordError, OSError), opened() as coord:
         coord.repository.in_background(event, args)
     return 0
 
