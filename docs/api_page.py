@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -25,17 +26,16 @@ and a `hint`.
 
 def facades() -> Iterator[tuple[str, type[Facade]]]:
     """The nouns of `Coord` and their facades, in the order of the class."""
-    for name, value in vars(Coord).items():
-        if isinstance(value, property) and not name.startswith("_") and name != "identity":
-            module = import_module(f"gitcoord.api.{name}")
-            yield name, getattr(module, name.capitalize())
+    for name, kind in vars(Coord)["__annotations__"].items():
+        yield name, getattr(import_module(f"gitcoord.api.{name}"), kind)
 
 
 def verbs(facade: type[Any]) -> Iterator[tuple[str, Callable[..., Any]]]:
     """The public methods of a class, in its order."""
     for name, value in vars(facade).items():
-        if not name.startswith("_") and inspect.isfunction(value):
-            yield name, value
+        found = value.__func__ if isinstance(value, classmethod) else value
+        if not name.startswith("_") and inspect.isfunction(found):
+            yield name, found
 
 
 def example(facade: type[Facade]) -> str:
@@ -46,11 +46,12 @@ def example(facade: type[Facade]) -> str:
 def about(facade: type[Any]) -> str:
     """The docstring of a class without its example."""
     lines = (facade.__doc__ or "").splitlines()
-    return inspect.cleandoc("\n".join(line for line in lines if not line.startswith(" " * 8) and line.strip() != "Example:"))
+    kept = [line for line in lines if not line.startswith(" " * 8) and line.strip() != "Example:"]
+    return inspect.cleandoc("\n".join(kept)).strip()
 
 
 def _entry(owner: str, name: str, verb: Callable[..., Any]) -> str:
-    signature = str(inspect.signature(verb)).replace("(self, ", "(").replace("(self)", "()").replace("'", "")
+    signature = re.sub(r"^\((self|cls)(, )?", "(", str(inspect.signature(verb))).replace("'", "")
     return f"- **`{owner}.{name}{signature}`**  \n  " + inspect.cleandoc(verb.__doc__ or "").replace("\n", "\n  ")
 
 

@@ -28,6 +28,10 @@ class Finding(NamedTuple):
     hint: str = ""
 
 
+NAMED = 5
+"""Of the events of one clone that are set aside, how many are named."""
+
+
 def examine(clone: Clone, fix: bool = False) -> list[Finding]:
     """Look at everything; with `fix`, mend refs and objects, make the index anew and tidy up first."""
     if fix:
@@ -120,6 +124,7 @@ def _index(clone: Clone) -> Iterator[Finding]:
 
 def _others(clone: Clone) -> Iterator[Finding]:
     """What other clones' logs have that is no event, or what they did that an honest one does not."""
+    from gitcoord.log.index.intake import left_out, set_aside
     from gitcoord.log.trust import warnings
     from gitcoord.overview.status import strange
 
@@ -127,8 +132,13 @@ def _others(clone: Clone) -> Iterator[Finding]:
     for found in newer:
         yield Finding("others", True, f"{found.events} events of {found.clone} are for a newer gitcoord")
     for found in malformed:
-        said = f"{found.events} commits in the log of {found.clone} are no events: {found.reason}"
-        yield Finding("others", False, said, f"git config --add coord.ignoreClone {found.clone}")
+        hint = f"git config --add coord.ignoreClone {found.clone}"
+        yield Finding("others", False, f"{found.events} commits of {found.clone} are set aside, among them", hint)
+        for oid, reason in clone.read(lambda db, of=found.clone: set_aside(db, of, NAMED)):  # type: ignore[misc]
+            yield Finding("others", False, f"  {oid}: {reason}")
+    for left in clone.read(left_out):
+        hint = f"git coord doctor --fix looks again; git config --add coord.ignoreClone {left.clone}"
+        yield Finding("others", False, f"{left.clone}: nothing more is taken in, because {left.why}", hint)
     for warning in warnings(clone):
         yield Finding("others", False, f"{warning.clone}: {warning.what}", warning.command)
 

@@ -118,6 +118,23 @@ class Coord:
 
         self._identity = settle(self.clone, self.identity)
 
+    # where
+
+    @property
+    def clone_id(self) -> str:
+        """The id of this clone; "" before its first write."""
+        return self.clone.id or ""
+
+    @property
+    def worktree(self) -> str | None:
+        """The worktree's root; None in a bare repository."""
+        return self.clone.repo.worktree
+
+    @property
+    def mailbox(self) -> str:
+        """The mailbox of the session that speaks."""
+        return f"{self.identity.name}@{self.clone_id}"
+
     # the nouns
 
     messages: Messages = _noun("messages")

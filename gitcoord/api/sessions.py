@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.api.facade import Facade
@@ -31,6 +31,7 @@ class Sessions(Facade):
         coord.sessions.editing(["grammar.py"])
         [session.session for session in coord.sessions.list(everyone=True)]
         coord.sessions.get("beta").state
+        coord.sessions.nameless(besides=["parser"])
         coord.sessions.leave()
     """
 
@@ -47,6 +48,12 @@ class Sessions(Facade):
         from gitcoord.overview import roster
 
         return roster.find_session(self._clone, name)
+
+    def nameless(self, *, besides: Collection[str] = ()) -> str:
+        """The name of the session that a call without a name speaks for in this worktree, leaving out `besides`."""
+        from gitcoord.sessions import identity
+
+        return identity.nameless(self._clone, besides)
 
     def join(
         self,

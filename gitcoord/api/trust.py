@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from gitcoord.api.facade import Facade
 
 if TYPE_CHECKING:
+    from gitcoord.features.messages.inbox import Message
     from gitcoord.log.trust import Signer, Warning
     from gitcoord.store.signing import Signature
 
@@ -22,6 +23,7 @@ class Trust(Facade):
         coord.trust.held_back(ids)
         coord.trust.held_tasks()
         coord.trust.warnings()
+        [coord.trust.speaker(message) for message in coord.inbox().messages if not coord.trust.is_the_user(message.sender)]
         for signer in coord.trust.signers():
             coord.trust.accept(signer.clone)
     """
@@ -48,6 +50,19 @@ class Trust(Facade):
         from gitcoord.log.vouched import held_tasks
 
         return set(held_tasks(self._clone))
+
+    def speaker(self, message: Message) -> str:
+        """Who speaks in a message, for people: gitcoord itself in its notices, else the session that sent it."""
+        from gitcoord.features.messages.inbox import notifier
+        from gitcoord.sessions.identity import spoken_name
+
+        return notifier(self._clone, message) if message.notice else spoken_name(self._clone, message.sender)
+
+    def is_the_user(self, box: str) -> bool:
+        """Whether a mailbox is that of this repository's own user."""
+        from gitcoord.sessions.identity import person_name
+
+        return box == f"{person_name(self._clone.repo)}@{self._clone.id}"
 
     def signers(self) -> list[Signer]:
         """The other clones: what their newest checkpoint is worth, the key each is known for, and what is wrong."""

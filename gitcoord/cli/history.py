@@ -114,9 +114,7 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
 
 
 def _check_type(coord: Coord, kind: str) -> None:
-    from gitcoord.log.query import known_types
-
-    known = {name for feature in coord.clone.registry.features() for name in feature.types} | coord.clone.read(known_types)
+    known = coord.events.types()
     if kind not in known:
         raise UsageError(f"{ascii(kind)[1:-1]} is no type of event", "one of " + ", ".join(sorted(known)))
 

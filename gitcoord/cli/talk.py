@@ -235,21 +235,16 @@ def _remark_held(page: Inbox) -> None:
 
 
 def _remark_warnings(coord: Coord) -> None:
-    from gitcoord.log.trust import warnings
-
-    for warning in warnings(coord.clone)[:SHOWN]:
+    for warning in coord.trust.warnings()[:SHOWN]:
         remark(f"warning: {warning.clone}: {warning.what}; if that is right: {warning.command}")
 
 
 def _message_lines(coord: Coord, message: Message, signature: Signature | None = None) -> list[str]:
-    from gitcoord.features.messages.inbox import notifier
-    from gitcoord.sessions.identity import spoken_name
-
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
     marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
-    sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
+    sender = coord.trust.speaker(message)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
     files = [f"  attached: {showing(short, name)}" for name in message.attachments]

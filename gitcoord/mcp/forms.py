@@ -49,10 +49,6 @@ def _message(coord: Coord, found: Message) -> dict[str, Any]:
 
 
 def _by(coord: Coord, found: Message) -> str:
-    from gitcoord.sessions.identity import person_name
-
-    name, clone = split_mailbox(found.sender)
     if found.notice:
-        return "gitcoord" if clone == coord.clone.id else "gitcoord of another clone"
-    user = clone == coord.clone.id and name == person_name(coord.clone.repo)
-    return "the user of this repository" if user else "another session"
+        return "gitcoord" if split_mailbox(found.sender)[1] == coord.clone_id else "gitcoord of another clone"
+    return "the user of this repository" if coord.trust.is_the_user(found.sender) else "another session"

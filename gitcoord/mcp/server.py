@@ -253,10 +253,10 @@ def _coord_dir(cwd: object = None) -> str:
 
 
 def _polled(coord: Coord, call: Caller, arguments: dict[str, Any]) -> Done:
-    page, pids = tools.poll(coord, arguments)
-    waits = not page.messages and arguments.get("wait", 0) > 0
-    shown = partial(_mark, call, page) if page.messages else None
-    return Done(_result(tools.told(coord, page)), shown, coord.clone.repo if waits else None, pids)
+    found = tools.poll(coord, arguments)
+    waits = not found.page.messages and arguments.get("wait", 0) > 0
+    shown = partial(_mark, call, found.page) if found.page.messages else None
+    return Done(_result(tools.told(coord, found.page)), shown, found.place if waits else None, found.pids)
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:

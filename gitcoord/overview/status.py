@@ -16,6 +16,7 @@ from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import HELD, ready_count
 from gitcoord.log.clone import Clone
+from gitcoord.log.index.intake import LeftOut, left_out
 from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox
 from gitcoord.overview import roster
@@ -63,6 +64,8 @@ class Status(NamedTuple):
     peers: tuple[Session, ...]
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
+    left_out: tuple[LeftOut, ...]
+    """Clones past a limit, of which nothing more is taken in."""
     warnings: tuple[Warning, ...]
     sync: Syncing | None
     """None while there is no coordination remote."""
@@ -93,6 +96,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
+        tuple(clone.read(left_out)),
         tuple(warnings(clone)),
         syncing(clone),
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
@@ -322,3 +322,10 @@ def unused(name: str, taken: Iterable[str]) -> str:
 def worktree_name(worktree: str) -> str:
     """The session name that fits a worktree: that of its directory."""
     return slug(os.path.basename(worktree).removesuffix(".git"), "session")
+
+
+def nameless(clone: Clone, besides: Collection[str]) -> str:
+    """The session that a call without a name speaks for in this worktree, leaving out those in `besides`."""
+    around = look_around(clone, time.time())
+    inside = [r for r in around.records if r.git_dir == around.git_dir and r.left is None and not r.gone]
+    return next((r.name for r in inside if r.name not in besides), free_name(around))

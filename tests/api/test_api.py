@@ -73,3 +73,11 @@ def test_the_page_is_made_from_the_docstrings() -> None:
 def test_coord_itself_stays_small() -> None:
     lines = len(inspect.getsource(Coord).splitlines())
     assert lines <= 150, f"Coord has {lines} lines: what is new belongs to a facade"
+
+
+@pytest.mark.parametrize("face", ["cli", "mcp"])
+def test_the_faces_reach_for_nothing_below_the_api(face: str) -> None:
+    sources = sorted((ROOT / "gitcoord" / face).glob("*.py"))
+    reached = [f"{path.name}:{number}" for path in sources for number, line in enumerate(path.read_text().splitlines(), 1)
+               if re.search(r"\bcoord\.clone\b", line)]  # fmt: skip
+    assert reached == []

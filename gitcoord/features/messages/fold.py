@@ -13,7 +13,7 @@ from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import YET_TO_COME, canonical, open_name, put_name
+from gitcoord.sessions.mailboxes import YET_TO_COME, Homes, open_name, put_name
 
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
 QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
@@ -97,8 +97,10 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The recipients, and who inherits mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
-    homes = [split_mailbox(canonical(db, box)) for box in boxes]
-    return Concern([name for name, at in homes if at == here])
+    adopts = db.execute("SELECT 1 FROM adoptions WHERE clone = ? LIMIT 1", (here,)).fetchone()
+    homes = Homes(db)
+    ends = [split_mailbox(homes.of(box)) for box in boxes if adopts or split_mailbox(box)[1] == here]
+    return Concern([name for name, at in ends if at == here])
 
 
 MAX_RECIPIENTS = 1000
@@ -144,6 +146,7 @@ FEATURE = Feature(
     CREATE TABLE deliveries (message TEXT NOT NULL, box TEXT NOT NULL, state INTEGER NOT NULL, at INTEGER NOT NULL,
         addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
     CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
+    CREATE INDEX adoptions_clone ON adoptions (clone);
     CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
         at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
     CREATE TABLE glimpses (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, at INTEGER NOT NULL,

@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 12
+SCHEMA = 13
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -445,10 +445,11 @@ class Index:
                 self._report(events[0].id, ref, f"{events[0].type}: set aside, its fold failed: {type(why).__name__}: {why}")
 
     def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
-        """Store `events`; returns those that were not there yet."""
+        """Store `events`; returns those that were not there yet. The newest epoch that has one counts, whichever came first."""
         added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
         if added == len(rows):
             return events
+        self.db.executemany("UPDATE events SET epoch = ?2 WHERE id = ?1 AND epoch < ?2", [(row[0], row[-1]) for row in rows])
         fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
         return [event for event in events if event.id in fresh]
 
