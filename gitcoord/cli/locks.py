@@ -12,7 +12,7 @@ from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted,
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
-from gitcoord.log.vouched import held_back
+from gitcoord.log.trust import held_back
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
 
 if TYPE_CHECKING:

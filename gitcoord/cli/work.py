@@ -13,7 +13,8 @@ from gitcoord.cli.board import columns, say_board, say_task, task_line
 from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
-from gitcoord.log.vouched import held_back, held_tasks
+from gitcoord.features.tasks.ready import held_tasks
+from gitcoord.log.trust import held_back
 from gitcoord.overview.shapes import task_json
 from gitcoord.system.streams import remark
 

@@ -20,7 +20,7 @@ REGISTRY: Registry[Clone] = Registry(
     Entry("gitcoord.features.notes", "note"),
     Entry(
         "gitcoord.features.tasks.fold",
-        "task.add task.claim task.settle task.release task.block task.done task.drop task.reopen task.edit task.comment",
+        "task task.claim task.settle task.release task.block task.done task.drop task.reopen task.edit task.comment",
         "gitcoord.features.tasks.hooks",
         "leases",
     ),
@@ -45,6 +45,5 @@ REGISTRY: Registry[Clone] = Registry(
         "renamed",
     ),
     Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync"),
-    Entry("gitcoord.log.trust", "checkpoint"),
 )
 """Every feature there is. Modules are named, not imported: a command loads only those whose events it meets."""

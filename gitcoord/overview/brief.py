@@ -19,8 +19,9 @@ from gitcoord.features.messages import inbox, ledger
 from gitcoord.features.messages.inbox import Message
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Task, Which, list_tasks
+from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.log.clone import Clone
-from gitcoord.log.vouched import held_back, held_tasks
+from gitcoord.log.trust import held_back
 from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.roster import Session

@@ -109,15 +109,16 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
     """A table as it was fetched; empty where there is none. Raises NoLeases for one that cannot be read."""
     if oid is None:
         return EMPTY
-    ref = lease_ref(kind)
     try:
         item = next(iter(clone.store.read([oid])))
-        return _parse(decode(oid, item.data).data) if item.kind == "commit" else _unreadable(ref)
+        return _parse(decode(oid, item.data).data) if item.kind == "commit" else unreadable(kind)
     except (Malformed, RepositoryError, StopIteration, KeyError, TypeError, ValueError):
-        return _unreadable(ref)
+        return unreadable(kind)
 
 
-def _unreadable(ref: str) -> Table:
+def unreadable(kind: str) -> Table:
+    """Refuse a table that no honest clone wrote. Raises NoLeases."""
+    ref = lease_ref(kind)
     raise NoLeases(f"{ref} at the remote is no table of leases", f"if nobody is at work: git push REMOTE :{ref}")
 
 

@@ -274,7 +274,7 @@ REASONS = [
     ("no author", with_trailer(trailer_with()).partition(b"\n\n")[2].join([b"\n\n", b""])),
     ("no author", wrapped().replace(b"1700000000", b"1" * 5000)),
     ("no author", wrapped().replace(b"1700000000 +0000", b"1700000000 +0100")),
-    ("the headers are not those of an event", wrapped(parent=EMPTY).replace(b"\nauthor", b"\nparent %s\nauthor" % EMPTY.encode())),
+    ("the headers are not those of an event", wrapped(parent=EMPTY).replace(b"\nparent ", b"\nparent %040d\nparent " % 1)),
     ("the headers are not those of an event", wrapped().replace(b"committer Ada Lovelace ", b"committer <Ada> ")),
     ("the headers are not those of an event", b"mergetag x\n" + wrapped()),
     ("the trailer is not one line", with_trailer(b'{\n"v":1}\n')),

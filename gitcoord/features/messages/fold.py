@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from gitcoord.log.event import Event, Malformed
+from gitcoord.log import trust
+from gitcoord.log.event import MAX_CLOCK, Event, Malformed
 from gitcoord.log.index.feature import Concern, Feature, want, want_strings
 from gitcoord.names import is_name, mailbox, split_mailbox
 from gitcoord.sessions.mailboxes import YET_TO_COME, canonical, name_in, open_name, put_name
@@ -31,7 +32,7 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
     to, opens, attachments = want_strings(event, "to"), want_strings(event, "opens"), want_strings(event, "attachments")
     replaces = want_strings(event, "replaces")
     notice = want(event, "notice", str, "")
-    about = want(event, "about", str) if notice == "bounce" else None
+    about = want(event, "about", str, "") if notice == "bounce" else ""
     row = (
         event.id, event.lc, event.clone, event.author, event.at, want(event, "thread", str, "") or event.id,
         want(event, "reply_to", str, "") or None, want(event, "urgent", bool, False),
@@ -41,59 +42,90 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     for box in to:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
+        if db.execute("SELECT 1 FROM relayed WHERE message = ? AND box = ?", (event.id, box)).fetchone():
+            _recount(db, event.id, box)
         for old in replaces if notice else ():
             _replace(db, old, box, event)
     for name in opens:
         open_name(db, event.clone, name)
-    if about is not None:
+    if about:
         db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (about, event.clone))
 
 
 def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
-    """A notice says again what an earlier one of the same clone said: who has not seen that one need not."""
-    if db.execute("SELECT 1 FROM messages WHERE id = ? AND clone = ? AND notice != ''", (old, event.clone)).fetchone():
+    """A notice says again what an earlier one said: who has not seen that one need not."""
+    if db.execute("SELECT 1 FROM messages WHERE id = ? AND notice != ''", (old,)).fetchone():
         _raise_ledger(db, old, box, EXPIRED, event.at)
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
-    """It counts for the writing clone's own mailboxes and those it adopted; others wait for an adoption."""
+    """It counts for the writing clone's own mailboxes, and for those that it had adopted when it wrote it."""
     origin = want(event, "of", str, event.clone)
     box = mailbox(want(event, "session", str), origin)
     state, ids = want(event, "state", str), want_strings(event, "ids")
     if state not in LEDGER[SURFACED:]:
         raise Malformed(f"receipt: {state[:40]!a} is no state of a ledger")
-    if want(event, "part", bool, False):
-        rows = [(message, box, event.clone, event.at) for message in ids]
-        db.executemany("INSERT INTO glimpses VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at)", rows)
-        return
-    adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
+    part = want(event, "part", bool, False)
     for message in ids:
-        if origin == event.clone or adopted:
-            _raise_ledger(db, message, box, LEDGER.index(state), event.at)
+        if origin != event.clone:
+            row = (message, box, event.id, event.lc, event.clone, LEDGER.index(state), part, event.at)
+            db.execute("INSERT OR IGNORE INTO relayed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            _recount(db, message, box)
+        elif part:
+            _glimpse(db, message, box, event.clone, event.at)
         else:
-            parked = (message, box, event.clone, LEDGER.index(state), event.at)
-            db.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", parked)
+            _raise_ledger(db, message, box, LEDGER.index(state), event.at)
+
+
+def _glimpse(db: sqlite3.Connection, message: str, box: str, clone: str, at: int) -> None:
+    earliest = "ON CONFLICT DO UPDATE SET at = min(at, excluded.at)"
+    db.execute(f"INSERT INTO glimpses VALUES (?, ?, ?, ?) {earliest}", (message, box, clone, at))
+
+
+def _recount(db: sqlite3.Connection, message: str, box: str) -> None:
+    """The ledger of one recipient anew: its own receipts, and those of whoever spoke for it when it wrote them.
+
+    A receipt is younger than its message: else an adopter whose time is over could write one for what came later.
+    """
+    row = db.execute("SELECT lc FROM messages WHERE id = ?", (message,)).fetchone()
+    written = row[0] if row else MAX_CLOCK
+    told = db.execute(
+        "SELECT id, lc, clone, state, part, at FROM relayed WHERE (message, box) = (?, ?)", (message, box)
+    ).fetchall()
+    valid = [r for r in told if r[1] > written and trust.speaks_for(db, r[2], box, r[1], r[0])]
+    db.execute(
+        "DELETE FROM glimpses WHERE (message, box) = (?, ?) AND clone IN (SELECT clone FROM relayed r"
+        " WHERE (r.message, r.box) = (?, ?))",
+        (message, box, message, box),
+    )
+    for _, _, clone, _, part, at in valid:
+        if part:
+            _glimpse(db, message, box, clone, at)
+    db.execute("UPDATE deliveries SET state = own, at = own_at WHERE (message, box) = (?, ?)", (message, box))
+    for _, _, _, state, part, at in valid:
+        if not part:
+            db.execute(
+                "UPDATE deliveries SET at = CASE WHEN ? > state THEN ? WHEN ? = state THEN min(at, ?) ELSE at END,"
+                " state = max(state, ?) WHERE (message, box) = (?, ?)",
+                (state, at, state, at, state, message, box),
+            )
 
 
 def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
     name, origin = name_in(event, "session"), name_in(event, "from")
-    box = mailbox(name, origin)
     put_name(db, event, origin, name, mailbox(name, event.clone))
     put_name(db, event, event.clone, name, None)
-    db.execute("INSERT OR IGNORE INTO adoptions VALUES (?, ?)", (box, event.clone))
-    for message, state, at in db.execute(
-        "SELECT message, state, at FROM parked WHERE box = ? AND clone = ?", (box, event.clone)
-    ).fetchall():
-        _raise_ledger(db, message, box, state, at)
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
     """The highest state wins, and of equal ones the earliest: no order of arrival matters."""
     db.execute(
-        "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?) ON CONFLICT (message, box) DO UPDATE SET"
+        "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?3, ?4) ON CONFLICT (message, box) DO UPDATE SET"
         " at = CASE WHEN excluded.state > state THEN excluded.at"
         " WHEN excluded.state = state THEN min(at, excluded.at) ELSE at END,"
-        " state = max(state, excluded.state), addressed = max(addressed, excluded.addressed)",
+        " state = max(state, excluded.state), addressed = max(addressed, excluded.addressed),"
+        " own_at = CASE WHEN excluded.own > own THEN excluded.own_at"
+        " WHEN excluded.own = own THEN min(own_at, excluded.own_at) ELSE own_at END, own = max(own, excluded.own)",
         (message, box, state, at, addressed),
     )
 
@@ -113,10 +145,10 @@ FEATURE = Feature(
         at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,
         expires INTEGER NOT NULL, attachments TEXT NOT NULL, notice TEXT NOT NULL);
     CREATE TABLE deliveries (message TEXT NOT NULL, box TEXT NOT NULL, state INTEGER NOT NULL, at INTEGER NOT NULL,
-        addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
-    CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
-    CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
-        at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
+        addressed INTEGER NOT NULL, own INTEGER NOT NULL, own_at INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
+    CREATE TABLE relayed (message TEXT NOT NULL, box TEXT NOT NULL, id TEXT NOT NULL, lc INTEGER NOT NULL,
+        clone TEXT NOT NULL, state INTEGER NOT NULL, part INTEGER NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (message, box, id)) WITHOUT ROWID;
     CREATE TABLE glimpses (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (message, box, clone)) WITHOUT ROWID;
     CREATE TABLE bounces (message TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (message, clone)) WITHOUT ROWID;

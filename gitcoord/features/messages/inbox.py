@@ -13,6 +13,7 @@ from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_b
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id
+from gitcoord.log.trust import TRUSTED, trusted_values
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display, resolve_name
@@ -70,10 +71,6 @@ WHERE d.box IN ({boxes}) AND d.addressed = 1 AND {condition}
 GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 """
 _UNREAD = "d.state = 0 AND (m.expires = 0 OR m.expires > ?)"
-TRUSTED = (
-    "(m.clone = ? OR EXISTS (SELECT 1 FROM json_each(?) s WHERE json_extract(s.value, '$[0]') = m.clone"
-    " AND json_extract(s.value, '$[1]') = e.epoch AND json_extract(s.value, '$[2]') >= m.lc))"
-)
 
 
 def inbox(
@@ -130,15 +127,6 @@ def _count(db: sqlite3.Connection, boxes: Sequence[str], condition: str, values:
     sql = _SELECT.format(columns=COLUMNS, boxes=", ".join("?" * len(boxes)), condition=condition, direction="ASC")
     counted = f"SELECT count(*) FROM (SELECT m.id {sql[sql.index('FROM deliveries') : sql.index('ORDER BY')]})"
     return int(db.execute(counted, (*boxes, *values)).fetchone()[0])
-
-
-def trusted_values(clone: Clone) -> tuple[str, str] | None:
-    """The values for TRUSTED, if signatures are required."""
-    if not clone.repo.flag("requiresigned"):
-        return None
-    from gitcoord.log.trust import verified_up_to
-
-    return clone.id or "", verified_up_to(clone)
 
 
 def _last_marked(db: sqlite3.Connection, clone: Clone, me: Identity) -> list[str]:

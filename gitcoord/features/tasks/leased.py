@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from gitcoord.errors import Refused
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import Row, best, rows
+from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.write import claiming, write
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display

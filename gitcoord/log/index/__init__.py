@@ -15,6 +15,7 @@ from itertools import islice
 from typing import Any
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
+from gitcoord.log import trust
 from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.index.mailroom import Mailroom
@@ -22,18 +23,18 @@ from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 
-SCHEMA = 10
+SCHEMA = 20
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER) WITHOUT ROWID;
+CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER, place INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-    data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL);
+    data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL, place INTEGER NOT NULL);
 CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
@@ -41,8 +42,8 @@ CREATE TABLE presence (
     data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 """
 _INSERT = (
-    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 INDEXES = "CREATE INDEX events_order ON events (lc, id);"
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
@@ -50,9 +51,6 @@ CHUNK = 1000
 """Commits of a log that are taken in together: most of them by one statement."""
 _BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
 """What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
-EPOCH = "epoch"
-NEVER_CARRIED = (EPOCH, "checkpoint")
-"""What speaks for the log it stands in, and for no other."""
 _CARRIES = b'"type":"epoch"'
 _UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 
@@ -75,6 +73,10 @@ class Index:
         """Refs met by this process whose chain has a hole; the next writer mends them."""
         self.rewound: dict[str, Oid] = {}
         """Logs that no longer contain where this index saw them last, and that place; the next writer puts them back."""
+        self._roots: list[tuple[str, Event, bytes]] = []
+        """Roots of epochs met in this transaction, whose events are still to be taken in."""
+        self._misplaced = False
+        """Another clone's log was read before the one that an event of it belongs to."""
         self.vanished: list[str] = []
         """Logs known before whose refs are gone."""
         self.in_memory = False
@@ -120,13 +122,13 @@ class Index:
     def _create(self, db: sqlite3.Connection) -> None:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
             db.execute(f'DROP {kind} "{name}"')
-        tables = TABLES + "".join(f.tables for f in self.registry.features())
+        tables = TABLES + trust.TABLES + "".join(f.tables for f in self.registry.features())
         for statement in [*tables.split(";"), *self._index_statements()]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _index_statements(self) -> list[str]:
-        both = INDEXES + "".join(f.indexes for f in self.registry.features())
+        both = INDEXES + trust.INDEXES + "".join(f.indexes for f in self.registry.features())
         return [statement for statement in both.split(";") if statement.strip()]
 
     def _in_memory(self) -> sqlite3.Connection:
@@ -206,7 +208,7 @@ class Index:
         self.unreadable, self.rewound = [], {}
         if known and all(ref in now or not is_log(ref) for ref in known):
             self._ingest_difference(store, known, now)
-            if not any(self._is_dropped(ref) for ref in known):
+            if not (self._misplaced or any(self._is_dropped(ref) for ref in known)):
                 return
         self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
         self._rebuild(store, tips)
@@ -222,6 +224,7 @@ class Index:
         for statement in self._index_statements():
             self.db.execute(statement)
         self.db.execute(f"PRAGMA cache_size = {_CACHE}")
+        self._misplaced = False
 
     def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
         """The newest epoch of a log first: its root says which older ones still count."""
@@ -230,6 +233,8 @@ class Index:
         for ref, oid in sorted(logs, key=lambda item: -epoch_of(item[0])):
             if not self._is_dropped(ref):
                 self._ingest_log(store, ref, oid, known.get(ref))
+        self._ingest_carried(store)
+        self._reconsider()
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
         for ref in known.keys() - now.keys():
             self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
@@ -244,52 +249,80 @@ class Index:
         return dict(self.db.execute("SELECT log, lowest FROM epochs").fetchall())
 
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
-        lc = self._clock_of(ref)
+        lc, place = self._end_of(ref)
+        self.db.execute("SAVEPOINT log")  # of a chain with a hole nothing is taken, so that what is known is below its tip
         try:
             for number, commits in enumerate(_chunks(store.chain(new, old))):
-                lc = self._add(ref, self._decoded(ref, commits), lc)
                 if old is None and number == 0 and _CARRIES in commits[0][1]:
-                    self._begin_epoch(store, ref, *commits[0])
+                    self._begin_epoch(ref, *commits[0])
+                lc, place = self._add(ref, self._decoded(ref, commits), lc, place)
         except ObjectMissing:
+            self.db.execute("ROLLBACK TO log")
             self.unreadable.append(ref)
-            return
+            self._roots = [root for root in self._roots if root[0] != ref]
         except (NotDescendant, NotACommit) as why:
             if old is not None:
                 self.rewound[ref] = old
-                return
-            self._report(new, ref, str(why))
-        self._set_tip(ref, new, lc)
+            else:
+                self._report(new, ref, str(why))
+                self._set_tip(ref, new, lc, place)
+        else:
+            self._set_tip(ref, new, lc, place)
+        self.db.execute("RELEASE log")
 
-    def _begin_epoch(self, store: Store, ref: str, oid: Oid, raw: bytes) -> None:
-        """The root of an epoch carries earlier events, its log's own and those of the clone that it says it goes on as
-        (`renewal`), and says which epochs still count: those from `lowest` on."""
-        from gitcoord.log.epoch import carried
-
+    def _begin_epoch(self, ref: str, oid: Oid, raw: bytes) -> None:
+        """The root of an epoch says which epochs still count, those from `lowest` on; what it carries is read last."""
         for event, _ in self._decoded(ref, [(oid, raw)]):
-            if event.type != EPOCH or event.author != event.clone:
+            if event.type != trust.EPOCH or event.author != event.clone or event.clone != trust.speaker(ref):
                 return
             lowest = event.data.get("lowest", epoch_of(ref))
             if type(lowest) is not int or not 0 < lowest <= epoch_of(ref):
                 self._report(oid, ref, "epoch: lowest is no epoch up to this one")
                 return
             self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (log_of(ref), lowest))
-            for commits in _chunks(carried(store, raw)):
-                for item in self._decoded(ref, commits):
-                    if item[0].type not in NEVER_CARRIED:
-                        self._add(ref, [item], None, event.data.get("continues"))
+            self._roots.append((ref, event, raw))
+
+    def _ingest_carried(self, store: Store) -> None:
+        """Take in what the roots of epochs carry, after all chains: what stands in a log is its own clone's word first."""
+        from gitcoord.log.epoch import carried
+
+        roots, self._roots = self._roots, []
+        foreign = [(*root, True) for root in roots if "continues" in root[1].data]
+        for ref, root, raw, is_foreign in [*((*root, False) for root in roots), *foreign]:
+            try:
+                for commits in _chunks(carried(store, raw)):
+                    for event, commit in self._decoded(ref, commits):
+                        if (event.clone != root.clone) == is_foreign:
+                            self._add_carried(ref, root, event, commit)
+            except ObjectMissing:
+                self.unreadable.append(ref)
+                self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))  # so that it is read again
+            except NotACommit as why:
+                self._report(root.id, ref, str(why))
+
+    def _add_carried(self, ref: str, root: Event, event: Event, commit: bytes) -> None:
+        try:
+            found = trust.as_carried(event, root)
+        except Malformed as why:
+            self._report(event.id, ref, str(why))
+            return
+        if found is not None:
+            self._add(ref, [(found, commit)], None, -1 if found == event else -2)
+            trust.note_carried(self.db, found, ref)
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
         """Inside a transaction: take in events just written to `ref`, without reading them back."""
-        lc = self._add(ref, written, self._clock_of(ref))
-        self._set_tip(ref, written[-1][0].id, lc)
+        lc, place = self._add(ref, written, *self._end_of(ref))
+        self._reconsider()
+        self._set_tip(ref, written[-1][0].id, lc, place)
 
-    def _clock_of(self, ref: str) -> int | None:
-        """The clock of the last well-formed event taken in from a log."""
-        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
-        return row[0] if row else None
+    def _end_of(self, ref: str) -> tuple[int | None, int]:
+        """The clock of the last well-formed event taken in from a log, and its place in the chain."""
+        row = self.db.execute("SELECT lc, place FROM tips WHERE ref = ?", (ref,)).fetchone()
+        return (row[0], row[1]) if row else (None, 0)
 
-    def _set_tip(self, ref: str, oid: Oid, lc: int | None) -> None:
-        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, oid, lc))
+    def _set_tip(self, ref: str, oid: Oid, lc: int | None, place: int) -> None:
+        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?, ?)", (ref, oid, lc, place))
 
     def _decoded(self, ref: str, commits: Iterable[tuple[Oid, bytes]]) -> Iterator[Written]:
         for oid, raw in commits:
@@ -298,41 +331,57 @@ class Index:
             except Malformed as why:
                 self._report(oid, ref, str(why))
 
-    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, former: object = None) -> int | None:
-        """Take in events of a log, each once; returns the clock of the last that is well-formed.
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, place: int) -> tuple[int | None, int]:
+        """Take in events of a chain, each once; returns clock and place of the last that is well-formed.
 
-        Those of a `former` clone may be among them; no epoch of that clone's own log vouches for them.
+        `place` is that of the event before them. What a root carries has place 0, or -1 in another clone's name.
         """
-        clone, local, epoch = ref.split("/")[3], ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
-        taken = []
-        rows = []
+        clone, local, epoch = trust.speaker(ref), ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
+        taken, rows = [], []
         for event, raw in items:
             try:
-                if event.clone not in (clone, former):
+                if event.clone != clone:
                     raise Malformed(f"written under another clone's name: {event.clone[:60]}")
                 check_step(event, parent_lc)
             except Malformed as why:
                 self._report(event.id, ref, str(why))
                 continue
-            parent_lc = event.lc
-            taken.append(event)
+            parent_lc, place = event.lc, place + 1
+            taken.append((event, raw))
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, trailer_of(raw), local, epoch if event.clone == clone else 0))  # fmt: skip
+                         event.text, trailer_of(raw), local, epoch, place))  # fmt: skip
         watched = self.mailroom.is_open()
-        for event in self._insert(taken, rows):
-            self._fold(event, ref, watched)
-        return parent_lc
+        for event, raw in self._insert(taken, rows):
+            for verdict in trust.admitted(self.db, event, raw, ref):
+                self._fold(verdict, ref, watched)
+        return parent_lc, place
 
-    def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
+    def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
         """Store `events`; returns those that were not there yet."""
         added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
         if added == len(rows):
             return events
         fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
-        return [event for event in events if event.id in fresh]
+        for event, row in zip(events, rows, strict=True):
+            if event[0].id not in fresh:
+                self._place_again(event[0], *row[-2:])  # type: ignore[arg-type]
+        return [event for event in events if event[0].id in fresh]
 
-    def _fold(self, event: Event, ref: str, watched: bool) -> None:
-        if event.type == EPOCH:
+    def _place_again(self, event: Event, epoch: int, place: int) -> None:
+        """An event that is known already: its place in a chain counts more than being carried, and so does its own
+        clone's log: where another clone carried it first, all is read again."""
+        (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
+        self._misplaced |= clone != event.clone and place >= 0
+        self.db.execute(
+            "UPDATE events SET epoch = ?, place = ? WHERE id = ? AND clone = ? AND place <= 0",
+            (epoch, place, event.id, event.clone),
+        )
+
+    def _fold(self, verdict: trust.Verdict, ref: str, watched: bool) -> None:
+        event = verdict.event
+        if event is None:
+            if verdict.refused:
+                self._report(verdict.id, ref, verdict.refused)
             return
         feature = self.registry.folding(event.type)
         if event.v > 1 or feature is None:
@@ -345,6 +394,11 @@ class Index:
             return
         if watched and feature.concerns:
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
+
+    def _reconsider(self) -> None:
+        """Fold again what depends on an order that is known only now."""
+        for event in trust.reconsidered(self.db):
+            self._fold(trust.Verdict(event.id, event), "", False)
 
     def _report(self, oid: str, ref: str, reason: str) -> None:
         self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?)", (oid, ref, reason))
@@ -364,7 +418,7 @@ class Index:
                 self._report(oid, ref, str(why))
             else:
                 self.take_presence(event, time.time())
-            self._set_tip(ref, oid, None)
+            self._set_tip(ref, oid, None, 0)
 
     def take_presence(self, event: Event, seen: float) -> None:
         self.db.execute(
