@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.log import clone_id
+from gitcoord.log import clone_id, trust
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text
 from gitcoord.log.index import Index, Written
@@ -103,7 +103,9 @@ class Clone:
     @cached_property
     def index(self) -> Index:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
-        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id)
+        required = trust.is_required(self)
+        worth = (lambda db, event: trust.presence_worth(self, db, event)) if required else None
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, worth)
 
     def close(self) -> None:
         """Let go of files and packs."""
@@ -371,6 +373,14 @@ class Clone:
         """Let a ref that is replaced, not appended to, name a commit that is there, or nothing any more."""
         with self.locked() as fd:
             self._replace(ref, new, lambda tips: None, fd)
+
+    def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
+        """As `point`, if the ref still names `old`; says whether it did."""
+        with self.locked() as fd:
+            if self._mended_tips(fd).refs.get(ref) != old:
+                return False
+            self._replace(ref, new, lambda tips: None, fd)
+            return True
 
     def _alone(self, draft: Draft) -> list[GitObject]:
         lc = self.read(seen_clock) + 1

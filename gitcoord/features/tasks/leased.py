@@ -108,7 +108,7 @@ def _look(db: sqlite3.Connection, clone: Clone, table: Table) -> Look:
     marks |= {r.nonce: f"{r.nonce} {holder_mark(db, canonical(db, r.holder))}" for r in leases}
     ages = observe(clone, KIND, marks.values())
     silent = {row.claim for row in claims if ages[marks[row.claim]] >= TTL}
-    dead = {r.nonce for r in leases if published_gone(db, canonical(db, r.holder)) or ages[marks[r.nonce]] >= r.ttl}
+    dead = {r.nonce for r in leases if published_gone(db, clone, canonical(db, r.holder)) or ages[marks[r.nonce]] >= r.ttl}
     live = {r.nonce for r in leases} - dead
     taken = {r.key for r in leases if r.nonce in live}
     return Look(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)

@@ -20,7 +20,7 @@ from gitcoord.log.event import Event, Malformed, canonical_json, check_step, dec
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.store.contract import Store, Tips
-from gitcoord.store.objects import Oid
+from gitcoord.store.objects import Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 
 SCHEMA = 20
@@ -39,7 +39,7 @@ CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWI
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-    data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
+    data TEXT NOT NULL, seen REAL NOT NULL, lc INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 """
 _INSERT = (
     "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
@@ -64,11 +64,14 @@ class Index:
         registry: Registry[Any],
         ignored: frozenset[str],
         here: Callable[[], str | None] = lambda: None,
+        worth: Callable[[sqlite3.Connection, Event], Event] | None = None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
         self.mailroom = Mailroom(directory, here)
         self.registry = registry
         self.ignored = ignored
+        self.worth = worth
+        """What a presence is cut down to, where signatures are required."""
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
         self.rewound: dict[str, Oid] = {}
@@ -187,7 +190,18 @@ class Index:
                 self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
 
     def is_current(self, tips: Tips) -> bool:
-        return self.known_tips() == self._relevant(tips)
+        return self.known_tips() == self._relevant(tips) and self._judged_as() == (self.worth is not None)
+
+    def _judged_as(self) -> bool:
+        """Whether presence was taken in as it is where signatures are required."""
+        return self.db.execute("SELECT 1 FROM meta WHERE key = 'signed presence'").fetchone() is not None
+
+    def _judge_presence_anew(self) -> None:
+        """After `coord.requireSigned` was changed: read presence again."""
+        if self._judged_as() != (self.worth is not None):
+            sql = "INSERT INTO meta VALUES ('signed presence', 1)" if self.worth else "DELETE FROM meta"
+            self.db.execute(sql)
+            self.db.execute("DELETE FROM tips WHERE ref LIKE 'refs/coord/sessions/%'")
 
     def known_tips(self) -> dict[str, Oid]:
         """The refs as they stood when they were last read."""
@@ -204,6 +218,7 @@ class Index:
 
     def ingest_tips(self, store: Store, tips: Tips) -> None:
         """Inside a transaction: read the difference to what is known, or all again if a log went or began anew."""
+        self._judge_presence_anew()
         known, now = self.known_tips(), self._relevant(tips)
         self.unreadable, self.rewound = [], {}
         if known and all(ref in now or not is_log(ref) for ref in known):
@@ -216,6 +231,7 @@ class Index:
     def _rebuild(self, store: Store, tips: Tips) -> None:
         """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
         self._create(self.db)
+        self._judge_presence_anew()
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
         self.db.execute(f"PRAGMA cache_size = {_REBUILD_CACHE}")
@@ -409,7 +425,7 @@ class Index:
             try:
                 found = next(iter(store.read([oid])))
                 event = decode(oid, found.data if found.kind == "commit" else b"")
-                if (event.clone, event.author) != (clone, name) or event.type != "presence":
+                if (event.clone, event.author) != (clone, name) or event.type != "presence" or parent_of(found.data):
                     raise Malformed("no presence of this session")
             except ObjectMissing:
                 self.unreadable.append(ref)
@@ -421,9 +437,15 @@ class Index:
             self._set_tip(ref, oid, None, 0)
 
     def take_presence(self, event: Event, seen: float) -> None:
+        """Take in a presence, unless it is older than the one that is known, by clock and by time: that was put back."""
+        query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
+        known = self.db.execute(query, (event.clone, event.author)).fetchone()
+        if known and event.lc < known[0] and event.at < known[1]:
+            return
+        event = self.worth(self.db, event) if self.worth else event
         self.db.execute(
-            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen),
+            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen, event.lc),
         )
 
     def _relevant(self, tips: Tips) -> dict[str, Oid]:

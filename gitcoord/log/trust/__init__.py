@@ -30,10 +30,13 @@ from gitcoord.log.trust.rules import Verdict as Verdict
 from gitcoord.log.trust.rules import admitted as admitted
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from gitcoord.log.event import Event
     from gitcoord.log.trust.caller import Reader, Writer
     from gitcoord.log.trust.doubts import Doubt as Doubt
     from gitcoord.log.trust.doubts import Signer as Signer
+    from gitcoord.store.objects import Oid
     from gitcoord.store.signing import Signature
 
 
@@ -83,6 +86,39 @@ def accept(clone: Reader, name: str) -> Signer:
     from gitcoord.log.trust import doubts
 
     return doubts.accept(clone, name)
+
+
+# what stands outside of the logs
+
+
+def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
+    """The same commit with a signature, if this user signs. Raises RepositoryError when signing fails."""
+    from gitcoord.log.trust import alone
+
+    return alone.sign(clone, oid, prompt)
+
+
+def sign_presence(clone: Writer, prompt: bool = True) -> int:
+    """Sign the presence of our sessions, if this user signs; returns how many. Raises RepositoryError when that fails."""
+    from gitcoord.log.trust import alone
+
+    return alone.sign_presence(clone, prompt)
+
+
+def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event:
+    """A presence as far as its signature lets it speak, where signatures are required."""
+    from gitcoord.log.trust import alone
+
+    return alone.presence_worth(clone, db, event)
+
+
+def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
+    """Whether an event is a fact: everybody's, but where signatures are required only our own and what is covered."""
+    if not is_required(clone):
+        return True
+    from gitcoord.log.trust import alone
+
+    return alone.counts(clone, db, oid)
 
 
 # coord.requireSigned; nothing is loaded where it is not set

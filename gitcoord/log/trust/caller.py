@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from gitcoord.log.event import Draft, Event, LaterDraft
 from gitcoord.store.contract import Store
+from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 
 T = TypeVar("T")
@@ -16,16 +17,25 @@ T = TypeVar("T")
 class Reader(Protocol):
     """A clone that can be asked."""
 
-    repo: Repository
-    store: Store
-    clock: Callable[[], float]
+    @property
+    def repo(self) -> Repository:
+        """Its repository."""
+
+    @property
+    def store(self) -> Store:
+        """Its objects and refs."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What gives the time, in Unix seconds."""
 
     @property
     def id(self) -> str | None:
         """Its id; None until the first write."""
 
-    def path(self, *parts: str) -> str:
-        """A file below `coord/`."""
+    @property
+    def path(self) -> Callable[..., str]:
+        """What gives the path of a file below `coord/`, from its parts."""
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date."""
@@ -36,6 +46,9 @@ class Writer(Reader, Protocol):
 
     def settled_id(self) -> str:
         """Its id, made if there is none."""
+
+    def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
+        """Let a ref of ours that is replaced name `new`, if it still names `old`."""
 
     def append(
         self,
