@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.log import clone_id, trust
 from gitcoord.log.clock import next_clock, seen_clock
-from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text
+from gitcoord.log.event import MAX_CLOCK, Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text
 from gitcoord.log.index import Index, Written
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
@@ -362,10 +362,13 @@ class Clone:
             self._replace(ref, objects[-1].oid, lambda tips: self._write_alone(objects, tips, ref), fd)
             return objects[-1].oid
 
-    def write_alone(self, draft: Draft) -> Oid:
-        """Write a parentless commit that no ref names yet; it is ours to point a ref at, or to leave to git."""
+    def write_alone(self, draft: Draft, above: int = 0) -> Oid:
+        """Write a parentless commit that no ref names yet; it is ours to point a ref at, or to leave to git.
+
+        Its clock is above `above`, which is that of the commit whose place it takes.
+        """
         with self.locked():
-            objects = self._alone(draft)
+            objects = self._alone(draft, above)
             self.store.write(objects)
             return objects[-1].oid
 
@@ -382,8 +385,8 @@ class Clone:
             self._replace(ref, new, lambda tips: None, fd)
             return True
 
-    def _alone(self, draft: Draft) -> list[GitObject]:
-        lc = self.read(seen_clock) + 1
+    def _alone(self, draft: Draft, above: int = 0) -> list[GitObject]:
+        lc = min(max(self.read(seen_clock), above) + 1, MAX_CLOCK)
         tree = self.tree({})[-1]
         return [tree, make_object("commit", encode(draft, self.envelope(lc), tree.oid, None), self.repo.object_format)]
 

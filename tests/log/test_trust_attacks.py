@@ -537,3 +537,61 @@ def test_an_unsigned_goodbye_frees_nothing_where_signatures_are_required(
         from gitcoord.sessions.membership import states
 
         assert states(coord.clone, [f"ada@{own}"])[f"ada@{own}"][0] == "unknown"
+
+
+def table(mallory: Mallory, kind: str, lc: int = 900, clone: str = MALLORY, **data: Any) -> None:
+    oid = mallory.commit(clone, clone, "lease", lc, "leases", {"kind": kind, "nonce": "0" * 16, **data})
+    mallory.put(f"refs/coord/lease/{kind}", oid)
+
+
+def test_a_table_of_leases_that_nobody_signed_is_none_where_signatures_are_required(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    ada, bob = clones
+    git(bob, "config", "coord.requireSigned", "true")
+    task = json.loads(cli(ada, "task", "add", "a task", "--json").out)["id"]
+    sync(ada)
+    assert cli(ada, "alloc", "migrations").out == "1\n"
+    signed = mallory.tip("refs/coord/lease/numbers")
+    assert "\ngpgsig " in git(mallory.remote, "cat-file", "commit", signed)
+    assert cli(bob, "alloc", "migrations").out == "2\n"
+    assert cli(bob, "alloc", "migrations").out == "3\n", "our own need no signature here"
+    table(mallory, "numbers", counters={"migrations": 500})
+    ran = cli(bob, "alloc", "migrations")
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err.startswith("error: refs/coord/lease/numbers at the remote is not signed (coord.requireSigned)\nhint: ")
+    table(mallory, "tasks", rows=[{"nonce": "1" * 16, "key": task, "holder": f"m@{MALLORY}", "ttl": 43200}])
+    sync(bob)
+    ran = cli(bob, "task", "claim", task)
+    assert ran.code == 4 and "is not signed" in ran.err
+    mallory.put("refs/coord/lease/numbers", signed)
+    ran = cli(bob, "alloc", "migrations")
+    assert ran.code == 4 and "is an older one that was put back" in ran.err
+
+
+def test_an_older_signed_table_does_not_come_back(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
+    ada, bob = clones
+    sync(ada)
+    git(bob, "config", "coord.requireSigned", "true")
+    assert cli(ada, "alloc", "migrations").out == "1\n"
+    old = mallory.raw(mallory.tip("refs/coord/lease/numbers"))
+    sync(bob)
+    with Coord.open(bob) as coord:
+        from gitcoord.log.event import decode
+        from gitcoord.store.objects import Oid
+
+        first = decode(Oid("1" * 40), old)
+        later = first._replace(id=Oid("2" * 40), lc=first.lc + 5, at=first.at + 60)
+        from gitcoord.log.trust import alone
+
+        alone.wrote_table(coord.clone, first.id)
+        alone.wrote_table(coord.clone, later.id)
+        said = [trust.why_not(coord.clone, event, "numbers") for event in (first, later, later, first)]
+    assert said == ["", "", "", "is an older one that was put back"]
+
+
+def test_counters_that_no_allocation_explains_are_no_table(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
+    _, bob = clones
+    table(mallory, "numbers", counters={"migrations": 10**15})
+    ran = cli(bob, "alloc", "migrations")
+    assert ran.code == 4 and "no table of leases" in ran.err, ran

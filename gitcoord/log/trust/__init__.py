@@ -112,6 +112,22 @@ def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event
     return alone.presence_worth(clone, db, event)
 
 
+def wrote_table(clone: Reader, oid: Oid) -> None:
+    """Remember a table of leases as our own, before it goes out."""
+    from gitcoord.log.trust import alone
+
+    alone.wrote_table(clone, oid)
+
+
+def why_not(clone: Reader, table: Event, kind: str) -> str:
+    """Why a table of leases counts for nothing; empty if it counts, as all do where no signatures are required."""
+    if not is_required(clone):
+        return ""
+    from gitcoord.log.trust import alone
+
+    return alone.why_not(clone, table, kind)
+
+
 def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
     """Whether an event is a fact: everybody's, but where signatures are required only our own and what is covered."""
     if not is_required(clone):

@@ -7,10 +7,13 @@ one does not come back in the place of a newer one.
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
 
+from gitcoord.errors import RepositoryError
 from gitcoord.log.event import Event
 from gitcoord.log.trust.caller import Reader, Writer
 from gitcoord.log.trust.judge import Judge, signatures
@@ -21,8 +24,12 @@ from gitcoord.store.objects import Oid, make_object
 from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository
 from gitcoord.store.signing import GOOD
+from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import write_whole
 
 T = TypeVar("T")
+OWN_TABLES = 50
+"""Tables of leases made here that are remembered, so that our own need no signature to count here."""
 
 
 class Within(NamedTuple):
@@ -89,3 +96,42 @@ def sign_presence(clone: Writer, prompt: bool = True) -> int:
             fresh = sign(clone, old, prompt)
             done += fresh != old and clone.put_in_place(ref, fresh, old)
     return done
+
+
+# tables of leases
+
+
+def wrote_table(clone: Reader, oid: Oid) -> None:
+    """Remember a table as our own, before it goes out."""
+    known = _tables(clone)
+    _keep_tables(clone, {**known, "own": [*known["own"][-OWN_TABLES:], oid]})
+
+
+def why_not(clone: Reader, table: Event, kind: str) -> str:
+    """Why a table of leases counts for nothing where signatures are required; empty if it counts.
+
+    It has to be our own, or signed by the key that its writer is known for, and no older than the last that counted.
+    """
+    known = _tables(clone)
+    if table.id not in known["own"]:
+        signature = Judge(clone).verdict(table.id, table.at, table.clone)
+        if signature.state != GOOD:
+            return "is not signed (coord.requireSigned)"
+    here, last = [table.lc, table.at], known["seen"].get(kind, [0, 0])
+    if here[0] < last[0] and here[1] < last[1]:
+        return "is an older one that was put back"
+    if here != last:
+        _keep_tables(clone, {**known, "seen": {**known["seen"], kind: here}})
+    return ""
+
+
+def _tables(clone: Reader) -> dict[str, Any]:
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = json.loads(read_bytes(clone.path("leases")))
+        return {"own": [*known["own"]], "seen": {key: [int(lc), int(at)] for key, (lc, at) in known["seen"].items()}}
+    return {"own": [], "seen": {}}
+
+
+def _keep_tables(clone: Reader, known: dict[str, Any]) -> None:
+    with suppress(RepositoryError):  # a place that cannot be written costs the memory only
+        write_whole(clone.path("leases"), json.dumps(known) + "\n")
