@@ -13,7 +13,10 @@ from gitcoord.errors import CoordError
 from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.store.ref_names import belongs_to, is_log, is_ours
+from gitcoord.system import obstacles
+from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
+from gitcoord.text import shell_word
 
 
 class Finding(NamedTuple):
@@ -42,6 +45,10 @@ def _guarded(look: Callable[[Clone], Iterator[Finding]], clone: Clone) -> list[F
 
 def _fix(clone: Clone) -> None:
     """Raises RepositoryError where we may not write."""
+    try:
+        clone.mended += obstacles.move_aside(clone.repo.coord_dir)
+    except OSError as error:
+        raise unwritable(clone.repo.coord_dir, error) from error
     with clone.locked():
         clone.index.discard()
         clone.read(lambda db: None)
@@ -75,10 +82,16 @@ def _directory(clone: Clone) -> Iterator[Finding]:
     yield Finding("clone", writable, said, "" if writable else "make it writable for this user")
 
 
+def _files(clone: Clone) -> Iterator[Finding]:
+    """Nothing is said while nothing is in the way."""
+    for path in obstacles.find(clone.repo.coord_dir):
+        yield Finding("files", False, f"{path} is in the way of a file of gitcoord", "git coord doctor --fix")
+
+
 def _refs(clone: Clone) -> Iterator[Finding]:
     tips = clone.store.tips()
     for ref in tips.broken:
-        hint = "git coord doctor --fix" if is_ours(ref) else f"git update-ref --no-deref -d {ref}"
+        hint = "git coord doctor --fix" if is_ours(ref) else f"git update-ref --no-deref -d {shell_word(ref)}"
         yield Finding("refs", False, f"{ref} is unreadable", hint)
     own = [ref for ref in tips.refs if is_log(ref) and belongs_to(ref, clone.id or "")]
     holes = [ref for ref in own if not mend.is_whole(clone.store, tips.refs[ref])]
@@ -144,4 +157,4 @@ def _sync(clone: Clone) -> Iterator[Finding]:
         yield Finding("sync", not found.error, said, "git coord sync" if found.error else "")
 
 
-_LOOKS = (_git, _library, _directory, _refs, _index, _others, _hooks, _agents, _sync)
+_LOOKS = (_git, _library, _directory, _files, _refs, _index, _others, _hooks, _agents, _sync)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 
 class CoordError(Exception):
-    """An error that a user can cause or meet. `exit_code` is what the command line returns for it."""
+    """An error that a user can cause or meet. `exit_code` is what the command line returns for it. What identifies
+    somebody in a URL is not repeated."""
 
     exit_code = 3
 
     def __init__(self, what: str, hint: str | None = None) -> None:
+        what = without_password(what)
         super().__init__(what)
         self.what = what
-        self.hint = hint
+        self.hint = without_password(hint) if hint else None
 
 
 class Refused(CoordError):
@@ -32,20 +34,33 @@ class RepositoryError(CoordError):
     exit_code = 3
 
 
+class Busy(RepositoryError):
+    """A lock that another process held for longer than the caller had time. Nothing was written."""
+
+
+class Unreadable(RepositoryError):
+    """Something that is there, or may be, could not be read: never to be taken for lost. The reason is git's or the
+    system's own."""
+
+    def __init__(self, what: str, hint: str = "run the command again; if it stays so: git fsck") -> None:
+        super().__init__(what, hint)
+
+
 class RemoteError(CoordError):
-    """A remote that cannot be reached or that refuses. A password in its URL is not repeated."""
+    """A remote that cannot be reached or that refuses."""
 
     exit_code = 4
 
-    def __init__(self, what: str, hint: str | None = None) -> None:
-        super().__init__(without_password(what), without_password(hint) if hint else None)
-
 
 def without_password(text: str) -> str:
-    """`text` less what identifies somebody in the URLs in it."""
+    """`text` without the user names, passwords and tokens of the URLs in it; ssh keeps its user, whom it needs."""
+    if "://" not in text:
+        return text
     import re
 
-    return re.sub(r"\b(https?|ftps?)://[^/@\s]*@", r"\1://", text)
+    text = re.sub(r"\b(?!ssh|git\+ssh)([a-z][a-z0-9+.-]*://)[^/\s]*@", r"\1", text, flags=re.IGNORECASE)
+    text = re.sub(r"\b([a-z][a-z0-9+.-]*://[^/:@\s]*):[^/\s]*@", r"\1@", text, flags=re.IGNORECASE)
+    return re.sub(r"([?&][\w.-]*(?:token|secret|password|key|auth)[\w.-]*=)[^&#\s]+", r"\1…", text, flags=re.IGNORECASE)
 
 
 class RefMoved(CoordError):

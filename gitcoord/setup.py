@@ -31,6 +31,8 @@ class Initialized:
     expected: tuple[str, ...]
     hooks: tuple[Hook, ...]
     remote: str
+    remote_is_set: bool = False
+    """`coord.remote` names it, so that `git coord sync` needs no name."""
 
 
 def init(clone: Clone, hooks: bool = True) -> Initialized:
@@ -42,7 +44,7 @@ def init(clone: Clone, hooks: bool = True) -> Initialized:
         name = settle_clone_id(clone.repo)
         expected = tuple(record.name for record in expect_all(clone))
     found = githooks.install(clone.repo) if hooks else githooks.status(clone.repo)
-    return Initialized(name, expected, tuple(found), _remote(clone))
+    return Initialized(name, expected, tuple(found), _remote(clone), bool(clone.repo.setting("remote")))
 
 
 def _remote(clone: Clone) -> str:

@@ -12,6 +12,9 @@ import time
 from contextlib import suppress
 from typing import Any
 
+PATIENCE = 8.0
+"""Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
+
 
 def main(argv: list[str]) -> int:
     """The exit code for the agent program."""
@@ -33,6 +36,8 @@ def _document() -> dict[str, Any]:
 def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
     from gitcoord.agents import Answer, handlers, load
     from gitcoord.agents.binding import open_for
+    from gitcoord.system.lock import at_most
+    from gitcoord.text import block
 
     harness = load(harness_name)
     call = harness.read(moment, document)
@@ -42,13 +47,13 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
         nonlocal code
         if answer == Answer():
             return
-        output = harness.say(call, answer)
+        output = harness.say(call, Answer(*map(block, answer)))
         for fd, text in ((1, output.stdout), (2, output.stderr)):
             if text:
                 _write(fd, text.encode("utf-8", "replace"))
         code = output.code
 
-    with open_for(harness, call) as desk:
+    with at_most(None if moment == "wake" else PATIENCE), open_for(harness, call) as desk:
         handlers.run(desk, say)
     return code
 
@@ -61,14 +66,18 @@ def _write(fd: int, data: bytes) -> None:
 def _note_error(argv: list[str], error: Exception) -> None:
     """For `git coord hooks status`: the last thing that went wrong, in the directory that the script found."""
     where = os.environ.get("GIT_COORD_DIR", "")
-    with suppress(OSError):
-        if os.path.isdir(where):
-            import traceback
+    with suppress(Exception):
+        import traceback
 
-            os.makedirs(os.path.join(where, "agents"), exist_ok=True)
+        from gitcoord.store.discovery import find_repository
+        from gitcoord.system.files import make_directory, replace_ours
+
+        here = find_repository().coord_dir  # which git accepts; the script's word is not enough
+        if os.path.isdir(where) and os.path.samefile(here, where):
+            make_directory(os.path.join(here, "agents"))
             lines = traceback.format_exception(error)[-12:]
-            with open(os.path.join(where, "agents", "@error"), "w", encoding="utf-8", errors="replace") as file:
-                file.write(f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}")
+            text = f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}"
+            replace_ours(os.path.join(here, "agents", "@error"), text.encode("utf-8", "replace"))
 
 
 if __name__ == "__main__":

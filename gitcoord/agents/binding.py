@@ -12,13 +12,11 @@ from gitcoord.agents import Call, Harness
 from gitcoord.log.clone import Clone
 from gitcoord.opening import open_clone
 from gitcoord.sessions.housekeeping import beat
-from gitcoord.sessions.identity import HARNESS_IDS, Identity, current
+from gitcoord.sessions.identity import HARNESS_IDS, Identity, above_us, current, program_above
 from gitcoord.sessions.liveness import judge
 from gitcoord.sessions.presence import register
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
-
-SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout", "nice", "git")
 
 
 class Desk(NamedTuple):
@@ -80,8 +78,7 @@ def alive(desk: Desk) -> Desk:
     """The desk with its session, which has just given a sign of life."""
     if desk.me is None:
         return settle(desk)
-    beat(desk.clone, desk.me)
-    return desk
+    return desk._replace(me=beat(desk.clone, desk.me))
 
 
 def _found(desk: Desk) -> Identity:
@@ -99,6 +96,13 @@ def _is_free(records: Records, record: Record) -> bool:
     return not record.person and judge(record, records.beat(record.name), alive, time.time()).state == "gone"
 
 
+def is_elsewhere(desk: Desk) -> bool:
+    """Whether the session is bound to a live process that is not the one which calls."""
+    bound = desk.me.record.process if desk.me and desk.me.record else None
+    ours = program_of(desk.harness)
+    return bound is not None and ours is not None and bound != ours and bool(processes.is_alive(bound))
+
+
 def _agent_process(harness: Harness) -> processes.Process | None:
     """The process of this conversation; None where one runs several."""
     found = program_of(harness)
@@ -108,12 +112,6 @@ def _agent_process(harness: Harness) -> processes.Process | None:
 
 
 def program_of(harness: Harness) -> processes.Process | None:
-    """The program's own process: the one it names, else the nearest above us that is no shell."""
-    named = os.environ.get(harness.pid_variable, "") if harness.pid_variable else ""
-    ours = os.environ.get("GIT_COORD_PPID", "")  # of a hook that went on in the background
-    above = [int(ours), *processes.ancestors(int(ours))] if ours.isdigit() else processes.ancestors()
-    if named.isdigit() and int(named) in above:
-        return processes.describe(int(named))
-    found = (pid for pid in above if (processes.command(pid).split() or [""])[0].lstrip("-") not in SHELLS)
-    pid = next(found, None)
+    """The program's own process, as far as it can be told."""
+    pid = program_above(os.environ, above_us(), "", harness.pid_variable)
     return processes.describe(pid) if pid is not None and pid > 1 else None

@@ -14,7 +14,16 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gitcoord.log.clone import Clone
-from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.files import (
+    append_ours,
+    make_directory,
+    read_ours,
+    remove_ours,
+    rename_ours,
+    replace_ours,
+    touch_ours,
+    write_ours,
+)
 
 SLACK = 1.0
 """Seconds by which `coord/marked` is older than the look: some shells compare times by whole seconds."""
@@ -38,10 +47,10 @@ class Marks(NamedTuple):
         """Before looking: what is marked from here on, is for the next look. Those left by a killed hook are kept."""
         with suppress(OSError):
             if not os.path.exists(self.path("@taken")):
-                os.rename(self.path(), self.path("@taken"))  # whoever writes to it at this moment, still does
+                rename_ours(self.path(), self.path("@taken"))  # whoever writes to it at this moment, still does
             else:
                 _append(self.path("@taken"), _lines(self.path("@more")))
-                os.rename(self.path(), self.path("@more"))
+                rename_ours(self.path(), self.path("@more"))
 
     def taken(self) -> list[str]:
         """After looking, when whoever set a mark that was taken has committed: what it says."""
@@ -51,7 +60,7 @@ class Marks(NamedTuple):
         """All that was taken is shown."""
         for suffix in ("@more", "@taken"):
             with suppress(OSError):
-                os.unlink(self.path(suffix))
+                remove_ours(self.path(suffix))
 
     def again(self, lines: Sequence[str] = ()) -> None:
         """Something waits for the next look."""
@@ -74,7 +83,7 @@ class Marks(NamedTuple):
             if up:
                 _append(self.path(suffix), ())
             else:
-                os.unlink(self.path(suffix))
+                remove_ours(self.path(suffix))
 
     def forget(self) -> None:
         """The model will have lost what it was told."""
@@ -85,14 +94,13 @@ class Marks(NamedTuple):
     def recall(self) -> bool:
         """Whether it has, since this was last asked."""
         with suppress(OSError):
-            os.unlink(self.path("@forgot"))
-            return True
+            return remove_ours(self.path("@forgot"))
         return False
 
     def set_idle(self, idle: bool) -> None:
         """Whether the session's turn is over."""
-        with suppress(OSError), open(self.path("@idle"), "w", encoding="ascii") as file:
-            file.write("idle\n" if idle else "")
+        with suppress(OSError):
+            write_ours(self.path("@idle"), b"idle\n" if idle else b"")
 
     def is_idle(self) -> bool:
         return bool(_lines(self.path("@idle")))
@@ -108,18 +116,16 @@ def stamp(clone: Clone, looked: float) -> None:
     path, here = clone.path("marked"), clone.id or ""
     with suppress(OSError):
         if _lines(path) != [here]:
-            with open(path, "w", encoding="ascii") as file:
-                file.write(here + "\n")
-        os.utime(path, (looked - SLACK, looked - SLACK))
+            replace_ours(path, f"{here}\n".encode())
+        touch_ours(path, looked - SLACK)
 
 
 def _lines(path: str) -> list[str]:
     try:
-        return read_bytes(path).decode("utf-8", "replace").splitlines()
+        return read_ours(path).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
 
 
 def _append(path: str, lines: Iterable[str]) -> None:
-    with open(path, "a", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in lines)
+    append_ours(path, "".join(f"{line}\n" for line in lines).encode())

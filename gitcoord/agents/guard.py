@@ -20,7 +20,8 @@ from gitcoord.errors import UsageError
 from gitcoord.log.trust import held_back
 from gitcoord.overview.checks import Check, check
 from gitcoord.sessions.identity import spoken_name
-from gitcoord.text import ago, inert, said, span
+from gitcoord.system.files import read_ours, write_ours
+from gitcoord.text import ago, inert, said, shell_word, span
 
 MAX_TOLD = 2000
 """Warnings that are remembered for a session."""
@@ -70,8 +71,8 @@ def _findings(desk: Desk, path: str) -> Iterator[Finding]:
     held = held_back(desk.clone, [note.id for note in found.notes[:3]])
     for note in (note for note in found.notes[:3] if note.id not in held):
         sender = spoken_name(desk.clone, note.sender)
-        command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {found.path})"
-        text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + inert(command)
+        command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {shell_word(found.path)})"
+        text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + command
         yield Finding(f"note {note.id}", text)
 
 
@@ -101,8 +102,7 @@ def _key(desk: Desk, finding: Finding) -> str:
 
 def _told(desk: Desk) -> list[str]:
     try:
-        with open(_file(desk), encoding="utf-8") as file:
-            known = json.load(file)
+        known = json.loads(read_ours(_file(desk)))
     except (OSError, ValueError):
         return []
     return known if isinstance(known, list) else []
@@ -110,8 +110,8 @@ def _told(desk: Desk) -> list[str]:
 
 def _remember(desk: Desk, fresh: Sequence[Finding]) -> None:
     known = [*_told(desk), *(_key(desk, finding) for finding in fresh)][-MAX_TOLD:]
-    with suppress(OSError), open(_file(desk), "w", encoding="utf-8") as file:
-        json.dump(known, file)
+    with suppress(OSError):
+        write_ours(_file(desk), json.dumps(known).encode())
 
 
 def _file(desk: Desk) -> str:

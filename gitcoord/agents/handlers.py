@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from gitcoord.agents import Answer
-from gitcoord.agents.binding import Desk, alive, settle
+from gitcoord.agents.binding import Desk, alive, is_elsewhere, settle
 from gitcoord.agents.flags import Marks, marks_of, stamp
 from gitcoord.agents.show import me_of as _me
 from gitcoord.agents.show import show as _show
@@ -18,6 +18,7 @@ from gitcoord.features.messages import waiting
 from gitcoord.features.messages.inbox import Message
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import spoken_name
+from gitcoord.system.files import read_ours, remove_ours, write_ours
 from gitcoord.text import ago
 
 Say = Callable[[Answer], None]
@@ -190,8 +191,9 @@ def _due_lines(desk: Desk, due: Sequence[Message]) -> str:
 
 
 def _end(desk: Desk, say: Say) -> None:
-    """Over: the session leaves, and what it held is free. A conversation that is merely cleared goes on."""
-    if desk.call.source == "clear" or desk.me is None:
+    """Over: the session leaves, and what it held is free. A conversation that is merely cleared goes on, and so does one
+    that a process which still lives has taken up."""
+    if desk.call.source == "clear" or desk.me is None or is_elsewhere(desk):
         return
     from gitcoord.sessions.membership import leave
 
@@ -230,7 +232,7 @@ def _keep_settings(desk: Desk) -> None:
     path = desk.path("surface")
     if desk.surface == "tool":
         with suppress(OSError):
-            os.unlink(path)
+            remove_ours(path)
     else:
         write_whole(path, desk.surface + "\n")
 
@@ -245,8 +247,7 @@ class Holds:
     def __init__(self, path: str) -> None:
         self._path = path
         try:
-            with open(path, encoding="ascii") as file:
-                self._known: dict[str, int] = json.load(file)
+            self._known: dict[str, int] = json.loads(read_ours(path))
         except (OSError, ValueError):
             self._known = {}
 
@@ -262,5 +263,5 @@ class Holds:
         for message in messages:
             self._known[message] = self.times(message) + 1
         self._known[""] = self.in_a_row(held_before) + 1
-        with suppress(OSError), open(self._path, "w", encoding="ascii") as file:
-            json.dump(self._known, file)
+        with suppress(OSError):
+            write_ours(self._path, json.dumps(self._known).encode())

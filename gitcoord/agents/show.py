@@ -14,6 +14,7 @@ from gitcoord.features.notes import has_notes_about_paths
 from gitcoord.overview import surfacing
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import Identity
+from gitcoord.system.files import touch_ours
 
 
 def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
@@ -52,7 +53,7 @@ def _keep_notes_flag(desk: Desk) -> None:
     path = desk.path("noted")
     if not os.path.exists(path) and desk.clone.read(has_notes_about_paths):
         with suppress(OSError):
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
+            touch_ours(path)
 
 
 def me_of(desk: Desk) -> Identity:

@@ -22,6 +22,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.records import Record, Records, is_plain_id
 from gitcoord.store.watch import wait_until
 from gitcoord.system import process as processes
+from gitcoord.system.files import make_directory, remove_ours, write_ours
 
 
 def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
@@ -31,7 +32,7 @@ def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
         return
     key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
     marks_of(desk.clone, "").open()
-    os.makedirs(desk.path("agents"), exist_ok=True)  # the hook that binds the session runs beside us
+    make_directory(desk.path("agents"))  # the hook that binds the session runs beside us
     with suppress(OSError):
         os.setsid()
     with _only_one(desk.path("agents", f"@wake-{key}")) as first:
@@ -100,11 +101,11 @@ def _only_one(path: str) -> Iterator[bool]:
 
     with try_lock(path) as first:
         if first:
-            with suppress(OSError), open(path, "w", encoding="ascii") as file:
-                file.write(f"{os.getpid()}\n")
+            with suppress(OSError):
+                write_ours(path, b"%d\n" % os.getpid())
         try:
             yield first
         finally:
             if first:
                 with suppress(OSError):
-                    os.unlink(path)
+                    remove_ours(path)

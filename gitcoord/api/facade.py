@@ -23,6 +23,8 @@ class Speaker(Protocol):
 
     def beat(self) -> None: ...
 
+    def settle(self) -> None: ...
+
     def renamed(self, name: str) -> None: ...
 
 
@@ -42,4 +44,11 @@ class Facade:
     def _me(self) -> Identity:
         """The session that speaks, after a sign of life."""
         self._coord.beat()
+        return self._coord.identity
+
+    @property
+    def _writer(self) -> Identity:
+        """The session that writes: where its name is still to be taken, it is taken first. Raises RepositoryError."""
+        self._coord.beat()
+        self._coord.settle()
         return self._coord.identity

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 
 class Jobs(Facade):
-    """Jobs of the repository; `job` is an id, a unique prefix of one, or the name of this clone's newest so called."""
+    """Jobs of the repository; `job` is an id, a unique prefix of one, or the name of this clone's newest so called.
+
+    Example:
+
+        job = coord.jobs.start(["sleep", "60"], name="build")
+        coord.jobs.list()
+        coord.jobs.get(job.id).state
+        coord.jobs.log(job.id)
+        coord.jobs.kill(job.id)
+        coord.jobs.run(["true"])
+    """
 
     __slots__ = ()
 
@@ -35,9 +45,9 @@ class Jobs(Facade):
     def log(self, job: str) -> bytes:
         """What it wrote; of much output, the beginning and the end. Raises Refused when that is not here."""
         from gitcoord.features.jobs import read
-        from gitcoord.system.files import read_bytes
+        from gitcoord.system.files import read_ours
 
-        return read_bytes(read.log_file(self._clone, self.get(job)))
+        return read_ours(read.log_file(self._clone, self.get(job)))
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
         """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""
@@ -65,7 +75,7 @@ class Jobs(Facade):
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return launch(self._clone, self._me, spec, os.fspath(cwd or self._coord.cwd))
+        return launch(self._clone, self._writer, spec, os.fspath(cwd or self._coord.cwd))
 
     def run(
         self,
@@ -82,4 +92,4 @@ class Jobs(Facade):
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return supervise.run(self._clone, self._me, spec, self._coord.cwd)
+        return supervise.run(self._clone, self._writer, spec, self._coord.cwd)

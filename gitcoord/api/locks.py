@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 
 class Locks(Facade):
-    """Locks of the repository. Raises UsageError for a pattern that cannot be used."""
+    """Locks of the repository. Raises UsageError for a pattern that cannot be used.
+
+    Example:
+
+        coord.locks.take(["src/*.py"], reason="a new name for the parser", ttl=600)
+        coord.locks.check(["src/parser.py"])
+        [lock.patterns for lock in coord.locks.held()]
+        coord.locks.guard().refused
+        coord.locks.release(everything=True)
+    """
 
     __slots__ = ()
 
@@ -34,7 +43,7 @@ class Locks(Facade):
         from gitcoord.features.locks import fold, take
         from gitcoord.sessions.presence import presence_changed
 
-        clone, me = self._clone, self._me
+        clone, me = self._clone, self._writer
         wish = take.Wish(take.typed(clone, self._coord.cwd, patterns), shared, reason, ttl or fold.TTL)
         if everywhere:
             from gitcoord.features.locks import leased
@@ -52,7 +61,7 @@ class Locks(Facade):
         from gitcoord.features.locks import take
 
         wanted = take.typed(self._clone, self._coord.cwd, patterns)
-        return take.unlock(self._clone, self._me, wanted, everything, force)
+        return take.unlock(self._clone, self._writer, wanted, everything, force)
 
     def held(self) -> list[Lock]:
         """The locks that hold, oldest first."""

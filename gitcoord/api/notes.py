@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class Notes(Facade):
-    """Notes, optionally about paths, which are typed relative to `coord.cwd`."""
+    """Notes, optionally about paths, which are typed relative to `coord.cwd`.
+
+    Example:
+
+        coord.notes.add("the tests need PostgreSQL 15", ["tests"])
+        coord.notes.list("tests", limit=5)
+    """
 
     __slots__ = ()
 
@@ -21,7 +27,7 @@ class Notes(Facade):
         """Write a note; returns its id. Raises UsageError for text or a path that cannot be stored."""
         from gitcoord.features import notes
 
-        return notes.add_note(self._clone, self._me, text, paths, self._coord.cwd)
+        return notes.add_note(self._clone, self._writer, text, paths, self._coord.cwd)
 
     def list(self, path: str | None = None, *, limit: int = 20) -> list[Note]:
         """The newest notes, newest first; with `path`, those about it."""

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 class Numbers(Facade):
-    """Sequences, made by their first use."""
+    """Sequences, made by their first use.
+
+    Example:
+
+        coord.numbers.allocate("migrations", start=100).number
+    """
 
     __slots__ = ()
 
@@ -19,4 +24,4 @@ class Numbers(Facade):
         """The next number of a sequence, which begins at `start` (1). Raises RemoteError where the remote is out of reach."""
         from gitcoord.features import numbers
 
-        return numbers.allocate(self._clone, self._me, sequence, start)
+        return numbers.allocate(self._clone, self._writer, sequence, start)

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 
 class Remote(Facade):
-    """The coordination remote: the one named, else the one used before. Raises RemoteError, UsageError."""
+    """The coordination remote: the one named, else the one used before. Raises RemoteError, UsageError.
+
+    Example:
+
+        coord.remote.vouch("origin")
+        coord.remote.preview("origin")
+        coord.remote.sync("origin")
+        coord.remote.connected()
+        coord.remote.syncs_by_itself()
+        next(coord.remote.watch())
+        coord.remote.withdraw(really=True)
+    """
 
     __slots__ = ()
 
@@ -23,6 +34,13 @@ class Remote(Facade):
         from gitcoord.sync import exchange
 
         return exchange.sync(self._clone, remote, self._coord.cwd, quiet)
+
+    def vouch(self, remote: str | None = None) -> None:
+        """Say that not everybody can read it, where gitcoord cannot find that out; remembered for its URL."""
+        from gitcoord.sync import public_guard, remotes
+
+        with self._clone.locked():
+            public_guard.vouch(self._clone, remotes.choose(self._clone.repo, remote, self._coord.cwd).name)
 
     def preview(self, remote: str | None = None) -> dict[str, int]:
         """What a sync would send: how many events of each type, and how many presences."""

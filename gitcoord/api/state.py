@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 
 class State(Facade):
-    """The caller's keys and values. Raises Refused for a key that is not set, UsageError for a bad key or value."""
+    """The caller's keys and values. Raises Refused for a key that is not set, UsageError for a bad key or value.
+
+    Example:
+
+        coord.state.set("plan", "first the lexer")
+        coord.state.get("plan").text
+        coord.state.show()
+        coord.state.unset("plan")
+    """
 
     __slots__ = ()
 
@@ -20,7 +28,7 @@ class State(Facade):
         """Set a key; nothing is written if it has that value. `as_json`: the text is a JSON document."""
         from gitcoord.features import state
 
-        return state.set_state(self._clone, self._me, key, text, as_json)
+        return state.set_state(self._clone, self._writer, key, text, as_json)
 
     def get(self, key: str) -> Value:
         """The value of a key."""
@@ -32,7 +40,7 @@ class State(Facade):
         """Forget a key; returns what it was."""
         from gitcoord.features import state
 
-        return state.unset_state(self._clone, self._me, key)
+        return state.unset_state(self._clone, self._writer, key)
 
     def show(self, session: str | None = None) -> Mapping[str, Value]:
         """All that is set, sorted by key: mine, or another session's."""

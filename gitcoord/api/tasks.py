@@ -1,9 +1,4 @@
-"""`coord.tasks`: filed, claimed by one session at a time, done; with needs, so that what is ready is always known.
-
-coord.tasks.add("merge the schema", priority=1)
-task = coord.tasks.next(claim=True)
-coord.tasks.done(task.id, "on main")
-"""
+"""`coord.tasks`: filed, claimed by one session at a time, done; with needs, so that what is ready is always known."""
 
 from __future__ import annotations
 
@@ -24,6 +19,24 @@ class Tasks(Facade):
 
     What changes a task returns it as it is then. Raises Refused for what the state of the task forbids, UsageError for
     an unknown id or name and for what cannot be stored; then nothing was written.
+
+    Example:
+
+        task = coord.tasks.add("merge the schema", priority=1, labels=["db"])
+        from gitcoord.features.tasks.file import NewTask
+        coord.tasks.add_all([NewTask("write the docs"), NewTask("publish them")])
+        coord.tasks.list(ready=True)
+        coord.tasks.claim(task.id)
+        coord.tasks.comment(task.id, "half of it is there")
+        coord.tasks.edit(task.id, priority=0)
+        coord.tasks.block(task.id, "waits for the review")
+        coord.tasks.reopen(task.id)
+        coord.tasks.next(claim=True)
+        coord.tasks.release(task.id)
+        coord.tasks.wait_next(timeout=1, claim=True)
+        coord.tasks.done(task.id, "on main")
+        coord.tasks.show(task.id).status
+        coord.tasks.drop(coord.tasks.next().id)
     """
 
     __slots__ = ()
@@ -47,7 +60,7 @@ class Tasks(Facade):
         """File several at once, all or none; they may need each other by their `local` names."""
         from gitcoord.features.tasks import write
 
-        return write.add(self._clone, self._me, tasks)
+        return write.add(self._clone, self._writer, tasks)
 
     def list(
         self,
@@ -77,14 +90,14 @@ class Tasks(Facade):
         """Take a task; one of several callers gets it, the others are refused. A gone holder's is taken over."""
         from gitcoord.features.tasks import claims
 
-        return self.show(claims.claim(self._clone, self._me, task_id, offline))
+        return self.show(claims.claim(self._clone, self._writer, task_id, offline))
 
     def next(self, *, claim: bool = False, offline: bool = False) -> Task | None:
         """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
         from gitcoord.features.tasks import claims, read
         from gitcoord.features.tasks.ready import held_tasks
 
-        clone, me = self._clone, self._me
+        clone, me = self._clone, self._writer if claim else self._me
         if claim:
             taken = claims.take_next(clone, me, offline)
             return self.show(taken) if taken else None
@@ -129,16 +142,16 @@ class Tasks(Facade):
     def _change(self, task_id: str, verb: str, text: str, force: bool) -> Task:
         from gitcoord.features.tasks import write
 
-        return self.show(write.change(self._clone, self._me, task_id, verb, text, force))
+        return self.show(write.change(self._clone, self._writer, task_id, verb, text, force))
 
     def edit(self, task_id: str, **changes: Any) -> Task:
         """Change facts of a task; `changes` are the fields of `gitcoord.features.tasks.write.Edit`."""
         from gitcoord.features.tasks import write
 
-        return self.show(write.edit(self._clone, self._me, task_id, write.Edit(**changes)))
+        return self.show(write.edit(self._clone, self._writer, task_id, write.Edit(**changes)))
 
     def comment(self, task_id: str, text: str) -> Task:
         """Say something about a task; its holder is told."""
         from gitcoord.features.tasks import write
 
-        return self.show(write.comment(self._clone, self._me, task_id, text))
+        return self.show(write.comment(self._clone, self._writer, task_id, text))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import paint, say, say_json
+from gitcoord.cli.output import paint, say, say_block, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
@@ -166,7 +166,7 @@ def brief(budget: int, as_name: str | None, as_json: bool) -> None:
         if as_json:
             say_json(found.document)
         else:
-            say(found.text)
+            say_block(found.text)
 
 
 # state
@@ -216,7 +216,7 @@ def get(key: str, as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         value = coord.state.show().get(key)
         if value is not None:
-            say_json(value.plain) if as_json else say(inert(value.text))
+            say_json(value.plain) if as_json else say_block(value.text)
         elif as_json:
             say_json(None)
         else:

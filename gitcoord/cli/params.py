@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -15,23 +13,35 @@ import click
 from gitcoord import Coord
 from gitcoord.errors import UsageError
 from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import at_most
 from gitcoord.system.streams import remark
 
 F = TypeVar("F", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
+SECRETS = "gitcoord.secrets"
+
+
 def common(function: F) -> F:
-    """--json and --as, which every verb has."""
+    """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
     function = click.option("--as", "as_name", metavar="NAME", help="Look on as NAME.")(function)
-    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+    function = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+    return click.option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
 
 def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
+    for option in getattr(function, "__click_params__", ()):
+        if option.name == "allow_secret":
+            option.hidden, option.help = False, "Other clones may see what looks like a secret."
     function = click.option("-F", "file", metavar="FILE", help="The text; - is standard input.")(function)
     function = click.option("-m", "message", metavar="TEXT", help="The text.")(function)
     return click.argument("words", nargs=-1)(function)
+
+
+def _allow(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[SECRETS] = value or ctx.meta.get(SECRETS, False)
 
 
 def the_text(words: tuple[str, ...], message: str | None, file: str | None) -> str:
@@ -77,26 +87,16 @@ def moment(text: str | None, option: str, now: float) -> int | None:
 
 
 @contextmanager
-def opened(as_name: str | None = None, notice: bool = True) -> Iterator[Coord]:
+def opened(as_name: str | None = None, notice: bool = True, patience: float | None = None) -> Iterator[Coord]:
     """The repository here, for one command; what had to be mended is said at the end. Without `notice` the command sees
-    to the dead itself."""
-    with Coord.open(as_name=as_name, long_lived=False) as coord:
+    to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
+    with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
+        context = click.get_current_context(silent=True)
+        allow_secrets = bool(context and context.meta.get(SECRETS))
+        mended: list[str] = []
         try:
-            if notice:
-                from gitcoord.features import deaths
-
-                deaths.notice(coord.clone, me=lambda: coord.identity.name)
-            yield coord
+            with coord.repository.around_a_command(notice=notice, allow_secrets=allow_secrets) as mended:
+                yield coord
         finally:
-            for line in coord.clone.mended:
+            for line in mended:
                 remark(f"warning: {line}")
-            _look_out(coord)
-
-
-def _look_out(coord: Coord) -> None:
-    """What other clones sent since is fetched in the background, if nobody looked for a while."""
-    look = coord.clone.path("look")
-    if os.path.exists(look) and os.stat(look).st_mtime < time.time():
-        from gitcoord.sync import background
-
-        background.after_look(coord.clone)

@@ -15,8 +15,8 @@ from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
-from gitcoord.system.files import read_bytes
 from gitcoord.system.streams import remark
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed
@@ -67,19 +67,16 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
         for name in names or ([] if no_agents else _wanted_agents()):
             _say_agent_hooks("install", agent_hooks("install", name))
         if done.remote:
-            named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
+            named = "" if done.remote_is_set else f" {done.remote}"
             say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
-        say(f"\n{_leaves(coord)}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+        say("", *_leaves(coord).split("\n"), "", "Try:", "  git coord sessions", f"  {_example(coord)}")
 
 
 def _leaves(coord: Coord) -> str:
     """What could ever leave the machine, and where it goes already."""
-    from gitcoord.errors import without_password
-    from gitcoord.sync import remotes
-
-    if not remotes.is_connected(coord.clone.repo):
+    name = coord.remote.connected()
+    if not name:
         return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What could go there then")
-    name = without_password(remotes.current(coord.clone.repo).remote)
     return LEAVES.format(where=inert(f"What goes to {name} (git coord sync --dry-run)"))
 
 
@@ -177,11 +174,14 @@ def _say_agent_hooks(action: str, at: Installed) -> None:
 
 def _say_last_error(coord: Coord) -> None:
     """What went wrong in a hook of an agent's, which says nothing of it there."""
-    path = coord.clone.path("agents", "@error")
-    with suppress(OSError, ValueError, IndexError):
-        lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+    found = coord.repository.last_hook_error()
+    if found is None:
+        return
+    with suppress(ValueError, IndexError):
+        lines = found[0].splitlines()
         at, _, what = lines[0].partition(" ")
-        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}\n  {path}")
+        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}")
+        remark(f"  {found[1]}")
 
 
 def _say_git_hooks(coord: Coord, action: str, found: Sequence[Hook]) -> None:
@@ -235,7 +235,7 @@ def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as
     Example: git coord purge --everyone
     """
     if remote is not None and everyone:
-        raise UsageError("at a remote only one's own refs can be deleted", f"git coord purge --remote {remote}")
+        raise UsageError("at a remote only one's own refs can be deleted", f"git coord purge --remote {shell_word(remote)}")
     with opened(as_name) as coord:
         if remote is not None:
             _say_withdrawn(coord.remote.withdraw(remote, really=yes), remote, yes, as_json)
@@ -266,7 +266,7 @@ def _say_withdrawn(found: Standing, remote: str, yes: bool, as_json: bool) -> No
     elif not yes:
         say(inert(f"Nothing was deleted: git coord purge --remote {remote} --yes"))
     else:
-        say(inert(f"What others fetched they keep. Nothing goes there any more before: git coord sync {remote}"))
+        say(inert(f"What others fetched they keep. Nothing goes there any more before: git coord sync {shell_word(remote)}"))
     if found.others:
         refs, clones = sum(found.others.values()), len(found.others)
         say(f"{refs} ref{'s' * (refs != 1)} of {clones} other clone{'s' * (clones != 1)} stay there.")
@@ -321,6 +321,10 @@ def demo(keep: bool, as_name: str | None, as_json: bool) -> int:
     return Demo(keep, as_json).run()
 
 
+PRE_COMMIT = 5.0
+"""Seconds for which a commit waits for our lock, which costs it a warning at most."""
+
+
 @click.command(hidden=True)
 @click.argument("event")
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
@@ -331,7 +335,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
-        with suppress(Exception), opened() as coord:
+        with suppress(Exception), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
     if event == "job":

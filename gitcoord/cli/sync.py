@@ -22,9 +22,10 @@ EVERY = "5"
 @click.command(short_help="exchange with the remote")
 @click.argument("remote", required=False)
 @click.option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep on, looking every S seconds (5).")
+@click.option("--yes-private", is_flag=True, help="Not everybody can read this remote: send, and remember that.")
 @click.option("--dry-run", is_flag=True, help="Only what would be sent, by type.")
 @common
-def sync(remote: str | None, watch: str | None, dry_run: bool, as_name: str | None, as_json: bool) -> None:
+def sync(remote: str | None, watch: str | None, yes_private: bool, dry_run: bool, as_name: str | None, as_json: bool) -> None:
     """Send what is new here to a remote (a name or a URL) and fetch what others sent.
 
     Example: git coord sync origin
@@ -32,6 +33,8 @@ def sync(remote: str | None, watch: str | None, dry_run: bool, as_name: str | No
     if watch is not None and not watch[:1].isdigit():  # `sync --watch origin`
         remote, watch = watch, EVERY
     with opened(as_name, notice=False) as coord:
+        if yes_private and not dry_run:
+            coord.remote.vouch(remote)
         if dry_run:
             _say_preview(coord.remote.preview(remote), as_json)
         elif watch is not None:

@@ -12,9 +12,11 @@ from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.log.secrets import ALLOW
 from gitcoord.names import split_mailbox
-from gitcoord.overview.shapes import message_json, receipt_json, sent_json, shown_name, signatures_of, verified_json
+from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
+from gitcoord.system.lock import at_least
 from gitcoord.system.streams import reached_reader, remark
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from gitcoord.store.signing import Signature
 
 FOR_EVER = "for ever"
+MARKING = 5.0
+"""Seconds to mark what was printed, whatever a --wait has left by then."""
 SHOWN = 5
 """Warnings beside an inbox; `status` has them all."""
 SHORT = 10
@@ -131,6 +135,8 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
         say_json(receipt_json(coord, sent))
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
+    if sent.kept:
+        remark(f"kept in this clone: it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
     if any(r.waits_for_sync for r in sent.recipients):
         say(_when(coord))
 
@@ -169,7 +175,7 @@ def inbox(
 
     Example: git coord inbox --json
     """
-    with opened(as_name) as coord:
+    with opened(as_name, patience=None if wait is None else _patience(wait)) as coord:
         page: Inbox | None
         if wait is not None:
             page = coord.messages.wait(_patience(wait), sender=sender, output=sys.stdout.fileno())
@@ -199,7 +205,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:
         for message in page.messages:
-            say(_message_text(coord, message, signed.get(message.id)))
+            say(*_message_lines(coord, message, signed.get(message.id)))
         if page.remaining:
             say(f"({page.remaining} more: git coord inbox{more})")
     _remark_held(page)
@@ -208,7 +214,8 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
     elif not peek and reached_reader():
-        coord.messages.mark_read(page.messages)
+        with at_least(MARKING):
+            coord.messages.mark_read(page.messages)
 
 
 def verified_text(signature: Signature) -> str:
@@ -232,25 +239,20 @@ def _remark_held(page: Inbox) -> None:
 
 
 def _remark_warnings(coord: Coord) -> None:
-    from gitcoord.log.trust import warnings
-
-    for warning in warnings(coord.clone)[:SHOWN]:
+    for warning in coord.trust.warnings()[:SHOWN]:
         remark(f"warning: {warning.clone}: {warning.what}; if that is right: {warning.command}")
 
 
-def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
-    from gitcoord.features.messages.inbox import notifier
-    from gitcoord.sessions.identity import spoken_name
-
+def _message_lines(coord: Coord, message: Message, signature: Signature | None = None) -> list[str]:
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
-    marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
-    sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
+    marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
+    sender = coord.trust.speaker(message)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
-    files = [f"  attached: git show {short}:{name}" for name in message.attachments]
-    return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
+    files = [f"  attached: {showing(short, name)}" for name in message.attachments]
+    return [head, *quoted(message.text).split("\n"), *files]
 
 
 @click.command(short_help="what I sent and how far it got")

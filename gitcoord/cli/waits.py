@@ -29,7 +29,7 @@ def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, 
 
     seconds = duration(timeout, "--timeout")
     _end_quietly()
-    with opened(as_name) as coord:
+    with opened(as_name, patience=seconds) as coord:
         output = sys.stdout.fileno()
         if not conditions:
             page = wait_for_mail(coord, seconds, output=output)

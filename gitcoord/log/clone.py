@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.log import clone_id, trust
 from gitcoord.log.clock import next_clock, seen_clock
-from gitcoord.log.event import MAX_CLOCK, Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text
+from gitcoord.log.event import MAX_CLOCK, Draft, Envelope, Event, LaterDraft, compose, decode, header_text
 from gitcoord.log.index import Index, Written
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
@@ -22,8 +22,8 @@ from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log, is_ours, newest_epoch
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import make_directory, signature
-from gitcoord.system.lock import file_lock, unwritable
+from gitcoord.system.files import make_top, signature
+from gitcoord.system.lock import file_lock, is_held, removed, unwritable
 
 if TYPE_CHECKING:
     from gitcoord.log.recent import Recent
@@ -32,6 +32,8 @@ T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 Sign = Callable[[bytes], bytes]
 ATTEMPTS = 10
+_TYPED = ("message", "note", "task", "state", "lock")
+"""The types of events that have words of a user in them."""
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
 
@@ -68,12 +70,16 @@ class Clone:
         self._fd: int | None = None
         self._tips: Tips | None = None
         """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
+        self._has_directory = os.path.isdir(repo.coord_dir)
+        """What was removed while we ran (`purge`) is not made again by us."""
         self._checked = self.path("checked")
         self._lock_file = self.path("lock")
         self._recent: Recent | None = None
         self._superseded = False
         self.keeps_to_itself = False
         """Nothing that is written now starts a sync: one is under way."""
+        self.allows_secrets = False
+        """The user wants even what looks like a secret to be written where other clones see it."""
         self._wrote = False
 
     @property
@@ -121,7 +127,7 @@ class Clone:
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
         """Ask the index, brought up to date. What it finds broken is mended first, where we may write."""
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             return self._read_locked(self._fd, question)
         self._reconsider_id()
         noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
@@ -192,12 +198,12 @@ class Clone:
     @contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
-        if self._fd is not None:
+        if self._fd is not None and is_held(self._fd):
             yield self._fd
             return
         self._make_directory()
         with file_lock(self._lock_file) as fd:
-            self._fd = fd
+            self._fd, self._tips = fd, None
             self._reconsider_id()
             try:
                 yield fd
@@ -207,8 +213,10 @@ class Clone:
 
     def _make_directory(self) -> None:
         try:
-            if not os.path.isdir(self.repo.coord_dir):
-                make_directory(self.repo.coord_dir)
+            if self._has_directory and not os.path.lexists(self.repo.coord_dir):
+                raise removed(self.repo.coord_dir)
+            make_top(self.repo.coord_dir, self.repo.shared)
+            self._has_directory = True
         except OSError as error:
             raise unwritable(self.repo.common_dir, error) from error
         if "index" in self.__dict__ and self.index.in_memory and not os.path.exists(self.index.path):
@@ -246,6 +254,9 @@ class Clone:
                     return []
                 ref = self._log_ref(tips, local)
                 written, objects = self._compose(db, drafts, tips.refs.get(ref), sign)
+                if not local and not self.allows_secrets:
+                    for event, _ in written:
+                        _check_secrets(event, objects)
                 self._write(ref, written[-1][0].id, objects, tips, fd)
                 moved = True  # which is what counts; what the index misses, it will read there
                 self._wrote = self._wrote or not local
@@ -307,6 +318,7 @@ class Clone:
             draft = item if isinstance(item, Draft) else item(ids)
             tree = self.tree(draft.attachments)
             raw, event = compose(draft, self.envelope(lc + number), tree[-1].oid, parent)
+            self.index.check_draft(event)
             if sign is not None and number == len(drafts) - 1:
                 raw = sign(raw)
                 event = decode(Oid(""), raw)
@@ -388,7 +400,9 @@ class Clone:
     def _alone(self, draft: Draft, above: int = 0) -> list[GitObject]:
         lc = min(max(self.read(seen_clock), above) + 1, MAX_CLOCK)
         tree = self.tree({})[-1]
-        return [tree, make_object("commit", encode(draft, self.envelope(lc), tree.oid, None), self.repo.object_format)]
+        raw, event = compose(draft, self.envelope(lc), tree.oid, None)
+        self.index.check_draft(event)
+        return [tree, make_object("commit", raw, self.repo.object_format)]
 
     def _write_alone(self, objects: Sequence[GitObject], tips: Tips, ref: str) -> None:
         """The empty tree is there once anything of ours is."""
@@ -464,6 +478,17 @@ class Clone:
 
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
+
+
+def _check_secrets(event: Event, objects: Sequence[GitObject]) -> None:
+    """What somebody typed is looked at before it can leave the clone. Raises LooksSecret."""
+    if event.type.partition(".")[0] not in _TYPED or "notice" in event.data:
+        return
+    from gitcoord.log import secrets
+
+    quotes = event.type.startswith("task.") and event.type != "task.edit"  # the title, in the line that comes first
+    attached = [item.data for item in objects if item.kind == "blob"]
+    secrets.check(event.text.partition("\n\n")[2] if quotes else event.text, event.data.values(), attached)
 
 
 class _TryAgain(Exception):

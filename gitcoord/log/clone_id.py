@@ -11,7 +11,7 @@ from typing import NamedTuple
 from gitcoord.errors import UsageError
 from gitcoord.names import is_name, slug
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import names_in, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 from gitcoord.system.process import machine_id
 
@@ -70,7 +70,7 @@ def renew_clone_id(repo: Repository, fresh: str, old: str) -> None:
 def former_ids(repo: Repository) -> list[str]:
     """The ids that this clone gave up."""
     try:
-        former = json.loads(read_bytes(os.path.join(repo.coord_dir, "clone"))).get("former", [])
+        former = json.loads(read_ours(os.path.join(repo.coord_dir, "clone"))).get("former", [])
         return [name for name in former if isinstance(name, str) and is_name(name)]
     except (OSError, ValueError, AttributeError, TypeError):
         return []
@@ -100,7 +100,7 @@ def _inode(path: str) -> int:
 
 def _load(path: str) -> tuple[str, Fingerprint] | None:
     try:
-        data: Mapping[str, object] = json.loads(read_bytes(path))
+        data: Mapping[str, object] = json.loads(read_ours(path))
         name, machine, where, inode = (data[key] for key in ("id", "machine", "path", "inode"))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -110,12 +110,11 @@ def _load(path: str) -> tuple[str, Fingerprint] | None:
 
 
 def _forget_sessions(coord_dir: str) -> None:
-    from pathlib import Path
-
-    here = Path(coord_dir)
-    for file in (*here.glob("sessions/*.json"), *here.glob("beats/*"), here / "superseded"):
+    sessions = [f"sessions/{name}" for name in names_in(os.path.join(coord_dir, "sessions")) if name.endswith(".json")]
+    beats = [f"beats/{name}" for name in names_in(os.path.join(coord_dir, "beats"))]
+    for name in (*sessions, *beats, "superseded"):
         with suppress(OSError):
-            os.unlink(file)
+            remove_ours(os.path.join(coord_dir, name))
 
 
 def _save(path: str, name: str, here: Fingerprint, former: Sequence[str] = ()) -> None:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
 from gitcoord.names import is_name
-from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.files import make_top, read_ours
 from gitcoord.system.lock import write_whole
 
 LIMIT = 100
@@ -39,7 +39,7 @@ def note(coord_dir: str, clone: str, what: str, now: float) -> None:
 def read(coord_dir: str) -> list[Alarm]:
     """All alarms, by clone; a damaged file counts as none."""
     try:
-        rows = json.loads(read_bytes(_path(coord_dir)))
+        rows = json.loads(read_ours(_path(coord_dir)))
         return sorted(Alarm(str(clone), str(what), float(at)) for clone, what, at in rows if is_name(str(clone)))
     except (OSError, ValueError, TypeError):
         return []
@@ -60,5 +60,5 @@ def _path(coord_dir: str) -> str:
 
 def _write(coord_dir: str, found: dict[str, Alarm]) -> None:
     with suppress(OSError, RepositoryError):
-        make_directory(coord_dir)
+        make_top(coord_dir)
         write_whole(_path(coord_dir), json.dumps(sorted(found.values())) + "\n")

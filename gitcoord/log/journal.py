@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
+from gitcoord.system.files import open_ours, rename_ours
 from gitcoord.system.lock import unwritable, write_whole
 
 KEEP_SECONDS = 24 * 3600
@@ -105,7 +106,7 @@ class Journal:
         """The objects added after `place` (None, or a place in an older file: from the start), each with the offset where
         its line ends; and the place where the file ends now. Nothing is decoded."""
         try:
-            with open(self.path, "rb") as file:
+            with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
                 inode = os.fstat(file.fileno()).st_ino
                 offset = place.offset if place and place.inode == inode else 0
                 file.seek(offset)
@@ -140,7 +141,7 @@ class Journal:
         if not self._is_old(now):
             return False
         tips = self.tips()
-        os.replace(self.path, self.old_path)
+        rename_ours(self.path, self.old_path)
         self.note(tips)
         return True
 
@@ -148,7 +149,7 @@ class Journal:
         try:
             inode = os.stat(self.path).st_ino
             if inode != self._began[0]:
-                with open(self.path, "rb") as file:
+                with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
                     self._began = inode, int(file.readline(64).split()[2])
         except FileNotFoundError:
             return False
@@ -159,7 +160,7 @@ class Journal:
     def _append(self, data: bytes) -> tuple[int, int]:
         """Returns the inode and the size that the file has then."""
         try:
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+            fd = open_ours(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
             raise unwritable(os.path.dirname(self.path), error) from error
         try:
@@ -227,7 +228,7 @@ def _inode(path: str) -> int:
 
 def _lines(path: str, offset: int = 0) -> Iterator[bytes]:
     try:
-        with open(path, "rb") as file:
+        with open(open_ours(path, os.O_RDONLY), "rb") as file:
             file.seek(offset)
             for line in file:
                 if line.endswith(b"\n"):
@@ -249,7 +250,7 @@ def _byte_at(fd: int, offset: int) -> bytes:
 
 def _tail(path: str, size: int) -> bytes:
     try:
-        with open(path, "rb") as file:
+        with open(open_ours(path, os.O_RDONLY), "rb") as file:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - size))
             return b"\n" * (end <= size) + file.read()

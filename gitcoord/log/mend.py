@@ -15,6 +15,7 @@ from gitcoord.store.contract import Store, Tips
 from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import belongs_to, is_log, is_ours
+from gitcoord.text import shell_word
 
 
 def mend(store: Store, journal: Journal, clone: str, known: Mapping[str, Oid], tips: Tips, fd: int) -> list[str]:
@@ -71,7 +72,7 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     done = []
     for ref in tips.broken:
         if not is_ours(ref):
-            done.append(f"{ref} is unreadable and none of gitcoord's: git update-ref --no-deref -d {ref}")
+            done.append(f"{ref} is unreadable and none of gitcoord's: git update-ref --no-deref -d {shell_word(ref)}")
             continue
         result = store.repo.git("update-ref", "--no-deref", "-d", ref, keep_fd=fd)
         left = os.path.join(store.repo.common_dir, ref)

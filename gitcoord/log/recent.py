@@ -16,7 +16,7 @@ from gitcoord.log.mend import restore_objects
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import Oid
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours, write_ours
 
 
 class Recent(NamedTuple):
@@ -31,7 +31,7 @@ class Recent(NamedTuple):
 def place(checked: str) -> Place | None:
     """Everything before this place of the journal is in a pack, or was never needed."""
     try:
-        inode, offset = read_bytes(checked).split()
+        inode, offset = read_ours(checked).split()
         return Place(int(inode), int(offset))
     except (OSError, ValueError):
         return None
@@ -39,8 +39,8 @@ def place(checked: str) -> Place | None:
 
 def save(checked: str, end: Place | None) -> None:
     """Note that somebody looked just now. Failing costs time only."""
-    with suppress(OSError), open(checked, "w") as file:
-        file.write(f"{end.inode} {end.offset}\n" if end else "")
+    with suppress(OSError):
+        write_ours(checked, f"{end.inode} {end.offset}\n".encode() if end else b"")
 
 
 def look(store: Store, journal: Journal, checked: str) -> Recent:

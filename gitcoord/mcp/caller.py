@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from gitcoord import Coord
-from gitcoord.sessions.identity import HARNESS_IDS, Identity, current, is_agent
+from gitcoord.sessions.identity import HARNESS_IDS, Identity, is_agent
 
 
 class Caller(NamedTuple):
@@ -18,9 +18,15 @@ class Caller(NamedTuple):
     environ: Mapping[str, str]
     placed: bool = False
     as_name: str | None = None
+    session: str = ""
+    """Whom the call itself names; it holds for this call alone."""
+    lent: set[str] = set()  # noqa: RUF012 - shared by the calls of one server
+    """Sessions that exist only because a call named them: the worktree's nameless calls are not theirs."""
 
 
-def caller(arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None) -> Caller:
+def caller(
+    arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None, lent: set[str] | None = None
+) -> Caller:
     """What the call says goes before what its client says (Codex names its thread), and that before our environment."""
     own = dict(os.environ)
     if not is_agent(own):
@@ -32,16 +38,15 @@ def caller(arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str |
     if isinstance(session, str) and session:
         own["GIT_COORD_SESSION"] = session
     placed = isinstance(cwd, str) and bool(cwd)
-    return Caller(os.path.join(os.getcwd(), str(cwd)) if placed else os.getcwd(), own, placed, as_name)
+    where = os.path.join(os.getcwd(), str(cwd)) if placed else os.getcwd()
+    named = session if isinstance(session, str) else ""
+    return Caller(where, own, placed, as_name, named, set() if lent is None else lent)
 
 
 @contextmanager
 def opened(call: Caller) -> Iterator[Coord]:
     """The repository as the caller sees it, for one call. Raises RepositoryError."""
-    from gitcoord.overview.waiting import notice_deaths
-
-    with _open(_settled(call)) as coord:
-        notice_deaths(coord)
+    with _open(_settled(call)) as coord, coord.repository.around_a_command():
         yield coord
 
 
@@ -52,15 +57,19 @@ def _open(call: Caller) -> Coord:
 def _settled(call: Caller) -> Caller:
     """The session's present id and worktree: ours may be from before it began anew, or moved to another worktree."""
     with _open(call) as coord:
-        me = current(coord.clone, call.as_name)
-        repo = coord.clone.repo
+        me, worktree = coord.identity, coord.worktree
+        if call.session and me.record is None:
+            call.lent.add(call.session)
+        elif me.rule == "worktree" and me.name in call.lent:
+            own = coord.sessions.nameless(besides=call.lent)
+            return call._replace(environ={**call.environ, "GIT_COORD_SESSION": own})
     if me.record is None or me.rule not in ("harness", "process"):
         return call
     if me.harness_id != me.record.harness_id:
         fresh = call._replace(environ={key: value for key, value in call.environ.items() if value != me.harness_id})
         if _is_bound(fresh, me):
             call = fresh
-    if not call.placed and me.record.git_dir != repo.git_dir and os.path.isdir(me.record.worktree):
+    if not call.placed and me.record.worktree != worktree and os.path.isdir(me.record.worktree):
         return call._replace(cwd=me.record.worktree)
     return call
 
@@ -68,5 +77,5 @@ def _settled(call: Caller) -> Caller:
 def _is_bound(call: Caller, me: Identity) -> bool:
     """Whether the process above us is that session, without an id from the environment."""
     with _open(call) as coord:
-        found = current(coord.clone, call.as_name)
+        found = coord.identity
     return found.rule == "process" and found.name == me.name

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import anyio
 import anyio.to_thread
@@ -22,14 +23,20 @@ from mcp import types
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 
-from gitcoord import CoordError, UsageError, __version__
+from gitcoord import Coord, CoordError, UsageError, __version__
 from gitcoord.features.messages.inbox import Inbox
 from gitcoord.mcp import tools
+from gitcoord.mcp.bell import Tower
 from gitcoord.mcp.caller import Caller, caller, opened
 from gitcoord.mcp.forms import short
+from gitcoord.store.repository import Repository
 from gitcoord.system.streams import reached_reader
-from gitcoord.text import one_line
+from gitcoord.text import is_unicode, one_line
 
+POLLS_AT_ONCE = 2
+"""Polls that look at the same time: however many wait, other calls find the machine free."""
+GOODBYE = 0.7
+"""Seconds for which answers to the last requests may still leave once stdin has ended."""
 PROGRESS_EVERY = 10.0
 """Seconds between two signs of life of a call that waits; clients give up on a silent one after 60."""
 BY_NAME = {tool.name: tool for tool in tools.TOOLS}
@@ -55,9 +62,37 @@ async def _serve(as_name: str | None) -> None:
         on_list_tools=_list_tools,
         on_call_tool=calls.call,
     )
-    stdin = anyio.wrap_file(open(reads, encoding="utf-8", errors="replace"))  # noqa: SIM115 - closes with the process
+    stdin = cast("anyio.AsyncFile[str]", Requests(reads, wire))
     async with stdio_server(stdin, cast("anyio.AsyncFile[str]", wire)) as (requests, answers):
         await server.run(requests, answers, server.create_initialization_options())
+
+
+class Requests:
+    """Stdin, line by line. Its end ends the server: what still waits, or takes longer than a moment, is given up."""
+
+    def __init__(self, fd: int, wire: Wire) -> None:
+        self._file = anyio.wrap_file(open(fd, encoding="utf-8", errors="replace"))  # noqa: SIM115 - closes with the process
+        self._wire = wire
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        async for line in self._file:
+            if "\\u" in line and (answer := _refusal_of(line)):
+                await self._wire.write(answer)
+            else:
+                yield line
+        last = threading.Timer(GOODBYE, os._exit, [0])  # nothing is half-written, whenever a process of ours ends
+        last.daemon = True
+        last.start()
+
+
+def _refusal_of(line: str) -> str:
+    """The answer to a request with half of a surrogate pair in it, which the SDK would not answer at all; else empty."""
+    with suppress(ValueError, AttributeError):
+        message = json.loads(line)
+        if not is_unicode(json.dumps(message, ensure_ascii=False)):
+            what = "the request is not valid Unicode: it has half of a surrogate pair"
+            return json.dumps({"jsonrpc": "2.0", "id": message.get("id"), "error": {"code": -32602, "message": what}}) + "\n"
+    return ""
 
 
 def _take(fd: int, instead: int) -> int:
@@ -113,28 +148,52 @@ def listed(tool: tools.Tool) -> types.Tool:
     return types.Tool(name=tool.name, description=tool.about, input_schema=tool.schema, annotations=annotations)
 
 
+class Done(NamedTuple):
+    """The answer to a call, and what happens once it was shown. `repo` is where a poll found nothing yet, and `pids` are
+    those whose end may bring something."""
+
+    answer: types.CallToolResult
+    shown: Shown | None = None
+    repo: Repository | None = None
+    pids: tuple[int, ...] = ()
+
+
 class Calls:
     """The calls of one client."""
 
     def __init__(self, wire: Wire, as_name: str | None) -> None:
         self._wire = wire
         self._as_name = as_name
+        self._lent: set[str] = set()
+        self._tower = Tower()
+        self._polls = anyio.CapacityLimiter(POLLS_AT_ONCE)
 
     async def call(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """Answer one call, in a thread that ends early when the client takes the call back."""
+        """Answer one call, in a thread of its own; a poll that waits holds none."""
         await self._wire.settled()
-        whose = partial(caller, params.arguments or {}, dict(context.meta or {}), self._as_name)
-        reader, writer = os.pipe()
-        try:
-            async with anyio.create_task_group() as beside:
-                beside.start_soon(_stay_alive, context, reader)
-                answer, shown = await anyio.to_thread.run_sync(_answer, params, whose, writer)
-                beside.cancel_scope.cancel()
-        finally:
-            os.close(writer)
-        if shown is not None:
-            self._wire.shown[context.request_id] = shown
-        return answer.model_copy(update={"structured_content": None}) if _shows_both(context) else answer
+        whose = partial(caller, params.arguments or {}, dict(context.meta or {}), self._as_name, self._lent)
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(_stay_alive, context)
+            done = await self._answered(params, whose)
+            beside.cancel_scope.cancel()
+        if done.shown is not None:
+            self._wire.shown[context.request_id] = done.shown
+        return done.answer.model_copy(update={"structured_content": None}) if _shows_both(context) else done.answer
+
+    async def _answered(self, params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
+        began, limiter = anyio.current_time(), self._polls if params.name == tools.POLL else None
+        look = partial(anyio.to_thread.run_sync, _answer, params, whose, limiter=limiter)
+        done = await look()
+        if done.repo is None:
+            return done
+        until = began + (params.arguments or {})["wait"]
+        async with self._tower.bell(done.repo) as bell:
+            while True:
+                done = await look()
+                left = until - anyio.current_time()
+                if done.repo is None or left <= 0:
+                    return done
+                await bell.wait(left, done.pids)
 
 
 def _shows_both(context: Context) -> bool:
@@ -143,20 +202,15 @@ def _shows_both(context: Context) -> bool:
     return client is not None and client.client_info.name == "copilot-cli"
 
 
-async def _stay_alive(context: Context, reader: int) -> None:
-    """Tell a client that wants to know that its call goes on; when it is over or taken back, tell the thread."""
+async def _stay_alive(context: Context) -> None:
+    """Tell a client that wants to know that its call goes on."""
     began = anyio.current_time()
-    try:
-        while True:
-            await anyio.sleep(PROGRESS_EVERY)
-            await context.session.report_progress(anyio.current_time() - began, message="still waiting")
-    finally:
-        os.close(reader)
+    while True:
+        await anyio.sleep(PROGRESS_EVERY)
+        await context.session.report_progress(anyio.current_time() - began, message="still waiting")
 
 
-def _answer(
-    params: types.CallToolRequestParams, whose: Callable[[], Caller], output: int
-) -> tuple[types.CallToolResult, Shown | None]:
+def _answer(params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
     """What a user can cause is an answer too: what went wrong, and what to do about it."""
     arguments = params.arguments or {}
     try:
@@ -164,15 +218,19 @@ def _answer(
         call = whose()
         with opened(call) as coord:
             if tool.name == tools.POLL:
-                page = tools.poll(coord, arguments, output)
-                return _result(tools.told(coord, page)), partial(_mark, call, page) if page.messages else None
-            return _result(tool.verbs[arguments.get("action", "")](coord, arguments)), None
+                return _polled(coord, call, arguments)
+            return Done(_result(tool.verbs[arguments.get("action", "")](coord, arguments)))
     except CoordError as error:
-        return _result({"error": error.what} | ({"hint": error.hint} if error.hint else {}), is_error=True), None
-    except BrokenPipeError:
-        return _result({"error": "taken back"}, is_error=True), None
+        return Done(_result({"error": error.what} | ({"hint": error.hint} if error.hint else {}), is_error=True))
     except OSError as error:
-        return _result({"error": str(error), "hint": "git coord doctor"}, is_error=True), None
+        return Done(_result({"error": str(error), "hint": "git coord doctor"}, is_error=True))
+
+
+def _polled(coord: Coord, call: Caller, arguments: dict[str, Any]) -> Done:
+    found = tools.poll(coord, arguments)
+    waits = not found.page.messages and arguments.get("wait", 0) > 0
+    shown = partial(_mark, call, found.page) if found.page.messages else None
+    return Done(_result(tools.told(coord, found.page)), shown, found.place if waits else None, found.pids)
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
@@ -180,6 +238,8 @@ def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
     tool = BY_NAME.get(name)
     if tool is None:
         raise UsageError(f"{name!a} is no tool", "one of " + ", ".join(BY_NAME))
+    if "\0" in json.dumps(arguments, ensure_ascii=False) or r"\u0000" in json.dumps(arguments):
+        raise UsageError("an argument contains a NUL byte", "call it again without it")
     wrong = best_match(Draft202012Validator(tool.schema).iter_errors(arguments))
     if wrong is not None:
         where = "".join(f"{part}: " for part in wrong.absolute_path)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord import Coord
+from gitcoord.api.messages import Polled
 from gitcoord.errors import UsageError
 from gitcoord.features.tasks.read import Task
 from gitcoord.mcp.forms import messages, quoting, short
@@ -213,11 +214,9 @@ REMEMBER: dict[str, Verb] = {
 POLL = "poll_messages"
 
 
-def poll(coord: Coord, arguments: Arguments, output: int) -> Inbox:
-    """Unread messages, waited for as the arguments say. Marks nothing. Raises BrokenPipeError when `output` is closed."""
-    if arguments.get("again"):
-        return coord.inbox(again=True)
-    return coord.messages.wait(arguments.get("wait", 0), output=output) or coord.inbox()
+def poll(coord: Coord, arguments: Arguments) -> Polled:
+    """Unread messages, and what a caller that waits has to watch meanwhile. Marks nothing."""
+    return coord.messages.poll(again=bool(arguments.get("again")), waits=arguments.get("wait", 0) > 0)
 
 
 def told(coord: Coord, page: Inbox) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.text import rfc3339
+from gitcoord.text import rfc3339, shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.read import Job
@@ -32,7 +32,13 @@ def shown_name(caller: Caller, box: str) -> str:
 def receipt_json(caller: Caller, sent: Sent) -> dict[str, Any]:
     """What sending returns, as the contract spells it."""
     recipients = [{**r._asdict(), "session": shown_name(caller, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
-    return {"id": sent.id, "thread": sent.thread, "recipients": recipients}
+    kept = {"kept_local": f"it has what looks like {sent.kept}"} if sent.kept else {}
+    return {"id": sent.id, "thread": sent.thread, "recipients": recipients, **kept}
+
+
+def showing(oid: str, name: str) -> str:
+    """The command that prints an attachment."""
+    return f"git show {shell_word(f'{oid}:{name}')}"
 
 
 def message_json(caller: Caller, message: Message) -> dict[str, Any]:
@@ -50,7 +56,7 @@ def message_json(caller: Caller, message: Message) -> dict[str, Any]:
         "urgent": message.urgent,
         "needs_ack": message.needs_ack,
         "read": message.state in ("read", "acked"),
-        "attachments": [{"name": name, "show": f"git show {message.id}:{name}"} for name in message.attachments],
+        "attachments": [{"name": name, "show": showing(message.id, name)} for name in message.attachments],
         **verified_json(None),
     }
 

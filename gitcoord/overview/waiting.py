@@ -5,12 +5,14 @@ Level-triggered: what already holds ends a wait at once. Conditions consume noth
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gitcoord.errors import UsageError
+from gitcoord.errors import Busy, UsageError
 from gitcoord.features import deaths
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.log.event import Event
@@ -20,6 +22,7 @@ from gitcoord.sessions.identity import Caller
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import states
 from gitcoord.store.watch import LOOK_ANYWAY, EndWatch, RefWatch, wait_until
+from gitcoord.system import lock
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox
@@ -66,7 +69,12 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
         look_out(caller)
         return look()
 
-    return wait_until(caller.clone.repo, attempt, timeout, partial(deaths.watched_pids, caller.clone), output)
+    try:
+        with lock.at_most(timeout):
+            return wait_until(caller.clone.repo, attempt, timeout, partial(deaths.watched_pids, caller.clone), output)
+    except Busy as error:
+        lock.say(f"note: {error.what}")
+        return None
 
 
 def notice_deaths(caller: Caller) -> None:
@@ -79,6 +87,13 @@ def look_out(caller: Caller) -> None:
     from gitcoord.sync import background
 
     background.after_look(caller.clone)
+
+
+def look_out_if_due(caller: Caller) -> None:
+    """As `look_out`, if nobody looked for a while."""
+    look = caller.clone.path("look")
+    if os.path.exists(look) and os.stat(look).st_mtime < time.time():
+        look_out(caller)
 
 
 def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:

@@ -18,7 +18,7 @@ from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
-from gitcoord.sessions.identity import Identity, current
+from gitcoord.sessions.identity import Identity, current, is_settled
 from gitcoord.sessions.liveness import judge
 from gitcoord.sessions.presence import (
     PUBLISH_EVERY,
@@ -28,12 +28,14 @@ from gitcoord.sessions.presence import (
     presence_data,
     publish,
     register,
+    settle,
     sharers,
 )
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.ref_names import NAMESPACE, belongs_to
 from gitcoord.store.worktrees import list_worktrees
 from gitcoord.system import background
+from gitcoord.system.files import names_in, remove_ours, touch_ours
 from gitcoord.system.process import is_alive
 
 if TYPE_CHECKING:
@@ -76,8 +78,7 @@ def _claim(clone: Clone, now: float) -> bool:
     except OSError:
         return False
     try:
-        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT, 0o666))
-        os.utime(marker, (now, now))
+        touch_ours(marker, now)
     except OSError:
         return False
     return True
@@ -102,9 +103,9 @@ def _forget_conversations(clone: Clone, now: float) -> None:
     """Ids of agents' conversations that began long ago; one that is taken up again after that gets another name."""
     folder = clone.path("agents")
     with suppress(OSError):
-        for entry in os.scandir(folder):
-            if entry.stat().st_mtime < now - CONVERSATION_KEPT:
-                os.unlink(entry.path)
+        for path in (os.path.join(folder, name) for name in names_in(folder)):
+            if os.lstat(path).st_mtime < now - CONVERSATION_KEPT:
+                remove_ours(path)
 
 
 def _is_due(clone: Clone, record: Record, now: float) -> bool:
@@ -144,19 +145,19 @@ def _retire_one(clone: Clone, records: Records, record: Record, now: float) -> N
             records.put(record._replace(published=0.0))
 
 
-def beat(clone: Clone, me: Identity) -> None:
-    """A sign of life, given by every command run as a session; registers nothing."""
+def beat(clone: Clone, me: Identity) -> Identity:
+    """A sign of life, given by every command run as a session; registers nobody new. Returns who gave it."""
     if me.record is None or me.observer:
-        return
-    records = Records(clone.repo.coord_dir)
-    records.touch(me.name)
-    if me.record.expected or me.record.waiting or me.record.left is not None or me.record.gone:
-        try:
-            register(clone, me, waiting=False)
-        except RepositoryError:
-            return  # a read-only repository: reads still work
-    elif not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
+        return me
+    with suppress(RepositoryError):  # a read-only repository: reads still work
+        if me.record.expected or (me.rule == "harness" and not is_settled(me)):
+            return settle(clone, me)
+        Records(clone.repo.coord_dir).touch(me.name)
+        if me.record.waiting or me.record.left is not None or me.record.gone:
+            return me._replace(record=register(clone, me, waiting=False))
+    if not 0 <= time.time() - me.record.published < PUBLISH_EVERY:
         keep_up(clone, me.record)
+    return me
 
 
 def publish_changes(clone: Clone, name: str | None = None, now: float | None = None, mover: str | None = None) -> list[str]:

@@ -1,6 +1,7 @@
 """Who am I: which session a command speaks for, and which rule said so.
 
-Pure reading; `sessions.register` writes what a new name needs.
+Pure reading. Two processes that look at the same moment may find the same free name: a writer decides again under the
+write lock, in one step with the record (`presence.settle`).
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.log.clone import Clone
-from gitcoord.names import EVERYBODY, session_name, slug, split_mailbox
+from gitcoord.names import session_name, slug, split_mailbox
 from gitcoord.sessions.liveness import Liveness, judge
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.repository import Repository
@@ -34,6 +35,12 @@ HARNESS_IDS = {
 AGENT_MARKS = ("AI_AGENT", "CLAUDECODE", "CODEX_CI", "COPILOT_CLI", "CURSOR_AGENT", "GEMINI_CLI", "OPENCODE", "AGENT")
 """Variables that say that an agent program started this command, without saying which session."""
 
+
+HARNESS_PIDS = {"claude": "CLAUDE_PID", "opencode": "OPENCODE_PID"}
+"""Variables by which agent programs name their own process to their children."""
+
+SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout", "nice", "git")
+"""Programs that stand between an agent program and a command without being one themselves."""
 
 _HELPERS_PLACE = re.compile(r"/\.claude/worktrees/agent-[0-9a-f]{8,}$")
 """A worktree that Claude Code made for a subagent, whose commands are its session's in all else."""
@@ -84,6 +91,7 @@ class Surroundings(NamedTuple):
     terminal: int | None
     now: float
     beats: Mapping[str, float]
+    """By session."""
 
     @property
     def git_dir(self) -> str:
@@ -99,22 +107,54 @@ def look_around(clone: Clone, now: float) -> Surroundings:
     records = Records(clone.repo.coord_dir)
     known = records.all()
     beats = {record.name: records.beat(record.name) for record in known}
-    above = processes.ancestors()
-    return Surroundings(clone.repo, known, above, processes.terminal_leader(), now, beats)
+    return Surroundings(clone.repo, known, above_us(), processes.terminal_leader(), now, beats)
+
+
+def above_us() -> list[int]:
+    """The pids of the processes that we run under, nearest first; of a hook in the background, of those that it began under."""
+    parent = os.environ.get("GIT_COORD_PPID", "")
+    return [int(parent), *processes.ancestors(int(parent))] if parent.isdigit() else processes.ancestors()
+
+
+def program_above(environ: Mapping[str, str], above: Sequence[int], harness: str, variable: str = "") -> int | None:
+    """The pid of the agent program whose child we are: the one that it names, else the nearest above us that is called
+    so, else the nearest that is no shell."""
+    named = environ.get(variable or HARNESS_PIDS.get(harness, ""), "")
+    if named.isdigit() and int(named) in above:
+        return int(named)
+    words = {pid: processes.command(pid).split() or [""] for pid in above}
+    programs = [pid for pid in above if words[pid][0].lstrip("-") not in SHELLS]
+    called_so = (pid for pid in programs if harness and any(harness in word for word in words[pid]))
+    return next(called_so, next(iter(programs), None))
 
 
 def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
     """The session the caller speaks for. Raises UsageError for a name that is none, or an agent posing as a person."""
     if as_name is not None:
         return _named(around, as_name, "--as")
-    if around.repo.environ.get("GIT_COORD_SESSION"):
-        return _named(around, around.repo.environ["GIT_COORD_SESSION"], "GIT_COORD_SESSION")
-    return _by_harness(around) or _by_process(around) or _by_worktree(around) or _by_terminal(around)
+    named = around.repo.environ.get("GIT_COORD_SESSION")
+    if named and not _is_anothers(around, named):
+        return _named(around, named, "GIT_COORD_SESSION")
+    bound = _by_harness(around) or _by_process(around)
+    if bound and not (bound.rule == "process" and bound.record and _in_another_worktree(around, bound.record)):
+        return bound
+    return _by_worktree(around) or _by_terminal(around)
 
 
 def current(clone: Clone, as_name: str | None = None) -> Identity:
     """Who the caller is."""
     return who_am_i(look_around(clone, time.time()), as_name)
+
+
+def is_settled(me: Identity) -> bool:
+    """Whether nothing is left to decide that another process could decide otherwise at the same moment."""
+    if me.rule in ("--as", "GIT_COORD_SESSION", "terminal"):
+        return True
+    if me.record is None or me.record.expected or me.record.left is not None or me.record.gone:
+        return False
+    if me.rule == "worktree":
+        return processes.terminal_leader() is None  # else its shell is about to be bound to the session
+    return me.record.harness_id == me.harness_id
 
 
 def is_agent(environ: Mapping[str, str]) -> bool:
@@ -136,8 +176,36 @@ def _by_harness(around: Surroundings) -> Identity | None:
         return None
     harness_id, harness = _innermost(around, ids) if len(ids) > 1 else next(iter(ids.items()))
     known = next((r for r in around.records if r.harness_id == harness_id and r.left is None), None)
+    inner = _by_process(around)
+    if inner and inner.record and inner.harness not in ("", *ids.values()) and _is_inside(around, inner.record, harness):
+        return inner
     record = known or _cleared(around, harness) or _vacant(around)
     return Identity(record.name if record else free_name(around), "harness", record, harness, harness_id)
+
+
+def _is_inside(around: Surroundings, record: Record, harness: str) -> bool:
+    """Whether the process of `record` is nearer to us than the program of `harness`, whose id it has merely inherited."""
+    program = program_above(around.repo.environ, around.ancestors, harness)
+    if record.process is None or program is None or program == record.process.pid:
+        return False
+    return around.ancestors.index(record.process.pid) < around.ancestors.index(program)
+
+
+def _is_anothers(around: Surroundings, name: str) -> bool:
+    """Whether GIT_COORD_SESSION was inherited from a session that we run inside of, by a program with an id of its own."""
+    record = _record(around.records, name)
+    ids = {value: HARNESS_IDS[key] for key in HARNESS_IDS if (value := around.repo.environ.get(key))}
+    if (
+        record is None
+        or not record.harness_id
+        or not ids
+        or record.process is None
+        or record.process.pid not in around.ancestors
+    ):
+        return False
+    harness_id, harness = _innermost(around, ids)
+    program = program_above(around.repo.environ, around.ancestors, harness)
+    return harness_id != record.harness_id and program != record.process.pid and bool(processes.is_alive(record.process))
 
 
 def _innermost(around: Surroundings, ids: Mapping[str, str]) -> tuple[str, str]:
@@ -153,9 +221,12 @@ def _innermost(around: Surroundings, ids: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _cleared(around: Surroundings, harness: str) -> Record | None:
-    """The session whose process we run under, when that has begun a new conversation under a new id."""
+    """The session whose process began a new conversation under a new id; a program that was started inside it is another's."""
     found = _by_process(around)
-    return found.record if found and found.record and found.record.harness == harness else None
+    record = found.record if found else None
+    if record is None or record.process is None or record.harness != harness:
+        return None
+    return record if record.process.pid == program_above(around.repo.environ, around.ancestors, harness) else None
 
 
 def _vacant(around: Surroundings) -> Record | None:
@@ -167,21 +238,36 @@ def _vacant(around: Surroundings) -> Record | None:
 
 
 def _by_process(around: Surroundings) -> Identity | None:
-    bound = {r.process.pid: r for r in around.records if r.process is not None and r.left is None}
+    bound: dict[int, list[Record]] = {}
+    for record in around.records:
+        if record.process is not None and record.left is None and record.process.pid in around.ancestors:
+            bound.setdefault(record.process.pid, []).append(record)
     for pid in around.ancestors:
-        record = bound.get(pid)
-        if record and record.process and processes.is_alive(record.process):
+        live = [r for r in bound.get(pid, ()) if r.process and processes.is_alive(r.process)]
+        if live:
+            record = max(live, key=lambda r: (r.git_dir == around.git_dir, around.beats.get(r.name, 0.0)))
             return Identity(record.name, "process", record, record.harness, record.harness_id, record.person)
     return None
 
 
+def _in_another_worktree(around: Surroundings, record: Record) -> bool:
+    """Whether a terminal that is bound to a session stands in a worktree that has one of its own."""
+    at_terminal = record.process is not None and record.process.pid == around.terminal and not record.harness
+    return at_terminal and record.git_dir != around.git_dir and bool(_unbound(around))
+
+
 def _by_worktree(around: Surroundings) -> Identity | None:
-    candidates = [r for r in _here(around) if not (r.process and processes.is_alive(r.process))]
+    candidates = _unbound(around)
     if not candidates:
         return None
     record = max(candidates, key=lambda r: (around.liveness(r).state != "gone", around.beats.get(r.name, 0.0), r.joined))
     unjudged = record.process is not None and processes.is_alive(record.process) is None
     return Identity(record.name, "worktree", record, record.harness, record.harness_id, shared=unjudged)
+
+
+def _unbound(around: Surroundings) -> list[Record]:
+    """The sessions of this worktree that no live process is bound to."""
+    return [r for r in _here(around) if not (r.process and processes.is_alive(r.process))]
 
 
 def _by_terminal(around: Surroundings) -> Identity:
@@ -219,7 +305,7 @@ def spoken_name(clone: Clone, box: str) -> str:
 def free_name(around: Surroundings) -> str:
     """A name for a new session here: the worktree's, with a number when that is taken; one who left here gave it back."""
     kept = (r.name for r in around.records if r.left is None or r.git_dir != around.git_dir)
-    taken = {*kept, person_name(around.repo), EVERYBODY}
+    taken = {*kept, person_name(around.repo)}
     return unused(worktree_name(around.repo.worktree or around.repo.common_dir), taken)
 
 
@@ -236,3 +322,10 @@ def unused(name: str, taken: Iterable[str]) -> str:
 def worktree_name(worktree: str) -> str:
     """The session name that fits a worktree: that of its directory."""
     return slug(os.path.basename(worktree).removesuffix(".git"), "session")
+
+
+def nameless(clone: Clone, besides: Collection[str]) -> str:
+    """The session that a call without a name speaks for in this worktree, leaving out those in `besides`."""
+    around = look_around(clone, time.time())
+    inside = [r for r in around.records if r.git_dir == around.git_dir and r.left is None and not r.gone]
+    return next((r.name for r in inside if r.name not in besides), free_name(around))

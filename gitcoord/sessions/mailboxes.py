@@ -9,29 +9,35 @@ import sqlite3
 from collections.abc import Iterable
 
 from gitcoord.errors import UsageError
-from gitcoord.log.event import Event, Malformed
-from gitcoord.log.index.feature import Concern, Feature, want
-from gitcoord.names import is_name, mailbox, split_mailbox
+from gitcoord.log.event import Event
+from gitcoord.log.index.feature import Concern, Feature
+from gitcoord.log.schemas import (
+    BRANCH,
+    FLAG,
+    ID,
+    NAME,
+    PATH,
+    TIME,
+    Schema,
+    either,
+    line,
+    listed,
+    number,
+    one_of,
+    pair,
+)
+from gitcoord.names import mailbox, split_mailbox
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     """The last word on a name wins: held under it (join), or an alias of another (rename; adopt, in messages.py)."""
     if event.type == "rename":
-        old, new = name_in(event, "old"), name_in(event, "new")
+        old, new = event.data["old"], event.data["new"]
         put_name(db, event, event.clone, old, mailbox(new, event.clone))
         put_name(db, event, event.clone, new, None)
     elif event.type == "join":
-        put_name(db, event, event.clone, name_in(event, "session"), None)
-    else:  # leave, presence: told in the log; the name stays as it is
-        name_in(event, "session")
-
-
-def name_in(event: Event, key: str) -> str:
-    """A name in the payload. Raises Malformed."""
-    name = want(event, key, str)
-    if not is_name(name):
-        raise Malformed(f"{event.type}: {key} is no name")
-    return name
+        put_name(db, event, event.clone, event.data["session"], None)
+    # leave, presence: told in the log; the name stays as it is
 
 
 def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_of: str | None) -> None:
@@ -49,9 +55,37 @@ def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     return Concern([event.data["new"]] if event.type == "rename" and event.clone == here else [])
 
 
+STATES = ("expected", "active", "idle", "waiting", "unknown", "gone")
+MAX_FOCUS = 500
+"""Characters of a focus that are published."""
+MAX_FILES = 50
+"""Changed files that are published."""
+
+_SESSION = Schema({"session": NAME}, ("session",))
+PRESENCE = Schema(
+    {
+        "session": NAME,
+        "state": one_of(*STATES),
+        "ttl": number(1, 366 * 86400),
+        "branch": either(BRANCH, None),
+        "head": either(ID, None),
+        "files": listed(pair(PATH, TIME), MAX_FILES),
+        "focus": line(MAX_FOCUS),
+        "role": NAME,
+        "harness": NAME,
+        "person": FLAG,
+    },
+    ("session", "state", "ttl"),
+)
+
 FEATURE = Feature(
     "mailboxes",
-    frozenset({"join", "rename", "leave", "presence"}),
+    {
+        "join": _SESSION,
+        "rename": Schema({"old": NAME, "new": NAME}, ("old", "new")),
+        "leave": _SESSION,
+        "presence": PRESENCE,
+    },
     """
     CREATE TABLE names (clone TEXT NOT NULL, name TEXT NOT NULL, alias_of TEXT, lc INTEGER NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (clone, name)) WITHOUT ROWID;

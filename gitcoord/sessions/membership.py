@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 from gitcoord.errors import Refused, UsageError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, session_name, slug, split_mailbox
-from gitcoord.sessions.identity import Identity, person_name
+from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
+from gitcoord.sessions.identity import Identity, above_us, look_around, person_name, who_am_i
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.mailboxes import adopter, resolve_name
 from gitcoord.sessions.presence import (
@@ -97,11 +97,11 @@ def join(
     """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken over.
 
     With `origin`, the name is another clone's, and its mail comes here. Raises Refused when the name is a live
-    session's, UsageError for a name, a clone or a pid that is none.
+    session's, or bound to a process that we do not run under; UsageError for a name, a clone or a pid that is none.
     """
     facts: dict[str, Any] = {}
     if role is not None:
-        facts["role"] = slug(role, "") or _refuse_role(role)
+        facts["role"] = ("" if role in OURS else slug(role, "")) or _refuse_role(role)
     if focus is not None:
         facts["focus"] = focus
     if pid is not None:
@@ -111,15 +111,35 @@ def join(
     if origin is not None and name is None:
         raise UsageError("--from needs the name to adopt", "git coord join NAME --from CLONE")
     with clone.locked():
+        me = _decide(clone, me)
         if origin is not None and name is not None:
             _check_adoptable(clone, name, origin)
         if name is not None and name != me.name:
             me = _take_name(clone, me, session_name(name))
+        if pid is not None:
+            _check_unheld(clone, me, pid)
         record = register(clone, me, **facts)
         if origin is not None:
             what = {"session": me.name, "from": origin}
             clone.append(lambda db: [Draft("adopt", f"{me.name} of {origin} goes on here", what, author=me.name)])
         return record
+
+
+def _decide(clone: Clone, me: Identity) -> Identity:
+    """The caller as it is now, under the lock: since it looked, another may have taken the name that it found."""
+    if me.rule in ("--as", "GIT_COORD_SESSION"):
+        return me._replace(record=Records(clone.repo.coord_dir).get(me.name))
+    return who_am_i(look_around(clone, time.time()))
+
+
+def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:
+    """One process is a session: while it lives, only what runs under it hands the session on."""
+    record = Records(clone.repo.coord_dir).get(me.name)
+    holder = record.process if record else None
+    if record is None or holder is None or record.left is not None or holder.pid in (pid, *above_us()):
+        return
+    if processes.is_alive(holder):
+        raise Refused(f"{me.name} is bound to another process, {holder.pid}", "choose another name, or: git coord sessions")
 
 
 def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
@@ -168,6 +188,7 @@ def _may_take(target: Record, records: Records) -> bool:
 def leave(clone: Clone, me: Identity) -> Record:
     """The caller's session ends; its mailbox and history stay. Raises Refused when there is none."""
     with clone.locked():
+        me = _decide(clone, me)
         records = Records(clone.repo.coord_dir)
         record = records.get(me.name)
         if record is None or record.left is not None:

@@ -16,17 +16,39 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import split_mailbox
 from gitcoord.sessions import touched
-from gitcoord.sessions.identity import Identity, is_helpers_place, look_around, person_name, unused, worktree_name
+from gitcoord.sessions.identity import (
+    Identity,
+    is_helpers_place,
+    is_settled,
+    look_around,
+    person_name,
+    unused,
+    who_am_i,
+    worktree_name,
+)
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
-from gitcoord.sessions.mailboxes import adopter
+from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS, adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
+from gitcoord.text import one_line
 
 if TYPE_CHECKING:
     from gitcoord.store.worktrees import TouchedFile, Worktree
 
 PUBLISH_EVERY = 5 * 60
 """Seconds between two presence commits of an active session whose facts do not change."""
+
+
+def settle(clone: Clone, me: Identity) -> Identity:
+    """`me` as the session that writes: decided and registered in one step under the write lock. Raises RepositoryError.
+
+    Two processes that looked at the same moment found the same free name; the second one is given another here.
+    """
+    if is_settled(me):
+        return me
+    with clone.locked():
+        me = who_am_i(look_around(clone, time.time()))
+        return me._replace(record=register(clone, me))
 
 
 def register(clone: Clone, me: Identity, **facts: Any) -> Record:
@@ -84,11 +106,11 @@ def _joining(record: Record) -> Draft:
     return Draft("join", f"{record.name} {what}", {"session": record.name}, author=record.name)
 
 
-def _place(clone: Clone, record: Record) -> dict[str, str]:
+def _place(clone: Clone, record: Record) -> dict[str, Any]:
     repo = clone.repo
     if repo.worktree is None or record.person or (record.git_dir and is_helpers_place(repo.worktree)):
         return {}
-    return {"git_dir": repo.git_dir, "worktree": repo.worktree}
+    return {"git_dir": repo.git_dir, "worktree": repo.worktree, "removed": False}
 
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:
@@ -125,18 +147,23 @@ def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
     """What of a session may leave the clone: no absolute path, no host, no process."""
-    from gitcoord.store.worktrees import list_worktrees, touched_files
+    from gitcoord.store.worktrees import ignored_paths, list_worktrees, touched_files
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
     lying = touched_files(clone.repo, worktree.path) if worktree and not record.person else []
     files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
     state = liveness_of(record, records.beat(record.name) or now, now).state
     data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
-    data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
+    data |= {key: value for key in ("harness", "role") if (value := getattr(record, key))}
+    if focus := one_line(record.focus, MAX_FOCUS):
+        data["focus"] = focus
     if worktree:
         data |= {"branch": worktree.branch, "head": worktree.head}
-    if files:
-        data["files"] = [[f.path, int(f.at)] for f in files[:50] if _is_text(f.path)]
+    if worktree and files:
+        said = [path for path in record.editing if path not in {f.path for f in lying}]
+        ignored = ignored_paths(clone.repo, worktree, said) if said else set()
+        shown = [f for f in files if _is_text(f.path) and f.path not in ignored]
+        data["files"] = [[f.path, int(f.at)] for f in shown[:MAX_FILES]]
     if record.person:
         data["person"] = True
     return data
@@ -188,9 +215,10 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
     """Register a placeholder for a worktree that has no session yet; None if it has one."""
     with clone.locked():
         around = look_around(clone, time.time() if now is None else now)
-        if any(r.git_dir == worktree.git_dir and r.left is None for r in around.records):
+        here = [r for r in around.records if r.git_dir == worktree.git_dir and r.left is None]
+        if any(not r.gone for r in here):
             return None
-        taken = {r.name for r in around.records} | {person_name(clone.repo)}
+        taken = {r.name for r in around.records if r not in here} | {person_name(clone.repo)}
         name = unused(worktree_name(worktree.path), taken)
         record = Record(name, worktree.git_dir, worktree.path, expected=True, joined=around.now)
         clone.append(lambda db: [_joining(record)])

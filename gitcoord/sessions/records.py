@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from gitcoord.names import is_name
 from gitcoord.sessions import touched
 from gitcoord.system import process as processes
-from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours
 from gitcoord.system.lock import unwritable, write_whole
 from gitcoord.system.process import Process
 
@@ -44,6 +44,8 @@ class Record(NamedTuple):
     """When the presence commit was last written."""
     touched: tuple[str, ...] = ()
     """Paths that its hooks saw it change, not yet known to be clean again; from a file of its own (touched.py)."""
+    removed: bool = False
+    """Its worktree is no more: `git worktree remove` took the git directory. Seen when the record is read, never kept."""
 
 
 def is_plain_id(harness_id: str) -> bool:
@@ -63,11 +65,7 @@ class Records:
 
     def all(self) -> list[Record]:
         """Every record, oldest first."""
-        try:
-            names = sorted(os.listdir(self.directory))
-        except OSError:
-            return []
-        found = [self.get(name.removesuffix(".json")) for name in names if name.endswith(".json")]
+        found = [self.get(name.removesuffix(".json")) for name in names_in(self.directory) if name.endswith(".json")]
         return sorted((r for r in found if r is not None), key=lambda r: (r.joined, r.name))
 
     def get(self, name: str) -> Record | None:
@@ -75,10 +73,11 @@ class Records:
         if not is_name(name):
             return None
         try:
-            data: dict[str, Any] = json.loads(read_bytes(self._file(name)))
+            data: dict[str, Any] = json.loads(read_ours(self._file(name)))
             where = self._absolute(data.get("git_dir", ""))
             process, paths = processes.from_json(data.get("process")), touched.paths_of(self._coord_dir, name)
-            return Record(**{**data, "name": name, "git_dir": where, "process": process, "touched": paths})
+            facts = {"name": name, "git_dir": where, "process": process, "touched": paths, "removed": self._is_removed(where)}
+            return Record(**{**data, **facts})
         except (OSError, ValueError, TypeError):
             return None
 
@@ -90,6 +89,11 @@ class Records:
 
     def _absolute(self, git_dir: str) -> str:
         return os.path.normpath(os.path.join(self._common_dir, git_dir)) if git_dir else ""
+
+    def _is_removed(self, git_dir: str) -> bool:
+        """Whether the git directory of a linked worktree is gone from this repository, which is here."""
+        inside = git_dir.startswith(os.path.join(self._common_dir, "worktrees") + os.sep)
+        return inside and not os.path.isdir(git_dir) and os.path.isdir(self._common_dir)
 
     def _relative(self, git_dir: str) -> str:
         inside = git_dir.startswith(self._common_dir + os.sep) or git_dir == self._common_dir
@@ -109,7 +113,7 @@ class Records:
     def name_of(self, harness_id: str) -> str:
         """The session that an agent program's id meant last; empty if none."""
         try:
-            return read_bytes(os.path.join(self.agents, harness_id)).decode().strip() if is_plain_id(harness_id) else ""
+            return read_ours(os.path.join(self.agents, harness_id)).decode().strip() if is_plain_id(harness_id) else ""
         except (OSError, UnicodeDecodeError):
             return ""
 
@@ -124,7 +128,7 @@ class Records:
         """Forget a session of this clone, with its beat."""
         for path in (self._file(name), self._beat_file(name)):
             with suppress(OSError):
-                os.unlink(path)
+                remove_ours(path)
         touched.keep(self._coord_dir, name, ())
 
     def rename(self, record: Record, name: str) -> Record:
@@ -140,12 +144,10 @@ class Records:
         path = self._beat_file(name)
         with suppress(OSError):
             try:
-                os.utime(path, None if at is None else (at, at))
+                touch_ours(path, at)
             except FileNotFoundError:
                 make_directory(self.beats)
-                os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
-                if at is not None:
-                    os.utime(path, (at, at))
+                touch_ours(path, at)
 
     def beat(self, name: str) -> float:
         """When the session last gave a sign of life; 0 if never."""
@@ -156,5 +158,5 @@ class Records:
 
     def _to_json(self, record: Record) -> dict[str, Any]:
         process = record.process.to_json() if record.process else None
-        facts = {key: value for key, value in record._asdict().items() if key != "touched"}
+        facts = {key: value for key, value in record._asdict().items() if key not in ("touched", "removed")}
         return {**facts, "git_dir": self._relative(record.git_dir), "process": process}

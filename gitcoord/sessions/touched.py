@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from gitcoord.errors import RepositoryError
-from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.files import append_ours, make_directory, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 
 FOREIGN = "@foreign"
@@ -32,7 +32,7 @@ def open_folder(coord_dir: str) -> bool:
 def paths_of(coord_dir: str, name: str) -> tuple[str, ...]:
     """What `name` has changed, relative to the worktree's root."""
     try:
-        return tuple(dict.fromkeys(os.fsdecode(read_bytes(os.path.join(coord_dir, "touched", name))).splitlines()))
+        return tuple(dict.fromkeys(os.fsdecode(read_ours(os.path.join(coord_dir, "touched", name))).splitlines()))
     except OSError:
         return ()
 
@@ -43,8 +43,7 @@ def add(coord_dir: str, name: str, paths: Iterable[str]) -> bool:
     fresh = [path for path in dict.fromkeys(paths) if path not in known and "\n" not in path]
     with suppress(OSError):
         if fresh:
-            with open(os.path.join(coord_dir, "touched", name), "ab") as file:
-                file.write(b"".join(os.fsencode(path) + b"\n" for path in fresh))
+            append_ours(os.path.join(coord_dir, "touched", name), b"".join(os.fsencode(path) + b"\n" for path in fresh))
     return bool(fresh)
 
 
@@ -58,7 +57,7 @@ def keep(coord_dir: str, name: str, paths: Iterable[str]) -> None:
         if plain:
             write_whole(path, "".join(f"{p}\n" for p in plain))
         else:
-            os.unlink(path)
+            remove_ours(path)
 
 
 def keep_foreign(db: sqlite3.Connection, coord_dir: str, here: str) -> None:

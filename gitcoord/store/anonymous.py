@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from gitcoord.store.repository import Repository
 
@@ -17,33 +18,100 @@ _NOT_OURS = ("could not read Username", "terminal prompts disabled", "Authentica
 
 
 def is_public(repo: Repository, url: str) -> bool | None:
-    """Whether anybody can read the repository at `url`; None if that cannot be told.
+    """Whether anybody can read the repository at `url`, which is what git would talk to; None if that cannot be told.
 
     git:// knows no credentials. What is reached by ssh is asked for at the same host by https, because that is where
-    hosts publish it. Local paths, and hosts without a domain, are not public.
+    hosts publish it: a host that says nothing there may publish it elsewhere. Local paths, and hosts that only this
+    machine or this network can reach, are not public.
     """
-    url = _resolved(repo, url)
     if re.match(r"git://", url, re.IGNORECASE):
         return True
     if re.match(r"https?://", url, re.IGNORECASE):
-        return _answers(repo, re.sub(r"://[^/@]*@", "://", url, count=1))
-    host, path = _ssh_place(url)
-    if "." not in host or re.fullmatch(r"[\d.]+", host):
+        return _answers(repo, re.sub(r"://[^/]*@", "://", url, count=1))
+    place = _ssh_place(url)
+    if re.match(r"[a-z0-9]+::", url, re.IGNORECASE) or (
+        not place.host and re.match(r"(?!file:)[\w.+-]+://", url, re.IGNORECASE)
+    ):
+        return None  # a remote helper of the user's reaches it
+    if not place.host:
         return False
-    return _answers(repo, f"https://{host}/{path}") or False
+    host = _real_host(repo, place)
+    if _is_near(host):
+        return False
+    found = [_answers(repo, f"https://{name}/{place.path}") for name in _web_hosts(host)]
+    return True if True in found else None if None in found else False
 
 
-def _resolved(repo: Repository, url: str) -> str:
-    """`url.*.insteadOf` is the user's: what is asked is what git would talk to."""
-    done = repo.git("ls-remote", "--get-url", url)
-    return os.fsdecode(done.out).strip() if done.code == 0 else url
+class _Place(NamedTuple):
+    """Where ssh goes: user, host, port (each empty if not given), and the path there."""
+
+    user: str
+    host: str
+    port: str
+    path: str
 
 
-def _ssh_place(url: str) -> tuple[str, str]:
-    """Host and path of an ssh URL, or of `user@host:path`; empty for a local path."""
-    match = re.match(r"(?:git\+|)ssh(?:\+git|)://(?:[^/@]*@)?([^/:]+)(?::\d+)?/(.*)", url, re.IGNORECASE)
-    match = match or re.match(r"(?:[^/@:]*@)?([^/:@\\]{2,}):(?!//)(.*)", url)
-    return (match[1], match[2].lstrip("/")) if match else ("", "")
+def _ssh_place(url: str) -> _Place:
+    """The place that an ssh URL, or `user@host:path`, names; empty for a local path."""
+    match = re.match(r"(?:git\+|)ssh(?:\+git|)://(?:([^/@]*)@)?(\[[^\]]*\]|[^/:]+)(?::(\d*))?/(.*)", url, re.IGNORECASE)
+    if match is None and (match := re.match(r"(?:([^/@:]*)@)?(\[[^\]]*\]|[^/:@\\]{2,})()?:(?!//)(.*)", url)) is None:
+        return _Place("", "", "", "")
+    user, host, port, path = (part or "" for part in match.groups())
+    return _Place(user, host.strip("[]"), port, path.lstrip("/"))
+
+
+def _real_host(repo: Repository, place: _Place) -> str:
+    """The host that ssh connects to: `ssh -G` knows the aliases of the user's configuration."""
+    import subprocess
+
+    if place.host.startswith("-") or place.user.startswith("-"):
+        return place.host
+    port = ["-p", place.port] if place.port else []
+    argv = [*_ssh(repo), "-G", *port, "--", f"{place.user}@{place.host}" if place.user else place.host]
+    try:
+        done = subprocess.run(
+            argv, env=repo.env, stdin=subprocess.DEVNULL, capture_output=True, timeout=5, start_new_session=True
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return place.host
+    found = re.search(rb"^hostname (\S+)$", done.stdout, re.MULTILINE) if done.returncode == 0 else None
+    return os.fsdecode(found[1]) if found else place.host
+
+
+def _ssh(repo: Repository) -> list[str]:
+    """The user's ssh with its options, where that is OpenSSH by its name."""
+    import shlex
+
+    said = repo.environ.get("GIT_SSH_COMMAND") or os.fsdecode(repo.git("config", "core.sshCommand").out).strip()
+    try:
+        words = shlex.split(said) or [repo.environ.get("GIT_SSH") or "ssh"]
+    except ValueError:
+        return ["ssh"]
+    return words if os.path.basename(words[0]) == "ssh" else ["ssh"]
+
+
+def _web_hosts(host: str) -> list[str]:
+    """Where a host of ssh serves the web: several have a name of their own for ssh over port 443."""
+    plain = re.sub(r"^(?:ssh|altssh)\.", "", host)
+    return [f"[{name}]" if ":" in name else name for name in dict.fromkeys((plain, host))]
+
+
+def _is_near(host: str) -> bool:
+    """Whether only this machine, or a private network, reaches the host: by its address, or by a name without a domain
+    that stands for such addresses alone."""
+    import ipaddress
+    import socket
+
+    try:
+        return not ipaddress.ip_address(host).is_global
+    except ValueError:
+        if "." in host:
+            return False
+    try:
+        found = {str(entry[4][0]).partition("%")[0] for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return all(not ipaddress.ip_address(address).is_global for address in found)
 
 
 def _answers(repo: Repository, url: str) -> bool | None:

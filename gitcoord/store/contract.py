@@ -18,7 +18,11 @@ class Tips(NamedTuple):
 
 
 class Store(Protocol):
-    """Objects and refs of one repository. Every method reads the repository afresh; nothing is cached across calls."""
+    """Objects and refs of one repository. Every method reads the repository afresh; nothing is cached across calls.
+
+    What is there but cannot be read, or only perhaps, raises Unreadable from each of them, and never counts as lost
+    (`absent`).
+    """
 
     repo: Repository
 
@@ -33,10 +37,13 @@ class Store(Protocol):
         """
 
     def read(self, oids: Iterable[Oid]) -> Iterator[GitObject]:
-        """The objects named, in that order. Raises ObjectMissing."""
+        """The objects named, in that order. Raises ObjectMissing for one that is lost."""
 
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
-        """Those of `oids` that the object database does not have."""
+        """Those of `oids` that are lost: not in the object database, or only as a file that does not hold them."""
+
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        """How many bytes each of `oids` has, inflated, without inflating it; None for one that is not there."""
 
     def write(self, objects: Sequence[GitObject]) -> None:
         """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless.

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Mapping
 from gitcoord.errors import RepositoryError
 from gitcoord.store.repository import LOCAL_ENV_VARS, OURS, SETTINGS, Repository, collect
 from gitcoord.system.files import read_bytes
-from gitcoord.system.spawn import Result, run
+from gitcoord.system.spawn import Result, collect_children, run
+from gitcoord.text import shell_word
 
 _SEPARATOR = "--gitcoord-next"
 """rev-parse prints an option it does not know as it stands: a divider that survives newlines in paths."""
@@ -26,6 +27,7 @@ def find_repository(path: str | os.PathLike[str] = ".", environ: Mapping[str, st
 
     Raises RepositoryError when there is none or git refuses it.
     """
+    collect_children()
     environ = dict(os.environ if environ is None else environ)
     return _find_plain(path, environ) or _find_by_git(path, environ)
 
@@ -123,7 +125,8 @@ def _refusal(path: str | os.PathLike[str], result: Result) -> RepositoryError:
     if "dubious ownership" in said:
         where = said.partition(" repository at '")[2].partition("'\n")[0] or os.path.abspath(path)
         return RepositoryError(
-            "git refuses this repository: it belongs to another user", f"git config --global --add safe.directory '{where}'"
+            "git refuses this repository: it belongs to another user",
+            f"git config --global --add safe.directory {shell_word(where)}",
         )
     if "safe.bareRepository" in said:
         return RepositoryError(

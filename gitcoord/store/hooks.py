@@ -21,6 +21,7 @@ from typing import Literal
 
 from gitcoord.errors import RepositoryError
 from gitcoord.store.repository import Repository
+from gitcoord.system.files import make_top, remove_ours, replace_ours
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import Result, run
 
@@ -104,7 +105,7 @@ class Ground:
 def install(repo: Repository) -> list[Hook]:
     """Install every hook that can be; idempotent, and brings the path of the program up to date. Raises RepositoryError."""
     ground = Ground(repo)
-    _make_folder(Path(repo.coord_dir))  # a hook does nothing in a repository without it
+    _make_top(repo)  # a hook does nothing in a repository without it
     for event in EVENTS:
         if ground.takes_config and not _in_files(ground, event).runs:
             _put_in_config(ground, event)
@@ -112,7 +113,7 @@ def install(repo: Repository) -> list[Hook]:
             _put_in_file(ground, event)
     found = status(repo)
     if any(hook.line for hook in found):
-        _write(_stub(repo), _stub_text(), None)
+        replace_ours(_stub(repo), _stub_text())
     return found
 
 
@@ -124,9 +125,11 @@ def uninstall(repo: Repository) -> list[Hook]:
         if event in ground.config_lines:
             _remove_from_config(ground, event)
     made = [folder for event in EVENTS for path in ground.places(event) if (folder := _take_out(path))]
-    for leftover in (_stub(repo).unlink, *(folder.rmdir for folder in (*made, Path(repo.coord_dir)))):
+    with suppress(OSError):
+        remove_ours(_stub(repo))
+    for folder in (*made, Path(repo.coord_dir)):
         with suppress(OSError):
-            leftover()
+            folder.rmdir()
     return [hook for hook in found if hook.how != "none"]
 
 
@@ -158,8 +161,8 @@ def _program(line: str) -> tuple[str, str]:
     return python, ""
 
 
-def _stub(repo: Repository) -> Path:
-    return Path(repo.coord_dir, "hook")
+def _stub(repo: Repository) -> str:
+    return os.path.join(repo.coord_dir, "hook")
 
 
 def _stub_text() -> bytes:
@@ -273,6 +276,13 @@ def _bring_up_to_date(path: Path, event: str) -> None:
     fresh = _BLOCK.sub(lambda m: _block(event, m[1].decode()).removesuffix(b"" if m[0].endswith(b"\n") else b"\n"), content)
     if fresh != content:
         _write(path, fresh, path)
+
+
+def _make_top(repo: Repository) -> None:
+    try:
+        make_top(repo.coord_dir, repo.shared)
+    except OSError as error:
+        raise unwritable(repo.common_dir, error) from error
 
 
 def _make_folder(folder: Path) -> None:

@@ -16,6 +16,7 @@ from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.store import refs
+from gitcoord.store.absent import absent, why_unread
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
@@ -85,7 +86,7 @@ class Libgit2Store:
         kept: deque[bytes] = deque(maxlen=KEPT)
         at: Oid | None = new
         while at is not None and at != old:
-            raw = _read_commit(objects, at)
+            raw = self._read_commit(objects, at)
             ids += bytes.fromhex(at)
             kept.append(raw)
             at = None if at in roots else parent_of(raw)
@@ -93,17 +94,36 @@ class Libgit2Store:
             raise NotDescendant(new, old)
         for start in range(len(ids) - 20, -1, -20):
             oid = Oid(ids[start : start + 20].hex())
-            yield oid, kept.pop() if kept else _read_commit(objects, oid)
+            yield oid, kept.pop() if kept else self._read_commit(objects, oid)
 
     def read(self, oids: Iterable[Oid]) -> Iterator[GitObject]:
         objects = self._objects()
         for oid in oids:
-            kind, data = _read(objects, oid)
+            kind, data = self._read(objects, oid)
             yield GitObject(_KINDS[kind], oid, data)
 
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
         objects = self._objects()
-        return [oid for oid in oids if not _is_readable(objects, oid)]
+        return absent(self.repo, [oid for oid in oids if not _is_readable(objects, oid)])
+
+    def _read(self, objects: Any, oid: Oid) -> tuple[int, bytes]:
+        if len(oid) != 40:  # libgit2 would take it for an abbreviation
+            raise ObjectMissing(oid)
+        try:
+            kind, data = objects.read(oid)
+        except (KeyError, ValueError, pygit2.GitError) as error:
+            raise why_unread(self.repo, oid, str(error)) from error
+        return int(kind), data
+
+    def _read_commit(self, objects: Any, oid: Oid) -> bytes:
+        kind, data = self._read(objects, oid)
+        if kind != int(ObjectType.COMMIT):
+            raise NotACommit(oid)
+        return data
+
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        objects = self._objects()
+        return [_size(objects, oid) for oid in oids]
 
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:
@@ -131,7 +151,7 @@ class Libgit2Store:
 
     def _swap(self, ref: str, new: Oid, old: Oid) -> None:
         """The backend's own write compares under the ref's lock; `Reference.set_target` does no more in twice the time."""
-        if not is_loose(self.repo, new) and not _is_readable(self._objects(), new):
+        if not is_loose(self.repo, new) and self.missing([new]):
             raise ObjectMissing(new, ref)
         try:
             self._refs.write(pygit2.Reference(ref, pygit2.Oid(hex=new), None), True, self._who, "", pygit2.Oid(hex=old), None)
@@ -156,21 +176,11 @@ class Libgit2Store:
         self._git.free()
 
 
-def _read(objects: Any, oid: Oid) -> tuple[int, bytes]:
-    if len(oid) != 40:  # libgit2 would take it for an abbreviation
-        raise ObjectMissing(oid)
+def _size(objects: Any, oid: Oid) -> int | None:
     try:
-        kind, data = objects.read(oid)
-    except (KeyError, ValueError, pygit2.GitError) as error:
-        raise ObjectMissing(oid) from error
-    return int(kind), data
-
-
-def _read_commit(objects: Any, oid: Oid) -> bytes:
-    kind, data = _read(objects, oid)
-    if kind != int(ObjectType.COMMIT):
-        raise NotACommit(oid)
-    return data
+        return int(objects.read_header(oid)[1])
+    except (KeyError, ValueError, pygit2.GitError):
+        return None
 
 
 def _is_readable(objects: Any, oid: Oid) -> bool:

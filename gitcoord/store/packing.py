@@ -17,6 +17,7 @@ from gitcoord.errors import RepositoryError
 from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import try_lock, write_whole
 
 LOOSE_OBJECTS = 1000
@@ -138,7 +139,7 @@ def _remove(repo: Repository, name: str) -> None:
 
 def _load(repo: Repository) -> Packed:
     try:
-        lines = Path(repo.coord_dir, "packs").read_text().splitlines()
+        lines = read_ours(os.path.join(repo.coord_dir, "packs")).decode().splitlines()
         words = [line.split() for line in lines]
         return Packed(
             tuple(Oid(word[1]) for word in words if word[0] == "tip"),

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING
 
-from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
+from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, Unreadable
 from gitcoord.store import refs
+from gitcoord.store.absent import absent, why_unread
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
 from gitcoord.store.ref_files import NotPlain, RefFiles, are_plain
@@ -65,16 +66,21 @@ class PlumbingStore:
                 yield commit.oid, commit.data
                 parent = commit.oid
         if parent != new:
-            self._explain(new, old, reader.complaint)
+            self._explain(new, old, reader)
 
-    def _explain(self, new: Oid, old: Oid | None, complaint: str) -> None:
+    def _explain(self, new: Oid, old: Oid | None, reader: _Reader) -> None:
         """Why `rev-list` gave up: it names the object that is missing or of the wrong kind."""
+        complaint = reader.complaint
         named = re.search(r"[0-9a-f]{64}|[0-9a-f]{40}", complaint)
-        if old is not None and (old in complaint or not complaint):
+        at = Oid(named[0]) if named else new
+        if old is not None and not complaint and not reader.failed:
             raise NotDescendant(new, old)
         if "not a commit" in complaint:
-            raise NotACommit(named[0] if named else new)
-        raise ObjectMissing(named[0] if named else new)
+            raise NotACommit(at)
+        why = why_unread(self.repo, at, complaint)
+        if isinstance(why, ObjectMissing) and at == old:
+            raise NotDescendant(new, at)
+        raise why
 
     def read(self, oids: Iterable[Oid]) -> Iterator[GitObject]:
         with _Reader(self.repo) as reader:
@@ -82,17 +88,19 @@ class PlumbingStore:
                 yield reader.read(oid)
 
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
-        found: list[Oid] = []
-        left = list(oids)
-        while left:
-            result = self.repo.git("cat-file", "--batch-check", stdin="".join(f"{oid}\n" for oid in left).encode())
-            lines = result.out.decode().splitlines()
-            found += [oid for oid, line in zip(left, lines, strict=False) if line.endswith(" missing")]
+        return absent(self.repo, oids)
+
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        found: list[int | None] = []
+        while len(found) < len(oids):
+            asked = "".join(f"{oid}\n" for oid in oids[len(found) :])
+            result = self.repo.git("cat-file", "--batch-check", stdin=asked.encode())
+            lines = [line.split(" ") for line in result.out.decode().splitlines()]
+            found += [int(line[2]) if len(line) == 3 else None for line in lines]
             if result.code == 0:
                 break
-            found += left[len(lines) : len(lines) + 1]  # a partial clone: git gave up on what its promisor should have
-            left = left[len(lines) + 1 :]
-        return found
+            found.append(None)  # a partial clone: git gave up on what its promisor should have
+        return found[: len(oids)]
 
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:
@@ -118,6 +126,8 @@ class _Reader:
         self.revisions = revisions
         self.complaint = ""
         """What `rev-list` said when it failed; known at the end."""
+        self.failed = False
+        """Whether either child was killed or ended with an error; known at the end."""
 
     def __enter__(self) -> _Reader:
         import subprocess  # only where objects are read: a command that finds nothing new never gets here
@@ -146,8 +156,8 @@ class _Reader:
         if self.lister:
             self.complaint = _open(self.lister.stderr).read().decode("utf-8", "replace")
             _open(self.lister.stderr).close()
-            self.lister.wait()
-        self.child.wait()
+            self.failed = self.lister.wait() != 0
+        self.failed = self.child.wait() != 0 or self.failed
 
     def read(self, oid: Oid, kind: Kind | None = None) -> GitObject:
         questions = _open(self.child.stdin)
@@ -155,7 +165,7 @@ class _Reader:
             questions.write(b"%s\n" % oid.encode())
             questions.flush()
         except BrokenPipeError:
-            raise ObjectMissing(oid) from None  # git gave up on a corrupt object
+            raise why_unread(self.repo, oid) from None  # git gave up on a corrupt object
         found = self._next(oid)
         if found.oid != oid:  # an abbreviation, or a name
             raise ObjectMissing(oid)
@@ -168,21 +178,29 @@ class _Reader:
         while _open(self.child.stdout).peek(1):  # type: ignore[attr-defined]
             yield self._next(Oid(""))
 
+    def _unread(self, oid: Oid) -> CoordError:
+        """Why the object `oid` did not come; without an id, `git rev-list` stopped before it named one."""
+        return why_unread(self.repo, oid) if oid else Unreadable("git cat-file ended before its answer")
+
     def _next(self, oid: Oid) -> GitObject:
         answers = _open(self.child.stdout)
         header = answers.readline().split()
         if len(header) != 3:
-            raise ObjectMissing(oid or (header[0].decode() if header else ""))
+            raise self._unread(oid or Oid(header[0].decode("ascii", "replace") if header else ""))
         size = int(header[2])
-        data = answers.read(min(size, MAX_COMMIT) if header[1] == b"commit" else size)
-        _skip(answers, size - len(data) + 1)
+        wanted = min(size, MAX_COMMIT) if header[1] == b"commit" else size
+        data = answers.read(wanted)
+        if len(data) < wanted or not _skip(answers, size - len(data) + 1):
+            raise self._unread(Oid(header[0].decode()))  # a part of a commit would look like a root
         kind: Kind = header[1].decode()  # type: ignore[assignment]
         return GitObject(kind, Oid(header[0].decode()), data)
 
 
-def _skip(answers: IO[bytes], size: int) -> None:
+def _skip(answers: IO[bytes], size: int) -> bool:
+    """Pass over so many bytes; says whether they were there."""
     while size > 0 and (chunk := answers.read(min(size, 1 << 16))):
         size -= len(chunk)
+    return size == 0
 
 
 def _open(pipe: IO[bytes] | None) -> IO[bytes]:

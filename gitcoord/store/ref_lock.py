@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
 from gitcoord.errors import CoordError, RepositoryError
+from gitcoord.system.files import remove_ours, touch_ours
 
 STALE_AFTER = 5.0
 """Seconds a ref lock must have stayed unchanged before the holder of the write lock may clear it."""
@@ -53,11 +53,8 @@ def _file_system_now(directory: str) -> float:
     """The time as the file system stamps it, which is what the lock's own time has to be compared with."""
     place = directory if os.path.isdir(directory) else os.path.dirname(directory)
     probe = os.path.join(place, f"clock.{os.getpid()}")
-    fd = os.open(probe, os.O_WRONLY | os.O_CREAT, 0o666)
+    touch_ours(probe)
     try:
-        os.utime(probe)
-        return os.fstat(fd).st_mtime
+        return os.stat(probe).st_mtime
     finally:
-        os.close(fd)
-        with suppress(FileNotFoundError):
-            os.unlink(probe)
+        remove_ours(probe)

@@ -8,7 +8,8 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 
-from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError
+from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError, Unreadable
+from gitcoord.store.absent import absent
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked, patiently
@@ -106,6 +107,8 @@ def _value(repo: Repository, ref: str) -> Oid | None:
     if len(text) == len(repo.zero):
         return Oid(text)
     result = repo.git("rev-parse", "--verify", "--quiet", ref)
+    if result.code not in (0, 1):
+        raise _could_not_tell(f"where {ref} stands", result)
     return Oid(result.out.decode().strip()) if result.code == 0 else None
 
 
@@ -142,20 +145,49 @@ def _untold(repo: Repository) -> int:
 
 
 def kinds(repo: Repository, oids: Sequence[Oid]) -> list[str]:
-    """What each object is: `commit`, `tree`, `blob`, `tag`, or `missing`."""
+    """What each object is: `commit`, `tree`, `blob`, `tag`, or `missing`. Raises Unreadable where git cannot tell."""
     if not oids:
         return []
     stdin = "".join(f"{oid}\n" for oid in oids).encode()
-    lines = repo.git("cat-file", "--batch-check=%(objecttype)", stdin=stdin).out.decode().splitlines()
-    return [line.split()[-1] for line in lines]
+    result = repo.git("cat-file", "--batch-check=%(objecttype)", stdin=stdin)
+    found = [line.split()[-1] for line in result.out.decode().splitlines()]
+    if result.code or len(found) != len(oids):
+        raise _could_not_tell("what the objects are that came", result)
+    lost = set(absent(repo, [oid for oid, kind in zip(oids, found, strict=True) if kind == "missing"]))
+    if any(kind == "missing" and oid not in lost for oid, kind in zip(oids, found, strict=True)):
+        raise _could_not_tell("what the objects are that came", result)
+    return found
 
 
 def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
-    """Whether `old` is `new`, or a commit that `new` goes on from; False where either is missing."""
-    return old == new or repo.git("merge-base", "--is-ancestor", old, new).code == 0
+    """Whether `old` is `new`, or a commit that `new` goes on from; False where either is lost.
+
+    Raises Unreadable where git cannot tell.
+    """
+    if old == new:
+        return True
+    result = repo.git("merge-base", "--is-ancestor", old, new)
+    if result.code > 1 or result.code < 0:
+        _unless_lost(repo, (old, new), result)
+    return result.code == 0
 
 
 def merge_base(repo: Repository, one: Oid, other: Oid) -> Oid | None:
-    """The last commit that both go on from; None if there is none."""
+    """The last commit that both go on from; None if there is none. Raises Unreadable where git cannot tell."""
     result = repo.git("merge-base", one, other)
+    if result.code > 1 or result.code < 0:
+        _unless_lost(repo, (one, other), result)
     return Oid(result.out.decode().strip()) if result.code == 0 else None
+
+
+def _unless_lost(repo: Repository, oids: Sequence[Oid], result: Result) -> None:
+    """git could not compare two commits, which is an answer only where one of them, or of those below it, is lost."""
+    named = re.findall(r"[0-9a-f]{64}|[0-9a-f]{40}", result.error_text)
+    if not absent(repo, list(dict.fromkeys([*oids, *map(Oid, named)]))):
+        raise _could_not_tell("how two commits stand to each other", result)
+
+
+def _could_not_tell(what: str, result: Result) -> Unreadable:
+    said = result.error_text.splitlines()
+    how = f"it was killed by signal {-result.code}" if result.code < 0 else f"it ended with {result.code}"
+    return Unreadable(f"git could not tell {what}: {said[-1].removeprefix('fatal: ') if said else how}")

@@ -30,9 +30,11 @@ OURS = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
+LISTS = ("coord.ignoreclone", "coord.privateremote")
+"""Settings of which every value counts."""
 _HOOKED = ("update-ref", "pack-refs")
-SETTINGS = "(user|author|committer|commit|coord|hook)"
-"""The sections of the configuration that we look at."""
+SETTINGS = r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|ignorecase|precomposeunicode)$"
+"""The part of the configuration that we look at."""
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
 
 
@@ -109,7 +111,7 @@ class Repository:
     def config(self) -> dict[str, str]:
         """The settings we look at (SETTINGS), read once; the last value wins."""
         env = {**self.environ, **OURS}
-        argv = ["git", f"--git-dir={self.git_dir}", "config", "-z", "--get-regexp", rf"^{SETTINGS}\."]
+        argv = ["git", f"--git-dir={self.git_dir}", "config", "-z", "--get-regexp", f"^({SETTINGS})"]
         return _parse_config(run(argv, env).out)
 
     def setting(self, name: str, default: str = "") -> str:
@@ -124,6 +126,15 @@ class Repository:
         """A setting of SETTINGS, its key in lower case, read as git reads booleans."""
         value = self.config.get(key)
         return default if value is None else value.lower() in ("", "true", "yes", "on", "1")
+
+    @property
+    def shared(self) -> int:
+        """What core.sharedRepository asks for: permission bits that files get besides; negative: instead of all others."""
+        value = self.config.get("core.sharedrepository", "umask").lower()
+        if value.isdigit() and value not in ("0", "1", "2"):
+            return -(int(value, 8) & 0o666) if set(value) <= set("01234567") else 0
+        named = {"umask": 0, "0": 0, "2": 0o664, "all": 0o664, "world": 0o664, "everybody": 0o664, "group": 0o660}
+        return named.get(value, 0o660 if self.boolean("core.sharedrepository") else 0)
 
     def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
         """What `coord.fsync` asks of git; the second setting is for git before 2.36."""
@@ -142,8 +153,8 @@ def _parse_config(out: bytes) -> dict[str, str]:
 
 
 def collect(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Settings by key: the last value wins, but for the one that is a list."""
+    """Settings by key: the last value wins, but for those that are lists."""
     found: dict[str, str] = {}
     for key, value in pairs:
-        found[key] = f"{found[key]} {value}" if key == "coord.ignoreclone" and key in found else value
+        found[key] = f"{found[key]} {value}" if key in LISTS and key in found else value
     return found

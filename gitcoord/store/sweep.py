@@ -18,7 +18,7 @@ from gitcoord.errors import RepositoryError
 from gitcoord.store.loose import gc_is_running, loose_path, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import append_ours, open_ours, read_ours
 from gitcoord.system.lock import unwritable, write_whole
 
 WORTH_A_SWEEP = 100
@@ -29,8 +29,7 @@ BATCH = 50
 def supersede(path: str, oid: Oid, now: float) -> None:
     """Remember that no ref of ours names `oid` any more; to be called under the write lock. Raises RepositoryError."""
     try:
-        with open(path, "a") as file:
-            file.write(f"{int(now)} {oid}\n")
+        append_ours(path, f"{int(now)} {oid}\n".encode())
     except OSError as error:
         raise unwritable(os.path.dirname(path), error) from error
 
@@ -38,7 +37,7 @@ def supersede(path: str, oid: Oid, now: float) -> None:
 def is_due(path: str, now: float, grace: float) -> bool:
     """Whether enough lie about for a writer to sweep, the oldest for longer than `grace` seconds."""
     try:
-        with open(path) as file:
+        with open(open_ours(path, os.O_RDONLY)) as file:
             first = file.readline()
             return os.fstat(file.fileno()).st_size > WORTH_A_SWEEP * len(first) and _age(first, now) >= grace
     except (OSError, ValueError):
@@ -77,7 +76,7 @@ def _remove(repo: Repository, oid: Oid, graphs: Graphs) -> bool:
 
 def _load(path: str, now: float) -> list[tuple[float, Oid]]:
     try:
-        lines = read_bytes(path).decode(errors="replace").splitlines()
+        lines = read_ours(path).decode(errors="replace").splitlines()
     except OSError:
         return []
     words = [line.split() for line in lines]

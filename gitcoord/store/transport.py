@@ -101,9 +101,19 @@ def remote_names(repo: Repository) -> list[str]:
 
 
 def remote_url(repo: Repository, name: str) -> str:
-    """Where a remote is pushed to; a URL stands for itself."""
-    result = repo.git("remote", "get-url", "--push", name)
-    return os.fsdecode(result.out).strip() if result.code == 0 else name
+    """Where a remote is pushed to (the first place, if there are several); a URL stands for itself."""
+    return push_urls(repo, name)[0]
+
+
+def push_urls(repo: Repository, name: str) -> list[str]:
+    """Every place that a push to `name`, a remote or a URL, goes to, after the user's `insteadOf` and `pushInsteadOf`."""
+    known = repo.git("remote", "get-url", "--push", "--all", name)
+    if known.code == 0:
+        return os.fsdecode(known.out).split("\n")[:-1] or [name]
+    asked = "gitcoord-asks"  # git rewrites the URLs of remotes alone
+    listed = os.fsdecode(repo.git("-c", f"remote.{asked}.url={name}", "remote", "-v").out).split("\n")
+    start, end = f"{asked}\t", " (push)"
+    return [line[len(start) : -len(end)] for line in listed if line.startswith(start) and line.endswith(end)] or [name]
 
 
 class _Route(NamedTuple):
@@ -206,8 +216,8 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
         specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
-        "push", "--porcelain", "--no-verify", "--no-signed", "--no-follow-tags", "--recurse-submodules=no", *leases, "--",
-        route.place, *specs,
+        "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
+        "--recurse-submodules=no", *leases, "--", route.place, *specs,
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
     found = _outcomes(remote, result)
@@ -260,12 +270,14 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
     import subprocess
 
     calm = [
-        "-c", "core.hooksPath=" + os.devnull, "-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false",
+        "-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false",
         "-c", "push.pushOption=", "-c", "gc.auto=0", "-c", "maintenance.auto=false",
     ]  # fmt: skip
     if re.fullmatch(r"[A-Za-z0-9][\w./-]*", name := route.place) and ":" not in name:
         calm += ["-c", f"remote.{name}.mirror=false", "-c", f"remote.{name}.tagOpt=--no-tags"]
-    argv = ["git", f"--git-dir={repo.common_dir}", *calm, *repo.hooks_off(), *args]
+    if args[0] != "push" or not repo.flag("hooks"):
+        calm += ["-c", "core.hooksPath=" + os.devnull, *repo.hooks_off()]
+    argv = ["git", f"--git-dir={repo.common_dir}", *calm, *args]
     watched = not quiet and os.isatty(0)
     child = subprocess.Popen(
         argv,

@@ -28,7 +28,8 @@ this system cannot tell us the end of."""
 
 
 class RefWatch(FileSystemEventHandler):
-    """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; and `places`."""
+    """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; its linked
+    worktrees, which take their sessions with them; and `places`."""
 
     def __init__(self, repo: Repository, places: Sequence[str] = ()) -> None:
         self.changed = threading.Event()
@@ -36,6 +37,7 @@ class RefWatch(FileSystemEventHandler):
         self._common_dir = repo.common_dir
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
+        self._worktrees = os.path.join(self._common_dir, "worktrees")
         self._observer = Observer()
         logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it complains of events that come while it stops
 
@@ -46,6 +48,8 @@ class RefWatch(FileSystemEventHandler):
             self._observer.schedule(self, self._tables, recursive=False)
         for place in self._places:
             self._observer.schedule(self, place, recursive=False)
+        if os.path.isdir(self._worktrees):
+            self._observer.schedule(self, self._worktrees, recursive=False)
         self._observer.start()
         return self
 
@@ -64,10 +68,10 @@ class RefWatch(FileSystemEventHandler):
     def _concerns_us(self, path: str) -> bool:
         if path.endswith(".lock"):
             return False
-        if os.path.dirname(path) in self._places:
+        if os.path.dirname(path) in (*self._places, self._worktrees):
             return True
         below = path.removeprefix(self._common_dir).replace(os.sep, "/").strip("/")
-        return below == "packed-refs" or below in ("refs", "refs/coord") or below.startswith(("refs/coord/", "reftable/"))
+        return below in ("packed-refs", "refs", "refs/coord", "worktrees") or below.startswith(("refs/coord/", "reftable/"))
 
     def wait(self, seconds: float) -> bool:
         """Sleep until a ref of ours may have moved, at most so long; False when nothing did."""

@@ -134,6 +134,13 @@ def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
     return sorted(_timed(worktree, paths), key=lambda f: (-f.at, f.path))[:MAX_FILES]
 
 
+def ignored_paths(repo: Repository, worktree: Worktree, paths: Iterable[str]) -> set[str]:
+    """Those of `paths`, relative to the worktree's root, that git ignores there; all, where that cannot be told."""
+    asked = "\0".join(path for path in paths)
+    result = repo.git_in(worktree.path, worktree.git_dir, "check-ignore", "-z", "--stdin", stdin=os.fsencode(asked))
+    return set(os.fsdecode(result.out).split("\0")) if result.code in (0, 1) else set(asked.split("\0"))
+
+
 def _timed(worktree: str, paths: Iterable[str]) -> Iterable[TouchedFile]:
     for path in paths:
         full = os.path.join(worktree, path)

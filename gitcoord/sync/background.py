@@ -17,6 +17,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.sync import remotes
 from gitcoord.sync.exchange import Report, exchange
 from gitcoord.sync.link import link
+from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import try_lock
 
 DEBOUNCE = 1.0
@@ -48,9 +49,7 @@ def _start(clone: Clone) -> None:
     from gitcoord.sessions.housekeeping import in_background
 
     with suppress(OSError):
-        path = clone.path("autosync")
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
-        os.utime(path)
+        touch_ours(clone.path("autosync"))
         in_background(clone, "sync")
 
 

@@ -28,7 +28,7 @@ from gitcoord.sync import public_guard, rejected, remotes
 from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause
 from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
 TRIES = 4 * ATTEMPTS
@@ -221,7 +221,7 @@ def observe(clone: Clone, kind: str, values: Iterable[str]) -> dict[str, float]:
 
 def _load(path: str) -> dict[str, list[Any]]:
     with suppress(OSError, ValueError):
-        data = json.loads(read_bytes(path))
+        data = json.loads(read_ours(path))
         if isinstance(data, dict):
             return {key: was for key, was in data.items() if isinstance(was, list) and len(was) == 3}
     return {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
 from gitcoord.store.transport import Look, Remote
 from gitcoord.sync import early_look, remotes
+from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import file_lock
 
 ATTEMPTS = 8
@@ -47,7 +47,7 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
     lock = clone.path("sync.lock")
     with file_lock(lock):
         look = early_look.look(clone.repo, remote.name, lock)
-        os.utime(lock)
+        touch_ours(lock)
         before, clone.keeps_to_itself = clone.keeps_to_itself, True
         try:
             yield Link(clone, remote, quiet, look)

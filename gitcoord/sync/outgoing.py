@@ -125,9 +125,9 @@ def remember(at: Link, ours: Refs, pushed: bool) -> None:
     repo, now = at.clone.repo, time.time()
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
-    url = transport.remote_url(repo, at.remote.name) if known is None or known.remote != at.remote.name else known.url
+    url = transport.remote_url(repo, at.remote.name) if known is None or not known.is_of(at.remote.name) else known.url
     fresh = remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes))
-    if known is not None and (known.remote, known.prefix) == fresh[0:3:2]:
+    if known is not None and known.is_of(at.remote.name) and known.prefix == fresh.prefix:
         fresh = fresh._replace(refused=known.refused, refused_at=known.refused_at)
     elif at.remote.prefix.startswith("refs/heads/"):
         at.clone.mended.append(_in_sight(at.remote))

@@ -1,48 +1,66 @@
 """The public guard: coordination is not published by accident.
 
 Before the first push to a URL we ask, as a stranger would, whether everybody can read it; if so, nothing goes there until
-`coord.allowPublic` is set. That it was not readable is remembered for the URL; that it was, is asked again.
+`coord.allowPublic` is set. Where that cannot be told, nothing goes there either, until the user says that the remote is
+private: by `git coord sync --yes-private`, or by its name or URL in `coord.privateRemote`. An answer that it was not
+readable, and the user's word, are remembered for the URL; whatever else was found is asked again.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from gitcoord.errors import RemoteError, RepositoryError
+from gitcoord.errors import RemoteError, RepositoryError, without_password
 from gitcoord.log.clone import Clone
 from gitcoord.store import anonymous, transport
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
+from gitcoord.text import shell_word
+
+REFUSED, TOLD = "refused", "told"
+"""Why a URL counts as private: it refused a stranger, or the user said so."""
 
 
 def guard(clone: Clone, remote: str, listing: Mapping[str, int]) -> None:
-    """`check_public` for a remote by its name, or by its URL."""
-    if listing and not clone.repo.flag("allowpublic"):
-        check_public(clone, transport.remote_url(clone.repo, remote), listing)
+    """`check_public` for a remote by its name, or by its URL: for every place that it is pushed to."""
+    if not listing or clone.repo.flag("allowpublic"):
+        return
+    private = clone.repo.setting("privateremote").split()
+    for url in transport.push_urls(clone.repo, remote):
+        if not {remote, url, without_password(url)} & set(private):
+            check_public(clone, url, listing, remote)
 
 
-def check_public(clone: Clone, remote_url: str, listing: Mapping[str, int]) -> None:
+def vouch(clone: Clone, remote: str) -> None:
+    """The user says that not everybody can read a remote. Raises RepositoryError."""
+    for url in transport.push_urls(clone.repo, remote):
+        _remember(clone, without_password(url), TOLD)
+
+
+def check_public(clone: Clone, remote_url: str, listing: Mapping[str, int], remote: str = "") -> None:
     """Raises RemoteError where everybody could read what is about to go to `remote_url`, unless `coord.allowPublic`.
 
-    `listing` says what that is: how many of each type. Also raised when it cannot be found out.
+    `listing` says what that is: how many of each type; `remote` is what the user calls it. Also raised when it cannot be
+    found out.
     """
     url = without_password(remote_url)
-    if clone.repo.flag("allowpublic") or _is_private(clone, url):
+    if clone.repo.flag("allowpublic") or _known(clone).get(url) in (REFUSED, TOLD):
         return
     found = anonymous.is_public(clone.repo, remote_url)
     if found is False:
-        _remember(clone, url)
+        with suppress(RepositoryError):
+            _remember(clone, url, REFUSED)
         return
     what = ", ".join(f"{count} {kind}" for kind, count in sorted(listing.items()))
     if found is None:
+        name = shell_word(without_password(remote or url))
         raise RemoteError(
             f"cannot find out whether everybody can read {url}; not sent: {what}",
-            "try again; or, if they may: git config coord.allowPublic true",
+            f"if it is private: git coord sync {name} --yes-private; if everybody may: git config coord.allowPublic true",
         )
     raise RemoteError(
         f"everybody can read {url}; not sent: {what}",
@@ -50,25 +68,15 @@ def check_public(clone: Clone, remote_url: str, listing: Mapping[str, int]) -> N
     )
 
 
-def without_password(url: str) -> str:
-    """A URL as it can be shown and kept: without user and password."""
-    return re.sub(r"^([a-z][a-z0-9+.-]*://)[^/@]*@", r"\1", url, flags=re.IGNORECASE)
-
-
 def _known(clone: Clone) -> dict[str, Any]:
     try:
-        return dict(json.loads(read_bytes(_path(clone))))
+        return dict(json.loads(read_ours(_path(clone))))
     except (OSError, ValueError, TypeError):
         return {}
 
 
-def _is_private(clone: Clone, url: str) -> bool:
-    return _known(clone).get(url) == "private"
-
-
-def _remember(clone: Clone, url: str) -> None:
-    with suppress(RepositoryError):
-        write_whole(_path(clone), json.dumps({**_known(clone), url: "private"}, sort_keys=True) + "\n")
+def _remember(clone: Clone, url: str, why: str) -> None:
+    write_whole(_path(clone), json.dumps({**_known(clone), url: why}, sort_keys=True) + "\n")
 
 
 def _path(clone: Clone) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import NamedTuple
 
 from gitcoord.errors import RemoteError, without_password
@@ -15,6 +13,7 @@ from gitcoord.store.ref_names import belongs_to, is_lease
 from gitcoord.store.transport import Remote, Update
 from gitcoord.sync import remotes
 from gitcoord.sync.link import Link, joining, link
+from gitcoord.system.files import remove_ours
 
 
 class Standing(NamedTuple):
@@ -41,9 +40,8 @@ def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
             gone = [Update(here, None) for ref in found.refs if (here := remote.here(ref))]
             _must(found, transport.push(clone.repo, remote, gone))
         known = remotes.load(clone.repo)
-        if known and known.remote == remote.name:
-            with suppress(FileNotFoundError):
-                os.unlink(clone.path("remote"))
+        if known and known.is_of(remote.name):
+            remove_ours(clone.path("remote"))
         return found
 
 

@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gitcoord.errors import UsageError
+from gitcoord.errors import UsageError, without_password
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_log
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Remote, remote_names
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours, touch_ours
 from gitcoord.system.lock import write_whole
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     import sqlite3
@@ -55,11 +56,15 @@ class Known(NamedTuple):
     """What the remote would not take (`refusals`), and its words."""
     refused_at: float = 0.0
 
+    def is_of(self, name: str) -> bool:
+        """Whether this is about the remote `name`, be it with a password or without."""
+        return self.remote == without_password(name)
+
 
 def load(repo: Repository) -> Known | None:
     """What is remembered; None before the first sync that succeeded. An unreadable file counts as none."""
     try:
-        data: dict[str, Any] = json.loads(read_bytes(_path(repo)))
+        data: dict[str, Any] = json.loads(read_ours(_path(repo)))
         return Known(**{**data, "pushes": tuple(data.get("pushes", ()))})
     except (OSError, ValueError, TypeError):
         return None
@@ -69,8 +74,8 @@ def current(repo: Repository) -> Known:
     """As `load`, for the remote that the next sync goes to, of which nothing may be known yet."""
     known = load(repo)
     name = repo.setting("remote") or (known.remote if known else "")
-    error = known.error if known and known.failing in ("", name) else ""
-    if known is not None and name == known.remote:
+    error = known.error if known and known.failing in ("", without_password(name)) else ""
+    if known is not None and known.is_of(name):
         return known._replace(error=error)
     return Known(name, name, NAMESPACE, 0.0, {}, error=error)
 
@@ -78,21 +83,21 @@ def current(repo: Repository) -> Known:
 def failed(repo: Repository, name: str, why: str) -> None:
     """Remember why a sync failed, be it with the remote of the last one or with one that was set in its place."""
     known = load(repo)
-    if known is not None and name in (known.remote, repo.setting("remote")):
+    if known is not None and (known.is_of(name) or name == repo.setting("remote")):
         save(repo, known._replace(error=why, failing=name, tried=time.time()))
 
 
 def save(repo: Repository, known: Known) -> None:
-    """Remember, and when the remote is to be looked at again, as the time of `coord/look`: a shell can compare that.
+    """Remember, without passwords; and when to look at the remote again, as the time of `coord/look`: for a shell.
 
     After a failure the wait is as long as it has lasted, within bounds. Raises RepositoryError.
     """
+    known = known._replace(remote=without_password(known.remote), url=without_password(known.url))
+    known = known._replace(failing=without_password(known.failing), error=without_password(known.error))
     write_whole(_path(repo), json.dumps(known._asdict(), sort_keys=True) + "\n")
     pause = min(LONGEST, max(BACKOFF, known.tried - known.at)) if known.error else LOOK_EVERY
     with suppress(OSError):
-        path = os.path.join(repo.coord_dir, "look")
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o666))
-        os.utime(path, (time.time() + pause,) * 2)
+        touch_ours(os.path.join(repo.coord_dir, "look"), time.time() + pause)
 
 
 def is_due(repo: Repository) -> bool:
@@ -139,14 +144,14 @@ def _only_one(repo: Repository) -> str:
         return "origin"
     if not names:
         raise UsageError("this repository has no remote", "git coord sync URL, or git remote add origin URL")
-    raise UsageError(f"which remote: {', '.join(names[:8])}?", f"git coord sync {names[0]}")
+    raise UsageError(f"which remote: {', '.join(names[:8])}?", f"git coord sync {shell_word(names[0])}")
 
 
 def _with_prefix(repo: Repository, name: str, known: Known | None) -> Remote:
     """The prefix is a setting, else what was found there before."""
     told = repo.setting("remotePrefix")
     if not told:
-        return Remote(name, known.prefix if known and known.remote == name else NAMESPACE)
+        return Remote(name, known.prefix if known and known.is_of(name) else NAMESPACE)
     prefix = told if told.endswith("/") else told + "/"
     if PREFIX.fullmatch(prefix) is None or ".." in prefix or "//" in prefix:
         raise UsageError(f"coord.remotePrefix={told!a} is no prefix of refs", "git config coord.remotePrefix refs/heads/coord/")

@@ -1,12 +1,31 @@
-"""Reading a file by its name: `pathlib` costs every command 4 ms, so what each of them imports uses plain paths."""
+"""Files: any file by its name, and those of ours below `$GIT_COMMON_DIR/coord`, which only this module opens.
+
+`pathlib` costs every command 4 ms, so what each of them imports uses plain paths. The functions named `…_ours` take the
+path of a file below `coord/`. They follow no symbolic link from there on, and read and write nothing that is not a
+regular file with one name: whoever can put a link into that folder must not choose which file of the user is overwritten.
+Whether git accepts the repository at all is asked before (`store.discovery`). New files get the permissions of their
+folder where the repository is shared (core.sharedRepository); none of them is made where the folder is gone.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from contextlib import suppress
+
+LIMIT = 64 * 1024 * 1024
+"""Bytes that are read of one of our files at most."""
+STRANGE = "it is no regular file of gitcoord's"
+_ROOT = "/coord/"
+_FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+_FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_UTIME_BY_FD = os.utime in os.supports_fd
+_BY_FOLDER = {os.open, os.unlink, os.rename, os.mkdir} <= os.supports_dir_fd
 
 
 def read_bytes(path: str) -> bytes:
-    """The whole content. Raises OSError."""
+    """The whole content of any file. Raises OSError."""
     with open(path, "rb") as file:
         return file.read()
 
@@ -20,10 +39,239 @@ def signature(path: str) -> tuple[int, ...]:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def make_directory(path: str) -> None:
-    """Make one directory, if there is none; never those above it, which are not ours. Raises OSError."""
+def open_ours(path: str, flags: int, private: bool = False) -> int:
+    """A descriptor of one of our files. With O_CREAT it is made if its folder is there; `private`: for its owner alone,
+    unless the repository is shared. Raises OSError, also for what is no file of ours."""
+    at, name = _enter(path)
     try:
-        os.mkdir(path)
+        fd = _open_or_make(at, name, flags & ~os.O_TRUNC, private)
+    except OSError as error:
+        raise _named(error, path) from None
+    finally:
+        _leave(at)
+    try:
+        _check(fd, path, writes=flags & (os.O_WRONLY | os.O_RDWR) != 0)
+        if flags & os.O_TRUNC:
+            os.ftruncate(fd, 0)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _enter(path: str) -> tuple[int | None, str]:
+    """The folder of a file of ours, open, and the file's name in it. Raises OSError where a part of the way is a link."""
+    if not _BY_FOLDER:  # Windows
+        return None, path
+    top, root, below = path.rpartition(_ROOT)
+    first, *folders = [top + _ROOT[:-1], *below.split("/")] if root else os.path.split(path)
+    name = folders.pop()
+    at = -1
+    try:
+        at = os.open(first or ".", _FOLDER if root else _FOLDER & ~getattr(os, "O_NOFOLLOW", 0))
+        for folder in folders:
+            above, at = at, os.open(folder, _FOLDER, dir_fd=at)
+            os.close(above)
+    except OSError as error:
+        if at >= 0:
+            os.close(at)
+        raise _named(error, path) from None
+    return at, name
+
+
+def _leave(at: int | None) -> None:
+    if at is not None:
+        os.close(at)
+
+
+def _named(error: OSError, path: str) -> OSError:
+    """The same error with the whole path, and with plain words for a link."""
+    strange = error.errno in (errno.ELOOP, errno.ENOTDIR)
+    return OSError(error.errno, STRANGE if strange else error.strerror, path)
+
+
+def _open_or_make(at: int | None, name: str, flags: int, private: bool) -> int:
+    """In the open folder: the file, with the permissions of its folder if it is new and the repository is shared."""
+    while True:
+        try:
+            return os.open(name, (flags & ~(os.O_CREAT | os.O_EXCL)) | _FILE, dir_fd=at)
+        except FileNotFoundError:
+            if not flags & os.O_CREAT:
+                raise
+        with suppress(FileExistsError):  # somebody else made it meanwhile
+            return _make(at, name, flags, private)
+
+
+def _make(at: int | None, name: str, flags: int, private: bool) -> int:
+    shared = _shared_mode(at) & 0o666
+    fd = os.open(name, flags | os.O_CREAT | os.O_EXCL | _FILE, 0o600 if private else 0o666, dir_fd=at)
+    if shared:
+        with suppress(OSError):
+            os.fchmod(fd, shared)
+    return fd
+
+
+def _shared_mode(at: int | None) -> int:
+    """The permissions of a folder in a repository that several users share, which git marks by set-group-id; else 0."""
+    mode = 0 if at is None else os.fstat(at).st_mode
+    return stat.S_IMODE(mode) if mode & stat.S_ISGID else 0
+
+
+def _check(fd: int, path: str, writes: bool) -> None:
+    """A second name (a hard link) does not matter to who only reads."""
+    found = os.fstat(fd)
+    if not stat.S_ISREG(found.st_mode) or (writes and found.st_nlink > 1):
+        raise OSError(errno.ELOOP, STRANGE, path)
+
+
+def read_ours(path: str, limit: int = LIMIT) -> bytes:
+    """The content of one of our files, of a larger one the beginning. Raises OSError."""
+    with open(open_ours(path, os.O_RDONLY), "rb") as file:
+        return file.read(limit)
+
+
+def write_ours(path: str, data: bytes = b"", private: bool = False) -> None:
+    """Write one of our files in place; where a reader must not see a part of it, take `replace_ours`. Raises OSError."""
+    _fill(open_ours(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, private), data)
+
+
+def append_ours(path: str, data: bytes = b"") -> None:
+    """Append to one of our files, in one piece. Raises OSError."""
+    _fill(open_ours(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), data)
+
+
+def _fill(fd: int, data: bytes) -> None:
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view) :]
+    finally:
+        os.close(fd)
+
+
+def replace_ours(path: str, data: bytes) -> None:
+    """Replace one of our files at once: readers see the old or the new one, never a part. Raises OSError."""
+    folder, name = os.path.split(path)
+    fresh = os.path.join(folder, f".{name}.{os.getpid()}")
+    try:
+        remove_ours(fresh)  # left by a process that was killed
+        write_ours(fresh, data)
+        rename_ours(fresh, path)
+    except OSError:
+        with suppress(OSError):
+            remove_ours(fresh)
+        raise
+
+
+def rename_ours(path: str, to: str) -> None:
+    """Give one of our files another name in the same folder, in place of whatever has that. Raises OSError."""
+    at, name = _enter(path)
+    try:
+        os.replace(name, os.path.basename(to) if at is not None else to, src_dir_fd=at, dst_dir_fd=at)
+    except OSError as error:
+        raise _named(error, path) from None
+    finally:
+        _leave(at)
+
+
+def remove_ours(path: str) -> bool:
+    """Remove one of our files; whether it was there. Raises OSError."""
+    try:
+        at, name = _enter(path)
+    except FileNotFoundError:
+        return False
+    try:
+        os.unlink(name, dir_fd=at)
+        return True
+    except FileNotFoundError:
+        return False
+    finally:
+        _leave(at)
+
+
+def touch_ours(path: str, at: float | None = None) -> None:
+    """Make one of our files if it is not there, and set its time (Unix seconds; now by default). Raises OSError."""
+    try:
+        _set_time(path, at)
+    except PermissionError:  # another user's of the same repository: only its owner may set any time
+        replace_ours(path, read_ours(path))
+        _set_time(path, at)
+
+
+def _set_time(path: str, at: float | None) -> None:
+    fd = open_ours(path, os.O_WRONLY | os.O_CREAT)
+    try:
+        os.utime(fd if _UTIME_BY_FD else path, None if at is None else (at, at))
+    finally:
+        os.close(fd)
+
+
+def names_in(folder: str) -> list[str]:
+    """The names in one of our folders, sorted; none where it is missing or a link."""
+    try:
+        at, _ = _enter(os.path.join(folder, ""))
+    except OSError:
+        return []
+    try:
+        return sorted(os.listdir(folder if at is None else at))
+    except OSError:
+        return []
+    finally:
+        _leave(at)
+
+
+def make_directory(path: str) -> None:
+    """Make a folder of ours below `coord/`, if there is none; never those above it. Raises OSError."""
+    at, name = _enter(path)
+    try:
+        os.mkdir(name, dir_fd=at)
+        if mode := _shared_mode(at):
+            os.chmod(name, mode, dir_fd=at)
     except FileExistsError:
-        if not os.path.isdir(path):
-            raise
+        if not stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
+            raise OSError(errno.ENOTDIR, STRANGE, path) from None
+    finally:
+        _leave(at)
+
+
+def make_top(coord_dir: str, shared: int = 0) -> None:
+    """Make `coord/` itself, if it is missing. `shared` is what core.sharedRepository asks for: permission bits of a file
+    to be added, or, negative, to stand for all others; what is there already gets them, too. Raises OSError where
+    something else has that name."""
+    with suppress(FileExistsError):
+        os.mkdir(coord_dir)
+    found = os.lstat(coord_dir)
+    if not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.ENOTDIR, STRANGE, coord_dir)
+    if shared and _sharing(found.st_mode, shared) != stat.S_IMODE(found.st_mode):
+        _share(coord_dir, shared)
+
+
+def _sharing(mode: int, shared: int) -> int:
+    """The permissions of a file or folder in a shared repository, as git's `adjust_shared_perm` has them."""
+    asked = abs(shared) | (abs(shared) & 0o444) >> 2 if stat.S_ISDIR(mode) else abs(shared)
+    together = asked if shared < 0 else stat.S_IMODE(mode) & 0o777 | asked
+    return together | stat.S_ISGID if stat.S_ISDIR(mode) else together
+
+
+def _share(coord_dir: str, shared: int) -> None:
+    """Also the scripts of our hooks are told, in `coord/umask`. What another user owns stays as it is."""
+    for where, _, names in os.walk(coord_dir):
+        for path in (where, *(os.path.join(where, name) for name in names)):
+            mode = os.lstat(path).st_mode
+            with suppress(OSError):
+                if not stat.S_ISLNK(mode):
+                    os.chmod(path, _sharing(mode, shared))
+    mask = 0o777 & ~_sharing(os.stat(coord_dir).st_mode, shared)
+    with suppress(OSError):
+        replace_ours(os.path.join(coord_dir, "umask"), b"%04o\n" % mask)
+
+
+def is_strange(path: str) -> bool:
+    """Whether something has this name that is no file of ours. Opens nothing: closing a file that SQLite has open, too,
+    would end SQLite's locks on it."""
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return False
+    return not stat.S_ISREG(found.st_mode) or found.st_nlink > 1

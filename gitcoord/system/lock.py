@@ -1,36 +1,252 @@
-"""The write lock: an OS file lock that the kernel frees when its holder, and every child given it, is gone."""
+"""The write lock: an OS file lock that the kernel frees when its holder, and every git child given it, is gone.
+
+The kernel queues those that wait, so the lock is fair and nothing polls. Nobody waits for it in silence, nor longer than
+the caller has time (`at_most`). A child that was forked without exec has no lock: `is_held` is False there.
+"""
 
 from __future__ import annotations
 
+import _thread
 import errno
 import os
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from gitcoord.errors import RepositoryError
+from gitcoord.errors import Busy, RepositoryError
+from gitcoord.system.files import STRANGE, open_ours, replace_ours
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+SAY_AFTER = 5.0
+"""Seconds after which a line says who holds the lock that we wait for."""
+LEAST = 1.0
+"""Seconds for which a lock is waited for in any case: many writers at once take turns within them."""
+
+_ours: set[int] = set()
+"""The descriptors of lock files that this process has open."""
+_waits: dict[int, tuple[str, float]] = {}
+"""What is waited for without a limit, by descriptor: the path, and when it is to be said (monotonic seconds)."""
+_watching = False
+_guard = _thread.allocate_lock()
+_caller = _thread._local()
+"""`deadline` of each thread: when it has no time left (monotonic seconds), or None."""
+
+
+def _remark(line: str) -> None:
+    with suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)
+
+
+say: Callable[[str], None] = _remark
+"""Takes the line that says who holds a lock; stderr unless somebody sets it."""
+
+
+@contextmanager
+def at_most(seconds: float | None) -> Iterator[None]:
+    """Wait for locks at most so long in all that is done within, then raise Busy. None changes nothing."""
+    until = None if seconds is None else time.monotonic() + max(seconds, LEAST)
+    with _until(min((d for d in (until, _deadline()) if d is not None), default=None)):
+        yield
+
+
+@contextmanager
+def at_least(seconds: float) -> Iterator[None]:
+    """Where an outer `at_most` has less time left than that, wait for locks so long all the same."""
+    before = _deadline()
+    with _until(None if before is None else max(before, time.monotonic() + seconds)):
+        yield
+
+
+@contextmanager
+def _until(deadline: float | None) -> Iterator[None]:
+    before = _deadline()
+    _caller.deadline = deadline
+    try:
+        yield
+    finally:
+        _caller.deadline = before
+
+
+def _deadline() -> float | None:
+    return getattr(_caller, "deadline", None)
+
 
 @contextmanager
 def file_lock(path: str) -> Iterator[int]:
     """Hold the lock on `path`, waiting for it; yields its descriptor, to be handed to git children that move refs.
 
-    The kernel queues the waiters, so the lock is fair; nothing polls. Raises RepositoryError where the file cannot
-    be opened for writing.
+    Raises RepositoryError where the file cannot be opened for writing or its file system cannot lock, Busy when the time
+    of `at_most` is over.
     """
+    fd = _held(path)
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-    except OSError as error:
-        raise unwritable(os.path.dirname(path), error) from error
-    try:
-        _acquire(fd)
+        _note_holder(fd)
         yield fd
     finally:
+        _close(fd)
+
+
+def _held(path: str) -> int:
+    """The lock's file, locked; opened again where it was removed (by `purge`) or replaced while we waited."""
+    while True:
+        fd = _open(path)
+        try:
+            if not _acquire_free(fd, path):
+                _wait(fd, path)
+            if os.fstat(fd).st_nlink or os.name == "nt":
+                return fd
+        except BaseException:
+            _close(fd)
+            raise
+        _close(fd)
+
+
+def is_held(fd: int) -> bool:
+    """Whether this process still has the lock that `file_lock` gave it: the child of a fork does not."""
+    return fd in _ours
+
+
+def _open(path: str) -> int:
+    try:
+        fd = open_ours(path, os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise unwritable(os.path.dirname(path), error) from error
+    _ours.add(fd)
+    return fd
+
+
+def _close(fd: int) -> None:
+    if fd in _ours:  # else it was closed by a fork, or is closed by the thread that still queues on it
+        _ours.discard(fd)
         os.close(fd)
+
+
+def _let_go_of_all() -> None:
+    """In the child of a fork: what it inherited would hold the lock for as long as it lives, and nobody would know."""
+    global _watching, _guard
+    _watching, _guard = False, _thread.allocate_lock()
+    _waits.clear()
+    while _ours:
+        with suppress(OSError):
+            os.close(_ours.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_of_all)
+
+
+class _Turn:
+    """A thread that queues for a lock, so that who needs it can say meanwhile who holds it, and can give up."""
+
+    def __init__(self, fd: int) -> None:
+        self.error: OSError | None = None
+        self._fd = fd
+        self._over = _thread.allocate_lock()
+        self._over.acquire()
+        self._decision = _thread.allocate_lock()
+        self._came = self._left = False
+        _thread.start_new_thread(self._queue, ())
+
+    def _queue(self) -> None:
+        try:
+            _acquire(self._fd)
+        except OSError as error:
+            self.error = error
+        with self._decision:
+            self._came = True
+            if self._left:
+                os.close(self._fd)
+        self._over.release()
+
+    def comes(self, seconds: float) -> bool:
+        """Whether the turn comes within so many seconds."""
+        return self._over.acquire(timeout=max(0.0, seconds))
+
+    def leave(self) -> bool:
+        """Give up; the thread closes the descriptor when its turn comes. False if it has just come."""
+        with self._decision:
+            if not self._came:
+                self._left = True
+                _ours.discard(self._fd)
+            return self._left
+
+
+def _wait(fd: int, path: str) -> None:
+    """Queue for the lock: by ourselves where there is time, which is a change of processes less than by a thread."""
+    deadline = _deadline()
+    try:
+        if deadline is None:
+            with _watched(fd, path):
+                _acquire(fd)
+        else:
+            _take_turn(fd, path, deadline)
+    except OSError as error:
+        raise _unlockable(path, error) from error
+
+
+@contextmanager
+def _watched(fd: int, path: str) -> Iterator[None]:
+    """Have a thread say who holds the lock when we wait for it too long."""
+    global _watching
+    _waits[fd] = (path, time.monotonic() + SAY_AFTER)
+    with _guard:
+        if not _watching:
+            _watching = True
+            _thread.start_new_thread(_watch, ())
+    try:
+        yield
+    finally:
+        _waits.pop(fd, None)
+
+
+def _watch() -> None:
+    """The thread; it ends when nobody waits any more."""
+    global _watching
+    while True:
+        time.sleep(SAY_AFTER / 5)
+        for fd, (path, due) in list(_waits.items()):
+            if time.monotonic() >= due and fd in _waits:
+                _waits[fd] = (path, float("inf"))
+                say(f"note: waiting for {path}, {_holder(path)[0]}")
+        with _guard:
+            if not _waits:
+                _watching = False
+                return
+
+
+def _take_turn(fd: int, path: str, deadline: float) -> None:
+    """Raises Busy at the deadline."""
+    turn = _Turn(fd)
+    try:
+        if not turn.comes(min(SAY_AFTER, deadline - time.monotonic())):
+            if deadline - time.monotonic() > LEAST:
+                say(f"note: waiting for {path}, {_holder(path)[0]}")
+            if not turn.comes(deadline - time.monotonic()) and turn.leave():
+                who, hint = _holder(path)
+                raise Busy(f"no time left to wait for {path}, {who}", hint)
+    except KeyboardInterrupt:
+        turn.leave()
+        raise
+    if turn.error is not None:
+        raise turn.error
+
+
+def _holder(path: str) -> tuple[str, str]:
+    from gitcoord.system import holder
+
+    return holder.described(path)
+
+
+def _note_holder(fd: int) -> None:
+    """Who we are, and by the time of the file since when, for those who wait. A full disk costs them only that."""
+    with suppress(OSError):
+        os.lseek(fd, 0, os.SEEK_SET)
+        os.write(fd, f"{os.getpid():<19}\n".encode())
 
 
 def _acquire(fd: int) -> None:
@@ -51,17 +267,28 @@ def _acquire(fd: int) -> None:
 def try_lock(path: str) -> Iterator[bool]:
     """Hold the lock on `path` if it is free; yields whether it was."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-    except OSError:
+        fd = _open(path)
+    except RepositoryError:
         yield False
         return
     try:
-        yield _acquire_free(fd)
+        yield _is_acquired(fd, path)
     finally:
-        os.close(fd)
+        _close(fd)
 
 
-def _acquire_free(fd: int) -> bool:
+def _is_acquired(fd: int, path: str) -> bool:
+    try:
+        free = _acquire_free(fd, path)
+    except RepositoryError:
+        return False
+    if free:
+        _note_holder(fd)
+    return free
+
+
+def _acquire_free(fd: int, path: str) -> bool:
+    """Take the lock if it is free. Raises RepositoryError where there are no locks."""
     try:
         if fcntl is not None:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -69,30 +296,51 @@ def _acquire_free(fd: int) -> bool:
             import msvcrt
 
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
-    except OSError:
-        return False
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
+            return False
+        raise _unlockable(path, error) from error
     return True
+
+
+def _unlockable(path: str, error: OSError) -> RepositoryError:
+    where = os.path.dirname(path)
+    hint = "keep the repository on a file system that can lock (on NFS: mount it with locks, without nolock)"
+    return RepositoryError(f"the file system of {where} cannot lock files: {error.strerror or error}", hint)
 
 
 def unwritable(where: str, error: OSError) -> RepositoryError:
     """The one wording for a place we may not write to."""
+    if error.strerror == STRANGE:
+        path = str(error.filename or where)
+        from shlex import quote
+
+        return RepositoryError(f"{path} is not used: {STRANGE}", f"rm {quote(path)}")
+    if error.errno == errno.ENOENT and not os.path.lexists(where):
+        return removed(where)
     hint = "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space"
     if error.errno == errno.EROFS and os.environ.get("CODEX_THREAD_ID"):
         import re
 
         git_dir = re.sub(r"/coord(/.*)?$", "", where)
         hint = f'let Codex write there: writable_roots = ["{git_dir}"] in [sandbox_workspace_write] of ~/.codex/config.toml'
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP) or _leads_nowhere(error.filename):
+        where, hint = error.filename2 or error.filename or where, "git coord doctor --fix, which moves aside what is there"
     return RepositoryError(f"cannot write to {where}: {error.strerror or error}", hint)
+
+
+def _leads_nowhere(path: object) -> bool:
+    return isinstance(path, str) and os.path.islink(path) and not os.path.exists(path)
+
+
+def removed(where: str) -> RepositoryError:
+    """The one wording for what `purge` took away while a process of ours ran."""
+    return RepositoryError(f"gitcoord was removed from this repository: {where} is gone", "git coord init")
 
 
 def write_whole(path: str, text: str) -> None:
     """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError."""
-    fresh = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}")
     try:
-        with open(fresh, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(fresh, path)
+        replace_ours(path, text.encode("utf-8"))
     except OSError as error:
-        with suppress(OSError):
-            os.unlink(fresh)
         raise unwritable(os.path.dirname(path), error) from error

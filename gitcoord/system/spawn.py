@@ -7,6 +7,8 @@ import select
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from gitcoord.errors import RepositoryError
+
 PIPE_SAFE = 32 * 1024
 """Bytes that fit any pipe at once, so that writing them cannot block on a child that is not reading yet."""
 
@@ -21,6 +23,17 @@ class Result(NamedTuple):
     @property
     def error_text(self) -> str:
         return self.err.decode("utf-8", "replace").strip()
+
+
+def collect_children() -> None:
+    """See that the exit codes of children can be known: a parent that ignores SIGCHLD hands that down to us."""
+    try:
+        import _signal  # type: ignore[import-not-found]  # `signal` makes enums of it, which takes 2 ms
+
+        if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
+            _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
+    except (ImportError, AttributeError, ValueError):
+        pass  # Windows has no such signal; outside of the main thread `run` says what is wrong
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd: int | None = None) -> Result:
@@ -48,7 +61,11 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd
             os.close(fd)
     _feed(in_write, stdin)
     out, err = _drain(out_read, err_read)
-    return Result(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out, err)
+    try:
+        return Result(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), out, err)
+    except ChildProcessError:
+        hint = "in the main thread: signal.signal(signal.SIGCHLD, signal.SIG_DFL)"
+        raise RepositoryError("this process ignores SIGCHLD, so the exit code of git is not known", hint) from None
 
 
 def _free_fd(fd: int) -> int:

@@ -482,6 +482,48 @@ def test_renaming_keeps_the_mail_coming(alpha: Conversation, beta: Conversation,
     assert "well named" in beta.hook("tools").context
 
 
+def inside(outer: Conversation, session_id: str, *moments: tuple[str, dict[str, str]]) -> list[str]:
+    """What the hooks say of a program that the shell of `outer` runs in its worktree, from its start to its end."""
+    assert outer.program.stdin and outer.program.stdout
+    env = {**os.environ, "CLAUDE_CODE_SESSION_ID": session_id}
+    hook = f"export CLAUDE_PID=$PPID; cd '{outer.where}'; python='{PYTHON}' hooks='{FOLDER}' harness=claude"
+    orders = [
+        {
+            "command": f'{hook} moment={moment}; . "$hooks/agent-hook"',
+            "document": json.dumps({"session_id": session_id, "cwd": str(outer.where), **facts}),
+            "env": env,
+        }
+        for moment, facts in moments
+    ]
+    lines = "".join(json.dumps(order) + "\n" for order in orders)
+    outer.program.stdin.write(json.dumps({"command": f"'{PYTHON}' '{PROGRAM}'", "document": lines, "env": env}) + "\n")
+    outer.program.stdin.flush()
+    code, out, err = json.loads(outer.program.stdout.readline())
+    assert (code, err) == (0, "")
+    return [json.loads(line)[1] for line in out.splitlines()]
+
+
+def test_a_conversation_started_inside_another_is_a_session_of_its_own(alpha: Conversation, cli: Cli) -> None:
+    mine = {"CLAUDE_CODE_SESSION_ID": "aaaa-1"}
+    assert cli(alpha.where, "task", "add", "mine", env=mine).code == 0
+    assert cli(alpha.where, "task", "next", "--claim", env=mine).code == 0
+    said = inside(alpha, "aaaa-2", ("start", {"source": "startup"}), ("prompt", {}), ("end", {"reason": "other"}))
+    assert "You are alpha-2," in said[0]
+    with Coord.open(alpha.where, environ={**os.environ, "GIT_COORD_SESSION": "beta"}) as coord:
+        assert (coord.sessions.get("alpha").state, coord.sessions.get("alpha-2").state) == ("active", "gone")
+    assert cli(alpha.where, "task", "next", "--claim", env={"GIT_COORD_SESSION": "beta"}).code == 1
+
+
+def test_the_end_of_a_process_does_not_end_a_conversation_that_another_took_up(alpha: Conversation, begin: Begin) -> None:
+    again = begin(alpha.where, "aaaa-1")
+    assert "You are alpha," in again.hook("start", source="resume").context
+    alpha.hook("end", reason="other")
+    with Coord.open(alpha.where, environ={**os.environ, "GIT_COORD_SESSION": "beta"}) as coord:
+        assert coord.sessions.get("alpha").state == "active"
+        again.hook("end", reason="other")
+        assert coord.sessions.get("alpha").state == "gone"
+
+
 def test_a_server_of_several_conversations_stands_for_none(desks: tuple[Path, Path], begin: Begin, tmp_path: Path) -> None:
     """Codex at a terminal runs its conversations in one server: they are different sessions all the same."""
     script = tmp_path / "app-server"

@@ -7,16 +7,20 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from conftest import Cli, git
+from forkserver import Program
 from mcp import types
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.shared.message import SessionMessage
 from programs import program
 
 from gitcoord import Coord
@@ -26,19 +30,52 @@ from gitcoord.text import tokens
 Pair = tuple[Path, Path]
 Talk = Callable[[Client], Awaitable[Any]]
 SERVER = [sys.executable, "-m", "gitcoord", "mcp"]
-LIVELY = [sys.executable, "-c", "from gitcoord.mcp import server; server.PROGRESS_EVERY = 0.01; server.run()"]
+LIVELY = ["-c", "from gitcoord.mcp import server; server.PROGRESS_EVERY = 0.01; server.run()"]
 
 
-def talk(where: Path, work: Talk, mode: str = "auto", env: Mapping[str, str] | None = None, argv: list[str] = SERVER) -> Any:
+def talk(
+    where: Path, work: Talk, mode: str = "auto", env: Mapping[str, str] | None = None, argv: Sequence[str] = SERVER[1:]
+) -> Any:
     """Start a server in `where`, let `work` talk to it, end it; returns what `work` did."""
 
     async def whole() -> Any:
-        params = StdioServerParameters(command=argv[0], args=argv[1:], cwd=where, env={**os.environ, **(env or {})})
         with anyio.fail_after(60):
-            async with Client(stdio_client(params), mode=mode) as client:
+            async with Client(forked(argv, where, {**os.environ, **(env or {})}), mode=mode) as client:
                 return await work(client)
 
     return anyio.run(whole)
+
+
+@asynccontextmanager
+async def forked(argv: Sequence[str], where: Path, env: Mapping[str, str]) -> AsyncIterator[tuple[Any, Any]]:
+    """A server to talk to, as the SDK's `stdio_client` is one; it has to end by itself after its stdin."""
+    program = Program(argv, where, env, "gitcoord.mcp.server")
+    to_client, answers = anyio.create_memory_object_stream[SessionMessage](0)
+    requests, to_server = anyio.create_memory_object_stream[SessionMessage](0)
+
+    async def read() -> None:
+        async with to_client:
+            async for line in anyio.wrap_file(program.stdout):
+                with suppress(anyio.BrokenResourceError):
+                    await to_client.send(SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False)))
+
+    async def write() -> None:
+        async for message in to_server:
+            program.stdin.write(message.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n")
+            program.stdin.flush()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        group.start_soon(write)
+        try:
+            yield answers, requests
+        finally:
+            answers.close()
+            requests.close()
+            with suppress(BrokenPipeError):
+                program.stdin.close()
+    assert program.wait(60) == 0, program.stderr.read()
+    program.close()
 
 
 def call(where: Path, name: str, env: Mapping[str, str] | None = None, **arguments: Any) -> dict[str, Any]:
@@ -337,6 +374,56 @@ def test_bytes_that_are_no_message_do_not_end_it(worktrees: Pair, raw: Callable[
     client.stdin.write(b"\xff\xfe nonsense\n")
     client.call(2, "status")
     assert client.answer()["result"]["structuredContent"]["me"]["session"] == "beta"
+
+
+def test_what_no_text_can_hold_is_a_clean_error(worktrees: Pair, raw: Callable[[Path], Raw]) -> None:
+    client = raw(worktrees[1])
+    nul = [{"text": "a\0b", "to": "alpha"}, {"text": "x", "to": "a\0"}, {"text": "x", "to": "alpha", "cwd": "/\0"}]
+    for number, arguments in enumerate([*nul, {"text": "x", "to": "alpha", "session": "\0"}], 2):
+        client.call(number, "send_message", **arguments)
+        result = client.answer()["result"]
+        assert result["isError"] and result["structuredContent"]["error"] == "an argument contains a NUL byte"
+    for number, arguments in enumerate([{"text": "half \ud83d", "to": "alpha"}, {"text": "x", "session": "\udc00"}], 20):
+        client.call(number, "send_message", **arguments)
+        answer = client.answer()
+        assert (answer["id"], answer["error"]["code"]) == (number, -32602) and "surrogate" in answer["error"]["message"]
+    client.call(30, "send_message", to="alpha", text="whole \U0001f600")
+    assert not client.answer()["result"]["isError"]
+
+
+def test_a_named_session_is_the_callers_for_one_call_alone(repo: Path, raw: Callable[[Path], Raw]) -> None:
+    client = raw(repo)
+    for number, name in enumerate(["one", "", "two", "", "one"], 2):
+        client.call(number, "remember", action="note", text="x", **({"session": name} if name else {}))
+        assert not client.answer()["result"]["isError"]
+    with Coord.open(repo) as coord:
+        assert [note.sender.partition("@")[0] for note in coord.notes.list()] == ["one", "project", "two", "project", "one"]
+
+
+def test_a_session_that_was_there_before_it_was_named_stays_the_worktrees(worktrees: Pair, raw: Callable[[Path], Raw]) -> None:
+    client = raw(worktrees[1])
+    client.call(2, "remember", action="note", text="x", session="beta")
+    client.answer()
+    client.call(3, "status")
+    assert client.answer()["result"]["structuredContent"]["me"]["session"] == "beta"
+
+
+def test_two_hundred_polls_that_wait_keep_no_other_call_waiting(worktrees: Pair, raw: Callable[[Path], Raw]) -> None:
+    alpha, beta = worktrees
+    client = raw(beta)
+    client.call(2, "status")
+    assert client.answer()["id"] == 2
+    for number in range(200):
+        client.call(1000 + number, "poll_messages", wait=600)
+    client.call(3, "status")
+    assert client.answer()["id"] == 3
+    send(alpha, "beta", "hello")
+    got = client.answer()
+    assert got["id"] >= 1000 and got["result"]["structuredContent"]["messages"][0]["text"] == "hello"
+    client.stdin.close()
+    began = time.monotonic()
+    assert client.end()[0] == 0
+    assert time.monotonic() - began < 5  # a second, on a machine that has nothing else to do
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

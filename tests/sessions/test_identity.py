@@ -14,7 +14,7 @@ import pytest
 from conftest import Cli, git
 
 from gitcoord import Coord, UsageError
-from gitcoord.sessions.identity import Identity, Surroundings, who_am_i
+from gitcoord.sessions.identity import Identity, Surroundings, person_name, who_am_i
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.repository import Repository
 from gitcoord.system import process as processes
@@ -43,7 +43,7 @@ def rule(identity: Identity) -> tuple[str, str]:
 @pytest.fixture
 def child() -> Iterator[int]:
     """The pid of a process that lives as long as the test."""
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     yield process.pid
     process.communicate()
 
@@ -86,6 +86,27 @@ def test_after_a_clear_the_same_process_keeps_its_session(child: int) -> None:
     assert (me.name, me.harness_id) == ("w1", "s2")
 
 
+def test_a_program_started_inside_a_session_is_not_that_session(child: int) -> None:
+    outer = here("w1", process=processes.describe(os.getpid()), harness="claude", harness_id="s1")
+    inside = (child, os.getpid())
+    me = who_am_i(around(outer, ancestors=inside, CLAUDE_CODE_SESSION_ID="s2"))
+    assert (me.name, me.record) == ("alpha", None)
+    named = {"CLAUDE_PID": str(child), "CLAUDE_CODE_SESSION_ID": "s2", "GIT_COORD_SESSION": "w1"}
+    assert rule(who_am_i(around(outer, ancestors=inside, **named))) == ("alpha", "harness")
+    assert rule(who_am_i(around(outer, ancestors=inside, **{**named, "CLAUDE_PID": str(os.getpid())}))) == (
+        "w1",
+        "GIT_COORD_SESSION",
+    )
+
+
+def test_a_program_that_says_no_id_is_not_the_one_it_was_started_in(child: int) -> None:
+    outer = here("outer", process=processes.describe(os.getpid()), harness="claude", harness_id="s1")
+    inner = here("inner", process=processes.describe(child), harness="gemini", harness_id="g1")
+    environ = {"CLAUDE_CODE_SESSION_ID": "s1", "CLAUDE_PID": str(os.getpid())}
+    assert who_am_i(around(outer, inner, ancestors=(child, os.getpid()), **environ)).name == "inner"
+    assert who_am_i(around(outer, inner, ancestors=(os.getpid(), child), **environ)).name == "outer"
+
+
 def test_of_nested_harnesses_the_nearest_ancestor_is_meant(child: int) -> None:
     outer = here("outer", process=processes.describe(os.getpid()), harness="claude", harness_id="s1")
     inner = here("inner", process=processes.describe(child), harness="codex", harness_id="t1")
@@ -97,6 +118,17 @@ def test_of_nested_harnesses_the_nearest_ancestor_is_meant(child: int) -> None:
 def test_the_nearest_bound_ancestor_process_speaks(child: int) -> None:
     bound = here("w1", process=processes.describe(child))
     assert rule(who_am_i(around(here("alpha"), bound, ancestors=(child, 1)))) == ("w1", "process")
+
+
+def test_a_terminal_speaks_for_the_worktree_it_stands_in(child: int) -> None:
+    elsewhere = Record("w1", git_dir="/r/.git/worktrees/other", process=processes.describe(child))
+    at_terminal = {"terminal": child, "ancestors": (child,)}
+    assert rule(who_am_i(around(elsewhere, here("alpha"), **at_terminal))) == ("alpha", "worktree")  # type: ignore[arg-type]
+    assert rule(who_am_i(around(elsewhere, **at_terminal))) == ("w1", "process")  # type: ignore[arg-type]
+    both = here("alpha", process=processes.describe(child))
+    assert rule(who_am_i(around(both, elsewhere, **at_terminal))) == ("alpha", "process")  # type: ignore[arg-type]
+    agent = elsewhere._replace(harness="claude", harness_id="s1")
+    assert rule(who_am_i(around(agent, here("alpha"), **at_terminal))) == ("w1", "process")  # type: ignore[arg-type]
 
 
 def test_a_recycled_pid_is_not_the_process_that_was_bound(child: int) -> None:
@@ -143,11 +175,25 @@ def test_an_agent_cannot_speak_for_a_person() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Alpha", "a b", "a/b", "x.lock", "a..b", "-x", "é", "a\nb", "<x>", "con", "a" * 41, "all"]
+    "name",
+    ["", "Alpha", "a b", "a/b", "x.lock", "a..b", "-x", "é", "a\nb", "<x>", "con", "a" * 41, "all", "gitcoord"],
 )
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a session"):
         who_am_i(around(), name)
+
+
+@pytest.mark.parametrize("folder", ["all", "gitcoord", "Nobody"])
+def test_a_name_that_is_ours_is_nobodys_whatever_the_folder_is_called(repo: Path, cli: Cli, folder: str) -> None:
+    where = repo.parent / folder
+    git(repo, "worktree", "add", "-q", str(where), "-b", "x")
+    assert cli(repo, "init", "--no-hooks").code == 0
+    assert cli(repo, "send", f"{folder.lower()}-1", "hello").code == 0
+    assert cli(where, "inbox", "--json", env={"CODEX_THREAD_ID": "t"}).out.count('"hello"') == 1
+    assert cli(where, "join", "--role", "all").code == 2
+    git(repo, "config", "user.name", folder)
+    with Coord.open(repo) as coord:
+        assert person_name(coord.clone.repo) == f"{folder.lower()}-1"
 
 
 # real processes
@@ -178,12 +224,24 @@ def test_looking_on_with_as_marks_nothing_read(worktrees: tuple[Path, Path], cli
 
 
 def test_join_pid_binds_and_death_is_seen(worktrees: tuple[Path, Path], cli: Cli) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     assert cli(worktrees[0], "join", "--pid", str(process.pid)).code == 0
     assert json.loads(cli(worktrees[1], "sessions", "alpha", "--json").out)["state"] == "active"
     process.communicate()
     gone = cli(worktrees[1], "sessions", "alpha", "--json")
     assert (gone.code, json.loads(gone.out)["state"]) == (1, "gone")
+
+
+def test_a_session_is_bound_to_one_live_process(worktrees: tuple[Path, Path], cli: Cli, child: int) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    env = {"GIT_COORD_SESSION": "alpha"}
+    assert cli(worktrees[0], "join", "--pid", str(process.pid), env=env).code == 0
+    assert cli(worktrees[0], "join", "--pid", str(process.pid), env=env).code == 0
+    ran = cli(worktrees[0], "join", "--pid", str(child), env=env)
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err.startswith(f"error: alpha is bound to another process, {process.pid}\n")
+    process.communicate()
+    assert cli(worktrees[0], "join", "--pid", str(child), env=env).code == 0
 
 
 def test_join_refuses_a_pid_that_is_none(worktrees: tuple[Path, Path], cli: Cli) -> None:

@@ -12,8 +12,12 @@ from conftest import Cli, git
 from servers import BASIC, LIGHTTPD, PASSWORD, USER, accesses, git_daemon, http_server, netrc
 
 from gitcoord import Coord, RemoteError
+from gitcoord.errors import without_password
+from gitcoord.store import anonymous
 from gitcoord.store.anonymous import _ssh_place
-from gitcoord.sync.public_guard import check_public, without_password
+from gitcoord.store.transport import push_urls
+from gitcoord.sync import remotes
+from gitcoord.sync.public_guard import check_public, guard
 
 needs_http = pytest.mark.skipif(LIGHTTPD is None, reason="no smart HTTP here: lighttpd is not installed")
 LISTING = {"message": 2, "note": 1}
@@ -170,14 +174,111 @@ def test_nothing_of_a_claim_goes_to_a_public_remote_either(ada: Path, tmp_path: 
     ("./a:b", ("", "")), ("file:///srv/r", ("", "")),
 ])  # fmt: skip
 def test_the_host_of_an_ssh_url(url: str, place: tuple[str, str]) -> None:
-    assert _ssh_place(url) == place
+    assert (_ssh_place(url).host, _ssh_place(url).path) == place
 
 
 @pytest.mark.parametrize(("url", "shown"), [
     ("https://u:p@h/x", "https://h/x"), ("https://token@h/x@y", "https://h/x@y"), ("git@h:x", "git@h:x"), ("/a/b", "/a/b"),
+    ("https://u:p@ss@h/x", "https://h/x"), ("ssh://git@h/x", "ssh://git@h/x"), ("ssh://git:pw@h/x", "ssh://git@h/x"),
+    ("fatal: 'HTTPS://t0ken@h/x' is", "fatal: 'HTTPS://h/x' is"), ("https://h/x?private_token=abc", "https://h/x?private_token=…"),
 ])  # fmt: skip
 def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
+
+
+# what cannot be found out
+
+
+def asked_of(monkeypatch: pytest.MonkeyPatch, answers: dict[str, bool]) -> list[str]:
+    """The URLs that a stranger asks for, each answered from `answers`, else not at all."""
+    asked: list[str] = []
+
+    def answer(_: object, url: str) -> bool | None:
+        asked.append(url)
+        return answers.get(url)
+
+    monkeypatch.setattr(anonymous, "_answers", answer)
+    return asked
+
+
+@pytest.mark.parametrize(
+    "url", ["git@git.example.org:o/r", "ssh://git@git.example.org/o/r", "ext::sh -c true", "s3://bucket/r"]
+)
+def test_unknown_is_not_private_and_is_asked_again(ada: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    asked = asked_of(monkeypatch, {})
+    assert refusal(ada, url).startswith("cannot find out whether everybody can read")
+    assert refusal(ada, url).startswith("cannot find out whether everybody can read")
+    assert asked == (["https://git.example.org/o/r"] * 2 if "example" in url else [])
+
+
+def test_the_users_word_is_for_one_remote_and_remembered(ada: Path, tmp_path: Path, cli: Cli) -> None:
+    git(ada, "config", "protocol.ext.allow", "always")
+    url = f"ext::git %s {tmp_path / 'remote.git'}"
+    git(ada, "remote", "set-url", "origin", url)
+    with Coord.open(ada) as coord:
+        coord.notes.add("one")
+    ran = cli(ada, "sync")
+    assert ran.code == 4 and "hint: if it is private: git coord sync origin --yes-private;" in ran.err, ran
+    assert refs_at(tmp_path / "remote.git") == []
+    assert cli(ada, "sync", "origin", "--yes-private").code == 0
+    assert len(refs_at(tmp_path / "remote.git")) == 2
+    with Coord.open(ada) as coord:
+        coord.notes.add("two")
+    assert cli(ada, "sync").code == 0
+    assert refusal(ada, "s3://another/r")
+
+
+def test_a_setting_says_it_by_name_or_url(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_of(monkeypatch, {})
+    for name, url in (("one", "git@a.example.org:x"), ("two", "git@b.example.org:x"), ("three", "git@c.example.org:x")):
+        git(ada, "remote", "add", name, url)
+    git(ada, "config", "--add", "coord.privateRemote", "one")
+    git(ada, "config", "--add", "coord.privateRemote", "git@b.example.org:x")
+    with Coord.open(ada) as coord:
+        guard(coord.clone, "one", LISTING)
+        guard(coord.clone, "two", LISTING)
+        with pytest.raises(RemoteError, match="cannot find out"):
+            guard(coord.clone, "three", LISTING)
+
+
+def test_an_alias_of_the_ssh_configuration_is_the_host_behind_it(
+    ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text("#!/bin/sh\nfor last; do :; done\ncase $last in git@github-work) echo hostname ssh.github.com ;; esac\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("GIT_SSH_COMMAND", f"{ssh} -F nowhere")
+    asked = asked_of(monkeypatch, {"https://github.com/o/r.git": True})
+    assert refusal(ada, "git@github-work:o/r.git").startswith("everybody can read")
+    assert asked == ["https://github.com/o/r.git", "https://ssh.github.com/o/r.git"]
+    assert refusal(ada, "ssh://git@ssh.github.com:443/o/r.git").startswith("everybody can read")
+
+
+def test_every_place_that_is_pushed_to_is_asked_about(ada: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_of(monkeypatch, {"https://public.example.org/r": True})
+    hub = str(tmp_path / "remote.git")
+    git(ada, "config", "url.https://public.example.org/.pushInsteadOf", "work:")
+    git(ada, "remote", "add", "two", hub)
+    git(ada, "config", "--add", "remote.two.pushurl", hub)
+    git(ada, "config", "--add", "remote.two.pushurl", "https://public.example.org/r")
+    with Coord.open(ada) as coord:
+        assert push_urls(coord.clone.repo, "work:r") == ["https://public.example.org/r"]
+        for name in ("work:r", "two"):
+            with pytest.raises(RemoteError, match="everybody can read"):
+                guard(coord.clone, name, LISTING)
+
+
+def test_no_token_is_kept_or_shown(ada: Path, cli: Cli, tmp_path: Path) -> None:
+    ran = cli(ada, "sync", "https://me:t0ken@127.0.0.1:1/r.git")
+    assert ran.code == 4 and "t0ken" not in ran.err + ran.out
+    with Coord.open(ada) as coord:
+        coord.notes.add("one")
+        known = remotes.Known("https://me:t0ken@h/r", "https://me:t0ken@h/r", "refs/coord/", 1.0, {})
+        remotes.save(coord.clone.repo, known._replace(failing="https://me:t0ken@h/r", error="no https://me:t0ken@h/r"))
+        remembered = remotes.load(coord.clone.repo)
+    assert remembered and remembered.is_of("https://me:t0ken@h/r") and remembered.url == "https://h/r"
+    found = [path for path in (ada / ".git" / "coord").rglob("*") if path.is_file() and b"t0ken" in path.read_bytes()]
+    assert found == []
 
 
 def test_a_stranger_has_no_variables_of_the_users(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from clones import identity, make_clones, meet, start, sync_all
+from clones import identity, make_clones, make_met, meet, start, sync_all
 from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RemoteError, UsageError
@@ -22,8 +22,7 @@ from gitcoord.sync import remotes
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """Ada's and Bob's clones, which know each other's session `w`."""
-    _, (ada, bob) = make_clones(tmp_path, 2)
-    meet([ada, bob])
+    _, (ada, bob) = make_met(tmp_path, 2)
     return ada, bob
 
 
@@ -155,6 +154,22 @@ def test_the_users_repository_stays_theirs(pair: tuple[Path, Path]) -> None:
     assert fetched.read_text() == "mine\n"
     for path in (ada, bob, ada.parent / "hub.git"):
         assert "error" not in git(path, "fsck", "--strict")
+
+
+def test_the_users_pre_push_hook_runs_where_they_want_it_to(pair: tuple[Path, Path]) -> None:
+    ada, _ = pair
+    hook = ada / ".git" / "hooks" / "pre-push"
+    hook.write_text(f"#!/bin/sh\ncat >'{ada}/seen'\nexit 1\n")
+    hook.chmod(0o755)
+    git(ada, "config", "coord.hooks", "true")
+    with Coord.open(ada, as_name="w") as coord:
+        coord.notes.add("news")
+        with pytest.raises(RemoteError, match="failed to push"):
+            coord.remote.sync()
+    assert "refs/coord/log/" in (ada / "seen").read_text()
+    hook.write_text("#!/bin/sh\nexit 0\n")
+    with Coord.open(ada, as_name="w") as coord:
+        assert coord.remote.sync().sent == 1
 
 
 def test_dry_run_lists_by_type_and_sends_nothing(pair: tuple[Path, Path], cli: Cli) -> None:

@@ -17,6 +17,7 @@ from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.mailboxes import canonical
 from gitcoord.system.notify import notify
+from gitcoord.text import shell_word
 
 
 def settle(clone: Clone, key: str, ending: Ending | None = None) -> Job | None:
@@ -68,12 +69,21 @@ def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running
     end = Draft("job.lost" if ending.lost else "job.end", outcome, {"job": job.id, **said}, author=running.owner)
     drafts = [end]
     if running.publish:
-        drafts.append(_detail(job, "end", running, {"tail": ending.tail}))
+        drafts.append(_detail(job, "end", running, {"tail": _publishable(clone, ending.tail)}))
     far = [box for box in _boxes(db, clone, running) if split_mailbox(box)[1] != clone.id]
     if far:
-        text = _message_text(job, outcome, ending) if running.publish else outcome
+        told = ending._replace(tail=_publishable(clone, ending.tail))
+        text = _message_text(job, outcome, told) if running.publish else outcome
         drafts.append(_message(job, running, ending, far, text))
     return drafts
+
+
+def _publishable(clone: Clone, tail: str) -> str:
+    """Output as other clones may see it: not at all where it seems to have a secret in it."""
+    from gitcoord.log import secrets
+
+    found = "" if clone.allows_secrets else secrets.find(tail)
+    return f"(the output stays in its clone: it has what looks like {found})" if found else tail
 
 
 def _tell_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running, ending: Ending) -> list[Draft]:
@@ -137,7 +147,8 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
     reap(clone)
     job = show(clone, text)
     if split_mailbox(job.session)[1] != clone.id:
-        raise Refused(f"{job.name} runs in another clone", f"git coord send {job.session} please end {job.name}")
+        ask = shell_word(f"please end {job.name}")
+        raise Refused(f"{job.name} runs in another clone", f"git coord send {job.session} {ask}")
     running = files.get(clone.repo.coord_dir, job.key)
     if job.state != "running" or running is None or running.command is None:
         raise Refused(f"{job.name} does not run any more", f"git coord job show {job.id[:10]}")

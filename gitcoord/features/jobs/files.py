@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from gitcoord.system import process as processes
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours
 from gitcoord.system.lock import unwritable, write_whole
 from gitcoord.system.process import Process
 
@@ -67,17 +67,14 @@ def log_path(coord_dir: str, key: str) -> str:
 
 def keys(coord_dir: str) -> list[str]:
     """The keys of the jobs that are not settled; costs next to nothing when there are none."""
-    try:
-        names = os.listdir(running_dir(coord_dir))
-    except OSError:
-        return []
+    names = names_in(running_dir(coord_dir))
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
 
 
 def get(coord_dir: str, key: str) -> Running | None:
     """The facts of one job; None if it is settled or its file cannot be read."""
     try:
-        data: dict[str, Any] = json.loads(read_bytes(_file(coord_dir, key)))
+        data: dict[str, Any] = json.loads(read_ours(_file(coord_dir, key)))
         supervisor = processes.from_json(data.pop("supervisor"))
         command, ending = processes.from_json(data.pop("command")), data.pop("ending")
         notify = tuple(data.pop("notify"))
@@ -91,7 +88,8 @@ def get(coord_dir: str, key: str) -> Running | None:
 def put(coord_dir: str, running: Running) -> Running:
     """Write the facts of a job. Raises RepositoryError."""
     try:
-        os.makedirs(running_dir(coord_dir), exist_ok=True)
+        make_directory(os.path.join(coord_dir, "jobs"))
+        make_directory(running_dir(coord_dir))
     except OSError as error:
         raise unwritable(coord_dir, error) from error
     data = running._asdict()
@@ -104,19 +102,18 @@ def put(coord_dir: str, running: Running) -> Running:
 def remove(coord_dir: str, key: str) -> None:
     """The job is settled."""
     with suppress(OSError):
-        os.unlink(_file(coord_dir, key))
+        remove_ours(_file(coord_dir, key))
 
 
 def prune_logs(coord_dir: str) -> None:
     """Remove the oldest logs of settled jobs beyond KEEP_LOGS."""
-    from pathlib import Path
-
     unsettled = set(keys(coord_dir))
+    names = [name for name in names_in(os.path.join(coord_dir, "jobs")) if name.endswith(".log")]
     with suppress(OSError):
-        logs = [path for path in Path(coord_dir, "jobs").glob("*.log") if path.stem not in unsettled]
-        logs.sort(key=lambda path: path.stat().st_mtime)
+        logs = [log_path(coord_dir, key) for name in names if (key := name.removesuffix(".log")) not in unsettled]
+        logs.sort(key=lambda path: os.lstat(path).st_mtime)
         for path in logs[:-KEEP_LOGS]:
-            path.unlink()
+            remove_ours(path)
 
 
 def is_supervised(running: Running) -> bool | None:

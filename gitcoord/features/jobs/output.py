@@ -6,6 +6,8 @@ import os
 import re
 from contextlib import suppress
 
+from gitcoord.system.files import open_ours, rename_ours
+
 LIMIT = 1024 * 1024
 """Bytes a log may have before its middle goes."""
 HEAD = 512 * 1024
@@ -27,7 +29,7 @@ class BoundedLog:
         self._size = self._dropped = self._mark = 0
         self._fd = -1
         with suppress(OSError):
-            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = open_ours(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, private=True)
 
     def write(self, data: bytes) -> None:
         """Append; past the limit, shorten."""
@@ -47,10 +49,10 @@ class BoundedLog:
         self._dropped += self._size - HEAD - TAIL - self._mark
         mark = f"\n[... {self._dropped} bytes left out ...]\n".encode()
         fresh = os.path.join(os.path.dirname(self.path), f".{os.path.basename(self.path)}")
-        fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = open_ours(fresh, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, private=True)
         try:
             _write_all(fd, head + mark + tail)
-            os.replace(fresh, self.path)
+            rename_ours(fresh, self.path)
         except OSError:
             os.close(fd)
             raise
@@ -99,7 +101,7 @@ def plain(data: bytes) -> str:
 def read_tail(path: str) -> str:
     """The last lines of a log; empty if there is none."""
     try:
-        with open(path, "rb") as file:
+        with open(open_ours(path, os.O_RDONLY), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * TOLD_BYTES))
             return last_lines(file.read())
     except OSError:

@@ -13,6 +13,7 @@ from gitcoord.features.jobs.files import Running
 from gitcoord.features.jobs.fold import MAX_NAME
 from gitcoord.features.jobs.read import bounded_command, by_key
 from gitcoord.features.messages.sending import recipients_of
+from gitcoord.log import secrets
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import session_name
@@ -61,6 +62,8 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
     supervisor = processes.describe(os.getpid())
     if supervisor is None:
         raise RepositoryError("this process cannot see itself: /proc is missing", "mount /proc")
+    if spec.publish and (found := secrets.find(" ".join(spec.argv))):
+        raise Refused(f"the command has what looks like {found}: it is not published, and was not run", "leave out --publish")
     with clone.locked():
         if spec.session:
             _check_session(clone, spec.session)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
-from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, TTL
+from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
 from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
 from gitcoord.log.clone import Clone
@@ -18,6 +18,7 @@ from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
+from gitcoord.text import shell_word
 
 # events
 
@@ -67,8 +68,8 @@ def check(wish: Wish) -> None:
         raise UsageError(f"a lock takes 1 to {MAX_PATTERNS} patterns", "git coord lock 'src/*.py'")
     if not 0 < wish.ttl <= MAX_TTL:
         raise UsageError("a lock lasts at most a year", "give --ttl 2h, or 30d")
-    if len(wish.reason) > 1000 or "\0" in wish.reason:
-        raise UsageError("the reason is too long, or no text", "say it in a line")
+    if not REASON.fits(wish.reason):
+        raise UsageError(f"the reason is not {REASON.says}", "say it in a line")
 
 
 def take(
@@ -123,7 +124,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
                 if lock.holder == here:
                     name = split_mailbox(holder)[0]
                     what = f"{name} waits for {', '.join(lock.patterns)}, which you hold: you would wait for each other"
-                    raise Held(what, f"git coord unlock {lock.patterns[0]}", hindering)
+                    raise Held(what, f"git coord unlock {shell_word(lock.patterns[0])}", hindering)
                 todo.append(lock)
 
 
@@ -204,7 +205,7 @@ def _named(found: Sequence[Lock], here: str, pattern: str, force: bool, clone: C
     lock = next((lock for lock in of if lock.holder == here), None) or next(iter(of), None)
     if lock is None:
         near = next((q for lock in found if lock.holder == here for q in lock.patterns if overlap(q, pattern)), None)
-        raise Refused(f"{pattern} is not locked", f"git coord unlock '{near}'" if near else "git coord locks")
+        raise Refused(f"{pattern} is not locked", f"git coord unlock {shell_word(near)}" if near else "git coord locks")
     if lock.holder != here and not force:
         refusal = held([lock], clone, time.time())
         raise Held(refusal.what, "git coord unlock --force ends it and tells the holder", [lock])

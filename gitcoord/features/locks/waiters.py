@@ -17,7 +17,7 @@ from gitcoord.errors import Refused, RepositoryError
 from gitcoord.log.clone import Clone
 from gitcoord.store.objects import Oid
 from gitcoord.system import process as processes
-from gitcoord.system.files import make_directory, read_bytes
+from gitcoord.system.files import make_directory, read_ours, remove_ours
 from gitcoord.system.lock import unwritable, write_whole
 
 T = TypeVar("T")
@@ -37,7 +37,7 @@ def enter(clone: Clone, wait: Oid) -> None:
 def is_waiting(clone: Clone, wait: Oid) -> bool:
     """Whether the process that waits is still there; one that cannot be judged from here counts as there."""
     try:
-        process = processes.from_json(json.loads(read_bytes(clone.path("waiters", wait))))
+        process = processes.from_json(json.loads(read_ours(clone.path("waiters", wait))))
     except (OSError, ValueError):
         return False
     return process is None or processes.is_alive(process) is not False
@@ -65,7 +65,7 @@ def wait(
         if found is None:
             refusal = give_up()
         with suppress(OSError):
-            os.unlink(clone.path("waiters", wait))
+            remove_ours(clone.path("waiters", wait))
     if found is None:
         raise refusal or Refused("it became free too late", "run the command again")
     return found
@@ -76,7 +76,7 @@ def keep_marker(clone: Clone, first_end: int | None) -> None:
     path = clone.path("guard")
     with suppress(OSError, RepositoryError):
         if first_end is None:
-            os.unlink(path)
+            remove_ours(path)
         else:
             write_whole(path, f"{first_end}\n")
 
@@ -84,6 +84,6 @@ def keep_marker(clone: Clone, first_end: int | None) -> None:
 def is_due(clone: Clone, now: float) -> bool:
     """Whether the first lock to end has ended."""
     try:
-        return int(read_bytes(clone.path("guard")) or 0) <= now
+        return int(read_ours(clone.path("guard")) or 0) <= now
     except (OSError, ValueError):
         return False

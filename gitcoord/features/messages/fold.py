@@ -10,10 +10,11 @@ import json
 import sqlite3
 
 from gitcoord.log import trust
-from gitcoord.log.event import MAX_CLOCK, Event, Malformed
-from gitcoord.log.index.feature import Concern, Feature, want, want_strings
-from gitcoord.names import is_name, mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import YET_TO_COME, canonical, name_in, open_name, put_name
+from gitcoord.log.event import MAX_CLOCK, Event
+from gitcoord.log.index.feature import Concern, Feature
+from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
+from gitcoord.names import mailbox, split_mailbox
+from gitcoord.sessions.mailboxes import YET_TO_COME, canonical, open_name, put_name
 
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
 QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
@@ -29,27 +30,24 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _fold_message(db: sqlite3.Connection, event: Event) -> None:
-    to, opens, attachments = want_strings(event, "to"), want_strings(event, "opens"), want_strings(event, "attachments")
-    replaces = want_strings(event, "replaces")
-    notice = want(event, "notice", str, "")
-    about = want(event, "about", str, "") if notice == "bounce" else ""
+    data = event.data
+    notice, attachments = data.get("notice", ""), data.get("attachments")
     row = (
-        event.id, event.lc, event.clone, event.author, event.at, want(event, "thread", str, "") or event.id,
-        want(event, "reply_to", str, "") or None, want(event, "urgent", bool, False),
-        want(event, "needs_ack", bool, False), want(event, "expires", int, 0),
+        event.id, event.lc, event.clone, event.author, event.at, data.get("thread") or event.id, data.get("reply_to"),
+        data.get("urgent", False), data.get("needs_ack", False), data.get("expires", 0),
         json.dumps(attachments) if attachments else "[]", notice,
     )  # fmt: skip
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    for box in to:
+    for box in data["to"]:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
         if db.execute("SELECT 1 FROM relayed WHERE message = ? AND box = ?", (event.id, box)).fetchone():
             _recount(db, event.id, box)
-        for old in replaces if notice else ():
+        for old in data.get("replaces", ()) if notice else ():
             _replace(db, old, box, event)
-    for name in opens:
+    for name in data.get("opens", ()):
         open_name(db, event.clone, name)
-    if about:
-        db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (about, event.clone))
+    if notice == "bounce" and "about" in data:
+        db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (data["about"], event.clone))
 
 
 def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
@@ -60,21 +58,18 @@ def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
     """It counts for the writing clone's own mailboxes, and for those that it had adopted when it wrote it."""
-    origin = want(event, "of", str, event.clone)
-    box = mailbox(want(event, "session", str), origin)
-    state, ids = want(event, "state", str), want_strings(event, "ids")
-    if state not in LEDGER[SURFACED:]:
-        raise Malformed(f"receipt: {state[:40]!a} is no state of a ledger")
-    part = want(event, "part", bool, False)
-    for message in ids:
+    origin = event.data.get("of", event.clone)
+    box, state = mailbox(event.data["session"], origin), LEDGER.index(event.data["state"])
+    part = event.data.get("part", False)
+    for message in event.data["ids"]:
         if origin != event.clone:
-            row = (message, box, event.id, event.lc, event.clone, LEDGER.index(state), part, event.at)
+            row = (message, box, event.id, event.lc, event.clone, state, part, event.at)
             db.execute("INSERT OR IGNORE INTO relayed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
             _recount(db, message, box)
         elif part:
             _glimpse(db, message, box, event.clone, event.at)
         else:
-            _raise_ledger(db, message, box, LEDGER.index(state), event.at)
+            _raise_ledger(db, message, box, state, event.at)
 
 
 def _glimpse(db: sqlite3.Connection, message: str, box: str, clone: str, at: int) -> None:
@@ -88,31 +83,30 @@ def _recount(db: sqlite3.Connection, message: str, box: str) -> None:
     A receipt is younger than its message: else an adopter whose time is over could write one for what came later.
     """
     row = db.execute("SELECT lc FROM messages WHERE id = ?", (message,)).fetchone()
-    written = row[0] if row else MAX_CLOCK
-    told = db.execute(
-        "SELECT id, lc, clone, state, part, at FROM relayed WHERE (message, box) = (?, ?)", (message, box)
-    ).fetchall()
+    written, at = row[0] if row else MAX_CLOCK, (message, box)
+    told = db.execute("SELECT id, lc, clone, state, part, at FROM relayed WHERE (message, box) = (?, ?)", at).fetchall()
     valid = [r for r in told if r[1] > written and trust.speaks_for(db, r[2], box, r[1], r[0])]
     db.execute(
-        "DELETE FROM glimpses WHERE (message, box) = (?, ?) AND clone IN (SELECT clone FROM relayed r"
-        " WHERE (r.message, r.box) = (?, ?))",
-        (message, box, message, box),
+        "DELETE FROM glimpses WHERE (message, box) = (?1, ?2)"
+        " AND clone IN (SELECT r.clone FROM relayed r WHERE (r.message, r.box) = (?1, ?2))",
+        at,
     )
-    for _, _, clone, _, part, at in valid:
+    db.execute("UPDATE deliveries SET state = own, at = own_at WHERE (message, box) = (?, ?)", at)
+    for _, _, clone, state, part, when in valid:
         if part:
-            _glimpse(db, message, box, clone, at)
-    db.execute("UPDATE deliveries SET state = own, at = own_at WHERE (message, box) = (?, ?)", (message, box))
-    for _, _, _, state, part, at in valid:
-        if not part:
-            db.execute(
-                "UPDATE deliveries SET at = CASE WHEN ? > state THEN ? WHEN ? = state THEN min(at, ?) ELSE at END,"
-                " state = max(state, ?) WHERE (message, box) = (?, ?)",
-                (state, at, state, at, state, message, box),
-            )
+            _glimpse(db, message, box, clone, when)
+        else:
+            db.execute(_RELAY, (state, when, message, box))
+
+
+_RELAY = (
+    "UPDATE deliveries SET at = CASE WHEN ?1 > state THEN ?2 WHEN ?1 = state THEN min(at, ?2) ELSE at END,"
+    " state = max(state, ?1) WHERE (message, box) = (?3, ?4)"
+)
 
 
 def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
-    name, origin = name_in(event, "session"), name_in(event, "from")
+    name, origin = event.data["session"], event.data["from"]
     put_name(db, event, origin, name, mailbox(name, event.clone))
     put_name(db, event, event.clone, name, None)
 
@@ -134,12 +128,45 @@ def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The recipients, and who inherits mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
     homes = [split_mailbox(canonical(db, box)) for box in boxes]
-    return Concern([name for name, at in homes if at == here and is_name(name)])
+    return Concern([name for name, at in homes if at == here])
 
+
+MAX_RECIPIENTS = 1000
+
+
+def _objection(event: Event) -> str:
+    return "a bounce names no message" if event.data.get("notice") == "bounce" and "about" not in event.data else ""
+
+
+SCHEMAS = {
+    "message": Schema(
+        {
+            "to": listed(MAILBOX, MAX_RECIPIENTS),
+            "audience": listed(GROUP, 100),
+            "opens": listed(NAME, 100),
+            "thread": ID,
+            "reply_to": ID,
+            "urgent": FLAG,
+            "needs_ack": FLAG,
+            "expires": TIME,
+            "attachments": listed(ATTACHMENT, 100),
+            "notice": NAME,
+            "about": line(250),
+            "replaces": listed(ID, 100),
+        },
+        ("to",),
+        _objection,
+    ),
+    "receipt": Schema(
+        {"session": NAME, "state": one_of(*LEDGER[SURFACED:]), "ids": IDS, "of": NAME, "part": FLAG},
+        ("session", "state", "ids"),
+    ),
+    "adopt": Schema({"session": NAME, "from": NAME}, ("session", "from")),
+}
 
 FEATURE = Feature(
     "messages",
-    frozenset({"message", "receipt", "adopt"}),
+    SCHEMAS,
     """
     CREATE TABLE messages (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,

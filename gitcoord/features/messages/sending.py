@@ -12,6 +12,7 @@ from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
+from gitcoord.log.secrets import LooksSecret
 from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
 from gitcoord.sessions.identity import Identity, worktree_name
 from gitcoord.sessions.mailboxes import canonical, resolve_name
@@ -37,6 +38,8 @@ class Sent(NamedTuple):
     id: Oid
     thread: str
     recipients: tuple[Recipient, ...]
+    kept: str = ""
+    """What it seems to have in it that must not leave the clone, where it was kept local for that."""
 
 
 class Options(NamedTuple):
@@ -62,7 +65,14 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
             boxes = _only_here(clone, boxes, to)
         register(clone, me)
         draft = _draft(me, text, options, {"to": boxes, "opens": opens, "audience": _audience(to)})
-        return _append(clone, [draft], options.local)
+        try:
+            return _append(clone, [draft], options.local)
+        except LooksSecret as secret:
+            near = [box for box in boxes if split_mailbox(box)[1] == clone.id]
+            if len(near) < len(boxes) and (not near or len(_audience(to)) < len(to)):
+                raise  # somebody would wait for it in vain
+            local = _draft(me, text, options, {"to": near, "opens": opens, "audience": _audience(to)})
+            return _append(clone, [local], True)._replace(kept=secret.found)
 
 
 def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options = PLAIN) -> Sent:
@@ -75,7 +85,12 @@ def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options =
         thread = original.data.get("thread") or original.id
         draft = _draft(me, text, options, {"to": boxes, "thread": thread, "reply_to": original.id})
         local = options.local or clone.read(lambda db: is_local(db, original.id))
-        sent = _append(clone, [draft], local)
+        try:
+            sent = _append(clone, [draft], local)
+        except LooksSecret as secret:
+            if any(split_mailbox(box)[1] != clone.id for box in boxes):
+                raise
+            sent = _append(clone, [draft], True)._replace(kept=secret.found)
         mark(clone, me, [original.id], READ)
         return sent
 

@@ -27,6 +27,7 @@ from gitcoord.sessions.records import Records
 from gitcoord.store.merging import Lying, Scratch, look
 from gitcoord.store.objects import Oid
 from gitcoord.store.worktrees import git_dir_of, list_worktrees
+from gitcoord.system.files import read_ours, replace_ours
 
 REMEMBERED = 5_000
 """Pairs that the cache keeps."""
@@ -109,7 +110,7 @@ def collide(clone: Clone, pairs: Sequence[tuple[Side, Side]]) -> list[Collision]
     """What collides between the sides of each pair; those not seen before are merged. Raises RepositoryError."""
     lying = {side: _look(clone, side) for side in dict.fromkeys(side for pair in pairs for side in pair)}
     keys = {(a, b): _key(x, y) for a, b in pairs if (x := lying[a]) and (y := lying[b])}
-    memory = _Memory(Path(clone.path("conflicts.json")))
+    memory = _Memory(clone.path("conflicts.json"))
     fresh = {key: (x, y) for (a, b), key in keys.items() if key not in memory.known and (x := lying[a]) and (y := lying[b])}
     memory.add(dict(zip(fresh, _merge(clone, list(fresh.values())), strict=True)))
     return [Collision(a.sessions, b.sessions, path, kind) for (a, b), key in keys.items() for path, kind in memory.known[key]]
@@ -154,7 +155,7 @@ def _sorted(failed: set[bytes], both: set[bytes]) -> Found:
 class _Memory:
     """What was found before, by the fingerprints of the two sides."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: str) -> None:
         self._path = path
         self.known = _load(path)
 
@@ -164,15 +165,13 @@ class _Memory:
         if not found:
             return
         kept = dict(list(self.known.items())[-REMEMBERED:])
-        fresh = self._path.with_name(f"{self._path.name}.{os.getpid()}")
         with suppress(OSError):
-            fresh.write_text(json.dumps(kept) + "\n")
-            os.replace(fresh, self._path)
+            replace_ours(self._path, f"{json.dumps(kept)}\n".encode())
 
 
-def _load(path: Path) -> dict[str, Found]:
+def _load(path: str) -> dict[str, Found]:
     try:
-        data: dict[str, list[list[str]]] = json.loads(path.read_bytes())
+        data: dict[str, list[list[str]]] = json.loads(read_ours(path))
         return {key: [(str(name), _kind(kind)) for name, kind in found] for key, found in data.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}

@@ -168,7 +168,7 @@ def _current(db: sqlite3.Connection, claims: Iterable[str]) -> list[tuple[str, R
 
 def _verdict(db: sqlite3.Connection, clone: Clone, claim: str, lease: str) -> list[Draft]:
     """How a claim that was made offline ended; who lost it is told, unless he gave it back or finished meanwhile."""
-    (task,) = db.execute("SELECT task FROM offline_claims WHERE claim = ?", (claim,)).fetchone()
+    (task,) = db.execute("SELECT task FROM offline_claims WHERE claim = ? AND clone = ?", (claim, clone.id)).fetchone()
     author, at = db.execute("SELECT author, clone FROM events WHERE id = ?", (claim,)).fetchone()
     row = _row(db, task)
     held = row.claim == claim

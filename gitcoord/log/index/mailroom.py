@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from gitcoord.system.files import append_ours, names_in
+
 EVERYBODY = ""
 """Instead of a session's name: every session of this clone."""
 
@@ -62,16 +64,8 @@ class Mailroom:
             self._mark(name, own)
 
     def _names(self) -> list[str]:
-        try:
-            return [name.removesuffix(".json") for name in os.listdir(self._sessions) if name.endswith(".json")]
-        except OSError:
-            return []
+        return [name.removesuffix(".json") for name in names_in(self._sessions) if name.endswith(".json")]
 
     def _mark(self, name: str, lines: Iterable[str]) -> None:
         with suppress(OSError):  # a read-only repository has no hooks that could read it
-            fd = os.open(os.path.join(self._directory, name), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
-            try:
-                if lines:
-                    os.write(fd, "".join(f"{line}\n" for line in lines).encode())
-            finally:
-                os.close(fd)
+            append_ours(os.path.join(self._directory, name), "".join(f"{line}\n" for line in lines).encode())

@@ -24,7 +24,7 @@ from gitcoord.store.objects import Oid, make_object
 from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository
 from gitcoord.store.signing import GOOD
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
 T = TypeVar("T")
@@ -127,7 +127,7 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
 
 def _tables(clone: Reader) -> dict[str, Any]:
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
-        known = json.loads(read_bytes(clone.path("leases")))
+        known = json.loads(read_ours(clone.path("leases")))
         return {"own": [*known["own"]], "seen": {key: [int(lc), int(at)] for key, (lc, at) in known["seen"].items()}}
     return {"own": [], "seen": {}}
 

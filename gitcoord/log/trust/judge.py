@@ -18,7 +18,7 @@ from gitcoord.log.trust.caller import Reader
 from gitcoord.store import signing
 from gitcoord.store.objects import Oid
 from gitcoord.store.signing import BAD, GOOD, UNKNOWN, Signature
-from gitcoord.system.files import read_bytes
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
 OTHER_KEY, OLD, NONE = "other-key", "old", "unsigned"
@@ -193,7 +193,7 @@ class Judge:
     def _load(self) -> dict[str, Any]:
         if self._known is None:
             try:
-                known = json.loads(read_bytes(self.clone.path("signatures")))
+                known = json.loads(read_ours(self.clone.path("signatures")))
                 self._known = {"clones": dict(known["clones"]), "checked": dict(known["checked"])}
             except (OSError, ValueError, TypeError, KeyError):
                 self._known = {"clones": {}, "checked": {}}

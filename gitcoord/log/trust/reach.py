@@ -10,13 +10,20 @@ from __future__ import annotations
 import sqlite3
 
 from gitcoord.log.event import Event, Malformed
-from gitcoord.store.ref_names import NAMESPACE, epoch_of
+from gitcoord.log.schemas import ID, NAME, Schema, line, number
+from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of
 
 EPOCH, CHECKPOINT = "epoch", "checkpoint"
 NEVER_CARRIED = (EPOCH, CHECKPOINT)
 """What speaks for the chain it stands in, and for no other."""
 
+SCHEMAS = {
+    EPOCH: Schema({"carried": number(0, 10**9), "lowest": number(1, 10**MAX_EPOCH_DIGITS - 1), "after": ID, "continues": NAME}),
+    CHECKPOINT: Schema({"ref": line(100)}),
+}
+
 TABLES = """
+CREATE TABLE roots (ref TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE checkpoints (id TEXT PRIMARY KEY, clone TEXT NOT NULL, lc INTEGER NOT NULL, old INTEGER NOT NULL)
     WITHOUT ROWID;
 CREATE TABLE carried (id TEXT NOT NULL, clone TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (id, clone, epoch))

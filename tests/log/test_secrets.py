@@ -1,0 +1,132 @@
+"""Secrets do not slip out: what looks like one stays in the clone, unless its user wants otherwise."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from clones import at_rest, identity
+from conftest import Cli, git
+
+from gitcoord import Coord, Refused
+from gitcoord.log import secrets
+
+TOKEN = "ghp_" + "a1B2c3D4e5F6" * 3
+A = "Ab3" * 20
+EXAMPLES = {
+    "-----BEGIN OPENSSH PRIVATE KEY-----": "a private key",
+    "-----BEGIN PRIVATE KEY-----": "a private key",
+    "AKIAIOSFODNN7EXAMPLE": "an AWS access key",
+    f"aws_secret_key = '{A[:40]}'": "an AWS secret key",
+    f"AccountKey={(A * 2)[:88]}": "an Azure storage key",
+    f"M{A[:23]}.{A[:6]}.{A[:27]}": "a Discord token",
+    f"my token is {TOKEN}.": "a GitHub token",
+    f"github_pat_{A}": "a GitHub token",
+    f"glpat-{A[:20]}": "a GitLab token",
+    f"eyJ{A[:20]}.eyJ{A[:20]}.{A[:20]}": "a JSON Web Token",
+    f"//registry.npmjs.org/:_authToken=npm_{A[:36]}": "an npm token",
+    f"sk-proj-{A[:20]}T3BlbkFJ{A[:20]}": "an OpenAI key",
+    f"sk-ant-api03-{A}": "an Anthropic key",
+    f"pypi-AgEIcHlwaS5vcmc{(A * 2)[:80]}": "a PyPI token",
+    f"SG.{A[:22]}.{A[:43]}": "a SendGrid key",
+    "xoxb-123456789012-abcdef": "a Slack token",
+    f"sk_live_{A[:24]}": "a Stripe key",
+    f"12345678:{A[:35]}": "a Telegram token",
+    "https://me:hunter22@example.org/x": "a password in a URL",
+}  # fmt: skip
+HARMLESS = [
+    "see commit 3f9a1c77d0e1b2c3a4f5968778695a4b3c2d1e0f, ratio 12:30, node-us1, sk-learn, https://example.org/a:b@c",
+    "ssh://git@example.org/r and git@example.org:r; BEGIN PUBLIC KEY; the private key is rotated; ghp_ is the prefix",
+    "\n".join(f"def f{n}(a: int) -> str:  # e.g. x.y.z AC SK" for n in range(200)),
+]
+
+
+@pytest.mark.parametrize(("text", "kind"), EXAMPLES.items())
+def test_well_known_forms_are_found(text: str, kind: str) -> None:
+    assert secrets.find(text) == kind
+    assert secrets.find(f"log:\n  export X={text}\n") or kind == "an Artifactory credential"
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_what_people_write_is_no_secret(text: str) -> None:
+    assert secrets.find(text) == ""
+
+
+def test_a_large_attachment_takes_no_longer_than_its_size() -> None:
+    for unit in ("a", "a1", "AC", "1234567890:", "M.", "-us", "aws ", "://a:", "eyJ", "//:_authToken"):
+        began = time.process_time()
+        secrets.find(unit * (1_000_000 // len(unit)))
+        assert time.process_time() - began < 10, unit
+
+
+def test_a_message_with_a_secret_stays_in_the_clone_and_says_so(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, _ = worktrees
+    ran = cli(alpha, "send", "beta", f"use {TOKEN}")
+    assert ran.code == 0
+    assert (
+        ran.err == "kept in this clone: it has what looks like a GitHub token; to let other clones see it, add --allow-secret\n"
+    )
+    said = json.loads(cli(alpha, "send", "beta", "--json", f"use {TOKEN}").out)
+    assert said["kept_local"] == "it has what looks like a GitHub token"
+    assert cli(alpha, "send", "beta", "--allow-secret", f"really {TOKEN}").err == ""
+    logs = git(alpha, "log", "--format=%B", "--glob=refs/coord/log/*")
+    assert f"really {TOKEN}" in logs and f"use {TOKEN}" not in logs
+    with Coord.open(alpha.parent / "beta") as coord:
+        assert len(coord.inbox().messages) == 3
+
+
+def test_an_attachment_is_looked_at(worktrees: tuple[Path, Path], tmp_path: Path, cli: Cli) -> None:
+    key = tmp_path / "key"
+    key.write_bytes(b"\xff\n-----BEGIN RSA PRIVATE KEY-----\n")
+    ran = cli(worktrees[0], "send", "beta", "--attach", str(key), "my key")
+    assert ran.code == 0 and "looks like a private key" in ran.err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["note"], ["task", "add"], ["state", "set", "k"], ["lock", "readme.txt", "-m"]],
+)
+def test_other_texts_are_refused_and_nothing_is_written(repo: Path, cli: Cli, command: list[str]) -> None:
+    ran = cli(repo, *command, f"use {TOKEN}")
+    assert ran.code == 1 and "what looks like a GitHub token: nothing was written" in ran.err, ran
+    assert TOKEN not in git(repo, "log", "--format=%B", "--all")
+
+
+def test_words_about_a_task_whose_title_was_allowed_are_not_refused(repo: Path, cli: Cli) -> None:
+    assert cli(repo, "task", "add", "--allow-secret", f"rotate {TOKEN}").code == 0
+    with Coord.open(repo) as coord:
+        (task,) = coord.tasks.list()
+    assert cli(repo, "task", "claim", task.id).code == 0
+    assert cli(repo, "task", "comment", task.id, "on it").code == 0
+    assert cli(repo, "task", "comment", task.id, f"the new one is {TOKEN}").code == 1
+
+
+def test_a_secret_for_another_clone_is_refused(tmp_path: Path) -> None:
+    ada, bob = at_rest(tmp_path)
+    with Coord.open(ada, as_name="w") as coord, pytest.raises(Refused, match="nothing was written"):
+        coord.send(f"w@{identity(bob)}", f"use {TOKEN}")
+
+
+def test_published_output_with_a_secret_stays_here(repo: Path, cli: Cli) -> None:
+    assert (
+        cli(
+            repo, "run", "--publish", "--", "sh", "-c", "printf 'ghp_%s\\n' a1B2c3D4e5F6a1B2c3D4e5F6a1B2c3D4e5F6 >&2; false"
+        ).code
+        == 1
+    )
+    logs = git(repo, "log", "--format=%B", "--glob=refs/coord/log/*")
+    assert "ghp_a1B2" not in logs and "the output stays in its clone: it has what looks like a GitHub token" in logs
+    ran = cli(repo, "run", "--publish", "--", "echo", TOKEN)
+    assert ran.code == 1 or ran.code == 125, ran
+    assert "what looks like a GitHub token: it is not published, and was not run" in ran.err
+
+
+def test_the_names_of_ignored_files_are_not_published(repo: Path, cli: Cli) -> None:
+    (repo / ".gitignore").write_text(".env\n")
+    (repo / ".env").write_text("x\n")
+    assert cli(repo, "join", "one").code == 0
+    assert cli(repo, "editing", ".env", "readme.txt").code == 0
+    logs = git(repo, "log", "--format=%B", "--glob=refs/coord/*")
+    assert "readme.txt" in logs and ".env" not in logs
