@@ -16,7 +16,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.ground import own_logs
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_aside, is_log, is_ours
-from gitcoord.system import obstacles
+from gitcoord.system import obstacles, reports
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
 from gitcoord.text import shell_word
@@ -96,6 +96,15 @@ def _files(clone: Clone) -> Iterator[Finding]:
     """Nothing is said while nothing is in the way."""
     for path in obstacles.find(clone.repo.coord_dir):
         yield Finding("files", False, f"{path} is in the way of a file of gitcoord", "git coord doctor --fix")
+
+
+def _reports(clone: Clone) -> Iterator[Finding]:
+    """Bugs of ours, also those in the background, which nobody was told of."""
+    found = reports.lately(clone.repo.coord_dir)
+    if found:
+        more = f" ({len(found)} reports)" if len(found) > 1 else ""
+        said = f"a bug of gitcoord's{more}: please attach {found[0]} to an issue"
+        yield Finding("reports", False, said, f"rm {shell_word(found[0])}")
 
 
 def _refs(clone: Clone) -> Iterator[Finding]:
@@ -197,4 +206,4 @@ def _sync(clone: Clone) -> Iterator[Finding]:
         yield Finding("sync", not found.error, said, "git coord sync" if found.error else "")
 
 
-_LOOKS = (_git, _library, _directory, _files, _refs, _events, _index, _others, _hooks, _agents, _sync)
+_LOOKS = (_git, _library, _directory, _files, _reports, _refs, _events, _index, _others, _hooks, _agents, _sync)

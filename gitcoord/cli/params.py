@@ -100,3 +100,5 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
         finally:
             for line in mended:
                 remark(f"warning: {line}")
+            if where := coord.elsewhere:
+                remark(f"note: you are {coord.identity.name}, the session of {where} (git coord join: one for this worktree)")

@@ -213,7 +213,9 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         _remark_warnings(coord)
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
-    elif not peek and reached_reader():
+    elif not peek:
+        if not reached_reader():
+            raise BrokenPipeError
         with at_least(MARKING):
             coord.messages.mark_read(page.messages)
 
@@ -226,6 +228,10 @@ def verified_text(signature: Signature) -> str:
         return paint("BAD SIGNATURE", "31")
     if signature.state == "unknown":
         return f"signed by an unknown key {inert(signature.key)}".rstrip()
+    if signature.state == "other-key":
+        return paint(f"signed by {said(signature.by)} with a key that is not this clone's", "31")
+    if signature.state == "old":
+        return "signed by an older gitcoord, which counts once that clone is upgraded"
     return paint("not signed", "31")
 
 

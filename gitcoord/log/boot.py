@@ -1,16 +1,10 @@
-"""The first command after the machine was started anew looks for what a power loss may have left.
-
-`coord/boots` has the ids of the last boots that were seen here; several, because two kernels may share one repository.
-Where the system has no such id, only `git coord doctor --fix` looks.
-"""
+"""What a power loss may have left: looked for by the first command after a boot (`boots`), and by `git coord doctor --fix`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 
-from gitcoord.errors import RepositoryError
 from gitcoord.log import mend
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import restore_objects
@@ -21,29 +15,6 @@ from gitcoord.store.loose import hollow_files, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_lease, is_ours
 from gitcoord.system.files import read_ours
-from gitcoord.system.lock import write_whole
-from gitcoord.system.process import boot_id
-
-MAX_BOOTS = 8
-
-
-def is_new(path: str) -> bool:
-    """Whether no command has looked since this boot. `path` is that of `coord/boots`."""
-    here = boot_id()
-    return bool(here) and here not in _boots(path)
-
-
-def note(path: str) -> None:
-    """A command has looked. Failing costs time only."""
-    with suppress(RepositoryError):
-        write_whole(path, "\n".join([*_boots(path), boot_id()][-MAX_BOOTS:]) + "\n")
-
-
-def _boots(path: str) -> list[str]:
-    try:
-        return read_ours(path).decode("ascii", "replace").split()
-    except OSError:
-        return []
 
 
 def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:

@@ -1,4 +1,5 @@
-"""Put our logs back where they stood. Called under the write lock by every writer; with nothing amiss it compares strings.
+"""Put our logs back where they stood. Called under the write lock by every writer; with nothing amiss it compares strings,
+and loads nothing.
 
 What speaks for an event of ours: a ref, the chain below it, the journal, what the index has seen, and the mark in each
 event that only this clone can make. Each may be damaged, and none of them takes anything off. A log that is whole and
@@ -12,9 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
-from gitcoord.log import salvage
 from gitcoord.log.ground import Ground
-from gitcoord.log.restore import restore_objects
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import aside_name, belongs_to, is_log, is_ours
@@ -53,6 +52,9 @@ def own_seen(ground: Ground) -> dict[str, Oid]:
 
 def settle(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
     """A log of ours stands at `now`, and is known to have stood at `was`: let it have all that is known of it."""
+    from gitcoord.log import salvage
+    from gitcoord.log.restore import restore_objects
+
     store = ground.store
     done = restore_objects(store, ground.journal, [was, now] if now else [was])
     now_is_log = now is not None and _is_log_commit(store, now)
@@ -72,7 +74,11 @@ def settle(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
 
 def _fill(ground: Ground, ref: str, now: Oid, was: Oid) -> list[str]:
     """A log that stands where it should, and may have a hole."""
-    return [] if is_whole(ground.store, now) else salvage.carry_on(ground, ref, [was], now)
+    if is_whole(ground.store, now):
+        return []
+    from gitcoord.log import salvage
+
+    return salvage.carry_on(ground, ref, [was], now)
 
 
 def _move(ground: Ground, ref: str, to: Oid, now: Oid | None) -> list[str]:
@@ -166,6 +172,8 @@ def _above(store: Store, now: Oid, was: Oid) -> list[Commit] | None:
 
 def _after_fork(store: Store, now: Oid, was: Oid) -> list[Commit]:
     """What of the chain below `now` is not in the one below `was`, as far as both can be read."""
+    from gitcoord.log import salvage
+
     known = {oid for oid, _ in salvage.readable(store, was)}
     return [commit for commit in salvage.readable(store, now) if commit[0] not in known]
 
@@ -235,6 +243,8 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
 def drop_lost(ground: Ground, refs: Iterable[str], tips: Tips) -> list[str]:
     """Delete refs whose commit is lost, but for our own logs: another's log comes back whole with the next fetch, so does
     a table of leases, and a session's presence with its next beat. What of a log can be read is kept aside."""
+    from gitcoord.log import salvage
+
     done = []
     for ref in refs:
         oid = tips.refs.get(ref)

@@ -15,7 +15,7 @@ from gitcoord.log.clock import seen_clock
 from gitcoord.log.epoch import Commit
 from gitcoord.log.event import Draft, Event, Malformed, decode
 from gitcoord.log.ground import Ground
-from gitcoord.log.index import EPOCH, NEVER_CARRIED
+from gitcoord.log.trust import EPOCH, NEVER_CARRIED
 from gitcoord.store import bulk
 from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, named_in

@@ -15,8 +15,8 @@ from gitcoord.log import rollover
 from gitcoord.log.epoch import Commit, carried, carry
 from gitcoord.log.event import Malformed, decode
 from gitcoord.log.ground import Ground
-from gitcoord.log.index import EPOCH, NEVER_CARRIED
 from gitcoord.log.restore import remake
+from gitcoord.log.trust import EPOCH, NEVER_CARRIED
 from gitcoord.store import bulk
 from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store

@@ -142,7 +142,10 @@ class Repository:
         return named.get(value, 0o660 if self.boolean("core.sharedrepository") else 0)
 
     def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
-        """What `coord.fsync` asks of git; the second setting is for git before 2.36."""
+        """What `coord.fsync` asks of git; the second setting is for git before 2.36. packed-refs has the user's branches, too:
+        where we have it written, it is synced in any case."""
+        if args[:1] == ("pack-refs",):
+            return "-c", "core.fsync=reference"
         if not args or args[0] not in ("hash-object", "update-ref") or not self.flag("fsync"):
             return ()
         return "-c", "core.fsync=loose-object,reference", "-c", "core.fsyncObjectFiles=true"

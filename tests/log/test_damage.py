@@ -447,7 +447,8 @@ def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "verb", ["config", "for-each-ref", "cat-file", "merge-base", "update-ref", "hash-object", "rev-parse", "ls-remote", "remote"]
+    "verb",
+    ["config", "for-each-ref", "cat-file", "merge-base", "update-ref", "hash-object", "rev-parse", "ls-remote", "remote"],
 )
 def test_one_child_that_is_killed_changes_nothing_lasting(
     repo: Path, tmp_path: Path, cli: Cli, verb: str, monkeypatch: pytest.MonkeyPatch
