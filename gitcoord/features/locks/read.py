@@ -75,6 +75,13 @@ def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
     return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
 
 
+def _holder(db: sqlite3.Connection, author: str, clone: str) -> str:
+    """Who holds a lock, as it is called now. A clone that adopts a session does not adopt its locks: it could not end them."""
+    box = mailbox(author, clone)
+    now = canonical(db, box)
+    return now if split_mailbox(now)[1] == clone else box
+
+
 def all_locks(db: sqlite3.Connection) -> list[Lock]:
     rows = db.execute(
         "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc"
@@ -85,7 +92,7 @@ def all_locks(db: sqlite3.Connection) -> list[Lock]:
         patterns.setdefault(Oid(row[0]), []).append(row[1])
     first = {row[0]: row for row in reversed(rows)}
     return [
-        Lock(oid, canonical(db, mailbox(r[2], r[3])), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
+        Lock(oid, _holder(db, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
         for oid, of in patterns.items()
         for r in [first[oid]]
     ]  # fmt: skip

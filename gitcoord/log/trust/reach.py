@@ -81,6 +81,11 @@ def as_carried(event: Event, root: Event) -> Event | None:
     return event._replace(clone=root.clone)
 
 
+def lowest_epochs(db: sqlite3.Connection) -> dict[str, int]:
+    """The lowest epoch that counts, for the logs that have begun a new one which nobody doubts."""
+    return dict(db.execute("SELECT log, lowest FROM epochs WHERE doubted = 0").fetchall())
+
+
 def note_carried(db: sqlite3.Connection, event: Event, ref: str) -> None:
     """Checkpoints of the chain at `ref` cover `event`, which its root carries."""
     if ref.startswith(NAMESPACE + "log/"):

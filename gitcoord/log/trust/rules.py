@@ -143,7 +143,7 @@ def _own_items(db: sqlite3.Connection, event: Event, rule: Rule, only: str | Non
     clones = _clones_of(db, named)
     if only is None:
         _await(db, event, [item for item in named if item not in clones])
-    own = {item for item in named if clones.get(item) == event.clone and only in (None, item)}
+    own = {item for item in named if event.clone in clones.get(item, ()) and only in (None, item)}
     if named and len(own) < len(named) and rule.whole:
         if all(item in clones for item in named):
             raise Malformed(f"{event.type}: about what another clone wrote")
@@ -169,12 +169,14 @@ def _with(data: Mapping[str, Any], key: str, value: Any, own: set[str]) -> dict[
     return rest | ({key: [item for item in value if item in own]} if isinstance(value, list) else {})
 
 
-def _clones_of(db: sqlite3.Connection, ids: list[str]) -> dict[str, str]:
-    """The clones that wrote those of the events `ids` that are known."""
+def _clones_of(db: sqlite3.Connection, ids: list[str]) -> dict[str, tuple[str, str]]:
+    """Whose those of the events `ids` are that are known: the clone in whose log they are, and the one that they name
+    where a clone with a new id carries them."""
     if not ids:
         return {}
-    query = "SELECT id, clone FROM events WHERE id IN (SELECT value FROM json_each(?))"
-    return dict(db.execute(query, (json.dumps(ids),)).fetchall())
+    named = "CASE WHEN place < 0 THEN json_extract(data, '$.clone') ELSE clone END"
+    query = f"SELECT id, clone, {named} FROM events WHERE id IN (SELECT value FROM json_each(?))"
+    return {oid: (clone, also) for oid, clone, also in db.execute(query, (json.dumps(ids),))}
 
 
 def _await(db: sqlite3.Connection, event: Event, unknown: list[str]) -> None:
