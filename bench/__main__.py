@@ -1,4 +1,4 @@
-"""`python -m bench`: measure in a throw-away directory and print the table."""
+"""`python -m bench`: measure in a throw-away directory and print the table; `python -m bench campaign`: harm and check."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agents, reading, startup, syncing, tokens, users_git, writing
+from bench import agents, hostile, reading, startup, syncing, tokens, users_git, writing
 from bench.measure import Row, isolate, table
 
 
@@ -32,11 +32,16 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
             where, rounds, (1, 100, 1000) if full else (1, 100), (1, 100, 10_000) if full else (1, 100)
         ),
         "agreement": lambda where: syncing.agreement(where, 5, 10_000 if full else 500),
+        "hostile": lambda where: hostile.attacks(where / "hostile", 3_000 if full else 800),
         "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
     }
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["campaign"]:
+        from bench.campaign import run
+
+        sys.exit(run.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="the sizes that the budgets name (some minutes)")
     parser.add_argument("names", nargs="*", help=f"only these: {', '.join(sections(False))}")

@@ -1,6 +1,8 @@
-"""`python -P -m gitcoord.agents PROGRAM MOMENT`: what `hooks/agent-hook` starts when there is something to do.
+"""`python -E -P -m gitcoord.agents PROGRAM MOMENT`: what `hooks/agent-hook` starts when there is something to do.
 
 Whatever goes wrong here, the agent goes on as if there were no hook: exit 0, no output. Why is in `coord/agents/@error`.
+A Python that cannot even begin says so on standard error and with an exit code of its own, neither of which the script
+hands on: what is meant for the agent program goes to the descriptor GIT_COORD_SAY, and a refusal is the code REFUSED.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ import sys
 import time
 from contextlib import suppress
 from typing import Any
+
+from gitcoord.errors import CoordError, UsageError
 
 PATIENCE = 8.0
 """Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
@@ -29,7 +33,10 @@ def main(argv: list[str]) -> int:
 def _document() -> dict[str, Any]:
     """What the program said; the script may have read the beginning of it."""
     data = os.environb.pop(b"GIT_COORD_HEAD", b"") + sys.stdin.buffer.read()
-    document = json.loads(data) if data.strip() else {}
+    try:
+        document = json.loads(data) if data.strip() else {}
+    except (ValueError, RecursionError):
+        raise UsageError("the document on standard input is not JSON") from None
     return document if isinstance(document, dict) else {}
 
 
@@ -50,12 +57,17 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
         output = harness.say(call, Answer(*map(block, answer)))
         for fd, text in ((1, output.stdout), (2, output.stderr)):
             if text:
-                _write(fd, text.encode("utf-8", "replace"))
+                _write(_stream(fd), text.encode("utf-8", "replace"))
         code = output.code
 
     with at_most(None if moment == "wake" else PATIENCE), open_for(harness, call) as desk:
         handlers.run(desk, say)
     return code
+
+
+def _stream(fd: int) -> int:
+    said = os.environ.get("GIT_COORD_SAY", "")
+    return int(said) if fd == 2 and said.isdigit() else fd
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -67,19 +79,31 @@ def _note_error(argv: list[str], error: Exception) -> None:
     """For `git coord hooks status`: the last thing that went wrong, in the directory that the script found."""
     where = os.environ.get("GIT_COORD_DIR", "")
     with suppress(Exception):
-        import traceback
-
         from gitcoord.store.discovery import find_repository
         from gitcoord.system.files import make_directory, replace_ours
 
         here = find_repository().coord_dir  # which git accepts; the script's word is not enough
         if os.path.isdir(where) and os.path.samefile(here, where):
             make_directory(os.path.join(here, "agents"))
-            lines = traceback.format_exception(error)[-12:]
-            text = f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}"
+            text = f"{int(time.time())} {' '.join(argv)}\n{_told(error, argv, here)}"
             replace_ours(os.path.join(here, "agents", "@error"), text.encode("utf-8", "replace"))
+
+
+def _told(error: Exception, argv: list[str], coord_dir: str) -> str:
+    if isinstance(error, (CoordError, OSError)):
+        import traceback
+
+        return "".join(traceback.format_exception(error)[-12:])
+    from gitcoord.agents import HARNESSES, MOMENTS
+    from gitcoord.system import reports
+
+    return reports.tell(error, ["hook", *(word for word in argv if word in HARNESSES or word in MOMENTS)], lambda: coord_dir)
 
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
+    if status and os.environ.get("GIT_COORD_SAY"):
+        from gitcoord.system.background import REFUSED
+
+        status = REFUSED
     os._exit(status)  # all is written; taking the interpreter apart costs 10 ms

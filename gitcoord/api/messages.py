@@ -101,10 +101,10 @@ class Messages(Facade):
     def poll(self, *, again: bool = False, waits: bool = False) -> Polled:
         """As `inbox`, with what a caller that `waits` has to watch meanwhile."""
         from gitcoord.features import deaths
-        from gitcoord.overview import waiting
+        from gitcoord.overview import around
 
         if waits:
-            waiting.look_out(self._coord)
+            around.look_out(self._coord)
         return Polled(self.inbox(again=again), tuple(deaths.watched_pids(self._clone)), self._clone.repo)
 
     def mark_read(self, shown: Iterable[Message]) -> None:

@@ -55,16 +55,18 @@ class Repository(Facade):
         nothing in a repository that holds nothing of ours.
         """
         from gitcoord.sessions import housekeeping
+        from gitcoord.system import background
 
         clone = self._clone
         if not os.path.isdir(clone.repo.coord_dir):
             return
+        background.settle(clone.repo.coord_dir)
         if event == "worktree-added":
             housekeeping.worktree_added(clone)
         elif event == "sync":
-            from gitcoord.sync import background
+            from gitcoord.sync import background as autosync
 
-            background.run(clone)
+            autosync.run(clone)
         elif event == "refresh" and args:
             housekeeping.publish_changes(clone, args[0])
             housekeeping.refresh(clone, args[0])
@@ -78,17 +80,17 @@ class Repository(Facade):
 
         Without `notice` the command sees to the dead itself. `allow_secrets` lets text that looks like a secret leave.
         """
-        from gitcoord.overview import waiting
+        from gitcoord.overview import around
 
         self._clone.allows_secrets = allow_secrets
         mended: list[str] = []
         try:
             if notice:
-                waiting.notice_deaths(self._coord)
+                around.notice_deaths(self._coord)
             yield mended
         finally:
             mended += self._clone.mended
-            waiting.look_out_if_due(self._coord)
+            around.look_out_if_due(self._coord)
 
     def last_hook_error(self) -> tuple[str, str] | None:
         """What last went wrong in an agent's hook, which says nothing of it there, and the file that has it; or None."""

@@ -68,6 +68,7 @@ def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
         "peers": [_peer_json(coord, peer) for peer in found.peers],
         "newer": [strange._asdict() for strange in found.newer],
         "malformed": [strange._asdict() for strange in found.malformed],
+        "left_out": [left._asdict() for left in found.left_out],
         "warnings": [warning._asdict() for warning in found.warnings],
         "sync": {**found.sync._asdict(), "at": rfc3339(found.sync.at)} if found.sync else None,
     }
@@ -111,7 +112,8 @@ def _say_status(coord: Coord, found: Status) -> None:
         say(f"newer   {_strange(strange)}: a newer gitcoord is about")
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
-
+    for left in found.left_out[:SHOWN]:
+        say(f"left    {left.clone}: nothing more is taken in, because {left.why} (git coord doctor --fix looks again)")
     for warning in found.warnings[:SHOWN]:
         say(inert(f"trust   {warning.clone}: {warning.what} ({warning.command})"))
 

@@ -14,7 +14,9 @@ from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
-from gitcoord.errors import UsageError
+from gitcoord.errors import CoordError, UsageError
+from gitcoord.system import background
+from gitcoord.system.background import REFUSED
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
 
@@ -330,12 +332,14 @@ PRE_COMMIT = 5.0
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @common
 def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
-    """What the git hooks run; never fails.
+    """What the git hooks run; fails only for a bug of ours, and never with exit code 1.
 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
-        with suppress(Exception), opened(patience=PRE_COMMIT) as coord:
+        if (said := os.environ.pop("GIT_COORD_SAY", "")).isdigit():
+            os.dup2(int(said), 2)  # the script hides what a Python says that cannot begin
+        with suppress(CoordError, OSError), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
     if event == "job":
@@ -344,9 +348,8 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
 
         serve(lambda cwd: open_clone(cwd, long_lived=False))
         return 0
-    with suppress(OSError):
-        os.setsid()
-    with suppress(Exception), opened() as coord:
+    background.let_go()
+    with suppress(CoordError, OSError), opened() as coord:
         coord.repository.in_background(event, args)
     return 0
 
@@ -355,4 +358,4 @@ def _say_verdict(verdict: Verdict) -> int:
     for line in verdict.lines:
         remark(line.encode("utf-8", "replace").decode())
     sys.stderr.flush()
-    return 1 if verdict.refused else 0
+    return REFUSED if verdict.refused else 0

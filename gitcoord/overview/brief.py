@@ -26,7 +26,7 @@ from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.roster import Session
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import canonical, display
+from gitcoord.sessions.mailboxes import Homes, display
 from gitcoord.text import ago, inert, quoted, rfc3339, said, span, tokens
 
 BUDGET = 1000
@@ -302,17 +302,18 @@ def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) ->
     return Item(inert(", ".join(facts)), {**value, "said": report[0] if report else None})
 
 
-_LATELY = "SELECT id, type, author, clone, text, at, data FROM events ORDER BY lc DESC, id DESC LIMIT ?"
+_LATELY = "SELECT id, type, author, clone, text, at, data FROM events WHERE v = 1 ORDER BY lc DESC, id DESC LIMIT ?"
 
 
 def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
     """The newest thing each session said to everybody or to me, with its time, and whether it is among my unread mail."""
     mine = set(my_boxes(db, desk.clone, desk.me.name))
-    unread = {message.id for message in inbox.inbox(desk.clone, desk.me, now=desk.now).messages}
+    unread = inbox.unread_among(db, mine, [row[0] for row in lately])
     words: dict[str, tuple[str, int, bool]] = {}
+    homes = Homes(db)
     for oid, kind, author, clone, text, at, data in lately:
         if kind == "note" or (kind == "message" and _is_for(json.loads(data), mine)):
-            words.setdefault(canonical(db, mailbox(author, clone)), (text, at, oid in unread))
+            words.setdefault(homes.of(mailbox(author, clone)), (text, at, oid in unread))
     return words
 
 

@@ -16,6 +16,7 @@ from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import HELD, held_tasks, ready_count
 from gitcoord.log.clone import Clone
+from gitcoord.log.index.intake import LeftOut, left_out
 from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.counts import my_locks
@@ -62,6 +63,8 @@ class Status(NamedTuple):
     peers: tuple[Session, ...]
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
+    left_out: tuple[LeftOut, ...]
+    """Clones past a limit, of which nothing more is taken in."""
     warnings: tuple[Doubt, ...]
     sync: Syncing | None
     """None while there is no coordination remote."""
@@ -92,6 +95,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
+        tuple(clone.read(left_out)),
         tuple(warnings(clone)),
         syncing(clone),
     )

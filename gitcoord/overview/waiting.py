@@ -5,9 +5,7 @@ Level-triggered: what already holds ends a wait at once. Conditions consume noth
 
 from __future__ import annotations
 
-import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
@@ -18,6 +16,7 @@ from gitcoord.features.messages.inbox import inbox
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of, resolve_id
 from gitcoord.names import mailbox
+from gitcoord.overview.around import look_out, notice_deaths
 from gitcoord.sessions.identity import Caller
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import states
@@ -75,25 +74,6 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
     except Busy as error:
         lock.say(f"note: {error.what}")
         return None
-
-
-def notice_deaths(caller: Caller) -> None:
-    """Tell of sessions and jobs of this clone that died meanwhile, unless somebody did already."""
-    deaths.notice(caller.clone, me=lambda: caller.identity.name)
-
-
-def look_out(caller: Caller) -> None:
-    """Who waits for what another clone may send has it fetched."""
-    from gitcoord.sync import background
-
-    background.after_look(caller.clone)
-
-
-def look_out_if_due(caller: Caller) -> None:
-    """As `look_out`, if nobody looked for a while."""
-    look = caller.clone.path("look")
-    if os.path.exists(look) and os.stat(look).st_mtime < time.time():
-        look_out(caller)
 
 
 def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:

@@ -91,6 +91,7 @@ FEATURE = Feature(
         PRIMARY KEY (clone, name)) WITHOUT ROWID;
     """,
     _fold,
+    "CREATE INDEX names_alias_of ON names (alias_of) WHERE alias_of IS NOT NULL;",
     concerns=_concerns,
     living=(
         "SELECT id FROM names WHERE id != ''",
@@ -101,27 +102,47 @@ FEATURE = Feature(
 
 
 def canonical(db: sqlite3.Connection, box: str) -> str:
-    """The mailbox that `box` leads to now, following renames and adoptions."""
-    seen = {box}
-    while True:
-        row = db.execute("SELECT alias_of FROM names WHERE (name, clone) = (?, ?)", split_mailbox(box)).fetchone()
-        if row is None or row[0] is None or row[0] in seen:
-            return box
-        box = row[0]
-        seen.add(box)
+    """The mailbox that `box` leads to now, following renames and adoptions. For many mailboxes, use `Homes`."""
+    return Homes(db).of(box)
+
+
+class Homes:
+    """Where mailboxes lead now. Each name on the way is looked up once, however many lead over it."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._known: dict[str, str] = {}
+
+    def of(self, box: str) -> str:
+        """The mailbox at the end of the path from `box`; of names that lead in a circle, the last before it closes."""
+        path: dict[str, None] = {}
+        at = box
+        while at not in self._known and at not in path:
+            path[at] = None
+            query = "SELECT alias_of FROM names WHERE (name, clone) = (?, ?)"
+            at = (self._db.execute(query, split_mailbox(at)).fetchone() or (None,))[0] or at
+        home = self._known.get(at) or next(reversed(path))
+        self._known.update(dict.fromkeys(path, home))
+        return home
 
 
 def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
-    """`box` and every former name whose mail it has inherited."""
-    rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NOT NULL")
-    former = [mailbox(name, clone) for name, clone in rows]
-    return [box, *(old for old in former if old != box and canonical(db, old) == box)]
+    """`box` and every former name whose mail it has inherited; of one that leads elsewhere itself, `box` alone."""
+    if canonical(db, box) != box:
+        return [box]
+    rows = db.execute(
+        "WITH RECURSIVE up(box) AS (VALUES (?) UNION SELECT n.name || '@' || n.clone FROM names n"
+        " JOIN up ON n.alias_of = up.box) SELECT box FROM up",
+        (box,),
+    )
+    return [box, *sorted(former for (former,) in rows if former != box)]
 
 
 def known_mailboxes(db: sqlite3.Connection) -> set[str]:
     """Every mailbox there is: sessions present now and names that were ever held."""
     rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NULL UNION SELECT name, clone FROM presence")
-    return {canonical(db, mailbox(name, clone)) for name, clone in rows}
+    homes = Homes(db)
+    return {homes.of(mailbox(name, clone)) for name, clone in rows}
 
 
 def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:

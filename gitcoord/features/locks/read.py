@@ -12,7 +12,7 @@ from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.mailboxes import Homes
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import clock_ahead
 from gitcoord.store.objects import Oid
@@ -75,10 +75,10 @@ def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
     return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
 
 
-def _holder(db: sqlite3.Connection, author: str, clone: str) -> str:
+def _holder(homes: Homes, author: str, clone: str) -> str:
     """Who holds a lock, as it is called now. A clone that adopts a session does not adopt its locks: it could not end them."""
     box = mailbox(author, clone)
-    now = canonical(db, box)
+    now = homes.of(box)
     return now if split_mailbox(now)[1] == clone else box
 
 
@@ -91,8 +91,9 @@ def all_locks(db: sqlite3.Connection) -> list[Lock]:
     for row in rows:
         patterns.setdefault(Oid(row[0]), []).append(row[1])
     first = {row[0]: row for row in reversed(rows)}
+    homes = Homes(db)
     return [
-        Lock(oid, _holder(db, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
+        Lock(oid, _holder(homes, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
         for oid, of in patterns.items()
         for r in [first[oid]]
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from gitcoord.log.event import MAX_CLOCK, Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import YET_TO_COME, canonical, open_name, put_name
+from gitcoord.sessions.mailboxes import YET_TO_COME, Homes, open_name, put_name
 
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
 QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
@@ -127,8 +127,10 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The recipients, and who inherits mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
-    homes = [split_mailbox(canonical(db, box)) for box in boxes]
-    return Concern([name for name, at in homes if at == here])
+    adopts = db.execute("SELECT 1 FROM adoptions WHERE clone = ? LIMIT 1", (here,)).fetchone()
+    homes = Homes(db)
+    ends = [split_mailbox(homes.of(box)) for box in boxes if adopts or split_mailbox(box)[1] == here]
+    return Concern([name for name, at in ends if at == here])
 
 
 MAX_RECIPIENTS = 1000

@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 22
+SCHEMA = 23
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -515,12 +515,13 @@ class Index:
         return [item for item in events if item[0].id in fresh]
 
     def _place_again(self, event: Event, epoch: int, place: int) -> None:
-        """An event that is known already: its place in a chain counts more than being carried, and so does its own
-        clone's log: where another clone carried it first, all is read again."""
+        """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
+        carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
         (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
         self._misplaced |= clone != event.clone and place >= 0
         self.db.execute(
-            "UPDATE events SET epoch = ?, place = ? WHERE id = ? AND clone = ? AND place <= 0",
+            "UPDATE events SET epoch = ?1, place = max(place, ?2) WHERE id = ?3 AND clone = ?4 AND place <= 0"
+            " AND (?2 > 0 OR epoch < ?1)",
             (epoch, place, event.id, event.clone),
         )
 

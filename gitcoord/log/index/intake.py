@@ -58,3 +58,12 @@ def _passed(row: Sequence[int]) -> Iterator[str]:
 def left_out(db: sqlite3.Connection) -> list[LeftOut]:
     """The clones past a limit."""
     return [LeftOut(*row) for row in db.execute("SELECT clone, why FROM intake WHERE why != '' ORDER BY clone")]
+
+
+def set_aside(db: sqlite3.Connection, clone: str, limit: int) -> list[tuple[str, str]]:
+    """Some commits in the logs of a clone that are no events, or cannot be used: id and reason, one of each reason first."""
+    return db.execute(
+        "SELECT id, reason FROM (SELECT id, reason, row_number() OVER (PARTITION BY reason ORDER BY id) AS place FROM strange"
+        " WHERE newer = 0 AND (ref LIKE 'refs/coord/%/' || ?1 || '/%')) ORDER BY place, reason, id LIMIT ?2",
+        (clone, limit),
+    ).fetchall()
