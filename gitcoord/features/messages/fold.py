@@ -127,9 +127,8 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The recipients, and who inherits mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
-    adopts = db.execute("SELECT 1 FROM adoptions WHERE clone = ? LIMIT 1", (here,)).fetchone()
     homes = Homes(db)
-    ends = [split_mailbox(homes.of(box)) for box in boxes if adopts or split_mailbox(box)[1] == here]
+    ends = [split_mailbox(homes.of(box)) for box in boxes]
     return Concern([name for name, at in ends if at == here])
 
 
