@@ -499,11 +499,6 @@ def test_a_bounce_hides_no_message_of_another_clone(clones: tuple[Path, Path], m
     assert "read me" in cli(bob, "inbox").out
 
 
-@pytest.mark.parametrize("kind", sorted(trust.RULES))
-def test_every_type_of_event_has_its_rule(kind: str) -> None:
-    assert trust.RULES[kind].who
-
-
 # what stands outside of the logs
 
 
