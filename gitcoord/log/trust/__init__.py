@@ -20,6 +20,7 @@ from gitcoord.log.trust.names import speaks_for as speaks_for
 from gitcoord.log.trust.reach import EPOCH as EPOCH
 from gitcoord.log.trust.reach import INDEXES as INDEXES
 from gitcoord.log.trust.reach import NEVER_CARRIED as NEVER_CARRIED
+from gitcoord.log.trust.reach import OWN as OWN
 from gitcoord.log.trust.reach import SCHEMAS as SCHEMAS
 from gitcoord.log.trust.reach import TABLES as TABLES
 from gitcoord.log.trust.reach import TRUSTED as TRUSTED

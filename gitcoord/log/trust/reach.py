@@ -46,6 +46,10 @@ TRUSTED = (
 """Whether message `m`, which is event `e`, is ours or covered; the values come from `trusted_values`."""
 
 
+OWN = "e.clone = ?"
+"""Whether event `e` is ours, as an SQL condition; the value is our id."""
+
+
 def speaker(ref: str) -> str:
     """The clone whose word a ref is, and nobody else's, whatever the commits in it say."""
     return ref.split("/")[3]
