@@ -640,3 +640,84 @@ def test_counters_that_no_allocation_explains_are_no_table(clones: tuple[Path, P
     table(mallory, "numbers", counters={"migrations": 10**15})
     ran = cli(bob, "alloc", "migrations")
     assert ran.code == 4 and "no table of leases" in ran.err, ran
+
+
+# the next audit: each sentence of docs/trust.md, tried
+
+
+def test_a_claim_made_offline_is_settled_by_its_own_clone(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
+    _, bob = clones
+    task = json.loads(cli(bob, "task", "add", "a task", "--json").out)["id"]
+    assert cli(bob, "task", "claim", task, "--offline").code == 0
+    claim = next(e.id for e in events(bob) if e.type == "task.claim")
+    mallory.chain(log(MALLORY), MALLORY, [("m", "task.settle", "x", {"task": task, "supersedes": [claim]})], lc=500)
+    git(bob, "fetch", "-q", "origin", f"{log(MALLORY)}:{log(MALLORY)}")
+    shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
+    assert (shown_task["status"], shown_task["holder"], shown_task["tentative"]) == ("claimed", "bob", True)
+    assert "task.settle: about what another clone wrote" in cli(bob, "status").out
+
+
+def test_a_third_clones_job_does_not_go_on_as_mallorys(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
+    ada, bob = clones
+    ran = cli(ada, "run", "--json", "--detach", "--name", "build", "--", "sleep", "100")
+    job = json.loads(ran.out)["id"]
+    sync(ada)
+    key = next(e.data["key"] for e in events(ada) if e.id == job)
+    theirs = ("ada", "job.start", "build goes on", {"name": "build", "key": key, "was": job})
+    (start,) = mallory.chain(log(MALLORY), MALLORY, [theirs], lc=500)
+    mallory.chain(log(MALLORY), MALLORY, [("ada", "job.end", "done", {"job": start, "exit": 0, "ms": 1})], lc=501, on=start)
+    sync(bob)
+    found = json.loads(cli(bob, "job", "show", job, "--json").out)
+    assert (found["id"], found["state"], found["exit"]) == (job, "running", None)
+    assert cli(ada, "job", "kill", job).code == 0
+
+
+def test_a_notice_replaces_no_notice_of_another_clone(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
+    ada, bob = clones
+    with Coord.open(ada) as coord:
+        task = coord.tasks.add("for bob", assignee=box_of(bob, "bob"))
+        coord.remote.sync()
+    sync(bob)
+    (notice,) = [e for e in events(bob) if e.type == "message" and e.data.get("notice") == "task"]
+    theirs = {"to": [box_of(bob, "bob")], "notice": "task", "about": "x", "replaces": [notice.id]}
+    mallory.chain(log(MALLORY), MALLORY, [("m", "message", "all is well", theirs)], lc=500)
+    sync(bob)
+    out = cli(bob, "inbox").out
+    assert "for bob" in out and "all is well" in out and task
+
+
+def test_another_persons_key_signs_neither_a_clones_presence_nor_a_table_in_its_name(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, tmp_path: Path
+) -> None:
+    ada, bob = clones
+    own, eves = clone_id(ada), make_key(tmp_path, "eves")
+    allow(bob, tmp_path / "allowed", ada=tmp_path / "key", eve=eves)
+    git(bob, "config", "coord.requireSigned", "true")
+    sync(bob)
+    git(ada, "config", "user.signingkey", str(eves))
+    for ref, author, payload in (
+        (f"refs/coord/sessions/{own}/ada", "ada", {"session": "ada", "state": "gone", "ttl": 9, "type": "presence"}),
+        ("refs/coord/lease/numbers", own, {"kind": "numbers", "counters": {"a": 7}, "type": "lease"}),
+    ):
+        data = json.dumps({**payload, "v": 1, "lc": 5000, "clone": own}, sort_keys=True, separators=(",", ":"))
+        env = {"GIT_AUTHOR_NAME": author, "GIT_AUTHOR_DATE": "@1900000000 +0000", "GIT_COMMITTER_DATE": "@5000 +0000"}
+        forged = git(ada, "commit-tree", "-S", mallory.empty, "-m", f"x\n\nCoord: {data}", env=env).strip()
+        git(ada, "push", "-q", "origin", f"+{forged}:{ref}")
+    sync(bob)
+    assert session(cli, bob, f"ada@{own}")["state"] == "unknown"
+    ran = cli(bob, "alloc", "a")
+    assert ran.code == 4 and "is not signed" in ran.err
+
+
+def test_an_item_that_many_wait_for_costs_each_of_them_once(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
+    """Events that name hundreds of things which are not there: they are waited for, up to a limit, and nothing fails."""
+    _, bob = clones
+    ids = [f"{number:040x}" for number in range(2000)]
+    items: list[Item] = [("m", "unlock", "x", {"locks": {oid: [] for oid in ids}})]
+    items += [("m", "job.end", "x", {"job": ids[0], "exit": 0})] * 50
+    mallory.chain(log(MALLORY), MALLORY, items)
+    sync(bob)
+    with Coord.open(bob) as coord:
+        waiting = coord.clone.read(lambda db: db.execute("SELECT count(*) FROM awaited").fetchone()[0])
+    assert waiting == 256 + 50
+    assert cli(bob, "locks").code == 0 and cli(bob, "jobs").code == 0

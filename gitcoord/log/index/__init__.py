@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 23
+SCHEMA = 24
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -490,9 +490,8 @@ class Index:
         watched = self.mailroom.is_open()
         try:
             with database.part(self.db):
-                for event, raw in self._insert(events, rows):
-                    for verdict in trust.admitted(self.db, event, raw, ref):
-                        self._fold(verdict, ref, watched)
+                for verdict in trust.admitted(self.db, self._insert(events, rows), ref):
+                    self._fold(verdict, ref, watched)
         except Exception as why:
             if database.is_about_the_file(why):
                 raise

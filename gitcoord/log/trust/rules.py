@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gitcoord.log.event import Event, Malformed
@@ -72,6 +72,7 @@ RULES: Mapping[str, Rule] = {
     CHECKPOINT: Rule("the clone, about the log it stands in", NOTHING),
     EPOCH: Rule("the clone, at the root of its log", COUNTS),
 }
+_WITH_ITEMS = frozenset(kind for kind, rule in RULES.items() if rule.items)
 _BOUNCE = Rule("", HELD, "about", whole=False)
 
 
@@ -83,11 +84,21 @@ class Verdict(NamedTuple):
     refused: str = ""
 
 
-def admitted(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) -> Iterator[Verdict]:
-    """Judge an event that has just arrived at `ref`, and then those that waited for it. The caller folds in between."""
-    yield _judged(db, event, None, raw, ref)
-    for waiting in _released(db, event.id):
-        yield _judged(db, waiting, event.id)
+def admitted(db: sqlite3.Connection, items: Iterable[tuple[Event, bytes]], ref: str) -> Iterator[Verdict]:
+    """Judge events that have just arrived at `ref`, each followed by those that waited for it. The caller folds them in
+    between."""
+    any_wait = _any_wait(db)
+    for event, raw in items:
+        yield _judged(db, event, None, raw, ref)
+        if any_wait:
+            for waiting in _released(db, event.id):
+                yield _judged(db, waiting, event.id)
+        elif event.type in _WITH_ITEMS:
+            any_wait = _any_wait(db)
+
+
+def _any_wait(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM awaited LIMIT 1").fetchone() is not None
 
 
 def _judged(db: sqlite3.Connection, event: Event, only: str | None, raw: bytes = b"", ref: str = "") -> Verdict:
