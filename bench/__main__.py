@@ -1,4 +1,4 @@
-"""`python -m bench`: measure in a throw-away directory and print the table."""
+"""`python -m bench`: measure in a throw-away directory and print the table; `python -m bench campaign`: harm and check."""
 
 from __future__ import annotations
 
@@ -37,6 +37,10 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
 
 
 def main() -> None:
+    if sys.argv[1:2] == ["campaign"]:
+        from bench.campaign import run
+
+        sys.exit(run.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="the sizes that the budgets name (some minutes)")
     parser.add_argument("names", nargs="*", help=f"only these: {', '.join(sections(False))}")

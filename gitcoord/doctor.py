@@ -13,6 +13,8 @@ from gitcoord.errors import CoordError
 from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.store.ref_names import belongs_to, is_log, is_ours
+from gitcoord.system import obstacles
+from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
 from gitcoord.text import shell_word
 
@@ -24,6 +26,10 @@ class Finding(NamedTuple):
     well: bool
     said: str
     hint: str = ""
+
+
+NAMED = 5
+"""Of the events of one clone that are set aside, how many are named."""
 
 
 def examine(clone: Clone, fix: bool = False) -> list[Finding]:
@@ -43,6 +49,10 @@ def _guarded(look: Callable[[Clone], Iterator[Finding]], clone: Clone) -> list[F
 
 def _fix(clone: Clone) -> None:
     """Raises RepositoryError where we may not write."""
+    try:
+        clone.mended += obstacles.move_aside(clone.repo.coord_dir)
+    except OSError as error:
+        raise unwritable(clone.repo.coord_dir, error) from error
     with clone.locked():
         clone.index.discard()
         clone.read(lambda db: None)
@@ -76,6 +86,12 @@ def _directory(clone: Clone) -> Iterator[Finding]:
     yield Finding("clone", writable, said, "" if writable else "make it writable for this user")
 
 
+def _files(clone: Clone) -> Iterator[Finding]:
+    """Nothing is said while nothing is in the way."""
+    for path in obstacles.find(clone.repo.coord_dir):
+        yield Finding("files", False, f"{path} is in the way of a file of gitcoord", "git coord doctor --fix")
+
+
 def _refs(clone: Clone) -> Iterator[Finding]:
     tips = clone.store.tips()
     for ref in tips.broken:
@@ -99,6 +115,7 @@ def _index(clone: Clone) -> Iterator[Finding]:
 
 def _others(clone: Clone) -> Iterator[Finding]:
     """What other clones' logs have that is no event, or what they did that an honest one does not."""
+    from gitcoord.log.index.intake import left_out, set_aside
     from gitcoord.log.trust import warnings
     from gitcoord.overview.status import strange
 
@@ -106,8 +123,13 @@ def _others(clone: Clone) -> Iterator[Finding]:
     for found in newer:
         yield Finding("others", True, f"{found.events} events of {found.clone} are for a newer gitcoord")
     for found in malformed:
-        said = f"{found.events} commits in the log of {found.clone} are no events: {found.reason}"
-        yield Finding("others", False, said, f"git config --add coord.ignoreClone {found.clone}")
+        hint = f"git config --add coord.ignoreClone {found.clone}"
+        yield Finding("others", False, f"{found.events} commits of {found.clone} are set aside, among them", hint)
+        for oid, reason in clone.read(lambda db, of=found.clone: set_aside(db, of, NAMED)):  # type: ignore[misc]
+            yield Finding("others", False, f"  {oid}: {reason}")
+    for left in clone.read(left_out):
+        hint = f"git coord doctor --fix looks again; git config --add coord.ignoreClone {left.clone}"
+        yield Finding("others", False, f"{left.clone}: nothing more is taken in, because {left.why}", hint)
     for warning in warnings(clone):
         yield Finding("others", False, f"{warning.clone}: {warning.what}", warning.command)
 
@@ -145,4 +167,4 @@ def _sync(clone: Clone) -> Iterator[Finding]:
         yield Finding("sync", not found.error, said, "git coord sync" if found.error else "")
 
 
-_LOOKS = (_git, _library, _directory, _refs, _index, _others, _hooks, _agents, _sync)
+_LOOKS = (_git, _library, _directory, _files, _refs, _index, _others, _hooks, _agents, _sync)

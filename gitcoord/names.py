@@ -10,6 +10,11 @@ _RESERVED = frozenset(["con", "nul", "aux", "prn", *(f"{port}{n}" for port in ("
 """No file can be called so on Windows, whatever its ending."""
 MAX_NAME = 40
 EVERYBODY = "all"
+OURS = frozenset(
+    [EVERYBODY, "everybody", "everyone", "nobody", "somebody", "someone", "me", "you", "gitcoord", "git-coord", "message"]
+)
+"""Names that have a meaning where sessions are named: everybody, nobody in particular, gitcoord itself (as a sender), a
+condition of `wait`. No session or role can be called so."""
 
 
 def is_name(text: str) -> bool:
@@ -26,16 +31,16 @@ def is_name(text: str) -> bool:
 
 def session_name(text: str) -> str:
     """`text` as a new session's name. Raises UsageError, with the nearest valid name as a hint."""
-    if not is_name(text) or text == EVERYBODY:
+    if not is_name(text) or text in OURS:
         shown = ascii(text[:60])
         nearest = slug(text, "")
-        hint = f"use {nearest}" if nearest and nearest != EVERYBODY else "use lower-case letters, digits, '.', '_' and '-'"
+        hint = f"use {nearest}" if nearest else "use lower-case letters, digits, '.', '_' and '-'"
         raise UsageError(f"{shown} cannot name a session", hint)
     return text
 
 
 def slug(text: str, default: str, limit: int = 40) -> str:
-    """The nearest valid name to `text`, or `default` when nothing of it is left."""
+    """The nearest name to `text` that a session or role may have, or `default` when nothing of it is left."""
     import re
     import unicodedata
 
@@ -43,7 +48,7 @@ def slug(text: str, default: str, limit: int = 40) -> str:
     name = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
     name = re.sub(r"\.{2,}", ".", name)[:limit].strip("-._")
     name = name.removesuffix(".lock")
-    return name if is_name(name) else default
+    return f"{name}-1" if name in OURS else name if is_name(name) else default
 
 
 def mailbox(name: str, clone: str) -> str:

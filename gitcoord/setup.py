@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from contextlib import suppress
@@ -21,6 +22,9 @@ from gitcoord.sync import remotes
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
 
+ATTEMPTS = 10
+"""How often our folder is removed, while processes that are about to end still write into it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Initialized:
@@ -31,6 +35,8 @@ class Initialized:
     expected: tuple[str, ...]
     hooks: tuple[Hook, ...]
     remote: str
+    remote_is_set: bool = False
+    """`coord.remote` names it, so that `git coord sync` needs no name."""
 
 
 def init(clone: Clone, hooks: bool = True) -> Initialized:
@@ -42,7 +48,7 @@ def init(clone: Clone, hooks: bool = True) -> Initialized:
         name = settle_clone_id(clone.repo)
         expected = tuple(record.name for record in expect_all(clone))
     found = githooks.install(clone.repo) if hooks else githooks.status(clone.repo)
-    return Initialized(name, expected, tuple(found), _remote(clone))
+    return Initialized(name, expected, tuple(found), _remote(clone), bool(clone.repo.setting("remote")))
 
 
 def _remote(clone: Clone) -> str:
@@ -106,12 +112,14 @@ def purge(clone: Clone, everyone: bool = False) -> Traces:
 
 
 def _remove_files(clone: Clone) -> None:
-    try:
-        shutil.rmtree(clone.repo.coord_dir)
-    except FileNotFoundError:
-        pass
-    except OSError as error:
-        raise unwritable(clone.repo.coord_dir, error) from error
+    for attempt in range(ATTEMPTS):
+        try:
+            shutil.rmtree(clone.repo.coord_dir)
+        except FileNotFoundError:
+            break
+        except OSError as error:  # a process that still ends wrote into it meanwhile
+            if error.errno != errno.ENOTEMPTY or attempt == ATTEMPTS - 1:
+                raise unwritable(clone.repo.coord_dir, error) from error
     for top in ("refs/coord", "logs/refs/coord"):
         for folder, _, _ in os.walk(os.path.join(clone.repo.common_dir, top), topdown=False):
             with suppress(OSError):

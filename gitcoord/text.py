@@ -1,30 +1,86 @@
-"""Text for people and models: inert, quoted, measured. What others wrote is data and cannot pass for ours."""
+"""Text for people and models: inert, quoted, measured. What others wrote is data and cannot pass for ours.
+
+Every foreign value goes through one function here on its way out: `inert` within a line, `quoted` for somebody's words on
+lines of their own, `said` for them within a line, `shell_word` in a command to copy, `as_json` in a document. What has no
+shape of its own, but power over how the rest is read, is shown as an escape or counted.
+"""
 
 from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING
 
-_BIDI = "\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+if TYPE_CHECKING:
+    import re
+
+_HIDDEN = (
+    "\x00-\x1f\x7f-\x9f"  # C0, C1: ends of lines, commands to terminals
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"  # no width; marks of direction
+    "\u2028-\u202e\u2060-\u206f"  # ends of lines, embeddings, overrides, isolates
+    "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff"  # tags, selectors, private
+)
+_SELECTORS = "\ufe0e\ufe0f"
+"""Behind a character, one of them says whether it is a picture; anything longer hides something."""
+_SHOWN = 8
+"""Hidden characters in a row that are shown one by one; of more it is said how many."""
+
+
+@cache
+def _hidden(but: str) -> re.Pattern[str]:
+    """Runs of characters that are not shown by themselves, `but` some; compiled when the first is met."""
+    import re
+
+    return re.compile(f"(?:(?![{but}])[{_HIDDEN}])+" if but else f"[{_HIDDEN}]+")
 
 
 def inert(text: str) -> str:
-    """`text` without power over a terminal: controls, bidirectional marks and lone surrogates as escapes."""
-    if text.isascii() and text.isprintable():
+    """`text` as a part of one line: no end of a line, no control, no mark of direction, nothing hidden."""
+    return text if text.isascii() and text.isprintable() else _hidden("").sub(_shown, text)
+
+
+def block(text: str) -> str:
+    """`text` of several lines, of which each is ours or was made inert: nothing hidden but the ends of lines and tabs."""
+    return _hidden("\n\t").sub(_shown, text)
+
+
+def _shown(run: re.Match[str]) -> str:
+    found = run[0]
+    if found in _SELECTORS and run.start() > 0:
+        return found
+    if len(found) > _SHOWN:
+        return f"[{len(found)} hidden characters]"
+    return "".join(c.encode("unicode_escape").decode() for c in found)
+
+
+def as_json(text: str) -> str:
+    """A JSON document in which what is hidden stands as JSON's own escapes."""
+    if text.isascii() and "\x7f" not in text:
         return text
-    return "".join(c.encode("unicode_escape").decode() if has_power(c) else c for c in text)
+    import json
+
+    return _hidden("").sub(lambda run: json.dumps(run[0])[1:-1], text)
+
+
+def shell_word(text: str) -> str:
+    """`text` as one word of a command to copy: on one line, and the very same when a shell reads it."""
+    import shlex
+
+    if inert(text) == text:
+        return shlex.quote(text)
+    plain = text.replace("\\", "\\\\").replace("'", "\\'")
+    return "$'" + _hidden("").sub(lambda run: _bytes(run[0]), plain) + "'"
+
+
+def _bytes(text: str) -> str:
+    return "".join(f"\\x{byte:02x}" for byte in text.encode("utf-8", "surrogateescape"))
 
 
 def is_unicode(text: str) -> bool:
     """Whether `text` can be written as UTF-8: it has no half of a surrogate pair."""
     return not any(0xD800 <= ord(c) < 0xE000 for c in text)
-
-
-def has_power(c: str) -> bool:
-    """Whether a character could steer a terminal or change the order of what is read."""
-    code = ord(c)
-    control = (code < 0x20 and c not in "\t\n") or 0x7F <= code < 0xA0
-    return control or c in _BIDI or 0xD800 <= code < 0xE000
 
 
 def one_line(text: str, limit: int = 100) -> str:
@@ -34,15 +90,12 @@ def one_line(text: str, limit: int = 100) -> str:
 
 
 def quoted(text: str, indent: str = "  > ") -> str:
-    """Somebody's words as data: every line marked, nothing in it can pass for ours."""
-    return "\n".join(indent + inert(line) for line in text.rstrip("\n").split("\n"))
+    """Somebody's words as data: every line marked, as any program would split them; nothing in it can pass for ours."""
+    return "\n".join(indent + _with_tabs(line) for line in text.splitlines() or [""])
 
 
-def shell_word(text: str) -> str:
-    """`text` as one word of a command that can be pasted into a shell: somebody's path or name cannot become a command."""
-    from shlex import quote
-
-    return quote(text)
+def _with_tabs(line: str) -> str:
+    return "\t".join(map(inert, line.split("\t")))
 
 
 def said(text: str, limit: int = 60) -> str:

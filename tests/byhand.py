@@ -5,24 +5,27 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from conftest import git, make_repo
+from conftest import copy_of, git, make_repo
+from templates import LASTS
 
 from gitcoord import Coord
 
 
 def make_clones(tmp_path: Path, *names: str) -> list[Path]:
     """A clone for each name, of a bare repository `remote.git`; each has a session of its user's name, `ada` and so on."""
-    seed = make_repo(tmp_path / "seed")
-    git(tmp_path, "clone", "-q", "--bare", str(seed), "remote.git")
-    found = []
-    for name in names:
-        git(tmp_path, "clone", "-q", "remote.git", name)
-        found.append(tmp_path / name)
-        git(found[-1], "config", "user.name", f"{name.capitalize()} Example")
-        git(found[-1], "config", "user.email", f"{name}@example.org")
-        with Coord.open(found[-1]) as coord:
-            coord.sessions.join(name)
-    return found
+
+    def make(place: Path) -> None:
+        seed = make_repo(place / "seed")
+        git(place, "clone", "-q", "--bare", str(seed), "remote.git")
+        for name in names:
+            git(place, "clone", "-q", "remote.git", name)
+            git(place / name, "config", "user.name", f"{name.capitalize()} Example")
+            git(place / name, "config", "user.email", f"{name}@example.org")
+            with Coord.open(place / name) as coord:
+                coord.sessions.join(name)
+
+    copy_of(("by hand", *names), make, tmp_path, LASTS)
+    return [tmp_path / name for name in names]
 
 
 def clone_id(where: Path) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from conftest import git, make_repo
+from conftest import copy_of, git, make_repo
+from forkserver import Program
+from templates import LASTS
 
 from gitcoord import Coord
 
@@ -16,6 +16,11 @@ USERS = ("Ada", "Bob", "Cy", "Dee", "Eve", "Fay", "Gus", "Hal")
 
 def make_clones(where: Path, count: int) -> tuple[Path, list[Path]]:
     """A bare repository and clones of it, called by their users' names in lower case."""
+    copy_of(("clones", count), lambda place: _make_clones(place, count), where)
+    return where / "hub.git", [where / user.lower() for user in USERS[:count]]
+
+
+def _make_clones(where: Path, count: int) -> list[Path]:
     source = make_repo(where / "source")
     hub = where / "hub.git"
     git(where, "clone", "-q", "--bare", str(source), str(hub))
@@ -25,7 +30,13 @@ def make_clones(where: Path, count: int) -> tuple[Path, list[Path]]:
         git(where, "clone", "-q", str(hub), str(path))
         git(path, "config", "user.name", user)
         found.append(path)
-    return hub, found
+    return found
+
+
+def make_met(where: Path, count: int) -> tuple[Path, list[Path]]:
+    """As `make_clones`; every clone has a session `w`, and knows of everybody's."""
+    copy_of(("met", count), lambda place: meet(_make_clones(place, count)), where, LASTS)
+    return where / "hub.git", [where / user.lower() for user in USERS[:count]]
 
 
 def meet(clones: Iterable[Path]) -> None:
@@ -47,10 +58,14 @@ def sync_all(clones: Iterable[Path], rounds: int = 2) -> None:
 
 def at_rest(where: Path) -> tuple[Path, Path]:
     """Ada's and Bob's clones, which know each other's session `w` and have nothing more to tell each other."""
-    _, (ada, bob) = make_clones(where, 2)
-    meet([ada, bob])
-    sync_all([ada, bob])
-    return ada, bob
+
+    def make(place: Path) -> None:
+        clones = _make_clones(place, 2)
+        meet(clones)
+        sync_all(clones)
+
+    copy_of("at rest", make, where, LASTS)
+    return where / "ada", where / "bob"
 
 
 def identity(path: Path) -> str:
@@ -69,17 +84,11 @@ def holders(clones: Iterable[Path], task: str) -> list[tuple[str, str | None, bo
     return found
 
 
-def start(path: Path, *args: str) -> subprocess.Popen[str]:
-    """The program, running."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "gitcoord", *args],
-        cwd=path,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+def start(path: Path, *args: str) -> Program:
+    """The program, running, with nothing on its standard input."""
+    program = Program(["-m", "gitcoord", *args], path)
+    program.stdin.close()
+    return program
 
 
 def at_once(clones: Iterable[Path], argv: Callable[[int], Iterable[str]]) -> list[tuple[int, str, str]]:

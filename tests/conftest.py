@@ -7,18 +7,23 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from pathlib import Path
 
+import profiles  # noqa: F401  registers the profiles of Hypothesis before an option of pytest chooses one
 import pytest
+from forkserver import Program
+from templates import LASTS, Templates
 
 from gitcoord import Coord
 from gitcoord.sessions.identity import AGENT_MARKS, HARNESS_IDS
 
-# started in the background of a shell, everything below inherits ignored signals, which no shell can trap any more
-for number in (signal.SIGINT, signal.SIGQUIT) if hasattr(signal, "SIGQUIT") else (signal.SIGINT,):
-    if signal.getsignal(number) is signal.SIG_IGN:
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+# Started in the background of a shell or below nohup, all programs below would inherit ignored signals, which no shell can
+# trap any more. They do not inherit a handler; pytest itself goes on after SIGHUP, as nohup promises.
+HANDLERS = {"SIGINT": signal.default_int_handler, "SIGQUIT": signal.SIG_DFL, "SIGHUP": lambda *_: None}
+for name, handler in HANDLERS.items():
+    if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
+        signal.signal(getattr(signal, name), handler)
 
 USER = "Ada Lovelace"
 EMAIL = "ada@example.org"
@@ -68,20 +73,46 @@ def git(where: Path, *args: str, env: Mapping[str, str] | None = None, check: bo
     return done.stdout
 
 
+_templates: Templates | None = None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Where the templates lie."""
+    global _templates
+    _templates = Templates(tmp_path_factory.mktemp("templates"))
+
+
+def copy_of(key: Hashable, make: Callable[[Path], object], to: Path, lasts: float = float("inf")) -> None:
+    """Put into the directory `to` what `make` makes in an empty one; see `Templates.copy`."""
+    if _templates is None:  # in a process that a test started
+        to.mkdir(parents=True, exist_ok=True)
+        make(to)
+    else:
+        _templates.copy((key, os.environ["PATH"]), make, to, lasts)  # there is more than one git
+
+
 def make_repo(path: Path, *options: str) -> Path:
-    """A repository with one file and one commit."""
-    path.mkdir(parents=True, exist_ok=True)
-    git(path, "init", "-q", *options)
-    (path / "readme.txt").write_text("hello\n")
-    git(path, "add", "readme.txt")
-    git(path, "commit", "-q", "-m", "first")
+    """A repository with one file and one commit; `options` are those of git-init(1)."""
+
+    def make(place: Path) -> None:
+        git(place, "init", "-q", *options)
+        (place / "readme.txt").write_text("hello\n")
+        git(place, "add", "readme.txt")
+        git(place, "commit", "-q", "-m", "first")
+
+    copy_of(("repo", *options), make, path)
     return path
 
 
 @pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    """A fresh repository called `project`."""
-    return make_repo(tmp_path / "project")
+def repo(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A fresh repository called `project`; where a test wants `worktrees`, too, with these."""
+    path = tmp_path / "project"
+    if "worktrees" in request.fixturenames:
+        copy_of("worktrees", lambda place: with_worktrees(make_repo(place / "project")), tmp_path, LASTS)
+        return path
+    return make_repo(path)
 
 
 def with_worktrees(repo: Path) -> tuple[Path, Path]:
@@ -97,7 +128,7 @@ def with_worktrees(repo: Path) -> tuple[Path, Path]:
 @pytest.fixture
 def worktrees(repo: Path) -> tuple[Path, Path]:
     """Two linked worktrees of `repo`, `alpha` and `beta`, each with a session of its name."""
-    return with_worktrees(repo)
+    return repo.parent / "alpha", repo.parent / "beta"
 
 
 def nameless(text: str) -> str:
@@ -109,8 +140,8 @@ def nameless(text: str) -> str:
 class Ran:
     """How a command ended."""
 
-    def __init__(self, done: subprocess.CompletedProcess[str]) -> None:
-        self.code, self.out, self.err = done.returncode, done.stdout, done.stderr
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
 
     def __repr__(self) -> str:
         return f"exit {self.code}\n--- out\n{self.out}--- err\n{self.err}"
@@ -119,21 +150,24 @@ class Ran:
 Cli = Callable[..., Ran]
 
 
+def _interpreter(argv: Sequence[str], where: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
+    """As `Program`, started by Python: for what that reads from the environment."""
+    pipe = subprocess.PIPE
+    argv = [sys.executable, *argv]
+    return subprocess.Popen(argv, cwd=where, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
 @pytest.fixture
-def cli() -> Iterator[Cli]:
-    """Run the installed program, as a process of its own: `cli(where, "send", "beta", "hi")`."""
+def cli() -> Cli:
+    """Run the program to its end: `cli(where, "send", "beta", "hi")`."""
 
     def run(where: Path, *args: str, stdin: str | None = "", env: Mapping[str, str] | None = None) -> Ran:
-        argv = [sys.executable, "-m", "gitcoord", *args]
-        done = subprocess.run(
-            argv,
-            cwd=where,
-            capture_output=True,
-            text=True,
-            input=stdin,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )
-        return Ran(done)
+        start = _interpreter if env and any(name.startswith("PYTHON") for name in env) else Program
+        program = start(["-m", "gitcoord", *args], where, {**os.environ, **(env or {})})
+        try:
+            out, err = program.communicate(stdin)
+        finally:
+            program.kill()
+        return Ran(program.wait(), out, err)
 
-    yield run
+    return run

@@ -39,6 +39,7 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
     from gitcoord.agents import Answer, handlers, load
     from gitcoord.agents.binding import open_for
     from gitcoord.system.lock import at_most
+    from gitcoord.text import block
 
     harness = load(harness_name)
     call = harness.read(moment, document)
@@ -48,7 +49,7 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
         nonlocal code
         if answer == Answer():
             return
-        output = harness.say(call, answer)
+        output = harness.say(call, Answer(*map(block, answer)))
         for fd, text in ((1, output.stdout), (2, output.stderr)):
             if text:
                 _write(_stream(fd), text.encode("utf-8", "replace"))

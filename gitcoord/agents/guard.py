@@ -72,7 +72,7 @@ def _findings(desk: Desk, path: str) -> Iterator[Finding]:
     for note in (note for note in found.notes[:3] if note.id not in held):
         sender = spoken_name(desk.clone, note.sender)
         command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {shell_word(found.path)})"
-        text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + inert(command)
+        text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + command
         yield Finding(f"note {note.id}", text)
 
 

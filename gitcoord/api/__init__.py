@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 
 BEAT_EVERY = 20.0
 """Seconds after which the next call of a long-lived process counts as another sign of life."""
+
+
+def _noun(name: str) -> Any:
+    """The facade of a noun, from the module of its name; loaded when it is asked for."""
+    return property(lambda coord: getattr(import_module(f"gitcoord.api.{name}"), name.capitalize())(coord))
 
 
 class Coord:
@@ -112,98 +118,51 @@ class Coord:
 
         self._identity = settle(self.clone, self.identity)
 
+    # where
+
+    @property
+    def clone_id(self) -> str:
+        """The id of this clone; "" before its first write."""
+        return self.clone.id or ""
+
+    @property
+    def worktree(self) -> str | None:
+        """The worktree's root; None in a bare repository."""
+        return self.clone.repo.worktree
+
+    @property
+    def mailbox(self) -> str:
+        """The mailbox of the session that speaks."""
+        return f"{self.identity.name}@{self.clone_id}"
+
     # the nouns
 
-    @property
-    def messages(self) -> Messages:
-        """Messages: sent, received, acknowledged."""
-        from gitcoord.api.messages import Messages
-
-        return Messages(self)
-
-    @property
-    def sessions(self) -> Sessions:
-        """Who works here, and the caller's own session."""
-        from gitcoord.api.sessions import Sessions
-
-        return Sessions(self)
-
-    @property
-    def notes(self) -> Notes:
-        """Notes for everybody, present and future."""
-        from gitcoord.api.notes import Notes
-
-        return Notes(self)
-
-    @property
-    def tasks(self) -> Tasks:
-        """The task board."""
-        from gitcoord.api.tasks import Tasks
-
-        return Tasks(self)
-
-    @property
-    def locks(self) -> Locks:
-        """Locks on paths and patterns."""
-        from gitcoord.api.locks import Locks
-
-        return Locks(self)
-
-    @property
-    def jobs(self) -> Jobs:
-        """Supervised commands."""
-        from gitcoord.api.jobs import Jobs
-
-        return Jobs(self)
-
-    @property
-    def state(self) -> State:
-        """The caller's keys and values, which outlive it."""
-        from gitcoord.api.state import State
-
-        return State(self)
-
-    @property
-    def numbers(self) -> Numbers:
-        """Sequences of numbers, each handed out exactly once."""
-        from gitcoord.api.numbers import Numbers
-
-        return Numbers(self)
-
-    @property
-    def events(self) -> Events:
-        """The history: every event, its search, and what arrives."""
-        from gitcoord.api.events import Events
-
-        return Events(self)
-
-    @property
-    def remote(self) -> Remote:
-        """The exchange with other clones."""
-        from gitcoord.api.remote import Remote
-
-        return Remote(self)
-
-    @property
-    def trust(self) -> Trust:
-        """What the events of other clones are worth."""
-        from gitcoord.api.trust import Trust
-
-        return Trust(self)
-
-    @property
-    def overview(self) -> Overview:
-        """What several nouns know of one thing: status, brief, conflicts."""
-        from gitcoord.api.overview import Overview
-
-        return Overview(self)
-
-    @property
-    def repository(self) -> Repository:
-        """Set-up, health and removal."""
-        from gitcoord.api.repository import Repository
-
-        return Repository(self)
+    messages: Messages = _noun("messages")
+    """Messages: sent, received, acknowledged."""
+    sessions: Sessions = _noun("sessions")
+    """Who works here, and the caller's own session."""
+    notes: Notes = _noun("notes")
+    """Notes for everybody, present and future."""
+    tasks: Tasks = _noun("tasks")
+    """The task board."""
+    locks: Locks = _noun("locks")
+    """Locks on paths and patterns."""
+    jobs: Jobs = _noun("jobs")
+    """Supervised commands."""
+    state: State = _noun("state")
+    """The caller's keys and values, which outlive it."""
+    numbers: Numbers = _noun("numbers")
+    """Sequences of numbers, each handed out exactly once."""
+    events: Events = _noun("events")
+    """The history: every event, its search, and what arrives."""
+    remote: Remote = _noun("remote")
+    """The exchange with other clones."""
+    trust: Trust = _noun("trust")
+    """What the events of other clones are worth."""
+    overview: Overview = _noun("overview")
+    """What several nouns know of one thing: status, brief, conflicts."""
+    repository: Repository = _noun("repository")
+    """Set-up, health and removal."""
 
     # shortcuts
 

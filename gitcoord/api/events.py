@@ -13,7 +13,18 @@ if TYPE_CHECKING:
 
 
 class Events(Facade):
-    """All events of all clones that are known here."""
+    """All events of all clones that are known here.
+
+    Example:
+
+        note = coord.notes.add("said too much")
+        coord.events.log(kind="note", limit=5)
+        coord.events.search("too much")
+        "note" in coord.events.types()
+        follow = coord.events.watch(since=coord.events.log(limit=2)[-1].id)
+        next(follow).type
+        coord.events.redact(note)
+    """
 
     __slots__ = ()
 

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
 
 class Jobs(Facade):
-    """Jobs of the repository; `job` is an id, a unique prefix of one, or the name of this clone's newest so called."""
+    """Jobs of the repository; `job` is an id, a unique prefix of one, or the name of this clone's newest so called.
+
+    Example:
+
+        job = coord.jobs.start(["sleep", "60"], name="build")
+        coord.jobs.list()
+        coord.jobs.get(job.id).state
+        coord.jobs.log(job.id)
+        coord.jobs.kill(job.id)
+        coord.jobs.run(["true"])
+    """
 
     __slots__ = ()
 

@@ -15,7 +15,16 @@ if TYPE_CHECKING:
 
 
 class Locks(Facade):
-    """Locks of the repository. Raises UsageError for a pattern that cannot be used."""
+    """Locks of the repository. Raises UsageError for a pattern that cannot be used.
+
+    Example:
+
+        coord.locks.take(["src/*.py"], reason="a new name for the parser", ttl=600)
+        coord.locks.check(["src/parser.py"])
+        [lock.patterns for lock in coord.locks.held()]
+        coord.locks.guard().refused
+        coord.locks.release(everything=True)
+    """
 
     __slots__ = ()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.api.facade import Facade
 
@@ -12,10 +12,33 @@ if TYPE_CHECKING:
     from gitcoord.features.messages.ledger import SentMessage
     from gitcoord.features.messages.sending import Sent
     from gitcoord.log.event import Event
+    from gitcoord.store.repository import Repository
+
+
+class Polled(NamedTuple):
+    """A page of the inbox, and what may bring more: the end of one of the processes, or a move of the repository's refs."""
+
+    page: Inbox
+    pids: tuple[int, ...]
+    place: Repository
 
 
 class Messages(Facade):
-    """Messages that I send and receive. Reading marks nothing: `mark_read` says what was really shown."""
+    """Messages that I send and receive. Reading marks nothing: `mark_read` says what was really shown.
+
+    Example:
+
+        sent = coord.messages.send("beta", "the schema is merged", needs_ack=True)
+        coord.messages.reply(sent.id, "the migration, too")
+        coord.messages.thread(sent.thread)
+        coord.messages.sent(undelivered=True)
+        page = coord.messages.inbox()
+        coord.messages.mark_read(page.messages)
+        page = coord.messages.poll(waits=True).page
+        for message in coord.messages.receive(everything=True).messages:
+            coord.messages.ack(message.id, "thanks")
+        coord.messages.wait(timeout=0.1)
+    """
 
     __slots__ = ()
 
@@ -74,6 +97,15 @@ class Messages(Facade):
 
         self._coord.beat()
         return waiting.wait_for_mail(self._coord, timeout, sender, output)
+
+    def poll(self, *, again: bool = False, waits: bool = False) -> Polled:
+        """As `inbox`, with what a caller that `waits` has to watch meanwhile."""
+        from gitcoord.features import deaths
+        from gitcoord.overview import around
+
+        if waits:
+            around.look_out(self._coord)
+        return Polled(self.inbox(again=again), tuple(deaths.watched_pids(self._clone)), self._clone.repo)
 
     def mark_read(self, shown: Iterable[Message]) -> None:
         """Mark what was really shown; nothing for one who only looks on."""

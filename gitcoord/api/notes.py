@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 class Notes(Facade):
-    """Notes, optionally about paths, which are typed relative to `coord.cwd`."""
+    """Notes, optionally about paths, which are typed relative to `coord.cwd`.
+
+    Example:
+
+        coord.notes.add("the tests need PostgreSQL 15", ["tests"])
+        coord.notes.list("tests", limit=5)
+    """
 
     __slots__ = ()
 

@@ -11,7 +11,12 @@ if TYPE_CHECKING:
 
 
 class Numbers(Facade):
-    """Sequences, made by their first use."""
+    """Sequences, made by their first use.
+
+    Example:
+
+        coord.numbers.allocate("migrations", start=100).number
+    """
 
     __slots__ = ()
 

@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
 
 class Overview(Facade):
-    """Where the caller stands, and what will collide."""
+    """Where the caller stands, and what will collide.
+
+    Example:
+
+        coord.overview.status().me
+        coord.overview.short().unread
+        coord.overview.brief(budget=400).text
+        coord.overview.conflicts()
+    """
 
     __slots__ = ()
 

@@ -14,7 +14,18 @@ if TYPE_CHECKING:
 
 
 class Remote(Facade):
-    """The coordination remote: the one named, else the one used before. Raises RemoteError, UsageError."""
+    """The coordination remote: the one named, else the one used before. Raises RemoteError, UsageError.
+
+    Example:
+
+        coord.remote.vouch("origin")
+        coord.remote.preview("origin")
+        coord.remote.sync("origin")
+        coord.remote.connected()
+        coord.remote.syncs_by_itself()
+        next(coord.remote.watch())
+        coord.remote.withdraw(really=True)
+    """
 
     __slots__ = ()
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
+from gitcoord.system.files import read_ours
 
 if TYPE_CHECKING:
     from gitcoord.doctor import Finding
@@ -16,7 +18,20 @@ if TYPE_CHECKING:
 
 
 class Repository(Facade):
-    """What gitcoord has put into this repository."""
+    """What gitcoord has put into this repository.
+
+    Example:
+
+        coord.repository.init(hooks=True)
+        coord.repository.hooks("status")
+        coord.repository.in_background("refresh")
+        with coord.repository.around_a_command() as mended:
+            coord.repository.last_hook_error()
+        [finding.what for finding in coord.repository.doctor() if not finding.well]
+        coord.repository.gc(keep=30 * 24 * 3600)
+        coord.repository.traces()
+        coord.repository.purge()
+    """
 
     __slots__ = ()
 
@@ -55,6 +70,33 @@ class Repository(Facade):
             housekeeping.refresh(clone, args[0])
         elif event == "refresh":
             housekeeping.publish_changes(clone, mover=housekeeping.moved(clone))
+
+    @contextmanager
+    def around_a_command(self, *, notice: bool = True, allow_secrets: bool = False) -> Iterator[list[str]]:
+        """What happens around a command: before it, those concerned are told of the dead; after it, what other clones sent
+        is fetched in the background. Yields a list that has, at the end, a line for each thing that had to be mended.
+
+        Without `notice` the command sees to the dead itself. `allow_secrets` lets text that looks like a secret leave.
+        """
+        from gitcoord.overview import around
+
+        self._clone.allows_secrets = allow_secrets
+        mended: list[str] = []
+        try:
+            if notice:
+                around.notice_deaths(self._coord)
+            yield mended
+        finally:
+            mended += self._clone.mended
+            around.look_out_if_due(self._coord)
+
+    def last_hook_error(self) -> tuple[str, str] | None:
+        """What last went wrong in an agent's hook, which says nothing of it there, and the file that has it; or None."""
+        path = self._clone.path("agents", "@error")
+        try:
+            return read_ours(path).decode("utf-8", "replace"), path
+        except OSError:
+            return None
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is well and what is not; with `fix`, after mending what can be mended."""

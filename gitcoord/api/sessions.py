@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.api.facade import Facade
@@ -22,7 +22,18 @@ class Registered(NamedTuple):
 
 
 class Sessions(Facade):
-    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what is another's."""
+    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what is another's.
+
+    Example:
+
+        coord.sessions.join("parser", role="worker", focus="the new grammar")
+        coord.sessions.focus("the old grammar")
+        coord.sessions.editing(["grammar.py"])
+        [session.session for session in coord.sessions.list(everyone=True)]
+        coord.sessions.get("beta").state
+        coord.sessions.nameless(besides=["parser"])
+        coord.sessions.leave()
+    """
 
     __slots__ = ()
 
@@ -37,6 +48,12 @@ class Sessions(Facade):
         from gitcoord.overview import roster
 
         return roster.find_session(self._clone, name)
+
+    def nameless(self, *, besides: Collection[str] = ()) -> str:
+        """The name of the session that a call without a name speaks for in this worktree, leaving out `besides`."""
+        from gitcoord.sessions import identity
+
+        return identity.nameless(self._clone, besides)
 
     def join(
         self,

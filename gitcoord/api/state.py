@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 
 class State(Facade):
-    """The caller's keys and values. Raises Refused for a key that is not set, UsageError for a bad key or value."""
+    """The caller's keys and values. Raises Refused for a key that is not set, UsageError for a bad key or value.
+
+    Example:
+
+        coord.state.set("plan", "first the lexer")
+        coord.state.get("plan").text
+        coord.state.show()
+        coord.state.unset("plan")
+    """
 
     __slots__ = ()
 

@@ -1,9 +1,4 @@
-"""`coord.tasks`: filed, claimed by one session at a time, done; with needs, so that what is ready is always known.
-
-coord.tasks.add("merge the schema", priority=1)
-task = coord.tasks.next(claim=True)
-coord.tasks.done(task.id, "on main")
-"""
+"""`coord.tasks`: filed, claimed by one session at a time, done; with needs, so that what is ready is always known."""
 
 from __future__ import annotations
 
@@ -24,6 +19,24 @@ class Tasks(Facade):
 
     What changes a task returns it as it is then. Raises Refused for what the state of the task forbids, UsageError for
     an unknown id or name and for what cannot be stored; then nothing was written.
+
+    Example:
+
+        task = coord.tasks.add("merge the schema", priority=1, labels=["db"])
+        from gitcoord.features.tasks.file import NewTask
+        coord.tasks.add_all([NewTask("write the docs"), NewTask("publish them")])
+        coord.tasks.list(ready=True)
+        coord.tasks.claim(task.id)
+        coord.tasks.comment(task.id, "half of it is there")
+        coord.tasks.edit(task.id, priority=0)
+        coord.tasks.block(task.id, "waits for the review")
+        coord.tasks.reopen(task.id)
+        coord.tasks.next(claim=True)
+        coord.tasks.release(task.id)
+        coord.tasks.wait_next(timeout=1, claim=True)
+        coord.tasks.done(task.id, "on main")
+        coord.tasks.show(task.id).status
+        coord.tasks.drop(coord.tasks.next().id)
     """
 
     __slots__ = ()

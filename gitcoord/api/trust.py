@@ -8,12 +8,25 @@ from typing import TYPE_CHECKING
 from gitcoord.api.facade import Facade
 
 if TYPE_CHECKING:
+    from gitcoord.features.messages.inbox import Message
     from gitcoord.log.trust import Signer, Warning
     from gitcoord.store.signing import Signature
 
 
 class Trust(Facade):
-    """Signatures of other clones, and the keys that they are known for."""
+    """Signatures of other clones, and the keys that they are known for.
+
+    Example:
+
+        ids = [event.id for event in coord.events.log()]
+        coord.trust.signatures(ids)
+        coord.trust.held_back(ids)
+        coord.trust.held_tasks()
+        coord.trust.warnings()
+        [coord.trust.speaker(message) for message in coord.inbox().messages if not coord.trust.is_the_user(message.sender)]
+        for signer in coord.trust.signers():
+            coord.trust.accept(signer.clone)
+    """
 
     __slots__ = ()
 
@@ -37,6 +50,19 @@ class Trust(Facade):
         from gitcoord.log.vouched import held_tasks
 
         return set(held_tasks(self._clone))
+
+    def speaker(self, message: Message) -> str:
+        """Who speaks in a message, for people: gitcoord itself in its notices, else the session that sent it."""
+        from gitcoord.features.messages.inbox import notifier
+        from gitcoord.sessions.identity import spoken_name
+
+        return notifier(self._clone, message) if message.notice else spoken_name(self._clone, message.sender)
+
+    def is_the_user(self, box: str) -> bool:
+        """Whether a mailbox is that of this repository's own user."""
+        from gitcoord.sessions.identity import person_name
+
+        return box == f"{person_name(self._clone.repo)}@{self._clone.id}"
 
     def signers(self) -> list[Signer]:
         """The other clones: what their newest checkpoint is worth, the key each is known for, and what is wrong."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from gitcoord.cli.output import say, say_json
+from gitcoord.cli.output import say_block, say_json
 from gitcoord.cli.params import common
 
 
@@ -29,4 +29,4 @@ def skill(as_name: str | None, as_json: bool) -> None:
     """
     from gitcoord.agents.skill import text
 
-    say_json({"text": text()}) if as_json else say(text().rstrip("\n"))
+    say_json({"text": text()}) if as_json else say_block(text().rstrip("\n"))

@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block
 from gitcoord.cli.talk import SHORT
 from gitcoord.overview.shapes import shown_name
 
@@ -63,7 +63,8 @@ def say_task(coord: Coord, task: Task, needs: Iterable[Task]) -> None:
     for need in needs:
         say(f"Needs:    {task_line(coord, need)}")
     if task.text:
-        say("\n" + quoted(task.text))
+        say()
+        say_block(quoted(task.text))
     say()
     steps = [
         (s.lc, s.at, f"{s.what}{' (void: another was quicker)' if s.void else ''}", s.sender, s.text) for s in task.history
@@ -72,7 +73,7 @@ def say_task(coord: Coord, task: Task, needs: Iterable[Task]) -> None:
     for _, at, what, sender, text in sorted(steps):
         say(f"{shown_name(coord, sender)} {what}, {ago(at)}")
         if text:
-            say(quoted(text))
+            say_block(quoted(text))
 
 
 def columns(tasks: Sequence[Task]) -> dict[str, list[Task]]:
@@ -91,7 +92,7 @@ def say_board(coord: Coord, board: dict[str, list[Task]]) -> None:
     each = (width - GAP * (len(board) - 1)) // len(board)
     if each < NARROW:
         for name, tasks in board.items():
-            say("\n".join(_column(coord, name, tasks, max(width, NARROW))).rstrip() + "\n")
+            say(*(line.rstrip() for line in _column(coord, name, tasks, max(width, NARROW))), "")
         return
     made = [_column(coord, name, tasks, each) for name, tasks in board.items()]
     for cells in zip_longest(*made, fillvalue=""):

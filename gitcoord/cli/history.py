@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_json
+from gitcoord.cli.output import ago, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, moment, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.errors import UsageError
@@ -60,8 +60,8 @@ def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> N
             return
         for item in found:
             about = f", about {', '.join(item.paths)}" if item.paths else ""
-            say(inert(f"{item.id[:SHORT]} from {shown_name(coord, item.sender)}, {ago(item.at)}{about}"))
-            say(quoted(item.text))
+            say(f"{item.id[:SHORT]} from {shown_name(coord, item.sender)}, {ago(item.at)}{about}")
+            say_block(quoted(item.text))
         _say_end(len(found), limit, "No notes.")
 
 
@@ -114,9 +114,7 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
 
 
 def _check_type(coord: Coord, kind: str) -> None:
-    from gitcoord.log.query import known_types
-
-    known = {name for feature in coord.clone.registry.features() for name in feature.types} | coord.clone.read(known_types)
+    known = coord.events.types()
     if kind not in known:
         raise UsageError(f"{ascii(kind)[1:-1]} is no type of event", "one of " + ", ".join(sorted(known)))
 
@@ -128,13 +126,15 @@ def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -
         return
     for event in events:
         line = _head(coord, event, signed.get(event.id))
-        say(f"{line}\n{quoted(event.text)}" if whole else f"{line}: {one_line(_subject(event), 80)}")
+        say(line if whole else f"{line}: {one_line(_subject(event), 80)}")
+        if whole:
+            say_block(quoted(event.text))
 
 
 def _head(coord: Coord, event: Event, signature: Signature | None = None) -> str:
     vouched = f", {verified_text(signature._replace(key=''))}" if signature else ""
     sender = shown_name(coord, event.sender) if event.author != event.clone else event.clone
-    return f"{paint(event.id[:SHORT], '33')} {inert(event.type):<8} {sender}, {ago(event.at)}{vouched}"
+    return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {sender}, {ago(event.at)}{vouched}"
 
 
 def event_line(coord: Coord, event: Event) -> str:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_json
+from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
 from gitcoord.overview.shapes import job_json, shown_name
+from gitcoord.system.streams import remark
+from gitcoord.text import block
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.read import Job
@@ -63,11 +65,12 @@ def run(
 def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
     job = coord.jobs.start(**spec._asdict())
     if job.failed:
-        print(f"error: {inert(spec.argv[0])}: cannot be run\nhint: git coord job show {job.id[:SHORT]}", file=sys.stderr)
+        remark(f"error: {spec.argv[0]}: cannot be run")
+        remark(f"hint: git coord job show {job.id[:SHORT]}")
     elif as_json:
         say_json({"id": job.id, "pid": job.pid, "log": job.log})
     else:
-        say(f"{job.id[:SHORT]} started, pid {job.pid}\n  log: {inert(job.log)}")
+        say(f"{job.id[:SHORT]} started, pid {job.pid}", f"  log: {job.log}")
     return job.failed
 
 
@@ -130,7 +133,7 @@ def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
         elif raw:
             sys.stdout.buffer.write(data)
         else:
-            sys.stdout.write(plain(data))
+            sys.stdout.write(block(plain(data)))
 
 
 @job.command(short_help="end it")
@@ -171,4 +174,4 @@ def _say_job(coord: Coord, job: Job, as_json: bool) -> None:
     if job.cwd:
         say(f"  in {inert(job.cwd)}")
     if job.stderr_tail:
-        say(quoted(job.stderr_tail))
+        say_block(quoted(job.stderr_tail))

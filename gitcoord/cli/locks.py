@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, say, say_json
+from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
-from gitcoord.log.vouched import held_back
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.locks.read import Lock
@@ -95,7 +95,7 @@ def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: 
     if as_json:
         say_json([lock_json(coord, lock) for lock in found])
         return
-    held = held_back(coord.clone, [lock.id for lock in found])
+    held = coord.trust.held_back([lock.id for lock in found])
     for lock in found:
         say(what + _line(coord, lock) + not_signed(lock.id, held))
     if not found:
@@ -105,7 +105,7 @@ def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: 
 def _line(coord: Coord, lock: Lock) -> str:
     from gitcoord.text import span
 
-    who = "" if lock.holder == f"{coord.identity.name}@{coord.clone.id}" else f" by {shown_name(coord, lock.holder)}"
+    who = "" if lock.holder == coord.mailbox else f" by {shown_name(coord, lock.holder)}"
     left = span(lock.expires - time.time())
     because = f", “{one_line(lock.reason, 60)}”" if lock.reason else ""
     shared = " (shared)" if lock.shared else ""
@@ -131,17 +131,17 @@ def check(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
 
 
 def _say_check(coord: Coord, item: Check) -> None:
-    me = f"{coord.identity.name}@{coord.clone.id}"
-    say(inert(f"{item.path}: {'better not' if item.blocked else 'free'}"))
-    held = held_back(coord.clone, [lock.id for lock in item.locks])
+    me = coord.mailbox
+    say(f"{item.path}: {'better not' if item.blocked else 'free'}")
+    held = coord.trust.held_back([lock.id for lock in item.locks])
     for lock in item.locks:
         say(f"  {'locked by you' if lock.holder == me else 'locked'}: {_line(coord, lock)}{not_signed(lock.id, held)}")
     for box in item.occupied_by:
-        say(inert(f"  {shown_name(coord, box)} works in {item.worktree}"))
+        say(f"  {shown_name(coord, box)} works in {item.worktree}")
     for touch in item.touched_by:
         say(f"  {shown_name(coord, touch.session)} changed it {ago(touch.at)}")
     for note in item.notes[:5]:
         say(f"  {note.id[:SHORT]} from {shown_name(coord, note.sender)}, {ago(note.at)}")
-        say(quoted(note.text, "    > "))
+        say_block(quoted(note.text, "    > "))
     if len(item.notes) > 5:
-        say(inert(f"  (more notes: git coord notes --path {item.path})"))
+        say(f"  (more notes: git coord notes --path {shell_word(item.path)})")

@@ -4,23 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Collection
 from typing import Any
 
 from gitcoord.system.streams import shows_everything
 from gitcoord.text import ago as ago
-from gitcoord.text import has_power
+from gitcoord.text import as_json, block
 from gitcoord.text import inert as inert
 from gitcoord.text import one_line as one_line
 from gitcoord.text import quoted as quoted
 from gitcoord.text import rfc3339 as rfc3339
 from gitcoord.text import said as said
 
+_COLOUR = r"(\x1b\[(?:0|2|31|32|33|35|36)m)"
 
-def say(text: str = "") -> None:
-    """Print one line or block of output."""
-    sys.stdout.write(text + "\n")
+
+def say(*lines: str) -> None:
+    """Print lines of output, an empty one if there is none. No foreign value in one can end it, or hide in it."""
+    sys.stdout.write("".join(f"{_painted(line)}\n" for line in lines or ("",)))
+
+
+def say_block(text: str) -> None:
+    """Print lines that were put together before: each is ours, or was made `inert` or `quoted`."""
+    sys.stdout.write(block(text) + "\n")
+
+
+def _painted(line: str) -> str:
+    """A line made inert, but for the colours that `paint` gives."""
+    if "\x1b" not in line:
+        return inert(line)
+    return "".join(part if place % 2 else inert(part) for place, part in enumerate(re.split(_COLOUR, line)))
 
 
 def not_signed(oid: str, held: Collection[str]) -> str:
@@ -29,9 +44,8 @@ def not_signed(oid: str, held: Collection[str]) -> str:
 
 
 def say_json(value: Any) -> None:
-    """Print one JSON document; characters with power over a terminal stay escaped."""
-    text = json.dumps(value, ensure_ascii=not shows_everything(), separators=(", ", ": "))
-    say(text if text.isascii() and "\x7f" not in text else "".join(f"\\u{ord(c):04x}" if has_power(c) else c for c in text))
+    """Print one JSON document; what is hidden in its texts stays escaped."""
+    sys.stdout.write(as_json(json.dumps(value, ensure_ascii=not shows_everything(), separators=(", ", ": "))) + "\n")
 
 
 def coloured() -> bool:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitcoord import Coord
-from gitcoord.cli.output import paint, say, say_json
+from gitcoord.cli.output import paint, say, say_block, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
@@ -68,6 +68,7 @@ def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
         "peers": [_peer_json(coord, peer) for peer in found.peers],
         "newer": [strange._asdict() for strange in found.newer],
         "malformed": [strange._asdict() for strange in found.malformed],
+        "left_out": [left._asdict() for left in found.left_out],
         "warnings": [warning._asdict() for warning in found.warnings],
         "sync": {**found.sync._asdict(), "at": rfc3339(found.sync.at)} if found.sync else None,
     }
@@ -111,7 +112,8 @@ def _say_status(coord: Coord, found: Status) -> None:
         say(f"newer   {_strange(strange)}: a newer gitcoord is about")
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
-
+    for left in found.left_out[:SHOWN]:
+        say(f"left    {left.clone}: nothing more is taken in, because {left.why} (git coord doctor --fix looks again)")
     for warning in found.warnings[:SHOWN]:
         say(inert(f"trust   {warning.clone}: {warning.what} ({warning.command})"))
 
@@ -166,7 +168,7 @@ def brief(budget: int, as_name: str | None, as_json: bool) -> None:
         if as_json:
             say_json(found.document)
         else:
-            say(found.text)
+            say_block(found.text)
 
 
 # state
@@ -216,7 +218,7 @@ def get(key: str, as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         value = coord.state.show().get(key)
         if value is not None:
-            say_json(value.plain) if as_json else say(inert(value.text))
+            say_json(value.plain) if as_json else say_block(value.text)
         elif as_json:
             say_json(None)
         else:

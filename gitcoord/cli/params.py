@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -94,23 +92,11 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
         context = click.get_current_context(silent=True)
-        coord.clone.allows_secrets = bool(context and context.meta.get(SECRETS))
+        allow_secrets = bool(context and context.meta.get(SECRETS))
+        mended: list[str] = []
         try:
-            if notice:
-                from gitcoord.features import deaths
-
-                deaths.notice(coord.clone, me=lambda: coord.identity.name)
-            yield coord
+            with coord.repository.around_a_command(notice=notice, allow_secrets=allow_secrets) as mended:
+                yield coord
         finally:
-            for line in coord.clone.mended:
+            for line in mended:
                 remark(f"warning: {line}")
-            _look_out(coord)
-
-
-def _look_out(coord: Coord) -> None:
-    """What other clones sent since is fetched in the background, if nobody looked for a while."""
-    look = coord.clone.path("look")
-    if os.path.exists(look) and os.stat(look).st_mtime < time.time():
-        from gitcoord.sync import background
-
-        background.after_look(coord.clone)

@@ -85,12 +85,12 @@ def whoami(as_name: str | None, as_json: bool) -> None:
     """
     with opened(as_name) as coord:
         me = coord.identity
-        worktree = coord.clone.repo.worktree
+        worktree = coord.worktree
         if as_json:
-            say_json({"session": me.name, "clone": coord.clone.id, "worktree": worktree, "rule": me.rule})
+            say_json({"session": me.name, "clone": coord.clone_id or None, "worktree": worktree, "rule": me.rule})
             return
         known = "" if me.record else " (not registered yet)"
-        here = f" of the clone {coord.clone.id}" if coord.clone.id else ""
+        here = f" of the clone {coord.clone_id}" if coord.clone_id else ""
         say(f"{me.name}{here}{known}, by the rule: {RULES[me.rule]}")
 
 

@@ -17,7 +17,6 @@ from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
 from gitcoord.system import background
 from gitcoord.system.background import REFUSED
-from gitcoord.system.files import read_ours
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
 
@@ -70,19 +69,16 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
         for name in names or ([] if no_agents else _wanted_agents()):
             _say_agent_hooks("install", agent_hooks("install", name))
         if done.remote:
-            named = "" if coord.clone.repo.setting("remote") else f" {done.remote}"
+            named = "" if done.remote_is_set else f" {done.remote}"
             say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
-        say(f"\n{_leaves(coord)}\n\nTry:\n  git coord sessions\n  {_example(coord)}")
+        say("", *_leaves(coord).split("\n"), "", "Try:", "  git coord sessions", f"  {_example(coord)}")
 
 
 def _leaves(coord: Coord) -> str:
     """What could ever leave the machine, and where it goes already."""
-    from gitcoord.errors import without_password
-    from gitcoord.sync import remotes
-
-    if not remotes.is_connected(coord.clone.repo):
+    name = coord.remote.connected()
+    if not name:
         return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What could go there then")
-    name = without_password(remotes.current(coord.clone.repo).remote)
     return LEAVES.format(where=inert(f"What goes to {name} (git coord sync --dry-run)"))
 
 
@@ -180,11 +176,14 @@ def _say_agent_hooks(action: str, at: Installed) -> None:
 
 def _say_last_error(coord: Coord) -> None:
     """What went wrong in a hook of an agent's, which says nothing of it there."""
-    path = coord.clone.path("agents", "@error")
-    with suppress(OSError, ValueError, IndexError):
-        lines = read_ours(path).decode("utf-8", "replace").splitlines()
+    found = coord.repository.last_hook_error()
+    if found is None:
+        return
+    with suppress(ValueError, IndexError):
+        lines = found[0].splitlines()
         at, _, what = lines[0].partition(" ")
-        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}\n  {path}")
+        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}")
+        remark(f"  {found[1]}")
 
 
 def _say_git_hooks(coord: Coord, action: str, found: Sequence[Hook]) -> None:

@@ -14,11 +14,10 @@ from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.log.secrets import ALLOW
 from gitcoord.names import split_mailbox
-from gitcoord.overview.shapes import message_json, receipt_json, sent_json, shown_name, signatures_of, verified_json
+from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_least
 from gitcoord.system.streams import reached_reader, remark
-from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
@@ -206,7 +205,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:
         for message in page.messages:
-            say(_message_text(coord, message, signed.get(message.id)))
+            say(*_message_lines(coord, message, signed.get(message.id)))
         if page.remaining:
             say(f"({page.remaining} more: git coord inbox{more})")
     _remark_held(page)
@@ -238,25 +237,20 @@ def _remark_held(page: Inbox) -> None:
 
 
 def _remark_warnings(coord: Coord) -> None:
-    from gitcoord.log.trust import warnings
-
-    for warning in warnings(coord.clone)[:SHOWN]:
+    for warning in coord.trust.warnings()[:SHOWN]:
         remark(f"warning: {warning.clone}: {warning.what}; if that is right: {warning.command}")
 
 
-def _message_text(coord: Coord, message: Message, signature: Signature | None = None) -> str:
-    from gitcoord.features.messages.inbox import notifier
-    from gitcoord.sessions.identity import spoken_name
-
+def _message_lines(coord: Coord, message: Message, signature: Signature | None = None) -> list[str]:
     short = message.id[:SHORT]
     marks = [paint("urgent", "31")] if message.urgent else []
     marks += [f"please ack: git coord ack {short}"] if message.needs_ack and message.state != "acked" else []
-    marks += [f"in reply to {inert(message.reply_to[:SHORT])}"] if message.reply_to and not message.notice else []
-    sender = notifier(coord.clone, message) if message.notice else spoken_name(coord.clone, message.sender)
+    marks += [f"in reply to {message.reply_to[:SHORT]}"] if message.reply_to and not message.notice else []
+    sender = coord.trust.speaker(message)
     marks += [verified_text(signature)] if signature else []
     head = ", ".join([f"{paint(short, '33')} from {sender}", ago(message.at), *marks])
-    files = [f"  attached: git show {shell_word(f'{short}:{name}')}" for name in message.attachments]
-    return "\n".join([head, quoted(message.text), *(inert(line) for line in files)])
+    files = [f"  attached: {showing(short, name)}" for name in message.attachments]
+    return [head, *quoted(message.text).split("\n"), *files]
 
 
 @click.command(short_help="what I sent and how far it got")

@@ -13,7 +13,6 @@ from gitcoord.cli.board import columns, say_board, say_task, task_line
 from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
-from gitcoord.log.vouched import held_back, held_tasks
 from gitcoord.overview.shapes import task_json
 from gitcoord.system.streams import remark
 
@@ -93,7 +92,7 @@ def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
         if as_json:
             say_json([task_json(coord, one) for one in found])
             return
-        held = held_tasks(coord.clone)
+        held = coord.trust.held_tasks()
         for one in found[:PAGE]:
             say(task_line(coord, one) + not_signed(one.id, held))
         if not found:
@@ -138,8 +137,8 @@ def show(task_id: str, as_name: str | None, as_json: bool) -> None:
             say_json(task_json(coord, found))
         else:
             say_task(coord, found, [coord.tasks.show(need) for need in found.needs])
-            unsigned = held_back(coord.clone, [comment.id for comment in found.comments])
-            if unsigned or found.id in held_tasks(coord.clone):
+            unsigned = coord.trust.held_back([comment.id for comment in found.comments])
+            if unsigned or found.id in coord.trust.held_tasks():
                 remark("note: some of these words are not signed: git coord log")
 
 
@@ -175,7 +174,7 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
             say_json(None)
         else:
             remark("No task is ready.")
-            held = held_tasks(coord.clone)
+            held = coord.trust.held_tasks()
             if left := held and sum(one.id in held for one in coord.tasks.list(ready=True)):
                 remark(f"note: {left} unsigned of other clones left out (coord.requireSigned): git coord tasks")
         return 0 if found is not None else 1

@@ -17,9 +17,10 @@ from gitcoord.features.messages.ledger import owed_by
 from gitcoord.features.tasks.ready import held_by
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
-from gitcoord.log.index.feature import Feature, Hooks, want
+from gitcoord.log.index.feature import Feature, Hooks
+from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical, joined_at, name_in
+from gitcoord.sessions.mailboxes import canonical, joined_at
 from gitcoord.sessions.presence import liveness_of, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -27,7 +28,7 @@ from gitcoord.system.process import Process
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    row = (event.clone, name_in(event, "session"), event.lc, event.id, want(event, "since", int, 0))
+    row = (event.clone, event.data["session"], event.lc, event.id, event.data.get("since", 0))
     db.execute(
         "INSERT INTO gone VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE SET lc = excluded.lc, id = excluded.id,"
         " since = excluded.since WHERE (excluded.lc, excluded.id) > (lc, id)",
@@ -37,7 +38,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 FEATURE = Feature(
     "deaths",
-    frozenset({"gone"}),
+    {"gone": Schema({"session": NAME, "since": TIME}, ("session",))},
     """
     CREATE TABLE gone (clone TEXT NOT NULL, name TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
         since INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
@@ -80,14 +81,16 @@ def watched_pids(clone: Clone) -> list[int]:
 
 
 def _dead(clone: Clone, now: float | None) -> list[Record]:
-    """Sessions that a process stood for, which is over; without those already told of."""
+    """Sessions that a process stood for, which is over, or whose worktree is; without those already told of."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     return [record for record in records.all() if _is_dead(records, record, now)]
 
 
 def _is_dead(records: Records, record: Record, now: float) -> bool:
-    if record.process is None or record.left is not None or record.person or record.expected or record.gone:
+    if record.left is not None or record.person or record.gone:
+        return False
+    if not record.removed and (record.process is None or record.expected):
         return False
     return liveness_of(record, records.beat(record.name), now).state == "gone"
 
@@ -117,14 +120,18 @@ def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
 def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) -> list[Draft]:
     box = mailbox(record.name, clone.settled_id())
     event = Draft(
-        "gone", f"{record.name} is gone: its process ended", {"session": record.name, "since": since}, author=record.name
+        "gone", f"{record.name} is gone: {_cause(record)}", {"session": record.name, "since": since}, author=record.name
     )
     lines: dict[str, list[str]] = {}
     for who, line in [*_concerned(db, [box, *_former(db, box)]), *_lock_waiters(db, clone, box)]:
         to = canonical(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
-    return [event, *(_message(record.name, box, to, said) for to, said in sorted(lines.items()))]
+    return [event, *(_message(record, box, to, said) for to, said in sorted(lines.items()))]
+
+
+def _cause(record: Record) -> str:
+    return "its worktree was removed" if record.removed else "its process ended"
 
 
 def _former(db: sqlite3.Connection, box: str) -> list[str]:
@@ -133,9 +140,9 @@ def _former(db: sqlite3.Connection, box: str) -> list[str]:
     return leading_to(db, box)[1:]
 
 
-def _message(name: str, box: str, to: str, lines: Sequence[str]) -> Draft:
-    text = "\n".join([f"{name} is gone: its process ended.", *lines])
-    return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=name)
+def _message(record: Record, box: str, to: str, lines: Sequence[str]) -> Draft:
+    text = "\n".join([f"{record.name} is gone: {_cause(record)}.", *lines])
+    return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=record.name)
 
 
 HOOKS: Hooks[Clone] = Hooks(before_sync=notice)

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from gitcoord.errors import UsageError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
-from gitcoord.log.index.feature import Concern, Feature, want_strings
+from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.index.mailroom import EVERYBODY
+from gitcoord.log.schemas import PATH, Schema, listed
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.membership import relative_to_worktree
@@ -20,7 +21,7 @@ from gitcoord.store.objects import Oid
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    paths = want_strings(event, "paths")
+    paths = event.data.get("paths", [])
     db.execute("INSERT OR IGNORE INTO notes VALUES (?, ?, ?)", (event.id, event.lc, json.dumps(paths) if paths else "[]"))
     for path in paths:
         db.execute("INSERT OR IGNORE INTO note_paths VALUES (?, ?, ?)", (path, event.lc, event.id))
@@ -32,7 +33,7 @@ def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
 
 FEATURE = Feature(
     "notes",
-    frozenset({"note"}),
+    {"note": Schema({"paths": listed(PATH, 1000)})},
     "CREATE TABLE notes (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, paths TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE note_paths (path TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL, PRIMARY KEY (path, lc, id))"
     " WITHOUT ROWID;",

@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Event, Malformed
-from gitcoord.log.index.feature import Feature, want
+from gitcoord.log.event import Draft, Event
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import Kind, Schema
+from gitcoord.log.schemas import number as whole_number
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.presence import register
 from gitcoord.sync import remotes
@@ -20,15 +22,15 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    sequence, number = want(event, "sequence", str), want(event, "number", int)
-    if _NAME.fullmatch(sequence) is None or not 0 <= number <= HIGHEST:
-        raise Malformed("alloc: no such sequence or number")
-    db.execute("INSERT OR IGNORE INTO allocations VALUES (?, ?, ?)", (sequence, number, event.id))
+    row = (event.data["sequence"], event.data["number"], event.id)
+    db.execute("INSERT OR IGNORE INTO allocations VALUES (?, ?, ?)", row)
 
+
+_IS_NAME = Kind("the name of a sequence", lambda value: type(value) is str and _NAME.fullmatch(value) is not None)
 
 FEATURE = Feature(
     "sequences",
-    frozenset({"alloc"}),
+    {"alloc": Schema({"sequence": _IS_NAME, "number": whole_number(0, HIGHEST)}, ("sequence", "number"))},
     """
     CREATE TABLE allocations (sequence TEXT NOT NULL, number INTEGER NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (sequence, number, id)) WITHOUT ROWID;

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Event, Malformed, check_text
-from gitcoord.log.index.feature import Feature, want
+from gitcoord.log.event import Draft, Event, check_text
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import FLAG, Kind, Schema
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import leading_to, resolve_name
@@ -24,21 +25,20 @@ _KEY = re.compile(r"[A-Za-z0-9._/-]{1,100}")
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    key = want(event, "key", str)
-    if _KEY.fullmatch(key) is None:
-        raise Malformed("state: no valid key")
-    unset, as_json = want(event, "unset", bool, False), want(event, "json", bool, False)
+    unset, as_json = event.data.get("unset", False), event.data.get("json", False)
     db.execute(
         "INSERT INTO state VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (box, key) DO UPDATE SET"
         " lc = excluded.lc, id = excluded.id, json = excluded.json, unset = excluded.unset"
         " WHERE (excluded.lc, excluded.id) > (lc, id)",
-        (event.sender, key, event.lc, event.id, as_json, unset),
+        (event.sender, event.data["key"], event.lc, event.id, as_json, unset),
     )
 
 
+_IS_KEY = Kind("1 to 100 of `A-Za-z0-9._/-`", lambda value: type(value) is str and _KEY.fullmatch(value) is not None)
+
 FEATURE = Feature(
     "state",
-    frozenset({"state"}),
+    {"state": Schema({"key": _IS_KEY, "json": FLAG, "unset": FLAG}, ("key",))},
     """
     CREATE TABLE state (box TEXT NOT NULL, key TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
         json INTEGER NOT NULL, unset INTEGER NOT NULL, PRIMARY KEY (box, key)) WITHOUT ROWID;

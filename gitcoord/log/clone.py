@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar, cast
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
 from gitcoord.log import clone_id
 from gitcoord.log.clock import next_clock, seen_clock
-from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text
+from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, header_text
 from gitcoord.log.index import Index, Written
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
@@ -316,6 +316,7 @@ class Clone:
             draft = item if isinstance(item, Draft) else item(ids)
             tree = self.tree(draft.attachments)
             raw, event = compose(draft, self.envelope(lc + number), tree[-1].oid, parent)
+            self.index.check_draft(event)
             if sign is not None and number == len(drafts) - 1:
                 raw = sign(raw)
                 event = decode(Oid(""), raw)
@@ -386,7 +387,9 @@ class Clone:
     def _alone(self, draft: Draft) -> list[GitObject]:
         lc = self.read(seen_clock) + 1
         tree = self.tree({})[-1]
-        return [tree, make_object("commit", encode(draft, self.envelope(lc), tree.oid, None), self.repo.object_format)]
+        raw, event = compose(draft, self.envelope(lc), tree.oid, None)
+        self.index.check_draft(event)
+        return [tree, make_object("commit", raw, self.repo.object_format)]
 
     def _write_alone(self, objects: Sequence[GitObject], tips: Tips, ref: str) -> None:
         """The empty tree is there once anything of ours is."""

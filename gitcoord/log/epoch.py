@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gitcoord.errors import NotACommit, ObjectMissing
+from gitcoord.log.event import MAX_COMMIT
 from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in, parent_of, tree_entries
 
 Commit = tuple[Oid, bytes]
+MAX_CARRIED = 512 * 1024**2
+"""Bytes of events, inflated, that are read from the tree of one root."""
 
 
 def readable(store: Store, tip: Oid) -> list[Commit]:
@@ -49,12 +52,31 @@ def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
 
 
 def carried(store: Store, root: bytes) -> Iterator[Commit]:
-    """The commits that the root of an epoch carries; what is not what its name says is passed over."""
+    """The commits that the root of an epoch carries; what is not what its name says, or too large for an event, is passed
+    over unread, and so is what comes after MAX_CARRIED bytes. Raises ObjectMissing, NotACommit."""
     object_format = store.repo.object_format
-    tree = next(iter(store.read(named_in(GitObject("commit", Oid(""), root))[:1])))
-    if tree.kind != "tree":
-        raise NotACommit(tree.oid)
-    names = [(name, oid) for name, oid in tree_entries(tree.data, len(tree.oid) // 2) if len(name) == len(oid)]
+    names = _names(store, named_in(GitObject("commit", Oid(""), root))[0])
     for (name, _), blob in zip(names, store.read(oid for _, oid in names), strict=True):
         if make_object("commit", blob.data, object_format).oid == name:
             yield Oid(name), blob.data
+
+
+def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
+    """What the tree of a root says it carries, as far as that is worth reading: the name and the blob of each event."""
+    size = store.sizes([tree_oid])[0]
+    if size is None:
+        raise ObjectMissing(tree_oid)
+    if size > MAX_CARRIED:
+        return []
+    tree = next(iter(store.read([tree_oid])))
+    if tree.kind != "tree":
+        raise NotACommit(tree.oid)
+    entries = {oid: name for name, oid in tree_entries(tree.data, len(tree.oid) // 2) if len(name) == len(oid)}
+    left, names = MAX_CARRIED, []
+    for (oid, name), size in zip(entries.items(), store.sizes(list(entries)), strict=True):
+        if size is None:
+            raise ObjectMissing(oid)
+        if size <= MAX_COMMIT and size <= left:
+            left -= size
+            names.append((name, oid))
+    return names

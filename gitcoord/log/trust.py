@@ -20,6 +20,7 @@ from gitcoord.log.clock import ahead_of_time
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import Schema
 from gitcoord.store import signing
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, epoch_of
@@ -41,7 +42,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 FEATURE = Feature(
     "trust",
-    frozenset({"checkpoint"}),
+    {"checkpoint": Schema({})},
     "CREATE TABLE checkpoints (id TEXT PRIMARY KEY, clone TEXT NOT NULL, lc INTEGER NOT NULL) WITHOUT ROWID;",
     _fold,
     "CREATE INDEX checkpoints_clone ON checkpoints (clone, lc);",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from gitcoord import Coord
-from gitcoord.log.clone import Clone
-from gitcoord.sessions.identity import HARNESS_IDS, Identity, current, free_name, is_agent, look_around
+from gitcoord.sessions.identity import HARNESS_IDS, Identity, is_agent
 
 
 class Caller(NamedTuple):
@@ -48,10 +46,7 @@ def caller(
 @contextmanager
 def opened(call: Caller) -> Iterator[Coord]:
     """The repository as the caller sees it, for one call. Raises RepositoryError."""
-    from gitcoord.overview.waiting import notice_deaths
-
-    with _open(_settled(call)) as coord:
-        notice_deaths(coord)
+    with _open(_settled(call)) as coord, coord.repository.around_a_command():
         yield coord
 
 
@@ -62,12 +57,11 @@ def _open(call: Caller) -> Coord:
 def _settled(call: Caller) -> Caller:
     """The session's present id and worktree: ours may be from before it began anew, or moved to another worktree."""
     with _open(call) as coord:
-        me = current(coord.clone, call.as_name)
-        repo = coord.clone.repo
+        me, worktree = coord.identity, coord.worktree
         if call.session and me.record is None:
             call.lent.add(call.session)
         elif me.rule == "worktree" and me.name in call.lent:
-            own = _own_name(coord.clone, call.lent)
+            own = coord.sessions.nameless(besides=call.lent)
             return call._replace(environ={**call.environ, "GIT_COORD_SESSION": own})
     if me.record is None or me.rule not in ("harness", "process"):
         return call
@@ -75,20 +69,13 @@ def _settled(call: Caller) -> Caller:
         fresh = call._replace(environ={key: value for key, value in call.environ.items() if value != me.harness_id})
         if _is_bound(fresh, me):
             call = fresh
-    if not call.placed and me.record.git_dir != repo.git_dir and os.path.isdir(me.record.worktree):
+    if not call.placed and me.record.worktree != worktree and os.path.isdir(me.record.worktree):
         return call._replace(cwd=me.record.worktree)
     return call
-
-
-def _own_name(clone: Clone, lent: set[str]) -> str:
-    """Who a nameless call in this worktree is, leaving aside the sessions that calls named."""
-    around = look_around(clone, time.time())
-    here = [r for r in around.records if r.git_dir == around.git_dir and r.name not in lent and r.left is None and not r.gone]
-    return here[0].name if here else free_name(around)
 
 
 def _is_bound(call: Caller, me: Identity) -> bool:
     """Whether the process above us is that session, without an id from the environment."""
     with _open(call) as coord:
-        found = current(coord.clone, call.as_name)
+        found = coord.identity
     return found.rule == "process" and found.name == me.name

@@ -30,6 +30,7 @@ from gitcoord.mcp.bell import Tower
 from gitcoord.mcp.caller import Caller, caller, opened
 from gitcoord.mcp.forms import short
 from gitcoord.store.repository import Repository
+from gitcoord.system.lock import removed
 from gitcoord.system.streams import reached_reader
 from gitcoord.text import is_unicode, one_line
 
@@ -193,7 +194,10 @@ class Calls:
                 left = until - anyio.current_time()
                 if done.repo is None or left <= 0:
                     return done
+                used = os.path.isdir(done.repo.coord_dir)
                 await bell.wait(left, done.pids)
+                if used and not os.path.isdir(done.repo.coord_dir):
+                    return _failed(removed(done.repo.coord_dir))
 
 
 def _shows_both(context: Context) -> bool:
@@ -221,16 +225,20 @@ def _answer(params: types.CallToolRequestParams, whose: Callable[[], Caller]) ->
                 return _polled(coord, call, arguments)
             return Done(_result(tool.verbs[arguments.get("action", "")](coord, arguments)))
     except CoordError as error:
-        return Done(_result({"error": error.what} | ({"hint": error.hint} if error.hint else {}), is_error=True))
+        return _failed(error)
     except OSError as error:
         return Done(_result({"error": str(error), "hint": "git coord doctor"}, is_error=True))
 
 
+def _failed(error: CoordError) -> Done:
+    return Done(_result({"error": error.what} | ({"hint": error.hint} if error.hint else {}), is_error=True))
+
+
 def _polled(coord: Coord, call: Caller, arguments: dict[str, Any]) -> Done:
-    page, pids = tools.poll(coord, arguments)
-    waits = not page.messages and arguments.get("wait", 0) > 0
-    shown = partial(_mark, call, page) if page.messages else None
-    return Done(_result(tools.told(coord, page)), shown, coord.clone.repo if waits else None, pids)
+    found = tools.poll(coord, arguments)
+    waits = not found.page.messages and arguments.get("wait", 0) > 0
+    shown = partial(_mark, call, found.page) if found.page.messages else None
+    return Done(_result(tools.told(coord, found.page)), shown, found.place if waits else None, found.pids)
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord import Coord
+from gitcoord.api.messages import Polled
 from gitcoord.errors import UsageError
 from gitcoord.features.tasks.read import Task
 from gitcoord.mcp.forms import messages, quoting, short
@@ -213,14 +214,9 @@ REMEMBER: dict[str, Verb] = {
 POLL = "poll_messages"
 
 
-def poll(coord: Coord, arguments: Arguments) -> tuple[Inbox, tuple[int, ...]]:
-    """Unread messages, and the processes whose end may bring one to a caller that waits. Marks nothing."""
-    from gitcoord.features import deaths
-    from gitcoord.overview.waiting import look_out
-
-    if arguments.get("wait", 0) > 0:
-        look_out(coord)
-    return coord.inbox(again=bool(arguments.get("again"))), tuple(deaths.watched_pids(coord.clone))
+def poll(coord: Coord, arguments: Arguments) -> Polled:
+    """Unread messages, and what a caller that waits has to watch meanwhile. Marks nothing."""
+    return coord.messages.poll(again=bool(arguments.get("again")), waits=arguments.get("wait", 0) > 0)
 
 
 def told(coord: Coord, page: Inbox) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.roster import Session
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import canonical, display
+from gitcoord.sessions.mailboxes import Homes, display
 from gitcoord.text import ago, inert, quoted, rfc3339, said, span, tokens
 
 BUDGET = 1000
@@ -309,9 +309,10 @@ def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, 
     mine = set(my_boxes(db, desk.clone, desk.me.name))
     unread = {message.id for message in inbox.inbox(desk.clone, desk.me, now=desk.now).messages}
     words: dict[str, tuple[str, int, bool]] = {}
+    homes = Homes(db)
     for oid, kind, author, clone, text, at, data in lately:
         if kind == "note" or (kind == "message" and _is_for(json.loads(data), mine)):
-            words.setdefault(canonical(db, mailbox(author, clone)), (text, at, oid in unread))
+            words.setdefault(homes.of(mailbox(author, clone)), (text, at, oid in unread))
     return words
 
 

@@ -36,6 +36,11 @@ def receipt_json(caller: Caller, sent: Sent) -> dict[str, Any]:
     return {"id": sent.id, "thread": sent.thread, "recipients": recipients, **kept}
 
 
+def showing(oid: str, name: str) -> str:
+    """The command that prints an attachment."""
+    return f"git show {shell_word(f'{oid}:{name}')}"
+
+
 def message_json(caller: Caller, message: Message) -> dict[str, Any]:
     """A message as the contract spells it."""
     from gitcoord.features.messages.inbox import sender_of
@@ -51,9 +56,7 @@ def message_json(caller: Caller, message: Message) -> dict[str, Any]:
         "urgent": message.urgent,
         "needs_ack": message.needs_ack,
         "read": message.state in ("read", "acked"),
-        "attachments": [
-            {"name": name, "show": f"git show {shell_word(f'{message.id}:{name}')}"} for name in message.attachments
-        ],
+        "attachments": [{"name": name, "show": showing(message.id, name)} for name in message.attachments],
         **verified_json(None),
     }
 

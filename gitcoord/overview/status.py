@@ -16,6 +16,7 @@ from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import HELD, ready_count
 from gitcoord.log.clone import Clone
+from gitcoord.log.index.intake import LeftOut, left_out
 from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox
 from gitcoord.overview import roster
@@ -63,6 +64,8 @@ class Status(NamedTuple):
     peers: tuple[Session, ...]
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
+    left_out: tuple[LeftOut, ...]
+    """Clones past a limit, of which nothing more is taken in."""
     warnings: tuple[Warning, ...]
     sync: Syncing | None
     """None while there is no coordination remote."""
@@ -93,6 +96,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
+        tuple(clone.read(left_out)),
         tuple(warnings(clone)),
         syncing(clone),
     )
@@ -111,9 +115,7 @@ def syncing(clone: Clone) -> Syncing | None:
 
 def strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
     """Events of unknown types or versions, and commits that are no events, by the clone in whose log they are."""
-    rows = db.execute(
-        "SELECT ref, reason LIKE 'unknown %', count(*), min(reason) FROM strange GROUP BY ref, reason LIKE 'unknown %'"
-    ).fetchall()
+    rows = db.execute("SELECT ref, newer, count(*), min(reason) FROM strange GROUP BY ref, newer").fetchall()
     kinds: dict[bool, dict[str, Strange]] = {True: {}, False: {}}
     for ref, newer, count, reason in rows:
         clone = ref.split("/")[3]

@@ -103,7 +103,7 @@ def _message_item(clone: Clone, message: Message, now: float) -> _Item:
     marks += [f"in reply to {message.reply_to[:10]}"] if message.reply_to and not message.notice else []
     sender = notifier(clone, message) if message.notice else spoken_name(clone, message.sender)
     head = ", ".join([f"{short} from {sender}", ago(message.at, now), *marks])
-    tail = "\n".join(inert(f"  attached: git show {shell_word(f'{short}:{name}')}") for name in message.attachments)
+    tail = "\n".join(f"  attached: git show {shell_word(f'{short}:{name}')}" for name in message.attachments)
     return _Item(message.id, head, message.text, tail, "inbox", False)
 
 

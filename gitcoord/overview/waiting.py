@@ -16,6 +16,7 @@ from gitcoord.features.messages.inbox import inbox
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of, resolve_id
 from gitcoord.names import mailbox
+from gitcoord.overview.around import look_out, notice_deaths
 from gitcoord.sessions.identity import Caller
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import states
@@ -73,18 +74,6 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
     except Busy as error:
         lock.say(f"note: {error.what}")
         return None
-
-
-def notice_deaths(caller: Caller) -> None:
-    """Tell of sessions and jobs of this clone that died meanwhile, unless somebody did already."""
-    deaths.notice(caller.clone, me=lambda: caller.identity.name)
-
-
-def look_out(caller: Caller) -> None:
-    """Who waits for what another clone may send has it fetched."""
-    from gitcoord.sync import background
-
-    background.after_look(caller.clone)
 
 
 def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from gitcoord.errors import UsageError
 from gitcoord.log.clone import Clone
-from gitcoord.names import EVERYBODY, session_name, slug, split_mailbox
+from gitcoord.names import session_name, slug, split_mailbox
 from gitcoord.sessions.liveness import Liveness, judge
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.repository import Repository
@@ -305,7 +305,7 @@ def spoken_name(clone: Clone, box: str) -> str:
 def free_name(around: Surroundings) -> str:
     """A name for a new session here: the worktree's, with a number when that is taken; one who left here gave it back."""
     kept = (r.name for r in around.records if r.left is None or r.git_dir != around.git_dir)
-    taken = {*kept, person_name(around.repo), EVERYBODY}
+    taken = {*kept, person_name(around.repo)}
     return unused(worktree_name(around.repo.worktree or around.repo.common_dir), taken)
 
 
@@ -322,3 +322,10 @@ def unused(name: str, taken: Iterable[str]) -> str:
 def worktree_name(worktree: str) -> str:
     """The session name that fits a worktree: that of its directory."""
     return slug(os.path.basename(worktree).removesuffix(".git"), "session")
+
+
+def nameless(clone: Clone, besides: Collection[str]) -> str:
+    """The session that a call without a name speaks for in this worktree, leaving out those in `besides`."""
+    around = look_around(clone, time.time())
+    inside = [r for r in around.records if r.git_dir == around.git_dir and r.left is None and not r.gone]
+    return next((r.name for r in inside if r.name not in besides), free_name(around))

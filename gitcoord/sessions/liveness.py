@@ -32,6 +32,10 @@ def judge(record: Record, beat: float, process_alive: bool | None, now: float) -
     silent = max(0.0, now - beat)  # a clock that jumped back makes nobody look dead
     if record.left is not None:
         return Liveness("gone", record.left)
+    if record.gone and not record.person:
+        return Liveness("gone", record.gone)  # and told so; only joining again takes that back
+    if record.removed:
+        return Liveness("gone", beat)
     if record.expected:
         return Liveness("expected")
     if record.process is not None and process_alive is False and not record.person:

@@ -9,29 +9,35 @@ import sqlite3
 from collections.abc import Iterable
 
 from gitcoord.errors import UsageError
-from gitcoord.log.event import Event, Malformed
-from gitcoord.log.index.feature import Concern, Feature, want
-from gitcoord.names import is_name, mailbox, split_mailbox
+from gitcoord.log.event import Event
+from gitcoord.log.index.feature import Concern, Feature
+from gitcoord.log.schemas import (
+    BRANCH,
+    FLAG,
+    ID,
+    NAME,
+    PATH,
+    TIME,
+    Schema,
+    either,
+    line,
+    listed,
+    number,
+    one_of,
+    pair,
+)
+from gitcoord.names import mailbox, split_mailbox
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     """The last word on a name wins: held under it (join), or an alias of another (rename; adopt, in messages.py)."""
     if event.type == "rename":
-        old, new = name_in(event, "old"), name_in(event, "new")
+        old, new = event.data["old"], event.data["new"]
         put_name(db, event, event.clone, old, mailbox(new, event.clone))
         put_name(db, event, event.clone, new, None)
     elif event.type == "join":
-        put_name(db, event, event.clone, name_in(event, "session"), None)
-    else:  # leave, presence: told in the log; the name stays as it is
-        name_in(event, "session")
-
-
-def name_in(event: Event, key: str) -> str:
-    """A name in the payload. Raises Malformed."""
-    name = want(event, key, str)
-    if not is_name(name):
-        raise Malformed(f"{event.type}: {key} is no name")
-    return name
+        put_name(db, event, event.clone, event.data["session"], None)
+    # leave, presence: told in the log; the name stays as it is
 
 
 def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_of: str | None) -> None:
@@ -49,14 +55,43 @@ def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     return Concern([event.data["new"]] if event.type == "rename" and event.clone == here else [])
 
 
+STATES = ("expected", "active", "idle", "waiting", "unknown", "gone")
+MAX_FOCUS = 500
+"""Characters of a focus that are published."""
+MAX_FILES = 50
+"""Changed files that are published."""
+
+_SESSION = Schema({"session": NAME}, ("session",))
+PRESENCE = Schema(
+    {
+        "session": NAME,
+        "state": one_of(*STATES),
+        "ttl": number(1, 366 * 86400),
+        "branch": either(BRANCH, None),
+        "head": either(ID, None),
+        "files": listed(pair(PATH, TIME), MAX_FILES),
+        "focus": line(MAX_FOCUS),
+        "role": NAME,
+        "harness": NAME,
+        "person": FLAG,
+    },
+    ("session", "state", "ttl"),
+)
+
 FEATURE = Feature(
     "mailboxes",
-    frozenset({"join", "rename", "leave", "presence"}),
+    {
+        "join": _SESSION,
+        "rename": Schema({"old": NAME, "new": NAME}, ("old", "new")),
+        "leave": _SESSION,
+        "presence": PRESENCE,
+    },
     """
     CREATE TABLE names (clone TEXT NOT NULL, name TEXT NOT NULL, alias_of TEXT, lc INTEGER NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (clone, name)) WITHOUT ROWID;
     """,
     _fold,
+    "CREATE INDEX names_alias_of ON names (alias_of) WHERE alias_of IS NOT NULL;",
     concerns=_concerns,
     living=(
         "SELECT id FROM names WHERE id != ''",
@@ -67,27 +102,47 @@ FEATURE = Feature(
 
 
 def canonical(db: sqlite3.Connection, box: str) -> str:
-    """The mailbox that `box` leads to now, following renames and adoptions."""
-    seen = {box}
-    while True:
-        row = db.execute("SELECT alias_of FROM names WHERE (name, clone) = (?, ?)", split_mailbox(box)).fetchone()
-        if row is None or row[0] is None or row[0] in seen:
-            return box
-        box = row[0]
-        seen.add(box)
+    """The mailbox that `box` leads to now, following renames and adoptions. For many mailboxes, use `Homes`."""
+    return Homes(db).of(box)
+
+
+class Homes:
+    """Where mailboxes lead now. Each name on the way is looked up once, however many lead over it."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+        self._known: dict[str, str] = {}
+
+    def of(self, box: str) -> str:
+        """The mailbox at the end of the path from `box`; of names that lead in a circle, the last before it closes."""
+        path: dict[str, None] = {}
+        at = box
+        while at not in self._known and at not in path:
+            path[at] = None
+            query = "SELECT alias_of FROM names WHERE (name, clone) = (?, ?)"
+            at = (self._db.execute(query, split_mailbox(at)).fetchone() or (None,))[0] or at
+        home = self._known.get(at) or next(reversed(path))
+        self._known.update(dict.fromkeys(path, home))
+        return home
 
 
 def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
-    """`box` and every former name whose mail it has inherited."""
-    rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NOT NULL")
-    former = [mailbox(name, clone) for name, clone in rows]
-    return [box, *(old for old in former if old != box and canonical(db, old) == box)]
+    """`box` and every former name whose mail it has inherited; of one that leads elsewhere itself, `box` alone."""
+    if canonical(db, box) != box:
+        return [box]
+    rows = db.execute(
+        "WITH RECURSIVE up(box) AS (VALUES (?) UNION SELECT n.name || '@' || n.clone FROM names n"
+        " JOIN up ON n.alias_of = up.box) SELECT box FROM up",
+        (box,),
+    )
+    return [box, *sorted(former for (former,) in rows if former != box)]
 
 
 def known_mailboxes(db: sqlite3.Connection) -> set[str]:
     """Every mailbox there is: sessions present now and names that were ever held."""
     rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NULL UNION SELECT name, clone FROM presence")
-    return {canonical(db, mailbox(name, clone)) for name, clone in rows}
+    homes = Homes(db)
+    return {homes.of(mailbox(name, clone)) for name, clone in rows}
 
 
 def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:

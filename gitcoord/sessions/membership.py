@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from gitcoord.errors import Refused, UsageError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, session_name, slug, split_mailbox
+from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
 from gitcoord.sessions.identity import Identity, above_us, look_around, person_name, who_am_i
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.mailboxes import adopter, resolve_name
@@ -101,7 +101,7 @@ def join(
     """
     facts: dict[str, Any] = {}
     if role is not None:
-        facts["role"] = slug(role, "") or _refuse_role(role)
+        facts["role"] = ("" if role in OURS else slug(role, "")) or _refuse_role(role)
     if focus is not None:
         facts["focus"] = focus
     if pid is not None:

@@ -27,9 +27,10 @@ from gitcoord.sessions.identity import (
     worktree_name,
 )
 from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
-from gitcoord.sessions.mailboxes import adopter
+from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS, adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
+from gitcoord.text import one_line
 
 if TYPE_CHECKING:
     from gitcoord.store.worktrees import TouchedFile, Worktree
@@ -105,11 +106,11 @@ def _joining(record: Record) -> Draft:
     return Draft("join", f"{record.name} {what}", {"session": record.name}, author=record.name)
 
 
-def _place(clone: Clone, record: Record) -> dict[str, str]:
+def _place(clone: Clone, record: Record) -> dict[str, Any]:
     repo = clone.repo
     if repo.worktree is None or record.person or (record.git_dir and is_helpers_place(repo.worktree)):
         return {}
-    return {"git_dir": repo.git_dir, "worktree": repo.worktree}
+    return {"git_dir": repo.git_dir, "worktree": repo.worktree, "removed": False}
 
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:
@@ -153,14 +154,16 @@ def presence_data(clone: Clone, record: Record, records: Records, now: float) ->
     files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
     state = liveness_of(record, records.beat(record.name) or now, now).state
     data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
-    data |= {key: value for key in ("harness", "role", "focus") if (value := getattr(record, key))}
+    data |= {key: value for key in ("harness", "role") if (value := getattr(record, key))}
+    if focus := one_line(record.focus, MAX_FOCUS):
+        data["focus"] = focus
     if worktree:
         data |= {"branch": worktree.branch, "head": worktree.head}
     if worktree and files:
         said = [path for path in record.editing if path not in {f.path for f in lying}]
         ignored = ignored_paths(clone.repo, worktree, said) if said else set()
         shown = [f for f in files if _is_text(f.path) and f.path not in ignored]
-        data["files"] = [[f.path, int(f.at)] for f in shown[:50]]
+        data["files"] = [[f.path, int(f.at)] for f in shown[:MAX_FILES]]
     if record.person:
         data["person"] = True
     return data
@@ -212,9 +215,10 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
     """Register a placeholder for a worktree that has no session yet; None if it has one."""
     with clone.locked():
         around = look_around(clone, time.time() if now is None else now)
-        if any(r.git_dir == worktree.git_dir and r.left is None for r in around.records):
+        here = [r for r in around.records if r.git_dir == worktree.git_dir and r.left is None]
+        if any(not r.gone for r in here):
             return None
-        taken = {r.name for r in around.records} | {person_name(clone.repo)}
+        taken = {r.name for r in around.records if r not in here} | {person_name(clone.repo)}
         name = unused(worktree_name(worktree.path), taken)
         record = Record(name, worktree.git_dir, worktree.path, expected=True, joined=around.now)
         clone.append(lambda db: [_joining(record)])

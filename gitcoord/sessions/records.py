@@ -44,6 +44,8 @@ class Record(NamedTuple):
     """When the presence commit was last written."""
     touched: tuple[str, ...] = ()
     """Paths that its hooks saw it change, not yet known to be clean again; from a file of its own (touched.py)."""
+    removed: bool = False
+    """Its worktree is no more: `git worktree remove` took the git directory. Seen when the record is read, never kept."""
 
 
 def is_plain_id(harness_id: str) -> bool:
@@ -74,7 +76,8 @@ class Records:
             data: dict[str, Any] = json.loads(read_ours(self._file(name)))
             where = self._absolute(data.get("git_dir", ""))
             process, paths = processes.from_json(data.get("process")), touched.paths_of(self._coord_dir, name)
-            return Record(**{**data, "name": name, "git_dir": where, "process": process, "touched": paths})
+            facts = {"name": name, "git_dir": where, "process": process, "touched": paths, "removed": self._is_removed(where)}
+            return Record(**{**data, **facts})
         except (OSError, ValueError, TypeError):
             return None
 
@@ -86,6 +89,11 @@ class Records:
 
     def _absolute(self, git_dir: str) -> str:
         return os.path.normpath(os.path.join(self._common_dir, git_dir)) if git_dir else ""
+
+    def _is_removed(self, git_dir: str) -> bool:
+        """Whether the git directory of a linked worktree is gone from this repository, which is here."""
+        inside = git_dir.startswith(os.path.join(self._common_dir, "worktrees") + os.sep)
+        return inside and not os.path.isdir(git_dir) and os.path.isdir(self._common_dir)
 
     def _relative(self, git_dir: str) -> str:
         inside = git_dir.startswith(self._common_dir + os.sep) or git_dir == self._common_dir
@@ -150,5 +158,5 @@ class Records:
 
     def _to_json(self, record: Record) -> dict[str, Any]:
         process = record.process.to_json() if record.process else None
-        facts = {key: value for key, value in record._asdict().items() if key != "touched"}
+        facts = {key: value for key, value in record._asdict().items() if key not in ("touched", "removed")}
         return {**facts, "git_dir": self._relative(record.git_dir), "process": process}

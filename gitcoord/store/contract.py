@@ -42,6 +42,9 @@ class Store(Protocol):
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
         """Those of `oids` that are lost: not in the object database, or only as a file that does not hold them."""
 
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        """How many bytes each of `oids` has, inflated, without inflating it; None for one that is not there."""
+
     def write(self, objects: Sequence[GitObject]) -> None:
         """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless.
 

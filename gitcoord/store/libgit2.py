@@ -121,6 +121,10 @@ class Libgit2Store:
             raise NotACommit(oid)
         return data
 
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        objects = self._objects()
+        return [_size(objects, oid) for oid in oids]
+
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)
@@ -170,6 +174,13 @@ class Libgit2Store:
 
     def close(self) -> None:
         self._git.free()
+
+
+def _size(objects: Any, oid: Oid) -> int | None:
+    try:
+        return int(objects.read_header(oid)[1])
+    except (KeyError, ValueError, pygit2.GitError):
+        return None
 
 
 def _is_readable(objects: Any, oid: Oid) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import IO, TYPE_CHECKING
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, Unreadable
@@ -32,6 +32,7 @@ class PlumbingStore:
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
+        self._reader: _Reader | None = None
         self._files = RefFiles(repo.common_dir) if are_plain(repo) else None
 
     def tips(self) -> Tips:
@@ -44,7 +45,7 @@ class PlumbingStore:
         found: deque[tuple[Oid, bytes]] = deque()
         roots = self.repo.shallow_roots()
         at: Oid | None = new
-        with _Reader(self.repo) as reader:
+        with self._shared() as reader:
             while at is not None and at != old and len(found) < SHORT_WALK:
                 commit = reader.read(at, "commit")
                 found.appendleft((at, commit.data))
@@ -55,6 +56,18 @@ class PlumbingStore:
             raise NotDescendant(new, old or "")
         else:
             yield from self._long_chain(new, old)
+
+    @contextmanager
+    def _shared(self) -> Iterator[_Reader]:
+        """A reader for many short walks, one after the other: thousands of logs would need a process each. It is open until
+        the store is closed, or until a walk failed."""
+        if self._reader is None:
+            self._reader = _Reader(self.repo).__enter__()
+        try:
+            yield self._reader
+        except BaseException:
+            self.close()
+            raise
 
     def _long_chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
         """`rev-list | cat-file`, so that a million commits pass through without being held here."""
@@ -90,6 +103,18 @@ class PlumbingStore:
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
         return absent(self.repo, oids)
 
+    def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
+        found: list[int | None] = []
+        while len(found) < len(oids):
+            asked = "".join(f"{oid}\n" for oid in oids[len(found) :])
+            result = self.repo.git("cat-file", "--batch-check", stdin=asked.encode())
+            lines = [line.split(" ") for line in result.out.decode().splitlines()]
+            found += [int(line[2]) if len(line) == 3 else None for line in lines]
+            if result.code == 0:
+                break
+            found.append(None)  # a partial clone: git gave up on what its promisor should have
+        return found[: len(oids)]
+
     def write(self, objects: Sequence[GitObject]) -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)
@@ -103,7 +128,9 @@ class PlumbingStore:
         refs.check_value(self.repo, ref, new)
 
     def close(self) -> None:
-        """Nothing is kept open."""
+        if self._reader is not None:
+            self._reader.__exit__()
+            self._reader = None
 
 
 class _Reader:

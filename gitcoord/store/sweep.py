@@ -1,6 +1,7 @@
 """Remove presence commits that were replaced long ago, before they set off the user's `git gc --auto`.
 
-`coord/superseded` lists them, a line each: when replaced, and the id. One is removed only while it is loose, an hour
+`coord/superseded` lists them, a line each: when replaced, the id, and how long the machine had run by then: a clock that
+was set wrong makes none of them old. One is removed only while it is loose, an hour
 after it was replaced (a gc, push or clone that saw it on its ref is done by then), while no gc runs, when no ref names
 it and no commit-graph does. What does not qualify is left to git, which prunes it in its own time.
 """
@@ -29,7 +30,7 @@ BATCH = 50
 def supersede(path: str, oid: Oid, now: float) -> None:
     """Remember that no ref of ours names `oid` any more; to be called under the write lock. Raises RepositoryError."""
     try:
-        append_ours(path, f"{int(now)} {oid}\n".encode())
+        append_ours(path, f"{int(now)} {oid} {int(_uptime(now))}\n".encode())
     except OSError as error:
         raise unwritable(os.path.dirname(path), error) from error
 
@@ -62,7 +63,7 @@ def sweep(repo: Repository, path: str, now: float, grace: float) -> int:
                 young = [(at, oid) for at, oid in entries if oid not in old[:start]]
                 break
             removed += sum(_remove(repo, oid, graphs) for oid in old[start : start + BATCH])
-    write_whole(path, "".join(f"{int(at)} {oid}\n" for at, oid in young))
+    write_whole(path, "".join(f"{int(at)} {oid} {int(_uptime(at))}\n" for at, oid in young))
     return removed
 
 
@@ -80,12 +81,22 @@ def _load(path: str, now: float) -> list[tuple[float, Oid]]:
     except OSError:
         return []
     words = [line.split() for line in lines]
-    found = [(float(w[0]), Oid(w[1])) for w in words if len(w) == 2 and w[0].isdigit() and len(w[1]) in (40, 64)]
-    return [(min(at, now), oid) for at, oid in found]  # a clock that jumped back must not keep them for ever
+    found = [w for w in words if len(w) in (2, 3) and w[0].isdigit() and w[-1].isalnum() and len(w[1]) in (40, 64)]
+    return [(now - _age(" ".join(w), now), Oid(w[1])) for w in found]
+
+
+def _uptime(now: float) -> float:
+    """Seconds since the machine started at the time `now`, which need not be that of its clock."""
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock) + now - time.time()
 
 
 def _age(line: str, now: float) -> float:
-    return abs(now - float(line.split(" ")[0]))
+    """The lesser of what both clocks say; a clock that jumped back must not keep anything for ever."""
+    at, _, *up = line.split()
+    by_clock = abs(now - float(at))
+    by_uptime = _uptime(now) - float(up[0]) if up and up[0].isdigit() else by_clock
+    return min(by_clock, by_uptime) if by_uptime >= 0 else by_clock  # else the machine was started anew
 
 
 def _named_by_refs(repo: Repository) -> set[str]:

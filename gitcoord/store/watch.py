@@ -20,6 +20,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from gitcoord.store.repository import Repository
+from gitcoord.system.lock import removed
 
 T = TypeVar("T")
 LOOK_ANYWAY = 10.0
@@ -28,14 +29,19 @@ this system cannot tell us the end of."""
 
 
 class RefWatch(FileSystemEventHandler):
-    """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; and `places`."""
+    """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; its linked
+    worktrees, which take their sessions with them; and `places`."""
 
     def __init__(self, repo: Repository, places: Sequence[str] = ()) -> None:
         self.changed = threading.Event()
         self._places = places
         self._common_dir = repo.common_dir
+        self._coord = repo.coord_dir
+        self._used = False
+        """gitcoord's folder was there: once it is gone, so is what anybody waits for."""
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
+        self._worktrees = os.path.join(self._common_dir, "worktrees")
         self._observer = Observer()
         logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it complains of events that come while it stops
 
@@ -46,7 +52,10 @@ class RefWatch(FileSystemEventHandler):
             self._observer.schedule(self, self._tables, recursive=False)
         for place in self._places:
             self._observer.schedule(self, place, recursive=False)
+        if os.path.isdir(self._worktrees):
+            self._observer.schedule(self, self._worktrees, recursive=False)
         self._observer.start()
+        self.look_for_us()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -55,6 +64,8 @@ class RefWatch(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by watchdog, in its thread."""
+        if event.event_type in ("deleted", "moved") and os.fsdecode(event.src_path) == self._coord:
+            self.changed.set()
         if event.event_type in ("opened", "closed_no_write"):
             return
         paths = [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path]
@@ -64,16 +75,26 @@ class RefWatch(FileSystemEventHandler):
     def _concerns_us(self, path: str) -> bool:
         if path.endswith(".lock"):
             return False
-        if os.path.dirname(path) in self._places:
+        if os.path.dirname(path) in (*self._places, self._worktrees):
             return True
         below = path.removeprefix(self._common_dir).replace(os.sep, "/").strip("/")
-        return below == "packed-refs" or below in ("refs", "refs/coord") or below.startswith(("refs/coord/", "reftable/"))
+        return below in ("packed-refs", "refs", "refs/coord", "worktrees") or below.startswith(("refs/coord/", "reftable/"))
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until a ref of ours may have moved, at most so long; False when nothing did."""
+        """Sleep until a ref of ours may have moved, at most so long; False when nothing did. Raises RepositoryError once
+        gitcoord was removed from the repository."""
+        self.look_for_us()
         woken = self.changed.wait(max(0.0, seconds))
         self.changed.clear()
+        self.look_for_us()
         return woken
+
+    def look_for_us(self) -> None:
+        """Raises RepositoryError if gitcoord was in use here and is not any more."""
+        here = os.path.isdir(self._coord)
+        if self._used and not here:
+            raise removed(self._coord)
+        self._used = here
 
 
 class EndWatch(threading.Thread):

@@ -7,7 +7,7 @@ fetched apart from then on, so that nobody else is kept from coming.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -26,15 +26,20 @@ if TYPE_CHECKING:
 
 MAX_REFS = 1000
 """Refs of one clone that are fetched; more are made to fill a disk."""
+MAX_CLONES = 10_000
+"""Clones of one remote whose refs are fetched; of more, those known here already and then the first by name."""
 Refs = Mapping[str, Oid]
 NO_COMMIT = "it is no commit"
-TOO_MANY = f"its clone has more than {MAX_REFS} refs"
+TOO_MANY = f"its clone has more than {MAX_REFS:,} refs"
+TOO_FULL = f"the remote has more than {MAX_CLONES:,} clones"
 BROKEN = "it sent objects that git fsck refuses"
 
 
 def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
     """Fetch others' refs; those that did not come as they should stand as `before`. Raises RemoteError."""
-    wanted, refused = _few(wanted)
+    wanted, refused = _few(wanted, {_owner(ref) for ref in before})
+    for owner, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
+        _alarm(at.clone, owner, f"not all of it is fetched, because {why}")
     suspects = {alarm.clone for alarm in incidents.read(at.clone.repo.coord_dir) if alarm.what == BROKEN}
     trusted = [ref for ref in wanted if _owner(ref) not in suspects]
     try:
@@ -58,12 +63,17 @@ def _owner(ref: str) -> str:
     return ref if is_lease(ref) else ref.split("/")[3]
 
 
-def _few(wanted: Sequence[str]) -> tuple[list[str], list[Refusal]]:
-    counts: dict[str, int] = {}
+def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list[Refusal]]:
+    """What is worth fetching, and what is left out: of each clone the logs first, of all clones those known here."""
+    counts = dict.fromkeys(known, 0)
     kept, refused = [], []
-    for ref in sorted(wanted, key=lambda ref: not is_log(ref)):
-        counts[_owner(ref)] = counts.get(_owner(ref), 0) + 1
-        if counts[_owner(ref)] <= MAX_REFS:
+    for ref in sorted(wanted, key=lambda ref: (_owner(ref) not in known, not is_log(ref))):
+        owner = _owner(ref)
+        if owner not in counts and len(counts) >= MAX_CLONES:
+            refused.append(Refusal(ref, TOO_FULL))
+            continue
+        counts[owner] = counts.get(owner, 0) + 1
+        if counts[owner] <= MAX_REFS:
             kept.append(ref)
         else:
             refused.append(Refusal(ref, TOO_MANY))
@@ -96,11 +106,12 @@ def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
     clone, refused = at.clone, []
     left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
     logs = [ref for ref in left if is_log(ref) and _owner(ref) != clone.id]
+    remotes = len(transport.remote_names(clone.repo)) if logs else 0
     for ref in logs:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
         if not behind:
             refused.append(Refusal(ref, "it does not go on from what we know of it: it was rewritten"))
-        if not behind or len(transport.remote_names(clone.repo)) == 1:
+        if not behind or remotes == 1:
             what = "taken back" if behind else "rewritten"
             _alarm(clone, _owner(ref), f"its log at {at.remote.name} was {what}; what was seen of it is kept")
     return refused

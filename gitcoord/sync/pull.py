@@ -45,7 +45,9 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     before = clone.store.tips().refs
     if new_clone_id.check(at, refs, before):
         before = clone.store.tips().refs
-    wanted = [ref for ref, oid in refs.items() if before.get(ref) != oid and _is_wanted(clone, ref, oid, before, ignored)]
+    moved = {ref: oid for ref, oid in refs.items() if before.get(ref) != oid and _is_others(clone, ref, ignored)}
+    here = {oid for oid, size in zip(moved.values(), clone.store.sizes(list(moved.values())), strict=True) if size is not None}
+    wanted = [ref for ref, oid in moved.items() if oid not in here or _is_wanted(clone, ref, oid, before)]
     if not wanted and not rolled_over([*refs, *before]):
         _tidy_up(clone, refs, before, before)
         return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
@@ -62,15 +64,14 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
-def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs, ignored: Sequence[str]) -> bool:
-    """Others' refs that differ, but for a log of which we have more already."""
-    if is_lease(ref):
-        return True
-    owner = ref.split("/")[3]
-    if owner == clone.id or owner in ignored:
-        return False
+def _is_others(clone: Clone, ref: str, ignored: Sequence[str]) -> bool:
+    return is_lease(ref) or ((owner := ref.split("/")[3]) != clone.id and owner not in ignored)
+
+
+def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
+    """Whether a ref of others is to be fetched whose object is here: not a log of which we have more already."""
     mine = before.get(ref)
-    return not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
+    return is_lease(ref) or not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
 
 
 def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:

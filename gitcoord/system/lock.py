@@ -324,7 +324,13 @@ def unwritable(where: str, error: OSError) -> RepositoryError:
 
         git_dir = re.sub(r"/coord(/.*)?$", "", where)
         hint = f'let Codex write there: writable_roots = ["{git_dir}"] in [sandbox_workspace_write] of ~/.codex/config.toml'
+    if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP) or _leads_nowhere(error.filename):
+        where, hint = error.filename2 or error.filename or where, "git coord doctor --fix, which moves aside what is there"
     return RepositoryError(f"cannot write to {where}: {error.strerror or error}", hint)
+
+
+def _leads_nowhere(path: object) -> bool:
+    return isinstance(path, str) and os.path.islink(path) and not os.path.exists(path)
 
 
 def removed(where: str) -> RepositoryError:

@@ -28,7 +28,7 @@ class Result(NamedTuple):
 def collect_children() -> None:
     """See that the exit codes of children can be known: a parent that ignores SIGCHLD hands that down to us."""
     try:
-        import _signal  # type: ignore[import-not-found]  # `signal` makes enums of it all, which costs 2 ms
+        import _signal  # type: ignore[import-not-found]  # `signal` makes enums of it, which takes 2 ms
 
         if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from conftest import Cli, git
 
 from gitcoord import Coord
+from gitcoord.errors import RepositoryError
+from gitcoord.system.obstacles import FOLDERS
 
 
 def lines(out: str) -> list[str]:
@@ -33,6 +39,49 @@ def test_after_init_it_names_the_hooks(repo: Path, cli: Cli) -> None:
     assert ran.code == 1
     assert "BAD hooks" in ran.out
     assert "git coord hooks status" in ran.out
+
+
+IN_THE_WAY = sorted(
+    {"lock", "journal", "index.sqlite", "checked", "refreshed", "guard", "superseded", "sessions", "beats", "look"}
+)
+
+
+@pytest.mark.parametrize("how", ["directory", "link"])
+@pytest.mark.parametrize("name", [*IN_THE_WAY, "sessions/w.json", "beats/w"])
+def test_what_lies_where_a_file_of_ours_belongs_is_moved_aside(repo: Path, name: str, how: str) -> None:
+    with Coord.open(repo, as_name="w") as coord:
+        coord.notes.add("before")
+        coord.locks.take(["a.txt"])
+    place = repo / ".git" / "coord" / name
+    shutil.rmtree(place) if place.is_dir() else place.unlink(missing_ok=True)
+    place.symlink_to("/nowhere/at/all") if how == "link" else place.mkdir()
+    if how == "directory" and "/" not in name and name in FOLDERS:
+        place.rmdir()
+        place.write_text("a file")
+    for attempt in (lambda c: c.notes.add("between"), lambda c: c.inbox(), lambda c: c.sessions.list()):
+        with Coord.open(repo, as_name="w", long_lived=False) as coord, suppress(RepositoryError):
+            attempt(coord)
+    still_there = os.path.lexists(place) and not (place.is_dir() if name in FOLDERS else place.is_file())
+    with Coord.open(repo, as_name="w") as coord:
+        bad = [finding.said for finding in coord.repository.doctor() if finding.what == "files"]
+        assert f"{place} is in the way of a file of gitcoord" in bad or not still_there
+        coord.repository.doctor(fix=True)
+        assert not [finding for finding in coord.repository.doctor() if finding.what == "files"]
+        coord.notes.add("after")
+        notes = [note.text for note in coord.notes.list()]
+        assert notes[0] == "after" and notes[-1] == "before"
+
+
+def test_a_command_says_what_is_in_the_way(repo: Path, cli: Cli) -> None:
+    assert cli(repo, "note", "before").code == 0
+    (repo / ".git" / "coord" / "lock").unlink()
+    (repo / ".git" / "coord" / "lock").mkdir()
+    ran = cli(repo, "note", "between")
+    assert (ran.code, ran.out) == (3, "")
+    assert ran.err.splitlines()[0].startswith("error: cannot write to ") and "coord/lock: " in ran.err
+    assert ran.err.splitlines()[1].startswith("hint: git coord doctor --fix")
+    assert cli(repo, "doctor", "--fix").code == 0
+    assert cli(repo, "note", "after").code == 0
 
 
 def test_a_log_with_a_hole_is_found_and_mended(repo: Path, cli: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, git
+from forkserver import Program
 
 from gitcoord import Coord
 from gitcoord.features.deaths import FEATURE, notice, watched
@@ -72,9 +74,10 @@ def test_many_who_notice_at_once_tell_it_once(worktrees: Pair, body: Body) -> No
     with Coord.open(worktrees[0]) as alpha:
         alpha.send("beta", "hurry", urgent=True)
     body.die()
-    argv = [sys.executable, "-m", "gitcoord", "sessions"]
-    crowd = [subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.DEVNULL) for _ in range(8)]
-    assert [program.wait() for program in crowd] == [0] * 8
+    crowd = [Program(["-m", "gitcoord", "sessions"], worktrees[0]) for _ in range(8)]
+    for program in crowd:
+        program.communicate()
+    assert [program.returncode for program in crowd] == [0] * 8
     assert kinds(worktrees[0]).count("gone") == 1
     assert len(told(worktrees[0])) == 1
 
@@ -196,16 +199,50 @@ def test_who_filed_its_tasks_and_who_waits_for_its_locks_is_told(worktrees: Pair
     task = cli(worktrees[0], "task", "add", "parser").out.split()[0]
     assert cli(worktrees[1], "task", "claim", task, env=BETA).code == 0
     assert cli(worktrees[1], "lock", "src/*.py", env=BETA).code == 0
-    argv = [sys.executable, "-m", "gitcoord", "lock", "--wait=60", "src/a.py"]
-    waiter = subprocess.Popen(argv, cwd=worktrees[0], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    waiter = Program(["-m", "gitcoord", "lock", "--wait=60", "src/a.py"], worktrees[0])
     with Coord.open(worktrees[0]) as alpha:
         wait_until(alpha.clone.repo, lambda: alpha.events.log(kind="lock.wait") or None, 60)
         body.die()
         notice(alpha.clone)
     out, err = waiter.communicate()
-    assert (waiter.returncode, err) == (0, b""), out
+    assert (waiter.returncode, err) == (0, ""), out
     assert kinds(worktrees[0]).count("gone") == 1
     (text,) = [text for text in told(worktrees[0]) if "is gone" in text]
     head, *lines = text.split("\n")
     assert head == "beta is gone: its process ended."
     assert any(line.startswith("It held your task ") and "parser" in line for line in lines)
+
+
+# a worktree that is removed
+
+
+def test_the_session_of_a_removed_worktree_is_gone_at_once(repo: Path, worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, beta = worktrees
+    assert cli(alpha, "task", "add", "build it").code == 0
+    assert cli(alpha, "task", "next", "--claim").code == 0
+    assert cli(alpha, "lock", "readme.txt", "--ttl", "24h").code == 0
+    assert cli(beta, "send", "alpha", "stop", "--urgent").code == 0
+    waiter = subprocess.Popen(
+        [sys.executable, "-m", "gitcoord", "wait", "session:alpha=gone", "--timeout", "60"],
+        cwd=beta,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    git(repo, "worktree", "remove", "--force", str(alpha))
+    assert cli(beta, "sessions", "alpha").code == 1
+    assert "It has not read your message" in (said := cli(beta, "inbox").out) and "its worktree was removed" in said
+    assert cli(beta, "task", "next", "--claim").code == 0
+    assert cli(beta, "lock", "readme.txt").code == 0
+    assert "alpha (gone" in cli(beta, "send", "alpha", "still there?").out
+    out, _ = waiter.communicate()
+    assert (waiter.returncode, out.partition(":")[0]) == (0, "session")
+
+
+def test_a_worktree_that_comes_again_has_a_session_of_its_name(repo: Path, worktrees: tuple[Path, Path], cli: Cli) -> None:
+    git(repo, "worktree", "remove", "--force", str(worktrees[0]))
+    assert cli(worktrees[1], "inbox").code == 0
+    git(repo, "worktree", "add", "-q", "-f", str(worktrees[0]), "alpha")
+    assert json.loads(cli(worktrees[1], "sessions", "alpha", "--json").out)["state"] == "gone"
+    assert cli(repo, "init", "--no-hooks").code == 0
+    assert json.loads(cli(worktrees[1], "sessions", "alpha", "--json").out)["state"] == "expected"
+    assert cli(worktrees[0], "join").out == "joined as alpha\n"

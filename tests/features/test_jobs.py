@@ -18,8 +18,9 @@ from typing import TypeVar
 
 import pytest
 from conftest import Cli, git
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.features.jobs import files
@@ -681,7 +682,7 @@ def _folded(events: list[Event]) -> list[object]:
     return [sorted(db.execute(f"SELECT * FROM {table}")) for table in ("jobs", "job_ends", "job_details")]
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(_events())
 def test_any_order_of_arrival_gives_the_same_tables(events: list[Event]) -> None:
     expected = _folded(events)

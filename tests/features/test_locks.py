@@ -7,15 +7,16 @@ import os
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from conftest import Cli, git, nameless
-from hypothesis import given, settings
+from forkserver import Program
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord import Coord, Refused
 from gitcoord.features.locks.fold import FEATURE
@@ -28,17 +29,16 @@ from gitcoord.store.watch import wait_until
 
 ROUNDS = int(os.environ.get("GITCOORD_ROUNDS", "60"))
 
-Locker = Callable[[str], "subprocess.Popen[str]"]
+Locker = Callable[[str], Program]
 
 
 @pytest.fixture
 def locker(repo: Path) -> Iterator[Locker]:
     """Start processes that lock: `locker("beta")`."""
-    started: list[subprocess.Popen[str]] = []
+    started: list[Program] = []
 
-    def start(name: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, str(Path(__file__).parents[1] / "locker.py"), str(repo), name]
-        process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def start(name: str) -> Program:
+        process = Program([str(Path(__file__).parents[1] / "locker.py"), str(repo), name], repo)
         started.append(process)
         return process
 
@@ -46,19 +46,15 @@ def locker(repo: Path) -> Iterator[Locker]:
     for process in started:
         process.kill()
         process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream:
-                stream.close()
+        process.close()
 
 
-def tell(process: subprocess.Popen[str], line: str) -> None:
-    assert process.stdin
+def tell(process: Program, line: str) -> None:
     process.stdin.write(line + "\n")
     process.stdin.flush()
 
 
-def answer(process: subprocess.Popen[str]) -> str:
-    assert process.stdout
+def answer(process: Program) -> str:
     return process.stdout.readline().strip()
 
 
@@ -82,7 +78,7 @@ def tables(events: list[Event]) -> list[list[tuple[object, ...]]]:
     return [sorted(db.execute(f"SELECT * FROM {name}").fetchall()) for name in ("locks", "held", "lock_ends")]
 
 
-@settings(max_examples=200, deadline=None)
+@examples(200)
 @given(st.lists(EVENTS, max_size=6), st.randoms())
 def test_any_order_of_arrival_gives_the_same_locks(found: list[tuple[str, dict[str, object]]], random: object) -> None:
     events = [Event(Oid(IDS[n]), kind, n + 1, "c-00000000", "alpha", "", 100, "", data) for n, (kind, data) in enumerate(found)]
@@ -183,11 +179,11 @@ def test_whoever_overtakes_an_expired_lock_names_it(worktrees: tuple[Path, Path]
 
 
 def test_the_lock_of_a_dead_process_can_be_overtaken(worktrees: tuple[Path, Path], cli: Cli) -> None:
-    holder = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    holder = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     cli(worktrees[0], "join", "--pid", str(holder.pid))
     cli(worktrees[0], "lock", "a", "--as", "alpha")
     assert cli(worktrees[1], "lock", "a").code == 1
-    holder.communicate(b"\n")
+    holder.communicate()
     assert cli(worktrees[1], "lock", "a").code == 0
     (message,) = json.loads(cli(worktrees[0], "inbox", "--peek", "--json", "--as", "alpha").out)
     assert message["text"] == "beta overtook your lock on /a, which was yours while you were gone"

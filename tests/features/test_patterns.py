@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import git
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord.errors import UsageError
 from gitcoord.features.locks.patterns import (
@@ -38,7 +39,7 @@ patterns = st.builds(
 ).filter(lambda p: why_not(p) is None)
 
 
-@settings(max_examples=1500, deadline=None)
+@examples(1500)
 @given(patterns, patterns)
 def test_patterns_that_some_path_matches_both_always_overlap(a: str, b: str) -> None:
     meet = [path for path in PATHS if by_pathspec(a, path) and by_pathspec(b, path)]
@@ -47,13 +48,13 @@ def test_patterns_that_some_path_matches_both_always_overlap(a: str, b: str) -> 
         assert overlap(a, b), (a, b, meet[0])
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(patterns)
 def test_the_quick_look_at_a_path_never_misses_what_the_library_finds(pattern: str) -> None:
     assert [p for p in PATHS if matches(pattern, p)] == [p for p in PATHS if by_pathspec(pattern, p)]
 
 
-@settings(max_examples=1000, deadline=None)
+@examples(1000)
 @given(patterns, patterns)
 def test_patterns_overlap_only_if_some_path_matches_both(a: str, b: str) -> None:
     path = common_path(a, b)
@@ -95,7 +96,7 @@ def test_overlap_of_pattern_with_pattern(a: str, b: str, expected: bool) -> None
     assert overlap(b, a) is expected
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(patterns.filter(lambda p: "[" not in p), min_size=1, max_size=1))
 def test_a_path_matches_as_git_itself_would_ignore_it(repo: Path, lines: list[str]) -> None:
     (repo / ".git" / "info" / "exclude").write_text("\n".join(lines) + "\n")

@@ -7,14 +7,13 @@ rounds of 8, and 32 processes that take 100 numbers each.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import git
+from forkserver import Program
 
 from gitcoord import Coord
 from gitcoord.features.tasks.file import NewTask
@@ -30,23 +29,13 @@ Ask = Callable[[str], list[str]]
 @contextmanager
 def racers(repo: Path, count: int) -> Iterator[Ask]:
     """That many sessions, each a process; what is asked goes to all of them at once."""
-    runs = [
-        subprocess.Popen(
-            [sys.executable, str(RACER), str(repo), f"w{number}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        for number in range(count)
-    ]
+    runs = [Program([str(RACER), str(repo), f"w{number}"], repo) for number in range(count)]
 
     def answers() -> list[str]:
-        return [run.stdout.readline().strip() for run in runs if run.stdout]
+        return [run.stdout.readline().strip() for run in runs]
 
     def ask(line: str) -> list[str]:
         for run in runs:
-            assert run.stdin
             run.stdin.write(line + "\n")
             run.stdin.flush()
         return answers()
@@ -80,11 +69,7 @@ def test_eight_commands_at_once_exit_0_once_and_1_seven_times(repo: Path) -> Non
     with Coord.open(repo, as_name="pm") as pm:
         for number in range(CLI_ROUNDS):
             task = pm.tasks.add(f"task {number}").id
-            argv = [sys.executable, "-m", "gitcoord", "task", "claim", task, "--as"]
-            runs = [
-                subprocess.Popen([*argv, name], cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-                for name in NAMES[:8]
-            ]
+            runs = [Program(["-m", "gitcoord", "task", "claim", task, "--as", name], repo) for name in NAMES[:8]]
             ended = [(run.communicate(), run.returncode) for run in runs]
             assert sorted(code for _, code in ended) == [0, *[1] * 7]
             winner = NAMES[[code for _, code in ended].index(0)]

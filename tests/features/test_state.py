@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, git
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.features.state import FEATURE
@@ -149,7 +150,7 @@ def event(number: int, author: str, key: str, lc: int, unset: bool) -> Event:
     return Event(Oid(f"{number:040x}"), "state", lc, "c-00000001", author, "e", 1, str(number), data)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from("kl"), st.integers(1, 4), st.booleans()), max_size=8),
     st.randoms(use_true_random=False),

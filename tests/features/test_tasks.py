@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from typing import Any
 
 import pytest
 from conftest import Cli, Ran, git, nameless
+from forkserver import Program
 
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.cli import run
@@ -34,7 +34,7 @@ class Team:
         self.pm, self.ann, self.bob = (self._member(repo, stack, name) for name in ("pm", "ann", "bob"))
 
     def _member(self, repo: Path, stack: ExitStack, name: str) -> Coord:
-        process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
         stack.callback(self.end, name)
         self.processes[name] = process
         coord = stack.enter_context(Coord.open(repo, as_name=name))
@@ -74,7 +74,7 @@ def quick(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) ->
     def run_here(where: Path, *args: str) -> Ran:
         monkeypatch.chdir(where)
         code = run(list(args))
-        return Ran(subprocess.CompletedProcess(args, code, *capfd.readouterr()))
+        return Ran(code, *capfd.readouterr())
 
     return run_here
 
@@ -250,8 +250,7 @@ def test_a_waiting_worker_gets_what_becomes_ready(team: Team, repo: Path) -> Non
     first = team.pm.tasks.add("first").id
     team.ann.tasks.claim(first)
     second = team.pm.tasks.add("second", needs=[first]).id
-    argv = [sys.executable, "-m", "gitcoord", "task", "next", "--claim", "--wait", "--json", "--as", "bob"]
-    waiter = subprocess.Popen(argv, cwd=repo, stdout=subprocess.PIPE, text=True)
+    waiter = Program(["-m", "gitcoord", "task", "next", "--claim", "--wait", "--json", "--as", "bob"], repo)
     team.ann.tasks.done(first)
     out, _ = waiter.communicate()
     assert (json.loads(out)["id"], waiter.returncode) == (second, 0)
@@ -260,8 +259,7 @@ def test_a_waiting_worker_gets_what_becomes_ready(team: Team, repo: Path) -> Non
 def test_a_waiting_worker_gets_what_a_dead_one_held(team: Team, repo: Path) -> None:
     task = team.pm.tasks.add("first").id
     team.ann.tasks.claim(task)
-    argv = [sys.executable, "-m", "gitcoord", "task", "next", "--claim", "--wait", "--json", "--as", "bob"]
-    waiter = subprocess.Popen(argv, cwd=repo, stdout=subprocess.PIPE, text=True)
+    waiter = Program(["-m", "gitcoord", "task", "next", "--claim", "--wait", "--json", "--as", "bob"], repo)
     team.end("ann")
     out, _ = waiter.communicate()
     assert (json.loads(out)["holder"], json.loads(out)["id"]) == ("bob", task)
@@ -270,8 +268,7 @@ def test_a_waiting_worker_gets_what_a_dead_one_held(team: Team, repo: Path) -> N
 def test_wait_knows_when_a_task_is_done(worktrees: Pair, cli: Cli) -> None:
     with Coord.open(worktrees[0]) as alpha:
         task = alpha.tasks.add("a").id
-        argv = [sys.executable, "-m", "gitcoord", "wait", f"task:{task[:8]}=done"]
-        waiter = subprocess.Popen(argv, cwd=worktrees[1], stdout=subprocess.PIPE, text=True)
+        waiter = Program(["-m", "gitcoord", "wait", f"task:{task[:8]}=done"], worktrees[1])
         alpha.tasks.done(task)
         out, _ = waiter.communicate()
         assert out == f"task:{task[:8]}=done: task {task}, status done, holder alpha\n"

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from conftest import Cli, Ran, git, make_repo
@@ -88,8 +89,14 @@ def test_a_full_disk_is_one_line_at_every_step_and_loses_nothing(
 def test_a_write_cut_off_anywhere_leaves_nothing_half_written(repo: Path, limit: int) -> None:
     """A limit on the size of files stops each writer, in our files and in git's, at another byte."""
     talking(repo, "before")
-    script = (
-        "import sys, gitcoord\nc = gitcoord.Coord.open(sys.argv[1], 'a')\nc.send('a', 'cut off' * 100)\nprint('acknowledged')"
+    script = dedent(
+        """
+        import sys
+        from gitcoord import Coord
+        with Coord.open(sys.argv[1], as_name="a") as coord:
+            coord.send("a", "cut off" * 100)
+        print("acknowledged")
+        """
     )
 
     def cap() -> None:
@@ -100,7 +107,7 @@ def test_a_write_cut_off_anywhere_leaves_nothing_half_written(repo: Path, limit:
 
     ran = subprocess.run([sys.executable, "-c", script, str(repo)], capture_output=True, text=True, preexec_fn=cap)
     expected = ["before", "cut off" * 100] if ran.stdout else ["before"]
-    assert ran.stdout or "RepositoryError" in ran.stderr, ran.stderr
+    assert (ran.stdout, ran.returncode) == ("acknowledged\n", 0) or "RepositoryError" in ran.stderr, ran.stderr
     assert texts(repo) == expected
     talking(repo, "after")
     assert texts(repo) == [*expected, "after"]

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 from byhand import allow, clone_id, exchange, make_clones, make_key, sign_with
 from conftest import Cli, git, make_repo
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.features import REGISTRY
@@ -444,7 +445,7 @@ def living_view(coord: Coord) -> dict[str, Any]:
 
 
 @given(st.lists(st.tuples(st.sampled_from([*STEPS, None]), st.integers(0, 20)), max_size=14))
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(25, suppress_health_check=[HealthCheck.too_slow])
 def test_a_gc_at_any_time_changes_nothing_that_lives(steps: list[tuple[Callable[[Coord, int], None] | None, int]]) -> None:
     with TemporaryDirectory() as directory:
         repo = make_repo(Path(directory) / "r")

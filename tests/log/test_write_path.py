@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git
+from forkserver import Program
 
 from gitcoord import Coord
 from gitcoord.errors import RepositoryError
@@ -43,9 +44,8 @@ class Crowd:
         with Coord.open(repo, as_name="sink") as sink:
             sink.sessions.join()
 
-    def start(self, name: str) -> subprocess.Popen[bytes]:
-        argv = [sys.executable, str(WRITER), str(self.repo), name, str(SENDS), str(self.where / name)]
-        return subprocess.Popen(argv, stderr=subprocess.PIPE, start_new_session=True)
+    def start(self, name: str) -> Program:
+        return Program([str(WRITER), str(self.repo), name, str(SENDS), str(self.where / name)], self.repo)
 
     def acknowledged(self) -> dict[str, list[str]]:
         return {name: [line.split()[0] for line in self._lines(name)] for name in self.names}
@@ -157,7 +157,7 @@ def test_many_writers_lose_nothing_beside_gc_repack_pack_refs_and_moving_branche
     began = time.monotonic()
     with looping(branches.move_one, *housekeeping(repo)):
         running = [crowd.start(name) for name in crowd.names]
-        ends = [child.communicate()[1].decode() for child in running]
+        ends = [child.communicate()[1] for child in running]
     assert ends == [""] * WRITERS
     assert [child.returncode for child in running] == [0] * WRITERS
     report(crowd, time.monotonic() - began, branches_moved=branches.moves)
@@ -187,7 +187,7 @@ def test_writers_killed_at_any_instant_lose_nothing_acknowledged(repo: Path, tmp
                     kills += 1
             if children[name].returncode == -signal.SIGKILL:
                 children[name] = crowd.start(name)
-    assert [children[name].communicate()[1] for name in crowd.names] == [b""] * WRITERS
+    assert [children[name].communicate()[1] for name in crowd.names] == [""] * WRITERS
     report(crowd, time.monotonic() - began, kills=kills)
     found = Counter(in_log(repo))
     for name, ids in crowd.acknowledged().items():

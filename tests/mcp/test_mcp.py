@@ -8,16 +8,19 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from conftest import Cli, git
+from forkserver import Program
 from mcp import types
 from mcp.client.client import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
+from mcp.shared.message import SessionMessage
 from programs import program
 
 from gitcoord import Coord
@@ -27,19 +30,52 @@ from gitcoord.text import tokens
 Pair = tuple[Path, Path]
 Talk = Callable[[Client], Awaitable[Any]]
 SERVER = [sys.executable, "-m", "gitcoord", "mcp"]
-LIVELY = [sys.executable, "-c", "from gitcoord.mcp import server; server.PROGRESS_EVERY = 0.01; server.run()"]
+LIVELY = ["-c", "from gitcoord.mcp import server; server.PROGRESS_EVERY = 0.01; server.run()"]
 
 
-def talk(where: Path, work: Talk, mode: str = "auto", env: Mapping[str, str] | None = None, argv: list[str] = SERVER) -> Any:
+def talk(
+    where: Path, work: Talk, mode: str = "auto", env: Mapping[str, str] | None = None, argv: Sequence[str] = SERVER[1:]
+) -> Any:
     """Start a server in `where`, let `work` talk to it, end it; returns what `work` did."""
 
     async def whole() -> Any:
-        params = StdioServerParameters(command=argv[0], args=argv[1:], cwd=where, env={**os.environ, **(env or {})})
         with anyio.fail_after(60):
-            async with Client(stdio_client(params), mode=mode) as client:
+            async with Client(forked(argv, where, {**os.environ, **(env or {})}), mode=mode) as client:
                 return await work(client)
 
     return anyio.run(whole)
+
+
+@asynccontextmanager
+async def forked(argv: Sequence[str], where: Path, env: Mapping[str, str]) -> AsyncIterator[tuple[Any, Any]]:
+    """A server to talk to, as the SDK's `stdio_client` is one; it has to end by itself after its stdin."""
+    program = Program(argv, where, env, "gitcoord.mcp.server")
+    to_client, answers = anyio.create_memory_object_stream[SessionMessage](0)
+    requests, to_server = anyio.create_memory_object_stream[SessionMessage](0)
+
+    async def read() -> None:
+        async with to_client:
+            async for line in anyio.wrap_file(program.stdout):
+                with suppress(anyio.BrokenResourceError):
+                    await to_client.send(SessionMessage(types.jsonrpc_message_adapter.validate_json(line, by_name=False)))
+
+    async def write() -> None:
+        async for message in to_server:
+            program.stdin.write(message.message.model_dump_json(by_alias=True, exclude_unset=True) + "\n")
+            program.stdin.flush()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(read)
+        group.start_soon(write)
+        try:
+            yield answers, requests
+        finally:
+            answers.close()
+            requests.close()
+            with suppress(BrokenPipeError):
+                program.stdin.close()
+    assert program.wait(60) == 0, program.stderr.read()
+    program.close()
 
 
 def call(where: Path, name: str, env: Mapping[str, str] | None = None, **arguments: Any) -> dict[str, Any]:

@@ -6,30 +6,29 @@ import json
 import os
 import signal
 import subprocess
-import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 import pytest
 from conftest import Cli, git
+from forkserver import Program
 
 from gitcoord import Coord
 
 Pair = tuple[Path, Path]
-Started = subprocess.Popen[str]
 
 
 class Starter:
     """Starts the program in the background, and ends what is still running when the test is over."""
 
     def __init__(self) -> None:
-        self.running: list[Started] = []
+        self.running: list[Program] = []
 
-    def __call__(self, where: Path, *args: str) -> Started:
-        argv = [sys.executable, "-m", "gitcoord", *args]
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(argv, cwd=where, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+    def __call__(self, where: Path, *args: str) -> Program:
+        process = Program(["-m", "gitcoord", *args], where)
+        process.stdin.close()
         self.running.append(process)
         return process
 
@@ -44,20 +43,26 @@ def start() -> Iterator[Starter]:
             process.communicate()
 
 
-def out(process: Started) -> IO[str]:
+def out(process: Program) -> IO[str]:
     assert process.stdout is not None
     return process.stdout
 
 
-def asleep(process: Started) -> None:
+def asleep(process: Program) -> None:
     """Return once the process watches: it has inotify open and sleeps."""
-    while process.poll() is None:
-        try:
-            links = [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{process.pid}/fd")]
-        except FileNotFoundError:
-            continue
-        if any("inotify" in link for link in links):
-            return
+    deadline = time.monotonic() + 60
+    while not any("inotify" in link for link in opened(process)):
+        assert process.poll() is None, f"it ended: {process.communicate()}"
+        assert time.monotonic() < deadline, "it does not watch"
+
+
+def opened(process: Program) -> list[str]:
+    """What its descriptors are open on."""
+    folder = f"/proc/{process.pid}/fd"
+    try:
+        return [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+    except FileNotFoundError:  # closed meanwhile
+        return []
 
 
 linux = pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks into /proc to see that a waiter sleeps")
@@ -101,7 +106,7 @@ def test_what_is_no_condition_is_refused(worktrees: Pair, cli: Cli, condition: s
 
 @linux
 def test_the_end_of_a_process_wakes_who_waits_for_it(worktrees: Pair, cli: Cli, start: Starter) -> None:
-    worker = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    worker = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     cli(worktrees[1], "join", "--pid", str(worker.pid))
     waiter = start(worktrees[0], "wait", "session:beta=gone", "message")
     asleep(waiter)
@@ -181,7 +186,6 @@ def test_it_ends_when_its_reader_goes_away(worktrees: Pair, start: Starter, verb
     follower = start(worktrees[0], verb)
     asleep(follower)
     out(follower).close()
-    follower.stdout = None
     _, complaints = follower.communicate()
     assert complaints == ""
 

@@ -14,7 +14,7 @@ import pytest
 from conftest import Cli, git
 
 from gitcoord import Coord, UsageError
-from gitcoord.sessions.identity import Identity, Surroundings, who_am_i
+from gitcoord.sessions.identity import Identity, Surroundings, person_name, who_am_i
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.repository import Repository
 from gitcoord.system import process as processes
@@ -43,7 +43,7 @@ def rule(identity: Identity) -> tuple[str, str]:
 @pytest.fixture
 def child() -> Iterator[int]:
     """The pid of a process that lives as long as the test."""
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     yield process.pid
     process.communicate()
 
@@ -175,11 +175,25 @@ def test_an_agent_cannot_speak_for_a_person() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["", "Alpha", "a b", "a/b", "x.lock", "a..b", "-x", "é", "a\nb", "<x>", "con", "a" * 41, "all"]
+    "name",
+    ["", "Alpha", "a b", "a/b", "x.lock", "a..b", "-x", "é", "a\nb", "<x>", "con", "a" * 41, "all", "gitcoord"],
 )
 def test_a_name_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="cannot name a session"):
         who_am_i(around(), name)
+
+
+@pytest.mark.parametrize("folder", ["all", "gitcoord", "Nobody"])
+def test_a_name_that_is_ours_is_nobodys_whatever_the_folder_is_called(repo: Path, cli: Cli, folder: str) -> None:
+    where = repo.parent / folder
+    git(repo, "worktree", "add", "-q", str(where), "-b", "x")
+    assert cli(repo, "init", "--no-hooks").code == 0
+    assert cli(repo, "send", f"{folder.lower()}-1", "hello").code == 0
+    assert cli(where, "inbox", "--json", env={"CODEX_THREAD_ID": "t"}).out.count('"hello"') == 1
+    assert cli(where, "join", "--role", "all").code == 2
+    git(repo, "config", "user.name", folder)
+    with Coord.open(repo) as coord:
+        assert person_name(coord.clone.repo) == f"{folder.lower()}-1"
 
 
 # real processes
@@ -210,7 +224,7 @@ def test_looking_on_with_as_marks_nothing_read(worktrees: tuple[Path, Path], cli
 
 
 def test_join_pid_binds_and_death_is_seen(worktrees: tuple[Path, Path], cli: Cli) -> None:
-    process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+    process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
     assert cli(worktrees[0], "join", "--pid", str(process.pid)).code == 0
     assert json.loads(cli(worktrees[1], "sessions", "alpha", "--json").out)["state"] == "active"
     process.communicate()

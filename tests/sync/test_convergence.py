@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clones import make_clones, meet
+from clones import make_met
 from conftest import git
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -50,8 +50,7 @@ class World(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.hub, self.clones = make_clones(Path(self.folder.name), COUNT)
-        meet(self.clones)
+        self.hub, self.clones = make_met(Path(self.folder.name), COUNT)
 
     def teardown(self) -> None:
         try:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from clones import holders, identity, make_clones, meet, sync_all
+from clones import holders, identity, make_met, sync_all
 from conftest import git
+from forkserver import Program
 
 from gitcoord import Coord, Refused
 from gitcoord.features.locks.take import list_locks
@@ -22,8 +21,7 @@ Clones = tuple[Path, Path]
 @pytest.fixture
 def clones(tmp_path: Path) -> Clones:
     """Ada's, where somebody is killed, and Bob's."""
-    _, (ada, bob) = make_clones(tmp_path, 2)
-    meet([ada, bob])
+    _, (ada, bob) = make_met(tmp_path, 2)
     return ada, bob
 
 
@@ -31,15 +29,15 @@ def kill_at_every_step(repo: Path, what: Callable[[], Sequence[str]], then: Call
     """Do `what` as session `w`, killed one step later each time, and look `then`, until it came to its end: its output."""
     steps = 0
     while True:
-        argv = [sys.executable, str(DIER), str(repo), str(steps), *what()]
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
-        if done.returncode != -signal.SIGKILL:
+        program = Program([str(DIER), str(repo), str(steps), *what()], repo)
+        out, err = program.communicate(timeout=60)
+        if program.returncode != -signal.SIGKILL:
             break
         then()
         steps += 1
-    assert done.returncode == 0, done.stderr
+    assert program.returncode == 0, err
     assert steps > 8, "it is to be killed at every step"
-    return done.stdout
+    return out
 
 
 def one_holder(bob: Coord, clones: Clones, task: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from clones import at_once, holders, identity, make_clones, meet, sync_all
+from clones import at_once, holders, identity, make_met, sync_all
 from conftest import Cli, git
 
 from gitcoord import Coord, Refused, RemoteError
@@ -29,15 +29,13 @@ Two = tuple[Coord, Coord]
 @pytest.fixture
 def two(tmp_path: Path) -> Iterator[Two]:
     """Ada's and Bob's clones, open as their sessions `w`."""
-    _, clones = make_clones(tmp_path, 2)
-    meet(clones)
+    _, clones = make_met(tmp_path, 2)
     with Coord.open(clones[0], as_name="w") as ada, Coord.open(clones[1], as_name="w") as bob:
         yield ada, bob
 
 
 def test_of_eight_clones_one_gets_the_task(tmp_path: Path) -> None:
-    hub, clones = make_clones(tmp_path, 8)
-    meet(clones)
+    hub, clones = make_met(tmp_path, 8)
     ids = [identity(path) for path in clones]
     for number in range(ROUNDS):
         with Coord.open(clones[0], as_name="w") as coord:
@@ -56,8 +54,7 @@ def test_of_eight_clones_one_gets_the_task(tmp_path: Path) -> None:
 
 
 def test_next_claim_in_several_clones_hands_out_every_task_once(tmp_path: Path) -> None:
-    _, clones = make_clones(tmp_path, 4)
-    meet(clones)
+    _, clones = make_met(tmp_path, 4)
     with Coord.open(clones[0], as_name="w") as coord:
         filed = coord.tasks.add_all([NewTask(f"task {number}") for number in range(8)])
     sync_all(clones, 1)
@@ -71,8 +68,7 @@ def test_next_claim_in_several_clones_hands_out_every_task_once(tmp_path: Path) 
 
 
 def test_numbers_are_given_once_among_clones(tmp_path: Path) -> None:
-    _, clones = make_clones(tmp_path, 4)
-    meet(clones)
+    _, clones = make_met(tmp_path, 4)
     taken = []
     for _ in range(2):
         ended = at_once(clones, lambda n: ["alloc", "migrations", "--start", "7", "--as", "w"])
@@ -82,8 +78,7 @@ def test_numbers_are_given_once_among_clones(tmp_path: Path) -> None:
 
 
 def test_global_locks_exclude_each_other_across_clones(tmp_path: Path, cli: Cli) -> None:
-    _, clones = make_clones(tmp_path, 3)
-    meet(clones)
+    _, clones = make_met(tmp_path, 3)
     patterns = ["src/*.py", "src/a.py", "*.py"]
     ended = at_once(clones, lambda n: ["lock", "--global", patterns[n], "--as", "w"])
     assert sorted(code for code, _, _ in ended) == [0, 1, 1], ended
@@ -110,8 +105,7 @@ def test_who_waits_for_a_global_lock_gets_it(two: Two, monkeypatch: pytest.Monke
 
 
 def test_offline_a_claim_is_tentative_and_the_first_at_the_remote_wins(tmp_path: Path, cli: Cli) -> None:
-    hub, clones = make_clones(tmp_path, 3)
-    meet(clones)
+    hub, clones = make_met(tmp_path, 3)
     ids = [identity(path) for path in clones]
     with Coord.open(clones[0], as_name="w") as coord:
         task = coord.tasks.add("shared").id
@@ -136,8 +130,7 @@ def test_offline_a_claim_is_tentative_and_the_first_at_the_remote_wins(tmp_path:
 
 
 def test_a_leased_claim_beats_a_tentative_one_whatever_the_order(tmp_path: Path) -> None:
-    _, clones = make_clones(tmp_path, 3)
-    meet(clones)
+    _, clones = make_met(tmp_path, 3)
     with Coord.open(clones[0], as_name="w") as coord:
         task = coord.tasks.add("shared").id
     sync_all(clones, 1)
@@ -155,8 +148,7 @@ def test_a_leased_claim_beats_a_tentative_one_whatever_the_order(tmp_path: Path)
 
 
 def test_a_claim_given_back_offline_is_no_loss_to_be_told(tmp_path: Path) -> None:
-    _, clones = make_clones(tmp_path, 2)
-    meet(clones)
+    _, clones = make_met(tmp_path, 2)
     with Coord.open(clones[0], as_name="w") as ada:
         task = ada.tasks.add("shared").id
         ada.tasks.claim(task, offline=True)
@@ -253,8 +245,7 @@ def test_a_clone_that_was_silent_for_an_hour_keeps_its_claim(two: Two, monkeypat
 
 
 def test_where_no_leases_may_be_written_claims_stay_tentative(tmp_path: Path, cli: Cli) -> None:
-    hub, clones = make_clones(tmp_path, 2)
-    meet(clones)
+    hub, clones = make_met(tmp_path, 2)
     hook = hub / "hooks" / "update"
     hook.write_text('#!/bin/sh\ncase $1 in refs/coord/lease/*) echo "no leases here" >&2; exit 1;; esac\n')
     hook.chmod(0o755)
@@ -270,8 +261,7 @@ def test_where_no_leases_may_be_written_claims_stay_tentative(tmp_path: Path, cl
 
 
 def test_a_table_that_is_none_stops_claims_and_says_so(tmp_path: Path) -> None:
-    hub, clones = make_clones(tmp_path, 1)
-    meet(clones)
+    hub, clones = make_met(tmp_path, 1)
     blob = git(hub, "hash-object", "-w", "--stdin", env={}).strip()
     git(hub, "update-ref", "refs/coord/lease/tasks", blob)
     with Coord.open(clones[0], as_name="w") as ada:

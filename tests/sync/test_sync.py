@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from clones import identity, make_clones, meet, start, sync_all
+from clones import identity, make_clones, make_met, meet, start, sync_all
 from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RemoteError, UsageError
@@ -22,8 +22,7 @@ from gitcoord.sync import remotes
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     """Ada's and Bob's clones, which know each other's session `w`."""
-    _, (ada, bob) = make_clones(tmp_path, 2)
-    meet([ada, bob])
+    _, (ada, bob) = make_met(tmp_path, 2)
     return ada, bob
 
 

@@ -147,9 +147,8 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
     reap(clone)
     job = show(clone, text)
     if split_mailbox(job.session)[1] != clone.id:
-        raise Refused(
-            f"{job.name} runs in another clone", f"git coord send {job.session} {shell_word(f'please end {job.name}')}"
-        )
+        ask = shell_word(f"please end {job.name}")
+        raise Refused(f"{job.name} runs in another clone", f"git coord send {job.session} {ask}")
     running = files.get(clone.repo.coord_dir, job.key)
     if job.state != "running" or running is None or running.command is None:
         raise Refused(f"{job.name} does not run any more", f"git coord job show {job.id[:10]}")

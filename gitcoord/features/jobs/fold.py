@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from gitcoord.log.event import Event, Malformed
-from gitcoord.log.index.feature import Feature, want
+from gitcoord.log.event import MAX_TEXT, Event
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import HEX, ID, NAME, Schema, either, line, listed, number, one_of, text
 
 MAX_NAME = 60
 MAX_COMMAND = 4096
@@ -15,8 +16,9 @@ MAX_COMMAND = 4096
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     if event.type == "job.start":
-        row = (event.id, event.lc, event.clone, event.author, event.at, want(event, "name", str), want(event, "key", str))
-        more = want(event, "runs", str, ""), want(event, "was", str, "")
+        data = event.data
+        row = (event.id, event.lc, event.clone, event.author, event.at, data["name"], data["key"])
+        more = data.get("runs", ""), data.get("was", "")
         db.execute("INSERT OR IGNORE INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (*row, *more))
     elif event.type == "job.detail":
         _fold_detail(db, event)
@@ -26,29 +28,17 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 def _fold_detail(db: sqlite3.Connection, event: Event) -> None:
     """Each part of the details is said once; of several, the first counts."""
-    part = want(event, "part", str)
-    if part == "start":
-        _check_command(event)
-        want(event, "cwd", str), want(event, "pid", int)
-    elif part == "end":
-        want(event, "tail", str)
-    else:
-        raise Malformed(f"job.detail: {part[:40]!a} is no part of the details")
-    row = (want(event, "job", str), event.clone, part, event.lc, event.id, json.dumps(dict(event.data)))
+    data = event.data
+    row = (data["job"], event.clone, data["part"], event.lc, event.id, json.dumps(dict(data)))
     db.execute(f"INSERT INTO job_details VALUES (?, ?, ?, ?, ?, ?) {_FIRST.format(key='job, clone, part', value='data')}", row)
-
-
-def _check_command(event: Event) -> None:
-    if not all(type(word) is str for word in want(event, "command", list)):
-        raise Malformed("job.detail: command is no list of strings")
 
 
 def _fold_end(db: sqlite3.Connection, event: Event) -> None:
     """How a job ended is for its own clone to say; an end that was seen counts more than one that was not."""
     lost = event.type == "job.lost"
-    code = None if lost or event.data.get("exit") is None else want(event, "exit", int)
-    number = None if lost or event.data.get("signal") is None else want(event, "signal", int)
-    row = (want(event, "job", str), event.clone, lost, event.lc, event.id, event.at, code, number, want(event, "ms", int, 0))
+    data = event.data
+    ended = (None, None) if lost else (data.get("exit"), data.get("signal"))
+    row = (data["job"], event.clone, lost, event.lc, event.id, event.at, *ended, data.get("ms", 0))
     db.execute(
         "INSERT INTO job_ends VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (job, clone) DO UPDATE SET lost = excluded.lost,"
         " lc = excluded.lc, id = excluded.id, at = excluded.at, exit = excluded.exit, signal = excluded.signal,"
@@ -66,9 +56,42 @@ _GOES_ON = (
     " AND (n.clone = :here OR j.clone != :here)"
 )
 """What job `j` is by now, if its clone goes on under a new id and so ends another; of our own jobs only we can say so."""
+_PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}
+
+
+def _objection(event: Event) -> str:
+    missing = [name for name in _PARTS[event.data["part"]] if name not in event.data]
+    return f"{missing[0]} is missing" if missing else ""
+
+
+SCHEMAS = {
+    "job.start": Schema({"name": line(MAX_NAME), "key": HEX, "runs": either(NAME, ""), "was": ID}, ("name", "key")),
+    "job.detail": Schema(
+        {
+            "job": ID,
+            "part": one_of(*_PARTS),
+            "command": listed(text(MAX_COMMAND), MAX_COMMAND),
+            "cwd": text(MAX_COMMAND),
+            "pid": number(0, 2**31 - 1),
+            "tail": text(MAX_TEXT),
+        },
+        ("job", "part"),
+        _objection,
+    ),
+    "job.end": Schema(
+        {
+            "job": ID,
+            "exit": either(number(-(2**31), 2**32 - 1), None),
+            "signal": either(number(1, 255), None),
+            "ms": number(0, 10**13),
+        },
+        ("job",),
+    ),
+    "job.lost": Schema({"job": ID}, ("job",)),
+}
 FEATURE = Feature(
     "jobs",
-    frozenset({"job.start", "job.detail", "job.end", "job.lost"}),
+    SCHEMAS,
     """
     CREATE TABLE jobs (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, name TEXT NOT NULL, key TEXT NOT NULL, runs TEXT NOT NULL, was TEXT NOT NULL)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import sqlite3
 
 from gitcoord.features.locks.patterns import why_not
-from gitcoord.log.event import Event, Malformed
-from gitcoord.log.index.feature import Feature, want, want_strings
+from gitcoord.log.event import Event
+from gitcoord.log.index.feature import Feature
+from gitcoord.log.schemas import FLAG, ID, MANY, Kind, Schema, line, listed, mapped, number, text
 
 TTL = 2 * 3600
 """Seconds for which a lock holds when nobody says how long."""
@@ -21,26 +22,21 @@ MAX_PATTERNS = 100
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
     if event.type == "unlock":
-        for oid, patterns in want(event, "locks", dict).items():
-            if type(patterns) is not list or not all(type(p) is str for p in patterns):
-                raise Malformed("unlock: locks is no map of patterns")
+        for oid, patterns in event.data["locks"].items():
             for pattern in patterns or [""]:
                 _end(db, oid, pattern)
         return
-    patterns, ttl = want_strings(event, "patterns"), want(event, "ttl", int, TTL)
-    if not 0 < len(patterns) <= MAX_PATTERNS or any(why_not(p) for p in patterns) or not 0 < ttl <= MAX_TTL:
-        raise Malformed(f"{event.type}: patterns or ttl cannot be used")
-    shared, reason = want(event, "shared", bool, False), want(event, "reason", str, "")
-    over = want_strings(event, "supersedes")
-    row = (event.id, event.lc, event.clone, event.author, event.at, event.at + ttl, shared, reason, event.type == "lock.wait")
+    data = event.data
+    until, shared, reason = event.at + data.get("ttl", TTL), data.get("shared", False), data.get("reason", "")
+    row = (event.id, event.lc, event.clone, event.author, event.at, until, shared, reason, event.type == "lock.wait")
     db.execute("INSERT OR IGNORE INTO locks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    for place, pattern in enumerate(dict.fromkeys(patterns)):
+    for place, pattern in enumerate(dict.fromkeys(data["patterns"])):
         ended = "SELECT 1 FROM lock_ends WHERE lock = ? AND pattern IN (?, '')"
         if db.execute(ended, (event.id, pattern)).fetchone() is None:
             db.execute("INSERT OR IGNORE INTO held VALUES (?, ?, ?)", (event.id, pattern, place))
-    if lease := want(event, "lease", str, ""):
+    if lease := data.get("lease"):
         db.execute("INSERT OR IGNORE INTO lock_leases VALUES (?, ?)", (lease, event.id))
-    for oid in over:
+    for oid in data.get("supersedes", ()):
         _end(db, oid, "")
 
 
@@ -50,9 +46,24 @@ def _end(db: sqlite3.Connection, oid: str, pattern: str) -> None:
     db.execute("DELETE FROM held WHERE lock = ? AND ? IN (pattern, '')", (oid, pattern))
 
 
+PATTERN = Kind("a pattern", lambda value: type(value) is str and not why_not(value))
+REASON = line(1000)
+_LOCK = Schema(
+    {
+        "patterns": listed(PATTERN, MAX_PATTERNS, 1),
+        "ttl": number(1, MAX_TTL),
+        "shared": FLAG,
+        "reason": REASON,
+        "supersedes": listed(ID, MANY),
+        "lease": line(64),
+    },
+    ("patterns",),
+)
+_UNLOCK = Schema({"locks": mapped(ID, listed(text(1000), MAX_PATTERNS), MANY)}, ("locks",))
+
 FEATURE = Feature(
     "locks",
-    frozenset({"lock", "lock.wait", "unlock"}),
+    {"lock": _LOCK, "lock.wait": _LOCK, "unlock": _UNLOCK},
     """
     CREATE TABLE locks (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, expires INTEGER NOT NULL, shared INTEGER NOT NULL, reason TEXT NOT NULL,

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.log.schemas import is_one_line
 from gitcoord.store.repository import Repository
 from gitcoord.store.worktrees import place_of
 
@@ -104,6 +105,8 @@ def why_not(pattern: str) -> str | None:
     """What keeps a pattern from being stored, judged without the matcher: the fold asks this too."""
     if not pattern or pattern[0] in "!#" or "\0" in pattern:
         return "not a pattern"
+    if not is_one_line(pattern):
+        return "not on one line"
     if len(pattern) > MAX_LENGTH:
         return f"longer than {MAX_LENGTH} characters"
     if pattern[-1].isspace() and not pattern.endswith("\\ ") and literal(pattern) is None:

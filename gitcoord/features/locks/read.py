@@ -12,7 +12,7 @@ from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.mailboxes import Homes
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import clock_ahead
 from gitcoord.store.objects import Oid
@@ -84,8 +84,9 @@ def all_locks(db: sqlite3.Connection) -> list[Lock]:
     for row in rows:
         patterns.setdefault(Oid(row[0]), []).append(row[1])
     first = {row[0]: row for row in reversed(rows)}
+    homes = Homes(db)
     return [
-        Lock(oid, canonical(db, mailbox(r[2], r[3])), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
+        Lock(oid, homes.of(mailbox(r[2], r[3])), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
         for oid, of in patterns.items()
         for r in [first[oid]]
     ]  # fmt: skip

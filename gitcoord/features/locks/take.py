@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
-from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, TTL
+from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
 from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
 from gitcoord.log.clone import Clone
@@ -68,8 +68,8 @@ def check(wish: Wish) -> None:
         raise UsageError(f"a lock takes 1 to {MAX_PATTERNS} patterns", "git coord lock 'src/*.py'")
     if not 0 < wish.ttl <= MAX_TTL:
         raise UsageError("a lock lasts at most a year", "give --ttl 2h, or 30d")
-    if len(wish.reason) > 1000 or "\0" in wish.reason:
-        raise UsageError("the reason is too long, or no text", "say it in a line")
+    if not REASON.fits(wish.reason):
+        raise UsageError(f"the reason is not {REASON.says}", "say it in a line")
 
 
 def take(

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from gitcoord.log.event import Event, Malformed
-from gitcoord.log.index.feature import Concern, Feature, want, want_strings
-from gitcoord.names import is_name, mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import YET_TO_COME, canonical, name_in, open_name, put_name
+from gitcoord.log.event import Event
+from gitcoord.log.index.feature import Concern, Feature
+from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
+from gitcoord.names import mailbox, split_mailbox
+from gitcoord.sessions.mailboxes import YET_TO_COME, Homes, open_name, put_name
 
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
 QUEUED, EXPIRED, SURFACED, READ, ACKED = range(5)
@@ -28,25 +29,22 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _fold_message(db: sqlite3.Connection, event: Event) -> None:
-    to, opens, attachments = want_strings(event, "to"), want_strings(event, "opens"), want_strings(event, "attachments")
-    replaces = want_strings(event, "replaces")
-    notice = want(event, "notice", str, "")
-    about = want(event, "about", str) if notice == "bounce" else None
+    data = event.data
+    notice, attachments = data.get("notice", ""), data.get("attachments")
     row = (
-        event.id, event.lc, event.clone, event.author, event.at, want(event, "thread", str, "") or event.id,
-        want(event, "reply_to", str, "") or None, want(event, "urgent", bool, False),
-        want(event, "needs_ack", bool, False), want(event, "expires", int, 0),
+        event.id, event.lc, event.clone, event.author, event.at, data.get("thread") or event.id, data.get("reply_to"),
+        data.get("urgent", False), data.get("needs_ack", False), data.get("expires", 0),
         json.dumps(attachments) if attachments else "[]", notice,
     )  # fmt: skip
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    for box in to:
+    for box in data["to"]:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
-        for old in replaces if notice else ():
+        for old in data.get("replaces", ()) if notice else ():
             _replace(db, old, box, event)
-    for name in opens:
+    for name in data.get("opens", ()):
         open_name(db, event.clone, name)
-    if about is not None:
-        db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (about, event.clone))
+    if notice == "bounce":
+        db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (data["about"], event.clone))
 
 
 def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
@@ -57,26 +55,24 @@ def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
     """It counts for the writing clone's own mailboxes and those it adopted; others wait for an adoption."""
-    origin = want(event, "of", str, event.clone)
-    box = mailbox(want(event, "session", str), origin)
-    state, ids = want(event, "state", str), want_strings(event, "ids")
-    if state not in LEDGER[SURFACED:]:
-        raise Malformed(f"receipt: {state[:40]!a} is no state of a ledger")
-    if want(event, "part", bool, False):
+    origin = event.data.get("of", event.clone)
+    box, ids = mailbox(event.data["session"], origin), event.data["ids"]
+    if event.data.get("part"):
         rows = [(message, box, event.clone, event.at) for message in ids]
         db.executemany("INSERT INTO glimpses VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at)", rows)
         return
+    state = LEDGER.index(event.data["state"])
     adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
     for message in ids:
         if origin != event.clone:  # kept also when the adoption came first: no order of arrival matters
-            parked = (message, box, event.clone, LEDGER.index(state), event.at)
+            parked = (message, box, event.clone, state, event.at)
             db.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", parked)
         if origin == event.clone or adopted:
-            _raise_ledger(db, message, box, LEDGER.index(state), event.at)
+            _raise_ledger(db, message, box, state, event.at)
 
 
 def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
-    name, origin = name_in(event, "session"), name_in(event, "from")
+    name, origin = event.data["session"], event.data["from"]
     box = mailbox(name, origin)
     put_name(db, event, origin, name, mailbox(name, event.clone))
     put_name(db, event, event.clone, name, None)
@@ -101,13 +97,48 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The recipients, and who inherits mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
-    homes = [split_mailbox(canonical(db, box)) for box in boxes]
-    return Concern([name for name, at in homes if at == here and is_name(name)])
+    adopts = db.execute("SELECT 1 FROM adoptions WHERE clone = ? LIMIT 1", (here,)).fetchone()
+    homes = Homes(db)
+    ends = [split_mailbox(homes.of(box)) for box in boxes if adopts or split_mailbox(box)[1] == here]
+    return Concern([name for name, at in ends if at == here])
 
+
+MAX_RECIPIENTS = 1000
+
+
+def _objection(event: Event) -> str:
+    return "a bounce names no message" if event.data.get("notice") == "bounce" and "about" not in event.data else ""
+
+
+SCHEMAS = {
+    "message": Schema(
+        {
+            "to": listed(MAILBOX, MAX_RECIPIENTS),
+            "audience": listed(GROUP, 100),
+            "opens": listed(NAME, 100),
+            "thread": ID,
+            "reply_to": ID,
+            "urgent": FLAG,
+            "needs_ack": FLAG,
+            "expires": TIME,
+            "attachments": listed(ATTACHMENT, 100),
+            "notice": NAME,
+            "about": line(250),
+            "replaces": listed(ID, 100),
+        },
+        ("to",),
+        _objection,
+    ),
+    "receipt": Schema(
+        {"session": NAME, "state": one_of(*LEDGER[SURFACED:]), "ids": IDS, "of": NAME, "part": FLAG},
+        ("session", "state", "ids"),
+    ),
+    "adopt": Schema({"session": NAME, "from": NAME}, ("session", "from")),
+}
 
 FEATURE = Feature(
     "messages",
-    frozenset({"message", "receipt", "adopt"}),
+    SCHEMAS,
     """
     CREATE TABLE messages (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, clone TEXT NOT NULL, author TEXT NOT NULL,
         at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,
@@ -115,6 +146,7 @@ FEATURE = Feature(
     CREATE TABLE deliveries (message TEXT NOT NULL, box TEXT NOT NULL, state INTEGER NOT NULL, at INTEGER NOT NULL,
         addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
     CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
+    CREATE INDEX adoptions_clone ON adoptions (clone);
     CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
         at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
     CREATE TABLE glimpses (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, at INTEGER NOT NULL,

@@ -15,7 +15,7 @@ from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import canonical, display, resolve_name
+from gitcoord.sessions.mailboxes import Homes, display, resolve_name
 from gitcoord.store.objects import Oid
 
 # events
@@ -163,12 +163,13 @@ def message_of(row: tuple[Any, ...]) -> Message:
 def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
     """How many messages wait unread in each mailbox; former names count for the present one."""
     found: dict[str, int] = {}
+    homes = Homes(db)
     rows = db.execute(
         "SELECT box, count(*) FROM deliveries WHERE state = 0 AND addressed = 1"
         " AND message NOT IN (SELECT message FROM bounces) GROUP BY box"
     ).fetchall()
     for box, count in rows:
-        home = canonical(db, box)
+        home = homes.of(box)
         found[home] = found.get(home, 0) + count
     return found
 

@@ -24,7 +24,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
-from gitcoord.text import ago
+from gitcoord.text import ago, inert
 
 
 class Desk(NamedTuple):
@@ -214,7 +214,7 @@ def _names(paths: Sequence[str]) -> str:
 def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:
     """What one of the two reads of the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
-    lines = [f"{f.path}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
+    lines = [f"{inert(f.path)}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
     more = [f"and {len(found) - 20} more"] if len(found) > 20 else []
     if len(lines) == 1:
         return f"{peer.name}{where} changed what you changed: {lines[0]}"

@@ -11,10 +11,12 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import NamedTuple
 
-from gitcoord.log.event import Event, Malformed
-from gitcoord.log.index.feature import Feature, want, want_strings
+from gitcoord.features.tasks import tangles
+from gitcoord.features.tasks.tangles import judge, needs_of, set_needs
+from gitcoord.log.event import Event
+from gitcoord.log.index.feature import Feature
 from gitcoord.log.query import COLUMNS, event_of
-from gitcoord.names import is_name, split_mailbox
+from gitcoord.log.schemas import FLAG, ID, LABEL, MAILBOX, Kind, Schema, either, line, listed, number, text
 
 UNFINISHED = ("open", "claimed", "blocked")
 STATUSES = (*UNFINISHED, "done", "dropped")
@@ -22,6 +24,8 @@ PRIORITIES = range(5)
 DEFAULT_PRIORITY = 2
 TITLE = 200
 """Characters of a title that are kept."""
+MAX_NEEDS, MAX_LABELS = 100, 50
+"""Of each, how many a task has; what an edit adds beyond them does not count."""
 
 
 class State(NamedTuple):
@@ -137,13 +141,16 @@ def _edit(state: State, event: Event) -> State:
     data = event.data
     labels = [label for label in state.labels if label not in data.get("not_labels", ())]
     needs = {need: at for need, at in state.needs.items() if need not in data.get("not_needs", ())}
+    for need in data.get("needs", ()):
+        if len(needs) < MAX_NEEDS:
+            needs.setdefault(need, (event.lc, event.id))
     return state._replace(
         title=_title(data.get("title", "")) or state.title,
         text=split_text(event.text)[1] if data.get("text") else state.text,
         priority=data.get("priority", state.priority),
         assignee=data.get("assignee", state.assignee),
-        labels=tuple(dict.fromkeys([*labels, *data.get("labels", ())])),
-        needs=dict.fromkeys(data.get("needs", ()), (event.lc, event.id)) | needs,
+        labels=tuple(dict.fromkeys([*labels, *data.get("labels", ())]))[:MAX_LABELS],
+        needs=needs,
     )
 
 
@@ -164,23 +171,75 @@ _STEPS: dict[str, Callable[[State, Event], State | None]] = {
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    task = _check(event)
+    task = event.id if event.type == "task" else event.data["task"]
     _note_lease(db, event, task)
     if event.type == "task.comment":
         db.execute("INSERT OR IGNORE INTO task_comments VALUES (?, ?, ?)", (task, event.lc, event.id))
         return
     db.execute("INSERT OR IGNORE INTO task_events VALUES (?, ?, ?)", (task, event.lc, event.id))
-    events = events_of(db, [task])[task]
-    state, _ = replay(events)
-    if state is None:
-        return  # it has not been filed, as far as we know
-    first = next(e for e in events if e.type == "task")
+    if not _goes_on(db, task, event):
+        db.execute("INSERT OR IGNORE INTO tasks_due VALUES (?)", (task,))
+
+
+def _goes_on(db: sqlite3.Connection, task: str, event: Event) -> bool:
+    """Take the next step from the state that the index has, if `event` is the last of its task; else all are to be gone
+    through again, once for all the events of a transaction."""
+    last = db.execute("SELECT id FROM task_events WHERE task = ? ORDER BY lc DESC, id DESC LIMIT 1", (task,)).fetchone()
+    if last[0] != event.id or db.execute("SELECT 1 FROM tasks_due WHERE task = ?", (task,)).fetchone():
+        return False
+    before = _stored(db, task)
+    state = _STEPS[event.type](before, event) if before else _filed(event)
+    if state is not None and before is None:
+        _store(db, task, state, event)
+    elif state is not None and before is not None:
+        _update(db, task, before, state)
+    return True
+
+
+_KEPT = (
+    "title", "text", "status", "priority", "assignee", "labels", "holder", "claim", "tentative", "words", "changed",
+)  # fmt: skip
+"""The fields of a State that are columns of `tasks`."""
+
+
+def _stored(db: sqlite3.Connection, task: str) -> State | None:
+    row = db.execute(f"SELECT {', '.join(_KEPT)} FROM tasks WHERE id = ?", (task,)).fetchone()
+    if row is None:
+        return None
+    facts = dict(zip(_KEPT, row, strict=True))
+    facts |= {"labels": tuple(json.loads(facts["labels"])), "tentative": bool(facts["tentative"])}
+    return State(**facts, needs=needs_of(db, task))
+
+
+def _columns(state: State) -> list[object]:
+    return [json.dumps(state.labels) if name == "labels" else getattr(state, name) for name in _KEPT]
+
+
+def _store(db: sqlite3.Connection, task: str, state: State, first: Event) -> None:
     db.execute(
-        "INSERT OR REPLACE INTO tasks VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (task, first.lc, first.sender, first.at, state.title, state.text, state.status, state.priority, state.assignee,
-         json.dumps(state.labels), state.holder, state.claim, state.tentative, state.words, state.changed),
-    )  # fmt: skip
-    _set_needs(db, task, state.needs)
+        f"INSERT OR REPLACE INTO tasks (id, lc, creator, at, {', '.join(_KEPT)}) VALUES ({', '.join('?' * 15)})",
+        (task, first.lc, first.sender, first.at, *_columns(state)),
+    )
+    set_needs(db, task, state.needs)
+
+
+def _update(db: sqlite3.Connection, task: str, before: State, state: State) -> None:
+    db.execute(f"UPDATE tasks SET ({', '.join(_KEPT)}) = ({', '.join('?' * 11)}) WHERE id = ?", (*_columns(state), task))
+    if state.needs != before.needs:
+        set_needs(db, task, state.needs)
+
+
+def _go_through(db: sqlite3.Connection) -> None:
+    """Go once through all events of the tasks of which some came out of order; then judge the needs that changed."""
+    due = [task for (task,) in db.execute("SELECT task FROM tasks_due").fetchall()]
+    for task in due:
+        events = events_of(db, [task])[task]
+        state, _ = replay(events)
+        if state is not None:  # else it has not been filed, as far as we know
+            _store(db, task, state, next(e for e in events if e.type == "task"))
+    if due:
+        db.execute("DELETE FROM tasks_due")
+    judge(db)
 
 
 def _note_lease(db: sqlite3.Connection, event: Event, task: str) -> None:
@@ -197,22 +256,8 @@ def _note_lease(db: sqlite3.Connection, event: Event, task: str) -> None:
         )
 
 
-def _check(event: Event) -> str:
-    """The id of the task that `event` is about. Raises Malformed."""
-    for key in ("needs", "labels", "not_needs", "not_labels", "supersedes"):
-        want_strings(event, key)
-    for key in ("text", "tentative"):
-        want(event, key, bool, False)
-    if want(event, "priority", int, DEFAULT_PRIORITY) not in PRIORITIES:
-        raise Malformed(f"{event.type}: the priority is not 0 to 4")
-    assignee = want(event, "assignee", str, "")
-    if assignee and not all(is_name(part) for part in split_mailbox(assignee)):
-        raise Malformed(f"{event.type}: the assignee is no mailbox")
-    want(event, "title", str, "")
-    want(event, "lease", str, "")
-    if event.type == "task" and not _title(split_text(event.text)[0]):
-        raise Malformed("task: no title")
-    return event.id if event.type == "task" else want(event, "task", str)
+def _objection(event: Event) -> str:
+    return "" if _title(split_text(event.text)[0]) else "it has no title"
 
 
 def events_of(db: sqlite3.Connection, tasks: Collection[str]) -> dict[str, list[Event]]:
@@ -229,74 +274,26 @@ def events_of(db: sqlite3.Connection, tasks: Collection[str]) -> dict[str, list[
     return found
 
 
-# dependencies: an edge that closes a cycle, in the order in which the edges were declared, is ignored
-
-
-def _set_needs(db: sqlite3.Connection, task: str, needs: Mapping[str, tuple[int, str]]) -> None:
-    rows = db.execute("SELECT need, lc, id FROM task_needs WHERE task = ?", (task,))
-    if {need: (lc, oid) for need, lc, oid in rows} == needs:
-        return
-    tangled = _cycles_through(db, task)
-    db.execute("DELETE FROM task_needs WHERE task = ?", (task,))
-    db.executemany("INSERT INTO task_needs VALUES (?, ?, ?, ?, 0)", [(task, need, *at) for need, at in needs.items()])
-    tangled |= _cycles_through(db, task)
-    if tangled:
-        _judge(db, tangled)
-
-
-def _cycles_through(db: sqlite3.Connection, task: str) -> set[str]:
-    """The tasks that share a cycle with `task`, itself included; none if it is in no cycle."""
-    needed = needed_by(db, [need for (need,) in db.execute("SELECT need FROM task_needs WHERE task = ?", (task,))])
-    if task not in needed:
-        return set()
-    rows = db.execute(
-        "WITH RECURSIVE up(x) AS (VALUES (?) UNION SELECT n.task FROM task_needs n JOIN up ON n.need = up.x) SELECT x FROM up",
-        (task,),
-    )
-    return needed & {found for (found,) in rows}
-
-
-def needed_by(db: sqlite3.Connection, tasks: Iterable[str]) -> set[str]:
-    """`tasks` and all they need, directly or not, by every edge declared."""
-    rows = db.execute(
-        "WITH RECURSIVE down(x) AS (SELECT value FROM json_each(?)"
-        " UNION SELECT n.need FROM task_needs n JOIN down ON n.task = down.x) SELECT x FROM down",
-        (json.dumps(list(tasks)),),
-    )
-    return {found for (found,) in rows}
-
-
-def _judge(db: sqlite3.Connection, tangled: Collection[str]) -> None:
-    """Decide anew which edges among `tangled` count."""
-    names = json.dumps(list(tangled))
-    edges = db.execute(
-        "SELECT task, need FROM task_needs WHERE task IN (SELECT value FROM json_each(?1))"
-        " AND need IN (SELECT value FROM json_each(?1)) ORDER BY lc, id, need",
-        (names,),
-    ).fetchall()
-    accepted: dict[str, list[str]] = {}
-    for task, need in edges:
-        closes = _leads(accepted, need, task)
-        if not closes:
-            accepted.setdefault(task, []).append(need)
-        db.execute("UPDATE task_needs SET ignored = ? WHERE task = ? AND need = ?", (closes, task, need))
-
-
-def _leads(edges: Mapping[str, list[str]], start: str, goal: str) -> bool:
-    seen, ahead = {start}, [start]
-    while ahead:
-        at = ahead.pop()
-        if at == goal:
-            return True
-        fresh = [n for n in edges.get(at, ()) if n not in seen]
-        seen.update(fresh)
-        ahead += fresh
-    return False
-
+_FACTS = {
+    "priority": number(PRIORITIES[0], PRIORITIES[-1]),
+    "assignee": either(MAILBOX, ""),
+    "labels": listed(LABEL, MAX_LABELS),
+    "needs": listed(ID, MAX_NEEDS),
+}
+_EDITED = {"title": text(TITLE), "text": FLAG, "not_labels": listed(LABEL, MAX_LABELS), "not_needs": listed(ID, MAX_NEEDS)}
+_ABOUT: dict[str, Kind] = {"task": ID, "supersedes": listed(ID, 10)}
+_CLAIM = Schema({**_ABOUT, "tentative": FLAG, "lease": line(64)}, ("task",))
+SCHEMAS = {
+    **{kind: Schema(_ABOUT, ("task",)) for kind in (*_STEPS, "task.comment")},
+    "task": Schema(_FACTS, (), _objection),
+    "task.edit": Schema({"task": ID, **_FACTS, **_EDITED}, ("task",)),
+    "task.claim": _CLAIM,
+    "task.settle": _CLAIM,
+}
 
 FEATURE = Feature(
     "tasks",
-    frozenset({*_STEPS, "task.comment"}),
+    SCHEMAS,
     """
     CREATE TABLE tasks (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, creator TEXT NOT NULL, at INTEGER NOT NULL,
         title TEXT NOT NULL, text TEXT NOT NULL, status TEXT NOT NULL, priority INTEGER NOT NULL, assignee TEXT NOT NULL,
@@ -307,15 +304,15 @@ FEATURE = Feature(
         PRIMARY KEY (task, lc, id)) WITHOUT ROWID;
     CREATE TABLE task_comments (task TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (task, lc, id)) WITHOUT ROWID;
-    CREATE TABLE task_needs (task TEXT NOT NULL, need TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
-        ignored INTEGER NOT NULL, PRIMARY KEY (task, need)) WITHOUT ROWID;
-    CREATE INDEX task_needs_back ON task_needs (need);
+    CREATE TABLE tasks_due (task TEXT PRIMARY KEY) WITHOUT ROWID;
     CREATE TABLE task_leases (nonce TEXT NOT NULL, claim TEXT NOT NULL, task TEXT NOT NULL,
         PRIMARY KEY (nonce, claim, task)) WITHOUT ROWID;
     CREATE TABLE offline_claims (claim TEXT NOT NULL, clone TEXT NOT NULL, task TEXT NOT NULL, settled INTEGER NOT NULL,
-        PRIMARY KEY (claim, clone)) WITHOUT ROWID;
-    """,
+        PRIMARY KEY (claim, clone, task)) WITHOUT ROWID;
+    """
+    + tangles.TABLES,
     _fold,
+    settle=_go_through,
     living=(
         "SELECT id FROM tasks WHERE status NOT IN ('done', 'dropped')",
         "SELECT t.id FROM tasks t JOIN task_events s ON s.task = t.id JOIN events e ON e.id = s.id WHERE e.at >= :since",

@@ -21,7 +21,7 @@ from gitcoord.log.event import Draft
 from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import canonical, display
+from gitcoord.sessions.mailboxes import Homes, display
 from gitcoord.sessions.presence import holder_mark, published_gone
 from gitcoord.store.objects import Oid
 from gitcoord.sync.leases import Row as Lease
@@ -104,11 +104,12 @@ class Look(NamedTuple):
 def _look(db: sqlite3.Connection, clone: Clone, table: Table) -> Look:
     claims = [row for row in rows(db, "t.claim <> ''") if split_mailbox(row.holder)[1] != clone.id]
     leases = [r for r in table.rows.values() if not _is_over(db, clone, r)]
+    homes = Homes(db)
     marks = {row.claim: f"{row.claim} {holder_mark(db, row.holder)}" for row in claims}
-    marks |= {r.nonce: f"{r.nonce} {holder_mark(db, canonical(db, r.holder))}" for r in leases}
+    marks |= {r.nonce: f"{r.nonce} {holder_mark(db, homes.of(r.holder))}" for r in leases}
     ages = observe(clone, KIND, marks.values())
     silent = {row.claim for row in claims if ages[marks[row.claim]] >= TTL}
-    dead = {r.nonce for r in leases if published_gone(db, canonical(db, r.holder)) or ages[marks[r.nonce]] >= r.ttl}
+    dead = {r.nonce for r in leases if published_gone(db, homes.of(r.holder)) or ages[marks[r.nonce]] >= r.ttl}
     live = {r.nonce for r in leases} - dead
     taken = {r.key for r in leases if r.nonce in live}
     return Look(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)
@@ -168,7 +169,7 @@ def _current(db: sqlite3.Connection, claims: Iterable[str]) -> list[tuple[str, R
 
 def _verdict(db: sqlite3.Connection, clone: Clone, claim: str, lease: str) -> list[Draft]:
     """How a claim that was made offline ended; who lost it is told, unless he gave it back or finished meanwhile."""
-    (task,) = db.execute("SELECT task FROM offline_claims WHERE claim = ?", (claim,)).fetchone()
+    (task,) = db.execute("SELECT task FROM offline_claims WHERE claim = ? AND clone = ?", (claim, clone.id)).fetchone()
     author, at = db.execute("SELECT author, clone FROM events WHERE id = ?", (claim,)).fetchone()
     row = _row(db, task)
     held = row.claim == claim

@@ -17,7 +17,7 @@ from gitcoord.log.event import Event
 from gitcoord.log.query import resolve_id
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.mailboxes import Homes
 from gitcoord.sessions.membership import states, states_in
 from gitcoord.store.objects import Oid
 
@@ -120,11 +120,8 @@ def rows(db: sqlite3.Connection, condition: str, values: Sequence[object] = ()) 
     """The tasks `t` for which an SQL condition holds, oldest first."""
     columns = ", ".join(f"t.{name}" for name in Row._fields[:-1])
     found = db.execute(f"SELECT {columns}, {READY} FROM tasks t WHERE {condition} ORDER BY t.lc, t.id", values).fetchall()
-    now: dict[str, str] = {"": ""}
-    for raw in found:
-        for box in (raw[2], raw[8], raw[10]):
-            if box not in now:
-                now[box] = canonical(db, box)
+    homes = Homes(db)
+    now = {box: homes.of(box) if box else "" for raw in found for box in (raw[2], raw[8], raw[10])}
     return [_row(raw, now) for raw in found]
 
 
@@ -241,7 +238,8 @@ def _task(row: Row, details: _Details, holder_state: str | None) -> Task:
 def held_titles(db: sqlite3.Connection) -> dict[str, str]:
     """What each session holds, by the title of the task it claimed last."""
     found = db.execute("SELECT holder, title FROM tasks WHERE status = 'claimed' ORDER BY changed, id").fetchall()
-    return {canonical(db, holder): title for holder, title in found}
+    homes = Homes(db)
+    return {homes.of(holder): title for holder, title in found}
 
 
 # the best to take next

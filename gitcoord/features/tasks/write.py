@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.file import NewTask, check, check_labels, check_priority, check_title, in_order
-from gitcoord.features.tasks.fold import UNFINISHED, needed_by
+from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
 from gitcoord.features.tasks.read import Row, find
+from gitcoord.features.tasks.tangles import needed_by
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, LaterDraft, check_text
 from gitcoord.sessions.identity import Identity

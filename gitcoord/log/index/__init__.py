@@ -9,21 +9,25 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import islice
 from typing import Any
 
-from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RepositoryError
-from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
-from gitcoord.log.index.feature import Registry
+from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
+from gitcoord.log import schemas
+from gitcoord.log.event import MAX_COMMIT, Event, Malformed, canonical_json, check_step, decode, trailer_of
+from gitcoord.log.index import database, intake
+from gitcoord.log.index.database import primary_code, transaction
+from gitcoord.log.index.feature import Feature, Registry
 from gitcoord.log.index.mailroom import Mailroom
+from gitcoord.log.schemas import ID, NAME, Schema, number
 from gitcoord.store.contract import Store, Tips
-from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
-from gitcoord.system.files import is_strange, open_ours, remove_ours
+from gitcoord.store.objects import GitObject, Oid
+from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, is_log, is_ours, log_of
+from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 11
+SCHEMA = 13
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -37,10 +41,11 @@ CREATE TABLE events (
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL);
 CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL, newer INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
+CREATE INDEX strange_ref ON strange (ref, newer, reason);
 """
 _INSERT = (
     "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch)"
@@ -50,13 +55,18 @@ INDEXES = "CREATE INDEX events_order ON events (lc, id);"
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
 CHUNK = 1000
 """Commits of a log that are taken in together: most of them by one statement."""
-_BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
-"""What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
+BATCH = 20_000
+"""Commits after which what was taken in is committed: whoever is killed then has lost little, whoever waits gets a turn."""
 EPOCH = "epoch"
 NEVER_CARRIED = (EPOCH, "checkpoint")
 """What speaks for the log it stands in, and for no other."""
 _CARRIES = b'"type":"epoch"'
-_UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
+EPOCH_SCHEMA = Schema(
+    {"carried": number(0, 10**9), "lowest": number(1, 10**MAX_EPOCH_DIGITS - 1), "after": ID, "continues": NAME}
+)
+MAX_REASON = 200
+"""Characters that are kept of why an event cannot be used."""
+_REBUILDING = "rebuilding"
 
 
 class Index:
@@ -81,6 +91,9 @@ class Index:
         """Logs known before whose refs are gone."""
         self.in_memory = False
         self._inode = 0
+        self._reported = 0
+        self._since = 0
+        self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
         self.db = self._open()
 
     def _open(self) -> sqlite3.Connection:
@@ -92,10 +105,10 @@ class Index:
         try:
             return self._prepare(self._connected())
         except sqlite3.DatabaseError as error:
-            if _primary_code(error) in _UNWRITABLE or not os.access(os.path.dirname(self.path), os.W_OK):
+            if primary_code(error) in database.UNWRITABLE or not os.access(os.path.dirname(self.path), os.W_OK):
                 return self._in_memory()
-            if _primary_code(error) in _BUSY:
-                raise _busy(error) from error
+            if primary_code(error) in database.BUSY:
+                raise database.busy(error) from error
         self._remove()
         try:
             return self._prepare(self._connected())
@@ -103,27 +116,27 @@ class Index:
             return self._in_memory()
 
     def _connected(self) -> sqlite3.Connection:
-        db = _connect(self.path)
-        self._inode = _inode(self.path)
+        db = database.connect(self.path)
+        self._inode = database.inode(self.path)
         return db
 
     def _follow(self) -> None:
         """Go on in the file that is there now: another process may have thrown ours away and begun anew."""
-        if not self.in_memory and _inode(self.path) != self._inode:
+        if not self.in_memory and database.inode(self.path) != self._inode:
             self.db.close()
             self.db = self._open()
 
     def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
-        if _schema_of(db) != SCHEMA:
-            with _transaction(db):
-                if _schema_of(db) != SCHEMA:
+        if database.schema_of(db) != SCHEMA:
+            with transaction(db):
+                if database.schema_of(db) != SCHEMA:
                     self._create(db)
         return db
 
     def _create(self, db: sqlite3.Connection) -> None:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
             db.execute(f'DROP {kind} "{name}"')
-        tables = TABLES + "".join(f.tables for f in self.registry.features())
+        tables = TABLES + intake.TABLES + "".join(f.tables for f in self.registry.features())
         for statement in [*tables.split(";"), *self._index_statements()]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
@@ -136,7 +149,7 @@ class Index:
         self.in_memory = True
         db = sqlite3.connect(":memory:", isolation_level=None)
         try:
-            with closing(sqlite3.connect(f"file:{_quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
+            with closing(sqlite3.connect(f"file:{database.quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
                 source.backup(db)
             return self._prepare(db)
         except sqlite3.DatabaseError:
@@ -172,10 +185,10 @@ class Index:
 
     def recover(self, error: sqlite3.DatabaseError) -> None:
         """After a failed query: go on in memory if the index cannot be written, begin anew if it is damaged."""
-        code = _primary_code(error)
-        if code in _BUSY:
-            raise _busy(error) from error
-        if code in _UNWRITABLE:
+        code = primary_code(error)
+        if code in database.BUSY:
+            raise database.busy(error) from error
+        if code in database.UNWRITABLE:
             self.db.close()
             self.db = self._in_memory()
         else:
@@ -188,51 +201,107 @@ class Index:
                 self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
 
     def is_current(self, tips: Tips) -> bool:
-        return self.known_tips() == self._relevant(tips)
+        out = self._left_out()
+        return self._known_tips(out) == self._relevant(tips, out)
 
     def known_tips(self) -> dict[str, Oid]:
         """The refs as they stood when they were last read."""
         return dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
 
+    def _known_tips(self, out: Collection[str]) -> dict[str, Oid]:
+        known = self.known_tips()
+        return {ref: oid for ref, oid in known.items() if ref.split("/")[3] not in out} if out else known
+
+    def _left_out(self) -> set[str]:
+        """The clones of which nothing more is taken in."""
+        return {row.clone for row in intake.left_out(self.db)}
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction around reading the refs, deciding and appending; rolled back on any error."""
+        """One transaction around reading the refs, deciding and appending; rolled back on any error. Of what was read much
+        may be committed before (`_breathe`)."""
         self.mailroom.forget()
+        self._unsettled.clear()
         self._follow()
-        with _transaction(self.db):
+        with transaction(self.db):
             yield self.db
             self.mailroom.deliver()
 
     def ingest_tips(self, store: Store, tips: Tips) -> None:
         """Inside a transaction: read the difference to what is known, or all again if a log went or began anew."""
-        known, now = self.known_tips(), self._relevant(tips)
+        while True:
+            try:
+                self._ingest(store, tips)
+                break
+            except _Overtaken:
+                tips = store.tips()
+        self._settle()
+
+    def _ingest(self, store: Store, tips: Tips) -> None:
+        out = self._left_out()
+        known, now = self._known_tips(out), self._relevant(tips, out)
         self.unreadable, self.rewound = [], {}
         if known and all(ref in now or not is_log(ref) for ref in known):
-            self._ingest_difference(store, known, now)
+            with self._rebuilding():
+                self._ingest_difference(store, known, now)
             if not any(self._is_dropped(ref) for ref in known):
                 return
         self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
-        self._rebuild(store, tips)
+        self._begin_rebuild()
+        with self._rebuilding():
+            self._ingest_difference(store, {}, self._relevant(tips, ()))
 
-    def _rebuild(self, store: Store, tips: Tips) -> None:
+    def _begin_rebuild(self) -> None:
         """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
         self._create(self.db)
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
+        self.db.execute("INSERT INTO meta VALUES (?, 1)", (_REBUILDING,))
+
+    @contextmanager
+    def _rebuilding(self) -> Iterator[None]:
+        """Around taking in: what a rebuild, begun here or by a process that was killed, left for its end."""
+        if self.db.execute("SELECT 1 FROM meta WHERE key = ?", (_REBUILDING,)).fetchone() is None:
+            yield
+            return
         self.db.execute(f"PRAGMA cache_size = {_REBUILD_CACHE}")
         with self.mailroom.for_everybody():
-            self._ingest_difference(store, {}, self._relevant(tips))
+            yield
         for statement in self._index_statements():
             self.db.execute(statement)
+        self.db.execute("DELETE FROM meta WHERE key = ?", (_REBUILDING,))
         self.db.execute(f"PRAGMA cache_size = {_CACHE}")
+
+    def _settle(self) -> None:
+        """What the folds left to be done once for many events."""
+        while self._unsettled:
+            self._unsettled.popitem()[1](self.db)
+
+    def _breathe(self, ref: str, oid: Oid, count: int) -> None:
+        """Commit what was taken in after enough of it: a process that is killed has lost little, one that waits gets a turn.
+
+        Raises _Overtaken when another process took it and went on with this log.
+        """
+        self._since += count
+        if self._since < BATCH:
+            return
+        self._since = 0
+        self._settle()
+        self.mailroom.deliver()
+        self.db.execute("COMMIT")
+        self.db.execute("BEGIN IMMEDIATE")
+        if self.known_tips().get(ref) != oid:
+            raise _Overtaken
 
     def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
         """The newest epoch of a log first: its root says which older ones still count."""
         changed = [(ref, oid) for ref, oid in now.items() if known.get(ref) != oid]
         logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
+        lowest = self._lowest()
         for ref, oid in sorted(logs, key=lambda item: -epoch_of(item[0])):
-            if not self._is_dropped(ref):
+            if not _is_below(ref, lowest):
                 self._ingest_log(store, ref, oid, known.get(ref))
+                lowest = self._lowest() if epoch_of(ref) > 1 else lowest
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
         for ref in known.keys() - now.keys():
             self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
@@ -249,10 +318,15 @@ class Index:
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
         lc = self._clock_of(ref)
         try:
-            for number, commits in enumerate(_chunks(store.chain(new, old))):
+            for number_of, commits in enumerate(_chunks(store.chain(new, old))):
+                before = self._reported
                 lc = self._add(ref, self._decoded(ref, commits), lc)
-                if old is None and number == 0 and _CARRIES in commits[0][1]:
+                if old is None and number_of == 0 and _CARRIES in commits[0][1]:
                     self._begin_epoch(store, ref, *commits[0])
+                self._set_tip(ref, commits[-1][0], lc)
+                if not self._may_go_on(ref, commits, self._reported - before):
+                    return
+                self._breathe(ref, commits[-1][0], len(commits))
         except ObjectMissing:
             self.unreadable.append(ref)
             return
@@ -263,28 +337,39 @@ class Index:
             self._report(new, ref, str(why))
         self._set_tip(ref, new, lc)
 
+    def _may_go_on(self, ref: str, commits: Sequence[Commit], strange: int) -> bool:
+        """Count what was taken in of another clone; says whether more may come."""
+        clone = ref.split("/")[3]
+        if clone == self.mailroom.here():
+            return True
+        return intake.count(self.db, clone, len(commits), strange, sum(len(raw) for _, raw in commits))
+
     def _begin_epoch(self, store: Store, ref: str, oid: Oid, raw: bytes) -> None:
         """The root of an epoch carries earlier events, its log's own and those of the clone that it says it goes on as
         (`renewal`), and says which epochs still count: those from `lowest` on."""
         from gitcoord.log.epoch import carried
 
         for event, _ in self._decoded(ref, [(oid, raw)]):
-            if event.type != EPOCH or event.author != event.clone:
+            if event.type != EPOCH or event.author != event.clone or self._objection(event):
                 return
             lowest = event.data.get("lowest", epoch_of(ref))
-            if type(lowest) is not int or not 0 < lowest <= epoch_of(ref):
+            if lowest > epoch_of(ref):
                 self._report(oid, ref, "epoch: lowest is no epoch up to this one")
                 return
             self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (log_of(ref), lowest))
             for commits in _chunks(carried(store, raw)):
+                before = self._reported
                 for item in self._decoded(ref, commits):
                     if item[0].type not in NEVER_CARRIED:
                         self._add(ref, [item], None, event.data.get("continues"))
+                if not self._may_go_on(ref, commits, self._reported - before):
+                    return
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
         """Inside a transaction: take in events just written to `ref`, without reading them back."""
         lc = self._add(ref, written, self._clock_of(ref))
         self._set_tip(ref, written[-1][0].id, lc)
+        self._settle()
 
     def _clock_of(self, ref: str) -> int | None:
         """The clock of the last well-formed event taken in from a log."""
@@ -294,12 +379,27 @@ class Index:
     def _set_tip(self, ref: str, oid: Oid, lc: int | None) -> None:
         self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, oid, lc))
 
-    def _decoded(self, ref: str, commits: Iterable[tuple[Oid, bytes]]) -> Iterator[Written]:
+    def _decoded(self, ref: str, commits: Iterable[Commit]) -> Iterator[Written]:
         for oid, raw in commits:
             try:
                 yield decode(oid, raw), raw
             except Malformed as why:
                 self._report(oid, ref, str(why))
+
+    def check_draft(self, event: Event) -> None:
+        """For an event that is about to be written. Raises UsageError when its payload is not what its type allows."""
+        schema = self._schema(event.type)
+        if schema is not None:
+            schemas.check_draft(schema, event)
+
+    def _schema(self, kind: str) -> Schema | None:
+        feature: Feature | None = self.registry.folding(kind)
+        return feature.schemas[kind] if feature else EPOCH_SCHEMA if kind == EPOCH else None
+
+    def _objection(self, event: Event) -> str:
+        """Why the payload of an event cannot be used; empty if it can, or if it is for a newer gitcoord."""
+        schema = self._schema(event.type) if event.v == 1 else None
+        return schemas.objection(schema, event) if schema else ""
 
     def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, former: object = None) -> int | None:
         """Take in events of a log, each once; returns the clock of the last that is well-formed.
@@ -318,56 +418,85 @@ class Index:
                 self._report(event.id, ref, str(why))
                 continue
             parent_lc = event.lc
+            if why_not := self._objection(event):
+                self._report(event.id, ref, why_not)
+                continue
             taken.append(event)
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
                          event.text, trailer_of(raw), local, epoch if event.clone == clone else 0))  # fmt: skip
-        watched = self.mailroom.is_open()
-        for event in self._insert(taken, rows):
-            self._fold(event, ref, watched)
+        if taken:
+            self._take(ref, taken, rows)
         return parent_lc
 
+    def _take(self, ref: str, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> None:
+        """Store and fold events. One whose fold raises is set aside, as if it had not come, and the others are taken in."""
+        watched = self.mailroom.is_open()
+        try:
+            with database.part(self.db):
+                for event in self._insert(events, rows):
+                    self._fold(event, ref, watched)
+        except Exception as why:
+            if database.is_about_the_file(why):
+                raise
+            if len(events) > 1:
+                for event, row in zip(events, rows, strict=True):
+                    self._take(ref, [event], [row])
+            else:
+                self._report(events[0].id, ref, f"{events[0].type}: set aside, its fold failed: {type(why).__name__}: {why}")
+
     def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
-        """Store `events`; returns those that were not there yet."""
+        """Store `events`; returns those that were not there yet. The newest epoch that has one counts, whichever came first."""
         added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
         if added == len(rows):
             return events
+        self.db.executemany("UPDATE events SET epoch = ?2 WHERE id = ?1 AND epoch < ?2", [(row[0], row[-1]) for row in rows])
         fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
         return [event for event in events if event.id in fresh]
 
     def _fold(self, event: Event, ref: str, watched: bool) -> None:
-        if event.type == EPOCH:
+        if event.type == EPOCH and event.v == 1:
             return
         feature = self.registry.folding(event.type)
         if event.v > 1 or feature is None:
-            self._report(event.id, ref, f"unknown {event.type} v{event.v}")
+            self._report(event.id, ref, f"unknown {event.type} v{event.v}", newer=True)
             return
-        try:
-            feature.fold(self.db, event)
-        except Malformed as why:
-            self._report(event.id, ref, str(why))
-            return
+        feature.fold(self.db, event)
+        if feature.settle:
+            self._unsettled[feature.name] = feature.settle
         if watched and feature.concerns:
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
 
-    def _report(self, oid: str, ref: str, reason: str) -> None:
-        self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?)", (oid, ref, reason))
+    def _report(self, oid: str, ref: str, reason: str, newer: bool = False) -> None:
+        self._reported += not newer
+        self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?, ?)", (oid, ref, reason[:MAX_REASON], newer))
 
     def _ingest_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> None:
+        if not replaced:
+            return
+        sizes = dict(zip((oid for _, oid in replaced), store.sizes([oid for _, oid in replaced]), strict=True))
+        small = [oid for oid, size in sizes.items() if size is not None and size <= MAX_COMMIT]
+        found = dict(zip(small, store.read(small), strict=True))
+        now = time.time()
         for ref, oid in replaced:
-            clone, name = ref.split("/")[-2:]
-            try:
-                found = next(iter(store.read([oid])))
-                event = decode(oid, found.data if found.kind == "commit" else b"")
-                if (event.clone, event.author) != (clone, name) or event.type != "presence":
-                    raise Malformed("no presence of this session")
-            except ObjectMissing:
+            if sizes[oid] is None:
                 self.unreadable.append(ref)
                 continue
+            try:
+                self.take_presence(self._presence(ref, oid, found.get(oid)), now)
             except Malformed as why:
                 self._report(oid, ref, str(why))
-            else:
-                self.take_presence(event, time.time())
             self._set_tip(ref, oid, None)
+
+    def _presence(self, ref: str, oid: Oid, found: GitObject | None) -> Event:
+        """The presence that a ref names. Raises Malformed."""
+        if found is None:
+            raise Malformed("larger than 512 KiB")
+        event = decode(oid, found.data if found.kind == "commit" else b"")
+        if [event.clone, event.author] != ref.split("/")[-2:] or event.type != "presence" or event.v != 1:
+            raise Malformed("no presence of this session")
+        if why := self._objection(event):
+            raise Malformed(why)
+        return event
 
     def take_presence(self, event: Event, seen: float) -> None:
         self.db.execute(
@@ -375,17 +504,25 @@ class Index:
             (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen),
         )
 
-    def _relevant(self, tips: Tips) -> dict[str, Oid]:
+    def _relevant(self, tips: Tips, out: Collection[str]) -> dict[str, Oid]:
         lowest = self._lowest()
         return {
             ref: oid
             for ref, oid in tips.refs.items()
-            if is_ours(ref) and ref.split("/")[3] not in self.ignored and not _is_below(ref, lowest)
+            if is_ours(ref)
+            and (clone := ref.split("/")[3]) not in self.ignored
+            and clone not in out
+            and not _is_below(ref, lowest)
         }
+
+
+class _Overtaken(Exception):
+    """Another process went on with the same log while we let it have its turn: see anew what is left."""
 
 
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
+Commit = tuple[Oid, bytes]
 
 
 def _is_below(ref: str, lowest: dict[str, int]) -> bool:
@@ -395,52 +532,3 @@ def _is_below(ref: str, lowest: dict[str, int]) -> bool:
 def _chunks(commits: Iterator[tuple[Oid, bytes]]) -> Iterator[list[tuple[Oid, bytes]]]:
     while chunk := list(islice(commits, CHUNK)):
         yield chunk
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    with suppress(OSError):
-        if not os.path.lexists(path):
-            os.close(open_ours(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its other files the permissions of this one
-    db = sqlite3.connect(path, timeout=30, isolation_level=None)
-    db.execute("PRAGMA journal_mode = WAL")
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA journal_size_limit = 4194304")  # what a rebuild leaves behind
-    return db
-
-
-def _inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return 0
-
-
-def _schema_of(db: sqlite3.Connection) -> int:
-    version: int = db.execute("PRAGMA user_version").fetchone()[0]
-    return version
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        with suppress(sqlite3.Error):
-            db.execute("ROLLBACK")
-        raise
-
-
-def _primary_code(error: sqlite3.DatabaseError) -> int:
-    return (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
-
-
-def _busy(error: sqlite3.DatabaseError) -> RepositoryError:
-    return RepositoryError(f"the index cannot be used: {error}", "run the command again, or remove coord/index.sqlite")
-
-
-def _quoted(path: str) -> str:
-    from urllib.parse import quote
-
-    return quote(os.fsencode(path))

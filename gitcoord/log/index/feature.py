@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from gitcoord.log.event import Draft, Event, Malformed
+from gitcoord.log.event import Draft, Event
+from gitcoord.log.schemas import Schema
 
-T = TypeVar("T")
 C = TypeVar("C")
 """The clone that a hook is called for; named so because the clone itself stands above this module."""
-MAX_INT = 2**63 - 1
 
 
 class Concern(NamedTuple):
@@ -26,11 +25,13 @@ class Feature(NamedTuple):
     """One feature's event types, its tables, and how an event changes them.
 
     `fold` is pure: it reads the event and its own tables, no clock, no repository, and gives the same tables for any
-    order of arrival. It raises Malformed for a payload it cannot use; such an event is kept, skipped and reported.
+    order of arrival. It is given only events whose payload fits the schema of their type. Whatever it raises sets that
+    event aside: the tables stay as they were, the event is counted, and `doctor` names it.
     """
 
     name: str
-    types: frozenset[str]
+    schemas: Mapping[str, Schema]
+    """The types of events that are this feature's, and what each may say."""
     tables: str
     fold: Callable[[sqlite3.Connection, Event], None]
     indexes: str = ""
@@ -40,6 +41,13 @@ class Feature(NamedTuple):
     living: tuple[str, ...] = ()
     """Questions for the ids of events that something current rests on, as of `:now`, or that ended after `:since` (Unix
     seconds). `gc` keeps these, what is younger, and what speaks about anything that stays."""
+    settle: Callable[[sqlite3.Connection], None] | None = None
+    """What is worth doing once for many events: called after the last fold of a transaction, before anybody reads."""
+
+    @property
+    def types(self) -> Collection[str]:
+        """The types of events that are this feature's."""
+        return self.schemas.keys()
 
 
 class Hooks(NamedTuple, Generic[C]):
@@ -95,23 +103,3 @@ class Registry(Generic[C]):
         for entry in self.entries:
             if moment in entry.hooks.split():
                 yield import_module(entry.hooks_module).HOOKS
-
-
-def want(event: Event, key: str, kind: type[T], default: T | None = None) -> T:
-    """The value of `key` in the payload, if it has the type it should. Raises Malformed."""
-    value: Any = event.data.get(key, default)
-    if type(value) is not kind:
-        raise Malformed(f"{event.type}: {key} is no {kind.__name__}")
-    if isinstance(value, int) and not -MAX_INT <= value <= MAX_INT:
-        raise Malformed(f"{event.type}: {key} does not fit 64 bits")
-    return value
-
-
-def want_strings(event: Event, key: str) -> list[str]:
-    """The value of `key`, a list of strings (missing: empty). Raises Malformed."""
-    if key not in event.data:
-        return []
-    values = want(event, key, list)
-    if any(type(value) is not str for value in values):
-        raise Malformed(f"{event.type}: {key} is no list of strings")
-    return values

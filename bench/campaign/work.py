@@ -1,0 +1,134 @@
+"""One session of a campaign, run as a process: does random things, and notes what was acknowledged.
+
+python -m bench.campaign.work WORKTREE NAME SEED ACKNOWLEDGED [SKEW]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from itertools import count
+from random import Random
+from typing import Any
+
+from gitcoord import Coord, CoordError
+
+NAMES = ("w0", "w1", "w2", "w3")
+_NUMBERS = count(1)
+PATHS = ("a.txt", "b.txt", "src/*", "docs/")
+
+
+class Worker:
+    """What one session can do. Each deed returns what it was told: ids, a number, what it read."""
+
+    def __init__(self, coord: Coord, name: str, chance: Random) -> None:
+        self.coord = coord
+        self.name = name
+        self.chance = chance
+
+    def text(self) -> str:
+        """Words that are said once in a campaign."""
+        return f"{self.name} {os.getpid()} {next(_NUMBERS)} " + "x" * self.chance.choice((0, 10, 3000))
+
+    def send(self) -> dict[str, Any]:
+        text, to = self.text(), self.chance.choice(NAMES)
+        options = {"urgent": self.chance.random() < 0.2, "local": self.chance.random() < 0.2}
+        return {"text": text, "ids": [self.coord.send(to, text, queue=True, **options).id], "to": to}
+
+    def note(self) -> dict[str, Any]:
+        text = self.text()
+        return {"text": text, "ids": [self.coord.notes.add(text, [self.chance.choice(("a.txt", "b.txt"))])]}
+
+    def attach(self) -> dict[str, Any]:
+        text = self.text()
+        sent = self.coord.send(self.name, text, attachments={"data.bin": self.chance.randbytes(2000)})
+        return {"text": text, "ids": [sent.id]}
+
+    def read(self) -> dict[str, Any]:
+        return {"read": [message.id for message in self.coord.messages.receive().messages]}
+
+    def answer(self) -> dict[str, Any]:
+        page = self.coord.inbox().messages
+        if not page:
+            return {}
+        text = self.text()
+        return {"text": text, "ids": [self.coord.messages.reply(page[0].id, text).id]}
+
+    def file_task(self) -> dict[str, Any]:
+        return {"ids": [self.coord.tasks.add(self.text()[:60], priority=self.chance.randrange(5)).id]}
+
+    def take_task(self) -> dict[str, Any]:
+        task = self.coord.tasks.next(claim=True)
+        if task and self.chance.random() < 0.6:
+            self.coord.tasks.done(task.id)
+            return {"done": task.id}
+        return {"claimed": task.id} if task else {}
+
+    def lock(self) -> dict[str, Any]:
+        return {"ids": [self.coord.locks.take([self.chance.choice(PATHS)]).id]}
+
+    def unlock(self) -> dict[str, Any]:
+        self.coord.locks.release(everything=True)
+        return {}
+
+    def number_taken(self) -> dict[str, Any]:
+        return {"number": self.coord.numbers.allocate("numbers").number}
+
+    def remember(self) -> dict[str, Any]:
+        self.coord.state.set("where", value := self.text())
+        return {"state": value}
+
+    def sync(self) -> dict[str, Any]:
+        self.coord.remote.sync("origin", quiet=True)
+        return {}
+
+    def tidy(self) -> dict[str, Any]:
+        self.coord.repository.gc(400 * 86400.0)
+        return {}
+
+    def look(self) -> dict[str, Any]:
+        self.coord.overview.brief()
+        self.coord.sessions.list()
+        self.coord.events.search("x")
+        return {}
+
+
+DEEDS = {
+    "send": 8, "note": 3, "attach": 1, "read": 4, "answer": 2, "file_task": 2, "take_task": 3, "lock": 2, "unlock": 1,
+    "number_taken": 3, "remember": 2, "sync": 0.4, "tidy": 0.1, "look": 1,
+}  # fmt: skip
+
+
+def main(where: str, name: str, seed: str, acknowledged: str, skew: str = "0") -> None:
+    if float(skew):
+        real = time.time
+        time.time = lambda: real() + float(skew)  # a clock that was set wrong
+    os.environ["GIT_COORD_SESSION"] = name
+    chance = Random(f"{seed} {name} {os.getpid()}")
+    file = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+
+    def tell(kind: str, **facts: Any) -> None:
+        os.write(file, json.dumps({"deed": kind, "by": name, **facts}).encode() + b"\n")
+
+    while True:
+        with Coord.open(where, long_lived=chance.random() < 0.5) as coord:
+            worker = Worker(coord, name, chance)
+            for _ in range(chance.randrange(1, 30)):
+                _one(worker, chance.choices(list(DEEDS), list(DEEDS.values()))[0], tell)
+
+
+def _one(worker: Worker, kind: str, tell: Callable[..., None]) -> None:
+    try:
+        tell(kind, **getattr(worker, kind)())
+    except CoordError as error:
+        tell(kind, refused=error.what, code=error.exit_code)
+    except Exception:
+        tell(kind, crash=traceback.format_exc()[-3000:])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,51 @@
+"""What lies where a file or a folder of ours belongs, and can be none: a directory, a file, a link.
+
+Found and moved aside by `doctor`; nothing is deleted, for it is not ours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+FOLDERS = frozenset(["agents", "beats", "jobs", "mail", "sessions", "touched", "waiters"])
+FILES = frozenset(
+    [
+        "alarms", "autosync", "checked", "clone", "conflicts.json", "guard", "hook", "index.sqlite", "journal", "journal.old",
+        "lock", "look", "marked", "noted", "packing", "packs", "public", "refreshed", "remote", "signatures", "superseded",
+        "surface", "sync.lock",
+    ]
+)  # fmt: skip
+
+
+def find(coord_dir: str) -> Iterator[str]:
+    """The paths of what is in the way."""
+    for name in sorted(FOLDERS | FILES):
+        path = os.path.join(coord_dir, name)
+        if not os.path.lexists(path):
+            continue
+        if not (_is_folder if name in FOLDERS else _is_file)(path):
+            yield path
+        elif name in FOLDERS:
+            inside = (os.path.join(path, entry) for entry in sorted(os.listdir(path)))
+            yield from (entry for entry in inside if not _is_file(entry) and ".aside" not in entry)
+
+
+def _is_folder(path: str) -> bool:
+    return os.path.isdir(path) and not os.path.islink(path)
+
+
+def _is_file(path: str) -> bool:
+    return os.path.isfile(path) and not os.path.islink(path)
+
+
+def move_aside(coord_dir: str) -> list[str]:
+    """Rename what is in the way; a line each for the user. Raises OSError."""
+    said = []
+    for path in list(find(coord_dir)):
+        number = 1
+        while os.path.lexists(fresh := f"{path}.aside{number}"):
+            number += 1
+        os.rename(path, fresh)
+        said.append(f"{path} was in the way of a file of gitcoord; it is now {fresh}")
+    return said
