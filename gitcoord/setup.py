@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 from contextlib import suppress
@@ -21,9 +20,6 @@ from gitcoord.store.ref_names import NAMESPACE, is_ours
 from gitcoord.sync import remotes
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
-
-ATTEMPTS = 10
-"""How often our folder is removed, while processes that are about to end still write into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +108,16 @@ def purge(clone: Clone, everyone: bool = False) -> Traces:
 
 
 def _remove_files(clone: Clone) -> None:
-    for attempt in range(ATTEMPTS):
-        try:
-            shutil.rmtree(clone.repo.coord_dir)
-        except FileNotFoundError:
-            break
-        except OSError as error:  # a process that still ends wrote into it meanwhile
-            if error.errno != errno.ENOTEMPTY or attempt == ATTEMPTS - 1:
-                raise unwritable(clone.repo.coord_dir, error) from error
+    """The folder goes in one step, for others may be writing into it; what an interrupted purge left goes with it."""
+    here, aside = clone.repo.coord_dir, f"{clone.repo.coord_dir}.purged"
+    try:
+        with suppress(FileNotFoundError):
+            os.rename(here, f"{aside}{os.getpid()}")
+        for name in os.listdir(clone.repo.common_dir):
+            if name.startswith(os.path.basename(aside)):
+                shutil.rmtree(os.path.join(clone.repo.common_dir, name))
+    except OSError as error:
+        raise unwritable(here, error) from error
     for top in ("refs/coord", "logs/refs/coord"):
         for folder, _, _ in os.walk(os.path.join(clone.repo.common_dir, top), topdown=False):
             with suppress(OSError):

@@ -83,7 +83,34 @@ def _lost(error: Exception, code: int, args: list[str]) -> int:
 
 
 def run(args: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code. Raises nothing: an error of ours that nobody expected is reported."""
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _report(error, args)
+
+
+def _report(error: Exception, args: list[str]) -> int:
+    from gitcoord.system import reports
+
+    words = ["git coord"]
+    with suppress(Exception):  # what failed may be what is asked here
+        from gitcoord.cli.group import names_in
+
+        words += names_in(args)
+    return _complain(reports.tell(error, words, _coord_dir), None, reports.EXIT_CODE)
+
+
+def _coord_dir() -> str:
+    from gitcoord.store.discovery import find_repository
+
+    return find_repository().coord_dir
+
+
+def _run(args: list[str]) -> int:
+    """Raises what nobody expected."""
     import click
 
     from gitcoord.cli.group import cli
@@ -103,7 +130,7 @@ def run(args: list[str]) -> int:
         return _complain(error.format_message(), None, 2)
     except BrokenPipeError as error:
         return _lost(error, 0, args)
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
         return 130
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)
@@ -116,13 +143,11 @@ def _complain(what: str, hint: str | None, code: int) -> int:
         sys.stdout.flush()
     except (OSError, ValueError):  # that may be what we complain about
         _silence_stdout()
-    try:
+    with suppress(OSError, ValueError):  # nobody reads it, or a full disk: the exit code still tells
         print(f"error: {inert(what)}", file=sys.stderr)
         if hint:
             print(f"hint: {inert(hint)}", file=sys.stderr)
         sys.stderr.flush()
-    except (OSError, ValueError):
-        _silence_stdout()
     return code
 
 

@@ -11,13 +11,14 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitcoord.log import incidents
+from gitcoord.log import incidents, trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import split_mailbox
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import (
     Identity,
+    is_elsewhere,
     is_helpers_place,
     is_settled,
     look_around,
@@ -58,7 +59,8 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         known = records.get(me.name)
         fresh = known is None or known.left is not None or bool(known.gone)
         record = known or Record(me.name, joined=time.time(), person=me.person)
-        if not me.observer and (me.rule != "GIT_COORD_SESSION" or not record.git_dir):
+        named = me.rule == "GIT_COORD_SESSION" and record.git_dir
+        if not (me.observer or named or is_elsewhere(clone.repo, me)):
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
         changed = record._replace(**facts)
@@ -226,18 +228,21 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
         return record
 
 
-def published_gone(db: sqlite3.Connection, box: str) -> bool:
-    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says."""
+def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
+    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says.
+
+    Where signatures are required, an unsigned word frees nothing.
+    """
     name, at = split_mailbox(box)
     row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
     if row is not None:
         return bool(json.loads(row[0]).get("state") == "gone")
     last = db.execute(
-        "SELECT type FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
+        "SELECT type, id FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
         " ORDER BY lc DESC, id DESC LIMIT 1",
         (at, name),
     ).fetchone()
-    return last is not None and last[0] != "join"
+    return last is not None and last[0] != "join" and trust.counts(clone, db, last[1])
 
 
 def holder_mark(db: sqlite3.Connection, box: str) -> str:

@@ -28,6 +28,10 @@ LOOK_ANYWAY = 10.0
 this system cannot tell us the end of."""
 
 
+_OURS = frozenset(["packed-refs", "refs", "refs/coord", "worktrees", "coord"])
+"""Below the common directory: what says by its coming, going or changing that a look is worth it."""
+
+
 class RefWatch(FileSystemEventHandler):
     """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; its linked
     worktrees, which take their sessions with them; and `places`."""
@@ -35,10 +39,9 @@ class RefWatch(FileSystemEventHandler):
     def __init__(self, repo: Repository, places: Sequence[str] = ()) -> None:
         self.changed = threading.Event()
         self._places = places
+        self._coord_dir = repo.coord_dir
+        self._was_there = os.path.isdir(repo.coord_dir)
         self._common_dir = repo.common_dir
-        self._coord = repo.coord_dir
-        self._used = False
-        """gitcoord's folder was there: once it is gone, so is what anybody waits for."""
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
         self._worktrees = os.path.join(self._common_dir, "worktrees")
@@ -55,7 +58,6 @@ class RefWatch(FileSystemEventHandler):
         if os.path.isdir(self._worktrees):
             self._observer.schedule(self, self._worktrees, recursive=False)
         self._observer.start()
-        self.look_for_us()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -64,8 +66,6 @@ class RefWatch(FileSystemEventHandler):
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Called by watchdog, in its thread."""
-        if event.event_type in ("deleted", "moved") and os.fsdecode(event.src_path) == self._coord:
-            self.changed.set()
         if event.event_type in ("opened", "closed_no_write"):
             return
         paths = [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path]
@@ -78,23 +78,22 @@ class RefWatch(FileSystemEventHandler):
         if os.path.dirname(path) in (*self._places, self._worktrees):
             return True
         below = path.removeprefix(self._common_dir).replace(os.sep, "/").strip("/")
-        return below in ("packed-refs", "refs", "refs/coord", "worktrees") or below.startswith(("refs/coord/", "reftable/"))
+        return below in _OURS or below.startswith(("refs/coord/", "reftable/"))
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until a ref of ours may have moved, at most so long; False when nothing did. Raises RepositoryError once
-        gitcoord was removed from the repository."""
-        self.look_for_us()
+        """Sleep until a ref of ours may have moved, at most so long; False when nothing did.
+
+        Raises RepositoryError when gitcoord was removed from the repository meanwhile: what was purged stays purged.
+        """
+        self._check_there()
         woken = self.changed.wait(max(0.0, seconds))
         self.changed.clear()
-        self.look_for_us()
+        self._check_there()
         return woken
 
-    def look_for_us(self) -> None:
-        """Raises RepositoryError if gitcoord was in use here and is not any more."""
-        here = os.path.isdir(self._coord)
-        if self._used and not here:
-            raise removed(self._coord)
-        self._used = here
+    def _check_there(self) -> None:
+        if self._was_there and not os.path.isdir(self._coord_dir):
+            raise removed(self._coord_dir)
 
 
 class EndWatch(threading.Thread):
