@@ -494,13 +494,17 @@ def test_a_bug_is_answered_with_the_path_of_its_report_and_the_server_goes_on(wo
     assert "xyzzy" not in "".join(reports) and "command: MCP task add action title cwd\n" in "".join(reports)
 
 
-def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair, tmp_path: Path, cli: Cli) -> None:
-    (tmp_path / "without" / "mcp").mkdir(parents=True)
-    (tmp_path / "without" / "mcp" / "__init__.py").write_text("raise ModuleNotFoundError('no', name='mcp')\n")
-    ran = cli(worktrees[0], "mcp", env={"PYTHONPATH": str(tmp_path / "without")})
-    assert (ran.code, ran.out) == (3, "")
+def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair) -> None:
+    code = "import sys; sys.modules['mcp'] = None; from gitcoord.cli import main; main(['mcp'])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=worktrees[0], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (3, "")
     command = f"{sys.executable} -m pip install 'gitcoord[mcp]'"
-    assert ran.err == f"error: the MCP server needs the package mcp, version 2\nhint: {command}\n"
+    assert ran.stderr == f"error: the MCP server needs the package mcp, version 2\nhint: {command}\n"
+
+
+def test_from_the_root_of_the_machine_it_says_cwd() -> None:
+    error = refused(Path("/"), "status")
+    assert error == {"error": "/: not a git repository", "hint": "call it again with cwd, the path of your worktree"}
 
 
 # who calls
