@@ -217,3 +217,25 @@ def test_two_sessions_cannot_both_lock_a_route_that_one_has_made(worktrees: tupl
     (alpha / "app" / "[slug]" / "page.tsx").touch()
     assert cli(beta, "lock", "app/[slug]/page.tsx").code == 1
     assert cli(beta, "check", "app/[slug]/page.tsx").code == 1
+
+
+def test_two_spellings_are_one_path_where_git_says_so(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, beta = worktrees
+    assert cli(alpha, "lock", "Src/New.ts", "docs/*.MD").code == 0
+    assert cli(beta, "check", "src/new.ts").code == 0
+    git(alpha, "config", "core.ignorecase", "true")
+    for path in ("src/new.ts", "SRC/NEW.TS", "DOCS/a.md"):
+        assert cli(beta, "check", path).code == 1, path
+        assert cli(beta, "lock", path).code == 1, path
+    assert cli(beta, "lock", "src/newer.ts").code == 0
+    (alpha / "readme.txt").write_text("changed\n")
+    assert cli(alpha, "editing", "readme.txt").code == 0
+    assert "alpha" in cli(beta, "check", "README.txt").out
+
+
+def test_composed_and_decomposed_names_are_one_path_where_git_says_so(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, beta = worktrees
+    git(alpha, "config", "core.precomposeunicode", "true")
+    assert cli(alpha, "lock", "cafe\u0301.txt").code == 0
+    assert cli(beta, "check", "caf\u00e9.txt").code == 1
+    assert cli(beta, "lock", "caf\u00e9.txt").code == 1

@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -147,6 +148,14 @@ def why_not(pattern: str) -> str | None:
 
 # a path and a pattern
 
+_any_case: ContextVar[bool] = ContextVar("any_case", default=False)
+"""Whether two spellings of a name are one path in the repository that is looked at."""
+
+
+def spell_as(repo: Repository) -> None:
+    """From now on compare as `core.ignorecase` of this repository says; called by whoever reads locks to compare them."""
+    _any_case.set(repo.boolean("core.ignorecase"))
+
 
 def literal(pattern: str) -> str | None:
     """The one path that an anchored pattern without wildcards means (with a slash at its end if only what is below it)."""
@@ -157,6 +166,8 @@ def literal(pattern: str) -> str | None:
 
 def matches(pattern: str, path: str) -> bool:
     """Whether a path from the root is what the pattern means, or lies below that."""
+    if _any_case.get():
+        pattern, path = pattern.lower(), path.lower()
     plain = literal(pattern)
     if plain is not None:
         return _covers(plain, path)
@@ -325,6 +336,8 @@ def _ranges(body: str) -> Iterator[tuple[str, str]]:
 
 def overlap(a: str, b: str) -> bool:
     """Whether some path may be meant by both patterns."""
+    if _any_case.get():
+        a, b = a.lower(), b.lower()
     one, two = literal(a), literal(b)
     if one is not None and two is not None:
         return one.rstrip("/") == two.rstrip("/") or _covers(one, two) or _covers(two, one)
