@@ -60,6 +60,12 @@ class Locks(Facade):
         presence_changed(clone, self._me.name)  # who locks is about to edit, or has begun to
         return taken
 
+    def remarks(self, patterns: Sequence[str]) -> list[str]:
+        """What to say of those of `patterns` that could be meant as a path and as a pattern."""
+        from gitcoord.features.locks.patterns import remark_on
+
+        return [line for text in patterns if (line := remark_on(self._clone.repo, self._coord.cwd, text))]
+
     def release(self, patterns: Sequence[str] = (), *, everything: bool = False, force: bool = False) -> list[Lock]:
         """End locks of mine; with `force` also another's, who is told. Raises Refused."""
         from gitcoord.features.locks import take

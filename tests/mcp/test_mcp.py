@@ -495,11 +495,16 @@ def test_a_bug_is_answered_with_the_path_of_its_report_and_the_server_goes_on(wo
 
 
 def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair) -> None:
-    program = "import sys; sys.modules['mcp'] = None; from gitcoord.cli import main; main(['mcp'])"
-    ran = subprocess.run([sys.executable, "-c", program], cwd=worktrees[0], capture_output=True, text=True)
+    code = "import sys; sys.modules['mcp'] = None; from gitcoord.cli import main; main(['mcp'])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=worktrees[0], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (3, "")
     command = f"{sys.executable} -m pip install 'gitcoord[mcp]'"
     assert ran.stderr == f"error: the MCP server needs the package mcp, version 2\nhint: {command}\n"
+
+
+def test_from_the_root_of_the_machine_it_says_cwd() -> None:
+    error = refused(Path("/"), "status")
+    assert error == {"error": "/: not a git repository", "hint": "call it again with cwd, the path of your worktree"}
 
 
 # who calls
@@ -539,9 +544,7 @@ def test_a_server_older_than_the_conversation_still_speaks_for_its_session(workt
 
     async def work(client: Client) -> list[str]:
         names = [good(await client.call_tool("poll_messages", {}))["session"]]
-        await anyio.to_thread.run_sync(
-            lambda: cli(alpha, "focus", "anew", env=anew)
-        )
+        await anyio.to_thread.run_sync(lambda: cli(alpha, "focus", "anew", env=anew))
         await client.call_tool("remember", {"action": "set", "key": "a", "text": "b"})
         return [*names, good(await client.call_tool("poll_messages", {}))["session"]]
 

@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 24
+SCHEMA = 25
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
