@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
 
 def _document() -> dict[str, Any]:
     """What the program said; the script may have read the beginning of it."""
-    data = os.environb.pop(b"GIT_COORD_HEAD", b"") + sys.stdin.buffer.read()
+    data = os.fsencode(os.environ.pop("GIT_COORD_HEAD", "")) + sys.stdin.buffer.read()
     try:
         document = json.loads(data) if data.strip() else {}
     except (ValueError, RecursionError):

@@ -338,14 +338,15 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
         with suppress(CoordError, OSError), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
-    if event == "job":
+    if event == "job" and sys.platform != "win32":
         from gitcoord.features.jobs.launch import serve
         from gitcoord.opening import open_clone
 
         serve(lambda cwd: open_clone(cwd, long_lived=False))
         return 0
-    with suppress(OSError):
-        os.setsid()
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.setsid()
     with suppress(CoordError, OSError), opened() as coord:
         coord.repository.in_background(event, args)
     return 0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 
 
 def start(argv: list[str], environ: Mapping[str, str], collect: bool) -> None:
     """Start `argv` in a session of its own, with no standard streams. `collect` is for a process that stays: it has to
     collect its children, which subprocess does."""
-    if not collect and hasattr(os, "posix_spawn"):
+    if sys.platform != "win32" and not collect and hasattr(os, "posix_spawn"):
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
             os.posix_spawn(argv[0], argv, environ, file_actions=null, setsid=True)
