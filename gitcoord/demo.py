@@ -64,7 +64,7 @@ class Demo:
         (self.root / "gitconfig").write_text(GIT_CONFIG)
         program = self.root / "bin" / "git-coord"
         program.parent.mkdir()
-        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -P -m gitcoord "$@"\n')
+        program.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -E -P -m gitcoord "$@"\n')
         program.chmod(0o755)
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") and k not in (*AGENT_MARKS, *HARNESS_IDS)}
         self.env |= {

@@ -1,6 +1,8 @@
-"""`python -P -m gitcoord.agents PROGRAM MOMENT`: what `hooks/agent-hook` starts when there is something to do.
+"""`python -E -P -m gitcoord.agents PROGRAM MOMENT`: what `hooks/agent-hook` starts when there is something to do.
 
 Whatever goes wrong here, the agent goes on as if there were no hook: exit 0, no output. Why is in `coord/agents/@error`.
+A Python that cannot even begin says so on standard error and with an exit code of its own, neither of which the script
+hands on: what is meant for the agent program goes to the descriptor GIT_COORD_SAY, and a refusal is the code REFUSED.
 """
 
 from __future__ import annotations
@@ -55,12 +57,17 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
         output = harness.say(call, Answer(*map(block, answer)))
         for fd, text in ((1, output.stdout), (2, output.stderr)):
             if text:
-                _write(fd, text.encode("utf-8", "replace"))
+                _write(_stream(fd), text.encode("utf-8", "replace"))
         code = output.code
 
     with at_most(None if moment == "wake" else PATIENCE), open_for(harness, call) as desk:
         handlers.run(desk, say)
     return code
+
+
+def _stream(fd: int) -> int:
+    said = os.environ.get("GIT_COORD_SAY", "")
+    return int(said) if fd == 2 and said.isdigit() else fd
 
 
 def _write(fd: int, data: bytes) -> None:
@@ -95,4 +102,8 @@ def _told(error: Exception, argv: list[str], coord_dir: str) -> str:
 
 if __name__ == "__main__":
     status = main(sys.argv[1:])
+    if status and os.environ.get("GIT_COORD_SAY"):
+        from gitcoord.system.background import REFUSED
+
+        status = REFUSED
     os._exit(status)  # all is written; taking the interpreter apart costs 10 ms

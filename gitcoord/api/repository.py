@@ -55,16 +55,18 @@ class Repository(Facade):
         nothing in a repository that holds nothing of ours.
         """
         from gitcoord.sessions import housekeeping
+        from gitcoord.system import background
 
         clone = self._clone
         if not os.path.isdir(clone.repo.coord_dir):
             return
+        background.settle(clone.repo.coord_dir)
         if event == "worktree-added":
             housekeeping.worktree_added(clone)
         elif event == "sync":
-            from gitcoord.sync import background
+            from gitcoord.sync import background as autosync
 
-            background.run(clone)
+            autosync.run(clone)
         elif event == "refresh" and args:
             housekeeping.publish_changes(clone, args[0])
             housekeeping.refresh(clone, args[0])

@@ -15,6 +15,8 @@ from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import CoordError, UsageError
+from gitcoord.system import background
+from gitcoord.system.background import REFUSED
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
 
@@ -335,6 +337,8 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
+        if (said := os.environ.pop("GIT_COORD_SAY", "")).isdigit():
+            os.dup2(int(said), 2)  # the script hides what a Python says that cannot begin
         with suppress(CoordError, OSError), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
@@ -344,9 +348,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
 
         serve(lambda cwd: open_clone(cwd, long_lived=False))
         return 0
-    if sys.platform != "win32":
-        with suppress(OSError):
-            os.setsid()
+    background.let_go()
     with suppress(CoordError, OSError), opened() as coord:
         coord.repository.in_background(event, args)
     return 0
@@ -356,4 +358,4 @@ def _say_verdict(verdict: Verdict) -> int:
     for line in verdict.lines:
         remark(line.encode("utf-8", "replace").decode())
     sys.stderr.flush()
-    return 1 if verdict.refused else 0
+    return REFUSED if verdict.refused else 0

@@ -301,13 +301,13 @@ def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) ->
     return Item(inert(", ".join(facts)), {**value, "said": report[0] if report else None})
 
 
-_LATELY = "SELECT id, type, author, clone, text, at, data FROM events ORDER BY lc DESC, id DESC LIMIT ?"
+_LATELY = "SELECT id, type, author, clone, text, at, data FROM events WHERE v = 1 ORDER BY lc DESC, id DESC LIMIT ?"
 
 
 def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
     """The newest thing each session said to everybody or to me, with its time, and whether it is among my unread mail."""
     mine = set(my_boxes(db, desk.clone, desk.me.name))
-    unread = {message.id for message in inbox.inbox(desk.clone, desk.me, now=desk.now).messages}
+    unread = inbox.unread_among(db, mine, [row[0] for row in lately])
     words: dict[str, tuple[str, int, bool]] = {}
     homes = Homes(db)
     for oid, kind, author, clone, text, at, data in lately:

@@ -33,6 +33,7 @@ from gitcoord.sessions.presence import (
 )
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.ref_names import NAMESPACE, belongs_to
+from gitcoord.store.repository import LOCAL_ENV_VARS
 from gitcoord.store.worktrees import list_worktrees
 from gitcoord.system import background
 from gitcoord.system.files import names_in, remove_ours, touch_ours
@@ -62,8 +63,9 @@ def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
 
 def in_background(clone: Clone, *action: str) -> None:
     """Start `git-coord hook ACTION` for this clone, detached from everything of ours."""
-    argv = [sys.executable, "-P", "-m", "gitcoord", "hook", *action]
-    environ = {**clone.repo.environ, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
+    argv = [sys.executable, *background.ISOLATED, "-m", "gitcoord", "hook", *action]
+    kept = {name: value for name, value in clone.repo.environ.items() if name not in LOCAL_ENV_VARS}
+    environ = {**kept, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
     background.start(argv, environ, collect=clone.long_lived)
 
 

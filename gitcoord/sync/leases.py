@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Malformed, decode
-from gitcoord.names import is_name, split_mailbox
+from gitcoord.log.event import Draft, Event, Malformed, decode
+from gitcoord.log.schemas import FLAG, MAILBOX, Schema, complaint, line, listed, mapped, number, objection, one_of, record
 from gitcoord.store import transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE
+from gitcoord.store.ref_names import LEASES, NAMESPACE
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import public_guard, rejected, remotes
 from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause
@@ -113,8 +113,8 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
     ref = lease_ref(kind)
     try:
         item = next(iter(clone.store.read([oid])))
-        return _parse(decode(oid, item.data).data) if item.kind == "commit" else _unreadable(ref)
-    except (Malformed, RepositoryError, StopIteration, KeyError, TypeError, ValueError):
+        return _parse(decode(oid, item.data)) if item.kind == "commit" else _unreadable(ref)
+    except (Malformed, RepositoryError, StopIteration):
         return _unreadable(ref)
 
 
@@ -122,25 +122,51 @@ def _unreadable(ref: str) -> Table:
     raise NoLeases(f"{ref} at the remote is no table of leases", f"if nobody is at work: git push REMOTE :{ref}")
 
 
-def _parse(data: Mapping[str, Any]) -> Table:
-    rows = [Row(r["nonce"], r["key"], r["holder"], r["ttl"], tuple(r.get("patterns", ())), r.get("shared", False) is True)
-            for r in data.get("rows", ())]  # fmt: skip
-    for row in rows:
-        texts = (row.nonce, row.key, row.holder, *row.patterns)
-        if not all(type(text) is str for text in texts) or type(row.ttl) is not int or not 0 < row.ttl <= 366 * 86400:
-            raise ValueError
-        if not all(map(is_name, split_mailbox(row.holder))):
-            raise ValueError
-    counters = dict(data.get("counters", {}))
-    if not all(type(name) is str and type(number) is int for name, number in counters.items()):
-        raise ValueError
-    return Table({row.nonce: row for row in rows}, counters)
+_ROW = record(
+    {
+        "nonce": line(64),
+        "key": line(100),
+        "holder": MAILBOX,
+        "ttl": number(1, 366 * 86400),
+        "patterns": listed(line(1000), 100),
+        "shared": FLAG,
+    },
+    ("nonce", "key", "holder", "ttl"),
+)
+SCHEMA = Schema(
+    {
+        "kind": one_of(*LEASES),
+        "nonce": line(64),
+        "rows": listed(_ROW, 5000),
+        "counters": mapped(line(100), number(0, 10**15), 5000),
+    },
+    ("kind",),
+)
+"""What a table may say; checked when it is read, and before it is written."""
+
+
+def _parse(event: Event) -> Table:
+    """The table that a commit holds. Raises Malformed."""
+    if event.type != "lease" or event.v != 1:
+        raise Malformed("no table of leases")
+    if why := objection(SCHEMA, event):
+        raise Malformed(why)
+    rows = [
+        Row(**{**row, "patterns": tuple(row.get("patterns", ()))}) for row in map(_known_fields, event.data.get("rows", ()))
+    ]
+    return Table({row.nonce: row for row in rows}, dict(event.data.get("counters", {})))
+
+
+def _known_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in row.items() if key in Row._fields}
 
 
 def _draft(clone: Clone, kind: str, table: Table) -> Draft:
     rows = [{key: value for key, value in row._asdict().items() if value not in ((), False)} for row in table.rows.values()]
     data: dict[str, Any] = {"kind": kind, "nonce": nonce()} | ({"rows": rows} if rows else {})
     data |= {"counters": dict(table.counters)} if table.counters else {}
+    if complaint(SCHEMA.fields, SCHEMA.needed, data):
+        raise RemoteError(f"the table of leases of {kind} is full", "end what is done: git coord task done, git coord unlock")
     return Draft("lease", f"{len(rows)} leases of {kind}", data, author=clone.settled_id()[:40])
 
 

@@ -13,7 +13,7 @@ FILES = frozenset(
     [
         "alarms", "autosync", "checked", "clone", "conflicts.json", "guard", "hook", "index.sqlite", "journal", "journal.old",
         "lock", "look", "marked", "noted", "packing", "packs", "public", "refreshed", "remote", "signatures", "superseded",
-        "surface", "sync.lock",
+        "sleeps", "surface", "sync.lock", "sync.turn",
     ]
 )  # fmt: skip
 

@@ -193,7 +193,7 @@ def test_who_sleeps_for_the_first_conversation_of_all_may_be_quicker_than_who_bi
     waiter = repo / ".git" / "coord" / "agents" / f"@wake-{os.getpid()}"
     assert not waiter.parent.exists()
     sleeper = subprocess.Popen(
-        [PYTHON, "-P", "-m", "gitcoord.agents", "claude", "wake"],
+        [PYTHON, "-E", "-P", "-m", "gitcoord.agents", "claude", "wake"],
         cwd=desks[0],
         env={**os.environ, "CLAUDE_PID": str(os.getpid()), "GIT_COORD_DIR": str(repo / ".git" / "coord")},
         stdin=subprocess.PIPE,

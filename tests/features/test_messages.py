@@ -286,7 +286,8 @@ def test_text_is_kept_verbatim_but_shown_inert(worktrees: Pair, cli: Cli) -> Non
         """\
         ID from alpha, just now
           >
-          > \\x1b[31mred\\x1b[0m\\r\\u202egnp\\u202c
+          > \\x1b[31mred\\x1b[0m
+          > \\u202egnp\\u202c
           > Coord: {}
           > ID from ada, just now
           >   > forged

@@ -86,7 +86,7 @@ export const GitCoord = async ({ client, directory }) => {
   // An idle session sleeps until a message comes; `run` ends with its turn.
   const sleep = (id) => {
     if (sleepers.has(id) || parents.has(id) || process.argv.includes("run")) return
-    const argv = ["-P", "-m", "gitcoord", "wait", "message"]
+    const argv = ["-E", "-P", "-m", "gitcoord", "wait", "message"]
     const child = spawn(PYTHON, argv, { cwd: directory, env: environment(id), stdio: ["ignore", "pipe", "ignore"] })
     sleepers.set(id, child)
     child.on("error", () => sleepers.delete(id))

@@ -18,6 +18,7 @@ from gitcoord.features.jobs.files import log_path
 from gitcoord.features.jobs.start import Begun, Spec, watched_process
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
+from gitcoord.system.background import ISOLATED
 
 
 class Launched(NamedTuple):
@@ -34,7 +35,7 @@ def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
     watched_process(spec)
     order = {"spec": spec, "me": [me.name, me.rule, me.harness, me.harness_id, me.person, me.shared], "cwd": cwd}
     program = subprocess.Popen(
-        [sys.executable, "-P", "-m", "gitcoord", "hook", "job"],
+        [sys.executable, *ISOLATED, "-m", "gitcoord", "hook", "job"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from gitcoord.features.messages.fold import LEDGER
@@ -64,11 +64,13 @@ class Inbox(NamedTuple):
 COLUMNS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
        e.text, e.data, max(d.state)
 FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"""
-_SELECT = """
-SELECT {columns}
-WHERE d.box IN ({boxes}) AND d.addressed = 1 AND {condition}
+_PAGE = """
+SELECT m.id, count(*) OVER () FROM deliveries d JOIN messages m ON m.id = d.message {events}
+WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1 AND {condition}
 GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 """
+_EVENTS = "JOIN events e ON e.id = m.id"
+"""What a condition needs that asks for more than a message's own row has; it doubles the time."""
 _UNREAD = "d.state = 0 AND (m.expires = 0 OR m.expires > ?)"
 TRUSTED = (
     "(m.clone = ? OR EXISTS (SELECT 1 FROM json_each(?) s WHERE json_extract(s.value, '$[0]') = m.clone"
@@ -116,20 +118,21 @@ def inbox(
 def _page(
     db: sqlite3.Connection, boxes: Sequence[str], condition: str, values: Sequence[object], limit: int, newest: bool
 ) -> Inbox:
-    marks = ", ".join("?" * len(boxes))
-    sql = _SELECT.format(columns=COLUMNS, boxes=marks, condition=condition, direction="DESC" if newest else "ASC")
-    rows = db.execute(sql, (*boxes, *values, limit)).fetchall()
-    total = len(rows)
-    if total == limit:
-        total = _count(db, boxes, condition, values)
-    found = [message_of(row) for row in rows]
-    return Inbox(tuple(reversed(found)) if newest else tuple(found), total - len(rows))
+    mine = json.dumps(list(boxes))
+    sql = _PAGE.format(events=_EVENTS if "e." in condition else "", condition=condition, direction="DESC" if newest else "ASC")
+    chosen = db.execute(sql, (mine, *values, limit)).fetchall()
+    whole = (
+        f"SELECT {COLUMNS} WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1"
+        " AND m.id IN (SELECT value FROM json_each(?)) GROUP BY m.id ORDER BY m.lc, m.id"
+    )
+    rows = db.execute(whole, (mine, json.dumps([oid for oid, _ in chosen]))).fetchall()
+    return Inbox(tuple(message_of(row) for row in rows), (chosen[0][1] if chosen else 0) - len(chosen))
 
 
 def _count(db: sqlite3.Connection, boxes: Sequence[str], condition: str, values: Sequence[object]) -> int:
-    sql = _SELECT.format(columns=COLUMNS, boxes=", ".join("?" * len(boxes)), condition=condition, direction="ASC")
-    counted = f"SELECT count(*) FROM (SELECT m.id {sql[sql.index('FROM deliveries') : sql.index('ORDER BY')]})"
-    return int(db.execute(counted, (*boxes, *values)).fetchone()[0])
+    sql = _PAGE.format(events=_EVENTS, condition=condition, direction="ASC")
+    row = db.execute(sql, (json.dumps(list(boxes)), *values, 1)).fetchone()
+    return int(row[1]) if row else 0
 
 
 def trusted_values(clone: Clone) -> tuple[str, str] | None:
@@ -158,6 +161,16 @@ def message_of(row: tuple[Any, ...]) -> Message:
         oid, mailbox(author, clone), to, text, at, thread, reply_to, bool(urgent), bool(needs_ack), LEDGER[state],
         tuple(json.loads(attachments)), notice,
     )  # fmt: skip
+
+
+def unread_among(db: sqlite3.Connection, boxes: Collection[str], ids: Sequence[str]) -> set[str]:
+    """Those of some messages that wait unread in one of some mailboxes."""
+    rows = db.execute(
+        "SELECT message FROM deliveries WHERE state = 0 AND addressed = 1 AND message IN (SELECT value FROM json_each(?))"
+        " AND box IN (SELECT value FROM json_each(?))",
+        (json.dumps(list(ids)), json.dumps(list(boxes))),
+    )
+    return {message for (message,) in rows}
 
 
 def unread_counts(db: sqlite3.Connection) -> dict[str, int]:

@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 13
+SCHEMA = 14
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3

@@ -1,0 +1,193 @@
+"""What the events of somebody who means harm cost whoever fetches them: linear in their number, whatever they say.
+
+Each attack is made in two sizes. The baseline is the small one's time, multiplied by how much larger the other is. Times
+are of the processor, of this process and its children, so that a busy machine changes little.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.ground import project
+from bench.measure import Row, at_most, git, ratio
+from gitcoord import Coord
+from gitcoord.log import epoch
+from gitcoord.log.event import Draft, Envelope, encode
+from gitcoord.store import bulk, open_store
+from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
+
+MALLORY = "mallory-0badc0de"
+LOG = f"refs/coord/log/{MALLORY}/0001"
+EMPTY = make_tree({}, "sha1")
+SLACK = 1.5
+"""How much more than linear counts as linear: caches, and the noise of short times."""
+FLOOR = 0.05
+"""Seconds below which times say nothing."""
+
+Facts = tuple[str, Mapping[str, Any]]
+Make = Callable[[Path, int], None]
+
+
+def attacks(where: Path, size: int) -> list[Row]:
+    """Every attack with `size` items, and with a quarter of them."""
+    rows = []
+    for name, (share, what, make) in ATTACKS.items():
+        large = max(8, size // share)
+        rows += _measured(where / name, f"{large:,} {what}", make, large)
+    return [*rows, *_zeros(where / "zeros", 256)]
+
+
+def _measured(where: Path, what: str, make: Make, large: int) -> list[Row]:
+    taken = {}
+    for number in (large // 4, large):
+        repo = project(where / str(number))
+        with Coord.open(repo, as_name="w") as coord:
+            coord.sessions.join()
+        make(repo, number)
+        taken[number] = _first_and_again(repo)
+    small, big = taken[large // 4], taken[large]
+    rows = [ratio(f"{what}: taken in", big[0] * 1000, max(small[0], FLOOR) * 4000, SLACK)]
+    return [*rows, ratio(f"{what}: each command after that", big[1] * 1000, max(small[1], FLOOR) * 4000, SLACK)]
+
+
+def _first_and_again(repo: Path) -> tuple[float, float]:
+    """Seconds for the commands that meet the events first, and once more."""
+    return _cpu(lambda: _commands(repo)), _cpu(lambda: _commands(repo))
+
+
+def _commands(repo: Path) -> None:
+    with Coord.open(repo, as_name="w") as coord:
+        coord.messages.inbox()
+        coord.overview.status()
+        coord.overview.brief()
+
+
+def _cpu(work: Callable[[], object]) -> float:
+    before = os.times()
+    work()
+    return sum(os.times()[:4]) - sum(before[:4])
+
+
+# making them
+
+
+def _commit(kind: str, data: Mapping[str, Any], lc: int, parent: Oid | None, clone: str = MALLORY, tree: Oid = EMPTY.oid,
+            author: str = "m") -> GitObject:  # fmt: skip
+    envelope = Envelope(lc, clone, "m@example.org", "M <m@example.org>", 1_700_000_000)
+    return make_object("commit", encode(Draft(kind, "a text", data, author=author), envelope, tree, parent), "sha1")
+
+
+def _chain(events: Iterable[Facts], clone: str = MALLORY) -> Iterator[GitObject]:
+    parent: Oid | None = None
+    for lc, (kind, data) in enumerate(events, 1):
+        item = _commit(kind, data, lc, parent, clone)
+        parent = item.oid
+        yield item
+
+
+def _put(repo: Path, objects: Iterable[GitObject], ref: str = LOG) -> None:
+    made = [EMPTY, *objects]
+    with Coord.open(repo) as coord:
+        bulk.write_all(open_store(coord.clone.repo, False), made)
+    git(repo, "update-ref", ref, made[-1].oid)
+
+
+def _renames(repo: Path, number: int) -> None:
+    _put(repo, _chain(("rename", {"old": f"s{n}", "new": f"s{n + 1}"}) for n in range(number)))
+
+
+def _edits(repo: Path, number: int) -> None:
+    task = _commit("task", {}, 1, None)
+    _put(repo, _chain([("task", {}), *(("task.edit", {"task": task.oid, "title": f"title {n}"}) for n in range(number))]))
+
+
+def _shuffled(repo: Path, number: int) -> None:
+    """Two logs whose events follow each other in turns: those of the second all come out of order."""
+    task = _commit("task", {}, 1, None)
+    _put(repo, [task])
+    for clone, first in (("even-00000001", 2), ("odd-00000001", 3)):
+        made: list[GitObject] = []
+        for n in range(number // 2):
+            made.append(_commit("task.edit", {"task": task.oid}, first + 2 * n, made[-1].oid if made else None, clone))
+        _put(repo, made, f"refs/coord/log/{clone}/0001")
+
+
+def _circles(repo: Path, number: int) -> None:
+    """Tasks that all need each other, fifty at a time."""
+    tasks = list(_chain(("task", {}) for _ in range(number)))
+    ids = [task.oid for task in tasks]
+    groups = [ids[start : start + 50] for start in range(0, number, 50)]
+    made = list(tasks)
+    for group in groups:
+        for one in group:
+            needs = [other for other in group if other != one]
+            made.append(_commit("task.edit", {"task": one, "needs": needs}, len(made) + 1, made[-1].oid))
+    _put(repo, made)
+
+
+def _mail(repo: Path, number: int) -> None:
+    with Coord.open(repo) as coord:
+        box = f"w@{coord.clone.id}"
+    _put(repo, _chain(("message", {"to": [box]}) for _ in range(number)))
+
+
+def _unusable(repo: Path, number: int) -> None:
+    _put(repo, _chain(("task.reopen", {"task": ""}) for _ in range(number)))
+
+
+def _many_clones(repo: Path, number: int) -> None:
+    """A ref with an id of its own for each event, at a remote."""
+    bare = Path(f"{repo}.git")
+    git(repo.parent, "init", "-q", "--bare", str(bare))
+    made = [_commit("note", {}, 1, None, f"c{n}-00000001") for n in range(number)]
+    with Coord.open(bare) as coord:
+        bulk.write_all(open_store(coord.clone.repo, False), [EMPTY, *made])
+    lines = "".join(f"create refs/coord/log/c{n}-00000001/0001 {item.oid}\n" for n, item in enumerate(made))
+    subprocess.run(["git", "-C", str(bare), "update-ref", "--stdin"], input=lines.encode(), check=True)
+    git(repo, "remote", "add", "hostile", str(bare))
+    with Coord.open(repo, as_name="w") as coord:
+        coord.remote.sync("hostile")
+
+
+def _checkpoints(repo: Path, number: int) -> None:
+    """Eight of each clone, with signatures that are none."""
+    junk = b"gpgsig -----BEGIN SSH SIGNATURE-----\n U1NIU0lH\n -----END SSH SIGNATURE-----\n"
+    for n in range(max(1, number // 8)):
+        clone = f"c{n}-00000001"
+        made: list[GitObject] = []
+        for lc in range(1, 9):
+            item = _commit("checkpoint", {}, lc, made[-1].oid if made else None, clone, author=clone)
+            made.append(make_object("commit", item.data.replace(b"\n\n", b"\n" + junk + b"\n", 1), "sha1"))
+        _put(repo, made, f"refs/coord/log/{clone}/0001")
+
+
+ATTACKS: dict[str, tuple[int, str, Make]] = {
+    "renames": (1, "renames in a chain", _renames),
+    "edits": (1, "edits of one task", _edits),
+    "shuffled": (1, "edits of one task, out of order", _shuffled),
+    "circles": (4, "tasks that need each other", _circles),
+    "mail": (1, "unread messages", _mail),
+    "unusable": (1, "events that cannot be used", _unusable),
+    "clones": (4, "refs with an id each", _many_clones),
+    "checkpoints": (20, "checkpoints with bad signatures", _checkpoints),
+}
+"""For each attack which share of the size it takes, what it is, and how it is made."""
+
+
+def _zeros(where: Path, mebibytes: int) -> list[Row]:
+    """An epoch whose root carries a blob of nothing but zeros, which packs to a thousandth."""
+    repo = project(where)
+    path = where / "zeros"
+    with open(path, "wb") as file:
+        file.truncate(mebibytes << 20)
+    blob = git(repo, "hash-object", "-w", str(path)).strip()
+    names = {f"{n:040x}": Oid(blob) for n in range(8)}
+    tree = make_tree(names, "sha1")
+    root = _commit("epoch", {"carried": 8, "lowest": 1}, 9, None, tree=tree.oid, author=MALLORY)
+    _put(repo, [tree, root])
+    limit = epoch.MAX_CARRIED >> 20
+    return [at_most(f"an epoch that carries {mebibytes} MiB of zeros (limit {limit})", _cpu(lambda: _commands(repo)), 1, "s")]
