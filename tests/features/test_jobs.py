@@ -710,5 +710,4 @@ def test_an_end_that_was_seen_counts_more_than_a_loss() -> None:
     ],
 )
 def test_payloads_that_make_no_sense_are_malformed(kind: str, data: dict[str, object]) -> None:
-    event = Event(Oid("1" * 40), kind, 2, "a", "alpha", "", 5, "", data)
-    assert objection(FEATURE.schemas[kind], event)
+    assert objection(FEATURE.schemas[kind], Event(Oid("1" * 40), kind, 2, "a", "alpha", "", 5, "", data))
