@@ -61,6 +61,8 @@ def _first_and_again(repo: Path) -> tuple[float, float]:
 
 def _commands(repo: Path) -> None:
     with Coord.open(repo, as_name="w") as coord:
+        if git(repo, "remote"):
+            coord.remote.sync()
         coord.messages.inbox()
         coord.overview.status()
         coord.overview.brief()
@@ -148,9 +150,7 @@ def _many_clones(repo: Path, number: int) -> None:
         bulk.write_all(open_store(coord.clone.repo, False), [EMPTY, *made])
     lines = "".join(f"create refs/coord/log/c{n}-00000001/0001 {item.oid}\n" for n, item in enumerate(made))
     subprocess.run(["git", "-C", str(bare), "update-ref", "--stdin"], input=lines.encode(), check=True)
-    git(repo, "remote", "add", "hostile", str(bare))
-    with Coord.open(repo, as_name="w") as coord:
-        coord.remote.sync("hostile")
+    git(repo, "remote", "add", "origin", str(bare))
 
 
 def _checkpoints(repo: Path, number: int) -> None:
