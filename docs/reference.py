@@ -31,9 +31,9 @@ INTRODUCTION = """\
 `git coord VERB`, or `git-coord VERB`. This page is what each verb's `--help` prints; `docs/reference.py` writes it.
 
 Exit codes: 0 done; 1 a valid question answered no; 2 usage, unknown or ambiguous name or id, nothing printed on stdout;
-3 the repository or its surroundings; 4 a remote; 130 interrupted. Errors are one line `error: …` and mostly one line
-`hint: …` with the command to run next, on stderr. `--json` prints one document; times in it are RFC 3339 in UTC, ids are
-whole.
+3 the repository or its surroundings; 4 a remote; 70 a bug of gitcoord's; 130 interrupted. Errors are one line `error: …`
+and mostly one line `hint: …` with the command to run next, on stderr. A bug's line names the report to attach to an issue.
+`--json` prints one document; times in it are RFC 3339 in UTC, ids are whole.
 """
 
 

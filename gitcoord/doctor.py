@@ -13,7 +13,7 @@ from gitcoord.errors import CoordError
 from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.store.ref_names import belongs_to, is_log, is_ours
-from gitcoord.system import obstacles
+from gitcoord.system import obstacles, reports
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
 from gitcoord.text import shell_word
@@ -92,6 +92,15 @@ def _files(clone: Clone) -> Iterator[Finding]:
         yield Finding("files", False, f"{path} is in the way of a file of gitcoord", "git coord doctor --fix")
 
 
+def _reports(clone: Clone) -> Iterator[Finding]:
+    """Bugs of ours, also those in the background, which nobody was told of."""
+    found = reports.lately(clone.repo.coord_dir)
+    if found:
+        more = f" ({len(found)} reports)" if len(found) > 1 else ""
+        said = f"a bug of gitcoord's{more}: please attach {found[0]} to an issue"
+        yield Finding("reports", False, said, f"rm {shell_word(found[0])}")
+
+
 def _refs(clone: Clone) -> Iterator[Finding]:
     tips = clone.store.tips()
     for ref in tips.broken:
@@ -167,4 +176,4 @@ def _sync(clone: Clone) -> Iterator[Finding]:
         yield Finding("sync", not found.error, said, "git coord sync" if found.error else "")
 
 
-_LOOKS = (_git, _library, _directory, _files, _refs, _index, _others, _hooks, _agents, _sync)
+_LOOKS = (_git, _library, _directory, _files, _reports, _refs, _index, _others, _hooks, _agents, _sync)

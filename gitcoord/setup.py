@@ -108,12 +108,16 @@ def purge(clone: Clone, everyone: bool = False) -> Traces:
 
 
 def _remove_files(clone: Clone) -> None:
+    """The folder goes in one step, for others may be writing into it; what an interrupted purge left goes with it."""
+    here, aside = clone.repo.coord_dir, f"{clone.repo.coord_dir}.purged"
     try:
-        shutil.rmtree(clone.repo.coord_dir)
-    except FileNotFoundError:
-        pass
+        with suppress(FileNotFoundError):
+            os.rename(here, f"{aside}{os.getpid()}")
+        for name in os.listdir(clone.repo.common_dir):
+            if name.startswith(os.path.basename(aside)):
+                shutil.rmtree(os.path.join(clone.repo.common_dir, name))
     except OSError as error:
-        raise unwritable(clone.repo.coord_dir, error) from error
+        raise unwritable(here, error) from error
     for top in ("refs/coord", "logs/refs/coord"):
         for folder, _, _ in os.walk(os.path.join(clone.repo.common_dir, top), topdown=False):
             with suppress(OSError):

@@ -101,6 +101,7 @@ def _take_place(request: dict[str, Any], fds: Sequence[int]) -> None:
         os.dup2(fd, number)
     os.closerange(3, 256)
     os.chdir(request["where"])
+    os.umask(request["umask"])
     os.environ.clear()
     os.environ.update(request["env"])
     time.tzset()
@@ -169,7 +170,13 @@ class Program:
         self.returncode: int | None = None
         into, outof, errors, status = pipes = [os.pipe() for _ in range(4)]
         theirs = [into[0], outof[1], errors[1], status[1]]
-        request = {"argv": self.args, "where": str(where), "env": dict(os.environ if env is None else env), "loaded": loaded}
+        request = {
+            "argv": self.args,
+            "where": str(where),
+            "env": dict(os.environ if env is None else env),
+            "loaded": loaded,
+            "umask": _umask(),
+        }
         try:
             self.pid = _ask(request, theirs)
         finally:
@@ -232,6 +239,9 @@ class Program:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
 
 def _rest(stream: IO[str]) -> str:
     return "" if stream.closed else stream.read()
@@ -242,6 +252,12 @@ def _text(fd: int, mode: str) -> IO[str]:
 
 
 _asking = threading.Lock()
+
+
+def _umask() -> int:
+    present = os.umask(0o077)
+    os.umask(present)
+    return present
 
 
 def _ask(request: dict[str, Any], fds: list[int]) -> int:

@@ -53,7 +53,10 @@ def _copy(source: str, target: str, old: bytes, new: bytes) -> None:
                 os.chmod(to, entry.stat().st_mode & 0o7777)
                 _copy(entry.path, to, old, new)
             elif entry.name.endswith(".sample"):
-                os.link(entry.path, to)  # half of a new repository, and nobody writes to them
+                try:
+                    os.link(entry.path, to)  # half of a new repository, and nobody writes to them
+                except OSError:  # the copy is on another file system
+                    _copy_file(entry, to, old, new)
             else:
                 _copy_file(entry, to, old, new)
 

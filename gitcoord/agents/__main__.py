@@ -14,6 +14,8 @@ import time
 from contextlib import suppress
 from typing import Any
 
+from gitcoord.errors import CoordError, UsageError
+
 PATIENCE = 8.0
 """Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
 
@@ -31,7 +33,10 @@ def main(argv: list[str]) -> int:
 def _document() -> dict[str, Any]:
     """What the program said; the script may have read the beginning of it."""
     data = os.environb.pop(b"GIT_COORD_HEAD", b"") + sys.stdin.buffer.read()
-    document = json.loads(data) if data.strip() else {}
+    try:
+        document = json.loads(data) if data.strip() else {}
+    except (ValueError, RecursionError):
+        raise UsageError("the document on standard input is not JSON") from None
     return document if isinstance(document, dict) else {}
 
 
@@ -74,17 +79,25 @@ def _note_error(argv: list[str], error: Exception) -> None:
     """For `git coord hooks status`: the last thing that went wrong, in the directory that the script found."""
     where = os.environ.get("GIT_COORD_DIR", "")
     with suppress(Exception):
-        import traceback
-
         from gitcoord.store.discovery import find_repository
         from gitcoord.system.files import make_directory, replace_ours
 
         here = find_repository().coord_dir  # which git accepts; the script's word is not enough
         if os.path.isdir(where) and os.path.samefile(here, where):
             make_directory(os.path.join(here, "agents"))
-            lines = traceback.format_exception(error)[-12:]
-            text = f"{int(time.time())} {' '.join(argv)}\n{''.join(lines)}"
+            text = f"{int(time.time())} {' '.join(argv)}\n{_told(error, argv, here)}"
             replace_ours(os.path.join(here, "agents", "@error"), text.encode("utf-8", "replace"))
+
+
+def _told(error: Exception, argv: list[str], coord_dir: str) -> str:
+    if isinstance(error, (CoordError, OSError)):
+        import traceback
+
+        return "".join(traceback.format_exception(error)[-12:])
+    from gitcoord.agents import HARNESSES, MOMENTS
+    from gitcoord.system import reports
+
+    return reports.tell(error, ["hook", *(word for word in argv if word in HARNESSES or word in MOMENTS)], lambda: coord_dir)
 
 
 if __name__ == "__main__":

@@ -93,6 +93,14 @@ class Coord:
             self._identity = current(self.clone, self._as_name)
         return self._identity
 
+    @property
+    def elsewhere(self) -> str:
+        """The worktree of the session that spoke, where this terminal has one there and none in the worktree it stands in."""
+        from gitcoord.sessions.identity import is_elsewhere
+
+        me = self._identity
+        return me.record.worktree if me and me.record and is_elsewhere(self.clone.repo, me) else ""
+
     def speak_as(self, identity: Identity) -> None:
         """Speak for a session that is known already, without looking for it by the rules."""
         self._identity = identity

@@ -16,55 +16,110 @@ if not sys.flags.ignore_environment and environ.get("PYTHONPATH"):
 
 import gc
 import os
+import signal
 from contextlib import suppress
 from typing import Any, NoReturn
+
+from gitcoord.system import streams
 
 gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms
 
 
+PRINTS = frozenset(
+    """
+    inbox sent wait tasks board notes thread search log watch locks check sessions whoami jobs status brief conflicts skill
+    trust doctor help task:show task:list state:get state:show job:show job:log hooks:status
+    """.split()
+)
+"""Verbs whose output is all there is to them: without it they failed. What others did, they did, seen or not."""
+
+
 def main(args: list[str] | None = None) -> None:
     """The program. Never a traceback for something a user can cause; docs/commands.md lists the exit codes."""
-    _open_streams()
+    _quietly_until_it_runs()
     args = sys.argv[1:] if args is None else args
-    if args[:1] == ["help"]:
-        args = [*args[1:2], "--help"]
-    if args[:1] == ["sync"]:
-        from gitcoord.sync import early_look
-
-        early_look.begin(args[1:])
     try:
+        streams.open_streams()
+        if args[:1] == ["help"]:
+            args = [*args[1:2], "--help"]
+        if args[:1] == ["sync"]:
+            from gitcoord.sync import early_look
+
+            early_look.begin(args[1:])
         code = run(args)
     except ImportError as error:
         code = _complain(f"gitcoord is not installed whole: {error}", f"install it again for {sys.executable}", 3)
-    _leave(code)
+    _leave(code, args)
 
 
-def _leave(code: int) -> NoReturn:
+def _quietly_until_it_runs() -> None:
+    """Ctrl-C while modules load ends us at once: there is nothing yet to be put in order."""
+    if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+
+
+def _leave(code: int, args: list[str]) -> NoReturn:
     """Without taking the interpreter apart, which costs a sixth of a command: all is written and closed by now."""
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    with suppress(OSError, ValueError):
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        code = _lost(error, code, args)
+    with suppress(OSError, ValueError):
+        sys.stderr.flush()
     os._exit(code)
 
 
-def _open_streams() -> None:
-    """A program may be started with closed streams; a file of ours must not take the place of one."""
-    for fd, name in enumerate(("stdin", "stdout", "stderr")):
-        if getattr(sys, name) is None:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
-            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115
+def _lost(error: Exception, code: int, args: list[str]) -> int:
+    """The exit code where output could not be written: what was done is done."""
+    _silence_stdout()
+    words = [arg for arg in args if not arg.startswith("-")][:2]
+    if code or not {":".join(words), *words[:1]} & PRINTS:
+        return code
+    if isinstance(error, BrokenPipeError):
+        return 141
+    return _complain(f"cannot write the output: {getattr(error, 'strerror', None) or error}", None, 3)
 
 
 def run(args: list[str]) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code. Raises nothing: an error of ours that nobody expected is reported."""
+    try:
+        return _run(args)
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        return _report(error, args)
+
+
+def _report(error: Exception, args: list[str]) -> int:
+    from gitcoord.system import reports
+
+    words = ["git coord"]
+    with suppress(Exception):  # what failed may be what is asked here
+        from gitcoord.cli.group import names_in
+
+        words += names_in(args)
+    return _complain(reports.tell(error, words, _coord_dir), None, reports.EXIT_CODE)
+
+
+def _coord_dir() -> str:
+    from gitcoord.store.discovery import find_repository
+
+    return find_repository().coord_dir
+
+
+def _run(args: list[str]) -> int:
+    """Raises what nobody expected."""
     import click
 
     from gitcoord.cli.group import cli
     from gitcoord.errors import CoordError
 
     try:
+        if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         result: Any = cli.main(args, prog_name="git coord", complete_var="_GIT_COORD_COMPLETE", standalone_mode=False)
-        sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except CoordError as error:
         return _complain(error.what, error.hint, error.exit_code)
@@ -73,10 +128,16 @@ def run(args: list[str]) -> int:
         return _complain(error.format_message().rstrip("."), f"{where} --help", 2)
     except click.ClickException as error:
         return _complain(error.format_message(), None, 2)
+<<<<<<< HEAD
+    except BrokenPipeError as error:
+        return _lost(error, 0, args)
+    except (KeyboardInterrupt, click.Abort):
+=======
     except BrokenPipeError:
         _silence_stdout()
         return 141
-    except (KeyboardInterrupt, click.Abort):
+    except click.Abort:
+>>>>>>> tests
         return 130
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)
@@ -87,14 +148,18 @@ def _complain(what: str, hint: str | None, code: int) -> int:
 
     try:
         sys.stdout.flush()
-    except OSError:  # that may be what we complain about
+    except (OSError, ValueError):  # that may be what we complain about
         _silence_stdout()
-    try:
+    with suppress(OSError, ValueError):  # nobody reads it, or a full disk: the exit code still tells
         print(f"error: {inert(what)}", file=sys.stderr)
         if hint:
             print(f"hint: {inert(hint)}", file=sys.stderr)
-    except BrokenPipeError:
+<<<<<<< HEAD
+        sys.stderr.flush()
+    except (OSError, ValueError):
         _silence_stdout()
+=======
+>>>>>>> tests
     return code
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 
 import click
@@ -33,6 +34,28 @@ class Verbs(click.Group):
             formatter.write(f"\n{group}\n")
             for verb, (_, about) in verbs.items():
                 formatter.write(f"  {verb:<9} {about}\n")
+
+
+def names_in(args: Sequence[str]) -> list[str]:
+    """The verb and the options in a command line, and what is one of a fixed choice: nothing that a user made up."""
+    command: click.Command = cli
+    found = []
+    for arg in args:
+        below = command.get_command(click.Context(command), arg) if isinstance(command, click.Group) else None
+        if arg == "--":
+            break
+        if below is not None:
+            found.append(arg)
+            command = below
+        elif (name := arg.partition("=")[0]) in _own_words(command):
+            found.append(name)
+    return found
+
+
+def _own_words(command: click.Command) -> set[str]:
+    options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+    kinds = (parameter.type for parameter in command.params)
+    return {o for o in options if o.startswith("-")} | {str(c) for k in kinds if isinstance(k, click.Choice) for c in k.choices}
 
 
 def _unknown_verb(name: str, verbs: list[str]) -> Exception:

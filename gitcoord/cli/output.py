@@ -9,6 +9,7 @@ import sys
 from collections.abc import Collection
 from typing import Any
 
+from gitcoord.system.streams import shows_everything
 from gitcoord.text import ago as ago
 from gitcoord.text import as_json, block
 from gitcoord.text import inert as inert
@@ -44,7 +45,7 @@ def not_signed(oid: str, held: Collection[str]) -> str:
 
 def say_json(value: Any) -> None:
     """Print one JSON document; what is hidden in its texts stays escaped."""
-    sys.stdout.write(as_json(json.dumps(value, ensure_ascii=False, separators=(", ", ": "))) + "\n")
+    sys.stdout.write(as_json(json.dumps(value, ensure_ascii=not shows_everything(), separators=(", ", ": "))) + "\n")
 
 
 def coloured() -> bool:

@@ -34,8 +34,8 @@ def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
     for option in getattr(function, "__click_params__", ()):
         if option.name == "allow_secret":
-            option.hidden, option.help = False, "Other clones may see what looks like a secret."
-    function = click.option("-F", "file", metavar="FILE", help="The text; - is standard input.")(function)
+            option.hidden, option.help = False, "Send a secret."
+    function = click.option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
     function = click.option("-m", "message", metavar="TEXT", help="The text.")(function)
     return click.argument("words", nargs=-1)(function)
 
@@ -100,3 +100,5 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
         finally:
             for line in mended:
                 remark(f"warning: {line}")
+            if where := coord.elsewhere:
+                remark(f"note: you are {coord.identity.name}, the session of {where} (git coord join: one for this worktree)")

@@ -14,7 +14,7 @@ from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
-from gitcoord.errors import UsageError
+from gitcoord.errors import CoordError, UsageError
 from gitcoord.system import background
 from gitcoord.system.background import REFUSED
 from gitcoord.system.streams import remark
@@ -332,14 +332,14 @@ PRE_COMMIT = 5.0
 @click.argument("args", nargs=-1, type=click.UNPROCESSED)
 @common
 def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
-    """What the git hooks run; never fails.
+    """What the git hooks run; fails only for a bug of ours, and never with exit code 1.
 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
         if (said := os.environ.pop("GIT_COORD_SAY", "")).isdigit():
             os.dup2(int(said), 2)  # the script hides what a Python says that cannot begin
-        with suppress(Exception), opened(patience=PRE_COMMIT) as coord:
+        with suppress(CoordError, OSError), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
     if event == "job":
@@ -349,7 +349,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
         serve(lambda cwd: open_clone(cwd, long_lived=False))
         return 0
     background.let_go()
-    with suppress(Exception), opened() as coord:
+    with suppress(CoordError, OSError), opened() as coord:
         coord.repository.in_background(event, args)
     return 0
 

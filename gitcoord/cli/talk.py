@@ -38,9 +38,9 @@ SHORT = 10
 @text_options
 @click.option("--urgent", is_flag=True, help="Shown first.")
 @click.option("--needs-ack", is_flag=True, help="Ask for an ack.")
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
-@click.option("--expires", metavar="2h", help="Tell me if unread by then.")
-@click.option("--queue", is_flag=True, help="TO is yet to come.")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
+@click.option("--expires", metavar="2h", help="Tell me if unread.")
+@click.option("--queue", is_flag=True, help="TO may come later.")
 @click.option("--local", is_flag=True, help="Stays in this clone.")
 @common
 def send(
@@ -54,7 +54,7 @@ def send(
     as_json: bool,
     **flags: bool,
 ) -> None:
-    """Send TEXT to sessions (a,b), a role (@reviewer) or everybody (all).
+    """Send TEXT to sessions (a,b), a role (@r) or all.
 
     Example: git coord send worker-1 the schema is merged
     """
@@ -70,7 +70,7 @@ def send(
 @click.command(short_help="answer a message")
 @click.argument("message_id", metavar="ID")
 @text_options
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach a file.")
+@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
 @common
 def reply(
     message_id: str,
@@ -213,7 +213,9 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
         _remark_warnings(coord)
     if coord.identity.shared:
         remark(f"note: another process may speak for {coord.identity.name}; nothing was marked read (git coord whoami)")
-    elif not peek and reached_reader():
+    elif not peek:
+        if not reached_reader():
+            raise BrokenPipeError
         with at_least(MARKING):
             coord.messages.mark_read(page.messages)
 

@@ -29,8 +29,10 @@ from gitcoord.mcp import tools
 from gitcoord.mcp.bell import Tower
 from gitcoord.mcp.caller import Caller, caller, opened
 from gitcoord.mcp.forms import short
+from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
-from gitcoord.system.streams import reached_reader
+from gitcoord.system import reports
+from gitcoord.system.streams import reached_reader, remark
 from gitcoord.text import is_unicode, one_line
 
 POLLS_AT_ONCE = 2
@@ -174,11 +176,18 @@ class Calls:
         whose = partial(caller, params.arguments or {}, dict(context.meta or {}), self._as_name, self._lent)
         async with anyio.create_task_group() as beside:
             beside.start_soon(_stay_alive, context)
-            done = await self._answered(params, whose)
+            done = await self._settled(params, whose)
             beside.cancel_scope.cancel()
         if done.shown is not None:
             self._wire.shown[context.request_id] = done.shown
         return done.answer.model_copy(update={"structured_content": None}) if _shows_both(context) else done.answer
+
+    async def _settled(self, params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
+        """Whatever goes wrong in a call, it is answered, and the server goes on."""
+        try:
+            return await self._answered(params, whose)
+        except Exception as error:
+            return Done(_result(_failure(error, params), is_error=True))
 
     async def _answered(self, params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
         began, limiter = anyio.current_time(), self._polls if params.name == tools.POLL else None
@@ -211,19 +220,36 @@ async def _stay_alive(context: Context) -> None:
 
 
 def _answer(params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
-    """What a user can cause is an answer too: what went wrong, and what to do about it."""
     arguments = params.arguments or {}
-    try:
-        tool = _checked(params.name, arguments)
-        call = whose()
-        with opened(call) as coord:
-            if tool.name == tools.POLL:
-                return _polled(coord, call, arguments)
-            return Done(_result(tool.verbs[arguments.get("action", "")](coord, arguments)))
-    except CoordError as error:
-        return Done(_result({"error": error.what} | ({"hint": error.hint} if error.hint else {}), is_error=True))
-    except OSError as error:
-        return Done(_result({"error": str(error), "hint": "git coord doctor"}, is_error=True))
+    tool = _checked(params.name, arguments)
+    call = whose()
+    with opened(call) as coord:
+        if tool.name == tools.POLL:
+            return _polled(coord, call, arguments)
+        return Done(_result(tool.verbs[arguments.get("action", "")](coord, arguments)))
+
+
+def _failure(error: Exception, params: types.CallToolRequestParams) -> Answer:
+    """What went wrong, and what to do about it; where it is a bug of ours, where its report is."""
+    if isinstance(error, CoordError):
+        return {"error": error.what} | ({"hint": error.hint} if error.hint else {})
+    if isinstance(error, OSError):
+        return {"error": str(error), "hint": "git coord doctor"}
+    return {"error": reports.tell(error, _names_in(params), partial(_coord_dir, (params.arguments or {}).get("cwd")))}
+
+
+def _names_in(params: types.CallToolRequestParams) -> list[str]:
+    """The tool, its action and its parameters, without values."""
+    tool = BY_NAME.get(params.name)
+    if tool is None:
+        return ["MCP"]
+    arguments = params.arguments or {}
+    action = [name for name in tool.verbs if name and name == arguments.get("action")]
+    return ["MCP", tool.name, *action, *(name for name in tool.schema["properties"] if name in arguments)]
+
+
+def _coord_dir(cwd: object = None) -> str:
+    return find_repository(os.path.join(os.getcwd(), cwd if isinstance(cwd, str) else "")).coord_dir
 
 
 def _polled(coord: Coord, call: Caller, arguments: dict[str, Any]) -> Done:
@@ -248,8 +274,12 @@ def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
 
 
 def _mark(call: Caller, page: Inbox) -> None:
-    with suppress(CoordError), opened(call) as coord:
-        coord.messages.mark_read(page.messages)
+    """The answer has left, so nobody can be told of an error: what is not marked is shown again."""
+    try:
+        with suppress(CoordError, OSError), opened(call) as coord:
+            coord.messages.mark_read(page.messages)
+    except Exception as error:
+        remark(reports.tell(error, ["MCP", tools.POLL, "mark read"], partial(_coord_dir, call.cwd)))
 
 
 def _result(value: Answer, is_error: bool = False) -> types.CallToolResult:

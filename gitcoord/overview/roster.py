@@ -136,7 +136,7 @@ def _foreign(row: tuple[str, str, str, float], board: _Board) -> Session:
     at_clone, name, text, seen = row
     box = mailbox(name, at_clone)
     data: dict[str, Any] = json.loads(text)
-    life = judge_published(data, seen, board.now)
+    life = judge_published(data, seen, board.now - board.records.sleeps.since(seen))
 
     def fact(key: str) -> str:
         value = data.get(key)

@@ -157,6 +157,15 @@ def is_settled(me: Identity) -> bool:
     return me.record.harness_id == me.harness_id
 
 
+def is_elsewhere(repo: Repository, me: Identity) -> bool:
+    """Whether a terminal speaks for a session of another worktree than the one it stands in, which has none of its own."""
+    record = me.record
+    if me.rule != "process" or me.harness or record is None or record.person or record.process is None:
+        return False
+    inside = bool(repo.worktree) and bool(record.git_dir) and record.git_dir != repo.git_dir
+    return inside and record.process.pid == processes.terminal_leader()
+
+
 def is_agent(environ: Mapping[str, str]) -> bool:
     """Whether an agent program started us."""
     return any(environ.get(name) for name in (*HARNESS_IDS, *AGENT_MARKS))

@@ -29,7 +29,7 @@ class Liveness(NamedTuple):
 
 def judge(record: Record, beat: float, process_alive: bool | None, now: float) -> Liveness:
     """The state of a session of this clone. `process_alive` is None without a process that can be judged from here."""
-    silent = max(0.0, now - beat)  # a clock that jumped back makes nobody look dead
+    silent = max(0.0, now - beat - record.asleep)  # a clock that jumped back makes nobody look dead
     if record.left is not None:
         return Liveness("gone", record.left)
     if record.gone and not record.person:

@@ -13,7 +13,7 @@ from gitcoord.errors import Refused, UsageError
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
-from gitcoord.sessions.identity import Identity, above_us, look_around, person_name, who_am_i
+from gitcoord.sessions.identity import Identity, above_us, free_name, is_elsewhere, look_around, person_name, who_am_i
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.mailboxes import adopter, resolve_name
 from gitcoord.sessions.presence import (
@@ -42,7 +42,7 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
     found = [Present(mailbox(r.name, here), r.role) for r in own]
     for at, name, text, seen in clone.read(presences):
         data = json.loads(text)
-        if at != here and judge_published(data, seen, now).state != "gone":
+        if at != here and judge_published(data, seen, now - records.sleeps.since(seen)).state != "gone":
             role = data.get("role")
             found.append(Present(mailbox(name, at), role if isinstance(role, str) else ""))
     return found
@@ -73,7 +73,7 @@ def states_in(
             beat_at = records.beat(name)
             found[box] = (liveness_of(record, beat_at, now).state, beat_at or None)
         elif row:
-            found[box] = (judge_published(json.loads(row[0]), row[1], now).state, row[1])
+            found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1])).state, row[1])
         else:
             found[box] = ("gone" if at == clone.id or _said_goodbye(db, box) else "unknown", None)
     return found
@@ -111,7 +111,7 @@ def join(
     if origin is not None and name is None:
         raise UsageError("--from needs the name to adopt", "git coord join NAME --from CLONE")
     with clone.locked():
-        me = _decide(clone, me)
+        me = _decide(clone, me, joins=True)
         if origin is not None and name is not None:
             _check_adoptable(clone, name, origin)
         if name is not None and name != me.name:
@@ -125,11 +125,16 @@ def join(
         return record
 
 
-def _decide(clone: Clone, me: Identity) -> Identity:
-    """The caller as it is now, under the lock: since it looked, another may have taken the name that it found."""
+def _decide(clone: Clone, me: Identity, joins: bool = False) -> Identity:
+    """The caller as it is now, under the lock: since it looked, another may have taken the name that it found.
+
+    A terminal that has a session in another worktree, and `joins` here, gets one here.
+    """
     if me.rule in ("--as", "GIT_COORD_SESSION"):
         return me._replace(record=Records(clone.repo.coord_dir).get(me.name))
-    return who_am_i(look_around(clone, time.time()))
+    around = look_around(clone, time.time())
+    found = who_am_i(around)
+    return Identity(free_name(around), "worktree") if joins and is_elsewhere(clone.repo, found) else found
 
 
 def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:

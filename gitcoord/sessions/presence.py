@@ -18,6 +18,7 @@ from gitcoord.names import split_mailbox
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import (
     Identity,
+    is_elsewhere,
     is_helpers_place,
     is_settled,
     look_around,
@@ -58,7 +59,8 @@ def register(clone: Clone, me: Identity, **facts: Any) -> Record:
         known = records.get(me.name)
         fresh = known is None or known.left is not None or bool(known.gone)
         record = known or Record(me.name, joined=time.time(), person=me.person)
-        if not me.observer and (me.rule != "GIT_COORD_SESSION" or not record.git_dir):
+        named = me.rule == "GIT_COORD_SESSION" and record.git_dir
+        if not (me.observer or named or is_elsewhere(clone.repo, me)):
             facts = {**_place(clone, record), **facts}
         facts = {**_binding(me, record), "expected": False, "left": None, "gone": 0.0, **facts}
         changed = record._replace(**facts)

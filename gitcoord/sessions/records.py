@@ -13,10 +13,14 @@ from typing import Any, NamedTuple
 
 from gitcoord.names import is_name
 from gitcoord.sessions import touched
+from gitcoord.sessions.awake import Sleeps
 from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours
 from gitcoord.system.lock import unwritable, write_whole
 from gitcoord.system.process import Process
+
+_SEEN = ("touched", "removed", "asleep")
+"""Fields that are not in a record's file."""
 
 
 class Record(NamedTuple):
@@ -46,6 +50,8 @@ class Record(NamedTuple):
     """Paths that its hooks saw it change, not yet known to be clean again; from a file of its own (touched.py)."""
     removed: bool = False
     """Its worktree is no more: `git worktree remove` took the git directory. Seen when the record is read, never kept."""
+    asleep: float = 0.0
+    """Seconds for which the machine slept since its last beat. Seen when the record is read, never kept."""
 
 
 def is_plain_id(harness_id: str) -> bool:
@@ -59,6 +65,7 @@ class Records:
     def __init__(self, coord_dir: str) -> None:
         self._coord_dir = coord_dir
         self._common_dir = os.path.dirname(coord_dir)
+        self.sleeps = Sleeps(coord_dir)
         self.directory = os.path.join(coord_dir, "sessions")
         self.beats = os.path.join(coord_dir, "beats")
         self.agents = os.path.join(coord_dir, "agents")
@@ -76,7 +83,8 @@ class Records:
             data: dict[str, Any] = json.loads(read_ours(self._file(name)))
             where = self._absolute(data.get("git_dir", ""))
             process, paths = processes.from_json(data.get("process")), touched.paths_of(self._coord_dir, name)
-            facts = {"name": name, "git_dir": where, "process": process, "touched": paths, "removed": self._is_removed(where)}
+            facts: dict[str, Any] = {"name": name, "git_dir": where, "process": process, "touched": paths}
+            facts |= {"removed": self._is_removed(where), "asleep": self.sleeps.since(self.beat(name))}
             return Record(**{**data, **facts})
         except (OSError, ValueError, TypeError):
             return None
@@ -158,5 +166,5 @@ class Records:
 
     def _to_json(self, record: Record) -> dict[str, Any]:
         process = record.process.to_json() if record.process else None
-        facts = {key: value for key, value in record._asdict().items() if key not in ("touched", "removed")}
+        facts = {key: value for key, value in record._asdict().items() if key not in _SEEN}
         return {**facts, "git_dir": self._relative(record.git_dir), "process": process}

@@ -20,11 +20,16 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 
 from gitcoord.store.repository import Repository
+from gitcoord.system.lock import removed
 
 T = TypeVar("T")
 LOOK_ANYWAY = 10.0
 """Seconds after which a waiter looks again without being woken: for what depends on the clock, or on a process that
 this system cannot tell us the end of."""
+
+
+_OURS = frozenset(["packed-refs", "refs", "refs/coord", "worktrees", "coord"])
+"""Below the common directory: what says by its coming, going or changing that a look is worth it."""
 
 
 class RefWatch(FileSystemEventHandler):
@@ -34,6 +39,8 @@ class RefWatch(FileSystemEventHandler):
     def __init__(self, repo: Repository, places: Sequence[str] = ()) -> None:
         self.changed = threading.Event()
         self._places = places
+        self._coord_dir = repo.coord_dir
+        self._was_there = os.path.isdir(repo.coord_dir)
         self._common_dir = repo.common_dir
         self._loose = os.path.join(self._common_dir, "refs")
         self._tables = os.path.join(self._common_dir, "reftable")
@@ -71,13 +78,22 @@ class RefWatch(FileSystemEventHandler):
         if os.path.dirname(path) in (*self._places, self._worktrees):
             return True
         below = path.removeprefix(self._common_dir).replace(os.sep, "/").strip("/")
-        return below in ("packed-refs", "refs", "refs/coord", "worktrees") or below.startswith(("refs/coord/", "reftable/"))
+        return below in _OURS or below.startswith(("refs/coord/", "reftable/"))
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until a ref of ours may have moved, at most so long; False when nothing did."""
+        """Sleep until a ref of ours may have moved, at most so long; False when nothing did.
+
+        Raises RepositoryError when gitcoord was removed from the repository meanwhile: what was purged stays purged.
+        """
+        self._check_there()
         woken = self.changed.wait(max(0.0, seconds))
         self.changed.clear()
+        self._check_there()
         return woken
+
+    def _check_there(self) -> None:
+        if self._was_there and not os.path.isdir(self._coord_dir):
+            raise removed(self._coord_dir)
 
 
 class EndWatch(threading.Thread):

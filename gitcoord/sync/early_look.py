@@ -20,7 +20,7 @@ from gitcoord.system.lock import try_lock
 
 
 class Begun(NamedTuple):
-    """A look that is under way. `turn` is the network lock's file as it was then: who gets the lock changes it."""
+    """A look that is under way. `turn` is the file `sync.turn` as it was then: each link changes it."""
 
     common_dir: str
     turn: tuple[int, ...]
@@ -41,16 +41,23 @@ def begin(args: Sequence[str]) -> None:
     with suppress(CoordError, OSError):
         repo = find_repository()
         remote = remotes.choose(repo, rest[0] if rest else None, os.getcwd())
-        lock = os.path.join(repo.coord_dir, "sync.lock")
-        with try_lock(lock) as free:
+        with try_lock(os.path.join(repo.coord_dir, "sync.lock")) as free:
             if free:
-                _begun.append(Begun(repo.common_dir, signature(lock), transport.start_look(repo, remote.name)))
+                _begun.append(Begun(repo.common_dir, signature(turn_file(repo)), transport.start_look(repo, remote.name)))
 
 
-def look(repo: Repository, name: str, lock: str) -> Look | None:
-    """The look that was begun, if it was at this remote, and nobody had the network `lock` since we did; once."""
+def turn_file(repo: Repository) -> str:
+    """The file that every link touches. Not the lock's own, in which its holder leaves a note."""
+    return os.path.join(repo.coord_dir, "sync.turn")
+
+
+def look(repo: Repository, name: str) -> Look | None:
+    """The look that was begun, if it was at this remote, and nobody had a link since; once.
+
+    To be called by who holds the network lock.
+    """
     found = _begun.pop() if _begun else None
-    if found is None or (found.common_dir, found.turn, found.look.name) == (repo.common_dir, signature(lock), name):
+    if found is None or (found.common_dir, found.turn, found.look.name) == (repo.common_dir, signature(turn_file(repo)), name):
         return found.look if found else None
     transport.give_up(found.look)
     return None

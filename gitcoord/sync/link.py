@@ -44,10 +44,9 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
     that is for who held it (`Clone.have_sent`)."""
     with clone.locked():
         clone.settled_id()
-    lock = clone.path("sync.lock")
-    with file_lock(lock):
-        look = early_look.look(clone.repo, remote.name, lock)
-        touch_ours(lock)
+    with file_lock(clone.path("sync.lock")):
+        look = early_look.look(clone.repo, remote.name)
+        touch_ours(early_look.turn_file(clone.repo))
         before, clone.keeps_to_itself = clone.keeps_to_itself, True
         try:
             yield Link(clone, remote, quiet, look)

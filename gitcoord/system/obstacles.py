@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-FOLDERS = frozenset(["agents", "beats", "jobs", "mail", "sessions", "touched", "waiters"])
+FOLDERS = frozenset(["agents", "beats", "jobs", "mail", "reports", "sessions", "touched", "waiters"])
 FILES = frozenset(
     [
         "alarms", "autosync", "checked", "clone", "conflicts.json", "guard", "hook", "index.sqlite", "journal", "journal.old",
         "lock", "look", "marked", "noted", "packing", "packs", "public", "refreshed", "remote", "signatures", "superseded",
-        "surface", "sync.lock",
+        "sleeps", "surface", "sync.lock", "sync.turn",
     ]
 )  # fmt: skip
 

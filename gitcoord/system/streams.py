@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import stat
@@ -19,6 +20,33 @@ GRACE = 0.025
 """Seconds for which a reader that has taken all output may still go away before it counts as shown."""
 
 
+_was_closed = False
+"""Standard output was closed when we were started: nobody reads what is written."""
+
+
+def open_streams() -> None:
+    """A program may be started with closed streams; a file of ours must not take the place of one. And a stream may be
+    unable to show a character (an old locale, PYTHONIOENCODING, which Python itself is told to ignore): it is replaced."""
+    global _was_closed
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            _was_closed = _was_closed or fd == 1
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number
+            setattr(sys, name, open(fd, "r" if fd == 0 else "w", closefd=False))  # noqa: SIM115
+    asked = os.environ.get("PYTHONIOENCODING", "").partition(":")[0] or None
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            try:
+                stream.reconfigure(encoding=asked, errors="replace")
+            except LookupError:
+                stream.reconfigure(errors="replace")
+
+
+def shows_everything() -> bool:
+    """Whether standard output can show every character."""
+    return (sys.stdout.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
+
+
 def remark(text: str) -> None:
     """A line beside the output, on stderr."""
     print(inert(text), file=sys.stderr)
@@ -31,6 +59,8 @@ def reached_reader(fd: int | None = None) -> bool:
     stdout is a pipe, wait until it is empty and for a moment more, and see whether it was closed.
     """
     if fd is None:
+        if _was_closed:
+            return False
         sys.stdout.flush()
         fd = sys.stdout.fileno()
     if not hasattr(select, "poll") or not stat.S_ISFIFO(os.fstat(fd).st_mode):

@@ -94,7 +94,7 @@ def test_init_in_a_repository_that_cannot_be_written_is_one_clear_error(repo: Pa
     (repo / ".git" / "coord").write_text("a file is in the way\n")
     ran = cli(repo, "init")
     assert (ran.code, ran.out) == (3, "")
-    assert ran.err.startswith(f"error: cannot write to {repo}/.git")
+    assert ran.err.startswith(f"error: {repo}/.git/coord is not used: ")
 
 
 def test_init_outside_of_a_repository_says_so(tmp_path: Path, cli: Cli) -> None:

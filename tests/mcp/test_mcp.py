@@ -468,6 +468,32 @@ def test_what_goes_wrong_is_said_with_what_to_do(worktrees: Pair, tmp_path: Path
     assert ledger(alpha) == []
 
 
+def test_a_bug_is_answered_with_the_path_of_its_report_and_the_server_goes_on(worktrees: Pair, repo: Path) -> None:
+    """Nothing of the arguments is in it."""
+    broken = (
+        "from gitcoord.mcp import server, tools\n"
+        "def bug(coord, arguments): raise LookupError(arguments)\n"
+        "task = server.BY_NAME['task']\n"
+        "server.BY_NAME['task'] = task._replace(verbs={name: bug for name in task.verbs})\n"
+        "tools.poll = bug\n"
+        "server.run()\n"
+    )
+
+    async def work(client: Client) -> list[types.CallToolResult]:
+        calls: list[tuple[str, dict[str, Any]]] = [
+            ("task", {"action": "add", "title": "xyzzy", "cwd": str(worktrees[1])}),
+            ("poll_messages", {"wait": 5}),
+            ("status", {}),
+        ]
+        return [await client.call_tool(name, arguments) for name, arguments in calls]
+
+    failed, polled, well = talk(worktrees[0], work, argv=["-c", broken])
+    assert failed.is_error and polled.is_error and good(well)
+    reports = [path.read_text() for path in (repo / ".git" / "coord" / "reports").iterdir()]
+    assert "a bug of gitcoord's; please attach" in told(failed)["error"] and len(reports) == 2
+    assert "xyzzy" not in "".join(reports) and "command: MCP task add action title cwd\n" in "".join(reports)
+
+
 def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair, tmp_path: Path, cli: Cli) -> None:
     (tmp_path / "without" / "mcp").mkdir(parents=True)
     (tmp_path / "without" / "mcp" / "__init__.py").write_text("raise ModuleNotFoundError('no', name='mcp')\n")

@@ -277,6 +277,32 @@ def test_who_takes_over_a_name_inherits_its_mail(worktrees: tuple[Path, Path], c
     assert "for whoever comes" in cli(worktrees[0], "inbox").out
 
 
+def test_one_terminal_in_two_worktrees_speaks_for_the_one_it_stands_in(worktrees: tuple[Path, Path], repo: Path) -> None:
+    git(repo, "worktree", "add", "-q", "../gamma")
+    program = f"{sys.executable} -m gitcoord"
+    lines = [
+        f"cd {worktrees[0]}; {program} note from-alpha",
+        f"cd {worktrees[1]}; {program} note from-beta",
+        f"cd {repo.parent / 'gamma'}; {program} note from-gamma; {program} join; {program} note once-more",
+        f"cd {worktrees[0]}; {program} note back",
+    ]
+    output: list[bytes] = []
+
+    def read(fd: int) -> bytes:
+        output.append(os.read(fd, 65536))
+        return output[-1]
+
+    pty.spawn(["/bin/sh", "-c", "; ".join([*lines, ":"])], read, lambda fd: b"")
+    with Coord.open(repo) as coord:
+        said = {note.text: note.sender.partition("@")[0] for note in coord.notes.list()}
+        records = {r.name: r.git_dir for r in Records(coord.clone.repo.coord_dir).all()}
+    told = [line for line in b"".join(output).decode().splitlines() if line.startswith("note: you are ")]
+    assert len(told) == 1 and told[0].startswith(f"note: you are {said['from-gamma']}, the session of {repo.parent}")
+    assert said["from-gamma"] in ("alpha", "beta")
+    assert said == {**said, "from-alpha": "alpha", "from-beta": "beta", "once-more": "gamma", "back": "alpha"}
+    assert {name: Path(at).name for name, at in records.items()} == {name: name for name in ("alpha", "beta", "gamma")}
+
+
 def at_a_terminal(where: Path, *args: str) -> str:
     """Run the program with a terminal of its own, as a shell there would."""
     output: list[bytes] = []

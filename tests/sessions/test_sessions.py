@@ -235,7 +235,7 @@ def test_adopting_a_name_from_a_copied_clone(repo: Path, worktrees: Pair, cli: C
     assert (ran.code, ran.out) == (2, "")
 
 
-def test_hostile_presence_is_shown_inert(repo: Path, worktrees: Pair, cli: Cli) -> None:
+def test_hostile_presence_is_set_aside_and_its_clone_named(repo: Path, worktrees: Pair, cli: Cli) -> None:
     raw = raw_presence(repo, "beta")
     clone = re.search(r'"clone":"([^"]+)"', raw)
     assert clone is not None
@@ -245,6 +245,6 @@ def test_hostile_presence_is_shown_inert(repo: Path, worktrees: Pair, cli: Cli) 
     ).stdout.strip()
     git(repo, "update-ref", "refs/coord/sessions/eve-00000000/beta", blob)
     out = cli(repo, "sessions").out
-    assert "\x1b" not in out
-    (line,) = [line for line in out.splitlines() if "eve-" in line]
-    assert "beta@eve-00000000 active" in line and "“\\x1b[31mx beta active”" in line
+    assert "\x1b" not in out and "eve-" not in out
+    said = cli(repo, "status").out
+    assert "\x1b" not in said and "eve-00000000" in said

@@ -136,7 +136,10 @@ def test_a_hole_met_while_packing_is_filled_from_the_journal(coord: Coord, repo:
 
 
 def beats(coord: Coord, count: int) -> list[Oid]:
-    return [coord.clone.put_presence("w", f"w is active, {n}", {"session": "w", "n": n, "of": count}) for n in range(count)]
+    return [
+        coord.clone.put_presence("w", f"w is active, {n}", {"session": "w", "state": "active", "ttl": 900, "n": n, "of": count})
+        for n in range(count)
+    ]
 
 
 def present(repo: Path, oid: str) -> bool:
@@ -188,14 +191,17 @@ def test_nothing_is_swept_while_a_gc_runs(coord: Coord, repo: Path) -> None:
     assert coord.clone.sweep() == 2
 
 
-def test_a_clock_that_jumped_back_does_not_keep_presence_for_ever(coord: Coord, repo: Path) -> None:
+def test_a_clock_that_jumped_back_does_not_keep_presence_for_ever(coord: Coord, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
+    ran = [1000.0]
+    monkeypatch.setattr("gitcoord.store.sweep._uptime", lambda at: ran[0])
     coord.clone.clock = lambda: now + 1e8
     beats(coord, 3)
     coord.clone.clock = lambda: now
     assert coord.clone.sweep() == 0
     beats(coord, 1)
     coord.clone.clock = lambda: now + 3700
+    ran[0] += 3700
     assert coord.clone.sweep() > 0
 
 

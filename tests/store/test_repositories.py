@@ -448,7 +448,7 @@ def test_a_repository_of_another_owner_is_refused_as_git_refuses_it(tmp_path: Pa
         3,
         "",
         "error: git refuses this repository: it belongs to another user\n"
-        f"hint: git config --global --add safe.directory '{repo}'\n",
+        f"hint: git config --global --add safe.directory {repo}\n",
     )
     allowed = {"GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "safe.directory", "GIT_CONFIG_VALUE_0": "*"}
     (repo / "new.txt").write_text("new\n")

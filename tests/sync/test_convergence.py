@@ -25,7 +25,7 @@ EXAMPLES = int(os.environ.get("GITCOORD_EXAMPLES", "4"))
 STEPS_EACH = int(os.environ.get("GITCOORD_STEPS", "30"))
 COUNT = 3
 CLONES = st.integers(0, COUNT - 1)
-PRIVATE = {"meta", "tips", "events", "strange", "presence"}
+PRIVATE = {"meta", "tips", "events", "strange", "presence", "intake"}
 """What a clone knows by itself: where it has read to, when it saw what."""
 
 

@@ -14,7 +14,7 @@ from conftest import git
 from test_repositories import need_git
 
 from gitcoord import Coord
-from gitcoord.features.locks import take as locks
+from gitcoord.features.locks import read as locks
 from gitcoord.store import refs
 from gitcoord.sync import exchange, leases, link, pull, remotes
 

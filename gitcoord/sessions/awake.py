@@ -1,0 +1,67 @@
+"""How long a machine slept: a silence while nobody could speak is no sign of death.
+
+The kernel says how long it has slept since it started; `coord/sleeps` says when that was first seen to have grown, a line
+each: the start of the machine, the time, the seconds slept by then. Nothing is kept on a machine that never slept.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+
+from gitcoord.errors import RepositoryError
+from gitcoord.system.files import read_ours
+from gitcoord.system.lock import write_whole
+from gitcoord.system.process import boot_id
+
+WORTH_A_LINE = 60.0
+"""Seconds of sleep that are told from the inexactness of clocks."""
+KEPT = 50
+"""Lines: older sleeps lie before any silence that is still of interest."""
+
+
+def slept() -> float:
+    """Seconds for which this machine slept since it started; 0 where the system does not say."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; it goes on while the machine sleeps, the other stands still
+    if boottime is None:
+        return 0.0
+    return max(0.0, time.clock_gettime(boottime) - time.clock_gettime(time.CLOCK_MONOTONIC))
+
+
+class Sleeps:
+    """What one clone knows of this machine's sleep. The file is read once, and only where the machine has slept."""
+
+    def __init__(self, coord_dir: str) -> None:
+        self._path = os.path.join(coord_dir, "sleeps")
+        self._total = slept()
+        self._seen: list[tuple[float, float]] | None = None
+
+    def since(self, at: float) -> float:
+        """Seconds for which the machine slept since the time `at`, or more: what cannot be told counts as sleep."""
+        if self._total < WORTH_A_LINE:
+            return 0.0
+        before = [total for when, total in self._lines() if when <= at]
+        return max(0.0, self._total - (before[-1] if before else 0.0))
+
+    def _lines(self) -> list[tuple[float, float]]:
+        if self._seen is None:
+            self._seen = self._read()
+            if self._total - (self._seen[-1][1] if self._seen else 0.0) >= WORTH_A_LINE:
+                self._seen = [*self._seen[1 - KEPT :], (time.time(), self._total)]
+                self._write(self._seen)
+        return self._seen
+
+    def _read(self) -> list[tuple[float, float]]:
+        """The lines of this start of the machine; what is none is passed over."""
+        found = []
+        with suppress(OSError, ValueError):
+            for line in read_ours(self._path).decode("ascii").splitlines()[-KEPT:]:
+                boot, when, total = line.split(" ")
+                if boot == boot_id():
+                    found.append((float(when), float(total)))
+        return found
+
+    def _write(self, lines: list[tuple[float, float]]) -> None:
+        with suppress(RepositoryError):  # a read-only repository: it is only seen anew each time
+            write_whole(self._path, "".join(f"{boot_id()} {when:.0f} {total:.0f}\n" for when, total in lines))
