@@ -17,7 +17,7 @@ from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk
 from gitcoord.agents.flags import marks_of
 from gitcoord.errors import UsageError
-from gitcoord.log.vouched import held_back
+from gitcoord.log.trust import held_back
 from gitcoord.overview.checks import Check, check
 from gitcoord.sessions.identity import spoken_name
 from gitcoord.system.files import read_ours, write_ours

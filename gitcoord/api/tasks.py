@@ -95,7 +95,7 @@ class Tasks(Facade):
     def next(self, *, claim: bool = False, offline: bool = False) -> Task | None:
         """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
         from gitcoord.features.tasks import claims, read
-        from gitcoord.log.vouched import held_tasks
+        from gitcoord.features.tasks.ready import held_tasks
 
         clone, me = self._clone, self._writer if claim else self._me
         if claim:

@@ -9,7 +9,7 @@ from gitcoord.api.facade import Facade
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Message
-    from gitcoord.log.trust import Signer, Warning
+    from gitcoord.log.trust import Doubt, Signer
     from gitcoord.store.signing import Signature
 
 
@@ -41,13 +41,13 @@ class Trust(Facade):
 
     def held_back(self, ids: Iterable[str]) -> set[str]:
         """Those of the events that `coord.requireSigned` keeps from being shown unasked."""
-        from gitcoord.log.vouched import held_back
+        from gitcoord.log import trust
 
-        return held_back(self._clone, list(ids))
+        return trust.held_back(self._clone, ids)
 
     def held_tasks(self) -> set[str]:
         """The tasks that `coord.requireSigned` keeps from being shown unasked."""
-        from gitcoord.log.vouched import held_tasks
+        from gitcoord.features.tasks.ready import held_tasks
 
         return set(held_tasks(self._clone))
 
@@ -70,7 +70,7 @@ class Trust(Facade):
 
         return trust.signers(self._clone)
 
-    def warnings(self) -> list[Warning]:
+    def warnings(self) -> list[Doubt]:
         """What has to be said unasked: a log that was tampered with, a key that changed, a signer that stopped signing."""
         from gitcoord.log import trust
 

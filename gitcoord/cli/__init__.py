@@ -128,16 +128,9 @@ def _run(args: list[str]) -> int:
         return _complain(error.format_message().rstrip("."), f"{where} --help", 2)
     except click.ClickException as error:
         return _complain(error.format_message(), None, 2)
-<<<<<<< HEAD
     except BrokenPipeError as error:
         return _lost(error, 0, args)
-    except (KeyboardInterrupt, click.Abort):
-=======
-    except BrokenPipeError:
-        _silence_stdout()
-        return 141
     except click.Abort:
->>>>>>> tests
         return 130
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)
@@ -154,12 +147,7 @@ def _complain(what: str, hint: str | None, code: int) -> int:
         print(f"error: {inert(what)}", file=sys.stderr)
         if hint:
             print(f"hint: {inert(hint)}", file=sys.stderr)
-<<<<<<< HEAD
         sys.stderr.flush()
-    except (OSError, ValueError):
-        _silence_stdout()
-=======
->>>>>>> tests
     return code
 
 

@@ -228,6 +228,10 @@ def verified_text(signature: Signature) -> str:
         return paint("BAD SIGNATURE", "31")
     if signature.state == "unknown":
         return f"signed by an unknown key {inert(signature.key)}".rstrip()
+    if signature.state == "other-key":
+        return paint(f"signed by {said(signature.by)} with a key that is not this clone's", "31")
+    if signature.state == "old":
+        return "signed by an older gitcoord, which counts once that clone is upgraded"
     return paint("not signed", "31")
 
 

@@ -10,6 +10,7 @@ from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.overview.shapes import verified_json
+from gitcoord.text import said
 
 if TYPE_CHECKING:
     from gitcoord.log.trust import Signer
@@ -29,12 +30,19 @@ def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
             say_json([_json(signer) for signer in found])
             return
         for signer in found:
-            key = f" ({signer.known_key})" if signer.known_key and signer.signature.state == "verified" else ""
-            say(inert(signer.clone) + f"  {verified_text(signer.signature)}{key}")
+            say(inert(f"{signer.clone}  ") + _signed(signer))
             for warning in signer.warnings:
                 say(inert(f"  {warning}"))
         if not found:
             say("No other clones.")
+
+
+def _signed(signer: Signer) -> str:
+    """What signed last, and the key and person that the clone is known for."""
+    text = verified_text(signer.signature._replace(key=""))
+    text += f" ({inert(signer.signature.key)})" if signer.signature.key else ""
+    known = f"known for {inert(signer.known_key)}" + (f" of {said(signer.known_by)}" if signer.known_by else "")
+    return f"{text}; {known}" if signer.known_key else text
 
 
 def _json(signer: Signer) -> dict[str, Any]:
@@ -43,6 +51,7 @@ def _json(signer: Signer) -> dict[str, Any]:
         **verified_json(signer.signature),
         "key": signer.signature.key or None,
         "known_key": signer.known_key or None,
+        "known_by": signer.known_by or None,
         "warnings": list(signer.warnings),
     }
 

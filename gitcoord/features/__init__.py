@@ -45,6 +45,5 @@ REGISTRY: Registry[Clone] = Registry(
         "renamed",
     ),
     Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync"),
-    Entry("gitcoord.log.trust", "checkpoint"),
 )
 """Every feature there is. Modules are named, not imported: a command loads only those whose events it meets."""

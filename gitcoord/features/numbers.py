@@ -17,6 +17,8 @@ from gitcoord.sessions.presence import register
 from gitcoord.sync import remotes
 
 HIGHEST = 10**15
+FOLLOWED = 10**12
+"""Up to here any number is followed: from there on as many as were handed out. So nobody can use up a sequence."""
 KIND = "numbers"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
@@ -56,8 +58,8 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     """
     if _NAME.fullmatch(sequence) is None:
         raise UsageError(f"{sequence[:60]!a} cannot name a sequence", "use letters, digits, '.', '_', '-' and '/'")
-    if start is not None and not 0 <= start <= HIGHEST:
-        raise UsageError(f"{start} is no number to start with", f"0 to {HIGHEST}")
+    if start is not None and not 0 <= start <= FOLLOWED:
+        raise UsageError(f"{start} is no number to start with", f"0 to {FOLLOWED}")
 
     if remotes.is_connected(clone.repo):
         return _allocate_everywhere(clone, me, sequence, start)
@@ -77,12 +79,14 @@ def _draft(me: Identity, sequence: str, number: int) -> Draft:
 
 def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int | None) -> Allocation:
     """The remote counts. Who dies before he says that he took a number leaves a gap, and nobody gets it twice."""
-    from gitcoord.sync.leases import Table, change, connected
+    from gitcoord.sync.leases import Table, change, connected, unreadable
 
     taken: list[int] = []
 
     def decide(table: Table) -> Table:
         counted = table.counters.get(sequence)
+        if counted is not None and counted > clone.read(lambda db: _ceiling(db, sequence)) + FOLLOWED:
+            unreadable(KIND)
         least = start if counted is None else max(counted + 1, start or 0)
         taken[:] = [clone.read(lambda db: _next(db, sequence, least))]
         return table._replace(counters={**table.counters, sequence: taken[0]})
@@ -95,8 +99,14 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
     return Allocation(sequence, taken[0])
 
 
+def _ceiling(db: sqlite3.Connection, sequence: str) -> int:
+    """The highest number that is followed. Honest ones beyond FOLLOWED came there one by one."""
+    return FOLLOWED + int(db.execute("SELECT count(*) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0])
+
+
 def _next(db: sqlite3.Connection, sequence: str, start: int | None) -> int:
-    last: int | None = db.execute("SELECT max(number) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0]
+    query = "SELECT max(number) FROM allocations WHERE sequence = ? AND number <= ?"
+    last: int | None = db.execute(query, (sequence, _ceiling(db, sequence))).fetchone()[0]
     first = 1 if start is None else start
     number = first if last is None else max(last + 1, start or 0)
     if number > HIGHEST:

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.log import clone_id
+from gitcoord.log import clone_id, trust
 from gitcoord.log.clock import next_clock, seen_clock
-from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, header_text
+from gitcoord.log.event import MAX_CLOCK, Draft, Envelope, Event, LaterDraft, compose, decode, header_text
 from gitcoord.log.index import Index, Written
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
@@ -109,7 +109,9 @@ class Clone:
     @cached_property
     def index(self) -> Index:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
-        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id)
+        required = trust.is_required(self)
+        worth = (lambda db, event: trust.presence_worth(self, db, event)) if required else None
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, worth)
 
     def close(self) -> None:
         """Let go of files and packs."""
@@ -372,10 +374,13 @@ class Clone:
             self._replace(ref, objects[-1].oid, lambda tips: self._write_alone(objects, tips, ref), fd)
             return objects[-1].oid
 
-    def write_alone(self, draft: Draft) -> Oid:
-        """Write a parentless commit that no ref names yet; it is ours to point a ref at, or to leave to git."""
+    def write_alone(self, draft: Draft, above: int = 0) -> Oid:
+        """Write a parentless commit that no ref names yet; it is ours to point a ref at, or to leave to git.
+
+        Its clock is above `above`, which is that of the commit whose place it takes.
+        """
         with self.locked():
-            objects = self._alone(draft)
+            objects = self._alone(draft, above)
             self.store.write(objects)
             return objects[-1].oid
 
@@ -384,8 +389,16 @@ class Clone:
         with self.locked() as fd:
             self._replace(ref, new, lambda tips: None, fd)
 
-    def _alone(self, draft: Draft) -> list[GitObject]:
-        lc = self.read(seen_clock) + 1
+    def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
+        """As `point`, if the ref still names `old`; says whether it did."""
+        with self.locked() as fd:
+            if self._mended_tips(fd).refs.get(ref) != old:
+                return False
+            self._replace(ref, new, lambda tips: None, fd)
+            return True
+
+    def _alone(self, draft: Draft, above: int = 0) -> list[GitObject]:
+        lc = min(max(self.read(seen_clock), above) + 1, MAX_CLOCK)
         tree = self.tree({})[-1]
         raw, event = compose(draft, self.envelope(lc), tree.oid, None)
         self.index.check_draft(event)

@@ -16,7 +16,7 @@ from gitcoord.log.clock import seen_clock
 from gitcoord.log.clone import Clone
 from gitcoord.log.epoch import Commit
 from gitcoord.log.event import Draft, Event, Malformed, decode, encode
-from gitcoord.log.index import EPOCH, NEVER_CARRIED
+from gitcoord.log.trust import EPOCH, NEVER_CARRIED
 from gitcoord.store import bulk
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in

@@ -19,8 +19,9 @@ from gitcoord.features.messages import inbox, ledger
 from gitcoord.features.messages.inbox import Message
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Task, Which, list_tasks
+from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.log.clone import Clone
-from gitcoord.log.vouched import held_back, held_tasks
+from gitcoord.log.trust import held_back, is_required
 from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.roster import Session
@@ -288,7 +289,7 @@ def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) ->
     name, report = desk.name(box), words.get(box)
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
     facts += [f"role {peer.role}"] if peer.role else []
-    focus = peer.focus if peer.local or not desk.clone.repo.flag("requiresigned") else None  # presence is never signed
+    focus = None if peer.state == "unknown" and is_required(desk.clone) else peer.focus  # as all unsigned presence is
     facts += [said(focus)] if focus else []
     facts += [f"last said {ago(report[1], desk.now)} {said(report[0], 120)}"] if report and not report[2] else []
     value = {

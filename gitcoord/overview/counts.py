@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.features.messages.ledger import my_boxes
-from gitcoord.features.tasks.ready import held_count, ready_count
+from gitcoord.features.tasks.ready import held_count, held_tasks, ready_count
 from gitcoord.log.clone import Clone
-from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 

@@ -14,10 +14,9 @@ from gitcoord.errors import without_password
 from gitcoord.features.messages import inbox
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
-from gitcoord.features.tasks.ready import HELD, ready_count
+from gitcoord.features.tasks.ready import HELD, held_tasks, ready_count
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.intake import LeftOut, left_out
-from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.counts import my_locks
@@ -27,7 +26,7 @@ from gitcoord.sessions.identity import Identity
 if TYPE_CHECKING:
     from gitcoord.features.jobs.read import Job
     from gitcoord.features.locks.read import Lock
-    from gitcoord.log.trust import Warning
+    from gitcoord.log.trust import Doubt
 
 
 class Strange(NamedTuple):
@@ -66,7 +65,7 @@ class Status(NamedTuple):
     malformed: tuple[Strange, ...]
     left_out: tuple[LeftOut, ...]
     """Clones past a limit, of which nothing more is taken in."""
-    warnings: tuple[Warning, ...]
+    warnings: tuple[Doubt, ...]
     sync: Syncing | None
     """None while there is no coordination remote."""
 

@@ -19,7 +19,7 @@ from gitcoord.features.messages.waiting import waiting_mail
 from gitcoord.features.notes import Note, get_notes
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.log.vouched import held_back
+from gitcoord.log.trust import held_back
 from gitcoord.sessions.identity import Identity, spoken_name
 from gitcoord.store.objects import Oid
 from gitcoord.text import ago, inert, quoted, shell_word, tokens

@@ -75,14 +75,14 @@ def states_in(
         elif row:
             found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1])).state, row[1])
         else:
-            found[box] = ("gone" if at == clone.id or _said_goodbye(db, box) else "unknown", None)
+            found[box] = ("gone" if at == clone.id or _said_goodbye(db, clone, box) else "unknown", None)
     return found
 
 
-def _said_goodbye(db: sqlite3.Connection, box: str) -> bool:
+def _said_goodbye(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
     """Without presence of another clone's session, its log says whether it went."""
 
-    return published_gone(db, box)
+    return published_gone(db, clone, box)
 
 
 def join(

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitcoord.log import incidents
+from gitcoord.log import incidents, trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import split_mailbox
@@ -228,18 +228,21 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
         return record
 
 
-def published_gone(db: sqlite3.Connection, box: str) -> bool:
-    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says."""
+def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
+    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says.
+
+    Where signatures are required, an unsigned word frees nothing.
+    """
     name, at = split_mailbox(box)
     row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
     if row is not None:
         return bool(json.loads(row[0]).get("state") == "gone")
     last = db.execute(
-        "SELECT type FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
+        "SELECT type, id FROM events WHERE clone = ? AND author = ? AND type IN ('join', 'leave', 'gone', 'presence')"
         " ORDER BY lc DESC, id DESC LIMIT 1",
         (at, name),
     ).fetchone()
-    return last is not None and last[0] != "join"
+    return last is not None and last[0] != "join" and trust.counts(clone, db, last[1])
 
 
 def holder_mark(db: sqlite3.Connection, box: str) -> str:

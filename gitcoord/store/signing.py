@@ -178,7 +178,9 @@ def _verify_by_git(repo: Repository, oid: Oid) -> Signature:
     said = done.error_text
     user = re.search(r"^\[GNUPG:\] (?:GOOD|EXP|EXPKEY|REVKEY)SIG \S+ (.*)$", said, re.MULTILINE)
     valid = re.search(r"^\[GNUPG:\] VALIDSIG (\S+)", said, re.MULTILINE)
-    missing = re.search(r"^\[GNUPG:\] (?:ERRSIG|NO_PUBKEY) (\S+)", said, re.MULTILINE)
+    # the fingerprint, where the signature has it (gpg 2.2.7): the key is called so, too, once it is known
+    missing = re.search(r"^\[GNUPG:\] ERRSIG(?: \S+){6} (\w{40,})", said, re.MULTILINE)
+    missing = missing or re.search(r"^\[GNUPG:\] (?:ERRSIG|NO_PUBKEY) (\S+)", said, re.MULTILINE)
     if done.code == 0 and valid:
         return Signature(GOOD, user[1] if user else valid[1], valid[1])
     revoked = re.search(r"^\[GNUPG:\] (?:REVKEYSIG|KEYREVOKED)\b", said, re.MULTILINE)

@@ -89,6 +89,7 @@ def vouch(at: Link) -> None:
 
     try:
         trust.checkpoint(at.clone, prompt=not at.quiet)
+        trust.sign_presence(at.clone, prompt=not at.quiet)
     except RepositoryError as error:
         at.clone.mended.append(f"nothing was signed: {error.what}")
 

@@ -13,9 +13,10 @@ import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
+from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, Malformed, decode
 from gitcoord.log.schemas import FLAG, MAILBOX, Schema, complaint, line, listed, mapped, number, objection, one_of, record
@@ -50,6 +51,8 @@ class Table(NamedTuple):
 
     rows: Mapping[str, Row] = {}
     counters: Mapping[str, int] = {}
+    lc: int = 0
+    """The clock of the table that it was decided from."""
 
     def without(self, nonces: Collection[str]) -> Table:
         """Less some rows."""
@@ -109,16 +112,21 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
     """A table as it was fetched; empty where there is none. Raises NoLeases for one that cannot be read."""
     if oid is None:
         return EMPTY
-    ref = lease_ref(kind)
     try:
         item = next(iter(clone.store.read([oid])))
-        return _parse(decode(oid, item.data)) if item.kind == "commit" else _unreadable(ref)
+        event = decode(oid, item.data) if item.kind == "commit" else unreadable(kind)
+        table = _parse(event)._replace(lc=event.lc)
     except (Malformed, RepositoryError, StopIteration):
-        return _unreadable(ref)
+        unreadable(kind)
+    if why := trust.why_not(clone, event, kind):
+        unreadable(kind, why)
+    return table
 
 
-def _unreadable(ref: str) -> Table:
-    raise NoLeases(f"{ref} at the remote is no table of leases", f"if nobody is at work: git push REMOTE :{ref}")
+def unreadable(kind: str, why: str = "is no table of leases") -> NoReturn:
+    """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
+    ref = lease_ref(kind)
+    raise NoLeases(f"{ref} at the remote {why}", f"if nobody is at work: git push REMOTE :{ref}")
 
 
 _ROW = record(
@@ -183,12 +191,23 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
         if table is None:
             return at
         public_guard.guard(at.clone, at.remote.name, {f"lease of {kind}": 1})
-        fresh = at.clone.write_alone(_draft(at.clone, kind, table))
+        fresh = _written(at, kind, table)
         if _replace(at, ref, fresh, old):
             at.clone.point(ref, fresh)
             return at
         pause(attempt)
     raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+
+
+def _written(at: Link, kind: str, table: Table) -> Oid:
+    """The commit of a table, signed if this user signs, and remembered as our own."""
+    oid = at.clone.write_alone(_draft(at.clone, kind, table), table.lc)
+    try:
+        oid = trust.sign(at.clone, oid, prompt=not at.quiet)
+    except RepositoryError as error:
+        at.clone.mended.append(f"nothing was signed: {error.what}")
+    trust.wrote_table(at.clone, oid)
+    return oid
 
 
 def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:

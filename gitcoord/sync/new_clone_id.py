@@ -15,7 +15,7 @@ from gitcoord.errors import RemoteError, without_password
 from gitcoord.log import clone_id, epoch, rollover
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, decode, encode
-from gitcoord.log.index import EPOCH
+from gitcoord.log.trust import EPOCH
 from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
 from gitcoord.store import transport

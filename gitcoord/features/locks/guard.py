@@ -14,7 +14,7 @@ from gitcoord.features.locks.patterns import matches
 from gitcoord.features.locks.read import Lock, standing
 from gitcoord.features.locks.take import settle
 from gitcoord.log.clone import Clone
-from gitcoord.log.vouched import held_back
+from gitcoord.log.trust import held_back
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.system.spawn import run

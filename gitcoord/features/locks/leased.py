@@ -96,7 +96,7 @@ def _is_over(db: sqlite3.Connection, clone: Clone, row: Row, age: float, standin
     if split_mailbox(row.holder)[1] == clone.id:
         return all(lock not in standing for lock in found)
     ended = found and all(db.execute("SELECT 1 FROM held WHERE lock = ?", (lock,)).fetchone() is None for lock in found)
-    return bool(ended) or age >= row.ttl or published_gone(db, canonical(db, row.holder))
+    return bool(ended) or age >= row.ttl or published_gone(db, clone, canonical(db, row.holder))
 
 
 def finished(clone: Clone, table: Table) -> list[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import sqlite3
 
-from gitcoord.log.event import Event
+from gitcoord.log import trust
+from gitcoord.log.event import MAX_CLOCK, Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
 from gitcoord.names import mailbox, split_mailbox
@@ -39,57 +40,86 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     for box in data["to"]:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
+        if db.execute("SELECT 1 FROM relayed WHERE message = ? AND box = ?", (event.id, box)).fetchone():
+            _recount(db, event.id, box)
         for old in data.get("replaces", ()) if notice else ():
             _replace(db, old, box, event)
     for name in data.get("opens", ()):
         open_name(db, event.clone, name)
-    if notice == "bounce":
+    if notice == "bounce" and "about" in data:
         db.execute("INSERT OR IGNORE INTO bounces VALUES (?, ?)", (data["about"], event.clone))
 
 
 def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
-    """A notice says again what an earlier one of the same clone said: who has not seen that one need not."""
-    if db.execute("SELECT 1 FROM messages WHERE id = ? AND clone = ? AND notice != ''", (old, event.clone)).fetchone():
+    """A notice says again what an earlier one said: who has not seen that one need not."""
+    if db.execute("SELECT 1 FROM messages WHERE id = ? AND notice != ''", (old,)).fetchone():
         _raise_ledger(db, old, box, EXPIRED, event.at)
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
-    """It counts for the writing clone's own mailboxes and those it adopted; others wait for an adoption."""
+    """It counts for the writing clone's own mailboxes, and for those that it had adopted when it wrote it."""
     origin = event.data.get("of", event.clone)
-    box, ids = mailbox(event.data["session"], origin), event.data["ids"]
-    if event.data.get("part"):
-        rows = [(message, box, event.clone, event.at) for message in ids]
-        db.executemany("INSERT INTO glimpses VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET at = min(at, excluded.at)", rows)
-        return
-    state = LEDGER.index(event.data["state"])
-    adopted = db.execute("SELECT 1 FROM adoptions WHERE box = ? AND clone = ?", (box, event.clone)).fetchone()
-    for message in ids:
-        if origin != event.clone:  # kept also when the adoption came first: no order of arrival matters
-            parked = (message, box, event.clone, state, event.at)
-            db.execute("INSERT OR IGNORE INTO parked VALUES (?, ?, ?, ?, ?)", parked)
-        if origin == event.clone or adopted:
+    box, state = mailbox(event.data["session"], origin), LEDGER.index(event.data["state"])
+    part = event.data.get("part", False)
+    for message in event.data["ids"]:
+        if origin != event.clone:
+            row = (message, box, event.id, event.lc, event.clone, state, part, event.at)
+            db.execute("INSERT OR IGNORE INTO relayed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            _recount(db, message, box)
+        elif part:
+            _glimpse(db, message, box, event.clone, event.at)
+        else:
             _raise_ledger(db, message, box, state, event.at)
+
+
+def _glimpse(db: sqlite3.Connection, message: str, box: str, clone: str, at: int) -> None:
+    earliest = "ON CONFLICT DO UPDATE SET at = min(at, excluded.at)"
+    db.execute(f"INSERT INTO glimpses VALUES (?, ?, ?, ?) {earliest}", (message, box, clone, at))
+
+
+def _recount(db: sqlite3.Connection, message: str, box: str) -> None:
+    """The ledger of one recipient anew: its own receipts, and those of whoever spoke for it when it wrote them.
+
+    A receipt is younger than its message: else an adopter whose time is over could write one for what came later.
+    """
+    row = db.execute("SELECT lc FROM messages WHERE id = ?", (message,)).fetchone()
+    written, at = row[0] if row else MAX_CLOCK, (message, box)
+    told = db.execute("SELECT id, lc, clone, state, part, at FROM relayed WHERE (message, box) = (?, ?)", at).fetchall()
+    valid = [r for r in told if r[1] > written and trust.speaks_for(db, r[2], box, r[1], r[0])]
+    db.execute(
+        "DELETE FROM glimpses WHERE (message, box) = (?1, ?2)"
+        " AND clone IN (SELECT r.clone FROM relayed r WHERE (r.message, r.box) = (?1, ?2))",
+        at,
+    )
+    db.execute("UPDATE deliveries SET state = own, at = own_at WHERE (message, box) = (?, ?)", at)
+    for _, _, clone, state, part, when in valid:
+        if part:
+            _glimpse(db, message, box, clone, when)
+        else:
+            db.execute(_RELAY, (state, when, message, box))
+
+
+_RELAY = (
+    "UPDATE deliveries SET at = CASE WHEN ?1 > state THEN ?2 WHEN ?1 = state THEN min(at, ?2) ELSE at END,"
+    " state = max(state, ?1) WHERE (message, box) = (?3, ?4)"
+)
 
 
 def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
     name, origin = event.data["session"], event.data["from"]
-    box = mailbox(name, origin)
     put_name(db, event, origin, name, mailbox(name, event.clone))
     put_name(db, event, event.clone, name, None)
-    db.execute("INSERT OR IGNORE INTO adoptions VALUES (?, ?)", (box, event.clone))
-    for message, state, at in db.execute(
-        "SELECT message, state, at FROM parked WHERE box = ? AND clone = ?", (box, event.clone)
-    ).fetchall():
-        _raise_ledger(db, message, box, state, at)
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
     """The highest state wins, and of equal ones the earliest: no order of arrival matters."""
     db.execute(
-        "INSERT INTO deliveries VALUES (?, ?, ?, ?, ?) ON CONFLICT (message, box) DO UPDATE SET"
+        "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?3, ?4) ON CONFLICT (message, box) DO UPDATE SET"
         " at = CASE WHEN excluded.state > state THEN excluded.at"
         " WHEN excluded.state = state THEN min(at, excluded.at) ELSE at END,"
-        " state = max(state, excluded.state), addressed = max(addressed, excluded.addressed)",
+        " state = max(state, excluded.state), addressed = max(addressed, excluded.addressed),"
+        " own_at = CASE WHEN excluded.own > own THEN excluded.own_at"
+        " WHEN excluded.own = own THEN min(own_at, excluded.own_at) ELSE own_at END, own = max(own, excluded.own)",
         (message, box, state, at, addressed),
     )
 
@@ -97,9 +127,8 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The recipients, and who inherits mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
-    adopts = db.execute("SELECT 1 FROM adoptions WHERE clone = ? LIMIT 1", (here,)).fetchone()
     homes = Homes(db)
-    ends = [split_mailbox(homes.of(box)) for box in boxes if adopts or split_mailbox(box)[1] == here]
+    ends = [split_mailbox(homes.of(box)) for box in boxes]
     return Concern([name for name, at in ends if at == here])
 
 
@@ -144,11 +173,10 @@ FEATURE = Feature(
         at INTEGER NOT NULL, thread TEXT NOT NULL, reply_to TEXT, urgent INTEGER NOT NULL, needs_ack INTEGER NOT NULL,
         expires INTEGER NOT NULL, attachments TEXT NOT NULL, notice TEXT NOT NULL);
     CREATE TABLE deliveries (message TEXT NOT NULL, box TEXT NOT NULL, state INTEGER NOT NULL, at INTEGER NOT NULL,
-        addressed INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
-    CREATE TABLE adoptions (box TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (box, clone)) WITHOUT ROWID;
-    CREATE INDEX adoptions_clone ON adoptions (clone);
-    CREATE TABLE parked (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, state INTEGER NOT NULL,
-        at INTEGER NOT NULL, PRIMARY KEY (message, box, clone, state, at)) WITHOUT ROWID;
+        addressed INTEGER NOT NULL, own INTEGER NOT NULL, own_at INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
+    CREATE TABLE relayed (message TEXT NOT NULL, box TEXT NOT NULL, id TEXT NOT NULL, lc INTEGER NOT NULL,
+        clone TEXT NOT NULL, state INTEGER NOT NULL, part INTEGER NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY (message, box, id)) WITHOUT ROWID;
     CREATE TABLE glimpses (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (message, box, clone)) WITHOUT ROWID;
     CREATE TABLE bounces (message TEXT NOT NULL, clone TEXT NOT NULL, PRIMARY KEY (message, clone)) WITHOUT ROWID;

@@ -13,6 +13,7 @@ from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_b
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id
+from gitcoord.log.trust import TRUSTED, trusted_values
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import Homes, display, resolve_name
@@ -72,10 +73,6 @@ GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 _EVENTS = "JOIN events e ON e.id = m.id"
 """What a condition needs that asks for more than a message's own row has; it doubles the time."""
 _UNREAD = "d.state = 0 AND (m.expires = 0 OR m.expires > ?)"
-TRUSTED = (
-    "(m.clone = ? OR EXISTS (SELECT 1 FROM json_each(?) s WHERE json_extract(s.value, '$[0]') = m.clone"
-    " AND json_extract(s.value, '$[1]') = e.epoch AND json_extract(s.value, '$[2]') >= m.lc))"
-)
 
 
 def inbox(
@@ -133,15 +130,6 @@ def _count(db: sqlite3.Connection, boxes: Sequence[str], condition: str, values:
     sql = _PAGE.format(events=_EVENTS, condition=condition, direction="ASC")
     row = db.execute(sql, (json.dumps(list(boxes)), *values, 1)).fetchone()
     return int(row[1]) if row else 0
-
-
-def trusted_values(clone: Clone) -> tuple[str, str] | None:
-    """The values for TRUSTED, if signatures are required."""
-    if not clone.repo.flag("requiresigned"):
-        return None
-    from gitcoord.log.trust import verified_up_to
-
-    return clone.id or "", verified_up_to(clone)
 
 
 def _last_marked(db: sqlite3.Connection, clone: Clone, me: Identity) -> list[str]:

@@ -84,8 +84,7 @@ def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
     )
     floor = EXPIRED if bounced.fetchone() else QUEUED
     rows = db.execute(
-        "SELECT box, state, at, (SELECT min(g.at) FROM glimpses g WHERE g.message = d.message AND g.box = d.box AND"
-        " (g.clone = substr(d.box, instr(d.box, '@') + 1) OR (g.box, g.clone) IN (SELECT box, clone FROM adoptions)))"
+        "SELECT box, state, at, (SELECT min(g.at) FROM glimpses g WHERE g.message = d.message AND g.box = d.box)"
         " FROM deliveries d WHERE message = ? AND addressed = 1 ORDER BY box",
         (oid,),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
-from gitcoord.log.vouched import held_back
+from gitcoord.log.trust import held_back
 from gitcoord.names import split_mailbox
 from gitcoord.sessions.mailboxes import display
 from gitcoord.system.notify import notify

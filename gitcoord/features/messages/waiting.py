@@ -7,9 +7,10 @@ import sqlite3
 import time
 
 from gitcoord.features.messages.fold import READ, SURFACED
-from gitcoord.features.messages.inbox import COLUMNS, TRUSTED, Message, message_of, trusted_values
+from gitcoord.features.messages.inbox import COLUMNS, Message, message_of
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.log.clone import Clone
+from gitcoord.log.trust import TRUSTED, trusted_values
 from gitcoord.sessions.identity import Identity
 
 LIMIT = 50

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 from gitcoord.errors import Refused
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import Row, best, rows
+from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.write import claiming, write
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.log.vouched import held_tasks
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import Homes, display
@@ -109,7 +109,7 @@ def _look(db: sqlite3.Connection, clone: Clone, table: Table) -> Look:
     marks |= {r.nonce: f"{r.nonce} {holder_mark(db, homes.of(r.holder))}" for r in leases}
     ages = observe(clone, KIND, marks.values())
     silent = {row.claim for row in claims if ages[marks[row.claim]] >= TTL}
-    dead = {r.nonce for r in leases if published_gone(db, homes.of(r.holder)) or ages[marks[r.nonce]] >= r.ttl}
+    dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= r.ttl}
     live = {r.nonce for r in leases} - dead
     taken = {r.key for r in leases if r.nonce in live}
     return Look(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)

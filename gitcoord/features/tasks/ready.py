@@ -7,6 +7,9 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from gitcoord.log.clone import Clone
+from gitcoord.log.trust import held_back, is_required, kept_back
+
 UNMET = (
     "SELECT 1 FROM task_needs n JOIN tasks o ON o.id = n.need"
     " WHERE n.task = t.id AND n.ignored = 0 AND o.status NOT IN ('done', 'dropped')"
@@ -43,3 +46,16 @@ def held_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[HeldTask]:
     query = "SELECT t.id, t.creator, t.title FROM tasks t WHERE t.status = 'claimed' AND t.holder IN"
     rows = db.execute(f"{query} (SELECT value FROM json_each(?)) ORDER BY t.lc, t.id", (json.dumps(list(boxes)),))
     return [HeldTask(*row) for row in rows]
+
+
+def held_tasks(clone: Clone) -> frozenset[str]:
+    """The tasks of which `coord.requireSigned` keeps a word back. Who takes one or gives it back counts, and comments do
+    not make a task another's."""
+    if not is_required(clone):
+        return frozenset()
+    query = (
+        "SELECT x.task, x.id FROM task_events x JOIN events e ON e.id = x.id WHERE e.type IN (SELECT value FROM json_each(?))"
+    )
+    words = clone.read(lambda db: db.execute(query, (json.dumps(kept_back("task")),)).fetchall())
+    held = held_back(clone, [oid for _, oid in words])
+    return frozenset(task for task, oid in words if oid in held)

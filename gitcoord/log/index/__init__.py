@@ -15,19 +15,19 @@ from itertools import islice
 from typing import Any
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
-from gitcoord.log import schemas
+from gitcoord.log import schemas, trust
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.log.index import database, intake
 from gitcoord.log.index.database import primary_code, transaction
 from gitcoord.log.index.feature import Feature, Registry
 from gitcoord.log.index.mailroom import Mailroom
-from gitcoord.log.schemas import ID, NAME, Schema, number
+from gitcoord.log.schemas import Schema
 from gitcoord.store.contract import Store, Tips
-from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, is_log, is_ours, log_of
+from gitcoord.store.objects import GitObject, Oid, parent_of
+from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 14
+SCHEMA = 22
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -35,21 +35,21 @@ _FILES = ("", "-wal", "-shm", "-journal")
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER) WITHOUT ROWID;
+CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER, place INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE events (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-    data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL);
+    data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL, place INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL, newer INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-    data TEXT NOT NULL, seen REAL NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
+    data TEXT NOT NULL, seen REAL NOT NULL, lc INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 CREATE INDEX strange_ref ON strange (ref, newer, reason);
 """
 _INSERT = (
-    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 INDEXES = "CREATE INDEX events_order ON events (lc, id);"
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
@@ -57,13 +57,7 @@ CHUNK = 1000
 """Commits of a log that are taken in together: most of them by one statement."""
 BATCH = 20_000
 """Commits after which what was taken in is committed: whoever is killed then has lost little, whoever waits gets a turn."""
-EPOCH = "epoch"
-NEVER_CARRIED = (EPOCH, "checkpoint")
-"""What speaks for the log it stands in, and for no other."""
 _CARRIES = b'"type":"epoch"'
-EPOCH_SCHEMA = Schema(
-    {"carried": number(0, 10**9), "lowest": number(1, 10**MAX_EPOCH_DIGITS - 1), "after": ID, "continues": NAME}
-)
 MAX_REASON = 200
 """Characters that are kept of why an event cannot be used."""
 _REBUILDING = "rebuilding"
@@ -78,11 +72,14 @@ class Index:
         registry: Registry[Any],
         ignored: frozenset[str],
         here: Callable[[], str | None] = lambda: None,
+        worth: Callable[[sqlite3.Connection, Event], Event] | None = None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
         self.mailroom = Mailroom(directory, here)
         self.registry = registry
         self.ignored = ignored
+        self.worth = worth
+        """What a presence is cut down to, where signatures are required."""
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
         self.rewound: dict[str, Oid] = {}
@@ -91,6 +88,8 @@ class Index:
         """Logs known before whose refs are gone."""
         self.in_memory = False
         self._inode = 0
+        self._misplaced = False
+        """Another clone's log was read before the one that an event of it belongs to."""
         self._reported = 0
         self._since = 0
         self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
@@ -136,13 +135,13 @@ class Index:
     def _create(self, db: sqlite3.Connection) -> None:
         for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
             db.execute(f'DROP {kind} "{name}"')
-        tables = TABLES + intake.TABLES + "".join(f.tables for f in self.registry.features())
+        tables = TABLES + trust.TABLES + intake.TABLES + "".join(f.tables for f in self.registry.features())
         for statement in [*tables.split(";"), *self._index_statements()]:
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
 
     def _index_statements(self) -> list[str]:
-        both = INDEXES + "".join(f.indexes for f in self.registry.features())
+        both = INDEXES + trust.INDEXES + "".join(f.indexes for f in self.registry.features())
         return [statement for statement in both.split(";") if statement.strip()]
 
     def _in_memory(self) -> sqlite3.Connection:
@@ -202,7 +201,18 @@ class Index:
 
     def is_current(self, tips: Tips) -> bool:
         out = self._left_out()
-        return self._known_tips(out) == self._relevant(tips, out)
+        return self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == (self.worth is not None)
+
+    def _judged_as(self) -> bool:
+        """Whether presence was taken in as it is where signatures are required."""
+        return self.db.execute("SELECT 1 FROM meta WHERE key = 'signed presence'").fetchone() is not None
+
+    def _judge_presence_anew(self) -> None:
+        """After `coord.requireSigned` was changed: read presence again."""
+        if self._judged_as() != (self.worth is not None):
+            added = "INSERT INTO meta VALUES ('signed presence', 1)"
+            self.db.execute(added if self.worth else "DELETE FROM meta WHERE key = 'signed presence'")
+            self.db.execute(f"DELETE FROM tips WHERE ref LIKE '{NAMESPACE}sessions/%'")
 
     def known_tips(self) -> dict[str, Oid]:
         """The refs as they stood when they were last read."""
@@ -238,22 +248,25 @@ class Index:
         self._settle()
 
     def _ingest(self, store: Store, tips: Tips) -> None:
+        self._judge_presence_anew()
         out = self._left_out()
         known, now = self._known_tips(out), self._relevant(tips, out)
         self.unreadable, self.rewound = [], {}
         if known and all(ref in now or not is_log(ref) for ref in known):
             with self._rebuilding():
                 self._ingest_difference(store, known, now)
-            if not any(self._is_dropped(ref) for ref in known):
+            if not (self._misplaced or any(self._is_dropped(ref) for ref in known)):
                 return
         self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
         self._begin_rebuild()
         with self._rebuilding():
             self._ingest_difference(store, {}, self._relevant(tips, ()))
+        self._misplaced = False
 
     def _begin_rebuild(self) -> None:
         """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
         self._create(self.db)
+        self._judge_presence_anew()
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
         self.db.execute("INSERT INTO meta VALUES (?, 1)", (_REBUILDING,))
@@ -302,6 +315,8 @@ class Index:
             if not _is_below(ref, lowest):
                 self._ingest_log(store, ref, oid, known.get(ref))
                 lowest = self._lowest() if epoch_of(ref) > 1 else lowest
+        self._ingest_carried(store)
+        self._reconsider()
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
         for ref in known.keys() - now.keys():
             self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
@@ -316,14 +331,14 @@ class Index:
         return dict(self.db.execute("SELECT log, lowest FROM epochs").fetchall())
 
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
-        lc = self._clock_of(ref)
+        lc, place = self._end_of(ref)
         try:
             for number_of, commits in enumerate(_chunks(store.chain(new, old))):
                 before = self._reported
-                lc = self._add(ref, self._decoded(ref, commits), lc)
                 if old is None and number_of == 0 and _CARRIES in commits[0][1]:
-                    self._begin_epoch(store, ref, *commits[0])
-                self._set_tip(ref, commits[-1][0], lc)
+                    self._begin_epoch(ref, *commits[0])
+                lc, place = self._add(ref, self._decoded(ref, commits), lc, place)
+                self._set_tip(ref, commits[-1][0], lc, place)
                 if not self._may_go_on(ref, commits, self._reported - before):
                     return
                 self._breathe(ref, commits[-1][0], len(commits))
@@ -335,7 +350,7 @@ class Index:
                 self.rewound[ref] = old
                 return
             self._report(new, ref, str(why))
-        self._set_tip(ref, new, lc)
+        self._set_tip(ref, new, lc, place)
 
     def _may_go_on(self, ref: str, commits: Sequence[Commit], strange: int) -> bool:
         """Count what was taken in of another clone; says whether more may come."""
@@ -344,40 +359,72 @@ class Index:
             return True
         return intake.count(self.db, clone, len(commits), strange, sum(len(raw) for _, raw in commits))
 
-    def _begin_epoch(self, store: Store, ref: str, oid: Oid, raw: bytes) -> None:
-        """The root of an epoch carries earlier events, its log's own and those of the clone that it says it goes on as
-        (`renewal`), and says which epochs still count: those from `lowest` on."""
-        from gitcoord.log.epoch import carried
-
+    def _begin_epoch(self, ref: str, oid: Oid, raw: bytes) -> None:
+        """The root of an epoch says which epochs still count, those from `lowest` on; what it carries is read last."""
         for event, _ in self._decoded(ref, [(oid, raw)]):
-            if event.type != EPOCH or event.author != event.clone or self._objection(event):
+            is_root = event.type == trust.EPOCH and event.author == event.clone == trust.speaker(ref)
+            if not is_root or self._objection(event):
                 return
             lowest = event.data.get("lowest", epoch_of(ref))
             if lowest > epoch_of(ref):
                 self._report(oid, ref, "epoch: lowest is no epoch up to this one")
                 return
             self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (log_of(ref), lowest))
-            for commits in _chunks(carried(store, raw)):
-                before = self._reported
-                for item in self._decoded(ref, commits):
-                    if item[0].type not in NEVER_CARRIED:
-                        self._add(ref, [item], None, event.data.get("continues"))
-                if not self._may_go_on(ref, commits, self._reported - before):
-                    return
+            self.db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (ref, oid))
+
+    def _ingest_carried(self, store: Store) -> None:
+        """Take in what the roots of epochs carry, after all chains, and in another clone's name after that: what stands
+        in a log is its own clone's word first."""
+        roots = self.db.execute("SELECT ref, id FROM roots ORDER BY ref").fetchall()
+        for in_foreign_names in (False, True) if roots else ():
+            for ref, oid in roots:
+                try:
+                    self._ingest_root(store, ref, oid, in_foreign_names)
+                except ObjectMissing:
+                    self.unreadable.append(ref)
+                except NotACommit as why:
+                    self._report(oid, ref, str(why))
+        for ref, _ in roots:
+            if ref not in self.unreadable:
+                self.db.execute("DELETE FROM roots WHERE ref = ?", (ref,))
+
+    def _ingest_root(self, store: Store, ref: str, oid: Oid, in_foreign_names: bool) -> None:
+        from gitcoord.log.epoch import carried
+
+        raw = next(iter(store.read([oid]))).data
+        root = decode(oid, raw)
+        for commits in _chunks(carried(store, raw)) if "continues" in root.data or not in_foreign_names else ():
+            before = self._reported
+            for event, commit in self._decoded(ref, commits):
+                if (event.clone != root.clone) == in_foreign_names:
+                    self._add_carried(ref, root, event, commit)
+            if not (in_foreign_names or self._may_go_on(ref, commits, self._reported - before)):
+                return
+
+    def _add_carried(self, ref: str, root: Event, event: Event, commit: bytes) -> None:
+        try:
+            found = trust.as_carried(event, root)
+        except Malformed as why:
+            self._report(event.id, ref, str(why))
+            return
+        if found is not None:
+            self._add(ref, [(found, commit)], None, -1 if found == event else -2)
+            trust.note_carried(self.db, found, ref)
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
         """Inside a transaction: take in events just written to `ref`, without reading them back."""
-        lc = self._add(ref, written, self._clock_of(ref))
-        self._set_tip(ref, written[-1][0].id, lc)
+        lc, place = self._add(ref, written, *self._end_of(ref))
+        self._reconsider()
+        self._set_tip(ref, written[-1][0].id, lc, place)
         self._settle()
 
-    def _clock_of(self, ref: str) -> int | None:
-        """The clock of the last well-formed event taken in from a log."""
-        row = self.db.execute("SELECT lc FROM tips WHERE ref = ?", (ref,)).fetchone()
-        return row[0] if row else None
+    def _end_of(self, ref: str) -> tuple[int | None, int]:
+        """The clock of the last well-formed event taken in from a log, and its place in the chain."""
+        row = self.db.execute("SELECT lc, place FROM tips WHERE ref = ?", (ref,)).fetchone()
+        return (row[0], row[1]) if row else (None, 0)
 
-    def _set_tip(self, ref: str, oid: Oid, lc: int | None) -> None:
-        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?)", (ref, oid, lc))
+    def _set_tip(self, ref: str, oid: Oid, lc: int | None, place: int) -> None:
+        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?, ?)", (ref, oid, lc, place))
 
     def _decoded(self, ref: str, commits: Iterable[Commit]) -> Iterator[Written]:
         for oid, raw in commits:
@@ -394,67 +441,84 @@ class Index:
 
     def _schema(self, kind: str) -> Schema | None:
         feature: Feature | None = self.registry.folding(kind)
-        return feature.schemas[kind] if feature else EPOCH_SCHEMA if kind == EPOCH else None
+        return feature.schemas[kind] if feature else trust.SCHEMAS.get(kind)
 
     def _objection(self, event: Event) -> str:
         """Why the payload of an event cannot be used; empty if it can, or if it is for a newer gitcoord."""
         schema = self._schema(event.type) if event.v == 1 else None
         return schemas.objection(schema, event) if schema else ""
 
-    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, former: object = None) -> int | None:
-        """Take in events of a log, each once; returns the clock of the last that is well-formed.
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, place: int) -> tuple[int | None, int]:
+        """Take in events of a chain, each once; returns clock and place of the last that is well-formed.
 
-        Those of a `former` clone may be among them; no epoch of that clone's own log vouches for them.
+        `place` is that of the event before them. What a root carries has place 0, or -1 in another clone's name.
         """
-        clone, local, epoch = ref.split("/")[3], ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
-        taken = []
+        clone, local, epoch = trust.speaker(ref), ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
+        taken: list[Written] = []
         rows = []
         for event, raw in items:
             try:
-                if event.clone not in (clone, former):
+                if event.clone != clone:
                     raise Malformed(f"written under another clone's name: {event.clone[:60]}")
                 check_step(event, parent_lc)
             except Malformed as why:
                 self._report(event.id, ref, str(why))
                 continue
-            parent_lc = event.lc
+            parent_lc, place = event.lc, place + 1
             if why_not := self._objection(event):
                 self._report(event.id, ref, why_not)
                 continue
-            taken.append(event)
+            taken.append((event, raw))
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, trailer_of(raw), local, epoch if event.clone == clone else 0))  # fmt: skip
+                         event.text, trailer_of(raw), local, epoch, place))  # fmt: skip
         if taken:
             self._take(ref, taken, rows)
-        return parent_lc
+        return parent_lc, place
 
-    def _take(self, ref: str, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> None:
+    def _take(self, ref: str, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> None:
         """Store and fold events. One whose fold raises is set aside, as if it had not come, and the others are taken in."""
         watched = self.mailroom.is_open()
         try:
             with database.part(self.db):
-                for event in self._insert(events, rows):
-                    self._fold(event, ref, watched)
+                for event, raw in self._insert(events, rows):
+                    for verdict in trust.admitted(self.db, event, raw, ref):
+                        self._fold(verdict, ref, watched)
         except Exception as why:
             if database.is_about_the_file(why):
                 raise
             if len(events) > 1:
-                for event, row in zip(events, rows, strict=True):
-                    self._take(ref, [event], [row])
+                for item, row in zip(events, rows, strict=True):
+                    self._take(ref, [item], [row])
             else:
-                self._report(events[0].id, ref, f"{events[0].type}: set aside, its fold failed: {type(why).__name__}: {why}")
+                (event, _) = events[0]
+                self._report(event.id, ref, f"{event.type}: set aside, its fold failed: {type(why).__name__}: {why}")
 
-    def _insert(self, events: Sequence[Event], rows: Sequence[tuple[object, ...]]) -> Sequence[Event]:
-        """Store `events`; returns those that were not there yet. The newest epoch that has one counts, whichever came first."""
+    def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
+        """Store `events`; returns those that were not there yet."""
         added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
         if added == len(rows):
             return events
-        self.db.executemany("UPDATE events SET epoch = ?2 WHERE id = ?1 AND epoch < ?2", [(row[0], row[-1]) for row in rows])
         fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
-        return [event for event in events if event.id in fresh]
+        for (event, _), row in zip(events, rows, strict=True):
+            if event.id not in fresh:
+                self._place_again(event, *row[-2:])  # type: ignore[arg-type]
+        return [item for item in events if item[0].id in fresh]
 
-    def _fold(self, event: Event, ref: str, watched: bool) -> None:
-        if event.type == EPOCH and event.v == 1:
+    def _place_again(self, event: Event, epoch: int, place: int) -> None:
+        """An event that is known already: its place in a chain counts more than being carried, and so does its own
+        clone's log: where another clone carried it first, all is read again."""
+        (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
+        self._misplaced |= clone != event.clone and place >= 0
+        self.db.execute(
+            "UPDATE events SET epoch = ?1, place = ?2 WHERE id = ?3 AND clone = ?4 AND place <= 0 AND (?2 > 0 OR epoch < ?1)",
+            (epoch, place, event.id, event.clone),
+        )
+
+    def _fold(self, verdict: trust.Verdict, ref: str, watched: bool) -> None:
+        event = verdict.event
+        if event is None:
+            if verdict.refused:
+                self._report(verdict.id, ref, verdict.refused)
             return
         feature = self.registry.folding(event.type)
         if event.v > 1 or feature is None:
@@ -465,6 +529,11 @@ class Index:
             self._unsettled[feature.name] = feature.settle
         if watched and feature.concerns:
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
+
+    def _reconsider(self) -> None:
+        """Fold again what depends on an order that is known only now."""
+        for event in trust.reconsidered(self.db):
+            self._fold(trust.Verdict(event.id, event), "", False)
 
     def _report(self, oid: str, ref: str, reason: str, newer: bool = False) -> None:
         self._reported += not newer
@@ -485,23 +554,30 @@ class Index:
                 self.take_presence(self._presence(ref, oid, found.get(oid)), now)
             except Malformed as why:
                 self._report(oid, ref, str(why))
-            self._set_tip(ref, oid, None)
+            self._set_tip(ref, oid, None, 0)
 
     def _presence(self, ref: str, oid: Oid, found: GitObject | None) -> Event:
         """The presence that a ref names. Raises Malformed."""
         if found is None:
             raise Malformed("larger than 512 KiB")
         event = decode(oid, found.data if found.kind == "commit" else b"")
-        if [event.clone, event.author] != ref.split("/")[-2:] or event.type != "presence" or event.v != 1:
+        is_right = [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence" and event.v == 1
+        if not is_right or parent_of(found.data):
             raise Malformed("no presence of this session")
         if why := self._objection(event):
             raise Malformed(why)
         return event
 
     def take_presence(self, event: Event, seen: float) -> None:
+        """Take in a presence, unless it is older than the one that is known, by clock and by time: that was put back."""
+        query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
+        known = self.db.execute(query, (event.clone, event.author)).fetchone()
+        if known and event.lc < known[0] and event.at < known[1]:
+            return
+        event = self.worth(self.db, event) if self.worth else event
         self.db.execute(
-            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen),
+            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen, event.lc),
         )
 
     def _relevant(self, tips: Tips, out: Collection[str]) -> dict[str, Oid]:

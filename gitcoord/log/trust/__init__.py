@@ -1,0 +1,170 @@
+"""Whose word it is: the one room that decides whom this clone believes, and about what.
+
+Read `rules` first (who may write what about whose item), then `names` (who speaks for a mailbox), `reach` (what a
+checkpoint covers, what the root of an epoch may carry), `judge` (what a signature is worth, and which key speaks for
+which clone), `required` (what `coord.requireSigned` keeps back), `checkpoints` (how our own log is signed) and `doubts`
+(what the user is told).
+
+This module is the door. Nothing outside compares names of clones to decide whose word counts. Every command loads it,
+so it loads the rest only when it is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from gitcoord.log.trust.names import reconsidered as reconsidered
+from gitcoord.log.trust.names import speaks_for as speaks_for
+from gitcoord.log.trust.reach import EPOCH as EPOCH
+from gitcoord.log.trust.reach import INDEXES as INDEXES
+from gitcoord.log.trust.reach import NEVER_CARRIED as NEVER_CARRIED
+from gitcoord.log.trust.reach import SCHEMAS as SCHEMAS
+from gitcoord.log.trust.reach import TABLES as TABLES
+from gitcoord.log.trust.reach import TRUSTED as TRUSTED
+from gitcoord.log.trust.reach import as_carried as as_carried
+from gitcoord.log.trust.reach import note_carried as note_carried
+from gitcoord.log.trust.reach import speaker as speaker
+from gitcoord.log.trust.rules import HELD
+from gitcoord.log.trust.rules import RULES as RULES
+from gitcoord.log.trust.rules import Verdict as Verdict
+from gitcoord.log.trust.rules import admitted as admitted
+
+if TYPE_CHECKING:
+    import sqlite3
+
+    from gitcoord.log.event import Event
+    from gitcoord.log.trust.caller import Reader, Writer
+    from gitcoord.log.trust.doubts import Doubt as Doubt
+    from gitcoord.log.trust.doubts import Signer as Signer
+    from gitcoord.store.objects import Oid
+    from gitcoord.store.signing import Signature
+
+
+# signing
+
+
+def checkpoint(clone: Writer, prompt: bool = True) -> Event | None:
+    """Sign what our log holds since the last checkpoint, if this user signs. Raises RepositoryError."""
+    from gitcoord.log.trust import checkpoints
+
+    return checkpoints.checkpoint(clone, prompt)
+
+
+def is_due(clone: Reader) -> bool:
+    """Whether `checkpoint` has anything to sign."""
+    from gitcoord.log.trust import checkpoints
+
+    return checkpoints.is_due(clone)
+
+
+# what signatures say
+
+
+def signatures(clone: Reader, ids: Iterable[str]) -> dict[str, Signature]:
+    """What the events `ids` of other clones are worth; empty where nobody signs and no signature is asked for."""
+    from gitcoord.log.trust import judge
+
+    return judge.signatures(clone, ids)
+
+
+def signers(clone: Reader) -> list[Signer]:
+    """Every other clone that has events, signed or not."""
+    from gitcoord.log.trust import doubts
+
+    return doubts.signers(clone)
+
+
+def warnings(clone: Reader) -> list[Doubt]:
+    """What the user has to be told unasked about other clones."""
+    from gitcoord.log.trust import doubts
+
+    return doubts.warnings(clone)
+
+
+def accept(clone: Reader, name: str) -> Signer:
+    """Take a clone as it signs now, and forget what was noted of it. Raises UsageError for one that is not known."""
+    from gitcoord.log.trust import doubts
+
+    return doubts.accept(clone, name)
+
+
+# what stands outside of the logs
+
+
+def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
+    """The same commit with a signature, if this user signs. Raises RepositoryError when signing fails."""
+    from gitcoord.log.trust import alone
+
+    return alone.sign(clone, oid, prompt)
+
+
+def sign_presence(clone: Writer, prompt: bool = True) -> int:
+    """Sign the presence of our sessions, if this user signs; returns how many. Raises RepositoryError when that fails."""
+    from gitcoord.log.trust import alone
+
+    return alone.sign_presence(clone, prompt)
+
+
+def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event:
+    """A presence as far as its signature lets it speak, where signatures are required."""
+    from gitcoord.log.trust import alone
+
+    return alone.presence_worth(clone, db, event)
+
+
+def wrote_table(clone: Reader, oid: Oid) -> None:
+    """Remember a table of leases as our own, before it goes out."""
+    from gitcoord.log.trust import alone
+
+    alone.wrote_table(clone, oid)
+
+
+def why_not(clone: Reader, table: Event, kind: str) -> str:
+    """Why a table of leases counts for nothing; empty if it counts, as all do where no signatures are required."""
+    if not is_required(clone):
+        return ""
+    from gitcoord.log.trust import alone
+
+    return alone.why_not(clone, table, kind)
+
+
+def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
+    """Whether an event is a fact: everybody's, but where signatures are required only our own and what is covered."""
+    if not is_required(clone):
+        return True
+    from gitcoord.log.trust import alone
+
+    return alone.counts(clone, db, oid)
+
+
+# coord.requireSigned; nothing is loaded where it is not set
+
+
+def is_required(clone: Reader) -> bool:
+    """Whether `coord.requireSigned` is set."""
+    return clone.repo.flag("requiresigned")
+
+
+def held_back(clone: Reader, ids: Iterable[str]) -> set[str]:
+    """Those of some events that `coord.requireSigned` keeps from being put before anybody unasked."""
+    wanted = list(ids)
+    if not wanted or not is_required(clone):
+        return set()
+    from gitcoord.log.trust import required
+
+    return required.held_back(clone, wanted)
+
+
+def kept_back(prefix: str) -> list[str]:
+    """The types of events, by how they begin, that are kept back where nobody signed them."""
+    return [kind for kind, rule in RULES.items() if kind.startswith(prefix) and rule.unsigned == HELD]
+
+
+def trusted_values(clone: Reader) -> tuple[str, str, str] | None:
+    """The values for the SQL condition TRUSTED; None if no signatures are required."""
+    if not is_required(clone):
+        return None
+    from gitcoord.log.trust import required
+
+    return required.trusted_values(clone)

@@ -1,0 +1,137 @@
+"""What stands outside of the logs: presence and the tables of leases, each a commit of its own that is replaced.
+
+Whoever signs commits signs these themselves, right before they go out. Where `coord.requireSigned` is set, a presence
+that its clone did not sign says no more than that somebody put it there, and a table that nobody signed is none. An older
+one does not come back in the place of a newer one.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
+
+from gitcoord.errors import RepositoryError
+from gitcoord.log.event import Event
+from gitcoord.log.trust.caller import Reader, Writer
+from gitcoord.log.trust.judge import Judge, signatures
+from gitcoord.log.trust.reach import speaker
+from gitcoord.store import signing
+from gitcoord.store.contract import Store
+from gitcoord.store.objects import Oid, make_object
+from gitcoord.store.ref_names import NAMESPACE
+from gitcoord.store.repository import Repository
+from gitcoord.store.signing import GOOD
+from gitcoord.system.files import read_ours
+from gitcoord.system.lock import write_whole
+
+T = TypeVar("T")
+OWN_TABLES = 50
+"""Tables of leases made here that are remembered, so that our own need no signature to count here."""
+
+
+class Within(NamedTuple):
+    """A clone while its index is being written: the database answers as it stands."""
+
+    repo: Repository
+    store: Store
+    clock: Callable[[], float]
+    id: str | None
+    path: Callable[..., str]
+    db: sqlite3.Connection
+
+    def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask the database."""
+        return question(self.db)
+
+
+def within(clone: Reader, db: sqlite3.Connection) -> Reader:
+    """The clone, for questions asked from inside a transaction."""
+    return Within(clone.repo, clone.store, clone.clock, clone.id, clone.path, db)
+
+
+def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event:
+    """A presence as far as its signature lets it speak: without one only that the session is there, in no known state."""
+    if event.clone == clone.id or is_vouched(within(clone, db), event):
+        return event
+    return event._replace(data={"session": event.author, "state": "unknown", "unsigned": True})
+
+
+def is_vouched(clone: Reader, event: Event) -> bool:
+    """Whether a commit that stands alone has a good signature by the key that its clone is known for."""
+    judge = Judge(clone)
+    signature = judge.verdict(event.id, event.at, event.clone)
+    return signature.state == GOOD and signature.key == judge.binding(event.clone).key
+
+
+def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
+    """Whether an event is our own, or covered by a good signature."""
+    found = signatures(within(clone, db), [oid]).get(oid)
+    return found is None or found.state == GOOD
+
+
+def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
+    """The same commit with a signature, as an object; itself if it has one, or if this user does not sign.
+
+    Raises RepositoryError when signing fails.
+    """
+    if not signing.wants_signatures(clone.repo):
+        return oid
+    raw = next(iter(clone.store.read([oid]))).data
+    if signing.split(raw)[1]:
+        return oid
+    signed = signing.sign(clone.repo, raw, prompt)
+    return make_object("commit", signed, clone.repo.object_format).oid
+
+
+def sign_presence(clone: Writer, prompt: bool = True) -> int:
+    """Sign the presence of our sessions as it stands; returns how many. Raises RepositoryError when signing fails."""
+    if not signing.wants_signatures(clone.repo):
+        return 0
+    done = 0
+    for ref, old in clone.store.tips().refs.items():
+        if ref.startswith(f"{NAMESPACE}sessions/") and speaker(ref) == clone.id:
+            fresh = sign(clone, old, prompt)
+            done += fresh != old and clone.put_in_place(ref, fresh, old)
+    return done
+
+
+# tables of leases
+
+
+def wrote_table(clone: Reader, oid: Oid) -> None:
+    """Remember a table as our own, before it goes out."""
+    known = _tables(clone)
+    _keep_tables(clone, {**known, "own": [*known["own"][-OWN_TABLES:], oid]})
+
+
+def why_not(clone: Reader, table: Event, kind: str) -> str:
+    """Why a table of leases counts for nothing where signatures are required; empty if it counts.
+
+    It has to be our own, or signed by the key that its writer is known for, and no older than the last that counted.
+    """
+    known = _tables(clone)
+    if table.id not in known["own"]:
+        signature = Judge(clone).verdict(table.id, table.at, table.clone)
+        if signature.state != GOOD:
+            return "is not signed (coord.requireSigned)"
+    here, last = [table.lc, table.at], known["seen"].get(kind, [0, 0])
+    if here[0] < last[0] and here[1] < last[1]:
+        return "is an older one that was put back"
+    if here != last:
+        _keep_tables(clone, {**known, "seen": {**known["seen"], kind: here}})
+    return ""
+
+
+def _tables(clone: Reader) -> dict[str, Any]:
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
+        known = json.loads(read_ours(clone.path("leases")))
+        return {"own": [*known["own"]], "seen": {key: [int(lc), int(at)] for key, (lc, at) in known["seen"].items()}}
+    return {"own": [], "seen": {}}
+
+
+def _keep_tables(clone: Reader, known: dict[str, Any]) -> None:
+    with suppress(RepositoryError):  # a place that cannot be written costs the memory only
+        write_whole(clone.path("leases"), json.dumps(known) + "\n")

@@ -1,0 +1,59 @@
+"""What this room needs of a clone; `log.clone.Clone` has it, and is not imported here, because it stands above."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from gitcoord.log.event import Draft, Event, LaterDraft
+from gitcoord.store.contract import Store
+from gitcoord.store.objects import Oid
+from gitcoord.store.repository import Repository
+
+T = TypeVar("T")
+
+
+class Reader(Protocol):
+    """A clone that can be asked."""
+
+    @property
+    def repo(self) -> Repository:
+        """Its repository."""
+
+    @property
+    def store(self) -> Store:
+        """Its objects and refs."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """What gives the time, in Unix seconds."""
+
+    @property
+    def id(self) -> str | None:
+        """Its id; None until the first write."""
+
+    @property
+    def path(self) -> Callable[..., str]:
+        """What gives the path of a file below `coord/`, from its parts."""
+
+    def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask the index, brought up to date."""
+
+
+class Writer(Reader, Protocol):
+    """A clone that can be written to."""
+
+    def settled_id(self) -> str:
+        """Its id, made if there is none."""
+
+    def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
+        """Let a ref of ours that is replaced name `new`, if it still names `old`."""
+
+    def append(
+        self,
+        decide: Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]],
+        local: bool = False,
+        sign: Callable[[bytes], bytes] | None = None,
+    ) -> list[Event]:
+        """Decide on the newest state and write what `decide` returns."""

@@ -1,0 +1,87 @@
+"""How far a word reaches: who speaks in a ref, what a checkpoint covers, what the root of an epoch may carry.
+
+A checkpoint covers the events that are reachable from its commit in the log it names, and no others: those below it in
+the chain, and those that the root of this chain carries. An event's `place` in its chain is counted from the root, so
+that the index knows it without opening an object.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from gitcoord.log.event import Event, Malformed
+from gitcoord.log.schemas import ID, NAME, Schema, line, number
+from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of
+
+EPOCH, CHECKPOINT = "epoch", "checkpoint"
+NEVER_CARRIED = (EPOCH, CHECKPOINT)
+"""What speaks for the chain it stands in, and for no other."""
+
+SCHEMAS = {
+    EPOCH: Schema({"carried": number(0, 10**9), "lowest": number(1, 10**MAX_EPOCH_DIGITS - 1), "after": ID, "continues": NAME}),
+    CHECKPOINT: Schema({"ref": line(100)}),
+}
+
+TABLES = """
+CREATE TABLE roots (ref TEXT PRIMARY KEY, id TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE checkpoints (id TEXT PRIMARY KEY, clone TEXT NOT NULL, lc INTEGER NOT NULL, old INTEGER NOT NULL)
+    WITHOUT ROWID;
+CREATE TABLE carried (id TEXT NOT NULL, clone TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (id, clone, epoch))
+    WITHOUT ROWID;
+CREATE TABLE awaited (target TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (target, id)) WITHOUT ROWID;
+CREATE TABLE words (box TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL, leads TEXT NOT NULL,
+    PRIMARY KEY (box, lc, id)) WITHOUT ROWID;
+CREATE TABLE relays (box TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (box, id)) WITHOUT ROWID;
+CREATE TABLE unsettled (box TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+INDEXES = "CREATE INDEX checkpoints_clone ON checkpoints (clone, lc);"
+
+TRUSTED = (
+    "(m.clone = ? OR EXISTS (SELECT 1 FROM json_each(?) s WHERE e.place > 0 AND e.local = 0"
+    " AND json_extract(s.value, '$[0]') = m.clone AND json_extract(s.value, '$[1]') = e.epoch"
+    " AND json_extract(s.value, '$[2]') >= e.place)"
+    " OR EXISTS (SELECT 1 FROM carried c JOIN json_each(?) s ON json_extract(s.value, '$[0]') = c.clone"
+    " AND json_extract(s.value, '$[1]') = c.epoch WHERE c.id = m.id AND c.clone = m.clone))"
+)
+"""Whether message `m`, which is event `e`, is ours or covered; the values come from `trusted_values`."""
+
+
+def speaker(ref: str) -> str:
+    """The clone whose word a ref is, and nobody else's, whatever the commits in it say."""
+    return ref.split("/")[3]
+
+
+def note_checkpoint(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) -> None:
+    """Remember a checkpoint. Raises Malformed for one that is not exactly what the format says.
+
+    One of before `ref` was written (0.1) covers nothing: its signed bytes do not say what they were signed for.
+    """
+    if event.author != event.clone:
+        raise Malformed("checkpoint: its author is not its clone")
+    if b"\ngpgsig" not in raw.partition(b"\n\n")[0]:
+        raise Malformed("checkpoint: it has no signature")
+    named = event.data.get("ref", "")
+    if set(event.data) - {"ref"} or named not in ("", ref) or not ref.startswith(NAMESPACE + "log/"):
+        raise Malformed("checkpoint: it does not name the log it stands in")
+    db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?)", (event.id, event.clone, event.lc, not named))
+
+
+def as_carried(event: Event, root: Event) -> Event | None:
+    """An event as the root of an epoch carries it; None for one that is never carried. Raises Malformed.
+
+    What is carried is older than the root. What says that it is of another clone (a clone that took a new id carries
+    so what only it had) is the word of the clone that carries it: it could have written anything.
+    """
+    if event.type in NEVER_CARRIED:
+        return None
+    if event.lc >= root.lc:
+        raise Malformed("carried, but not older than the epoch")
+    if event.clone not in (root.clone, root.data.get("continues")):
+        raise Malformed(f"carried under another clone's name: {event.clone[:60]}")
+    return event._replace(clone=root.clone)
+
+
+def note_carried(db: sqlite3.Connection, event: Event, ref: str) -> None:
+    """Checkpoints of the chain at `ref` cover `event`, which its root carries."""
+    if ref.startswith(NAMESPACE + "log/"):
+        db.execute("INSERT OR IGNORE INTO carried VALUES (?, ?, ?)", (event.id, event.clone, epoch_of(ref)))

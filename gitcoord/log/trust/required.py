@@ -1,0 +1,30 @@
+"""What `coord.requireSigned` keeps back: another clone's word that no good signature of that clone covers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from gitcoord.log.trust import judge
+from gitcoord.log.trust.caller import Reader
+from gitcoord.log.trust.judge import Judge
+from gitcoord.store.signing import GOOD
+
+
+def held_back(clone: Reader, ids: Iterable[str]) -> set[str]:
+    """Those of some events."""
+    return {oid for oid, signature in judge.signatures(clone, ids).items() if signature.state != GOOD}
+
+
+def trusted_values(clone: Reader) -> tuple[str, str, str]:
+    """The values for TRUSTED: our id, and (twice) as JSON up to which place each epoch of the others is covered."""
+    clones = clone.read(lambda db: db.execute("SELECT DISTINCT clone FROM checkpoints").fetchall())
+    judge = Judge(clone)
+    covered = json.dumps([
+        (name, mark.epoch, mark.place)
+        for (name,) in clones
+        if name != clone.id
+        for mark in judge.marks(name)
+        if mark.signature.state == GOOD
+    ])  # fmt: skip
+    return clone.id or "", covered, covered

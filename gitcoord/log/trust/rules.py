@@ -1,0 +1,181 @@
+"""Who may write what about whose item, and what an unsigned word of it is worth: one table, asked before any fold.
+
+Beside the items that an event names stands a relation between them and its author. An item that is not known yet is
+waited for: the event is judged again, about that item alone, when it arrives. So no order of arrival matters.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from gitcoord.log.event import Event, Malformed
+from gitcoord.log.query import COLUMNS, event_of
+from gitcoord.log.trust import names
+from gitcoord.log.trust.reach import CHECKPOINT, EPOCH, note_checkpoint
+
+HELD, COUNTS, NOTHING = "is kept back", "counts", "counts for nothing"
+"""What an event of another clone that nobody signed is worth under `coord.requireSigned`."""
+MAX_AWAITED = 256
+"""Items of one event that are waited for. An honest clone's own items come before what it says of them."""
+
+
+class Rule(NamedTuple):
+    """`who` may write about what. `items` is the key of the payload whose items must be of the author's own clone,
+    `boxes` that of mailboxes which must be. `whole`: otherwise the event counts for nothing, else only that item is
+    passed over."""
+
+    who: str
+    unsigned: str
+    items: str = ""
+    boxes: str = ""
+    whole: bool = True
+
+
+ANYBODY = "anybody"
+OWN_NAME = "the clone, about its own names"
+OWN_LOCK = "the clone, about its own locks"
+OWN_JOB = "the clone that started the job"
+
+RULES: Mapping[str, Rule] = {
+    "join": Rule(OWN_NAME, COUNTS),
+    "rename": Rule(OWN_NAME, COUNTS),
+    "leave": Rule(OWN_NAME, COUNTS),
+    "gone": Rule(OWN_NAME, COUNTS),
+    "presence": Rule(OWN_NAME, NOTHING),
+    "adopt": Rule("any other clone, until the name's own clone joins again", COUNTS),
+    "message": Rule("anybody; a notice replaces or bounces only messages of its own clone", HELD, "replaces", whole=False),
+    "receipt": Rule("the clone of the mailbox, or the one that has adopted it at that time", COUNTS),
+    "note": Rule(ANYBODY, HELD),
+    "state": Rule(OWN_NAME, COUNTS),
+    "lock": Rule("anybody; it ends only locks of its own clone", HELD, "supersedes", whole=False),
+    "lock.wait": Rule("anybody; it ends only locks of its own clone", HELD, "supersedes", whole=False),
+    "unlock": Rule(OWN_LOCK, COUNTS, "locks", whole=False),
+    "overlap": Rule("the clone, about two of its own names", COUNTS, boxes="between"),
+    "task": Rule(ANYBODY, HELD),
+    "task.claim": Rule(ANYBODY, COUNTS),
+    "task.settle": Rule("the clone that made the offline claim", COUNTS, "supersedes"),
+    "task.release": Rule(ANYBODY, COUNTS),
+    "task.block": Rule(ANYBODY, HELD),
+    "task.done": Rule(ANYBODY, HELD),
+    "task.drop": Rule(ANYBODY, HELD),
+    "task.reopen": Rule(ANYBODY, HELD),
+    "task.edit": Rule(ANYBODY, HELD),
+    "task.comment": Rule(ANYBODY, HELD),
+    "alloc": Rule("anybody; a number is followed as far as the numbers known explain it", COUNTS),
+    "job.start": Rule("anybody; `was` counts for jobs of its own clone", COUNTS),
+    "job.detail": Rule(OWN_JOB, COUNTS, "job"),
+    "job.end": Rule(OWN_JOB, COUNTS, "job"),
+    "job.lost": Rule(OWN_JOB, COUNTS, "job"),
+    CHECKPOINT: Rule("the clone, about the log it stands in", NOTHING),
+    EPOCH: Rule("the clone, at the root of its log", COUNTS),
+}
+_BOUNCE = Rule("", HELD, "about", whole=False)
+
+
+class Verdict(NamedTuple):
+    """An event as the folds may see it (None: not at all), and why not, for what must not have been written."""
+
+    id: str
+    event: Event | None
+    refused: str = ""
+
+
+def admitted(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) -> Iterator[Verdict]:
+    """Judge an event that has just arrived at `ref`, and then those that waited for it. The caller folds in between."""
+    yield _judged(db, event, None, raw, ref)
+    for waiting in _released(db, event.id):
+        yield _judged(db, waiting, event.id)
+
+
+def _judged(db: sqlite3.Connection, event: Event, only: str | None, raw: bytes = b"", ref: str = "") -> Verdict:
+    try:
+        if event.v > 1:
+            return Verdict(event.id, event)
+        if event.type == EPOCH:
+            return Verdict(event.id, None)
+        if event.type == CHECKPOINT:
+            note_checkpoint(db, event, raw, ref)
+            return Verdict(event.id, None)
+        return Verdict(event.id, _permitted(db, event, only))
+    except Malformed as why:
+        return Verdict(event.id, None, str(why))
+
+
+def _released(db: sqlite3.Connection, arrived: str) -> list[Event]:
+    if db.execute("SELECT 1 FROM awaited WHERE target = ?", (arrived,)).fetchone() is None:
+        return []
+    query = f"SELECT {COLUMNS} FROM events WHERE id IN (SELECT id FROM awaited WHERE target = ?) ORDER BY lc, id"
+    found = [event_of(row) for row in db.execute(query, (arrived,))]
+    db.execute("DELETE FROM awaited WHERE target = ?", (arrived,))
+    return found
+
+
+def _permitted(db: sqlite3.Connection, event: Event, only: str | None) -> Event | None:
+    """`event` without the items that are not its author's to speak of. Raises Malformed."""
+    rule = RULES.get(event.type)
+    if rule is None:
+        return event
+    if rule.boxes:
+        _check_boxes(event, event.data.get(rule.boxes))
+    if event.type == "adopt" and event.data.get("from") == event.clone:
+        raise Malformed("adopt: the name is of this clone already")
+    names.note(db, event)
+    for each in (rule, _BOUNCE) if event.data.get("notice") == "bounce" and event.type == "message" else (rule,):
+        kept = _own_items(db, event, each, only) if each.items in event.data else event
+        if kept is None:
+            return None
+        event = kept
+    return event
+
+
+def _check_boxes(event: Event, boxes: object) -> None:
+    for box in boxes if isinstance(boxes, list) else []:
+        if isinstance(box, str) and box.partition("@")[2] != event.clone:
+            raise Malformed(f"{event.type}: it speaks of another clone's sessions")
+
+
+def _own_items(db: sqlite3.Connection, event: Event, rule: Rule, only: str | None) -> Event | None:
+    value: Any = event.data[rule.items]
+    named = [value] if isinstance(value, str) else [item for item in value if isinstance(item, str)] if _many(value) else []
+    clones = _clones_of(db, named)
+    if only is None:
+        _await(db, event, [item for item in named if item not in clones])
+    own = {item for item in named if clones.get(item) == event.clone and only in (None, item)}
+    if named and len(own) < len(named) and rule.whole:
+        if all(item in clones for item in named):
+            raise Malformed(f"{event.type}: about what another clone wrote")
+        return None
+    if len(own) == len(named):
+        return event
+    if event.type == "unlock" and not own:
+        if all(item in clones for item in named):
+            raise Malformed("unlock: it ends locks of another clone")
+        return None
+    return event._replace(data=_with(event.data, rule.items, value, own))
+
+
+def _many(value: object) -> bool:
+    return isinstance(value, list | dict)
+
+
+def _with(data: Mapping[str, Any], key: str, value: Any, own: set[str]) -> dict[str, Any]:
+    """The payload with those items alone."""
+    rest = {name: item for name, item in data.items() if name != key}
+    if isinstance(value, dict):
+        return rest | {key: {item: detail for item, detail in value.items() if item in own}}
+    return rest | ({key: [item for item in value if item in own]} if isinstance(value, list) else {})
+
+
+def _clones_of(db: sqlite3.Connection, ids: list[str]) -> dict[str, str]:
+    """The clones that wrote those of the events `ids` that are known."""
+    if not ids:
+        return {}
+    query = "SELECT id, clone FROM events WHERE id IN (SELECT value FROM json_each(?))"
+    return dict(db.execute(query, (json.dumps(ids),)).fetchall())
+
+
+def _await(db: sqlite3.Connection, event: Event, unknown: list[str]) -> None:
+    db.executemany("INSERT OR IGNORE INTO awaited VALUES (?, ?)", [(item, event.id) for item in unknown[:MAX_AWAITED]])
