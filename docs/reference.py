@@ -18,7 +18,7 @@ from gitcoord.agents.settings import SETTINGS
 from gitcoord.cli.group import cli
 from gitcoord.cli.verbs import VERBS
 from gitcoord.features import REGISTRY
-from gitcoord.log.index import EPOCH_SCHEMA
+from gitcoord.log import trust
 from gitcoord.log.schemas import Schema
 from gitcoord.sync.leases import SCHEMA as LEASE
 
@@ -78,7 +78,7 @@ def commands_page() -> str:
 def schemas() -> dict[str, Schema]:
     """Every type of event with its schema."""
     found = {kind: schema for feature in REGISTRY.features() for kind, schema in feature.schemas.items()}
-    return {**found, "epoch": EPOCH_SCHEMA, "lease": LEASE}
+    return {**found, **trust.SCHEMAS, "lease": LEASE}
 
 
 def format_page(present: str) -> str:
