@@ -48,11 +48,12 @@ class Repository(Facade):
         actions = {"install": hooks.install, "uninstall": hooks.uninstall, "status": hooks.status}
         return actions[action](self._clone.repo)
 
-    def in_background(self, event: str, args: Sequence[str] = ()) -> None:
+    def in_background(self, event: str, args: Sequence[str] = (), *, moves: bool = False) -> None:
         """Do what a git hook or a command asked for when it had no time: `worktree-added`, `sync` or `refresh [SESSION]`.
 
         `refresh` with a session publishes and tidies for it; without one, git moved something in this worktree. Does
-        nothing in a repository that holds nothing of ours.
+        nothing in a repository that holds nothing of ours. `moves` is for a process that was started for this alone: it works
+        from our folder, with a umask to match.
         """
         from gitcoord.sessions import housekeeping
         from gitcoord.system import background
@@ -60,7 +61,8 @@ class Repository(Facade):
         clone = self._clone
         if not os.path.isdir(clone.repo.coord_dir):
             return
-        background.settle(clone.repo.coord_dir)
+        if moves:
+            background.settle(clone.repo.coord_dir)
         if event == "worktree-added":
             housekeeping.worktree_added(clone)
         elif event == "sync":

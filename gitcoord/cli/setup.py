@@ -350,7 +350,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
         return 0
     background.let_go()
     with suppress(CoordError, OSError), opened() as coord:
-        coord.repository.in_background(event, args)
+        coord.repository.in_background(event, args, moves=True)
     return 0
 
 
