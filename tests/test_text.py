@@ -8,8 +8,9 @@ import subprocess
 
 import pytest
 from hostile import TEXTS, wrong_in
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord.text import as_json, block, inert, one_line, quoted, said, shell_word
 
@@ -38,7 +39,7 @@ def test_what_is_hidden_is_shown_or_counted(text: str, shown: str) -> None:
 
 
 @given(ANY)
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_one_line_is_one_line(text: str) -> None:
     for line in (inert(text), one_line(text), said(text), shell_word(text)):
         assert len(line.splitlines()) <= 1 and wrong_in(line, "\ufe0e\ufe0f") == []
@@ -46,7 +47,7 @@ def test_one_line_is_one_line(text: str) -> None:
 
 
 @given(ANY)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_words_are_quoted_line_by_line_as_any_program_splits_them(text: str) -> None:
     lines = quoted(text).splitlines()
     assert all(line.startswith("  > ") for line in lines) and len(lines) == max(1, len(text.splitlines()))
@@ -54,7 +55,7 @@ def test_words_are_quoted_line_by_line_as_any_program_splits_them(text: str) -> 
 
 
 @given(st.dictionaries(ANY, ANY, max_size=3))
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_a_document_says_the_same(value: dict[str, str]) -> None:
     document = as_json(json.dumps(value, ensure_ascii=False))
     assert json.loads(document) == value

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, MOMENTS, jsonedit, load
@@ -44,7 +45,7 @@ def worked_on(name: str, text: str) -> None:
 
 
 @given(TEXTS, st.sampled_from(BY_JSON))
-@settings(max_examples=250, deadline=None)
+@examples(250)
 def test_any_settings_are_changed_or_refused(text: str, name: str) -> None:
     try:
         worked_on(name, text)
@@ -64,7 +65,7 @@ def test_what_went_wrong_with_settings_once(text: str) -> None:
 
 
 @given(JSON)
-@settings(max_examples=200, deadline=None)
+@examples(200)
 def test_what_is_found_in_a_document_is_what_it_says(value: Any) -> None:
     assert jsonedit.load(json.dumps(value)) == json.loads(json.dumps(value))
 
@@ -78,7 +79,7 @@ def test_what_is_found_in_a_document_is_what_it_says(value: Any) -> None:
 @example({"tool_input": {"file_path": ["x"]}})
 @example({"tool_input": "*** Begin Patch\n*** Update File: \x00\n"})
 @example({"toolArgs": "[" * 10})
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_any_document_is_a_call_or_nothing(document: dict[str, Any]) -> None:
     for name in HARNESSES:
         harness = load(name)
@@ -117,7 +118,7 @@ def hooked(repo: Path, tmp_path: Path) -> Path:
 
 
 @given(data=st.data())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_document_makes_the_script_do_anything(hooked: Path, tmp_path: Path, data: st.DataObject) -> None:
     key = data.draw(st.sampled_from(["file_path", "notebook_path", "path", "command", "patch"]))
     head = data.draw(st.sampled_from(['{"session_id":"c1","tool_input":{', '{"session_id":"', '{"conversation_id":"c1",', ""]))

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from hostile import JUNK, TEXTS, bases, commit, schemas
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, example, given
 from hypothesis import strategies as st
+from profiles import examples
 
 from gitcoord.features import REGISTRY
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
@@ -61,7 +62,7 @@ def is_decoded(data: bytes) -> bool:
 
 
 @given(st.binary(max_size=200) | mangled())
-@settings(max_examples=300, deadline=None)
+@examples(300)
 def test_any_bytes_are_an_event_or_malformed(data: bytes) -> None:
     is_decoded(data)
 
@@ -123,7 +124,7 @@ def tables_after(written: Sequence[tuple[int, Sequence[GitObject]]]) -> tuple[di
 
 
 @given(logs())
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_payloads_fold_without_an_exception_and_in_any_order(written: list[list[GitObject]]) -> None:
     numbered = list(enumerate(written))
     there, reasons = tables_after(numbered)
@@ -154,7 +155,7 @@ def test_a_part_that_failed_leaves_the_rest_of_a_transaction(tmp_path: Path) -> 
 @example({"kind": "tasks", "rows": [None]})
 @example({"kind": "locks", "rows": {"a": 1}})
 @example({"kind": "numbers", "counters": {"a": 2**70}})
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_any_table_of_leases_is_one_or_malformed(data: dict[str, Any]) -> None:
     try:
         table = _parse(decode(Oid(""), commit("lease", "x", data, 5, None).data))
