@@ -9,6 +9,7 @@ from contextlib import suppress
 from gitcoord.errors import RefMoved
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import Ground
+from gitcoord.log.trust import lowest_epochs
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import epoch_of, is_log, log_of
@@ -16,7 +17,7 @@ from gitcoord.store.ref_names import epoch_of, is_log, log_of
 
 def dropped(clone: Clone, refs: Iterable[str]) -> set[str]:
     """Those of `refs` that a later epoch of the same log, known here, took the place of."""
-    lowest = dict(clone.read(lambda db: db.execute("SELECT log, lowest FROM epochs").fetchall()))
+    lowest = clone.read(lowest_epochs)
     return {ref for ref in refs if is_log(ref) and epoch_of(ref) < lowest.get(log_of(ref), 0)}
 
 

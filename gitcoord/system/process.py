@@ -13,6 +13,7 @@ from functools import cache
 from typing import NamedTuple
 
 from gitcoord.system.files import read_bytes
+from gitcoord.system.uptime import uptime as uptime
 
 PROC = sys.platform.startswith("linux")
 SIGN_EVERY = 60.0
@@ -71,14 +72,11 @@ def has_ended(process: Process, machine: str, seen: float) -> bool | None:
     return True if up > 3 * SIGN_EVERY and seen < time.time() - up else None
 
 
-def uptime() -> float:
-    """Seconds since the machine was started, as far as the system counts them."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
 def end_fd(process: Process) -> int | None:
     """A descriptor that is readable once the process ended, to be closed; None where the kernel has no such thing."""
-    if not hasattr(os, "pidfd_open") or (process.boot, process.namespace) != (boot_id(), namespace()):
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return None
+    if (process.boot, process.namespace) != (boot_id(), namespace()):
         return None
     try:
         return os.pidfd_open(process.pid)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -41,8 +42,7 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd
 
     Raises Unreadable for a child that was killed: what it said is no answer, whatever was asked.
     """
-    portably = not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE
-    result = (_run_portably if portably else _run_lean)(argv, env, stdin, keep_fd)
+    result = _run(argv, env, stdin, keep_fd)
     if result.code < 0:
         words = [word for word in argv[1:] if not word.startswith("-") and "=" not in word and os.sep not in word]
         what = f"{argv[0]} {words[0]}" if words else argv[0]
@@ -50,7 +50,9 @@ def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd
     return result
 
 
-def _run_lean(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, keep_fd: int | None) -> Result:
+def _run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, keep_fd: int | None) -> Result:
+    if sys.platform == "win32" or not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE:
+        return _run_portably(argv, env, stdin, keep_fd)
     in_read, in_write = os.pipe()
     out_read, out_write = os.pipe()
     err_read, err_write = os.pipe()
@@ -96,6 +98,8 @@ def _feed(fd: int, data: bytes) -> None:
 
 def _drain(*fds: int) -> list[bytes]:
     """Read all of `fds` to their end, side by side, so that neither pipe can fill up and block the child."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     parts: dict[int, list[bytes]] = {fd: [] for fd in fds}
     poller = select.poll()
     for fd in fds:
