@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gitcoord.errors import Refused
 from gitcoord.features.locks import waiters
-from gitcoord.features.locks.patterns import overlap
+from gitcoord.features.locks.patterns import overlap, spell_as
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.mailboxes import Homes
@@ -55,7 +55,8 @@ class Standing(NamedTuple):
 
 
 def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> Standing:
-    """Sort the locks that nobody ended."""
+    """Sort the locks that nobody ended; they are compared as this repository spells paths."""
+    spell_as(clone.repo)
     now = time.time() if now is None else now
     found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
     if not found:
