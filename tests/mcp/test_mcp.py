@@ -539,7 +539,9 @@ def test_a_server_older_than_the_conversation_still_speaks_for_its_session(workt
 
     async def work(client: Client) -> list[str]:
         names = [good(await client.call_tool("poll_messages", {}))["session"]]
-        await anyio.to_thread.run_sync(lambda: cli(alpha, "focus", "anew", env={"CLAUDE_CODE_SESSION_ID": "new"}))
+        await anyio.to_thread.run_sync(
+            lambda: cli(alpha, "focus", "anew", env={"CLAUDE_CODE_SESSION_ID": "new", "CLAUDE_PID": pid})
+        )
         await client.call_tool("remember", {"action": "set", "key": "a", "text": "b"})
         return [*names, good(await client.call_tool("poll_messages", {}))["session"]]
 
