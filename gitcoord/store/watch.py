@@ -118,7 +118,7 @@ class EndWatch(threading.Thread):
         self._output = output if output is not None and _is_pipe(output) else None
 
     def __enter__(self) -> EndWatch:
-        if self._poller is not None:
+        if sys.platform != "win32" and self._poller is not None:
             for fd in (self._stop_read, *self._pidfds):
                 self._poller.register(fd, select.POLLIN)
             if self._output is not None:
@@ -146,9 +146,11 @@ class EndWatch(threading.Thread):
 
 
 def _pidfd(pid: int) -> int | None:
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return None
     try:
         return os.pidfd_open(pid)
-    except (OSError, AttributeError):
+    except OSError:
         return None
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 
+from gitcoord.system import uptime as machine
+
 
 def uptime(now: float) -> float:
     """Seconds for which the machine had run at the time `now`, which need not be that of its clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
-    return (time.clock_gettime(clock) if clock is not None else time.monotonic()) + now - time.time()
+    return machine.uptime() + now - time.time()
 
 
 def age(at: float, up: float | None, now: float) -> float:

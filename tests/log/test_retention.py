@@ -52,7 +52,7 @@ def content(index: Index) -> dict[str, list[Any]]:
 def assert_index_is_what_the_refs_say(coord: Coord) -> None:
     coord.clone.read(lambda db: None)
     with TemporaryDirectory() as elsewhere:
-        anew = Index(elsewhere, REGISTRY, frozenset())
+        anew = Index(elsewhere, REGISTRY, frozenset(), lambda: coord.clone.id)
         anew.refresh(coord.clone.store, coord.clone.store.tips())
         assert content(coord.clone.index) == content(anew)
         anew.close()
