@@ -38,11 +38,16 @@ PATIENCE = 2.0
 def _document() -> dict[str, Any]:
     """What the program said; the script may have read the beginning of it. A program that keeps our standard input open is
     not waited for: the document ends where it is whole."""
-    data = os.environb.pop(b"GIT_COORD_HEAD", b"")
+    data = os.fsencode(os.environ.pop("GIT_COORD_HEAD", ""))
     while (document := _whole(data)) is None and (more := _next_piece()):
         data += more
     if document is None and data.strip():
-        document = json.loads(data)
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            from gitcoord.errors import UsageError
+
+            raise UsageError("the document on standard input is not JSON") from None
     return document if isinstance(document, dict) else {}
 
 

@@ -7,6 +7,7 @@ then the other hooks do.
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -33,8 +34,9 @@ def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
     key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
     marks_of(desk.clone, "").open()
     make_directory(desk.path("agents"))  # the hook that binds the session runs beside us
-    with suppress(OSError):
-        os.setsid()
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.setsid()
     with _only_one(desk.path("agents", f"@wake-{key}")) as first:
         if first:
             attempt = partial(_attempt, desk, program, say)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
+from gitcoord.errors import RepositoryError
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.launch import Launched
@@ -71,11 +73,14 @@ class Jobs(Facade):
         `session` makes it a session of that name; `publish` lets its command line and output leave the clone;
         `watch_pid` is a process that somebody else started, instead of `argv`. Raises CoordError.
         """
+        if sys.platform == "win32":
+            raise _not_here()
         from gitcoord.features.jobs.launch import launch
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return launch(self._clone, self._writer, spec, os.fspath(cwd or self._coord.cwd))
+        where = os.fspath(cwd or self._coord.cwd)
+        return self._write(lambda me: launch(self._clone, me, spec, where), waits=True)
 
     def run(
         self,
@@ -88,8 +93,14 @@ class Jobs(Facade):
         watch_pid: int = 0,
     ) -> int:
         """As `start`, in the foreground: our standard streams are the command's. Returns its exit code, as a shell does."""
+        if sys.platform == "win32":
+            raise _not_here()
         from gitcoord.features.jobs import supervise
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return supervise.run(self._clone, self._writer, spec, self._coord.cwd)
+        return self._write(lambda me: supervise.run(self._clone, me, spec, self._coord.cwd), waits=True)
+
+
+def _not_here() -> RepositoryError:
+    return RepositoryError("jobs need fork(2) and process groups, which Windows does not have", "run the command in WSL")

@@ -79,7 +79,7 @@ def _lost(error: Exception, code: int, args: list[str]) -> int:
 
 
 def run(args: list[str]) -> int:
-    """Run one command and return its exit code. Raises nothing: an error of ours that nobody expected is reported."""
+    """Run one command and return its exit code; a bug of ours is reported."""
     try:
         return _run(args)
     except KeyboardInterrupt:

@@ -344,7 +344,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
         with suppress(CoordError, OSError), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0
-    if event == "job":
+    if event == "job" and sys.platform != "win32":
         from gitcoord.features.jobs.launch import serve
         from gitcoord.opening import open_clone
 

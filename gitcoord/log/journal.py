@@ -20,6 +20,7 @@ from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
 from gitcoord.system.files import open_ours, rename_ours
 from gitcoord.system.lock import unwritable, write_whole
+from gitcoord.system.uptime import uptime
 
 KEEP_SECONDS = 24 * 3600
 TAIL = 1 << 13
@@ -121,9 +122,8 @@ class Journal:
 
     def is_of_another_boot(self) -> bool:
         """Whether the system was started since the last line was written."""
-        clock = getattr(time, "CLOCK_BOOTTIME", None) or getattr(time, "CLOCK_MONOTONIC", None)
         try:
-            return clock is None or os.stat(self.path).st_mtime < time.time() - time.clock_gettime(clock)
+            return os.stat(self.path).st_mtime < time.time() - uptime()
         except OSError:
             return True
 

@@ -7,6 +7,7 @@ each: the start of the machine, the time, the seconds slept by then. Nothing is 
 from __future__ import annotations
 
 import os
+import sys
 import time
 from contextlib import suppress
 
@@ -23,10 +24,10 @@ KEPT = 50
 
 def slept() -> float:
     """Seconds for which this machine slept since it started; 0 where the system does not say."""
-    boottime = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; it goes on while the machine sleeps, the other stands still
-    if boottime is None:
+    if sys.platform != "linux":
         return 0.0
-    return max(0.0, time.clock_gettime(boottime) - time.clock_gettime(time.CLOCK_MONOTONIC))
+    # the first goes on while the machine sleeps, the other stands still
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
 class Sleeps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -134,7 +135,7 @@ def explained(repo: Repository, what: str, said: str, last: str) -> RepositoryEr
 
 def _untold(repo: Repository) -> int:
     """The errno behind a failed write of which git and libgit2 do not always tell it; 0 if it cannot be told."""
-    if not hasattr(os, "statvfs"):
+    if sys.platform == "win32":
         return 0
     facts = os.statvfs(repo.common_dir)
     if facts.f_flag & os.ST_RDONLY:

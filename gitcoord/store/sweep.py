@@ -21,6 +21,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import append_ours, open_ours, read_ours
 from gitcoord.system.lock import unwritable, write_whole
+from gitcoord.system.uptime import uptime
 
 WORTH_A_SWEEP = 100
 BATCH = 50
@@ -87,8 +88,7 @@ def _load(path: str, now: float) -> list[tuple[float, Oid]]:
 
 def _uptime(now: float) -> float:
     """Seconds since the machine started at the time `now`, which need not be that of its clock."""
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return time.clock_gettime(clock) + now - time.time()
+    return uptime() + now - time.time()
 
 
 def _age(line: str, now: float) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from enum import Enum
@@ -296,7 +297,7 @@ def _kill(started: _Started) -> None:
     import signal
 
     child, patience = started
-    if hasattr(os, "killpg") and patience is not None:
+    if sys.platform != "win32" and patience is not None:
         with suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)  # a session of its own: the transport's children go, too
     else:

@@ -30,6 +30,7 @@ from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
 from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
+from gitcoord.system.uptime import uptime
 
 TRIES = 4 * ATTEMPTS
 """A claim is worth more patience than a sync: each loss means that somebody else has won."""
@@ -169,7 +170,8 @@ def _known_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _draft(clone: Clone, kind: str, table: Table) -> Draft:
-    rows = [{key: value for key, value in row._asdict().items() if value not in ((), False)} for row in table.rows.values()]
+    filled = [row._asdict() | {"patterns": list(row.patterns)} for row in table.rows.values()]
+    rows = [{key: value for key, value in row.items() if value not in ([], False)} for row in filled]
     data: dict[str, Any] = {"kind": kind, "nonce": nonce()} | ({"rows": rows} if rows else {})
     data |= {"counters": dict(table.counters)} if table.counters else {}
     if complaint(SCHEMA.fields, SCHEMA.needed, data):
@@ -237,7 +239,7 @@ def observe(clone: Clone, kind: str, values: Iterable[str]) -> dict[str, float]:
     """
     path = clone.path(f"seen-{kind}")
     known = _load(path)
-    here = [time.time(), _uptime(), processes.boot_id()]
+    here = [time.time(), uptime(), processes.boot_id()]
     first: dict[str, list[Any]] = {value: known.get(value, here) for value in values}
     if first != known:
         with suppress(RepositoryError):
@@ -256,7 +258,3 @@ def _load(path: str) -> dict[str, list[Any]]:
 def _elapsed(was: list[Any], now: list[Any]) -> float:
     wall = float(now[0] - was[0])
     return max(0.0, min(wall, now[1] - was[1]) if was[2] == now[2] else wall)
-
-
-def _uptime() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()

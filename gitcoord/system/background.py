@@ -26,7 +26,7 @@ MOMENT = 1.0
 def start(argv: list[str], environ: Mapping[str, str], collect: bool) -> None:
     """Start `argv` in a session of its own, with no standard streams. `collect` is for a process that stays: it has to
     collect its children, which subprocess does."""
-    if not collect and hasattr(os, "posix_spawn"):
+    if sys.platform != "win32" and not collect and hasattr(os, "posix_spawn"):
         actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_CLOSE, fd) for fd in inherited()]
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
         try:
@@ -61,8 +61,9 @@ def let_go(environ: Collection[str] = ()) -> None:
     for fd in inherited():
         with suppress(OSError):
             os.close(fd)
-    with suppress(OSError):
-        os.setsid()
+    if sys.platform != "win32":
+        with suppress(OSError):
+            os.setsid()
     for name in environ:
         os.environ.pop(name, None)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from contextlib import suppress
 
 LIMIT = 64 * 1024 * 1024
@@ -105,7 +106,7 @@ def _open_or_make(at: int | None, name: str, flags: int, private: bool) -> int:
 def _make(at: int | None, name: str, flags: int, private: bool) -> int:
     shared = _shared_mode(at) & 0o666
     fd = os.open(name, flags | os.O_CREAT | os.O_EXCL | _FILE, 0o600 if private else 0o666, dir_fd=at)
-    if shared:
+    if shared and sys.platform != "win32":
         with suppress(OSError):
             os.fchmod(fd, shared)
     return fd

@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from gitcoord.errors import Busy, RepositoryError
 from gitcoord.system.files import STRANGE, open_ours, replace_ours
 
-try:
+if sys.platform == "win32":
+    import msvcrt
+else:
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 SAY_AFTER = 5.0
 """Seconds after which a line says who holds the lock that we wait for."""
@@ -250,17 +250,13 @@ def _note_holder(fd: int) -> None:
 
 
 def _acquire(fd: int) -> None:
-    if fcntl is not None:
+    if sys.platform == "win32":
+        while True:  # it locks one byte, and gives up after ten seconds: ask again
+            with suppress(OSError):
+                msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
+                return
+    else:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        return
-    import msvcrt  # locks one byte; gives up after ten seconds, so ask again
-
-    while True:
-        try:
-            msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
-            return
-        except OSError:
-            continue
 
 
 @contextmanager
@@ -290,12 +286,10 @@ def _is_acquired(fd: int, path: str) -> bool:
 def _acquire_free(fd: int, path: str) -> bool:
     """Take the lock if it is free. Raises RepositoryError where there are no locks."""
     try:
-        if fcntl is not None:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        else:
-            import msvcrt
-
+        if sys.platform == "win32":
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK):
             return False

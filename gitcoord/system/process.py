@@ -63,7 +63,9 @@ def has_ended(process: Process, machine: str) -> bool | None:
 
 def end_fd(process: Process) -> int | None:
     """A descriptor that is readable once the process ended, to be closed; None where the kernel has no such thing."""
-    if not hasattr(os, "pidfd_open") or (process.boot, process.namespace) != (boot_id(), namespace()):
+    if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
+        return None
+    if (process.boot, process.namespace) != (boot_id(), namespace()):
         return None
     try:
         return os.pidfd_open(process.pid)

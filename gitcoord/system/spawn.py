@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -38,7 +39,7 @@ def collect_children() -> None:
 
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd: int | None = None) -> Result:
     """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent."""
-    if not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE:
+    if sys.platform == "win32" or not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE:
         return _run_portably(argv, env, stdin, keep_fd)
     in_read, in_write = os.pipe()
     out_read, out_write = os.pipe()
@@ -85,6 +86,8 @@ def _feed(fd: int, data: bytes) -> None:
 
 def _drain(*fds: int) -> list[bytes]:
     """Read all of `fds` to their end, side by side, so that neither pipe can fill up and block the child."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     parts: dict[int, list[bytes]] = {fd: [] for fd in fds}
     poller = select.poll()
     for fd in fds:

@@ -75,6 +75,8 @@ def reached_reader(fd: int | None = None) -> bool:
 
 
 def _waiting_in_pipe(fd: int) -> bool:
+    if sys.platform == "win32":
+        return False
     try:
         import fcntl
         import termios

@@ -8,10 +8,11 @@ import sys
 from contextlib import suppress
 from typing import Any
 
-if sys.platform != "win32":
-    import fcntl
-    import termios
-    import tty
+assert sys.platform != "win32"  # no job begins there
+
+import fcntl  # noqa: E402
+import termios  # noqa: E402
+import tty  # noqa: E402
 
 
 def terminals() -> list[bool]:

@@ -13,11 +13,10 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
-from conftest import Cli, Ran, git, nameless
+from conftest import Cli, git, nameless
 from forkserver import Program
 
 from gitcoord import Coord, Refused, UsageError
-from gitcoord.cli import run
 from gitcoord.features.tasks.file import NewTask, in_order, parse
 from gitcoord.features.tasks.read import list_tasks
 from gitcoord.sessions.liveness import GONE_AFTER, UNKNOWN_AFTER
@@ -65,18 +64,6 @@ def mail(coord: Coord) -> list[str]:
 
 def log_tip(where: Path) -> str:
     return git(where, "for-each-ref", "refs/coord/log")
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Cli:
-    """As `cli`, within this process: for many small commands."""
-
-    def run_here(where: Path, *args: str) -> Ran:
-        monkeypatch.chdir(where)
-        code = run(list(args))
-        return Ran(code, *capfd.readouterr())
-
-    return run_here
 
 
 # the way of a task
@@ -186,11 +173,11 @@ def test_a_claim_of_anothers_task_names_him(team: Team) -> None:
 
 
 @pytest.mark.parametrize(("verb", "what"), [("done", "is done by ann already"), ("drop", "is dropped already")])
-def test_what_is_over_cannot_be_claimed(team: Team, quick: Cli, verb: str, what: str) -> None:
+def test_what_is_over_cannot_be_claimed(team: Team, cli: Cli, verb: str, what: str) -> None:
     task = team.pm.tasks.add("a").id
     getattr(team.ann.tasks, verb)(task)
     before = log_tip(team.pm.cwd)
-    ran = quick(team.pm.cwd, "task", "claim", task, "--as", "stranger")
+    ran = cli(team.pm.cwd, "task", "claim", task, "--as", "stranger")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == f"error: {task[:10]} {what}\nhint: git coord task reopen {task[:10]}\n"
     assert log_tip(team.pm.cwd) == before
@@ -279,16 +266,16 @@ def test_wait_knows_when_a_task_is_done(worktrees: Pair, cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("verb", ["done", "block", "release"])
-def test_what_a_live_other_holds_needs_force(team: Team, quick: Cli, verb: str) -> None:
+def test_what_a_live_other_holds_needs_force(team: Team, cli: Cli, verb: str) -> None:
     task = team.pm.tasks.add("a").id
     team.ann.tasks.claim(task)
     before = log_tip(team.pm.cwd)
     reason = ["because"] if verb == "block" else []
-    ran = quick(team.pm.cwd, "task", verb, task, *reason, "--as", "bob")
+    ran = cli(team.pm.cwd, "task", verb, task, *reason, "--as", "bob")
     hint = f"hint: git coord task {verb} {task[:10]} --force\n"
     assert (ran.code, ran.out, ran.err) == (1, "", f"error: {task[:10]} is held by ann (active)\n{hint}")
     assert log_tip(team.pm.cwd) == before
-    assert quick(team.pm.cwd, "task", verb, task, *reason, "--force", "--as", "bob").code == 0
+    assert cli(team.pm.cwd, "task", verb, task, *reason, "--force", "--as", "bob").code == 0
     word = {"done": "finished", "block": "blocked", "release": "released"}[verb]
     assert mail(team.ann) == mail(team.pm) == [f"bob {word} ID a{': because' if reason else ''}"]
 
@@ -420,10 +407,10 @@ def test_a_file_of_tasks_that_need_each_other(worktrees: Pair, cli: Cli, tmp_pat
         ('{"title": "a"}\n{"title": "b", "assignee": "nobody"}', "no session is called nobody"),
     ],
 )
-def test_a_bad_file_files_nothing(repo: Path, quick: Cli, text: str, what: str) -> None:
+def test_a_bad_file_files_nothing(repo: Path, cli: Cli, text: str, what: str) -> None:
     (repo / "plan").write_text(text)
     before = log_tip(repo)
-    ran = quick(repo, "task", "add", "-F", "plan")
+    ran = cli(repo, "task", "add", "-F", "plan")
     assert (ran.code, ran.out, ran.err.splitlines()[0]) == (2, "", f"error: {what}")
     assert len(ran.err.splitlines()) == 2
     assert log_tip(repo) == before
@@ -470,11 +457,11 @@ def test_lists_by_what_one_wants_to_see(team: Team) -> None:
         team.bob.tasks.list(status="ripe")
 
 
-def test_a_long_list_says_that_it_is_cut(team: Team, quick: Cli) -> None:
+def test_a_long_list_says_that_it_is_cut(team: Team, cli: Cli) -> None:
     team.pm.tasks.add_all([NewTask(f"task {number}") for number in range(23)])
-    lines = quick(team.pm.cwd, "tasks", "--as", "pm").out.splitlines()
+    lines = cli(team.pm.cwd, "tasks", "--as", "pm").out.splitlines()
     assert (len(lines), lines[-1]) == (21, "(3 more: --json lists all)")
-    assert len(json.loads(quick(team.pm.cwd, "task", "list", "--json", "--as", "pm").out)) == 23
+    assert len(json.loads(cli(team.pm.cwd, "task", "list", "--json", "--as", "pm").out)) == 23
 
 
 def test_names_are_followed_through_a_rename(worktrees: Pair) -> None:
@@ -547,18 +534,18 @@ def test_the_board_fits_the_terminal(team: Team, cli: Cli) -> None:
         (["alloc", "a", "--start", "9" * 30], 2, f"error: {'9' * 30} is no number to start with"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_written(repo: Path, quick: Cli, args: list[str], code: int, what: str) -> None:
+def test_bad_input_is_one_line_and_nothing_written(repo: Path, cli: Cli, args: list[str], code: int, what: str) -> None:
     before = log_tip(repo)
-    ran = quick(repo, *args)
+    ran = cli(repo, *args)
     assert (ran.code, ran.out) == (code, "")
     assert ran.err.startswith(what) and len(ran.err.splitlines()) == 2 and "\nhint: " in ran.err
     assert log_tip(repo) == before
 
 
-def test_who_is_refused_is_not_registered(team: Team, quick: Cli) -> None:
+def test_who_is_refused_is_not_registered(team: Team, cli: Cli) -> None:
     team.ann.tasks.claim(team.pm.tasks.add("a").id)
     before = git(team.pm.cwd, "for-each-ref", "refs/coord")
-    assert quick(team.pm.cwd, "task", "next", "--claim", "--as", "nobody").code == 1
+    assert cli(team.pm.cwd, "task", "next", "--claim", "--as", "stranger").code == 1
     assert git(team.pm.cwd, "for-each-ref", "refs/coord") == before
 
 

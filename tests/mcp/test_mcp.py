@@ -537,13 +537,14 @@ def test_two_threads_of_codex_that_share_a_server_are_two_sessions(worktrees: Pa
 def test_a_server_older_than_the_conversation_still_speaks_for_its_session(worktrees: Pair, cli: Cli) -> None:
     """After a clear the program has a new id, which the environment of its server does not know."""
     alpha, _ = worktrees
-    env = {"CLAUDE_CODE_SESSION_ID": "old"}
     pid = str(os.getpid())
+    env = {"CLAUDE_CODE_SESSION_ID": "old", "CLAUDE_PID": pid}
+    anew = {**env, "CLAUDE_CODE_SESSION_ID": "new"}
     assert cli(alpha, "join", "builder", "--pid", pid, env=env).code == 0
 
     async def work(client: Client) -> list[str]:
         names = [good(await client.call_tool("poll_messages", {}))["session"]]
-        await anyio.to_thread.run_sync(lambda: cli(alpha, "focus", "anew", env={"CLAUDE_CODE_SESSION_ID": "new"}))
+        await anyio.to_thread.run_sync(lambda: cli(alpha, "focus", "anew", env=anew))
         await client.call_tool("remember", {"action": "set", "key": "a", "text": "b"})
         return [*names, good(await client.call_tool("poll_messages", {}))["session"]]
 

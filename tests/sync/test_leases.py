@@ -185,9 +185,9 @@ def test_a_gone_holder_is_replaced_and_an_unknown_one_is_not(two: Two) -> None:
 
 def set_clocks(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
     """The two clocks by which leases are observed, to be set."""
-    wall, up = [time.time()], [leases._uptime()]
+    wall, up = [time.time()], [leases.uptime()]
     monkeypatch.setattr(leases, "time", SimpleNamespace(time=lambda: wall[0]))
-    monkeypatch.setattr(leases, "_uptime", lambda: up[0])
+    monkeypatch.setattr(leases, "uptime", lambda: up[0])
     return wall, up
 
 

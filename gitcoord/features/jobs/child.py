@@ -9,11 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
 from gitcoord.system import terminal
+
+assert sys.platform != "win32"  # no job begins there
 
 
 class Child(NamedTuple):

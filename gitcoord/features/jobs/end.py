@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -152,9 +153,10 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
     running = files.get(clone.repo.coord_dir, job.key)
     if job.state != "running" or running is None or running.command is None:
         raise Refused(f"{job.name} does not run any more", f"git coord job show {job.id[:10]}")
-    from gitcoord.features.jobs.killing import end_command
+    if sys.platform != "win32":  # where no job begins
+        from gitcoord.features.jobs.killing import end_command
 
-    end_command(running, grace)
+        end_command(running, grace)
     if files.is_supervised(running):
         _wait_for_supervisor(clone, running)
     else:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from contextlib import suppress
 
 from gitcoord.errors import Refused
 from gitcoord.features.jobs.files import Running
 from gitcoord.system.process import is_alive, wait_for_end
+
+assert sys.platform != "win32"  # no job begins there
 
 
 def end_command(running: Running, grace: float) -> None:

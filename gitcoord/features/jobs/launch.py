@@ -57,6 +57,8 @@ def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
 def serve(open_clone: Callable[[str], Clone]) -> None:
     """Be the program that `launch` started: take the order from standard input, leave our parent, begin, answer on
     standard output, supervise."""
+    if sys.platform == "win32":
+        raise NotImplementedError
     order = json.loads(sys.stdin.buffer.read())
     if os.fork():
         os._exit(0)
@@ -74,6 +76,8 @@ def serve(open_clone: Callable[[str], Clone]) -> None:
 
 
 def _supervise(clone: Clone, order: dict[str, Any], answer: int) -> None:
+    if sys.platform == "win32":
+        raise NotImplementedError
     from gitcoord.features.jobs import supervise
     from gitcoord.sessions.records import Records
 

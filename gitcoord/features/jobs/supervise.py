@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +19,6 @@ from typing import Any
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.jobs import child as children
 from gitcoord.features.jobs import files
-from gitcoord.features.jobs.child import Child
 from gitcoord.features.jobs.end import settle
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.output import BoundedLog, Tail
@@ -28,6 +28,8 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.records import Records
 from gitcoord.system import process as processes
 from gitcoord.system import terminal
+
+assert sys.platform != "win32"  # no job begins there
 
 BEAT_EVERY = 60.0
 """Seconds between two signs of life that a supervisor gives for its session."""
@@ -89,7 +91,7 @@ def _ending(code: int, tail: str) -> Ending:
     return Ending(time.time(), exit=code, tail=tail) if code >= 0 else Ending(time.time(), signal=-code, tail=tail)
 
 
-def _let_go(clone: Clone, begun: Begun, spec: Spec, child: Child, cwd: str) -> Begun:
+def _let_go(clone: Clone, begun: Begun, spec: Spec, child: children.Child, cwd: str) -> Begun:
     try:
         command = processes.describe(child.pid)
         if command is None:
@@ -192,7 +194,13 @@ class Relay:
     """Carries bytes between a child and us until it ends."""
 
     def __init__(
-        self, child: Child, log: BoundedLog, signals: Signals, on_terminal: list[bool], detached: bool, beat: Callable[[], None]
+        self,
+        child: children.Child,
+        log: BoundedLog,
+        signals: Signals,
+        on_terminal: list[bool],
+        detached: bool,
+        beat: Callable[[], None],
     ) -> None:
         self.child, self.log, self.signals, self.beat = child, log, signals, beat
         self.tail = Tail()

@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 23
+SCHEMA = 26
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -40,7 +40,7 @@ CREATE TABLE events (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL, place INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL, doubted INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL, newer INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
@@ -73,11 +73,14 @@ class Index:
         ignored: frozenset[str],
         here: Callable[[], str | None] = lambda: None,
         worth: Callable[[sqlite3.Connection, Event], Event] | None = None,
+        vouches: Callable[[sqlite3.Connection, str, int], bool] | None = None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
         self.mailroom = Mailroom(directory, here)
         self.registry = registry
         self.ignored = ignored
+        self.vouches = vouches
+        """Whether a clone stands by an epoch of its log, by number."""
         self.worth = worth
         """What a presence is cut down to, where signatures are required."""
         self.unreadable: list[str] = []
@@ -314,6 +317,7 @@ class Index:
         for ref, oid in sorted(logs, key=lambda item: -epoch_of(item[0])):
             if not _is_below(ref, lowest):
                 self._ingest_log(store, ref, oid, known.get(ref))
+                self._doubt(ref)
                 lowest = self._lowest() if epoch_of(ref) > 1 else lowest
         self._ingest_carried(store)
         self._reconsider()
@@ -322,13 +326,19 @@ class Index:
             self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
 
+    def _doubt(self, ref: str) -> None:
+        """Where a clone is known to sign, an epoch takes the place of earlier ones once that clone has signed it."""
+        if epoch_of(ref) > 1 and self.vouches:
+            doubted = not self.vouches(self.db, trust.speaker(ref), epoch_of(ref))
+            self.db.execute("UPDATE epochs SET doubted = ? WHERE log = ?", (doubted, log_of(ref)))
+
     def _is_dropped(self, ref: str) -> bool:
         """Whether a later epoch of the same log took the place of this one."""
         return _is_below(ref, self._lowest())
 
     def _lowest(self) -> dict[str, int]:
         """The lowest epoch that counts, for the logs that have begun a new one."""
-        return dict(self.db.execute("SELECT log, lowest FROM epochs").fetchall())
+        return trust.lowest_epochs(self.db)
 
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
         lc, place = self._end_of(ref)
@@ -369,7 +379,7 @@ class Index:
             if lowest > epoch_of(ref):
                 self._report(oid, ref, "epoch: lowest is no epoch up to this one")
                 return
-            self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (log_of(ref), lowest))
+            self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, 0)", (log_of(ref), lowest))
             self.db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (ref, oid))
 
     def _ingest_carried(self, store: Store) -> None:
@@ -480,9 +490,13 @@ class Index:
         watched = self.mailroom.is_open()
         try:
             with database.part(self.db):
-                for event, raw in self._insert(events, rows):
-                    for verdict in trust.admitted(self.db, event, raw, ref):
+                items = self._insert(events, rows)
+                fresh = {event.id for event, _ in items}
+                for verdict in trust.admitted(self.db, items, ref):
+                    if verdict.id in fresh:
                         self._fold(verdict, ref, watched)
+                    else:
+                        self._fold_late(verdict, watched)
         except Exception as why:
             if database.is_about_the_file(why):
                 raise
@@ -491,7 +505,7 @@ class Index:
                     self._take(ref, [item], [row])
             else:
                 (event, _) = events[0]
-                self._report(event.id, ref, f"{event.type}: set aside, its fold failed: {type(why).__name__}: {why}")
+                self._report(event.id, ref, _set_aside(event, why))
 
     def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
         """Store `events`; returns those that were not there yet."""
@@ -505,12 +519,13 @@ class Index:
         return [item for item in events if item[0].id in fresh]
 
     def _place_again(self, event: Event, epoch: int, place: int) -> None:
-        """An event that is known already: its place in a chain counts more than being carried, and so does its own
-        clone's log: where another clone carried it first, all is read again."""
+        """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
+        carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
         (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
         self._misplaced |= clone != event.clone and place >= 0
         self.db.execute(
-            "UPDATE events SET epoch = ?1, place = ?2 WHERE id = ?3 AND clone = ?4 AND place <= 0 AND (?2 > 0 OR epoch < ?1)",
+            "UPDATE events SET epoch = ?1, place = max(place, ?2) WHERE id = ?3 AND clone = ?4 AND place <= 0"
+            " AND (?2 > 0 OR epoch < ?1)",
             (epoch, place, event.id, event.clone),
         )
 
@@ -533,7 +548,20 @@ class Index:
     def _reconsider(self) -> None:
         """Fold again what depends on an order that is known only now."""
         for event in trust.reconsidered(self.db):
-            self._fold(trust.Verdict(event.id, event), "", False)
+            self._fold_late(trust.Verdict(event.id, event), False)
+
+    def _fold_late(self, verdict: trust.Verdict, watched: bool) -> None:
+        """Fold an event that came before, once what it waited for is known. What its fold raises sets it aside alone."""
+        clone, epoch = self.db.execute("SELECT clone, epoch FROM events WHERE id = ?", (verdict.id,)).fetchone()
+        ref = f"{NAMESPACE}log/{clone}/{epoch:04d}"
+        try:
+            with database.part(self.db):
+                self._fold(verdict, ref, watched)
+        except Exception as why:
+            if database.is_about_the_file(why):
+                raise
+            self.db.execute("DELETE FROM events WHERE id = ?", (verdict.id,))
+            self._report(verdict.id, ref, _set_aside(verdict.event, why))
 
     def _report(self, oid: str, ref: str, reason: str, newer: bool = False) -> None:
         self._reported += not newer
@@ -599,6 +627,10 @@ class _Overtaken(Exception):
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
 Commit = tuple[Oid, bytes]
+
+
+def _set_aside(event: Event | None, why: Exception) -> str:
+    return f"{event.type if event else 'unknown'}: set aside, its fold failed: {type(why).__name__}: {why}"
 
 
 def _is_below(ref: str, lowest: dict[str, int]) -> bool:
