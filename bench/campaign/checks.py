@@ -48,6 +48,7 @@ def next_write(ground: Ground) -> Iterator[str]:
     env = {**os.environ, "GIT_COORD_SESSION": "w0"}
     done = subprocess.run([*argv, "note", "afterwards"], cwd=ground.main, env=env, capture_output=True, text=True)
     took = time.monotonic() - began
+    (ground.place / "next-write.txt").write_text(done.stdout + done.stderr)
     if done.returncode:
         yield f"the next write failed: {done.returncode} {done.stderr.strip()}"
     if took > NEXT_WRITE + slow:

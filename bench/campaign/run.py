@@ -136,6 +136,7 @@ def _report(seed: str, found: list[str], history: list[str], place: Path, keep: 
     print(f"episode {seed}: {len(found)} things do not hold; the repository is kept in {target}")
     print(*(f"  {line}" for line in found[:20]), sep="\n")
     print(f"  harm: {' '.join(history)}")
+    print(f"  the next write said: {(where / 'next-write.txt').read_text().strip()}")
     (target / "campaign.json").write_text(json.dumps({"seed": seed, "found": found, "harm": history}, indent=1))
 
 

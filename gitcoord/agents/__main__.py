@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import sys
 import time
 from contextlib import suppress
 from typing import Any
 
-from gitcoord.errors import CoordError, UsageError
+from gitcoord.errors import CoordError
 
 PATIENCE = 8.0
 """Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
@@ -30,14 +31,38 @@ def main(argv: list[str]) -> int:
         return 0
 
 
+PATIENCE = 2.0
+"""Seconds of silence after which a document that is not whole will not come any more."""
+
+
 def _document() -> dict[str, Any]:
-    """What the program said; the script may have read the beginning of it."""
-    data = os.fsencode(os.environ.pop("GIT_COORD_HEAD", "")) + sys.stdin.buffer.read()
-    try:
-        document = json.loads(data) if data.strip() else {}
-    except (ValueError, RecursionError):
-        raise UsageError("the document on standard input is not JSON") from None
+    """What the program said; the script may have read the beginning of it. A program that keeps our standard input open is
+    not waited for: the document ends where it is whole."""
+    data = os.fsencode(os.environ.pop("GIT_COORD_HEAD", ""))
+    while (document := _whole(data)) is None and (more := _next_piece()):
+        data += more
+    if document is None and data.strip():
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            raise UsageError("the document on standard input is not JSON") from None
     return document if isinstance(document, dict) else {}
+
+
+def _whole(data: bytes) -> Any:
+    """The document, if that is all of it; else None."""
+    if data.rstrip()[-1:] != b"}":
+        return None
+    try:
+        return json.loads(data)
+    except ValueError:
+        return None
+
+
+def _next_piece() -> bytes:
+    """What comes next on standard input; nothing at its end, or after a while."""
+    ready, _, _ = select.select([0], [], [], PATIENCE)
+    return os.read(0, 1 << 16) if ready else b""
 
 
 def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:

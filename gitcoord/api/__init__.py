@@ -64,8 +64,7 @@ class Coord:
         environ: Mapping[str, str] | None = None,
         long_lived: bool = True,
     ) -> Self:
-        """Open the repository that git finds from `path`. `as_name` speaks for that session and marks nothing read.
-
+        """Open the repository that git finds from `path`. `as_name` speaks for that session and marks nothing read;
         `long_lived` prefers libgit2, which is quicker for many calls and slower for one. Raises RepositoryError.
         """
         from gitcoord.opening import open_clone
@@ -120,11 +119,12 @@ class Coord:
             self._beat_at = time.monotonic()
             self._identity = beat(self.clone, self.identity)
 
-    def settle(self) -> None:
-        """Take the name that a new session is to have, before it writes the first time. Raises RepositoryError."""
+    def decide(self, *, register: bool = False) -> None:
+        """Look for the identity anew, under the write lock; `register` takes the name before the session writes."""
         from gitcoord.sessions.presence import settle
 
-        self._identity = settle(self.clone, self.identity)
+        known, self._identity = self.identity, None
+        self._identity = settle(self.clone, known) if register else self.identity
 
     # where
 

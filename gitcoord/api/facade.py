@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone
     from gitcoord.sessions.identity import Identity
+
+T = TypeVar("T")
 
 
 class Speaker(Protocol):
@@ -23,7 +26,7 @@ class Speaker(Protocol):
 
     def beat(self) -> None: ...
 
-    def settle(self) -> None: ...
+    def decide(self, *, register: bool = False) -> None: ...
 
     def renamed(self, name: str) -> None: ...
 
@@ -47,8 +50,27 @@ class Facade:
         return self._coord.identity
 
     @property
-    def _writer(self) -> Identity:
-        """The session that writes: where its name is still to be taken, it is taken first. Raises RepositoryError."""
+    def _is_connected(self) -> bool:
+        """Whether this clone shares a remote with others, so that a claim asks it."""
+        from gitcoord.sync import remotes
+
+        return remotes.is_connected(self._coord.clone.repo)
+
+    def _write(self, verb: Callable[[Identity], T], *, waits: bool = False) -> T:
+        """Call `verb` with the session that writes. The name of a new session is decided under the same write lock as what
+        it writes first, so that two processes never take one name, and a refused verb registers nobody.
+
+        A verb that `waits`, for others or for the network, cannot be called under the lock: the session is registered
+        before it.
+        """
+        from gitcoord.sessions.identity import is_settled
+
         self._coord.beat()
-        self._coord.settle()
-        return self._coord.identity
+        if is_settled(self._coord.identity):
+            return verb(self._coord.identity)
+        if waits:
+            self._coord.decide(register=True)
+            return verb(self._coord.identity)
+        with self._clone.locked():
+            self._coord.decide()
+            return verb(self._coord.identity)

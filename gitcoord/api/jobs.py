@@ -79,7 +79,8 @@ class Jobs(Facade):
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return launch(self._clone, self._writer, spec, os.fspath(cwd or self._coord.cwd))
+        where = os.fspath(cwd or self._coord.cwd)
+        return self._write(lambda me: launch(self._clone, me, spec, where), waits=True)
 
     def run(
         self,
@@ -98,7 +99,7 @@ class Jobs(Facade):
         from gitcoord.features.jobs.start import Spec
 
         spec = Spec(tuple(argv), name, tuple(notify), session, publish, watch_pid)
-        return supervise.run(self._clone, self._writer, spec, self._coord.cwd)
+        return self._write(lambda me: supervise.run(self._clone, me, spec, self._coord.cwd), waits=True)
 
 
 def _not_here() -> RepositoryError:

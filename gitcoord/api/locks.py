@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gitcoord.features.locks.guard import Verdict
     from gitcoord.features.locks.read import Lock
     from gitcoord.overview.checks import Check
+    from gitcoord.sessions.identity import Identity
 
 
 class Locks(Facade):
@@ -43,25 +44,34 @@ class Locks(Facade):
         from gitcoord.features.locks import fold, take
         from gitcoord.sessions.presence import presence_changed
 
-        clone, me = self._clone, self._writer
+        clone = self._clone
         wish = take.Wish(take.typed(clone, self._coord.cwd, patterns), shared, reason, ttl or fold.TTL)
-        if everywhere:
-            from gitcoord.features.locks import leased
 
-            taken = leased.lock(clone, me, wish, wait)
-        else:
+        def lock(me: Identity) -> Lock:
+            if everywhere:
+                from gitcoord.features.locks import leased
+
+                return leased.lock(clone, me, wish, wait)
             from gitcoord.features.deaths import watched_pids
 
-            taken = take.lock(clone, me, wish, wait, partial(watched_pids, clone))
-        presence_changed(clone, me.name)  # who locks is about to edit, or has begun to
+            return take.lock(clone, me, wish, wait, partial(watched_pids, clone))
+
+        taken = self._write(lock, waits=everywhere or wait != 0)
+        presence_changed(clone, self._me.name)  # who locks is about to edit, or has begun to
         return taken
+
+    def remarks(self, patterns: Sequence[str]) -> list[str]:
+        """What to say of those of `patterns` that could be meant as a path and as a pattern."""
+        from gitcoord.features.locks.patterns import remark_on
+
+        return [line for text in patterns if (line := remark_on(self._clone.repo, self._coord.cwd, text))]
 
     def release(self, patterns: Sequence[str] = (), *, everything: bool = False, force: bool = False) -> list[Lock]:
         """End locks of mine; with `force` also another's, who is told. Raises Refused."""
         from gitcoord.features.locks import take
 
         wanted = take.typed(self._clone, self._coord.cwd, patterns)
-        return take.unlock(self._clone, self._writer, wanted, everything, force)
+        return self._write(lambda me: take.unlock(self._clone, me, wanted, everything, force))
 
     def held(self) -> list[Lock]:
         """The locks that hold, oldest first."""

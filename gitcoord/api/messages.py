@@ -62,19 +62,22 @@ class Messages(Facade):
         from gitcoord.features.messages import sending
 
         options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
-        return sending.send(self._clone, self._writer, [to] if isinstance(to, str) else to, text, options)
+        boxes = [to] if isinstance(to, str) else to
+        return self._write(lambda me: sending.send(self._clone, me, boxes, text, options))
 
     def reply(self, message_id: str, text: str, *, attachments: Mapping[str, bytes] | None = None) -> Sent:
         """Answer a message in its thread."""
         from gitcoord.features.messages import sending
 
-        return sending.reply(self._clone, self._writer, message_id, text, sending.Options(attachments=attachments))
+        return self._write(
+            lambda me: sending.reply(self._clone, me, message_id, text, sending.Options(attachments=attachments))
+        )
 
     def ack(self, message_id: str, text: str = "") -> Sent | None:
         """Acknowledge a message, with an answer if there is text."""
         from gitcoord.features.messages import sending
 
-        return sending.ack(self._clone, self._writer, message_id, text)
+        return self._write(lambda me: sending.ack(self._clone, me, message_id, text))
 
     def inbox(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
         """My unread messages, oldest first. `everything` adds those read, `again` is what was marked last, once more."""
@@ -118,7 +121,7 @@ class Messages(Facade):
                 from gitcoord.api.sessions import Sessions
 
                 Sessions(self._coord).join()
-            ledger.mark(self._clone, self._writer, fresh)
+            self._write(lambda me: ledger.mark(self._clone, me, fresh))
 
     def sent(self, *, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
         """What I sent, newest first, with the state at each recipient."""

@@ -27,7 +27,7 @@ class Notes(Facade):
         """Write a note; returns its id. Raises UsageError for text or a path that cannot be stored."""
         from gitcoord.features import notes
 
-        return notes.add_note(self._clone, self._writer, text, paths, self._coord.cwd)
+        return self._write(lambda me: notes.add_note(self._clone, me, text, paths, self._coord.cwd))
 
     def list(self, path: str | None = None, *, limit: int = 20) -> list[Note]:
         """The newest notes, newest first; with `path`, those about it."""

@@ -24,4 +24,4 @@ class Numbers(Facade):
         """The next number of a sequence, which begins at `start` (1). Raises RemoteError where the remote is out of reach."""
         from gitcoord.features import numbers
 
-        return numbers.allocate(self._clone, self._writer, sequence, start)
+        return self._write(lambda me: numbers.allocate(self._clone, me, sequence, start), waits=self._is_connected)

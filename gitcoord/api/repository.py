@@ -48,6 +48,12 @@ class Repository(Facade):
         actions = {"install": hooks.install, "uninstall": hooks.uninstall, "status": hooks.status}
         return actions[action](self._clone.repo)
 
+    def lfs_remark(self) -> str:
+        """What a user of git-lfs should know of its hooks and ours; empty where they do not meet."""
+        from gitcoord.store import hooks
+
+        return hooks.lfs_remark(self._clone.repo)
+
     def in_background(self, event: str, args: Sequence[str] = (), *, moves: bool = False) -> None:
         """Do what a git hook or a command asked for when it had no time: `worktree-added`, `sync` or `refresh [SESSION]`.
 

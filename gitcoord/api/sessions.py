@@ -82,13 +82,13 @@ class Sessions(Facade):
         """Say what the session works on."""
         from gitcoord.sessions import membership
 
-        return self._changed(membership.set_focus(self._clone, self._writer, text))
+        return self._changed(self._write(lambda me: membership.set_focus(self._clone, me, text)))
 
     def editing(self, paths: Sequence[str]) -> Registered:
         """Say which files the session edits."""
         from gitcoord.sessions import membership
 
-        return self._changed(membership.editing(self._clone, self._writer, paths, self._coord.cwd))
+        return self._changed(self._write(lambda me: membership.editing(self._clone, me, paths, self._coord.cwd)))
 
     def _changed(self, record: Record) -> Registered:
         self._coord.renamed(record.name)

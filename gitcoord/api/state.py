@@ -28,7 +28,7 @@ class State(Facade):
         """Set a key; nothing is written if it has that value. `as_json`: the text is a JSON document."""
         from gitcoord.features import state
 
-        return state.set_state(self._clone, self._writer, key, text, as_json)
+        return self._write(lambda me: state.set_state(self._clone, me, key, text, as_json))
 
     def get(self, key: str) -> Value:
         """The value of a key."""
@@ -40,7 +40,7 @@ class State(Facade):
         """Forget a key; returns what it was."""
         from gitcoord.features import state
 
-        return state.unset_state(self._clone, self._writer, key)
+        return self._write(lambda me: state.unset_state(self._clone, me, key))
 
     def show(self, session: str | None = None) -> Mapping[str, Value]:
         """All that is set, sorted by key: mine, or another session's."""

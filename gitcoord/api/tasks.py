@@ -60,7 +60,7 @@ class Tasks(Facade):
         """File several at once, all or none; they may need each other by their `local` names."""
         from gitcoord.features.tasks import write
 
-        return write.add(self._clone, self._writer, tasks)
+        return self._write(lambda me: write.add(self._clone, me, tasks))
 
     def list(
         self,
@@ -90,18 +90,19 @@ class Tasks(Facade):
         """Take a task; one of several callers gets it, the others are refused. A gone holder's is taken over."""
         from gitcoord.features.tasks import claims
 
-        return self.show(claims.claim(self._clone, self._writer, task_id, offline))
+        taken = self._write(lambda me: claims.claim(self._clone, me, task_id, offline), waits=self._is_connected)
+        return self.show(taken)
 
     def next(self, *, claim: bool = False, offline: bool = False) -> Task | None:
         """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
         from gitcoord.features.tasks import claims, read
         from gitcoord.features.tasks.ready import held_tasks
 
-        clone, me = self._clone, self._writer if claim else self._me
+        clone = self._clone
         if claim:
-            taken = claims.take_next(clone, me, offline)
+            taken = self._write(lambda me: claims.take_next(clone, me, offline), waits=self._is_connected)
             return self.show(taken) if taken else None
-        held = held_tasks(clone)
+        held, me = held_tasks(clone), self._me
         row = clone.read(lambda db: read.best(db, clone, me, taken=held))
         return self.show(row.id) if row else None
 
@@ -142,16 +143,16 @@ class Tasks(Facade):
     def _change(self, task_id: str, verb: str, text: str, force: bool) -> Task:
         from gitcoord.features.tasks import write
 
-        return self.show(write.change(self._clone, self._writer, task_id, verb, text, force))
+        return self.show(self._write(lambda me: write.change(self._clone, me, task_id, verb, text, force)))
 
     def edit(self, task_id: str, **changes: Any) -> Task:
         """Change facts of a task; `changes` are the fields of `gitcoord.features.tasks.write.Edit`."""
         from gitcoord.features.tasks import write
 
-        return self.show(write.edit(self._clone, self._writer, task_id, write.Edit(**changes)))
+        return self.show(self._write(lambda me: write.edit(self._clone, me, task_id, write.Edit(**changes))))
 
     def comment(self, task_id: str, text: str) -> Task:
         """Say something about a task; its holder is told."""
         from gitcoord.features.tasks import write
 
-        return self.show(write.comment(self._clone, self._writer, task_id, text))
+        return self.show(self._write(lambda me: write.comment(self._clone, me, task_id, text)))

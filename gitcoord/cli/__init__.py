@@ -38,18 +38,14 @@ def main(args: list[str] | None = None) -> None:
     """The program. Never a traceback for something a user can cause; docs/commands.md lists the exit codes."""
     _quietly_until_it_runs()
     args = sys.argv[1:] if args is None else args
-    try:
-        streams.open_streams()
-        if args[:1] == ["help"]:
-            args = [*args[1:2], "--help"]
-        if args[:1] == ["sync"]:
-            from gitcoord.sync import early_look
+    streams.open_streams()
+    if args[:1] == ["help"]:
+        args = [*args[1:2], "--help"]
+    if args[:1] == ["sync"]:
+        from gitcoord.sync import early_look
 
-            early_look.begin(args[1:])
-        code = run(args)
-    except ImportError as error:
-        code = _complain(f"gitcoord is not installed whole: {error}", f"install it again for {sys.executable}", 3)
-    _leave(code, args)
+        early_look.begin(args[1:])
+    _leave(run(args), args)
 
 
 def _quietly_until_it_runs() -> None:
@@ -90,6 +86,14 @@ def run(args: list[str]) -> int:
         raise
     except KeyboardInterrupt:
         return 130
+    except SystemExit:
+        if "PacifyFlush" in type(sys.stdout).__name__:  # what click puts there when the reader went away
+            return _lost(BrokenPipeError(), 0, args)
+        raise
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "gitcoord":
+            return _report(error, args)
+        return _complain(f"gitcoord is not installed whole: {error}", f"install it again for {sys.executable}", 3)
     except Exception as error:
         return _report(error, args)
 

@@ -13,6 +13,7 @@ from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
+from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
@@ -48,6 +49,8 @@ def lock(
         patterns, wait = (wait, *patterns), FOR_EVER
     seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
     with opened(as_name, patience=seconds) as coord:
+        for line in coord.locks.remarks(patterns):
+            remark(line)
         try:
             taken = coord.locks.take(
                 patterns,

@@ -218,12 +218,14 @@ def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
     for program, mine in by_program.items():
         say(inert(f"Hooks installed, they run {program}:"))
         for hook in mine:
-            how = {"config": "in the configuration", "block": "beside yours,"}.get(hook.how, "in")
+            how = {"config": "in the configuration", "block": "beside yours,", "line": "by your line,"}.get(hook.how, "in")
             say(inert(f"  {hook.event:<13} {how} {hook.where}"))
     for hook in found:
         if not hook.runs:
             say(inert(f"{hook.event} does not run: {hook.why}"))
             say(inert(f"  {hook.line or 'git coord hooks install'}"))
+    if about_lfs := coord.repository.lfs_remark():
+        say(about_lfs)
 
 
 @click.command(short_help="remove every trace of gitcoord")

@@ -85,7 +85,7 @@ def gc(keep: str, as_name: str | None, as_json: bool) -> None:
 
     Example: git coord gc --keep 30d
     """
-    seconds = duration(keep, "--keep")
+    seconds = 0 if keep == "0" else duration(keep, "--keep")
     with opened(as_name) as coord:
         done = coord.repository.gc(seconds or 0)
         if as_json:

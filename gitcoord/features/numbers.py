@@ -7,6 +7,7 @@ import sqlite3
 from typing import NamedTuple
 
 from gitcoord.errors import Refused, UsageError
+from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature
@@ -18,7 +19,7 @@ from gitcoord.sync import remotes
 
 HIGHEST = 10**15
 FOLLOWED = 10**12
-"""Up to here any number is followed: from there on as many as were handed out. So nobody can use up a sequence."""
+"""Up to here others' numbers are followed, from there on as many as were handed out. So nobody else can use up a sequence."""
 KIND = "numbers"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
@@ -58,14 +59,14 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     """
     if _NAME.fullmatch(sequence) is None:
         raise UsageError(f"{sequence[:60]!a} cannot name a sequence", "use letters, digits, '.', '_', '-' and '/'")
-    if start is not None and not 0 <= start <= FOLLOWED:
-        raise UsageError(f"{start} is no number to start with", f"0 to {FOLLOWED}")
+    if start is not None and not 0 <= start <= HIGHEST:
+        raise UsageError(f"{start} is no number to start with", f"0 to {HIGHEST}")
 
     if remotes.is_connected(clone.repo):
         return _allocate_everywhere(clone, me, sequence, start)
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
-        return [_draft(me, sequence, _next(db, sequence, start))]
+        return [_draft(me, sequence, _next(db, clone, sequence, start))]
 
     with clone.locked():
         clone.read(decide)  # what is refused registers nobody
@@ -88,7 +89,7 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
         if counted is not None and counted > clone.read(lambda db: _ceiling(db, sequence)) + FOLLOWED:
             unreadable(KIND)
         least = start if counted is None else max(counted + 1, start or 0)
-        taken[:] = [clone.read(lambda db: _next(db, sequence, least))]
+        taken[:] = [clone.read(lambda db: _next(db, clone, sequence, least))]
         return table._replace(counters={**table.counters, sequence: taken[0]})
 
     with connected(clone, "try again later: the remote counts for all clones") as at:
@@ -104,9 +105,10 @@ def _ceiling(db: sqlite3.Connection, sequence: str) -> int:
     return FOLLOWED + int(db.execute("SELECT count(*) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0])
 
 
-def _next(db: sqlite3.Connection, sequence: str, start: int | None) -> int:
-    query = "SELECT max(number) FROM allocations WHERE sequence = ? AND number <= ?"
-    last: int | None = db.execute(query, (sequence, _ceiling(db, sequence))).fetchone()[0]
+def _next(db: sqlite3.Connection, clone: Clone, sequence: str, start: int | None) -> int:
+    followed = f"(a.number <= ? OR {trust.OWN})"
+    query = f"SELECT max(a.number) FROM allocations a JOIN events e ON e.id = a.id WHERE a.sequence = ? AND {followed}"
+    last: int | None = db.execute(query, (sequence, _ceiling(db, sequence), clone.id or "")).fetchone()[0]
     first = 1 if start is None else start
     number = first if last is None else max(last + 1, start or 0)
     if number > HIGHEST:

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
@@ -113,7 +113,7 @@ class Clone:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
         required = trust.is_required(self)
         worth = (lambda db, event: trust.presence_worth(self, db, event)) if required else None
-        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, worth)
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, worth, partial(trust.vouches, self))
 
     def close(self) -> None:
         """Let go of files and packs."""

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
 from gitcoord.names import is_name
-from gitcoord.system.files import make_top, read_ours
+from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
 LIMIT = 100
@@ -60,5 +60,4 @@ def _path(coord_dir: str) -> str:
 
 def _write(coord_dir: str, found: dict[str, Alarm]) -> None:
     with suppress(OSError, RepositoryError):
-        make_top(coord_dir)
         write_whole(_path(coord_dir), json.dumps(sorted(found.values())) + "\n")

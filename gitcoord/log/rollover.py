@@ -16,7 +16,7 @@ from gitcoord.log.clock import seen_clock
 from gitcoord.log.clone import Clone
 from gitcoord.log.epoch import Commit
 from gitcoord.log.event import Draft, Event, Malformed, decode, encode
-from gitcoord.log.trust import EPOCH, NEVER_CARRIED
+from gitcoord.log.trust import EPOCH, NEVER_CARRIED, lowest_epochs
 from gitcoord.store import bulk
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in
@@ -93,7 +93,7 @@ def _begin(clone: Clone, ref: str, commits: Sequence[Commit], text: str, tips: T
 
 def dropped(clone: Clone, refs: Iterable[str]) -> set[str]:
     """Those of `refs` that a later epoch of the same log, known here, took the place of."""
-    lowest = dict(clone.read(lambda db: db.execute("SELECT log, lowest FROM epochs").fetchall()))
+    lowest = clone.read(lowest_epochs)
     return {ref for ref in refs if is_log(ref) and epoch_of(ref) < lowest.get(log_of(ref), 0)}
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from gitcoord import Coord
+from gitcoord.errors import RepositoryError
 from gitcoord.sessions.identity import HARNESS_IDS, Identity, is_agent
 
 
@@ -51,7 +52,12 @@ def opened(call: Caller) -> Iterator[Coord]:
 
 
 def _open(call: Caller) -> Coord:
-    return Coord.open(call.cwd, as_name=call.as_name, environ=call.environ)
+    try:
+        return Coord.open(call.cwd, as_name=call.as_name, environ=call.environ)
+    except RepositoryError as error:
+        if call.placed or "repair" in (error.hint or ""):
+            raise
+        raise RepositoryError(f"{call.cwd}: {error.what}", "call it again with cwd, the path of your worktree") from None
 
 
 def _settled(call: Caller) -> Caller:

@@ -32,6 +32,7 @@ from gitcoord.mcp.forms import short
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
 from gitcoord.system import reports
+from gitcoord.system.lock import removed
 from gitcoord.system.streams import reached_reader, remark
 from gitcoord.text import is_unicode, one_line
 
@@ -202,7 +203,10 @@ class Calls:
                 left = until - anyio.current_time()
                 if done.repo is None or left <= 0:
                     return done
+                used = os.path.isdir(done.repo.coord_dir)
                 await bell.wait(left, done.pids)
+                if used and not os.path.isdir(done.repo.coord_dir):
+                    raise removed(done.repo.coord_dir)
 
 
 def _shows_both(context: Context) -> bool:

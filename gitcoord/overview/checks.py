@@ -20,7 +20,7 @@ from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.membership import presences
 from gitcoord.sessions.presence import facts_of, liveness_of
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.worktrees import Place, place_of
+from gitcoord.store.worktrees import Place, place_of, same_path
 
 if TYPE_CHECKING:
     from gitcoord.features.locks.read import Lock
@@ -102,21 +102,22 @@ def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record]
     found = {}
     for record in others:
         box = mailbox(record.name, clone.id or "")
-        at = max(_published(db, record.name, clone.id or "", path), record.editing.get(path, 0.0), _edited(record, path))
+        at = max(_published(db, record.name, clone, path), record.editing.get(path, 0.0), _edited(record, path))
         at = max(at, _written(record, path) if path in record.touched else 0.0)
         if at:
             found[box] = at
     return found
 
 
-def _published(db: sqlite3.Connection, name: str, at_clone: str, path: str) -> float:
-    return _in_files(facts_of(db, at_clone, name), path)
+def _published(db: sqlite3.Connection, name: str, clone: Clone, path: str) -> float:
+    return _in_files(clone, facts_of(db, clone.id or "", name), path)
 
 
-def _in_files(data: dict[str, Any], path: str) -> float:
+def _in_files(clone: Clone, data: dict[str, Any], path: str) -> float:
     files = data.get("files")
     rows = files if isinstance(files, list) else []
-    return next((float(r[1]) for r in rows if isinstance(r, list) and len(r) == 2 and r[0] == path and type(r[1]) is int), 0.0)
+    pairs = [(r[0], r[1]) for r in rows if isinstance(r, list) and len(r) == 2 and type(r[0]) is str and type(r[1]) is int]
+    return next((float(at) for changed, at in pairs if same_path(clone.repo, changed, path)), 0.0)
 
 
 def _written(record: Record, path: str) -> float:
@@ -139,7 +140,7 @@ def _touched_elsewhere(db: sqlite3.Connection, clone: Clone, path: str, now: flo
     found = {}
     for at_clone, name, text, seen in presences(db):
         data = json.loads(text) if at_clone != clone.id else {}
-        at = _in_files(data, path)
+        at = _in_files(clone, data, path)
         if at and judge_published(data, seen, now).state in THERE:
             found[mailbox(name, at_clone)] = at
     return found

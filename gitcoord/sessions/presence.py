@@ -96,7 +96,8 @@ def take_back(clone: Clone, events: Iterable[Event]) -> None:
     """Sessions that are here, and were adopted by one of `events` all the same, join again; whose doing that was is noted."""
     records = Records(clone.repo.coord_dir)
     for event in events:
-        record = records.get(str(event.data.get("session"))) if event.data.get("from") == clone.id else None
+        of = str(event.data.get("from"))  # of a newer version, nothing is known of what it says
+        record = records.get(str(event.data.get("session"))) if trust.is_own(clone, of) else None
         if record is None or liveness_of(record, records.beat(record.name), clone.clock()).state == "gone":
             continue
         with clone.locked():

@@ -25,6 +25,9 @@ from gitcoord.system.files import make_top, remove_ours, replace_ours
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import Result, run
 
+_LEFTHOOK = ("yml", "yaml", "toml", "json")
+_LFS = ("post-checkout", "post-commit", "post-merge")
+"""The hooks that git-lfs and we both have."""
 EVENTS = ("post-checkout", "post-commit", "post-merge", "post-rewrite", "pre-commit")
 CONFIG_HOOKS = (2, 54)
 """The first git that takes hooks from its configuration."""
@@ -36,12 +39,13 @@ SCRIPT = next((path for folder in _FOLDERS if (path := folder / "git-hook").is_f
 _SHELL = re.compile(rb"#!\s*\S*?/?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?(?:sh|bash|dash|ash|ksh|mksh|zsh)(?:\s|$)")
 _BLOCK = re.compile(rb"^# >>> gitcoord (block|file|folder)\b.*?\n(.*?)^# <<< gitcoord(?:\n|\Z)", re.MULTILINE | re.DOTALL)
 
-How = Literal["config", "file", "block", "none"]
+How = Literal["config", "file", "block", "line", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One event's hook. `how`: in the `config`, as a `file` of its own, as a `block` in another's file, or not at all.
+    """One event's hook. `how`: in the `config`, as a `file` of its own, as a `block` in another's file, as the `line` that the
+    user added by hand, or not at all.
 
     `why` says what keeps it from running, and `line` is what to add by hand where we do not touch anything.
     """
@@ -94,6 +98,10 @@ class Ground:
         """git-config(1) on the settings that all worktrees share."""
         return run(["git", f"--git-dir={self.repo.common_dir}", "config", "--local", *args], self.repo.env)
 
+    def all_config(self, pattern: str) -> Result:
+        """The settings whose names match, wherever they are."""
+        return run(["git", f"--git-dir={self.repo.common_dir}", "config", "--get-regexp", pattern], self.repo.env)
+
     @cached_property
     def config_lines(self) -> dict[str, str]:
         """The commands of our configured hooks, by event."""
@@ -112,8 +120,9 @@ def install(repo: Repository) -> list[Hook]:
         elif not ground.takes_config:
             _put_in_file(ground, event)
     found = status(repo)
-    if any(hook.line for hook in found):
+    if any(hook.line or hook.how == "line" for hook in found):
         replace_ours(_stub(repo), _stub_text())
+        found = status(repo)
     return found
 
 
@@ -215,7 +224,40 @@ def _in_files(ground: Ground, event: str) -> Hook:
             refusal, line = _why_not(ground, event) if aside else ("", "")
             return Hook(event, how, str(path), program, refusal or aside or why, line)
     refusal, line = _why_not(ground, event)
+    if refusal and (added := next((file for file in _by_hand_places(ground, event) if _has_line(file, event)), None)):
+        gone = "" if os.path.isfile(_stub(ground.repo)) else "the file that the line runs is gone"
+        return Hook(event, "line", str(added), sys.executable, gone, "git coord hooks install" if gone else "")
     return Hook(event, "none", why=refusal or "not installed", line=line)
+
+
+def _by_hand_places(ground: Ground, event: str) -> list[Path]:
+    """Where somebody would have added the line that we told them to."""
+    path = ground.folder / event
+    beside = [ground.folder.parent / event] if ground.folder.parent.name == ".husky" else []
+    root = Path(ground.repo.worktree or ground.repo.git_dir)
+    names = [f"{dot}lefthook{local}.{kind}" for dot in ("", ".") for local in ("", "-local") for kind in _LEFTHOOK]
+    return [*beside, path, *(root / name for name in names), *(root / ".config" / f"lefthook.{kind}" for kind in _LEFTHOOK)]
+
+
+def _has_line(file: Path, event: str) -> bool:
+    """Whether it runs our hook for the event, by a line of the user's that is no comment."""
+    wanted = re.compile(rb"^(?!\s*#).*coord/hook.*\bsh\b.*\s" + event.encode() + rb"\b", re.MULTILINE)
+    return wanted.search(_content(file)) is not None
+
+
+def lfs_remark(repo: Repository) -> str:
+    """What a user of git-lfs should know of its hooks and ours in the same files; empty where they do not meet."""
+    ground = Ground(repo)
+    if ground.takes_config or ground.all_config(r"^filter\.lfs\.").code:
+        return ""
+    ours = [event for event in _LFS if _BLOCK.search(_content(ground.folder / event))]
+    alone = [event for event in ours if b"git lfs" not in _content(ground.folder / event)]
+    if not ours:
+        return ""
+    what = (
+        f"its lines are missing in {', '.join(alone)}: git lfs update --manual prints them" if alone else "it runs beside ours"
+    )
+    return f"git-lfs: {what}. Its --force would overwrite our hooks; git coord hooks install brings them back"
 
 
 def _not_run(ground: Ground, path: Path) -> str:

@@ -1,12 +1,11 @@
 """Being woken when coordination refs move, by whoever moved them: gitcoord, a plain `git fetch`, `git update-ref`.
 
-The kernel tells us through watchdog (inotify, FSEvents, kqueue); nothing polls. A wake-up only says "look again":
+The kernel tells us (inotify; through watchdog FSEvents and kqueue); nothing polls. A wake-up only says "look again":
 callers check their condition after `RefWatch` is entered and after every wake-up, so no change can fall in between.
 """
 
 from __future__ import annotations
 
-import logging
 import os
 import select
 import stat
@@ -16,9 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TypeVar
-
-from watchdog.events import FileSystemEvent, FileSystemEventHandler
-from watchdog.observers import Observer
 
 from gitcoord.store.repository import Repository
 from gitcoord.system.lock import removed
@@ -33,7 +29,7 @@ _OURS = frozenset(["packed-refs", "refs", "refs/coord", "worktrees", "coord"])
 """Below the common directory: what says by its coming, going or changing that a look is worth it."""
 
 
-class RefWatch(FileSystemEventHandler):
+class RefWatch:
     """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; its linked
     worktrees, which take their sessions with them; and `places`."""
 
@@ -43,34 +39,43 @@ class RefWatch(FileSystemEventHandler):
         self._coord_dir = repo.coord_dir
         self._was_there = os.path.isdir(repo.coord_dir)
         self._common_dir = repo.common_dir
-        self._loose = os.path.join(self._common_dir, "refs")
-        self._tables = os.path.join(self._common_dir, "reftable")
+        self._ours = os.path.join(self._common_dir, "refs", "coord")
         self._worktrees = os.path.join(self._common_dir, "worktrees")
-        self._observer = Observer()
-        logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it complains of events that come while it stops
+        self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> RefWatch:
-        self._observer.schedule(self, self._loose, recursive=True)  # `refs` itself stays, whatever pack-refs removes
-        self._observer.schedule(self, self._common_dir, recursive=False)
-        if os.path.isdir(self._tables):
-            self._observer.schedule(self, self._tables, recursive=False)
-        for place in self._places:
-            self._observer.schedule(self, place, recursive=False)
-        if os.path.isdir(self._worktrees):
-            self._observer.schedule(self, self._worktrees, recursive=False)
-        self._observer.start()
+        tables = os.path.join(self._common_dir, "reftable")
+        wanted = [self._common_dir, os.path.join(self._common_dir, "refs"), tables, self._worktrees, *self._places]
+        folders = [path for path in wanted if os.path.isdir(path)]
+        self._stop = self._by_inotify(folders) or self._by_watchdog(folders)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._observer.stop()
-        self._observer.join()
+    def _by_inotify(self, folders: Sequence[str]) -> Callable[[], None] | None:
+        if not sys.platform.startswith("linux"):
+            return None
+        from gitcoord.store.inotify import Inotify
 
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Called by watchdog, in its thread."""
-        if event.event_type in ("opened", "closed_no_write"):
-            return
-        paths = [os.fsdecode(path) for path in (event.src_path, event.dest_path) if path]
-        if any(self._concerns_us(path) for path in paths):
+        try:
+            watch = Inotify(folders, self._is_ours, self._see)
+        except (OSError, AttributeError):
+            return None  # a limit on watches, a libc without inotify
+        watch.start()
+        return watch.stop
+
+    def _by_watchdog(self, folders: Sequence[str]) -> Callable[[], None]:
+        from gitcoord.store.observer import observe
+
+        return observe(folders, os.path.join(self._common_dir, "refs"), self._see)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop()
+
+    def _is_ours(self, folder: str) -> bool:
+        return folder == self._ours or folder.startswith(self._ours + os.sep)
+
+    def _see(self, path: str) -> None:
+        """Called in a thread of the watcher."""
+        if self._concerns_us(path):
             self.changed.set()
 
     def _concerns_us(self, path: str) -> bool:

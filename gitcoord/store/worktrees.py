@@ -85,6 +85,10 @@ def place_of(repo: Repository, base: str, text: str) -> Place | None:
 
     Found by walking up to the nearest `.git` that is ours, so that no process is needed. A link is a path itself.
     """
+    if repo.boolean("core.precomposeunicode") and not text.isascii():
+        import unicodedata
+
+        text = unicodedata.normalize("NFC", text)  # as git writes it, whatever the file system says
     full = os.path.normpath(os.path.join(os.path.realpath(base), text))
     full = os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full))
     at = full
@@ -100,6 +104,11 @@ def place_of(repo: Repository, base: str, text: str) -> Place | None:
     if inside.split(os.sep)[0] == os.pardir or os.path.isabs(inside) or (repo.worktree is None and os.path.isabs(text)):
         return None
     return Place(inside.replace(os.sep, "/"), root if repo.worktree else "", repo.git_dir)
+
+
+def same_path(repo: Repository, a: str, b: str) -> bool:
+    """Whether two paths from the root are one in this repository."""
+    return a == b or (repo.boolean("core.ignorecase") and a.lower() == b.lower())
 
 
 def _our_git_dir(repo: Repository, directory: str) -> str | None:

@@ -170,7 +170,8 @@ def _known_fields(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _draft(clone: Clone, kind: str, table: Table) -> Draft:
-    rows = [{key: value for key, value in row._asdict().items() if value not in ((), False)} for row in table.rows.values()]
+    filled = [row._asdict() | {"patterns": list(row.patterns)} for row in table.rows.values()]
+    rows = [{key: value for key, value in row.items() if value not in ([], False)} for row in filled]
     data: dict[str, Any] = {"kind": kind, "nonce": nonce()} | ({"rows": rows} if rows else {})
     data |= {"counters": dict(table.counters)} if table.counters else {}
     if complaint(SCHEMA.fields, SCHEMA.needed, data):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of
@@ -98,7 +99,7 @@ def _news(clone: Clone, start: int) -> tuple[Event, ...]:
     here is not adopted."""
     query = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"
     found = tuple(clone.read(lambda db: [event_of(row) for row in db.execute(query, (start,))]))
-    if foreign := [event for event in found if event.clone != clone.id]:
+    if foreign := [event for event in found if not trust.is_own(clone, event.clone)]:
         for hooks in clone.registry.hooks("arrived"):
             if hooks.arrived:
                 hooks.arrived(clone, foreign)

@@ -15,7 +15,8 @@ from forkserver import Program
 
 from gitcoord import Coord
 from gitcoord.features.deaths import FEATURE, notice, watched
-from gitcoord.log.event import Event, Malformed
+from gitcoord.log.event import Event
+from gitcoord.log.schemas import objection
 from gitcoord.store.objects import Oid
 from gitcoord.store.watch import wait_until
 from gitcoord.system import process as processes
@@ -191,8 +192,7 @@ def test_it_costs_nothing_where_nothing_can_have_died(repo: Path, worktrees: Pai
 
 
 def test_a_nameless_death_is_malformed() -> None:
-    with pytest.raises(Malformed):
-        FEATURE.fold(None, Event(Oid("1" * 40), "gone", 2, "a", "beta", "", 5, "", {}))  # type: ignore[arg-type]
+    assert objection(FEATURE.schemas["gone"], Event(Oid("1" * 40), "gone", 2, "a", "beta", "", 5, "", {}))
 
 
 def test_who_filed_its_tasks_and_who_waits_for_its_locks_is_told(worktrees: Pair, cli: Cli, body: Body) -> None:

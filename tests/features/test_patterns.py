@@ -8,7 +8,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from conftest import git
+from conftest import Cli, git
 from hypothesis import HealthCheck, assume, given
 from hypothesis import strategies as st
 from profiles import examples
@@ -24,6 +24,7 @@ from gitcoord.features.locks.patterns import (
     typed_pattern,
     why_not,
 )
+from gitcoord.log.schemas import is_one_line
 from gitcoord.store.discovery import find_repository
 
 PATHS = ["/".join(parts) for depth in (1, 2, 3) for parts in product(["a", "b", "ab", "a.b", "-"], repeat=depth)]
@@ -141,9 +142,7 @@ def test_what_is_typed_is_stored_from_the_root(repo: Path, cwd: str, typed: str,
     assert typed_pattern(find_repository(repo), repo / cwd, typed) == stored
 
 
-@pytest.mark.parametrize(
-    "typed", ["../x", "/etc/passwd", "", "!a", "a[", "x\\*\\", "*/../a", "a\0b", "a*" * 6, "x" * 2000, "\udc80"]
-)
+@pytest.mark.parametrize("typed", ["../x", "/etc/passwd", "", "!a", "a[*", "*/../a", "a\0b", "a*" * 6, "x" * 5000])
 def test_what_is_no_pattern_here_is_refused_with_a_hint(repo: Path, typed: str) -> None:
     with pytest.raises(UsageError) as caught:
         typed_pattern(find_repository(repo), repo, typed)
@@ -169,4 +168,74 @@ def test_a_path_made_a_pattern_means_that_path_alone(parts: list[str]) -> None:
     assert matches(pattern, path)
     assert matches(pattern, path + "/below") or "." in parts[-1]
     assert not matches(pattern, path + "x") and not matches(pattern, "x" + path)
-    assert (literal(pattern) is None) == (re.search(r"[*?\[\\]| $", path) is not None)
+    assert (literal(pattern) is None) == (re.search(r"[*?\[\\]| $", path) is not None or not is_one_line(path))
+
+
+ROUTES = ["app/[slug]/page.tsx", "app/[[...sign-in]]/page.tsx", "app/(auth)/login/page.tsx", "routes/blog.$id.tsx",
+          "app/@modal/(.)photo/[id]/page.tsx", "pages/[...all].js", "src/routes/[lang=lang]/+page.svelte", "app/{a,b}/x.ts",
+          "[z-a].txt", "[year-month].md", "a\nb.txt", "caf\udce9.txt", "\u2028.txt", "d/" * 600 + "deep.txt"]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", ROUTES)
+def test_what_can_be_a_path_is_that_path_whether_it_is_there_or_not(repo: Path, path: str) -> None:
+    before = typed_pattern(find_repository(repo), str(repo), path)
+    assert matches(before, path) and not matches(before, path + "x") and why_not(before) is None
+    if len(path) < 1000:
+        (repo / path).parent.mkdir(parents=True, exist_ok=True)
+        (repo / path).touch()
+    assert typed_pattern(find_repository(repo), str(repo), path) == before
+    assert overlap(before, before)
+    assert not overlap(before, "app/s/page.tsx")
+
+
+@pytest.mark.parametrize("text", ["*.py", "src/[0-9]*.py", "file[0-9].txt", "[a-c].py", "[!a-z]x", "a?b", "app/[slug]/*.tsx"])
+def test_what_can_only_be_a_pattern_is_one(repo: Path, text: str) -> None:
+    assert literal(typed_pattern(find_repository(repo), str(repo), text)) is None
+
+
+def test_a_folder_in_brackets_before_a_wildcard_is_that_folder(repo: Path) -> None:
+    pattern = typed_pattern(find_repository(repo), str(repo), "app/[slug]/*.tsx")
+    assert matches(pattern, "app/[slug]/page.tsx") and not matches(pattern, "app/s/page.tsx")
+
+
+def test_what_is_ambiguous_is_said(repo: Path, cli: Cli) -> None:
+    (repo / "weird*name.txt").touch()
+    ran = cli(repo, "lock", "weird*name.txt", "app/[ch].ts")
+    assert ran.code == 0
+    assert ran.err == (
+        "weird*name.txt is taken for a pattern; for the file of that name alone: 'weird\\*name.txt'\n"
+        "app/[ch].ts is taken for a path; [ ] is a choice of characters in a range ([0-9]) or beside * or ?\n"
+    )
+    assert cli(repo, "unlock", "--all").code == 0
+    assert "/weird\\*name.txt" in cli(repo, "lock", "weird\\*name.txt").out
+
+
+def test_two_sessions_cannot_both_lock_a_route_that_one_has_made(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, beta = worktrees
+    assert cli(alpha, "lock", "app/[slug]/page.tsx").code == 0
+    (alpha / "app" / "[slug]").mkdir(parents=True)
+    (alpha / "app" / "[slug]" / "page.tsx").touch()
+    assert cli(beta, "lock", "app/[slug]/page.tsx").code == 1
+    assert cli(beta, "check", "app/[slug]/page.tsx").code == 1
+
+
+def test_two_spellings_are_one_path_where_git_says_so(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, beta = worktrees
+    assert cli(alpha, "lock", "Src/New.ts", "docs/*.MD").code == 0
+    assert cli(beta, "check", "src/new.ts").code == 0
+    git(alpha, "config", "core.ignorecase", "true")
+    for path in ("src/new.ts", "SRC/NEW.TS", "DOCS/a.md"):
+        assert cli(beta, "check", path).code == 1, path
+        assert cli(beta, "lock", path).code == 1, path
+    assert cli(beta, "lock", "src/newer.ts").code == 0
+    (alpha / "readme.txt").write_text("changed\n")
+    assert cli(alpha, "editing", "readme.txt").code == 0
+    assert "alpha" in cli(beta, "check", "README.txt").out
+
+
+def test_composed_and_decomposed_names_are_one_path_where_git_says_so(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, beta = worktrees
+    git(alpha, "config", "core.precomposeunicode", "true")
+    assert cli(alpha, "lock", "cafe\u0301.txt").code == 0
+    assert cli(beta, "check", "caf\u00e9.txt").code == 1
+    assert cli(beta, "lock", "caf\u00e9.txt").code == 1

@@ -545,7 +545,7 @@ def test_bad_input_is_one_line_and_nothing_written(repo: Path, cli: Cli, args: l
 def test_who_is_refused_is_not_registered(team: Team, cli: Cli) -> None:
     team.ann.tasks.claim(team.pm.tasks.add("a").id)
     before = git(team.pm.cwd, "for-each-ref", "refs/coord")
-    assert cli(team.pm.cwd, "task", "next", "--claim", "--as", "nobody").code == 1
+    assert cli(team.pm.cwd, "task", "next", "--claim", "--as", "stranger").code == 1
     assert git(team.pm.cwd, "for-each-ref", "refs/coord") == before
 
 

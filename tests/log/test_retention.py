@@ -52,7 +52,7 @@ def content(index: Index) -> dict[str, list[Any]]:
 def assert_index_is_what_the_refs_say(coord: Coord) -> None:
     coord.clone.read(lambda db: None)
     with TemporaryDirectory() as elsewhere:
-        anew = Index(elsewhere, REGISTRY, frozenset())
+        anew = Index(elsewhere, REGISTRY, frozenset(), lambda: coord.clone.id)
         anew.refresh(coord.clone.store, coord.clone.store.tips())
         assert content(coord.clone.index) == content(anew)
         anew.close()
@@ -466,3 +466,16 @@ def test_a_gc_at_any_time_changes_nothing_that_lives(steps: list[tuple[Callable[
             assert coord.repository.gc(keep=-10).dropped == 0
             with file_lock(coord.clone.path("lock")):
                 assert len(git(repo, "for-each-ref", "refs/coord/log").splitlines()) == 1
+
+
+def test_keep_0_drops_all_that_has_ended_and_nothing_else(repo: Path, cli: Cli) -> None:
+    env = {"GIT_COORD_SESSION": "w"}
+    for args in (["join"], ["note", "old"], ["task", "add", "open"], ["lock", "a.txt"], ["send", "w", "unread"]):
+        assert cli(repo, *args, env=env).code == 0
+    time.sleep(1.1)  # whole seconds are kept
+    ran = cli(repo, "gc", "--keep", "0", env=env)
+    assert ran.code == 0 and ran.out.startswith("Dropped "), ran
+    assert cli(repo, "notes", env=env).out == "No notes.\n"
+    assert "open" in cli(repo, "tasks", env=env).out and "a.txt" in cli(repo, "locks", env=env).out
+    assert "unread" in cli(repo, "inbox", env=env).out
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""

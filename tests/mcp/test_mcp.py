@@ -494,13 +494,17 @@ def test_a_bug_is_answered_with_the_path_of_its_report_and_the_server_goes_on(wo
     assert "xyzzy" not in "".join(reports) and "command: MCP task add action title cwd\n" in "".join(reports)
 
 
-def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair, tmp_path: Path, cli: Cli) -> None:
-    (tmp_path / "without" / "mcp").mkdir(parents=True)
-    (tmp_path / "without" / "mcp" / "__init__.py").write_text("raise ModuleNotFoundError('no', name='mcp')\n")
-    ran = cli(worktrees[0], "mcp", env={"PYTHONPATH": str(tmp_path / "without")})
-    assert (ran.code, ran.out) == (3, "")
+def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair) -> None:
+    code = "import sys; sys.modules['mcp'] = None; from gitcoord.cli import main; main(['mcp'])"
+    ran = subprocess.run([sys.executable, "-c", code], cwd=worktrees[0], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (3, "")
     command = f"{sys.executable} -m pip install 'gitcoord[mcp]'"
-    assert ran.err == f"error: the MCP server needs the package mcp, version 2\nhint: {command}\n"
+    assert ran.stderr == f"error: the MCP server needs the package mcp, version 2\nhint: {command}\n"
+
+
+def test_from_the_root_of_the_machine_it_says_cwd() -> None:
+    error = refused(Path("/"), "status")
+    assert error == {"error": "/: not a git repository", "hint": "call it again with cwd, the path of your worktree"}
 
 
 # who calls
@@ -533,13 +537,14 @@ def test_two_threads_of_codex_that_share_a_server_are_two_sessions(worktrees: Pa
 def test_a_server_older_than_the_conversation_still_speaks_for_its_session(worktrees: Pair, cli: Cli) -> None:
     """After a clear the program has a new id, which the environment of its server does not know."""
     alpha, _ = worktrees
-    env = {"CLAUDE_CODE_SESSION_ID": "old"}
     pid = str(os.getpid())
+    env = {"CLAUDE_CODE_SESSION_ID": "old", "CLAUDE_PID": pid}
+    anew = {**env, "CLAUDE_CODE_SESSION_ID": "new"}
     assert cli(alpha, "join", "builder", "--pid", pid, env=env).code == 0
 
     async def work(client: Client) -> list[str]:
         names = [good(await client.call_tool("poll_messages", {}))["session"]]
-        await anyio.to_thread.run_sync(lambda: cli(alpha, "focus", "anew", env={"CLAUDE_CODE_SESSION_ID": "new"}))
+        await anyio.to_thread.run_sync(lambda: cli(alpha, "focus", "anew", env=anew))
         await client.call_tool("remember", {"action": "set", "key": "a", "text": "b"})
         return [*names, good(await client.call_tool("poll_messages", {}))["session"]]
 

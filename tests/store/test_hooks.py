@@ -162,6 +162,52 @@ def test_the_printed_line_works_when_it_is_added_by_hand(repo: Path) -> None:
 
 
 @pytest.mark.usefixtures("old_git")
+@pytest.mark.parametrize("manager", ["husky", "lefthook"])
+def test_the_line_that_was_added_by_hand_is_recognised(repo: Path, manager: str, cli: Cli) -> None:
+    if manager == "husky":
+        (repo / ".husky" / "_").mkdir(parents=True)
+        git(repo, "config", "core.hooksPath", ".husky/_")
+    else:
+        for event in EVENTS:
+            write_hook(repo, event, "#!/bin/sh\ncall_lefthook run\n")
+    lines = {event: hook.line for event, hook in install(repo).items()}
+    assert all(lines.values())
+    for event in EVENTS:
+        if manager == "husky":
+            (repo / ".husky" / event).write_text(f"npm test\n{lines[event]}\n")
+        else:
+            with (repo / "lefthook.yml").open("a") as file:
+                file.write(f"{event}:\n  commands:\n    gitcoord:\n      {lines[event]}\n")
+    found = status(repo)
+    assert {(hook.how, hook.runs) for hook in found.values()} == {("line", True)}
+    assert "does not run" not in cli(repo, "hooks", "status").out
+    assert "hooks      post-checkout" in cli(repo, "doctor").out or "post-checkout, " in cli(repo, "doctor").out
+    commented = repo / (".husky/post-commit" if manager == "husky" else "lefthook.yml")
+    commented.write_text("".join(f"# {line}\n" for line in commented.read_text().splitlines()))
+    assert not status(repo)["post-commit"].runs
+    (repo / ".git" / "coord" / "hook").unlink()
+    if manager == "husky":
+        assert status(repo)["post-merge"].why == "the file that the line runs is gone"
+        assert install(repo)["post-merge"].runs
+
+
+@pytest.mark.usefixtures("old_git")
+def test_git_lfs_is_explained_and_its_own_advice_does_us_no_lasting_harm(repo: Path, cli: Cli) -> None:
+    lfs = '#!/bin/sh\ncommand -v git-lfs >/dev/null 2>&1 || exit 0\ngit lfs post-merge "$@"\n'
+    write_hook(repo, "post-merge", lfs)
+    git(repo, "config", "filter.lfs.process", "git-lfs filter-process")
+    assert {hook.how for hook in install(repo).values()} == {"file", "block"}
+    said = cli(repo, "hooks", "status").out
+    assert "git-lfs: its lines are missing in post-checkout, post-commit: git lfs update --manual prints them." in said
+    assert "Its --force would overwrite our hooks; git coord hooks install brings them back" in said
+    write_hook(repo, "post-checkout", lfs.replace("post-merge", "post-checkout"))  # git lfs update --force
+    assert status(repo)["post-checkout"].why == "not installed"
+    assert install(repo)["post-checkout"].how == "block"
+    git(repo, "config", "--unset", "filter.lfs.process")
+    assert "git-lfs" not in cli(repo, "hooks", "status").out
+
+
+@pytest.mark.usefixtures("old_git")
 def test_a_folder_shared_by_other_repositories_is_left_alone(repo: Path, tmp_path: Path) -> None:
     shared = tmp_path / "shared-hooks"
     shared.mkdir()

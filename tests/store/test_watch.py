@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
+import pytest
 from conftest import git
 
 from gitcoord import Coord
@@ -12,6 +16,16 @@ from gitcoord.store.discovery import find_repository
 from gitcoord.store.watch import RefWatch, wait_until
 
 FOR_EVER = 60.0
+
+
+@pytest.fixture(params=["inotify", "watchdog"], autouse=True)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of being told; on Linux the second is used only where the first is refused."""
+    if request.param == "watchdog":
+        monkeypatch.setattr(RefWatch, "_by_inotify", lambda self, folders: None)
+    elif not sys.platform.startswith("linux"):
+        pytest.skip("there is no inotify here")
+    return str(request.param)
 
 
 def test_a_message_wakes_its_waiter(worktrees: tuple[Path, Path]) -> None:
@@ -46,3 +60,35 @@ def test_what_does_not_concern_us_does_not_wake(worktrees: tuple[Path, Path]) ->
 
 def test_giving_up_after_the_timeout(repo: Path) -> None:
     assert wait_until(find_repository(repo), lambda: None, 0.05) is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs inotify")
+def test_folders_that_go_and_come_again_leave_a_waiter_hearing_and_silent(repo: Path, worktrees: tuple[Path, Path]) -> None:
+    """`git pack-refs` takes our folders away whenever it runs; each write makes them anew."""
+    waiter = subprocess.Popen(
+        [sys.executable, "-m", "gitcoord", "watch", "--type", "note"], cwd=repo, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    until = time.monotonic() + 6
+    with Coord.open(worktrees[0]) as coord:
+        time.sleep(1)
+        while time.monotonic() < until:
+            git(repo, "pack-refs", "--all", "--prune", check=False)
+            coord.sessions.focus(str(time.monotonic()))
+            coord.send("beta", "more")
+        began = time.monotonic()
+        coord.notes.add("the last")
+        assert waiter.stdout and waiter.stdout.readline()
+        assert time.monotonic() - began < 8  # LOOK_ANYWAY, at which a deaf one would look
+    waiter.terminate()
+    assert waiter.communicate()[1] == b""
+
+
+def test_a_refused_watch_is_made_by_the_other_way(repo: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    def refuse(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    if way == "inotify":
+        monkeypatch.setattr("gitcoord.store.inotify.Inotify.__init__", refuse)
+    with RefWatch(find_repository(repo)) as watch:
+        git(repo, "update-ref", "refs/coord/log/x-00000000/0001", "HEAD")
+        assert watch.wait(FOR_EVER)

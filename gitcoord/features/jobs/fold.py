@@ -53,9 +53,9 @@ _FIRST = (
 )
 _GOES_ON = (
     "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
-    " AND (n.clone = :here OR j.clone != :here)"
+    " AND n.clone IN (j.clone, :here)"
 )
-"""What job `j` is by now, if its clone goes on under a new id and so ends another; of our own jobs only we can say so."""
+"""What job `j` is by now, if its clone goes on under a new id and so ends another. Only its own clone can say so, or we."""
 _PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}
 
 
@@ -105,8 +105,5 @@ FEATURE = Feature(
     _fold,
     "CREATE INDEX jobs_key ON jobs (clone, key); CREATE INDEX jobs_order ON jobs (lc, id);"
     " CREATE INDEX jobs_was ON jobs (was) WHERE was != '';",
-    living=(
-        "SELECT id FROM jobs j WHERE NOT EXISTS (SELECT 1 FROM job_ends e WHERE (e.job, e.clone) = (j.id, j.clone)"
-        " AND e.at < :since)",
-    ),
+    living=("SELECT id FROM jobs j WHERE NOT EXISTS (SELECT 1 FROM job_ends e WHERE e.job = j.id AND e.at < :since)",),
 )

@@ -61,9 +61,9 @@ class Job(NamedTuple):
 
 _SELECT = """
 SELECT j.id, j.name, j.author, j.clone, j.at, j.key, j.runs, e.lost, e.at, e.exit, e.signal, e.ms, s.data, t.data
-FROM jobs j LEFT JOIN job_ends e ON e.job = j.id AND e.clone = j.clone
-LEFT JOIN job_details s ON s.job = j.id AND s.clone = j.clone AND s.part = 'start'
-LEFT JOIN job_details t ON t.job = j.id AND t.clone = j.clone AND t.part = 'end'
+FROM jobs j LEFT JOIN job_ends e ON e.job = j.id
+LEFT JOIN job_details s ON s.job = j.id AND s.part = 'start'
+LEFT JOIN job_details t ON t.job = j.id AND t.part = 'end'
 """
 
 
@@ -91,7 +91,7 @@ def get(db: sqlite3.Connection, oid: str, here: str) -> Job | None:
 
 def by_key(db: sqlite3.Connection, clone: str, key: str) -> Job | None:
     """The job that a file below `coord/jobs/` belongs to."""
-    row = db.execute(f"{_SELECT} WHERE j.clone = ? AND j.key = ?", (clone, key)).fetchone()
+    row = db.execute(f"{_SELECT} WHERE j.clone = ? AND j.key = ? ORDER BY j.lc DESC", (clone, key)).fetchone()
     return _job(row) if row else None
 
 

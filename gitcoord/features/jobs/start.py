@@ -120,7 +120,8 @@ def go_on(clone: Clone, old: str) -> None:
     """The jobs that this clone runs as `old` are its own under the id that it has now; to be called under the write lock."""
     for key in files.keys(clone.repo.coord_dir):
         running = files.get(clone.repo.coord_dir, key)
-        job = clone.read(lambda db, key=key: by_key(db, old, key))  # type: ignore[misc]
+        # what was not sent under the old id was carried into the log of the new one, and is its word now
+        job = clone.read(lambda db, key=key: by_key(db, old, key) or by_key(db, clone.settled_id(), key))  # type: ignore[misc]
         if running is None or job is None or job.state != "running":
             continue
         data = {"name": job.name, "key": key, "was": job.id} | ({"runs": job.runs} if job.runs else {})

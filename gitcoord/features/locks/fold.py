@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from gitcoord.features.locks.patterns import why_not
+from gitcoord.features.locks.patterns import MAX_LENGTH, why_not
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import FLAG, ID, MANY, Kind, Schema, line, listed, mapped, number, text
@@ -59,7 +59,7 @@ _LOCK = Schema(
     },
     ("patterns",),
 )
-_UNLOCK = Schema({"locks": mapped(ID, listed(text(1000), MAX_PATTERNS), MANY)}, ("locks",))
+_UNLOCK = Schema({"locks": mapped(ID, listed(text(MAX_LENGTH), MAX_PATTERNS), MANY)}, ("locks",))
 
 FEATURE = Feature(
     "locks",

@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 
 from gitcoord.features.locks import read, take
-from gitcoord.features.locks.patterns import overlap, why_not
+from gitcoord.features.locks.patterns import overlap, spell_as, why_not
 from gitcoord.features.locks.read import Held, Lock
 from gitcoord.features.locks.take import Wish
 from gitcoord.log.clone import Clone
@@ -74,6 +74,7 @@ def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
     """Between sessions of one clone its own events decide, which all of them have."""
     if split_mailbox(row.holder)[1] == clone.id or (row.shared and wish.shared):
         return False
+    spell_as(clone.repo)
     return any(overlap(p, q) for p in wish.patterns for q in row.patterns if not why_not(q))
 
 

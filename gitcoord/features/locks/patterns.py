@@ -11,30 +11,33 @@ lest `*.py` and `*.js` be in each other's way for the sake of a file `x.py/y.js`
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from contextvars import ContextVar
 from functools import lru_cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.log.schemas import is_one_line
 from gitcoord.store.repository import Repository
 from gitcoord.store.worktrees import place_of
+from gitcoord.text import inert, is_unicode, shell_word
 
-if TYPE_CHECKING:
-    import re
-
-MAX_LENGTH = 1000
+MAX_LENGTH = 4096
 MAX_STARS = 4
 """Stars in one segment of a pattern, and `**` in all: more would make matching slow, and nobody needs more."""
 EVERYTHING = "*"
 _WILD = frozenset("*?[")
+_STARS = frozenset("*?")
+_ESCAPE = re.compile(r"\\[*?\[]")
 
 
 # as typed
 
 
 def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
-    """What a user typed in `cwd`, as a pattern from the root. What names a file, or has no wildcard, is a path.
+    """What a user typed in `cwd`, as a pattern from the root. What can be a path is one: `app/[slug]/page.tsx` is that
+    file, whether it is there or not, so that the same text means the same lock in every worktree.
 
     `:/` at the beginning stands for the root, as in git's own paths. Raises UsageError for what is outside of the
     repository and for what is no pattern.
@@ -42,22 +45,49 @@ def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
     base = cwd
     if text.startswith(":/"):
         base, text = repo.worktree or cwd, text[2:] or "."
-    if not text or text.startswith("!") or "\n" in text or "\0" in text or not _is_unicode(text):
+    if not text or text.startswith("!") or "\0" in text:
         raise UsageError(f"{text!a} is no pattern", "name a path, or a pattern as in .gitignore, such as 'src/*.py'")
     segments = text.split("/")
-    wild = next((n for n, segment in enumerate(segments) if _WILD.intersection(segment)), None)
-    if wild is None or os.path.lexists(os.path.join(base, text)):
+    wild = next((n for n, segment in enumerate(segments) if _is_wild(segment)), None)
+    if wild is None:
+        text = _without_escapes(text)
         path = _inside(repo, base, text)
         folder = text.endswith("/") or (_means_files(path) and os.path.isdir(os.path.join(base, text)))
         return check_pattern(path_pattern(path, folder))
     above = _inside(repo, base, "/".join(segments[:wild]) or ("/" if wild else "."))
-    rest = "/".join(segments[wild:])
     if any(segment in (".", "..") for segment in segments[wild:]):
         raise UsageError(f"{text!a}: '..' cannot follow a wildcard", "name the folder first")
+    rest = "/".join(_plain(segment) if _is_wild(segment) else _escaped(segment) for segment in segments[wild:])
     prefix = "" if above == "." else _escaped(above) + "/"
     if wild == 0 and "/" not in rest.rstrip("/"):
         return check_pattern(prefix + "**/" + rest if prefix else rest)
     return check_pattern(_anchored(prefix + rest))
+
+
+def remark_on(repo: Repository, cwd: str, text: str) -> str:
+    """What to say of a text that can be meant as a path and as a pattern; empty for any other."""
+    base, rest = (repo.worktree or cwd, text[2:]) if text.startswith(":/") else (cwd, text)
+    wild = any(_is_wild(segment) for segment in rest.split("/"))
+    if wild and os.path.lexists(os.path.join(base, rest)):
+        return f"{inert(text)} is taken for a pattern; for the file of that name alone: {shell_word(_escaped(rest))}"
+    if not wild and "[" in rest:
+        return f"{inert(text)} is taken for a path; [ ] is a choice of characters in a range ([0-9]) or beside * or ?"
+    return ""
+
+
+def _is_wild(segment: str) -> bool:
+    """Whether a name can only be a pattern: it has a star or a question mark, or a range of characters in brackets."""
+    segment = _ESCAPE.sub("", segment) if "\\" in segment else segment
+    return not _STARS.isdisjoint(segment) or ("[" in segment and _has_range(segment))
+
+
+def _without_escapes(text: str) -> str:
+    return _ESCAPE.sub(lambda found: found[0][1], text) if "\\" in text else text
+
+
+def _has_range(segment: str) -> bool:
+    ranges = re.findall(r"\[([!^]?)((?:[0-9A-Za-z]-[0-9A-Za-z])+[_.-]*)\]", segment)
+    return any(all(a <= b for a, b in re.findall(r"([0-9A-Za-z])-([0-9A-Za-z])", body)) for _, body in ranges)
 
 
 def _inside(repo: Repository, base: str, text: str) -> str:
@@ -65,13 +95,6 @@ def _inside(repo: Repository, base: str, text: str) -> str:
     if place is None:
         raise UsageError(f"{text!a} is outside of this repository", "name a path in one of its worktrees; ':/' is the root")
     return place.path
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        return bool(text.encode())
-    except UnicodeEncodeError:
-        return False
 
 
 def path_pattern(path: str, folder: bool = False) -> str:
@@ -82,8 +105,14 @@ def path_pattern(path: str, folder: bool = False) -> str:
 
 
 def _escaped(path: str) -> str:
-    escaped = "".join("\\" + c if c in "*?[\\" else c for c in path)
+    escaped = _plain("".join("\\" + c if c in "*?[\\" else c for c in path))
     return escaped[:-1] + "\\ " if escaped.endswith(" ") else escaped
+
+
+def _plain(text: str) -> str:
+    """What no line of text can hold (a newline, bytes that are not UTF-8) as a question mark, which stands for any one
+    character: a little more is locked, and the same in every worktree."""
+    return "".join(c if is_one_line(c) and is_unicode(c) else "?" for c in text)
 
 
 def _anchored(pattern: str) -> str:
@@ -119,6 +148,14 @@ def why_not(pattern: str) -> str | None:
 
 # a path and a pattern
 
+_any_case: ContextVar[bool] = ContextVar("any_case", default=False)
+"""Whether two spellings of a name are one path in the repository that is looked at."""
+
+
+def spell_as(repo: Repository) -> None:
+    """From now on compare as `core.ignorecase` of this repository says; called by whoever reads locks to compare them."""
+    _any_case.set(repo.boolean("core.ignorecase"))
+
 
 def literal(pattern: str) -> str | None:
     """The one path that an anchored pattern without wildcards means (with a slash at its end if only what is below it)."""
@@ -129,6 +166,8 @@ def literal(pattern: str) -> str | None:
 
 def matches(pattern: str, path: str) -> bool:
     """Whether a path from the root is what the pattern means, or lies below that."""
+    if _any_case.get():
+        pattern, path = pattern.lower(), path.lower()
     plain = literal(pattern)
     if plain is not None:
         return _covers(plain, path)
@@ -156,12 +195,14 @@ def _means_files(pattern: str) -> bool:
 @lru_cache(1024)
 def _regex(pattern: str) -> re.Pattern[str] | None:
     """What pathspec makes of a pattern; None where it means nothing."""
-    import re
+    import warnings
 
     from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
     try:
-        made = GitIgnoreSpecPattern(pattern.replace("\n", "\v"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what a bracket in brackets may mean to a later Python
+            made = GitIgnoreSpecPattern(pattern.replace("\n", "\v"))
     except (ValueError, re.error):
         return None
     return made.regex if made.include else None
@@ -295,6 +336,8 @@ def _ranges(body: str) -> Iterator[tuple[str, str]]:
 
 def overlap(a: str, b: str) -> bool:
     """Whether some path may be meant by both patterns."""
+    if _any_case.get():
+        a, b = a.lower(), b.lower()
     one, two = literal(a), literal(b)
     if one is not None and two is not None:
         return one.rstrip("/") == two.rstrip("/") or _covers(one, two) or _covers(two, one)

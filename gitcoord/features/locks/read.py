@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gitcoord.errors import Refused
 from gitcoord.features.locks import waiters
-from gitcoord.features.locks.patterns import overlap
+from gitcoord.features.locks.patterns import overlap, spell_as
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.mailboxes import Homes
@@ -55,7 +55,8 @@ class Standing(NamedTuple):
 
 
 def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> Standing:
-    """Sort the locks that nobody ended."""
+    """Sort the locks that nobody ended; they are compared as this repository spells paths."""
+    spell_as(clone.repo)
     now = time.time() if now is None else now
     found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
     if not found:
@@ -75,6 +76,13 @@ def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
     return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
 
 
+def _holder(homes: Homes, author: str, clone: str) -> str:
+    """Who holds a lock, as it is called now. A clone that adopts a session does not adopt its locks: it could not end them."""
+    box = mailbox(author, clone)
+    now = homes.of(box)
+    return now if split_mailbox(now)[1] == clone else box
+
+
 def all_locks(db: sqlite3.Connection) -> list[Lock]:
     rows = db.execute(
         "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc"
@@ -86,7 +94,7 @@ def all_locks(db: sqlite3.Connection) -> list[Lock]:
     first = {row[0]: row for row in reversed(rows)}
     homes = Homes(db)
     return [
-        Lock(oid, homes.of(mailbox(r[2], r[3])), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
+        Lock(oid, _holder(homes, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
         for oid, of in patterns.items()
         for r in [first[oid]]
     ]  # fmt: skip

@@ -12,6 +12,7 @@ from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
 from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
+from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
@@ -95,8 +96,9 @@ def take(
         return [Draft("lock.wait", f"{me.name} waits to lock {names}", {**data, "ttl": MAX_TTL}, author=me.name)]
     if hindering:
         raise held(hindering, clone, now, wish.patterns)
-    dead = [old for old in at.over if not old.waits and old.holder != here and old.hinders(wish.patterns, wish.shared)]
-    own = [old for old in (*at.valid, *at.over) if old.holder == here and set(old.patterns) <= set(wish.patterns)]
+    over_here = [old for old in at.over if not old.waits and trust.is_own(clone, old.clone)]
+    dead = [old for old in over_here if old.holder != here and old.hinders(wish.patterns, wish.shared)]
+    own = [old for old in (*at.valid, *over_here) if old.holder == here and set(old.patterns) <= set(wish.patterns)]
     over = [old.id for old in (*dead, *own) if not old.waits] + ([wait.id] if wait else [])
     data |= {"supersedes": over} if over else {}
     because = f": {wish.reason}" if wish.reason else ""
@@ -206,6 +208,9 @@ def _named(found: Sequence[Lock], here: str, pattern: str, force: bool, clone: C
     if lock is None:
         near = next((q for lock in found if lock.holder == here for q in lock.patterns if overlap(q, pattern)), None)
         raise Refused(f"{pattern} is not locked", f"git coord unlock {shell_word(near)}" if near else "git coord locks")
+    if not trust.is_own(clone, lock.clone):
+        hint = f"git coord send {shell_word(lock.holder)} {shell_word(f'please unlock {pattern}')}"
+        raise Held(f"{pattern} is locked in another clone, by {lock.holder}: only that clone can end it", hint, [lock])
     if lock.holder != here and not force:
         refusal = held([lock], clone, time.time())
         raise Held(refusal.what, "git coord unlock --force ends it and tells the holder", [lock])

@@ -38,9 +38,10 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
         json.dumps(attachments) if attachments else "[]", notice,
     )  # fmt: skip
     db.execute("INSERT OR IGNORE INTO messages VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    relayed = data["to"] and db.execute("SELECT 1 FROM relayed WHERE message = ?", (event.id,)).fetchone()
     for box in data["to"]:
         _raise_ledger(db, event.id, box, QUEUED, event.at, addressed=True)
-        if db.execute("SELECT 1 FROM relayed WHERE message = ? AND box = ?", (event.id, box)).fetchone():
+        if relayed:
             _recount(db, event.id, box)
         for old in data.get("replaces", ()) if notice else ():
             _replace(db, old, box, event)

@@ -13,7 +13,7 @@ from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_b
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id
-from gitcoord.log.trust import TRUSTED, trusted_values
+from gitcoord.log.trust import TRUSTED, is_own, trusted_values
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import Homes, display, resolve_name
@@ -25,7 +25,7 @@ from gitcoord.store.objects import Oid
 def notifier(clone: Clone, message: Message) -> str:
     """Who speaks in a notice: gitcoord itself, or what another clone gives out for its gitcoord."""
     at = split_mailbox(message.sender)[1]
-    return "gitcoord" if at == clone.id else f"gitcoord@{at}"
+    return "gitcoord" if is_own(clone, at) else f"gitcoord@{at}"
 
 
 def sender_of(clone: Clone, message: Message) -> str | None:

@@ -79,9 +79,7 @@ def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Deli
 
 def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
     """The ledger of one message."""
-    bounced = db.execute(
-        "SELECT 1 FROM bounces b JOIN messages m ON m.id = b.message AND m.clone = b.clone WHERE m.id = ?", (oid,)
-    )
+    bounced = db.execute("SELECT 1 FROM bounces WHERE message = ?", (oid,))
     floor = EXPIRED if bounced.fetchone() else QUEUED
     rows = db.execute(
         "SELECT box, state, at, (SELECT min(g.at) FROM glimpses g WHERE g.message = d.message AND g.box = d.box)"
@@ -173,7 +171,7 @@ def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
         "SELECT m.id, m.author, substr(e.text, 1, 60), group_concat(d.box, ', ') FROM messages m"
         " JOIN events e ON e.id = m.id JOIN deliveries d ON d.message = m.id AND d.addressed = 1 AND d.state = 0"
         " WHERE m.expires > 0 AND m.expires <= ? AND m.clone = ?"
-        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) GROUP BY m.id",
+        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id) GROUP BY m.id",
         (int(now), clone.id),
     ).fetchall()
     return [
@@ -201,7 +199,7 @@ def owed_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[Owed]:
         "SELECT m.id, m.author, m.clone, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
         " WHERE d.addressed = 1 AND d.box IN (SELECT value FROM json_each(?)) AND m.notice = ''"
         " AND (m.urgent = 1 AND d.state < 3 OR m.needs_ack = 1 AND d.state < 4)"
-        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id AND b.clone = m.clone) ORDER BY m.lc, m.id",
+        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id) ORDER BY m.lc, m.id",
         (json.dumps(list(boxes)),),
     )
     return [Owed(Oid(oid), mailbox(author, clone), state >= READ) for oid, author, clone, state in rows]

@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 22
+SCHEMA = 25
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -40,7 +40,7 @@ CREATE TABLE events (
     seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
     clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
     data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL, place INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL, doubted INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL, newer INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
@@ -73,11 +73,14 @@ class Index:
         ignored: frozenset[str],
         here: Callable[[], str | None] = lambda: None,
         worth: Callable[[sqlite3.Connection, Event], Event] | None = None,
+        vouches: Callable[[sqlite3.Connection, str, int], bool] | None = None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
         self.mailroom = Mailroom(directory, here)
         self.registry = registry
         self.ignored = ignored
+        self.vouches = vouches
+        """Whether a clone stands by an epoch of its log, by number."""
         self.worth = worth
         """What a presence is cut down to, where signatures are required."""
         self.unreadable: list[str] = []
@@ -314,6 +317,7 @@ class Index:
         for ref, oid in sorted(logs, key=lambda item: -epoch_of(item[0])):
             if not _is_below(ref, lowest):
                 self._ingest_log(store, ref, oid, known.get(ref))
+                self._doubt(ref)
                 lowest = self._lowest() if epoch_of(ref) > 1 else lowest
         self._ingest_carried(store)
         self._reconsider()
@@ -322,13 +326,19 @@ class Index:
             self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
 
+    def _doubt(self, ref: str) -> None:
+        """Where a clone is known to sign, an epoch takes the place of earlier ones once that clone has signed it."""
+        if epoch_of(ref) > 1 and self.vouches:
+            doubted = not self.vouches(self.db, trust.speaker(ref), epoch_of(ref))
+            self.db.execute("UPDATE epochs SET doubted = ? WHERE log = ?", (doubted, log_of(ref)))
+
     def _is_dropped(self, ref: str) -> bool:
         """Whether a later epoch of the same log took the place of this one."""
         return _is_below(ref, self._lowest())
 
     def _lowest(self) -> dict[str, int]:
         """The lowest epoch that counts, for the logs that have begun a new one."""
-        return dict(self.db.execute("SELECT log, lowest FROM epochs").fetchall())
+        return trust.lowest_epochs(self.db)
 
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
         lc, place = self._end_of(ref)
@@ -369,7 +379,7 @@ class Index:
             if lowest > epoch_of(ref):
                 self._report(oid, ref, "epoch: lowest is no epoch up to this one")
                 return
-            self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?)", (log_of(ref), lowest))
+            self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, 0)", (log_of(ref), lowest))
             self.db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (ref, oid))
 
     def _ingest_carried(self, store: Store) -> None:
@@ -480,9 +490,8 @@ class Index:
         watched = self.mailroom.is_open()
         try:
             with database.part(self.db):
-                for event, raw in self._insert(events, rows):
-                    for verdict in trust.admitted(self.db, event, raw, ref):
-                        self._fold(verdict, ref, watched)
+                for verdict in trust.admitted(self.db, self._insert(events, rows), ref):
+                    self._fold(verdict, ref, watched)
         except Exception as why:
             if database.is_about_the_file(why):
                 raise
@@ -505,12 +514,13 @@ class Index:
         return [item for item in events if item[0].id in fresh]
 
     def _place_again(self, event: Event, epoch: int, place: int) -> None:
-        """An event that is known already: its place in a chain counts more than being carried, and so does its own
-        clone's log: where another clone carried it first, all is read again."""
+        """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
+        carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
         (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
         self._misplaced |= clone != event.clone and place >= 0
         self.db.execute(
-            "UPDATE events SET epoch = ?1, place = ?2 WHERE id = ?3 AND clone = ?4 AND place <= 0 AND (?2 > 0 OR epoch < ?1)",
+            "UPDATE events SET epoch = ?1, place = max(place, ?2) WHERE id = ?3 AND clone = ?4 AND place <= 0"
+            " AND (?2 > 0 OR epoch < ?1)",
             (epoch, place, event.id, event.clone),
         )
 

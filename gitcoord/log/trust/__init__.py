@@ -12,6 +12,7 @@ so it loads the rest only when it is asked.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from os.path import exists
 from typing import TYPE_CHECKING
 
 from gitcoord.log.trust.names import reconsidered as reconsidered
@@ -19,10 +20,12 @@ from gitcoord.log.trust.names import speaks_for as speaks_for
 from gitcoord.log.trust.reach import EPOCH as EPOCH
 from gitcoord.log.trust.reach import INDEXES as INDEXES
 from gitcoord.log.trust.reach import NEVER_CARRIED as NEVER_CARRIED
+from gitcoord.log.trust.reach import OWN as OWN
 from gitcoord.log.trust.reach import SCHEMAS as SCHEMAS
 from gitcoord.log.trust.reach import TABLES as TABLES
 from gitcoord.log.trust.reach import TRUSTED as TRUSTED
 from gitcoord.log.trust.reach import as_carried as as_carried
+from gitcoord.log.trust.reach import lowest_epochs as lowest_epochs
 from gitcoord.log.trust.reach import note_carried as note_carried
 from gitcoord.log.trust.reach import speaker as speaker
 from gitcoord.log.trust.rules import HELD
@@ -39,6 +42,11 @@ if TYPE_CHECKING:
     from gitcoord.log.trust.doubts import Signer as Signer
     from gitcoord.store.objects import Oid
     from gitcoord.store.signing import Signature
+
+
+def is_own(clone: Reader, name: str) -> bool:
+    """Whether `name` is this clone: of its own items others' words count for nothing, and its own words for theirs."""
+    return name == clone.id
 
 
 # signing
@@ -127,6 +135,21 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
     from gitcoord.log.trust import alone
 
     return alone.why_not(clone, table, kind)
+
+
+def vouches(clone: Reader, db: sqlite3.Connection, of: str, epoch: int) -> bool:
+    """Whether clone `of` stands by an epoch of its log, by number: always where it is not known to sign."""
+    if of == clone.id or not signs(clone, db, of):
+        return True
+    from gitcoord.log.trust import alone
+
+    return alone.vouches(clone, db, of, epoch)
+
+
+def signs(clone: Reader, db: sqlite3.Connection, of: str) -> bool:
+    """Whether anything is known here that clone `of` signed, or that it was known to sign."""
+    seen = "SELECT 1 FROM checkpoints WHERE clone = ? LIMIT 1"
+    return exists(clone.path("signatures")) or db.execute(seen, (of,)).fetchone() is not None
 
 
 def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:

@@ -66,6 +66,14 @@ def is_vouched(clone: Reader, event: Event) -> bool:
     return signature.state == GOOD and signature.key == judge.binding(event.clone).key
 
 
+def vouches(clone: Reader, db: sqlite3.Connection, of: str, epoch: int) -> bool:
+    """Whether a clone that is known here for a good signature has signed an epoch of its log."""
+    judge = Judge(within(clone, db))
+    marks = judge.marks(of)
+    known = judge.binding(of)
+    return not known.by or any(mark.epoch == epoch and mark.signature.state == GOOD for mark in marks)
+
+
 def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
     """Whether an event is our own, or covered by a good signature."""
     found = signatures(within(clone, db), [oid]).get(oid)

@@ -46,6 +46,10 @@ TRUSTED = (
 """Whether message `m`, which is event `e`, is ours or covered; the values come from `trusted_values`."""
 
 
+OWN = "e.clone = ?"
+"""Whether event `e` is ours, as an SQL condition; the value is our id."""
+
+
 def speaker(ref: str) -> str:
     """The clone whose word a ref is, and nobody else's, whatever the commits in it say."""
     return ref.split("/")[3]
@@ -79,6 +83,11 @@ def as_carried(event: Event, root: Event) -> Event | None:
     if event.clone not in (root.clone, root.data.get("continues")):
         raise Malformed(f"carried under another clone's name: {event.clone[:60]}")
     return event._replace(clone=root.clone)
+
+
+def lowest_epochs(db: sqlite3.Connection) -> dict[str, int]:
+    """The lowest epoch that counts, for the logs that have begun a new one which nobody doubts."""
+    return dict(db.execute("SELECT log, lowest FROM epochs WHERE doubted = 0").fetchall())
 
 
 def note_carried(db: sqlite3.Connection, event: Event, ref: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from gitcoord.log.event import Event, Malformed
@@ -72,6 +72,7 @@ RULES: Mapping[str, Rule] = {
     CHECKPOINT: Rule("the clone, about the log it stands in", NOTHING),
     EPOCH: Rule("the clone, at the root of its log", COUNTS),
 }
+_WITH_ITEMS = frozenset(kind for kind, rule in RULES.items() if rule.items)
 _BOUNCE = Rule("", HELD, "about", whole=False)
 
 
@@ -83,11 +84,21 @@ class Verdict(NamedTuple):
     refused: str = ""
 
 
-def admitted(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) -> Iterator[Verdict]:
-    """Judge an event that has just arrived at `ref`, and then those that waited for it. The caller folds in between."""
-    yield _judged(db, event, None, raw, ref)
-    for waiting in _released(db, event.id):
-        yield _judged(db, waiting, event.id)
+def admitted(db: sqlite3.Connection, items: Iterable[tuple[Event, bytes]], ref: str) -> Iterator[Verdict]:
+    """Judge events that have just arrived at `ref`, each followed by those that waited for it. The caller folds them in
+    between."""
+    any_wait = _any_wait(db)
+    for event, raw in items:
+        yield _judged(db, event, None, raw, ref)
+        if any_wait:
+            for waiting in _released(db, event.id):
+                yield _judged(db, waiting, event.id)
+        elif event.type in _WITH_ITEMS:
+            any_wait = _any_wait(db)
+
+
+def _any_wait(db: sqlite3.Connection) -> bool:
+    return db.execute("SELECT 1 FROM awaited LIMIT 1").fetchone() is not None
 
 
 def _judged(db: sqlite3.Connection, event: Event, only: str | None, raw: bytes = b"", ref: str = "") -> Verdict:
@@ -143,7 +154,7 @@ def _own_items(db: sqlite3.Connection, event: Event, rule: Rule, only: str | Non
     clones = _clones_of(db, named)
     if only is None:
         _await(db, event, [item for item in named if item not in clones])
-    own = {item for item in named if clones.get(item) == event.clone and only in (None, item)}
+    own = {item for item in named if event.clone in clones.get(item, ()) and only in (None, item)}
     if named and len(own) < len(named) and rule.whole:
         if all(item in clones for item in named):
             raise Malformed(f"{event.type}: about what another clone wrote")
@@ -169,12 +180,14 @@ def _with(data: Mapping[str, Any], key: str, value: Any, own: set[str]) -> dict[
     return rest | ({key: [item for item in value if item in own]} if isinstance(value, list) else {})
 
 
-def _clones_of(db: sqlite3.Connection, ids: list[str]) -> dict[str, str]:
-    """The clones that wrote those of the events `ids` that are known."""
+def _clones_of(db: sqlite3.Connection, ids: list[str]) -> dict[str, tuple[str, str]]:
+    """Whose those of the events `ids` are that are known: the clone in whose log they are, and the one that they name
+    where a clone with a new id carries them."""
     if not ids:
         return {}
-    query = "SELECT id, clone FROM events WHERE id IN (SELECT value FROM json_each(?))"
-    return dict(db.execute(query, (json.dumps(ids),)).fetchall())
+    named = "CASE WHEN place < 0 THEN json_extract(data, '$.clone') ELSE clone END"
+    query = f"SELECT id, clone, {named} FROM events WHERE id IN (SELECT value FROM json_each(?))"
+    return {oid: (clone, also) for oid, clone, also in db.execute(query, (json.dumps(ids),))}
 
 
 def _await(db: sqlite3.Connection, event: Event, unknown: list[str]) -> None:
