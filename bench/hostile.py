@@ -61,6 +61,8 @@ def _first_and_again(repo: Path) -> tuple[float, float]:
 
 def _commands(repo: Path) -> None:
     with Coord.open(repo, as_name="w") as coord:
+        if "hostile" in git(repo, "remote"):
+            coord.remote.sync("hostile")
         coord.messages.inbox()
         coord.overview.status()
         coord.overview.brief()
@@ -149,8 +151,6 @@ def _many_clones(repo: Path, number: int) -> None:
     lines = "".join(f"create refs/coord/log/c{n}-00000001/0001 {item.oid}\n" for n, item in enumerate(made))
     subprocess.run(["git", "-C", str(bare), "update-ref", "--stdin"], input=lines.encode(), check=True)
     git(repo, "remote", "add", "hostile", str(bare))
-    with Coord.open(repo, as_name="w") as coord:
-        coord.remote.sync("hostile")
 
 
 def _checkpoints(repo: Path, number: int) -> None:
@@ -158,11 +158,12 @@ def _checkpoints(repo: Path, number: int) -> None:
     junk = b"gpgsig -----BEGIN SSH SIGNATURE-----\n U1NIU0lH\n -----END SSH SIGNATURE-----\n"
     for n in range(max(1, number // 8)):
         clone = f"c{n}-00000001"
+        ref = f"refs/coord/log/{clone}/0001"
         made: list[GitObject] = []
         for lc in range(1, 9):
-            item = _commit("checkpoint", {}, lc, made[-1].oid if made else None, clone, author=clone)
+            item = _commit("checkpoint", {"ref": ref}, lc, made[-1].oid if made else None, clone, author=clone)
             made.append(make_object("commit", item.data.replace(b"\n\n", b"\n" + junk + b"\n", 1), "sha1"))
-        _put(repo, made, f"refs/coord/log/{clone}/0001")
+        _put(repo, made, ref)
 
 
 ATTACKS: dict[str, tuple[int, str, Make]] = {

@@ -1,4 +1,4 @@
-"""Writes docs/commands.md, the commands of the man page and the plugin's hooks from the program itself.
+"""Writes docs/commands.md, the fields of docs/format.md, the commands of the man page and the plugin's hooks from the program.
 
 python docs/reference.py; tests/cli/test_setup.py fails when it was forgotten.
 """
@@ -17,9 +17,15 @@ import click
 from gitcoord.agents.settings import SETTINGS
 from gitcoord.cli.group import cli
 from gitcoord.cli.verbs import VERBS
+from gitcoord.features import REGISTRY
+from gitcoord.log import trust
+from gitcoord.log.schemas import Schema
+from gitcoord.sync.leases import SCHEMA as LEASE
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ROOT / "docs" / "commands.md"
+FORMAT = ROOT / "docs" / "format.md"
+_FIELDS = re.compile(r"(?<=<!-- begin fields -->\n).*(?=<!-- end fields -->\n)", re.DOTALL)
 MAN = ROOT / "man" / "git-coord.1"
 PLUGIN_HOOKS = ROOT / "plugin" / "hooks" / "hooks.json"
 PLUGIN_COMMAND = 'moment=%s find="${CLAUDE_PLUGIN_ROOT}/hooks/find"; test ! -f "$find" || . "$find"'
@@ -69,6 +75,24 @@ def commands_page() -> str:
     return "\n".join(parts)
 
 
+def schemas() -> dict[str, Schema]:
+    """Every type of event with its schema."""
+    found = {kind: schema for feature in REGISTRY.features() for kind, schema in feature.schemas.items()}
+    return {**found, **trust.SCHEMAS, "lease": LEASE}
+
+
+def format_page(present: str) -> str:
+    """docs/format.md with its tables of fields brought up to date."""
+    types: dict[str, list[str]] = {}
+    for kind, schema in schemas().items():
+        rows = [
+            f"| `{name}`{' *' if name in schema.needed else ''} | {field.says} |\n" for name, field in schema.fields.items()
+        ]
+        types.setdefault("".join(rows), []).append(f"`{kind}`")
+    parts = [f"{', '.join(kinds)}\n\n| field | value |\n| --- | --- |\n{rows}\n" for rows, kinds in types.items() if rows]
+    return _FIELDS.sub(lambda _: "\n" + "".join(parts), present)
+
+
 def man_page(present: str) -> str:
     """The man page with its list of commands brought up to date."""
     parts, last = [], ""
@@ -109,4 +133,5 @@ def _escape(text: str) -> str:
 if __name__ == "__main__":
     COMMANDS.write_text(commands_page())
     MAN.write_text(man_page(MAN.read_text()))
+    FORMAT.write_text(format_page(FORMAT.read_text()))
     PLUGIN_HOOKS.write_text(plugin_hooks())

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gitcoord.features import REGISTRY
+from gitcoord.log import trust
 from gitcoord.log.schemas import Schema
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 
@@ -39,7 +40,7 @@ VALUES = [*JUNK, *TEXTS, *([text] for text in TEXTS)]
 
 def schemas() -> dict[str, Schema]:
     """Every type of event with its schema."""
-    return {kind: schema for feature in REGISTRY.features() for kind, schema in feature.schemas.items()}
+    return {**trust.SCHEMAS, **{kind: schema for feature in REGISTRY.features() for kind, schema in feature.schemas.items()}}
 
 
 def bases(box: str, task: str, message: str, job: str) -> dict[str, dict[str, Any]]:
@@ -47,11 +48,12 @@ def bases(box: str, task: str, message: str, job: str) -> dict[str, dict[str, An
     return {
         "join": {"session": "m"}, "leave": {"session": "m"}, "rename": {"old": "m2", "new": "m3"},
         "presence": {"session": "m", "state": "active", "ttl": 900},
-        "adopt": {"session": "x", "from": MALLORY}, "message": {"to": [box]},
+        "adopt": {"session": "x", "from": "ada-00000009"}, "message": {"to": [box]},
         "receipt": {"session": "m", "state": "read", "ids": [message]}, "note": {"paths": ["readme.txt"]},
         "task": {}, "state": {"key": "k"}, "alloc": {"sequence": "s", "number": 1},
         "lock": {"patterns": ["readme.txt"]}, "lock.wait": {"patterns": ["readme.txt"]}, "unlock": {"locks": {}},
-        "overlap": {"between": [box, f"m@{MALLORY}"], "paths": ["a"]}, "gone": {"session": "m"}, "checkpoint": {},
+        "overlap": {"between": [box, f"m@{MALLORY}"], "paths": ["a"]}, "gone": {"session": "m"},
+        "checkpoint": {}, "epoch": {"carried": 0},
         "job.start": {"name": "build", "key": "ab"}, "job.end": {"job": job, "exit": 1}, "job.lost": {"job": job},
         "job.detail": {"job": job, "part": "end", "tail": "x"},
         **{f"task.{verb}": {"task": task} for verb in

@@ -45,6 +45,8 @@ def _document() -> dict[str, Any]:
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):
+            from gitcoord.errors import UsageError
+
             raise UsageError("the document on standard input is not JSON") from None
     return document if isinstance(document, dict) else {}
 

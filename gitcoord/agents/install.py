@@ -270,6 +270,8 @@ def _drop_empty(text: str, keys: tuple[str, ...], path: str) -> str:
 def _parsed(parser: Any, text: str, path: str) -> Any:
     try:
         return parser(text)
+    except RecursionError:
+        raise RepositoryError(f"{path} is nested too deep", "mend the file, then run the command again") from None
     except ValueError as error:
         raise RepositoryError(f"{path} is no JSON: {error}", "mend the file, then run the command again") from None
 

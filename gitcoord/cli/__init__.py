@@ -79,11 +79,9 @@ def _lost(error: Exception, code: int, args: list[str]) -> int:
 
 
 def run(args: list[str]) -> int:
-    """Run one command and return its exit code; a bug of ours is reported. Raises ImportError alone."""
+    """Run one command and return its exit code; a bug of ours is reported."""
     try:
         return _run(args)
-    except ImportError:
-        raise
     except KeyboardInterrupt:
         return 130
     except SystemExit:

@@ -16,7 +16,7 @@ from conftest import git
 from hostile import MALLORY, bases, chain, commit, payloads, schemas, wrong_in
 
 from gitcoord import Coord
-from gitcoord.agents import HARNESSES, MOMENTS
+from gitcoord.agents import HARNESSES, MOMENTS, load
 from gitcoord.cli import run
 from gitcoord.store import bulk, open_store
 from gitcoord.store.objects import GitObject
@@ -142,7 +142,7 @@ def test_every_tool_over_every_hostile_value(attacked: Path) -> None:
                     (block,) = result.content
                     wrong += [(tool.name, action, found) for found in wrong_in(block.text)]  # type: ignore[union-attr]
                     assert "\n" not in block.text  # type: ignore[union-attr]
-        page = tools.poll(coord, {}, 1)
+        page = coord.messages.inbox(limit=100)
         (block,) = server._result(tools.told(coord, page)).content
         wrong += wrong_in(block.text, "")  # type: ignore[union-attr]
     assert page.messages and not wrong[:20]
@@ -159,6 +159,15 @@ def strings(value: Any) -> Iterator[str]:
             yield from strings(inner)
 
 
+def knows(harness: str, moment: str, document: dict[str, Any]) -> bool:
+    """Whether a program has this moment."""
+    try:
+        load(harness).read(moment, document)
+    except KeyError:
+        return False
+    return True
+
+
 @pytest.mark.parametrize("harness", HARNESSES)
 def test_every_moment_of_a_hook(
     attacked: Path, harness: str, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
@@ -171,7 +180,7 @@ def test_every_moment_of_a_hook(
     document = {"session_id": "c1", "conversation_id": "c1", "cwd": str(attacked), "tool_input": {"file_path": path},
                 "tool_name": "Edit", "toolName": "edit", "source": "startup", "path": path, "file_path": path}  # fmt: skip
     said = 0
-    for moment in [moment for moment in MOMENTS if moment not in ("wake", "end")]:
+    for moment in [moment for moment in MOMENTS if moment not in ("wake", "end") and knows(harness, moment, document)]:
         data = io.BytesIO(json.dumps(document).encode())
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
         assert main([harness, moment]) in (0, 2)
@@ -180,9 +189,6 @@ def test_every_moment_of_a_hook(
         for text in (*texts, err):
             assert wrong_in(text) == [], (moment, text)
             said += len(text)
-        failed = attacked / ".git" / "coord" / "agents" / "@error"
-        if failed.exists():
-            assert failed.read_text().endswith(f"KeyError: '{moment}'\n"), f"{moment} is one that {harness} knows"
-            failed.unlink()
+        assert not (attacked / ".git" / "coord" / "agents" / "@error").exists(), moment
     assert said > 100
     assert clone_id(attacked)

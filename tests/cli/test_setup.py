@@ -20,6 +20,7 @@ from gitcoord import Coord, RepositoryError
 from gitcoord.cli import verbs
 from gitcoord.features import REGISTRY
 from gitcoord.log.event import canonical_json, decode
+from gitcoord.log.schemas import complaint
 from gitcoord.store.objects import Oid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,6 +265,16 @@ def test_the_command_page_and_the_man_page_are_up_to_date(reference: ModuleType)
     present = reference.MAN.read_text()
     assert present == reference.man_page(present), hint
     assert [verb for verb in VERBS if f"\n.B git coord {verb}\n" not in present] == []
+
+
+def test_the_format_page_lists_the_fields_that_are_checked(reference: ModuleType) -> None:
+    present = reference.FORMAT.read_text()
+    assert present == reference.format_page(present), "run: python docs/reference.py"
+    known = reference.schemas()
+    for trailer in re.findall(r"^Coord: (.*)$", present, re.MULTILINE):
+        data = json.loads(trailer)
+        schema = known[data["type"]]
+        assert complaint(schema.fields, schema.needed, data) == "", "the examples are what they are examples of"
 
 
 def test_the_plugin_of_claude_code_has_the_hooks_of_its_settings(reference: ModuleType) -> None:

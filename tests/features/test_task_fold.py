@@ -7,12 +7,14 @@ import json
 import sqlite3
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from profiles import examples
 
 from gitcoord.features import REGISTRY
 from gitcoord.features.numbers import FEATURE as SEQUENCES
+from gitcoord.features.tasks import tangles
 from gitcoord.features.tasks.fold import FEATURE, replay
 from gitcoord.features.tasks.tangles import needed_by
 from gitcoord.log.event import Event
@@ -194,3 +196,45 @@ def test_payloads_of_the_wrong_kind_are_refused_and_change_nothing() -> None:
     assert tables(
         folded([event(1, "task", "pm", " \n\n body", A), event(1, "alloc", "pm", sequence="../x", number=-1)])
     ) == tables(folded([]))
+
+
+# tangles
+
+
+def test_of_a_tangle_that_is_too_large_no_need_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [hashlib.sha1(b"tangled %d" % n).hexdigest() for n in range(5)]
+    filed = [event(n + 1, "task", "pm", f"t{n}", ids[n]) for n in range(5)]
+    ring = [event(10 + n, "task.edit", "pm", task=ids[n], needs=[ids[(n + 1) % 5]]) for n in range(5)]
+
+    def ignored() -> list[int]:
+        db = folded([*filed, *ring])
+        return [n for (n,) in db.execute("SELECT ignored FROM task_needs ORDER BY lc")]
+
+    assert ignored() == [0, 0, 0, 0, 1], "the one that closes it"
+    monkeypatch.setattr(tangles, "MAX_TANGLE", 4)
+    assert ignored() == [1, 1, 1, 1, 1]
+
+
+def test_a_tangle_that_is_cut_counts_again() -> None:
+    filed = [event(n + 1, "task", "pm", f"t{n}", IDS[n]) for n in range(3)]
+    ring = [event(10 + n, "task.edit", "pm", task=IDS[n], needs=[IDS[(n + 1) % 3]]) for n in range(3)]
+    cut = event(20, "task.edit", "pm", task=IDS[0], not_needs=[IDS[1]])
+    db = folded([*filed, *ring])
+    assert db.execute("SELECT count(*) FROM task_tangles").fetchone() == (3,)
+    db = folded([*filed, *ring, cut])
+    assert db.execute("SELECT task, need, ignored FROM task_needs ORDER BY lc").fetchall() == [
+        (IDS[1], IDS[2], 0),
+        (IDS[2], IDS[0], 0),
+    ]
+    assert db.execute("SELECT count(*) FROM task_tangles").fetchone() == (0,)
+
+
+def test_no_more_needs_and_labels_than_a_task_may_have() -> None:
+    needs = [hashlib.sha1(b"need %d" % n).hexdigest() for n in range(150)]
+    edits = [
+        event(2, "task.edit", "pm", task=A, needs=needs[:100], labels=[f"a{n}" for n in range(50)]),
+        event(3, "task.edit", "pm", task=A, needs=needs[100:], labels=["late"]),
+    ]
+    db = folded([event(1, "task", "pm", "a", A), *edits])
+    assert db.execute("SELECT count(*), max(lc) FROM task_needs").fetchone() == (100, 2)
+    assert "late" not in db.execute("SELECT labels FROM tasks").fetchone()[0]

@@ -432,6 +432,27 @@ def test_more_refs_than_a_clone_can_have_sessions_are_not_fetched(ada: Path, rem
     assert len(git(ada, "for-each-ref", f"refs/coord/sessions/{MALLORY}").splitlines()) == 1000
 
 
+def test_more_clones_than_a_remote_can_have_are_left_out_and_named(
+    ada: Path, remote: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those known here go on; what is left out is said until the user has seen to it."""
+    from gitcoord.sync import incoming
+
+    put(remote, LOG, *chain("known"))
+    sync(cli, ada)
+    for number in range(4):
+        put(remote, f"refs/coord/log/c{number}-00000001/0001", *chain("new", clone=f"c{number}-00000001"))
+    put(remote, LOG, *chain("known", "goes on"))
+    monkeypatch.setattr(incoming, "MAX_CLONES", 4)  # ada, mallory and two more
+    with Coord.open(ada) as coord:
+        found = coord.remote.sync()
+    assert [refusal.ref for refusal in found.refused] == [f"refs/coord/log/c{n}-00000001/0001" for n in (2, 3)]
+    assert "goes on" in notes(ada)
+    left = [line for line in lines(cli, ada, "trust") if "not all of it is fetched" in line]
+    assert [line.split()[1] for line in left] == ["c2-00000001:", "c3-00000001:"]
+    assert "c2-00000001: not all of it is fetched" in cli(ada, "doctor").out
+
+
 # objects that git fsck complains of
 
 

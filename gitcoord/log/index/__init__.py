@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 25
+SCHEMA = 26
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -490,8 +490,13 @@ class Index:
         watched = self.mailroom.is_open()
         try:
             with database.part(self.db):
-                for verdict in trust.admitted(self.db, self._insert(events, rows), ref):
-                    self._fold(verdict, ref, watched)
+                items = self._insert(events, rows)
+                fresh = {event.id for event, _ in items}
+                for verdict in trust.admitted(self.db, items, ref):
+                    if verdict.id in fresh:
+                        self._fold(verdict, ref, watched)
+                    else:
+                        self._fold_late(verdict, watched)
         except Exception as why:
             if database.is_about_the_file(why):
                 raise
@@ -500,7 +505,7 @@ class Index:
                     self._take(ref, [item], [row])
             else:
                 (event, _) = events[0]
-                self._report(event.id, ref, f"{event.type}: set aside, its fold failed: {type(why).__name__}: {why}")
+                self._report(event.id, ref, _set_aside(event, why))
 
     def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
         """Store `events`; returns those that were not there yet."""
@@ -543,7 +548,20 @@ class Index:
     def _reconsider(self) -> None:
         """Fold again what depends on an order that is known only now."""
         for event in trust.reconsidered(self.db):
-            self._fold(trust.Verdict(event.id, event), "", False)
+            self._fold_late(trust.Verdict(event.id, event), False)
+
+    def _fold_late(self, verdict: trust.Verdict, watched: bool) -> None:
+        """Fold an event that came before, once what it waited for is known. What its fold raises sets it aside alone."""
+        clone, epoch = self.db.execute("SELECT clone, epoch FROM events WHERE id = ?", (verdict.id,)).fetchone()
+        ref = f"{NAMESPACE}log/{clone}/{epoch:04d}"
+        try:
+            with database.part(self.db):
+                self._fold(verdict, ref, watched)
+        except Exception as why:
+            if database.is_about_the_file(why):
+                raise
+            self.db.execute("DELETE FROM events WHERE id = ?", (verdict.id,))
+            self._report(verdict.id, ref, _set_aside(verdict.event, why))
 
     def _report(self, oid: str, ref: str, reason: str, newer: bool = False) -> None:
         self._reported += not newer
@@ -609,6 +627,10 @@ class _Overtaken(Exception):
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
 Commit = tuple[Oid, bytes]
+
+
+def _set_aside(event: Event | None, why: Exception) -> str:
+    return f"{event.type if event else 'unknown'}: set aside, its fold failed: {type(why).__name__}: {why}"
 
 
 def _is_below(ref: str, lowest: dict[str, int]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -95,7 +96,8 @@ class Registry(Generic[C]):
         return [self._load(entry) for entry in self.entries]
 
     def _load(self, entry: Entry) -> Feature:
-        feature: Feature = import_module(entry.module).FEATURE
+        module = sys.modules.get(entry.module) or import_module(entry.module)  # asked for every event
+        feature: Feature = module.FEATURE
         return feature
 
     def hooks(self, moment: str) -> Iterator[Hooks[C]]:
