@@ -65,6 +65,8 @@ class Clone:
         self.sweep_grace = SWEEP_GRACE
         self.registry = registry
         self._after_write = after_write
+        self.when_free: dict[str, Callable[[], None]] = {}
+        """What takes too long to be done under the write lock, by what it is about: done once the lock is free."""
         self._id: str | None = None
         self._id_file: tuple[int, ...] = ()
         self._fd: int | None = None
@@ -195,10 +197,15 @@ class Clone:
 
     # writing
 
+    @property
+    def holds_lock(self) -> bool:
+        """Whether we hold the write lock."""
+        return self._fd is not None and is_held(self._fd)
+
     @contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
-        if self._fd is not None and is_held(self._fd):
+        if self._fd is not None and self.holds_lock:
             yield self._fd
             return
         self._make_directory()
@@ -209,6 +216,8 @@ class Clone:
                 yield fd
             finally:
                 self._fd = self._tips = None
+        while self.when_free:
+            self.when_free.popitem()[1]()
         self._tidy()
 
     def _make_directory(self) -> None:

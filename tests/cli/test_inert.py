@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from byhand import clone_id
+from clones import clone_id
 from conftest import git
 from hostile import MALLORY, bases, chain, commit, payloads, schemas, wrong_in
 
