@@ -163,14 +163,18 @@ def _others(clone: Clone) -> Iterator[Finding]:
         yield Finding("others", True, f"{found.events} events of {found.clone} are for a newer gitcoord")
     for found in malformed:
         hint = f"git config --add coord.ignoreClone {found.clone}"
-        yield Finding("others", False, f"{found.events} commits of {found.clone} are set aside, among them", hint)
+        yield Finding("others", False, f"{_commits(found.events)} in the log of {found.clone} cannot be used", hint)
         for oid, reason in clone.read(lambda db, of=found.clone: set_aside(db, of, NAMED)):  # type: ignore[misc]
             yield Finding("others", False, f"  {oid}: {reason}")
     for left in clone.read(left_out):
-        hint = f"git coord doctor --fix looks again; git config --add coord.ignoreClone {left.clone}"
-        yield Finding("others", False, f"{left.clone}: nothing more is taken in, because {left.why}", hint)
+        hint = f"git config --add coord.ignoreClone {left.clone}"
+        yield Finding("others", False, f"{left.clone}: nothing more is taken in, because {left.why} (--fix looks again)", hint)
     for warning in warnings(clone):
         yield Finding("others", False, f"{warning.clone}: {warning.what}", warning.command)
+
+
+def _commits(count: int) -> str:
+    return "1 commit" if count == 1 else f"{count} commits"
 
 
 def _hooks(clone: Clone) -> Iterator[Finding]:

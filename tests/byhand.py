@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+from clones import clone_id
 from conftest import copy_of, git, make_repo
 from templates import LASTS
 
@@ -26,11 +27,6 @@ def make_clones(tmp_path: Path, *names: str) -> list[Path]:
 
     copy_of(("by hand", *names), make, tmp_path, LASTS)
     return [tmp_path / name for name in names]
-
-
-def clone_id(where: Path) -> str:
-    with Coord.open(where) as coord:
-        return coord.clone.id or ""
 
 
 def push(where: Path) -> None:

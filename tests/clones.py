@@ -68,7 +68,7 @@ def at_rest(where: Path) -> tuple[Path, Path]:
     return where / "ada", where / "bob"
 
 
-def identity(path: Path) -> str:
+def clone_id(path: Path) -> str:
     with Coord.open(path) as coord:
         assert coord.clone.id
         return coord.clone.id

@@ -73,6 +73,22 @@ def git(where: Path, *args: str, env: Mapping[str, str] | None = None, check: bo
     return done.stdout
 
 
+def version_of(program: str) -> tuple[int, int]:
+    found = re.search(r"(\d+)\.(\d+)", subprocess.run([program, "--version"], capture_output=True, text=True).stdout)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def need_git(major: int, minor: int) -> None:
+    """Put a git that is new enough first on PATH, or skip."""
+    named = os.environ.get("GITCOORD_NEW_GIT", "")
+    for program in ("git", named):
+        if program and version_of(program) >= (major, minor):
+            if program != "git":
+                os.environ["PATH"] = os.pathsep.join([os.path.dirname(program), os.environ["PATH"]])
+            return
+    pytest.skip(f"needs git {major}.{minor}: name one in GITCOORD_NEW_GIT (tests/newgit.sh builds it)")
+
+
 _templates: Templates | None = None
 
 

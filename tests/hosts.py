@@ -341,11 +341,6 @@ def is_one_line(ran: Ran, start: str, code: int = 4) -> None:
     assert "\x1b" not in lines[0] and len(lines[0]) < 250
 
 
-def clone_id(where: Path) -> str:
-    with Coord.open(where) as coord:
-        return coord.clone.id or ""
-
-
 def git_bytes(where: Path, *args: str) -> bytes:
     return subprocess.run(["git", "-C", str(where), *args], capture_output=True, check=True).stdout
 

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -14,6 +19,7 @@ from gitcoord.features import REGISTRY
 from gitcoord.log.index.feature import Entry
 
 PACKAGE = Path(import_module("gitcoord").__file__ or "").parent
+ROOT = Path(__file__).resolve().parents[1]
 _AFTER = r"\b(?:FROM|JOIN|INTO|UPDATE|TABLE)\s+"
 
 
@@ -40,3 +46,36 @@ def test_a_table_is_named_in_sql_only_by_its_own_feature(entry: Entry) -> None:
         if (found := named.search(text))
     ]
     assert others == []
+
+
+# docs/architecture.md
+
+
+def test_the_picture_of_the_rooms_is_made_from_the_contracts() -> None:
+    spec = importlib.util.spec_from_file_location("house", ROOT / "docs" / "house.py")
+    assert spec and spec.loader
+    house = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(house)
+    assert house.PAGE.read_text() == house.page(house.PAGE.read_text()), "run: python docs/house.py"
+
+
+def test_who_follows_the_page_adds_a_feature_that_passes_the_contracts(tmp_path: Path) -> None:
+    for name in ("gitcoord", "tests", "hooks", "plugin"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (".importlinter", "pyproject.toml"):
+        shutil.copy(ROOT / name, tmp_path)
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    for what, name, code in re.findall(r"<!-- (file|in): (\S+) -->\n```\w*\n(.*?)```", page, re.DOTALL):
+        path = tmp_path / name
+        if what == "file":
+            path.write_text(code)
+        else:
+            first = code.splitlines()[0].removesuffix(" | poll")  # the line that is there already
+            assert path.read_text().count(first + "\n") == 1, first
+            path.write_text(path.read_text().replace(first + "\n", code))
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    test = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/features/test_poll.py"]
+    for argv in ([str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], test):
+        done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout

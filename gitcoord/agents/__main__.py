@@ -15,10 +15,12 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from gitcoord.errors import CoordError
+from gitcoord.errors import CoordError, UsageError
 
 PATIENCE = 8.0
 """Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
+SILENCE = 2.0
+"""Seconds of silence after which a document that is not whole will not come any more."""
 
 
 def main(argv: list[str]) -> int:
@@ -31,10 +33,6 @@ def main(argv: list[str]) -> int:
         return 0
 
 
-PATIENCE = 2.0
-"""Seconds of silence after which a document that is not whole will not come any more."""
-
-
 def _document() -> dict[str, Any]:
     """What the program said; the script may have read the beginning of it. A program that keeps our standard input open is
     not waited for: the document ends where it is whole."""
@@ -45,8 +43,6 @@ def _document() -> dict[str, Any]:
         try:
             document = json.loads(data)
         except (ValueError, RecursionError):
-            from gitcoord.errors import UsageError
-
             raise UsageError("the document on standard input is not JSON") from None
     return document if isinstance(document, dict) else {}
 
@@ -57,13 +53,13 @@ def _whole(data: bytes) -> Any:
         return None
     try:
         return json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
 
 
 def _next_piece() -> bytes:
     """What comes next on standard input; nothing at its end, or after a while."""
-    ready, _, _ = select.select([0], [], [], PATIENCE)
+    ready, _, _ = select.select([0], [], [], SILENCE)
     return os.read(0, 1 << 16) if ready else b""
 
 

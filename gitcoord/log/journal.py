@@ -4,7 +4,7 @@ Neither an index nor a judge: nothing is read from it while git still has what w
 does not take off. One that is there and cannot be read raises Unreadable everywhere: that is not the same as none. A
 text file, one record a line, so that a line torn by a crash spoils itself alone:
 
-    journal 1 UNIX-TIME
+    journal 1 UNIX-TIME UPTIME
     o KIND OID BASE64
     t REF=OID [REF=OID]
 """
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
+from gitcoord.system import clocks
 from gitcoord.system.files import open_ours, rename_ours, unreadable
 from gitcoord.system.lock import sync_directory, unwritable, write_whole
 
@@ -40,7 +41,7 @@ class Journal:
         self.path = os.path.join(directory, "journal")
         self.old_path = os.path.join(directory, "journal.old")
         self.fsync = fsync
-        self._began = 0, 0
+        self._began: tuple[int, float, float | None] = (0, 0.0, None)
         self._end = 0, 0
         """The inode and the size after our last whole line."""
         self._noted: tuple[tuple[int, int], dict[str, Oid]] = (0, 0), {}
@@ -153,14 +154,15 @@ class Journal:
             inode = os.stat(self.path).st_ino
             if inode != self._began[0]:
                 with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
-                    self._began = inode, int(file.readline(64).split()[2])
+                    _, _, at, *up = file.readline(64).split()
+                    self._began = inode, int(at), int(up[0]) if up else None
         except FileNotFoundError:
             return False
         except OSError as error:
             raise unreadable(self.path, error) from error
         except (IndexError, ValueError):
             return True  # its head is torn: only a new file has a known age
-        return abs(now - self._began[1]) > KEEP_SECONDS
+        return clocks.age(self._began[1], self._began[2], now) > KEEP_SECONDS
 
     def _append(self, data: bytes) -> tuple[int, int]:
         """Returns the inode and the size that the file has then."""
@@ -172,7 +174,7 @@ class Journal:
             stat = os.fstat(fd)
             size = stat.st_size
             if size == 0:
-                data = b"journal 1 %d\n" % time.time() + data
+                data = b"journal 1 %d %d\n" % (time.time(), clocks.uptime(time.time())) + data
             elif (stat.st_ino, size) != self._end and _byte_at(fd, size - 1) != b"\n":
                 data = b"\n" + data  # a writer died in the middle of its line
             self._write_whole(fd, data, size)

@@ -49,6 +49,8 @@ class Opened:
         self.long_lived = long_lived
         self.clock: Callable[[], float] = time.time
         self.registry = registry
+        self.when_free: dict[str, Callable[[], None]] = {}
+        """What takes too long to be done under the write lock, by what it is about: done once the lock is free."""
         self._id: str | None = None
         self._pen: Pen | None = None
         self._id_file: tuple[int, ...] = ()
@@ -260,10 +262,15 @@ class Opened:
 
     # the lock
 
+    @property
+    def holds_lock(self) -> bool:
+        """Whether we hold the write lock."""
+        return self._fd is not None and is_held(self._fd)
+
     @contextmanager
     def locked(self) -> Iterator[int]:
         """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
-        if self._fd is not None and is_held(self._fd):
+        if self._fd is not None and self.holds_lock:
             yield self._fd
             return
         self._make_directory()
@@ -274,6 +281,8 @@ class Opened:
                 yield fd
             finally:
                 self._fd = self._tips = None
+        while self.when_free:
+            self.when_free.popitem()[1]()
         self._tidy()
 
     def _make_directory(self) -> None:

@@ -24,6 +24,7 @@ from gitcoord.sessions.presence import (
     PUBLISH_EVERY,
     expect,
     keep_touched,
+    look,
     presence_changed,
     presence_data,
     publish,
@@ -141,8 +142,9 @@ def _gone_since(records: Records, record: Record, now: float) -> float:
 
 
 def _retire_one(clone: Clone, records: Records, record: Record, now: float) -> None:
+    seen = look(clone, record)
     with clone.locked():
-        data = presence_data(clone, record, records, now)
+        data = presence_data(clone, record, records, now, seen)
         clone.append(lambda db: [Draft("presence", f"{record.name} is gone", data, author=record.name)])
         clone.drop_presence(record.name)
         if records.get(record.name):
@@ -181,7 +183,7 @@ def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover
     record = records.get(name)
     if record is None:
         return False
-    data = presence_data(clone, record, records, now)
+    data = presence_data(clone, record, records, now, look(clone, record))
     before = _published(clone, name)
     if data == before and 0 <= now - record.published < PUBLISH_EVERY:
         return False

@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitcoord.errors import CoordError
 from gitcoord.log import incidents, trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -131,11 +134,62 @@ def _published(record: Record) -> tuple[object, ...]:
     return (record.role, record.focus, record.harness, record.expected, record.waiting, record.left is None, record.editing)
 
 
+class Seen(NamedTuple):
+    """A look at the worktree of a session: what lies changed in it, and which paths git ignores there."""
+
+    lying: Sequence[TouchedFile] = ()
+    ignored: Collection[str] = ()
+
+
+def look(clone: Clone, record: Record) -> Seen:
+    """Look at the worktree of a session, which takes git seconds in a large one: never under the write lock."""
+    from gitcoord.store.worktrees import ignored_paths, list_worktrees, touched_files
+
+    worktree = _worktree_of(list_worktrees(clone.repo), record)
+    if worktree is None or record.person:
+        return Seen((), record.editing)
+    lying = touched_files(clone.repo, worktree.path)
+    told = [path for path in record.editing if path not in {f.path for f in lying}]
+    return Seen(lying, ignored_paths(clone.repo, worktree, told) if told else ())
+
+
+def _last_seen(clone: Clone, record: Record) -> Seen:
+    """What the last look found, as far as it was published; what was told since counts as ignored until the next."""
+    from gitcoord.store.worktrees import TouchedFile
+
+    files = clone.read(lambda db: facts_of(db, clone.settled_id(), record.name)).get("files", ())
+    known = [TouchedFile(path, at) for path, at in files]
+    return Seen(known, [path for path in record.editing if path not in {f.path for f in known}])
+
+
 def publish(clone: Clone, record: Record, now: float | None = None) -> None:
-    """Write the presence commit of a session of ours."""
+    """Write the presence commit of a session of ours. Under the write lock it shows the files that were seen last; what
+    lies there now is looked at, and shown, as soon as the lock is free."""
+    if clone.holds_lock:
+        _put(clone, record, _last_seen(clone, record), now)
+        clone.when_free[record.name] = partial(_look_again, clone, record.name)
+    else:
+        _put(clone, record, look(clone, record), now)
+
+
+def _look_again(clone: Clone, name: str) -> None:
+    """Whatever was done under the lock is done: what fails here does not undo it, and the next look comes."""
+    with suppress(CoordError):
+        records, now = Records(clone.repo.coord_dir), time.time()
+        if (record := records.get(name)) is None:
+            return
+        seen = look(clone, record)
+        with clone.locked():
+            record = records.get(name)
+            shown = clone.read(lambda db: facts_of(db, clone.settled_id(), name))
+            if record and shown and presence_data(clone, record, records, now, seen).get("files") != shown.get("files"):
+                _put(clone, record, seen, now)
+
+
+def _put(clone: Clone, record: Record, seen: Seen, now: float | None) -> None:
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
-    data = presence_data(clone, record, records, now)
+    data = presence_data(clone, record, records, now, seen)
     where = f" on {data['branch']}" if data.get("branch") else ""
     clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
     records.put(record._replace(published=now))
@@ -148,13 +202,12 @@ def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
     touched.keep(clone.repo.coord_dir, name, [path for path, _ in files])
 
 
-def presence_data(clone: Clone, record: Record, records: Records, now: float) -> dict[str, Any]:
+def presence_data(clone: Clone, record: Record, records: Records, now: float, seen: Seen) -> dict[str, Any]:
     """What of a session may leave the clone: no absolute path, no host, no process."""
-    from gitcoord.store.worktrees import ignored_paths, list_worktrees, touched_files
+    from gitcoord.store.worktrees import list_worktrees
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
-    lying = touched_files(clone.repo, worktree.path) if worktree and not record.person else []
-    files = files_of(record, lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
+    files = files_of(record, seen.lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
     state = liveness_of(record, records.beat(record.name) or now, now).state
     data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
     data |= {key: value for key in ("harness", "role") if (value := getattr(record, key))}
@@ -163,9 +216,7 @@ def presence_data(clone: Clone, record: Record, records: Records, now: float) ->
     if worktree:
         data |= {"branch": worktree.branch, "head": worktree.head}
     if worktree and files:
-        said = [path for path in record.editing if path not in {f.path for f in lying}]
-        ignored = ignored_paths(clone.repo, worktree, said) if said else set()
-        shown = [f for f in files if _is_text(f.path) and f.path not in ignored]
+        shown = [f for f in files if _is_text(f.path) and f.path not in seen.ignored]
         data["files"] = [[f.path, int(f.at)] for f in shown[:MAX_FILES]]
     if record.person:
         data["person"] = True

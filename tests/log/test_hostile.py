@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from byhand import clone_id, make_clones
+from byhand import make_clones
+from clones import clone_id
 from conftest import Cli, git
 
 from gitcoord import Coord

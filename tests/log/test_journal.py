@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -304,3 +305,15 @@ def test_after_a_power_loss_what_the_journal_lost_is_still_ours(repo: Path) -> N
         coord.notes.add("three")
         assert [note.text for note in coord.notes.list()] == ["three", "two", "one"]
         assert coord.clone.mended == []
+
+
+def test_a_clock_that_is_set_wrong_and_right_again_drops_nothing(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its clock alone the journal was old each time, and of two rotations the second drops what the first put aside."""
+    real = time.time
+    for step in (0, -90_000, 0, -90_000, 0, 7200):
+        monkeypatch.setattr(time, "time", lambda step=step: real() + step)
+        with Coord.open(repo, as_name="w") as coord:
+            coord.notes.add(f"at {step}")
+    with Coord.open(repo, as_name="w") as coord:
+        kept = {item.oid for item in coord.clone.journal.objects()}
+        assert {event.id for event in coord.events.log(kind="note", limit=99)} <= kept

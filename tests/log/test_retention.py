@@ -13,7 +13,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from byhand import allow, clone_id, exchange, make_clones, make_key, sign_with
+from byhand import allow, exchange, make_clones, make_key, sign_with
+from clones import clone_id
 from conftest import Cli, git, make_repo
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from clones import at_rest, identity
+from clones import at_rest, clone_id
 from conftest import Cli, git
 
 from gitcoord import Coord, Refused
@@ -106,7 +106,7 @@ def test_words_about_a_task_whose_title_was_allowed_are_not_refused(repo: Path, 
 def test_a_secret_for_another_clone_is_refused(tmp_path: Path) -> None:
     ada, bob = at_rest(tmp_path)
     with Coord.open(ada, as_name="w") as coord, pytest.raises(Refused, match="nothing was written"):
-        coord.send(f"w@{identity(bob)}", f"use {TOKEN}")
+        coord.send(f"w@{clone_id(bob)}", f"use {TOKEN}")
 
 
 def test_published_output_with_a_secret_stays_here(repo: Path, cli: Cli) -> None:

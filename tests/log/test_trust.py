@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from byhand import allow, clone_id, exchange, fetch, make_clones, make_key, push, sign_with
+from byhand import allow, exchange, fetch, make_clones, make_key, push, sign_with
+from clones import clone_id
 from conftest import Cli, git, make_repo, nameless
 
 from gitcoord import Coord, RepositoryError, UsageError

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from byhand import allow, clone_id, make_clones, make_key, sign_with
+from byhand import allow, make_clones, make_key, sign_with
+from clones import clone_id
 from conftest import Cli, git
 
 from gitcoord import Coord

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from conftest import EMAIL, USER, Cli, git, make_repo
+from conftest import EMAIL, USER, Cli, git, make_repo, need_git, version_of
 from test_store import in_own_mounts
 
 from gitcoord import Coord, RepositoryError
@@ -39,22 +37,6 @@ Build = Callable[[Path], Pair]
 def free_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store is what these tests are about: it is chosen as it is for users."""
     monkeypatch.delenv("GIT_COORD_STORE", raising=False)
-
-
-def version_of(program: str) -> tuple[int, int]:
-    found = re.search(r"(\d+)\.(\d+)", subprocess.run([program, "--version"], capture_output=True, text=True).stdout)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
-def need_git(major: int, minor: int) -> None:
-    """Put a git that is new enough first on PATH, or skip."""
-    named = os.environ.get("GITCOORD_NEW_GIT", "")
-    for program in ("git", named):
-        if program and version_of(program) >= (major, minor):
-            if program != "git":
-                os.environ["PATH"] = os.pathsep.join([os.path.dirname(program), os.environ["PATH"]])
-            return
-    pytest.skip(f"needs git {major}.{minor}: name one in GITCOORD_NEW_GIT (tests/newgit.sh builds it)")
 
 
 @pytest.fixture(autouse=True)

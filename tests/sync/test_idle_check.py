@@ -9,9 +9,8 @@ from types import SimpleNamespace
 
 import pytest
 from byhand import make_key, sign_with
-from clones import at_rest, identity, sync_all
-from conftest import git
-from test_repositories import need_git
+from clones import at_rest, clone_id, sync_all
+from conftest import git, need_git
 
 from gitcoord import Coord
 from gitcoord.features.locks import read as locks
@@ -58,7 +57,7 @@ def test_with_nothing_to_do_the_answer_is_the_end(pair: tuple[Path, Path], idle:
         assert idle == []
         assert remotes.current(coord.clone.repo).at > before.at, "it counts as a sync"
         assert remotes.current(coord.clone.repo).ours == before.ours
-    git(ada, "config", "coord.ignoreClone", identity(bob))
+    git(ada, "config", "coord.ignoreClone", clone_id(bob))
     with Coord.open(bob, as_name="w") as coord:
         coord.notes.add("unheard")
         coord.remote.sync()
@@ -103,7 +102,7 @@ def test_who_begins_to_sign_signs_what_is_there_already(pair: tuple[Path, Path],
 
 def test_presence_that_left_the_remote_leaves_here(pair: tuple[Path, Path]) -> None:
     ada, bob = pair
-    ref = f"refs/coord/sessions/{identity(bob)}/w"
+    ref = f"refs/coord/sessions/{clone_id(bob)}/w"
     git(bob, "push", "-q", "origin", f":{ref}")
     with Coord.open(ada, as_name="w") as coord:
         assert ref in coord.clone.store.tips().refs

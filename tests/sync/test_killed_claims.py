@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
-from clones import holders, identity, make_met, sync_all
+from clones import clone_id, holders, make_met, sync_all
 from conftest import git
 from forkserver import Program
 
@@ -48,7 +48,7 @@ def one_holder(bob: Coord, clones: Clones, task: str) -> None:
     except Refused:
         mine = False
     sync_all(clones)
-    expected = f"w@{identity(clones[1] if mine else clones[0])}"
+    expected = f"w@{clone_id(clones[1] if mine else clones[0])}"
     assert holders(clones, task) == [("claimed", expected, False)] * 2
 
 
@@ -106,7 +106,7 @@ def test_a_global_lock_has_one_holder(clones: Clones) -> None:
             if mine:
                 assert held_by == [f"w@{bob.clone.id}"]
             else:  # she has it, or gave back what she had not got yet
-                assert held_by in ([f"w@{identity(clones[0])}"], [])
+                assert held_by in ([f"w@{clone_id(clones[0])}"], [])
                 assert locks(bob) == (not held_by)
                 with Coord.open(clones[0], as_name="w") as ada:
                     ada.locks.release(everything=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from clones import at_once, holders, identity, make_met, sync_all
+from clones import at_once, clone_id, holders, make_met, sync_all
 from conftest import Cli, git
 
 from gitcoord import Coord, Refused, RemoteError
@@ -36,7 +36,7 @@ def two(tmp_path: Path) -> Iterator[Two]:
 
 def test_of_eight_clones_one_gets_the_task(tmp_path: Path) -> None:
     hub, clones = make_met(tmp_path, 8)
-    ids = [identity(path) for path in clones]
+    ids = [clone_id(path) for path in clones]
     for number in range(ROUNDS):
         with Coord.open(clones[0], as_name="w") as coord:
             task = coord.tasks.add(f"task {number}").id
@@ -84,7 +84,7 @@ def test_global_locks_exclude_each_other_across_clones(tmp_path: Path, cli: Cli)
     assert sorted(code for code, _, _ in ended) == [0, 1, 1], ended
     winner = [code for code, _, _ in ended].index(0)
     other = (winner + 1) % 3
-    assert f"is locked by w@{identity(clones[winner])}" in ended[other][2]
+    assert f"is locked by w@{clone_id(clones[winner])}" in ended[other][2]
     waiter = at_once([clones[other]], lambda n: ["lock", "--global", "docs/readme.txt", "--as", "w"])
     assert waiter[0][0] == 0  # nothing that overlaps
     assert cli(clones[winner], "unlock", "--all", "--as", "w").code == 0
@@ -106,7 +106,7 @@ def test_who_waits_for_a_global_lock_gets_it(two: Two, monkeypatch: pytest.Monke
 
 def test_offline_a_claim_is_tentative_and_the_first_at_the_remote_wins(tmp_path: Path, cli: Cli) -> None:
     hub, clones = make_met(tmp_path, 3)
-    ids = [identity(path) for path in clones]
+    ids = [clone_id(path) for path in clones]
     with Coord.open(clones[0], as_name="w") as coord:
         task = coord.tasks.add("shared").id
     sync_all(clones, 1)

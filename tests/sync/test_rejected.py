@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from clones import clone_id
 from conftest import Cli, git, make_repo
 from hosts import (
     DaemonHost,
@@ -16,7 +17,6 @@ from hosts import (
     HttpHost,
     PathHost,
     ReadOnlyDaemon,
-    clone_id,
     clones,
     make_clone,
     refs_at,

@@ -13,14 +13,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Cli, git, make_repo
+from clones import clone_id
+from conftest import Cli, git, make_repo, need_git
 from hosts import (
     KINDS,
     Host,
     PasswordHost,
     PathHost,
     SshHost,
-    clone_id,
     clones,
     git_bytes,
     is_one_line,
@@ -33,7 +33,6 @@ from hosts import (
     users_refs,
 )
 from servers import PASSWORD
-from test_repositories import need_git
 
 from gitcoord import Coord, RemoteError
 from gitcoord.errors import Refused

@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from clones import identity, make_clones, make_met, meet, start, sync_all
+from clones import clone_id, make_clones, make_met, meet, start, sync_all
 from conftest import Cli, git, nameless
 
 from gitcoord import Coord, RemoteError, UsageError
@@ -29,7 +29,7 @@ def pair(tmp_path: Path) -> tuple[Path, Path]:
 def called(text: str, *clones: Path) -> str:
     """Output with the clones' ids made literal."""
     for path in clones:
-        text = text.replace(identity(path), path.name)
+        text = text.replace(clone_id(path), path.name)
     return nameless(text)
 
 
@@ -39,7 +39,7 @@ def called(text: str, *clones: Path) -> str:
 def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, bob = pair
     (ada / "plan.md").write_text("first the parser\n")
-    to = f"w@{identity(bob)}"
+    to = f"w@{clone_id(bob)}"
     ran = cli(ada, "send", to, "please look", "--attach", "plan.md", "--needs-ack", "--as", "w")
     assert called(ran.out, ada, bob) == (
         "ID queued for w@bob (active)\nother clones hear of it with the next sync: git coord sync\n"
@@ -102,7 +102,7 @@ def test_what_is_local_stays(pair: tuple[Path, Path]) -> None:
 
 def test_what_is_local_is_not_for_another_clone(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, bob = pair
-    theirs = f"w@{identity(bob)}"
+    theirs = f"w@{clone_id(bob)}"
     ran = cli(ada, "send", theirs, "never comes", "--local", "--as", "w")
     assert (ran.code, ran.out) == (2, "")
     assert ran.err == f"error: {theirs} is in another clone, where a local message never comes\nhint: leave out --local\n"
@@ -110,7 +110,7 @@ def test_what_is_local_is_not_for_another_clone(pair: tuple[Path, Path], cli: Cl
     assert cli(ada, "send", "all", "nobody here", "--local", "--as", "w").code == 2
     with Coord.open(ada, as_name="x") as coord:
         coord.sessions.join()
-        assert [r.session for r in coord.send("all", "to w alone", local=True).recipients] == [f"w@{identity(ada)}"]
+        assert [r.session for r in coord.send("all", "to w alone", local=True).recipients] == [f"w@{clone_id(ada)}"]
 
 
 def test_nothing_new_takes_one_connection_and_pushes_nothing(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,8 +265,8 @@ def test_a_session_that_gave_up_its_ref_goes_everywhere(pair: tuple[Path, Path])
     with Coord.open(ada, as_name="w") as coord:
         coord.clone.drop_presence("w")
     sync_all([ada, bob])
-    assert not git(ada.parent / "hub.git", "for-each-ref", f"refs/coord/sessions/{identity(ada)}")
-    assert not git(bob, "for-each-ref", f"refs/coord/sessions/{identity(ada)}")
+    assert not git(ada.parent / "hub.git", "for-each-ref", f"refs/coord/sessions/{clone_id(ada)}")
+    assert not git(bob, "for-each-ref", f"refs/coord/sessions/{clone_id(ada)}")
 
 
 # who we are
@@ -304,7 +304,7 @@ def outdated(path: Path) -> None:
 @pytest.mark.parametrize("more", [[], ["only in the backup"]])
 def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], more: list[str]) -> None:
     ada, bob = pair
-    before = identity(ada)
+    before = clone_id(ada)
     outdated(ada)
     with Coord.open(ada, as_name="w") as coord:
         for text in more:
@@ -325,12 +325,12 @@ def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], mor
     for path in (ada, bob):
         assert "error" not in git(path, "fsck", "--strict")
     with Coord.open(bob, as_name="w") as coord:
-        assert coord.send(f"w@{identity(ada)}", "are you there?").recipients[0].state == "active"
+        assert coord.send(f"w@{clone_id(ada)}", "are you there?").recipients[0].state == "active"
 
 
 def test_who_was_at_work_meanwhile_goes_on_under_the_new_name(pair: tuple[Path, Path]) -> None:
     ada, bob = pair
-    before = identity(ada)
+    before = clone_id(ada)
     outdated(ada)
     with Coord.open(ada, as_name="w") as open_before:
         open_before.notes.add("only here")
@@ -342,7 +342,7 @@ def test_who_was_at_work_meanwhile_goes_on_under_the_new_name(pair: tuple[Path, 
         assert open_before.clone.mended == []
         (event,) = [event for event in open_before.events.log(limit=100) if event.id == oid]
         assert event.clone == open_before.clone.id
-        open_before.send(f"w@{identity(bob)}", "it is me")
+        open_before.send(f"w@{clone_id(bob)}", "it is me")
     sync_all([ada, bob, ada])
     assert everything(ada) == everything(bob) == ["after the backup", "goes on", "only here"]
     hub = ada.parent / "hub.git"
@@ -376,7 +376,7 @@ def test_a_job_that_runs_while_the_clone_is_renamed_ends_under_the_new_name(pair
 
 def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, bob = pair
-    home = identity(ada)
+    home = clone_id(ada)
     with Coord.open(ada, as_name="w1") as coord:
         coord.sessions.join()
         task = coord.tasks.add("a task").id
@@ -405,7 +405,7 @@ def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tupl
 
 def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path]) -> None:
     ada, bob = pair
-    git(bob, "config", "coord.clone", identity(ada))
+    git(bob, "config", "coord.clone", clone_id(ada))
     with Coord.open(ada, as_name="w") as coord:
         coord.notes.add("I am Ada")
         coord.remote.sync()
@@ -417,7 +417,7 @@ def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path])
 
 def test_a_log_that_was_rewritten_is_left_as_we_know_it(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, bob = pair
-    hub, ref = ada.parent / "hub.git", f"refs/coord/log/{identity(ada)}/0001"
+    hub, ref = ada.parent / "hub.git", f"refs/coord/log/{clone_id(ada)}/0001"
     with Coord.open(ada, as_name="w") as coord:
         coord.notes.add("said once")
         coord.remote.sync()
@@ -426,7 +426,7 @@ def test_a_log_that_was_rewritten_is_left_as_we_know_it(pair: tuple[Path, Path],
     git(hub, "update-ref", ref, git(hub, "commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "other", env=_SOMEBODY).strip())
     ran = cli(bob, "sync")
     assert ran.code == 0
-    assert f"{ref} did not cross" in ran.err or identity(ada) in ran.err
+    assert f"{ref} did not cross" in ran.err or clone_id(ada) in ran.err
     assert everything(bob) == ["said once"]
 
 
@@ -444,7 +444,7 @@ def test_after_a_first_sync_a_send_arrives_by_itself(pair: tuple[Path, Path]) ->
     waiter = start(bob, "inbox", "--wait=60", "--as", "w")
     try:
         with Coord.open(ada, as_name="w", long_lived=False) as coord:
-            coord.send(f"w@{identity(bob)}", "by itself")
+            coord.send(f"w@{clone_id(bob)}", "by itself")
         out, err = waiter.communicate(timeout=90)
         assert "> by itself" in out, (out, err)
     finally:
@@ -460,7 +460,7 @@ def test_a_claim_arrives_by_itself(pair: tuple[Path, Path], cli: Cli, words: tup
         coord.tasks.add("a task")
         coord.remote.sync()
     git(ada, "config", "coord.autosync", "true")
-    hub, before = ada.parent / "hub.git", identity(ada)
+    hub, before = ada.parent / "hub.git", clone_id(ada)
     with RefWatch(find_repository(hub)) as refs:
         assert cli(ada, *words, "--as", "w").code == 0
         claim = git(ada, "rev-parse", f"refs/coord/log/{before}/0001")

@@ -27,7 +27,7 @@ from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 27
+SCHEMA = 28
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
@@ -624,7 +624,7 @@ class Index:
         """Take in a presence, unless it is older than the one that is known, by clock and by time: that was put back."""
         query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
         known = self.db.execute(query, (event.clone, event.author)).fetchone()
-        if known and event.lc < known[0] and event.at < known[1]:
+        if known and event.lc < known[0] and event.at <= known[1]:
             return
         event = self.worth(self.db, event) if self.worth else event
         self.db.execute(
