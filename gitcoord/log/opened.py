@@ -62,6 +62,8 @@ class Opened:
         """What was removed while we ran (`purge`) is not made again by us."""
         self._checked = self.path("checked")
         self._recent: Recent | None = None
+        self.when_free: dict[str, Callable[[], None]] = {}
+        """What takes too long to be done under the write lock, by what it is about: done once the lock is free."""
 
     # who this is
 
@@ -121,7 +123,7 @@ class Opened:
 
         Raises Unreadable where refs or objects could not be read: that nothing was found would not be an answer.
         """
-        if self._fd is not None and is_held(self._fd):
+        if self._fd is not None and self.holds_lock:
             return self._read_locked(self._fd, question)
         self._reconsider_id()
         with suppress(OwnLogAmiss):
