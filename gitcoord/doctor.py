@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
-from gitcoord.errors import CoordError
-from gitcoord.log import mend
+from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
+from gitcoord.log import boot, mend, rollover
 from gitcoord.log.clone import Clone
-from gitcoord.store.ref_names import belongs_to, is_log, is_ours
+from gitcoord.log.ground import own_logs
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import NAMESPACE, is_aside, is_log, is_ours
 from gitcoord.system import obstacles, reports
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
@@ -54,6 +57,9 @@ def _fix(clone: Clone) -> None:
     except OSError as error:
         raise unwritable(clone.repo.coord_dir, error) from error
     with clone.locked():
+        clone.read(lambda db: None)
+        # while the index still knows what it has seen
+        clone.mend(lambda ground, tips: boot.look(ground, tips, thoroughly=True))
         clone.index.discard()
         clone.read(lambda db: None)
     clone.pack(None)
@@ -106,13 +112,37 @@ def _refs(clone: Clone) -> Iterator[Finding]:
     for ref in tips.broken:
         hint = "git coord doctor --fix" if is_ours(ref) else f"git update-ref --no-deref -d {shell_word(ref)}"
         yield Finding("refs", False, f"{ref} is unreadable", hint)
-    own = [ref for ref in tips.refs if is_log(ref) and belongs_to(ref, clone.id or "")]
-    holes = [ref for ref in own if not mend.is_whole(clone.store, tips.refs[ref])]
+    lost = list(boot.lost_refs(clone.store, tips))
+    for ref in lost:
+        yield Finding("refs", False, f"{ref} points at a lost object", "git coord doctor --fix")
+    own = own_logs(tips.refs, clone.id or "")
+    holes = [ref for ref in own if ref not in lost and not mend.is_whole(clone.store, own[ref])]
     for ref in holes:
         yield Finding("refs", False, f"{ref} has lost an object", "git coord doctor --fix")
-    if not holes and not tips.broken:
+    aside = [ref for ref in tips.refs if is_aside(ref, clone.id or "")]
+    if aside:
+        said = f"{len(aside)} refs keep what was found under this clone's name, or in the way"
+        yield Finding("refs", True, f"{said}: git for-each-ref {NAMESPACE}aside")
+    if not lost and not holes and not tips.broken:
         count = clone.read(lambda db: db.execute("SELECT count(*) FROM events").fetchone()[0])
         yield Finding("refs", True, f"{len(tips.refs)} refs, {count} events, our own logs are whole")
+
+
+def _events(clone: Clone) -> Iterator[Finding]:
+    """What the index has seen, compared with what is there."""
+    seen = [oid for (oid,) in clone.read(lambda db: db.execute("SELECT id FROM events").fetchall())]
+    gone = set(clone.store.missing(seen))
+    if gone:
+        tips = clone.store.tips().refs
+        gone -= {oid for ref in tips if is_log(ref) for oid in _carried(clone, tips[ref])}
+    if gone:
+        yield Finding("events", False, f"{len(gone)} of {len(seen)} events that were seen are lost", "git coord doctor --fix")
+
+
+def _carried(clone: Clone, tip: Oid) -> Iterator[Oid]:
+    """The ids of the events of a log, those that its root carries first, as far as it can be read."""
+    with suppress(ObjectMissing, NotACommit, NotDescendant):
+        yield from (oid for oid, _ in rollover.events_of(clone.store, tip))
 
 
 def _index(clone: Clone) -> Iterator[Finding]:
@@ -133,14 +163,18 @@ def _others(clone: Clone) -> Iterator[Finding]:
         yield Finding("others", True, f"{found.events} events of {found.clone} are for a newer gitcoord")
     for found in malformed:
         hint = f"git config --add coord.ignoreClone {found.clone}"
-        yield Finding("others", False, f"{found.events} commits of {found.clone} are set aside, among them", hint)
+        yield Finding("others", False, f"{_commits(found.events)} in the log of {found.clone} cannot be used", hint)
         for oid, reason in clone.read(lambda db, of=found.clone: set_aside(db, of, NAMED)):  # type: ignore[misc]
             yield Finding("others", False, f"  {oid}: {reason}")
     for left in clone.read(left_out):
-        hint = f"git coord doctor --fix looks again; git config --add coord.ignoreClone {left.clone}"
-        yield Finding("others", False, f"{left.clone}: nothing more is taken in, because {left.why}", hint)
+        hint = f"git config --add coord.ignoreClone {left.clone}"
+        yield Finding("others", False, f"{left.clone}: nothing more is taken in, because {left.why} (--fix looks again)", hint)
     for warning in warnings(clone):
         yield Finding("others", False, f"{warning.clone}: {warning.what}", warning.command)
+
+
+def _commits(count: int) -> str:
+    return "1 commit" if count == 1 else f"{count} commits"
 
 
 def _hooks(clone: Clone) -> Iterator[Finding]:
@@ -176,4 +210,4 @@ def _sync(clone: Clone) -> Iterator[Finding]:
         yield Finding("sync", not found.error, said, "git coord sync" if found.error else "")
 
 
-_LOOKS = (_git, _library, _directory, _files, _reports, _refs, _index, _others, _hooks, _agents, _sync)
+_LOOKS = (_git, _library, _directory, _files, _reports, _refs, _events, _index, _others, _hooks, _agents, _sync)

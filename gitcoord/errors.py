@@ -34,6 +34,10 @@ class RepositoryError(CoordError):
     exit_code = 3
 
 
+class Unwritable(RepositoryError):
+    """A place that we may not write to, or that is full."""
+
+
 class Busy(RepositoryError):
     """A lock that another process held for longer than the caller had time. Nothing was written."""
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from gitcoord.errors import without_password
 from gitcoord.log import mend
 from gitcoord.log.clone import Clone
-from gitcoord.log.clone_id import read_clone_id, settle_clone_id
+from gitcoord.log.clone_id import read_clone_id
 from gitcoord.sessions.housekeeping import expect_all
 from gitcoord.store import hooks as githooks
 from gitcoord.store.contract import Tips
 from gitcoord.store.hooks import Hook
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_ours
+from gitcoord.store.ref_names import NAMESPACE, is_aside, is_ours
 from gitcoord.sync import remotes
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
@@ -41,7 +41,7 @@ def init(clone: Clone, hooks: bool = True) -> Initialized:
     Raises RepositoryError where the repository cannot be written.
     """
     with clone.locked():
-        name = settle_clone_id(clone.repo)
+        name = clone.settled_id()
         expected = tuple(record.name for record in expect_all(clone))
     found = githooks.install(clone.repo) if hooks else githooks.status(clone.repo)
     return Initialized(name, expected, tuple(found), _remote(clone), bool(clone.repo.setting("remote")))
@@ -79,7 +79,7 @@ def traces(clone: Clone, everyone: bool = False) -> Traces:
 def _is_purged(ref: str, mine: str | None, everyone: bool) -> bool:
     if ref.startswith(NAMESPACE + "lease/"):
         return everyone
-    return is_ours(ref) and (everyone or ref.split("/")[3] == mine)
+    return (is_ours(ref) and (everyone or ref.split("/")[3] == mine)) or is_aside(ref, mine or "")
 
 
 def _settings(clone: Clone) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
+from gitcoord.errors import CoordError
 from gitcoord.system.files import read_ours
 
 if TYPE_CHECKING:
@@ -96,6 +97,10 @@ class Repository(Facade):
             if notice:
                 around.notice_deaths(self._coord)
             yield mended
+        except CoordError as error:
+            if error.exit_code in (3, 4):
+                around.settle_refs(self._coord)
+            raise
         finally:
             mended += self._clone.mended
             around.look_out_if_due(self._coord)

@@ -154,7 +154,7 @@ def _line(coord: Coord, job: Job) -> str:
 
     if job.state == "running":
         pid = f", pid {job.pid}" if job.pid else ""
-        alone = ", unsupervised" if job.supervised is False else ""
+        alone = {True: "", False: ", unsupervised", None: " (elsewhere)"}[job.supervised]
         state = f"{job.name} is running for {duration(time.time() - job.started)}{pid}{alone}"
     else:
         state = f"{describe_state(job)}, {ago(job.ended)}"

@@ -1,84 +1,115 @@
-"""Which clone this is: the id that names our refs, and how `mv`, `cp -a` and bind mounts are told apart."""
+"""Which clone this is: the id that names our refs, and how `mv`, mounts, shares and copies are told apart.
+
+`coord/clone` has the id, a random secret, and the places from which this clone was reached. Another path, other inode
+numbers or another machine only raise the question, for a mount and a share have them as well. What answers it is a proof:
+at one of the known places there is a `coord/` with our id and our secret, and a file that is made through ours does not
+appear there. Then a copy lives, and who asks takes a new id. Without that proof a clone stays what it is; a copy on
+another machine is found out at the remote (`sync.new_clone_id`).
+"""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.log.journal import Journal
 from gitcoord.names import is_name, slug
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import names_in, read_ours, remove_ours
+from gitcoord.system.files import names_in, open_ours, read_if_there, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 from gitcoord.system.process import machine_id
 
+MAX_PLACES = 8
+"""Places that are remembered, the latest last."""
 
-class Fingerprint(NamedTuple):
-    """Where a clone lives. `mv` and bind mounts keep the inode, a copy has another inode at another place."""
+
+class Place(NamedTuple):
+    """From where a clone was reached: the git directory that its worktrees share, as it is called there."""
 
     machine: str
     path: str
     inode: int
 
-    def is_other_than(self, other: Fingerprint) -> bool:
-        """Both the place and the inode differ: this is a copy of the clone that `other` describes."""
-        return (self.machine, self.path) != (other.machine, other.path) and self.inode != other.inode
+
+class Known(NamedTuple):
+    """What `coord/clone` says. Whoever knows the secret can write in this clone's name, so it never leaves the directory."""
+
+    id: str
+    secret: str = ""
+    places: tuple[Place, ...] = ()
+    former: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> bytes:
+        return self.secret.encode()
 
 
 def read_clone_id(repo: Repository) -> str | None:
-    """The id of this clone, or None while it has none (nothing was ever written here, or this is a fresh copy)."""
+    """The id of this clone, or None while it has none (nothing was ever written here, or this is a fresh copy).
+
+    Raises Unreadable.
+    """
+    known = read_known(repo)
+    return known.id if known else None
+
+
+def read_known(repo: Repository) -> Known | None:
+    """As `read_clone_id`, with the secret, which is empty where there is none yet."""
     pinned = repo.setting("clone")
     if pinned:
-        return _checked(pinned)
-    known = _load(os.path.join(repo.coord_dir, "clone"))
-    if known is None or _fingerprint(repo).is_other_than(known[1]):
-        return None
-    return known[0]
+        return (_known(repo) or Known(pinned))._replace(id=_checked(pinned))
+    known = _known(repo)
+    return known if known is not None and not _is_copy(repo, known) else None
 
 
-def settle_clone_id(repo: Repository) -> str:
-    """The id of this clone, made if there is none; to be called under the write lock. Raises RepositoryError.
+def settle_clone_id(repo: Repository) -> Known:
+    """The id of this clone and its secret, made if there is none; to be called under the write lock.
 
     In a copy, what `coord/` knew of the original's sessions goes: they are that other clone's now, its log is history.
+    Raises Unreadable, Unwritable.
     """
-    pinned = repo.setting("clone")
+    pinned, known, here = repo.setting("clone"), _known(repo), _place(repo)
     if pinned:
-        return _checked(pinned)
-    path = os.path.join(repo.coord_dir, "clone")
-    here = _fingerprint(repo)
-    known = _load(path)
-    if known is None or here.is_other_than(known[1]):
-        fresh = fresh_id(repo)
+        _checked(pinned)
+        if known is None:
+            known = _save(repo, Known(pinned, _secret(), (here,)))
+        return known._replace(id=pinned)
+    if known is None or _is_copy(repo, known):
         if known is not None:
             _forget_sessions(repo.coord_dir)
-        _save(path, fresh, here)
-        return fresh
-    if known[1] != here:
-        _save(path, known[0], here, former_ids(repo))
-    return known[0]
+        return _save(repo, Known(fresh_id(repo), _secret(), (here,)))
+    if here not in known.places or not known.secret or _load(repo) is None:
+        others = [place for place in known.places if place[:2] != here[:2]]  # a share numbers anew with each mount
+        return _save(repo, known._replace(secret=known.secret or _secret(), places=(*others, here)[-MAX_PLACES:]))
+    return known
 
 
-def renew_clone_id(repo: Repository, fresh: str, old: str) -> None:
-    """Take the id `fresh`, because the old one turned out to be in use elsewhere; to be called under the write lock."""
-    path = os.path.join(repo.coord_dir, "clone")
-    _save(path, fresh, _fingerprint(repo), [*former_ids(repo), old])
+def renewed(repo: Repository, old: str) -> Known:
+    """What this clone is called from now on, because the `old` id turned out to be in use elsewhere; not written yet."""
+    return Known(fresh_id(repo), _secret(), (_place(repo),), (*former_ids(repo), old))
+
+
+def renew_clone_id(repo: Repository, known: Known) -> None:
+    """Go by another id for good; to be called under the write lock."""
+    _save(repo, known)
 
 
 def former_ids(repo: Repository) -> list[str]:
-    """The ids that this clone gave up."""
-    try:
-        former = json.loads(read_ours(os.path.join(repo.coord_dir, "clone"))).get("former", [])
-        return [name for name in former if isinstance(name, str) and is_name(name)]
-    except (OSError, ValueError, AttributeError, TypeError):
-        return []
+    """The ids that this clone gave up. Raises Unreadable."""
+    known = _load(repo)
+    return list(known.former) if known else []
 
 
 def fresh_id(repo: Repository) -> str:
     """An id that no clone has."""
     return f"{slug(repo.config.get('user.name', ''), 'user', 20)}-{os.urandom(4).hex()}"
+
+
+def _secret() -> str:
+    return os.urandom(16).hex()
 
 
 def _checked(pinned: str) -> str:
@@ -87,26 +118,99 @@ def _checked(pinned: str) -> str:
     return pinned
 
 
-def _fingerprint(repo: Repository) -> Fingerprint:
-    return Fingerprint(machine_id(), repo.common_dir, _inode(repo.coord_dir))
-
-
-def _inode(path: str) -> int:
+def _place(repo: Repository) -> Place:
     try:
-        return os.stat(path).st_ino
+        inode = os.stat(repo.coord_dir).st_ino
     except OSError:
-        return 0
+        inode = 0
+    return Place(machine_id(), repo.common_dir, inode)
 
 
-def _load(path: str) -> tuple[str, Fingerprint] | None:
+# telling a copy from a door
+
+
+def _is_copy(repo: Repository, known: Known) -> bool:
+    """Whether the clone that `known` describes lives in other files than ours. Asked once for each new place."""
+    here = _place(repo)
+    if here in known.places:
+        return False
+    return any(_lives_elsewhere(repo.coord_dir, place.path, known) for place in known.places if place.path != here.path)
+
+
+def _lives_elsewhere(ours: str, path: str, known: Known) -> bool:
+    theirs = os.path.join(path, "coord")
     try:
-        data: Mapping[str, object] = json.loads(read_ours(path))
-        name, machine, where, inode = (data[key] for key in ("id", "machine", "path", "inode"))
-    except (OSError, ValueError, KeyError, TypeError):
+        if os.path.samestat(os.stat(ours), os.stat(theirs)):
+            return False
+        found = _parse(read_ours(os.path.join(theirs, "clone")))
+    except OSError:
+        return False  # nobody is there any more, or none that we can see
+    return found is not None and (found.id, found.secret) == (known.id, known.secret) and not _leads_to(ours, theirs)
+
+
+def _leads_to(ours: str, theirs: str) -> bool:
+    """Whether both are the same directory, though their numbers differ: a file made in one is there in the other.
+
+    Where we may not make one, nothing of ours will be written either, and the answer is yes.
+    """
+    name = f"door.{os.urandom(8).hex()}"  # a new name each time: shares remember for seconds that one was not there
+    made = os.path.join(ours, name)
+    try:
+        os.close(open_ours(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    except OSError:
+        return True
+    try:
+        return os.path.exists(os.path.join(theirs, name))
+    finally:
+        with suppress(OSError):
+            remove_ours(made)
+
+
+# the file
+
+
+def _known(repo: Repository) -> Known | None:
+    """What the file says; where it is lost or torn, the id whose logs the journal notes: the rest can be made anew."""
+    known = _load(repo)
+    if known is None:
+        owners = {ref.split("/")[3] for ref in Journal(repo.coord_dir).tips()}
+        known = Known(owners.pop()) if len(owners) == 1 else None
+    return known
+
+
+def _load(repo: Repository) -> Known | None:
+    data = read_if_there(os.path.join(repo.coord_dir, "clone"))
+    return _parse(data) if data else None
+
+
+def _parse(data: bytes) -> Known | None:
+    """The file of this version, or of one before it that knew a single place and no secret."""
+    try:
+        found: dict[str, Any] = json.loads(data)
+        places = found["places"] if "places" in found else [[found[key] for key in Place._fields]]
+        known = Known(
+            found["id"],
+            found.get("secret", ""),
+            tuple(Place(*place) for place in places),
+            tuple(name for name in found.get("former", ()) if isinstance(name, str) and is_name(name)),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not (isinstance(name, str) and isinstance(machine, str) and isinstance(where, str) and isinstance(inode, int)):
-        return None
-    return (name, Fingerprint(machine, where, inode)) if is_name(name) else None
+    whole = isinstance(known.id, str) and is_name(known.id) and isinstance(known.secret, str)
+    return known if whole and all(map(_is_place, known.places)) else None
+
+
+def _is_place(place: Place) -> bool:
+    return isinstance(place.machine, str) and isinstance(place.path, str) and isinstance(place.inode, int)
+
+
+def _save(repo: Repository, known: Known) -> Known:
+    """Written once for each new place, and synced: with the id, all that was written under it would be out of sight."""
+    latest = known.places[-1]._asdict()  # as versions before this one read it
+    facts = {"id": known.id, "secret": known.secret, "places": known.places, **latest}
+    facts |= {"former": known.former} if known.former else {}
+    write_whole(os.path.join(repo.coord_dir, "clone"), json.dumps(facts) + "\n", durable=True)
+    return known
 
 
 def _forget_sessions(coord_dir: str) -> None:
@@ -115,9 +219,3 @@ def _forget_sessions(coord_dir: str) -> None:
     for name in (*sessions, *beats, "superseded"):
         with suppress(OSError):
             remove_ours(os.path.join(coord_dir, name))
-
-
-def _save(path: str, name: str, here: Fingerprint, former: Sequence[str] = ()) -> None:
-    facts: dict[str, object] = {"id": name, "machine": here.machine, "path": here.path, "inode": here.inode}
-    facts |= {"former": list(former)} if former else {}
-    write_whole(path, json.dumps(facts) + "\n")

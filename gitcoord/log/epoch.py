@@ -1,4 +1,4 @@
-"""A new epoch whose root carries earlier events in its tree: how a log goes on over a hole that nothing can fill.
+"""The root of a new epoch carries earlier events in its tree.
 
 The tree of the root has, for each event, its raw commit as a blob called by the commit's id, so that ids stay
 checkable, and its attachments as a tree called `ID.files`. A reader takes them in as if they stood in the chain.
@@ -8,30 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from gitcoord.errors import NotACommit, ObjectMissing
+from gitcoord.errors import NotACommit
 from gitcoord.log.event import MAX_COMMIT
+from gitcoord.store.absent import why_unread
 from gitcoord.store.contract import Store
-from gitcoord.store.objects import GitObject, Oid, make_object, named_in, parent_of, tree_entries
+from gitcoord.store.objects import GitObject, Oid, make_object, named_in, tree_entries
 
 Commit = tuple[Oid, bytes]
 MAX_CARRIED = 512 * 1024**2
 """Bytes of events, inflated, that are read from the tree of one root."""
-
-
-def readable(store: Store, tip: Oid) -> list[Commit]:
-    """The commits from `tip` down to where the first is missing, oldest first."""
-    found: list[Commit] = []
-    at: Oid | None = tip
-    while at is not None:
-        try:
-            item = next(iter(store.read([at])))
-        except (ObjectMissing, StopIteration):
-            break
-        if item.kind != "commit":
-            break
-        found.append((at, item.data))
-        at = parent_of(item.data)
-    return found[::-1]
 
 
 def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[GitObject]:
@@ -46,9 +31,11 @@ def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[G
 
 
 def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
-    """Those of `trees` that are there and have files."""
+    """Those of `trees` that are there and have files, all of which are there, too."""
     there = sorted(trees - set(store.missing(sorted(trees))))
-    return {tree.oid for tree in store.read(there) if tree.data}
+    files = {tree.oid: named_in(tree) for tree in store.read(there) if tree.kind == "tree" and tree.data}
+    lost = set(store.missing(sorted({oid for named in files.values() for oid in named})))
+    return {tree for tree, named in files.items() if lost.isdisjoint(named)}
 
 
 def carried(store: Store, root: bytes) -> Iterator[Commit]:
@@ -65,7 +52,7 @@ def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
     """What the tree of a root says it carries, as far as that is worth reading: the name and the blob of each event."""
     size = store.sizes([tree_oid])[0]
     if size is None:
-        raise ObjectMissing(tree_oid)
+        raise why_unread(store.repo, tree_oid)
     if size > MAX_CARRIED:
         return []
     tree = next(iter(store.read([tree_oid])))
@@ -75,7 +62,7 @@ def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
     left, names = MAX_CARRIED, []
     for (oid, name), size in zip(entries.items(), store.sizes(list(entries)), strict=True):
         if size is None:
-            raise ObjectMissing(oid)
+            raise why_unread(store.repo, oid)
         if size <= MAX_COMMIT and size <= left:
             left -= size
             names.append((name, oid))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.names import is_name
-from gitcoord.store.objects import Oid
+from gitcoord.store.objects import Oid, parent_of
 
 VERSION = 1
 MAX_VERSION = 10**9
@@ -25,7 +25,7 @@ MAX_COMMIT = 512 * 1024
 MAX_CLOCK = 10**9
 MAX_CLOCK_STEP = 1_000_000
 MAX_DEPTH = 64
-RESERVED = ("v", "type", "lc", "clone")
+RESERVED = ("v", "type", "lc", "clone", "mark")
 
 _TRAILER = b"\n\nCoord: "
 # patterns compile at first use: the quickest commands need none
@@ -96,6 +96,10 @@ class Envelope(NamedTuple):
     committer: str
     """`Name <email>`, already safe for a commit header."""
     at: int
+    key: bytes = b""
+    """The secret of the clone, with which it marks its events; without it they bear no mark."""
+    ref: str = ""
+    """The log that the event is written to, which its mark names."""
 
 
 def canonical_json(value: object) -> str:
@@ -143,6 +147,7 @@ def compose(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> 
     """As `encode`, with the event that `decode` makes of the commit; its id is empty still."""
     check_text(draft.text)
     fields = {**draft.data, "v": VERSION, "type": draft.type, "lc": envelope.lc, "clone": envelope.clone}
+    fields.pop("mark", None)
     lines = [f"tree {tree}"]
     if parent:
         lines.append(f"parent {parent}")
@@ -151,10 +156,37 @@ def compose(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> 
     head = "\n".join(lines).encode()
     try:
         trailer = canonical_json(fields).encode()
+        if envelope.key:
+            mark = _mark(envelope.key, envelope.ref, [tree, parent or "", draft.author], draft.text, trailer)
+            trailer = canonical_json({**fields, "mark": mark}).encode()
         commit = head + b"\n\n" + draft.text.encode() + _TRAILER + trailer + b"\n"
         return commit, decode(Oid(""), commit)
     except (Malformed, ValueError, RecursionError) as why:
         raise UsageError(f"this cannot be stored: {why}", "send it with --attach FILE") from None
+
+
+def _mark(key: bytes, ref: str, names: Sequence[str], text: str, trailer: bytes) -> str:
+    """What only a holder of `key` can put into an event of the log `ref`: a keyed hash of all that the event says and of
+    the event before it, so that the mark of the last speaks for the whole chain."""
+    try:
+        from _blake2 import blake2b  # hashlib would load OpenSSL as well: 10 ms of every write
+    except ImportError:
+        from hashlib import blake2b
+    head = "\n".join([ref, *names, ""]).encode()
+    return str(blake2b(head + text.encode() + b"\0" + trailer, key=key[:64], digest_size=8).hexdigest())
+
+
+def is_marked(commit: bytes, ref: str, key: bytes) -> bool:
+    """Whether an event of the log `ref` bears the mark of the clone whose secret `key` is."""
+    try:
+        event = decode(Oid(""), commit)
+        fields = json.loads(trailer_of(commit))
+        mark = fields.pop("mark", None)
+        tree = commit[5 : commit.index(b"\n")].decode()
+        found = _mark(key, ref, [tree, parent_of(commit) or "", event.author], event.text, canonical_json(fields).encode())
+    except (Malformed, ValueError, RecursionError):
+        return False
+    return bool(key) and mark == found
 
 
 def decode(oid: Oid, commit: bytes) -> Event:
@@ -169,6 +201,7 @@ def decode(oid: Oid, commit: bytes) -> Event:
         v, kind, lc, clone = data.pop("v"), data.pop("type"), data.pop("lc"), data.pop("clone")
     except KeyError as error:
         raise Malformed(f"no {error.args[0]!r} in the trailer") from None
+    data.pop("mark", None)
     if type(v) is not int or type(kind) is not str or type(lc) is not int or type(clone) is not str:
         raise Malformed("a mandatory key has the wrong type")
     if not 0 < v <= MAX_VERSION:

@@ -1,9 +1,10 @@
 """Recovery data: the raw objects this clone wrote in its last day or two, and the tips of its own logs.
 
-Not an index: nothing is ever read from it while git still has what we wrote. A text file, one record a line, so that
-a line torn by a crash spoils itself alone:
+Neither an index nor a judge: nothing is read from it while git still has what we wrote, and what it does not know, it
+does not take off. One that is there and cannot be read raises Unreadable everywhere: that is not the same as none. A
+text file, one record a line, so that a line torn by a crash spoils itself alone:
 
-    journal 1 UNIX-TIME
+    journal 1 UNIX-TIME UPTIME
     o KIND OID BASE64
     t REF=OID [REF=OID]
 """
@@ -18,9 +19,9 @@ from typing import NamedTuple
 
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
-from gitcoord.system.files import open_ours, rename_ours
-from gitcoord.system.lock import unwritable, write_whole
-from gitcoord.system.uptime import uptime
+from gitcoord.system import clocks
+from gitcoord.system.files import open_ours, rename_ours, unreadable
+from gitcoord.system.lock import sync_directory, unwritable, write_whole
 
 KEEP_SECONDS = 24 * 3600
 TAIL = 1 << 13
@@ -40,7 +41,7 @@ class Journal:
         self.path = os.path.join(directory, "journal")
         self.old_path = os.path.join(directory, "journal.old")
         self.fsync = fsync
-        self._began = 0, 0
+        self._began: tuple[int, float, float | None] = (0, 0.0, None)
         self._end = 0, 0
         """The inode and the size after our last whole line."""
         self._noted: tuple[tuple[int, int], dict[str, Oid]] = (0, 0), {}
@@ -56,12 +57,15 @@ class Journal:
 
     def tips(self) -> dict[str, Oid]:
         """The last tips recorded; empty when there is no journal."""
-        with suppress(OSError):
+        try:
             stat = os.stat(self.path)
-            if self._noted[0] != (stat.st_ino, stat.st_size):
-                self._noted = (stat.st_ino, stat.st_size), self._read_tips()
-            return self._noted[1]
-        return self._read_tips()
+        except FileNotFoundError:
+            return self._read_tips()
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        if self._noted[0] != (stat.st_ino, stat.st_size):
+            self._noted = (stat.st_ino, stat.st_size), self._read_tips()
+        return self._noted[1]
 
     def _read_tips(self) -> dict[str, Oid]:
         for path in (self.path, self.old_path):
@@ -80,6 +84,11 @@ class Journal:
                 item = _parse_object(line)
                 if item is not None:
                     yield item
+
+    def written(self, oids: Iterable[Oid]) -> set[Oid]:
+        """Those of `oids` that were written here lately."""
+        known = {oid.decode("ascii", "replace") for path in (self.path, self.old_path) for oid in _ids(_lines(path))}
+        return {oid for oid in oids if oid in known}
 
     def has(self, oids: Iterable[Oid]) -> bool:
         """Whether all of `oids` were written here lately; the newest are looked for first."""
@@ -117,15 +126,10 @@ class Journal:
                     if line.startswith(b"o ") and line.count(b" ") == 3:
                         found.append((offset, Oid(line.split(b" ", 3)[2].decode("ascii", "replace"))))
                 return found, Place(inode, offset)
-        except OSError:
+        except FileNotFoundError:
             return [], None
-
-    def is_of_another_boot(self) -> bool:
-        """Whether the system was started since the last line was written."""
-        try:
-            return os.stat(self.path).st_mtime < time.time() - uptime()
-        except OSError:
-            return True
+        except OSError as error:
+            raise unreadable(self.path, error) from error
 
     def scrub(self, oids: Collection[Oid]) -> None:
         """Forget the bytes of `oids`. Raises RepositoryError."""
@@ -150,12 +154,15 @@ class Journal:
             inode = os.stat(self.path).st_ino
             if inode != self._began[0]:
                 with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
-                    self._began = inode, int(file.readline(64).split()[2])
+                    _, _, at, *up = file.readline(64).split()
+                    self._began = inode, int(at), int(up[0]) if up else None
         except FileNotFoundError:
             return False
-        except (OSError, IndexError, ValueError):
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+        except (IndexError, ValueError):
             return True  # its head is torn: only a new file has a known age
-        return abs(now - self._began[1]) > KEEP_SECONDS
+        return clocks.age(self._began[1], self._began[2], now) > KEEP_SECONDS
 
     def _append(self, data: bytes) -> tuple[int, int]:
         """Returns the inode and the size that the file has then."""
@@ -167,7 +174,7 @@ class Journal:
             stat = os.fstat(fd)
             size = stat.st_size
             if size == 0:
-                data = b"journal 1 %d\n" % time.time() + data
+                data = b"journal 1 %d %d\n" % (time.time(), clocks.uptime(time.time())) + data
             elif (stat.st_ino, size) != self._end and _byte_at(fd, size - 1) != b"\n":
                 data = b"\n" + data  # a writer died in the middle of its line
             self._write_whole(fd, data, size)
@@ -184,20 +191,11 @@ class Journal:
             if self.fsync:
                 os.fsync(fd)
                 if size == 0:
-                    _sync_directory(os.path.dirname(self.path))
+                    sync_directory(os.path.dirname(self.path))
         except OSError as error:
             with suppress(OSError):
                 os.ftruncate(fd, size)
             raise unwritable(os.path.dirname(self.path), error) from error
-
-
-def _sync_directory(path: str) -> None:
-    """A new file is safe from a power loss only when its directory is, too."""
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _object_line(item: GitObject) -> bytes:
@@ -233,8 +231,10 @@ def _lines(path: str, offset: int = 0) -> Iterator[bytes]:
             for line in file:
                 if line.endswith(b"\n"):
                     yield line[:-1]
-    except OSError:
+    except FileNotFoundError:
         return
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _ids(lines: Iterable[bytes]) -> set[bytes]:
@@ -254,8 +254,10 @@ def _tail(path: str, size: int) -> bytes:
             end = file.seek(0, os.SEEK_END)
             file.seek(max(0, end - size))
             return b"\n" * (end <= size) + file.read()
-    except OSError:
+    except FileNotFoundError:
         return b""
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _last_line(path: str, start: bytes) -> bytes | None:

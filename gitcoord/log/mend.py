@@ -1,74 +1,232 @@
-"""Put back what something else took from us: our own refs and recent objects, from the journal.
+"""Put our logs back where they stood. Called under the write lock by every writer; with nothing amiss it compares strings,
+and loads nothing.
 
-Called under the write lock by every writer; with nothing amiss it compares a few strings.
+What speaks for an event of ours: a ref, the chain below it, the journal, what the index has seen, and the mark in each
+event that only this clone can make. Each may be damaged, and none of them takes anything off. A log that is whole and
+goes on from where it was known is kept. What this clone did not write, under its name, is kept under another name. Where
+two ends of our log differ, or a part of it is lost, `salvage` carries on all that is known.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
-from gitcoord.log.journal import Journal, Place
+from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
-from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, is_log, is_ours
+from gitcoord.store.ref_names import aside_name, belongs_to, is_log, is_ours
 from gitcoord.text import shell_word
 
+Commit = tuple[Oid, bytes]
 
-def mend(store: Store, journal: Journal, clone: str, known: Mapping[str, Oid], tips: Tips, fd: int) -> list[str]:
-    """Restore the refs of `clone` to where the journal saw them last and drop unreadable ones; a line for each.
 
-    `known` is where the index saw them last, for when the journal is gone. A ref that is ahead of both (its writer
-    died before the note) is left as it is.
+def mend(ground: Ground, tips: Tips) -> list[str]:
+    """Put right what is amiss with the logs of this clone, as far as refs and journal show it; a line for each.
+
+    Raises Unreadable where git cannot tell what is there: then nothing is changed.
     """
-    done = drop_broken(store, tips, fd)
-    for ref, noted in {**known, **journal.tips()}.items():
-        if belongs_to(ref, clone) and tips.refs.get(ref) != noted:
-            done += _restore_ref(store, journal, ref, tips.refs.get(ref), noted, fd)
-    return done + _drop_forged(store, journal, clone, tips, fd)
-
-
-def forged(store: Store, journal: Journal, clone: str, noted: Mapping[str, Oid], tips: Tips) -> list[str]:
-    """Our logs that hold what we never wrote: another's commits under our name, brought by a fetch of everything.
-
-    What we wrote is in the journal before it is on a ref; `noted` is what the journal said of our refs, and without it
-    nothing can be judged.
-    """
-    logs = [ref for ref in tips.refs if is_log(ref) and belongs_to(ref, clone) and tips.refs[ref] != noted.get(ref)]
-    if logs and journal.is_of_another_boot():
-        return []  # a power loss may have taken the end of the journal and left the ref: better one too many than one lost
-    return [ref for ref in logs if noted and not _is_written(store, journal, tips.refs[ref], noted.get(ref))]
-
-
-def _is_written(store: Store, journal: Journal, tip: Oid, noted: Oid | None) -> bool:
-    """Whether all from `noted` to `tip` is in the journal; of a log that it does not know, the tip is enough."""
-    if noted is None or not descends(store, tip, noted):
-        return noted is not None or journal.has([tip])
-    return journal.has([oid for oid, _ in store.chain(tip, noted)])
-
-
-def _drop_forged(store: Store, journal: Journal, clone: str, tips: Tips, fd: int) -> list[str]:
-    done, noted = [], journal.tips()
-    for ref in forged(store, journal, clone, noted, tips):
-        with suppress(RefMoved):
-            store.move(ref, noted.get(ref), tips.refs[ref], fd)
-            done.append(f"{ref} held what this clone never wrote, under its name; that was taken off")
+    noted = ground.journal.tips()
+    known = noted or own_seen(ground)
+    own = ground.own_logs(tips)
+    done: list[str] = []
+    for ref, was in known.items():
+        if belongs_to(ref, ground.pen.clone) and own.get(ref) != was:
+            done += settle(ground, ref, own.get(ref), was)
+    for ref in [ref for ref in own if noted and ref not in noted]:
+        done += _judge(ground, ref, own[ref], list(noted.items()))
     return done
 
 
-def is_lost(store: Store, clone: str, noted: Mapping[str, Oid], tips: Tips) -> bool:
-    """Whether a ref of ours is missing, or no longer contains where it stood; `noted` must be older than `tips`."""
-    return any(
-        belongs_to(ref, clone) and tips.refs.get(ref) != oid and not descends(store, tips.refs.get(ref), oid)
-        for ref, oid in noted.items()
-    )
+def own_seen(ground: Ground) -> dict[str, Oid]:
+    """Where the index saw our logs last."""
+    import sqlite3
+
+    try:
+        seen = ground.index.known_tips()
+    except sqlite3.DatabaseError:
+        return {}
+    return {ref: oid for ref, oid in seen.items() if is_log(ref) and belongs_to(ref, ground.pen.clone)}
+
+
+def settle(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
+    """A log of ours stands at `now`, and is known to have stood at `was`: let it have all that is known of it."""
+    from gitcoord.log import salvage
+    from gitcoord.log.restore import restore_objects
+
+    store = ground.store
+    done = restore_objects(store, ground.journal, [was, now] if now else [was])
+    now_is_log = now is not None and _is_log_commit(store, now)
+    above = _above(store, now, was) if now else None
+    if above is not None and now is not None:
+        return done + (_part(ground, ref, above, now) if now != was else _fill(ground, ref, now, was))
+    if descends(store, was, now if now_is_log else None):
+        return done + _move(ground, ref, was, now)
+    theirs = _after_fork(store, now, was) if now and now_is_log else []
+    if now and theirs and not _ours(ground, ref, theirs):
+        done.append(set_aside(ground, ref, now))
+        now_is_log = False
+    if not now_is_log and is_whole(store, was):
+        return done + _move(ground, ref, was, now)
+    return done + salvage.carry_on(ground, ref, [oid for oid in (now if now_is_log else None, was) if oid], now)
+
+
+def _fill(ground: Ground, ref: str, now: Oid, was: Oid) -> list[str]:
+    """A log that stands where it should, and may have a hole."""
+    if is_whole(ground.store, now):
+        return []
+    from gitcoord.log import salvage
+
+    return salvage.carry_on(ground, ref, [was], now)
+
+
+def _move(ground: Ground, ref: str, to: Oid, now: Oid | None) -> list[str]:
+    with suppress(RefMoved):
+        ground.store.move(ref, to, now, ground.fd)
+        return [f"restored {ref}"]
+    return []
+
+
+# what is not ours
+
+
+def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[str]:
+    """What a log goes on with: ours up to the last event that we know, or marked, as ours. The rest is kept aside.
+
+    Where nothing of it speaks for us, it is another's only if the event before it is marked: else we did not mark yet.
+    """
+    ours = _ours(ground, ref, above)
+    if len(ours) == len(above):
+        return []
+    before = ours[-1] if ours else _before(ground.store, above[0][1])
+    if before is None or not ground.pen.made(ref, before[1]):
+        return []
+    said = set_aside(ground, ref, now)
+    with suppress(RefMoved):
+        ground.store.move(ref, before[0], now, ground.fd)
+    return [said]
+
+
+def _judge(ground: Ground, ref: str, now: Oid, noted: Iterable[tuple[str, Oid]]) -> list[str]:
+    """A log of our name that the journal does not know. It is another's if we mark what we write, and it has no mark."""
+    try:
+        found = list(ground.store.chain(now, None))
+    except (ObjectMissing, NotACommit, NotDescendant):
+        return []
+    if _ours(ground, ref, found) or not any(_is_marked(ground, other, tip) for other, tip in noted):
+        return []
+    said = set_aside(ground, ref, now)
+    with suppress(RefMoved):
+        ground.store.move(ref, None, now, ground.fd)
+    return [said]
+
+
+def _ours(ground: Ground, ref: str, commits: Sequence[Commit]) -> Sequence[Commit]:
+    """The first of `commits` (a part of a chain, oldest first) up to the last that is known to be ours: as each event
+    names the one before it, it speaks for all below."""
+    if commits and ground.pen.made(ref, commits[-1][1]):
+        return commits
+    written = ground.journal.written(oid for oid, _ in commits)
+    for end in range(len(commits), 0, -1):
+        if commits[end - 1][0] in written or ground.pen.made(ref, commits[end - 1][1]):
+            return commits[:end]
+    return []
+
+
+def _is_marked(ground: Ground, ref: str, tip: Oid) -> bool:
+    try:
+        return ground.pen.made(ref, next(iter(ground.store.read([tip]))).data)
+    except ObjectMissing:
+        return False
+
+
+def _before(store: Store, commit: bytes) -> Commit | None:
+    from gitcoord.store.objects import parent_of
+
+    parent = parent_of(commit)
+    try:
+        return (parent, next(iter(store.read([parent]))).data) if parent else None
+    except ObjectMissing:
+        return None
+
+
+def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
+    """Keep `oid` under a name that is no log, so that nothing reads it and no gc takes it; returns what to say of it."""
+    name = aside_name(ref, oid)
+    with suppress(RefMoved):  # it is there already
+        ground.store.move(name, oid, None, ground.fd)
+    return f"{ref} held what this clone never wrote, under its name: it is kept as {name} (git log {name})"
+
+
+# how two ends of a log stand to each other
+
+
+def _above(store: Store, now: Oid, was: Oid) -> list[Commit] | None:
+    """The commits after `was` up to `now`; None if `now` does not go on from it, or something between is lost."""
+    try:
+        return list(store.chain(now, was))
+    except (NotDescendant, ObjectMissing, NotACommit):
+        return None
+
+
+def _after_fork(store: Store, now: Oid, was: Oid) -> list[Commit]:
+    """What of the chain below `now` is not in the one below `was`, as far as both can be read."""
+    from gitcoord.log import salvage
+
+    known = {oid for oid, _ in salvage.readable(store, was)}
+    return [commit for commit in salvage.readable(store, now) if commit[0] not in known]
+
+
+def _is_log_commit(store: Store, oid: Oid) -> bool:
+    """Whether it is a commit that says of itself that it is an event, so that it is worth keeping."""
+    try:
+        found = next(iter(store.read([oid])))
+    except ObjectMissing:
+        return False
+    return found.kind == "commit" and b"\n\nCoord: " in found.data
+
+
+def descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
+    """Whether `new` is there, down to `old` (None: to its root). Raises Unreadable where that cannot be told."""
+    if new is None:
+        return False
+    try:
+        for _ in store.chain(new, old):
+            pass
+    except (NotDescendant, ObjectMissing, NotACommit):
+        return False
+    return True
+
+
+def is_whole(store: Store, tip: Oid) -> bool:
+    """Whether a chain is there from `tip` down to its root. Raises Unreadable where that cannot be told."""
+    return descends(store, tip, None)
+
+
+# looking, without the lock
+
+
+def is_amiss(ground: Ground, noted: Mapping[str, Oid], tips: Tips) -> bool:
+    """Whether a log of ours is missing, no longer contains where it stood before `tips` were listed, or may have what we
+    never wrote. To be asked without the lock (`fd` of the ground is not used)."""
+    own = ground.own_logs(tips)
+    for ref, was in noted.items():
+        if not belongs_to(ref, ground.pen.clone) or own.get(ref) == was:
+            continue
+        above = _above(ground.store, own[ref], was) if ref in own else None
+        if above is None or len(_ours(ground, ref, above)) < len(above):
+            return True
+    return bool(noted) and any(ref not in noted and not _is_marked(ground, ref, oid) for ref, oid in own.items())
+
+
+# refs that lead nowhere
 
 
 def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     """An empty or garbled ref file (a power loss) stops the user's own gc and fetch; git can delete it."""
+    import os
+
     done = []
     for ref in tips.broken:
         if not is_ours(ref):
@@ -82,54 +240,23 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     return done
 
 
-def _restore_ref(store: Store, journal: Journal, ref: str, now: Oid | None, noted: Oid, fd: int) -> list[str]:
-    restore_objects(store, journal, [noted, now] if now else [noted])
-    if descends(store, now, noted) or not descends(store, noted, None):
-        return []  # ahead; or older than the journal: what git still has stays, and the log goes on from there
-    with suppress(RefMoved):
-        store.move(ref, noted, now, fd)
-        return [f"restored {ref}"]
-    return []
+def drop_lost(ground: Ground, refs: Iterable[str], tips: Tips) -> list[str]:
+    """Delete refs whose commit is lost, but for our own logs: another's log comes back whole with the next fetch, so does
+    a table of leases, and a session's presence with its next beat. What of a log can be read is kept aside."""
+    from gitcoord.log import salvage
 
-
-def descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
-    """Whether `new` is readable down to `old` (None: to its root)."""
-    if new is None:
-        return False
-    try:
-        for _ in store.chain(new, old):
-            pass
-    except (NotDescendant, ObjectMissing, NotACommit):
-        return False
-    return True
-
-
-def is_whole(store: Store, tip: Oid) -> bool:
-    """Whether a chain is readable from `tip` down to its root."""
-    return descends(store, tip, None)
-
-
-def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: Place | None = None) -> list[str]:
-    """Write again what is missing of the objects below `tips` that the journal has (`since`: only those added after)."""
-    needed = journal.needed(tips, since)
-    gone = store.missing(list(needed))
-    for oid in gone:
-        remove_loose(store.repo, oid)  # an empty file, after a power loss: git takes it for the object and writes nothing
-    empty = [item for item in needed.values() if item.kind == "tree" and not item.data]  # git claims to have it always
-    store.write([*(needed[oid] for oid in gone), *(empty if gone else [])])
-    return [f"restored {len(gone)} object{'s' if len(gone) > 1 else ''}"] if gone else []
-
-
-def drop_unreadable(store: Store, clone: str, refs: Sequence[str], tips: Tips, fd: int) -> list[str]:
-    """Delete refs that point into nothing: another clone's come back whole with the next fetch, a session's presence
-    with its next beat. Our own logs are not touched here."""
     done = []
     for ref in refs:
         oid = tips.refs.get(ref)
-        ours_to_keep = belongs_to(ref, clone) and "/sessions/" not in ref
-        if oid is None or not is_ours(ref) or ours_to_keep or descends(store, oid, None):
+        if oid is None or (is_log(ref) and belongs_to(ref, ground.pen.clone)) or descends(ground.store, oid, None):
             continue
         with suppress(CoordError):
-            store.move(ref, None, oid, fd)
-            done.append(f"removed {ref}, which points at a missing object")
+            done += salvage.keep_readable(ground, ref, oid) if is_log(ref) else []
+            ground.store.move(ref, None, oid, ground.fd)
+            salvage.drop_damaged(ground.store, [oid])
+            done.append(f"removed {ref}, which points at a lost object{_how_back(ref)}")
     return done
+
+
+def _how_back(ref: str) -> str:
+    return "; git coord sync fetches it anew" if "/sessions/" not in ref else ""

@@ -12,7 +12,6 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gitcoord.log.journal import Journal, Place
-from gitcoord.log.mend import restore_objects
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import Oid
@@ -49,10 +48,16 @@ def look(store: Store, journal: Journal, checked: str) -> Recent:
     entries, end = journal.ids_after(known)
     loose = {oid for _, oid in entries if is_loose(store.repo, oid)}
     gone = store.missing([oid for _, oid in entries if oid not in loose])
-    restored = restore_objects(store, journal, journal.tips().values(), known) if gone else []
+    restored = _restore(store, journal, known) if gone else []
     loose.update(oid for oid in gone if is_loose(store.repo, oid))
     save(checked, _packed_up_to(known, entries, end, loose))
     return Recent(tuple(restored), len(loose), end)
+
+
+def _restore(store: Store, journal: Journal, since: Place | None) -> list[str]:
+    from gitcoord.log.restore import restore_objects
+
+    return restore_objects(store, journal, journal.tips().values(), since)
 
 
 def _packed_up_to(known: Place | None, entries: list[tuple[int, Oid]], end: Place | None, loose: set[Oid]) -> Place | None:

@@ -20,6 +20,7 @@ from gitcoord.log.epoch import Commit
 from gitcoord.log.event import Event, Malformed, decode
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import NAMESPACE, newest_epoch
 
 KEEP = 90 * 24 * 3600
 """Seconds for which `gc` keeps what is finished."""
@@ -53,12 +54,17 @@ def redact(clone: Clone, prefix: str, is_waiting: Callable[[sqlite3.Connection, 
         if not gone:
             whose = "the log itself" if event.clone == clone.id else event.clone
             raise UsageError(f"{event.id[:10]} is of {whose}", "a clone redacts its own messages, notes, tasks, …")
-        rollover.begin(clone, _ref(clone, local), kept, gone, "The log goes on here without 1 event that was redacted")
+        _leave_out(clone, local, kept, gone, "The log goes on here without 1 event that was redacted")
         return Redacted(event.id, len(kept), sent)
 
 
 def _ref(clone: Clone, local: bool) -> str:
-    return rollover.log_ref(clone, clone.store.tips(), local)
+    """The epoch of our log, synced or local, that is written to."""
+    return newest_epoch(clone.store.tips().refs, f"{NAMESPACE}{'local' if local else 'log'}/{clone.settled_id()}/")
+
+
+def _leave_out(clone: Clone, local: bool, kept: Sequence[Commit], gone: Sequence[Commit], text: str) -> None:
+    clone.mend(lambda ground, tips: rollover.leave_out(ground, _ref(clone, local), kept, gone, text))
 
 
 def _parted(clone: Clone, local: bool, goes: Any) -> tuple[list[Commit], list[Commit]]:
@@ -71,9 +77,8 @@ def _parted(clone: Clone, local: bool, goes: Any) -> tuple[list[Commit], list[Co
 
 
 def _own(clone: Clone, local: bool) -> Iterator[tuple[Commit, Event | None]]:
-    tips = clone.store.tips()
-    tip = tips.refs.get(rollover.log_ref(clone, tips, local))
-    for oid, raw in rollover.events_of(clone, tip) if tip else ():
+    tip = clone.store.tips().refs.get(_ref(clone, local))
+    for oid, raw in rollover.events_of(clone.store, tip) if tip else ():
         event = None
         with suppress(Malformed):
             event = decode(oid, raw)
@@ -94,7 +99,7 @@ def _collect(clone: Clone, local: bool, since: float, now: float) -> Collected:
     kept, gone = _parted(clone, local, lambda event: event.id not in living)
     if gone:
         text = f"The log goes on here without {len(gone)} event{'s' if len(gone) > 1 else ''} that no longer live"
-        rollover.begin(clone, _ref(clone, local), kept, gone, text)
+        _leave_out(clone, local, kept, gone, text)
     return Collected(len(kept), len(gone))
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 
+from gitcoord.errors import CoordError
 from gitcoord.features import deaths
 from gitcoord.sessions.identity import Caller
 
@@ -26,3 +28,12 @@ def look_out_if_due(caller: Caller) -> None:
     look = caller.clone.path("look")
     if os.path.exists(look) and os.stat(look).st_mtime < time.time():
         look_out(caller)
+
+
+def settle_refs(coord: Caller) -> None:
+    """A command failed: a ref of ours that leads nowhere may be why. It is settled, so that the next command goes on."""
+    from gitcoord.log import boot
+
+    with suppress(CoordError):
+        if any(boot.lost_refs(coord.clone.store, coord.clone.store.tips())):
+            coord.clone.mend(boot.settle_refs)

@@ -95,9 +95,11 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
         publish(clone, record, now)
     retire(clone, now)
     _forget_conversations(clone, now)
-    from gitcoord.log import rollover
+    from gitcoord.log import boot, old_epochs
 
-    rollover.drop_replaced(clone)
+    if any(boot.lost_refs(clone.store, clone.store.tips())):
+        clone.mend(boot.settle_refs)
+    old_epochs.drop_replaced(clone)
     clone.sweep()
     clone.pack(limit=None)
 

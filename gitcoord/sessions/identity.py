@@ -116,14 +116,18 @@ def above_us() -> list[int]:
     return [int(parent), *processes.ancestors(int(parent))] if parent.isdigit() else processes.ancestors()
 
 
-def program_above(environ: Mapping[str, str], above: Sequence[int], harness: str, variable: str = "") -> int | None:
+def program_above(
+    environ: Mapping[str, str], above: Sequence[int], harness: str, variable: str = "", bound: int | None = None
+) -> int | None:
     """The pid of the agent program whose child we are: the one that it names, else the nearest above us that is called
-    so, else the nearest that is no shell."""
+    so, else the nearest that is no shell; which is meant in any case if it is `bound`, known to be such a program."""
     named = environ.get(variable or HARNESS_PIDS.get(harness, ""), "")
     if named.isdigit() and int(named) in above:
         return int(named)
     words = {pid: processes.command(pid).split() or [""] for pid in above}
     programs = [pid for pid in above if words[pid][0].lstrip("-") not in SHELLS]
+    if programs and programs[0] == bound:
+        return bound
     called_so = (pid for pid in programs if harness and any(harness in word for word in words[pid]))
     return next(called_so, next(iter(programs), None))
 
@@ -235,7 +239,8 @@ def _cleared(around: Surroundings, harness: str) -> Record | None:
     record = found.record if found else None
     if record is None or record.process is None or record.harness != harness:
         return None
-    return record if record.process.pid == program_above(around.repo.environ, around.ancestors, harness) else None
+    bound = record.process.pid
+    return record if bound == program_above(around.repo.environ, around.ancestors, harness, bound=bound) else None
 
 
 def _vacant(around: Surroundings) -> Record | None:

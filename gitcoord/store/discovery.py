@@ -80,6 +80,8 @@ def _config_from(worktree: str, common_dir: str, environ: Mapping[str, str]) -> 
     """
     env = {**environ, **OURS, "GIT_CEILING_DIRECTORIES": os.path.dirname(worktree)}
     result = run(["git", "-C", worktree, "config", "-z", "--show-origin", "--get-regexp", _ASKED], env)
+    if result.code not in (0, 1):  # 1: nothing is set
+        return None  # with a part of the settings, this might be another clone; git rev-parse says what is wrong
     own = ("file:.git/config", f"file:{common_dir}/config")
     accepted = False
     config: list[tuple[str, str]] = []

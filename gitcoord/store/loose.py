@@ -80,3 +80,23 @@ def _is_alive(pid: str) -> bool:
 def all_loose(repo: Repository, oids: Iterable[Oid]) -> list[Oid]:
     """Those of `oids` that lie loose."""
     return [oid for oid in oids if is_loose(repo, oid)]
+
+
+def hollow_files(repo: Repository) -> list[Oid]:
+    """The loose objects whose files hold nothing, or nothing but zeros: what a power loss leaves of a file that was not
+    synced. git takes such a file for the object; its own gc fails on it."""
+    top = os.path.join(repo.common_dir, "objects")
+    found = []
+    for directory in _names(top):
+        if len(directory) == 2:
+            names = _names(os.path.join(top, directory))
+            found += [Oid(directory + n) for n in names if len(n) in (38, 62) and _is_hollow(os.path.join(top, directory, n))]
+    return found
+
+
+def _is_hollow(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1) in (b"", b"\0") and not file.read().strip(b"\0")
+    except OSError:
+        return False

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
 from gitcoord.store.objects import Oid, make_tree
+from gitcoord.store.refs import merge_base
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
 
@@ -152,8 +153,8 @@ class Scratch:
 
     def base(self, a: Oid | None, b: Oid | None) -> Oid:
         """The best common ancestor of two commits; the empty tree where there is none."""
-        found = self.repo.git("merge-base", a, b).out.decode().split() if a and b else []
-        return Oid(found[0]) if found else make_tree({}, self.repo.object_format).oid
+        found = merge_base(self.repo, a, b) if a and b else None
+        return found or make_tree({}, self.repo.object_format).oid
 
     def changes(self, base: Oid, commit: Oid) -> dict[bytes, bytes]:
         """The paths that differ between two commits or trees, each with its mode and object in the second."""

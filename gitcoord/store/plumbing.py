@@ -166,7 +166,8 @@ class _Reader:
 
     def __exit__(self, *_: object) -> None:
         if self.child.stdin:
-            self.child.stdin.close()
+            with suppress(BrokenPipeError):  # it died with a question unread
+                self.child.stdin.close()
         _open(self.child.stdout).close()
         if self.lister:
             self.complaint = _open(self.lister.stderr).read().decode("utf-8", "replace")

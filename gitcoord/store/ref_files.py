@@ -116,6 +116,8 @@ class RefFiles:
             signature = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
             if signature != self._signature:
                 data = read_bytes(f"{self._directory}/packed-refs")
+                if data and (not data.endswith(b"\n") or b"\0" in data):  # torn: git reads nothing of it, and says why
+                    raise NotPlain("packed-refs")
                 self._packed = {ref.decode("utf-8", "replace"): Oid(oid.decode()) for oid, ref in _PACKED.findall(data)}
                 self._signature = signature if abs(time.time() - stat.st_mtime) > RACY else ()
         except FileNotFoundError:

@@ -64,3 +64,13 @@ def log_of(ref: str) -> str:
 def epoch_of(ref: str) -> int:
     """The number of the epoch that the ref of a log names."""
     return int(ref.rpartition("/")[2])
+
+
+def aside_name(ref: str, oid: str) -> str:
+    """Where something that stood at a log is kept, so that nothing is thrown away; no reader looks there."""
+    return f"{NAMESPACE}aside/{ref.split('/')[3]}/{oid[:16]}"
+
+
+def is_aside(ref: str, clone: str) -> bool:
+    """Whether a ref keeps something that stood at a log of `clone`."""
+    return ref.startswith(f"{NAMESPACE}aside/{clone}/")

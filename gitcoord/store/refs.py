@@ -18,6 +18,7 @@ from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import Result
+from gitcoord.text import shell_word
 
 LOOSE_REFS = 100
 """Refs of ours in files of their own from which on they are packed: a thousand make a fetch of the user's 3 to 6 times as long
@@ -32,12 +33,22 @@ _NO_OBJECT = ("nonexistent object", "not a valid SHA1", "not a valid object")
 def list_refs(repo: Repository) -> Tips:
     """What git says stands below `refs/coord/`. Raises RepositoryError."""
     result = repo.git("for-each-ref", "--format=%(objectname) %(refname)", NAMESPACE)
+    if result.code and "packed-refs" in result.error_text:
+        raise _broken_packed_refs(repo, result)
     if result.code:
         raise failure(repo, "cannot list refs", result)
     lines = (line.split(" ", 1) for line in result.out.decode("utf-8", "replace").splitlines())
     broken = re.findall(_BROKEN, result.error_text) if result.err else []
     found = {ref: Oid(oid) for oid, ref in lines}
     return Tips(found, tuple(r for r in [*broken, *_dangling(repo, found)] if r.startswith(NAMESPACE)))
+
+
+def _broken_packed_refs(repo: Repository, result: Result) -> RepositoryError:
+    """Neither git nor we can read any ref until its damaged lines are gone; the file as it was is kept beside it."""
+    path = os.path.join(repo.common_dir, "packed-refs")
+    said = result.error_text.splitlines()[-1].removeprefix("fatal: ")
+    whole = r"/^(#.*|[0-9a-f]{40,64} refs\/[^ ]+|\^[0-9a-f]{40,64})$/!d"
+    return RepositoryError(f"git cannot read refs: {said}", f"sed -i.broken -E '{whole}' {shell_word(path)}; git fsck")
 
 
 def _dangling(repo: Repository, found: dict[str, Oid]) -> list[str]:
@@ -77,7 +88,20 @@ def _update(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_f
         raise RefMoved(ref)
     if "non-commit object" in said:
         raise NotACommit(new or "")
-    raise failure(repo, f"cannot move {ref}", result)
+    raise _in_the_way(repo, ref) or failure(repo, f"cannot move {ref}", result)
+
+
+def _in_the_way(repo: Repository, ref: str) -> RepositoryError | None:
+    """A file where the ref needs a directory: a ref of that name, or the user's damage."""
+    parts = ref.split("/")
+    for end in range(1, len(parts)):
+        above = "/".join(parts[:end])
+        path = os.path.join(repo.common_dir, above)
+        if os.path.lexists(path) and not os.path.isdir(path):
+            is_ref = repo.git("rev-parse", "--verify", "--quiet", above).code == 0
+            mended = f"git update-ref --no-deref -d {shell_word(above)}" if is_ref else f"rm {shell_word(path)}"
+            return RepositoryError(f"{path} is a file where git needs a directory for {ref}", mended)
+    return None
 
 
 def pack(repo: Repository, keep_fd: int) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 
+from gitcoord.errors import Unreadable
 from gitcoord.system.files import read_bytes
 from gitcoord.system.spawn import Result, run
 
@@ -112,7 +113,11 @@ class Repository:
         """The settings we look at (SETTINGS), read once; the last value wins."""
         env = {**self.environ, **OURS}
         argv = ["git", f"--git-dir={self.git_dir}", "config", "-z", "--get-regexp", f"^({SETTINGS})"]
-        return _parse_config(run(argv, env).out)
+        result = run(argv, env)
+        if result.code not in (0, 1):  # 1: nothing is set
+            said = result.error_text.splitlines() or [f"git config ended with {result.code}"]
+            raise Unreadable(f"git cannot read its settings: {said[-1].removeprefix('fatal: ')}", "git config --list")
+        return _parse_config(result.out)
 
     def setting(self, name: str, default: str = "") -> str:
         """A `coord.` setting, as git spells it on output (section and key in lower case)."""
@@ -137,7 +142,10 @@ class Repository:
         return named.get(value, 0o660 if self.boolean("core.sharedrepository") else 0)
 
     def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
-        """What `coord.fsync` asks of git; the second setting is for git before 2.36."""
+        """What `coord.fsync` asks of git; the second setting is for git before 2.36. packed-refs has the user's branches, too:
+        where we have it written, it is synced in any case."""
+        if args[:1] == ("pack-refs",):
+            return "-c", "core.fsync=reference"
         if not args or args[0] not in ("hash-object", "update-ref") or not self.flag("fsync"):
             return ()
         return "-c", "core.fsync=loose-object,reference", "-c", "core.fsyncObjectFiles=true"

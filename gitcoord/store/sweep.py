@@ -19,9 +19,9 @@ from gitcoord.errors import RepositoryError
 from gitcoord.store.loose import gc_is_running, loose_path, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
+from gitcoord.system import clocks
 from gitcoord.system.files import append_ours, open_ours, read_ours
 from gitcoord.system.lock import unwritable, write_whole
-from gitcoord.system.uptime import uptime
 
 WORTH_A_SWEEP = 100
 BATCH = 50
@@ -31,7 +31,7 @@ BATCH = 50
 def supersede(path: str, oid: Oid, now: float) -> None:
     """Remember that no ref of ours names `oid` any more; to be called under the write lock. Raises RepositoryError."""
     try:
-        append_ours(path, f"{int(now)} {oid} {int(_uptime(now))}\n".encode())
+        append_ours(path, f"{int(now)} {oid} {int(clocks.uptime(now))}\n".encode())
     except OSError as error:
         raise unwritable(os.path.dirname(path), error) from error
 
@@ -64,7 +64,7 @@ def sweep(repo: Repository, path: str, now: float, grace: float) -> int:
                 young = [(at, oid) for at, oid in entries if oid not in old[:start]]
                 break
             removed += sum(_remove(repo, oid, graphs) for oid in old[start : start + BATCH])
-    write_whole(path, "".join(f"{int(at)} {oid} {int(_uptime(at))}\n" for at, oid in young))
+    write_whole(path, "".join(f"{int(at)} {oid} {int(clocks.uptime(at))}\n" for at, oid in young))
     return removed
 
 
@@ -86,17 +86,9 @@ def _load(path: str, now: float) -> list[tuple[float, Oid]]:
     return [(now - _age(" ".join(w), now), Oid(w[1])) for w in found]
 
 
-def _uptime(now: float) -> float:
-    """Seconds since the machine started at the time `now`, which need not be that of its clock."""
-    return uptime() + now - time.time()
-
-
 def _age(line: str, now: float) -> float:
-    """The lesser of what both clocks say; a clock that jumped back must not keep anything for ever."""
     at, _, *up = line.split()
-    by_clock = abs(now - float(at))
-    by_uptime = _uptime(now) - float(up[0]) if up and up[0].isdigit() else by_clock
-    return min(by_clock, by_uptime) if by_uptime >= 0 else by_clock  # else the machine was started anew
+    return clocks.age(float(at), float(up[0]) if up and up[0].isdigit() else None, now)
 
 
 def _named_by_refs(repo: Repository) -> set[str]:

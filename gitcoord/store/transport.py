@@ -15,6 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import RemoteError
+from gitcoord.store import refs
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
 from gitcoord.store.repository import Repository
@@ -98,7 +99,10 @@ class Outcome(NamedTuple):
 
 def remote_names(repo: Repository) -> list[str]:
     """The remotes that are configured."""
-    return repo.git("remote").out.decode("utf-8", "replace").split()
+    result = repo.git("remote")
+    if result.code:
+        raise refs.failure(repo, "cannot list the remotes", result)
+    return result.out.decode("utf-8", "replace").split()
 
 
 def remote_url(repo: Repository, name: str) -> str:

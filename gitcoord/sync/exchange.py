@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord.errors import CoordError, RemoteError, RepositoryError, without_password
+from gitcoord.errors import CoordError, ObjectMissing, RemoteError, RepositoryError, without_password
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store import transport
@@ -90,7 +90,7 @@ def vouch(at: Link) -> None:
     try:
         trust.checkpoint(at.clone, prompt=not at.quiet)
         trust.sign_presence(at.clone, prompt=not at.quiet)
-    except RepositoryError as error:
+    except (RepositoryError, ObjectMissing) as error:
         at.clone.mended.append(f"nothing was signed: {error.what}")
 
 

@@ -28,12 +28,12 @@ class Here(NamedTuple):
 
 def look_here(at: Link) -> Here:
     """What would keep a sync busy even if neither side has anything new."""
-    from gitcoord.log import rollover, trust
+    from gitcoord.log import old_epochs, trust
     from gitcoord.sync import lease_chores
 
     clone = at.clone
     refs = clone.store.tips().refs
-    idle = not rollover.dropped(clone, refs) and not lease_chores.is_due(at, refs) and not trust.is_due(clone)
+    idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(at, refs) and not trust.is_due(clone)
     return Here(refs, idle)
 
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gitcoord.errors import RemoteError, without_password
-from gitcoord.log import clone_id, epoch, rollover
+from gitcoord.log import clone_id, epoch, old_epochs
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, decode, encode
+from gitcoord.log.event import Draft, decode
 from gitcoord.log.trust import EPOCH
 from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
 from gitcoord.store import transport
-from gitcoord.store.objects import GitObject, Oid, make_object
+from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log
 from gitcoord.store.refs import is_ancestor, merge_base
 from gitcoord.sync import remotes
@@ -41,8 +41,8 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
         for ref, oid in there.items()
         if is_log(ref) and ref.split("/")[3] in names and not _is_known(clone, tips.get(ref), oid)
     }
-    replaced = rollover.dropped(clone, strange) if strange else set()
-    strange = {ref: oid for ref, oid in strange.items() if ref not in replaced or not _is_old(at, ref, oid)}
+    dropped = old_epochs.dropped(clone, strange) if strange else set()
+    strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(at, ref, oid)}
     if not strange:
         return False
     old, used = clone.id or "", any(belongs_to(ref, clone.id or "") for ref in strange)
@@ -79,7 +79,7 @@ def _is_known(clone: Clone, mine: Oid | None, theirs: Oid) -> bool:
 
 def _is_old(at: Link, ref: str, theirs: Oid) -> bool:
     """Whether what the remote has of an epoch that we replaced is what we wrote; its objects may be gone here."""
-    known, end = remotes.load(at.clone.repo), rollover.ended_at(at.clone, ref)
+    known, end = remotes.load(at.clone.repo), old_epochs.ended_at(at.clone, ref)
     return (known is not None and known.ours.get(ref) == theirs) or _is_known(at.clone, end, theirs)
 
 
@@ -88,10 +88,11 @@ def _renew(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
     old = clone.settled_id()
     tips = clone.store.tips().refs
     kept = [commit for ref, theirs in strange.items() for commit in _only_here(clone, tips.get(ref), theirs)]
-    clone.rename(clone_id.fresh_id(clone.repo))
+    known = clone_id.renewed(clone.repo, old)
+    clone.rename(known)
     if kept:
         _carry(clone, old, kept, fd)
-    clone_id.renew_clone_id(clone.repo, clone.settled_id(), old)
+    clone_id.renew_clone_id(clone.repo, known)
 
 
 def _let_go(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
@@ -117,12 +118,12 @@ def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) ->
     text = f"{old} goes on here: {len(commits)} events that only this copy of it has are carried over"
     draft = Draft(EPOCH, text, {"carried": len(commits), "continues": old}, author=clone.settled_id())
     highest = max(decode(oid, raw).lc for oid, raw in commits)
-    raw = encode(draft, clone.envelope(highest + 1), objects[-1].oid, None)
-    root = make_object("commit", raw, clone.repo.object_format)
+    ref = f"{NAMESPACE}log/{clone.settled_id()}/0001"
+    root = clone.pen.root(ref, draft, highest + 1, objects[-1].oid)
     written: list[GitObject] = [*objects, root]
     clone.journal.add(written)
     clone.store.write(written)
-    clone.store.move(f"{NAMESPACE}log/{clone.settled_id()}/0001", root.oid, None, fd)
+    clone.store.move(ref, root.oid, None, fd)
 
 
 def _join_again(clone: Clone, news: str, old: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import without_password
-from gitcoord.log import rollover
+from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
 from gitcoord.store.objects import Oid
@@ -36,7 +36,7 @@ def push(at: Link, there: Refs) -> Sent:
     clone = at.clone
     tips = clone.store.tips().refs
     rolled = rolled_over([*tips, *there])
-    updates = _updates(clone, tips, there, rollover.dropped(clone, tips) if rolled else set())
+    updates = _updates(clone, tips, there, old_epochs.dropped(clone, tips) if rolled else set())
     if updates:
         public_guard.guard(clone, at.remote.name, unsent(clone, there))
     outcomes = rejected.push(at, updates)
@@ -70,7 +70,7 @@ def _after(stand: Refs, updates: Sequence[Update], outcomes: Sequence[Outcome]) 
 
 def _replaced(at: Link, stand: Refs) -> list[Update]:
     """Our old epochs at the remote, to be taken off it once what follows them is there."""
-    old = rollover.dropped(at.clone, stand)
+    old = old_epochs.dropped(at.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
     return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
 

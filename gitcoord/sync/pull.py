@@ -36,7 +36,7 @@ def heard(at: Link, look: Look) -> tuple[Link, Refs]:
 
 def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
-    from gitcoord.log import rollover
+    from gitcoord.log import old_epochs
     from gitcoord.sync import incoming, new_clone_id
     from gitcoord.sync.outgoing import rolled_over
 
@@ -52,11 +52,11 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     if not wanted and not rolled_over([*refs, *before]):
         _tidy_up(clone, refs, before, before)
         return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
-    wanted = sorted(set(wanted) - rollover.dropped(clone, wanted))
+    wanted = sorted(set(wanted) - old_epochs.dropped(clone, wanted))
     refused = incoming.fetch(at, wanted, before) if wanted else []
     with clone.locked() as fd:
         pack(clone.repo, fd)
-    rollover.drop_replaced(clone)
+    old_epochs.drop_replaced(clone)
     after = clone.store.tips().refs
     _tidy_up(clone, refs, before, after)
     told = {refusal.ref for refusal in refused}

@@ -15,6 +15,8 @@ import stat
 import sys
 from contextlib import suppress
 
+from gitcoord.errors import Unreadable
+
 LIMIT = 64 * 1024 * 1024
 """Bytes that are read of one of our files at most."""
 STRANGE = "it is no regular file of gitcoord's"
@@ -29,6 +31,25 @@ def read_bytes(path: str) -> bytes:
     """The whole content of any file. Raises OSError."""
     with open(path, "rb") as file:
         return file.read()
+
+
+def read_if_there(path: str) -> bytes | None:
+    """The whole content of a file of ours; None if there is no such file. Raises Unreadable, which is not the same."""
+    try:
+        return read_ours(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: str, error: OSError) -> Unreadable:
+    """The one wording for a file of ours that is there, or may be, and cannot be read."""
+    if error.strerror == STRANGE:
+        from shlex import quote
+
+        return Unreadable(f"{path} is not used: {STRANGE}", f"rm {quote(path)}")
+    return Unreadable(f"cannot read {path}: {error.strerror or error}", "make it readable for this user")
 
 
 def signature(path: str) -> tuple[int, ...]:
@@ -150,18 +171,29 @@ def _fill(fd: int, data: bytes) -> None:
         os.close(fd)
 
 
-def replace_ours(path: str, data: bytes) -> None:
-    """Replace one of our files at once: readers see the old or the new one, never a part. Raises OSError."""
+def replace_ours(path: str, data: bytes, durable: bool = False) -> None:
+    """Replace one of our files at once: readers see the old or the new one, never a part. `durable`: its bytes are on
+    the disk before it takes the place of the old one. Raises OSError."""
     folder, name = os.path.split(path)
     fresh = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
         remove_ours(fresh)  # left by a process that was killed
         write_ours(fresh, data)
+        if durable:
+            _sync(fresh)
         rename_ours(fresh, path)
     except OSError:
         with suppress(OSError):
             remove_ours(fresh)
         raise
+
+
+def _sync(path: str) -> None:
+    fd = open_ours(path, os.O_RDWR)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def rename_ours(path: str, to: str) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from gitcoord.errors import Busy, RepositoryError
+from gitcoord.errors import Busy, RepositoryError, Unwritable
 from gitcoord.system.files import STRANGE, open_ours, replace_ours
 
 if sys.platform == "win32":
@@ -320,7 +320,7 @@ def unwritable(where: str, error: OSError) -> RepositoryError:
         hint = f'let Codex write there: writable_roots = ["{git_dir}"] in [sandbox_workspace_write] of ~/.codex/config.toml'
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP) or _leads_nowhere(error.filename):
         where, hint = error.filename2 or error.filename or where, "git coord doctor --fix, which moves aside what is there"
-    return RepositoryError(f"cannot write to {where}: {error.strerror or error}", hint)
+    return Unwritable(f"cannot write to {where}: {error.strerror or error}", hint)
 
 
 def _leads_nowhere(path: object) -> bool:
@@ -332,9 +332,26 @@ def removed(where: str) -> RepositoryError:
     return RepositoryError(f"gitcoord was removed from this repository: {where} is gone", "git coord init")
 
 
-def write_whole(path: str, text: str) -> None:
-    """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError."""
+def write_whole(path: str, text: str, durable: bool = False) -> None:
+    """Replace a small file of ours: readers see the old or the new one, never a part. Raises RepositoryError.
+
+    `durable`: it survives a power loss once this returns, and so do the two directories above it.
+    """
     try:
-        replace_ours(path, text.encode("utf-8"))
+        replace_ours(path, text.encode("utf-8"), durable)
+        if durable:
+            sync_directory(os.path.dirname(path))
+            sync_directory(os.path.dirname(os.path.dirname(path)))
     except OSError as error:
         raise unwritable(os.path.dirname(path), error) from error
+
+
+def sync_directory(path: str) -> None:
+    """A new file is safe from a power loss only when its directory is, too. Raises OSError."""
+    if os.name == "nt":  # which opens no directory
+        return
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -8,14 +8,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from gitcoord.errors import RepositoryError
+from gitcoord.errors import RepositoryError, Unreadable
 
 PIPE_SAFE = 32 * 1024
 """Bytes that fit any pipe at once, so that writing them cannot block on a child that is not reading yet."""
 
 
 class Result(NamedTuple):
-    """How a child ended: its exit code (128 + N for signal N) and what it wrote."""
+    """How a child ended: its exit code and what it wrote."""
 
     code: int
     out: bytes
@@ -38,7 +38,19 @@ def collect_children() -> None:
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd: int | None = None) -> Result:
-    """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent."""
+    """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent.
+
+    Raises Unreadable for a child that was killed: what it said is no answer, whatever was asked.
+    """
+    result = _run(argv, env, stdin, keep_fd)
+    if result.code < 0:
+        words = [word for word in argv[1:] if not word.startswith("-") and "=" not in word and os.sep not in word]
+        what = f"{argv[0]} {words[0]}" if words else argv[0]
+        raise Unreadable(f"{what} was killed by signal {-result.code}", "run the command again")
+    return result
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, keep_fd: int | None) -> Result:
     if sys.platform == "win32" or not hasattr(os, "posix_spawn") or len(stdin) > PIPE_SAFE:
         return _run_portably(argv, env, stdin, keep_fd)
     in_read, in_write = os.pipe()
@@ -110,4 +122,4 @@ def _run_portably(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, kee
 
     keep = () if keep_fd is None or os.name == "nt" else (keep_fd,)
     done = subprocess.run(argv, input=stdin, capture_output=True, env=dict(env), pass_fds=keep, check=False)
-    return Result(done.returncode if done.returncode >= 0 else 128 - done.returncode, done.stdout, done.stderr)
+    return Result(done.returncode, done.stdout, done.stderr)

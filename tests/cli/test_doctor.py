@@ -114,8 +114,10 @@ def test_a_spoiled_index_is_made_anew(repo: Path, cli: Cli) -> None:
 
 
 def test_an_event_that_is_none_is_told_with_its_culprit(repo: Path, cli: Cli) -> None:
-    git(repo, "update-ref", "refs/coord/log/eve-0badcafe/0001", git(repo, "rev-parse", "HEAD").strip())
+    head = git(repo, "rev-parse", "HEAD").strip()
+    git(repo, "update-ref", "refs/coord/log/eve-0badcafe/0001", head)
     ran = cli(repo, "doctor")
     assert ran.code == 1
-    assert "BAD others   1 commits in the log of eve-0badcafe are no events" in ran.out
+    assert "BAD others   1 commit in the log of eve-0badcafe cannot be used" in ran.out
     assert "git config --add coord.ignoreClone eve-0badcafe" in ran.out
+    assert f"{head}: no Coord trailer" in ran.out, "by id, with the reason"

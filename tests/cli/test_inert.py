@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,8 +179,7 @@ def test_every_moment_of_a_hook(
                 "tool_name": "Edit", "toolName": "edit", "source": "startup", "path": path, "file_path": path}  # fmt: skip
     said = 0
     for moment in [moment for moment in MOMENTS if moment not in ("wake", "end") and knows(harness, moment, document)]:
-        data = io.BytesIO(json.dumps(document).encode())
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
+        monkeypatch.setenv("GIT_COORD_HEAD", json.dumps(document))  # as the script hands on what it has read
         assert main([harness, moment]) in (0, 2)
         out, err = capfd.readouterr()
         texts = [*strings(json.loads(out))] if out.startswith("{") else [out]

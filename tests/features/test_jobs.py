@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -467,12 +468,18 @@ def test_a_later_process_with_the_same_pid_is_not_taken_for_the_job(worktrees: P
 
 def test_after_a_new_start_of_the_machine_a_job_is_lost(worktrees: Pair, fifo: Path) -> None:
     facts = _as_if_elsewhere(worktrees[0], fifo, boot="an earlier boot")
+    before_this_boot = time.time() - processes.uptime() - 1
+    os.utime(files.running_dir(str(find_repository(worktrees[0]).coord_dir)) + f"/{facts.key}.json", (before_this_boot,) * 2)
     assert ended(worktrees[0], "far").state == "lost"
     fifo.write_text("go\n")
     assert facts.command is not None and processes.wait_for_end(facts.command, FOR_EVER)
 
 
-@pytest.mark.parametrize("elsewhere", [{"namespace": "pid:[1]"}, {"boot": "another kernel", "machine": "another machine"}])
+@pytest.mark.parametrize(
+    "elsewhere",
+    [{"namespace": "pid:[1]"}, {"boot": "another kernel", "machine": "another machine"}, {"boot": "another kernel"}],
+    ids=["container", "machine", "virtual machine with our machine id"],
+)
 def test_what_cannot_be_judged_from_here_is_never_lost(worktrees: Pair, fifo: Path, elsewhere: dict[str, str]) -> None:
     _as_if_elsewhere(worktrees[0], fifo, **elsewhere)
     with Coord.open(worktrees[0]) as coord:

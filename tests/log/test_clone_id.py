@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import Cli, git
 
 from gitcoord import Coord, UsageError
+from gitcoord.errors import Unreadable
+from gitcoord.log import clone_id
 
 
 def logs(repo: Path) -> list[str]:
@@ -86,6 +90,69 @@ def test_a_bind_mount_keeps_the_id(repo: Path) -> None:
         assert messages(inside) == ["outside again", "inside", "outside"]
     finally:
         subprocess.run(["umount", str(inside)], check=True)
+
+
+def test_through_sshfs_it_is_the_same_clone_and_its_copy_is_one_other(repo: Path) -> None:
+    """Another path, other inode numbers, at every turn; a copy that is first reached so takes one new id."""
+    server = shutil.which("sftp-server") or "/usr/lib/openssh/sftp-server"
+    if shutil.which("sshfs") is None or not Path(server).exists():
+        pytest.skip("sshfs is not installed")
+    shell = repo.with_name("no-ssh")
+    shell.write_text(f"#!/bin/sh\nexec {server}\n")
+    shell.chmod(0o755)
+    git(repo, "config", "--global", "--add", "safe.directory", "*")
+
+    @contextmanager
+    def door_to(where: Path) -> Iterator[Path]:
+        door = where.with_name(f"door-to-{where.name}")
+        door.mkdir()
+        mounted = subprocess.run(["sshfs", "-o", f"ssh_command={shell}", f"host:{where}", str(door)], capture_output=True)
+        if mounted.returncode:
+            pytest.skip("sshfs is not permitted here")
+        try:
+            yield door
+        finally:
+            subprocess.run(["umount", "-l", str(door)], check=True)
+
+    original = sent(repo, "outside")
+    with door_to(repo) as door:
+        assert (door / ".git/coord").stat().st_ino != (repo / ".git/coord").stat().st_ino
+        assert [sent(door, "in"), sent(repo, "out"), sent(door, "in"), sent(repo, "out")] == [original] * 4
+        copy = repo.with_name("copy")
+        subprocess.run(["cp", "-a", str(repo), str(copy)], check=True)
+        with door_to(copy) as copys_door:
+            fresh = sent(copys_door, "copy")
+            assert fresh != original
+            assert [sent(copy, "copy"), sent(copys_door, "copy")] == [fresh] * 2
+        assert [sent(door, "in"), sent(repo, "out")] == [original] * 2
+    assert logs(repo) == [f"{original}/0001"]
+
+
+def test_on_another_machine_the_same_files_are_the_same_clone(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host and a guest that take turns: what tells them apart are hints, and no copy answers."""
+    before = sent(repo, "host")
+    inside = repo.with_name("inside")
+    for turn in range(3):
+        repo.rename(inside)  # the guest has it at another path, and sees nothing at the host's
+        shutil.copytree(inside, repo.with_name("numbers"), symlinks=True)  # and under other numbers
+        shutil.rmtree(inside)
+        repo.with_name("numbers").rename(inside)
+        monkeypatch.setattr(clone_id, "machine_id", lambda: "guest")
+        assert sent(inside, f"guest {turn}") == before
+        inside.rename(repo)
+        monkeypatch.setattr(clone_id, "machine_id", lambda: "host")
+        assert sent(repo, f"host {turn}") == before
+    assert logs(repo) == [f"{before}/0001"]
+
+
+def test_a_place_that_cannot_be_read_is_no_fresh_repository(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = sent(repo, "hi")
+    monkeypatch.setattr(clone_id, "read_if_there", lambda path: (_ for _ in ()).throw(Unreadable(f"cannot read {path}")))
+    for call in (lambda coord: coord.messages.inbox(), lambda coord: coord.notes.add("hi")):
+        with Coord.open(repo, as_name="a") as coord, pytest.raises(Unreadable):
+            call(coord)
+    monkeypatch.undo()
+    assert logs(repo) == [f"{before}/0001"]
 
 
 def test_a_setting_pins_the_id(repo: Path) -> None:

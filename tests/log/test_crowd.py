@@ -65,7 +65,7 @@ def test_a_purge_beside_writers_and_waiters_stays_one(
     with Coord.open(repo, as_name="sink") as coord:
         coord.sessions.join()
     writers = [writer(repo, f"w{n}", 100_000, tmp_path / f"ack{n}") for n in range(3)]
-    waits = (["wait", "session:sink=gone"], ["watch"], ["inbox", "--wait"], ["lock", "a.txt", "--wait"])
+    waits = (["wait", "session:sink=waiting"], ["watch"], ["inbox", "--wait"], ["lock", "a.txt", "--wait"])
     assert cli(worktrees[1], "lock", "a.txt").code == 0
     waiters = [
         subprocess.Popen(

@@ -154,7 +154,7 @@ def test_redacting_twice_carries_on(ada: Path) -> None:
 def test_a_crash_in_the_middle_leaves_it_done(
     ada: Path, tmp_path: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch, crash: str
 ) -> None:
-    from gitcoord.log.clone import Clone
+    from gitcoord.log import rollover
     from gitcoord.log.journal import Journal
 
     class Killed(BaseException):
@@ -167,7 +167,7 @@ def test_a_crash_in_the_middle_leaves_it_done(
         oid = coord.notes.add(SECRET)
         coord.notes.add("after")
         with monkeypatch.context() as patched:
-            patched.setattr(*((Clone, "drop_refs") if crash == "after the root" else (Journal, "note")), die)
+            patched.setattr(*((rollover, "drop_refs") if crash == "after the root" else (Journal, "note")), die)
             with pytest.raises(Killed):
                 coord.events.redact(oid)
     assert texts(ada) == ["after"]

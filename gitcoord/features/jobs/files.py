@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from gitcoord.system import process as processes
-from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours
+from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours
 from gitcoord.system.lock import unwritable, write_whole
 from gitcoord.system.process import Process
 
@@ -50,6 +50,8 @@ class Running(NamedTuple):
     watched: bool = False
     """Somebody else started the command; it is not ours to end with its whole process group."""
     ending: Ending | None = None
+    seen: float = 0.0
+    """When its file was written or touched last: the supervisor's sign of life, for other kernels."""
 
 
 def running_dir(coord_dir: str) -> str:
@@ -80,7 +82,9 @@ def get(coord_dir: str, key: str) -> Running | None:
         notify = tuple(data.pop("notify"))
         if supervisor is None:
             return None
-        return Running(supervisor=supervisor, command=command, notify=notify, ending=ending and Ending(**ending), **data)
+        seen = os.stat(_file(coord_dir, key)).st_mtime
+        facts: dict[str, Any] = {"command": command, "notify": notify, "ending": ending and Ending(**ending), "seen": seen}
+        return Running(supervisor=supervisor, **facts, **data)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
 
@@ -93,10 +97,18 @@ def put(coord_dir: str, running: Running) -> Running:
     except OSError as error:
         raise unwritable(coord_dir, error) from error
     data = running._asdict()
+    del data["seen"]
     for field in ("supervisor", "command", "ending"):
         data[field] = data[field] and data[field]._asdict()
     write_whole(_file(coord_dir, running.key), json.dumps(data) + "\n")
     return running
+
+
+def give_sign(coord_dir: str, key: str) -> None:
+    """A sign of life of who looks after the job, for those who see it from another kernel."""
+    with suppress(OSError):
+        if os.path.exists(_file(coord_dir, key)):  # else it was settled by somebody
+            touch_ours(_file(coord_dir, key))
 
 
 def remove(coord_dir: str, key: str) -> None:
@@ -118,14 +130,14 @@ def prune_logs(coord_dir: str) -> None:
 
 def is_supervised(running: Running) -> bool | None:
     """Whether its supervisor lives; None when that cannot be judged from here."""
-    over = processes.has_ended(running.supervisor, running.machine)
+    over = processes.has_ended(running.supervisor, running.machine, running.seen)
     return None if over is None else not over
 
 
 def is_abandoned(running: Running) -> bool:
     """Whether supervisor and command are both known to be over."""
-    if processes.has_ended(running.supervisor, running.machine) is not True:
+    if processes.has_ended(running.supervisor, running.machine, running.seen) is not True:
         return False
     if running.command is None or running.ending is not None:
         return True
-    return processes.has_ended(running.command, running.machine) is True
+    return processes.has_ended(running.command, running.machine, running.seen) is True

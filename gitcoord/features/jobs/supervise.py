@@ -31,7 +31,7 @@ from gitcoord.system import terminal
 
 assert sys.platform != "win32"  # no job begins there
 
-BEAT_EVERY = 60.0
+BEAT_EVERY = processes.SIGN_EVERY
 """Seconds between two signs of life that a supervisor gives for its session."""
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 CHUNK = 1 << 16
@@ -61,7 +61,7 @@ def run(clone: Clone, me: Identity, spec: Spec, cwd: str, detached: bool = False
             _end(clone, begun, Ending(time.time(), exit=125, tail=str(error)))
             raise
         log = BoundedLog(files.log_path(clone.repo.coord_dir, begun.running.key))
-        relay = Relay(child, log, signals, on_terminal, detached, lambda: _beat(clone, me.name))
+        relay = Relay(child, log, signals, on_terminal, detached, lambda: _beat(clone, me.name, begun.running.key))
         code = _accompany(relay, begun, spec, started)
         log.close()
         _end(clone, begun, _ending(code, relay.tail.text))
@@ -113,7 +113,8 @@ def _end(clone: Clone, begun: Begun, ending: Ending) -> None:
             os.write(2, f"error: {error.what}\n".encode())
 
 
-def _beat(clone: Clone, name: str) -> None:
+def _beat(clone: Clone, name: str, key: str) -> None:
+    files.give_sign(clone.repo.coord_dir, key)
     records = Records(clone.repo.coord_dir)
     record = records.get(name)
     if record is not None and record.left is None:
@@ -134,7 +135,7 @@ def _watch(clone: Clone, me: Identity, spec: Spec, cwd: str, started: Started | 
     if started:
         started(begun, 0)
     while not processes.wait_for_end(command, BEAT_EVERY):
-        _beat(clone, me.name)
+        _beat(clone, me.name, begun.running.key)
     _end(clone, begun, Ending(time.time()))
     return 0
 

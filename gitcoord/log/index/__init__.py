@@ -24,14 +24,24 @@ from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.log.schemas import Schema
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid, parent_of
-from gitcoord.store.ref_names import NAMESPACE, epoch_of, is_log, is_ours, log_of
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_ours, log_of
 from gitcoord.system.files import is_strange, remove_ours
 
-SCHEMA = 26
+SCHEMA = 28
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
 _FILES = ("", "-wal", "-shm", "-journal")
+
+
+class OwnLogAmiss(Exception):
+    """A log of ours is gone, has a hole, or no longer contains what was read of it. Nothing was forgotten: what the index
+    has seen of it is evidence for the repair."""
+
+    def __init__(self, ref: str) -> None:
+        super().__init__(ref)
+        self.ref = ref
+
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -76,6 +86,7 @@ class Index:
         vouches: Callable[[sqlite3.Connection, str, int], bool] | None = None,
     ) -> None:
         self.path = os.path.join(directory, "index.sqlite")
+        self._here = here
         self.mailroom = Mailroom(directory, here)
         self.registry = registry
         self.ignored = ignored
@@ -89,6 +100,8 @@ class Index:
         """Logs that no longer contain where this index saw them last, and that place; the next writer puts them back."""
         self.vanished: list[str] = []
         """Logs known before whose refs are gone."""
+        self.forgets = False
+        """Whether a log of ours that is amiss is taken as it is: where nobody can mend it, or everybody tried."""
         self.in_memory = False
         self._inode = 0
         self._misplaced = False
@@ -255,6 +268,9 @@ class Index:
         out = self._left_out()
         known, now = self._known_tips(out), self._relevant(tips, out)
         self.unreadable, self.rewound = [], {}
+        for ref in known:
+            if is_log(ref) and ref not in now and not _goes_on(ref, now):
+                self._must_not_forget(ref)
         if known and all(ref in now or not is_log(ref) for ref in known):
             with self._rebuilding():
                 self._ingest_difference(store, known, now)
@@ -265,6 +281,11 @@ class Index:
         with self._rebuilding():
             self._ingest_difference(store, {}, self._relevant(tips, ()))
         self._misplaced = False
+
+    def _must_not_forget(self, ref: str) -> None:
+        """Raises OwnLogAmiss if the log is ours."""
+        if not self.forgets and belongs_to(ref, self._here() or ""):
+            raise OwnLogAmiss(ref)
 
     def _begin_rebuild(self) -> None:
         """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
@@ -314,7 +335,8 @@ class Index:
         changed = [(ref, oid) for ref, oid in now.items() if known.get(ref) != oid]
         logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
         lowest = self._lowest()
-        for ref, oid in sorted(logs, key=lambda item: -epoch_of(item[0])):
+        own = self._here() or ""  # ours before all: if it has a hole, nothing of what was seen may be forgotten yet
+        for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
             if not _is_below(ref, lowest):
                 self._ingest_log(store, ref, oid, known.get(ref))
                 self._doubt(ref)
@@ -353,10 +375,12 @@ class Index:
                     return
                 self._breathe(ref, commits[-1][0], len(commits))
         except ObjectMissing:
+            self._must_not_forget(ref)
             self.unreadable.append(ref)
             return
         except (NotDescendant, NotACommit) as why:
             if old is not None:
+                self._must_not_forget(ref)
                 self.rewound[ref] = old
                 return
             self._report(new, ref, str(why))
@@ -600,7 +624,7 @@ class Index:
         """Take in a presence, unless it is older than the one that is known, by clock and by time: that was put back."""
         query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
         known = self.db.execute(query, (event.clone, event.author)).fetchone()
-        if known and event.lc < known[0] and event.at < known[1]:
+        if known and event.lc < known[0] and event.at <= known[1]:
             return
         event = self.worth(self.db, event) if self.worth else event
         self.db.execute(
@@ -627,6 +651,11 @@ class _Overtaken(Exception):
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
 Commit = tuple[Oid, bytes]
+
+
+def _goes_on(ref: str, now: Iterable[str]) -> bool:
+    """Whether the log has a later epoch now."""
+    return any(is_log(other) and log_of(other) == log_of(ref) and epoch_of(other) > epoch_of(ref) for other in now)
 
 
 def _set_aside(event: Event | None, why: Exception) -> str:

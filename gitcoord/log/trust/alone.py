@@ -20,7 +20,7 @@ from gitcoord.log.trust.judge import Judge, signatures
 from gitcoord.log.trust.reach import speaker
 from gitcoord.store import signing
 from gitcoord.store.contract import Store
-from gitcoord.store.objects import Oid, make_object
+from gitcoord.store.objects import GitObject, Oid, make_object
 from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository
 from gitcoord.store.signing import GOOD
@@ -87,22 +87,26 @@ def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
     """
     if not signing.wants_signatures(clone.repo):
         return oid
-    raw = next(iter(clone.store.read([oid]))).data
-    if signing.split(raw)[1]:
-        return oid
-    signed = signing.sign(clone.repo, raw, prompt)
-    return make_object("commit", signed, clone.repo.object_format).oid
+    return _signed(clone, next(iter(clone.store.read([oid]))), prompt)
+
+
+def _signed(clone: Writer, item: GitObject, prompt: bool) -> Oid:
+    if signing.split(item.data)[1]:
+        return item.oid
+    raw = signing.sign(clone.repo, item.data, prompt)
+    return make_object("commit", raw, clone.repo.object_format).oid
 
 
 def sign_presence(clone: Writer, prompt: bool = True) -> int:
     """Sign the presence of our sessions as it stands; returns how many. Raises RepositoryError when signing fails."""
     if not signing.wants_signatures(clone.repo):
         return 0
+    tips = clone.store.tips().refs
+    mine = [ref for ref in tips if ref.startswith(f"{NAMESPACE}sessions/") and speaker(ref) == clone.id]
     done = 0
-    for ref, old in clone.store.tips().refs.items():
-        if ref.startswith(f"{NAMESPACE}sessions/") and speaker(ref) == clone.id:
-            fresh = sign(clone, old, prompt)
-            done += fresh != old and clone.put_in_place(ref, fresh, old)
+    for ref, item in zip(mine, list(clone.store.read(tips[ref] for ref in mine)), strict=True):
+        fresh = _signed(clone, item, prompt)
+        done += fresh != item.oid and clone.put_in_place(ref, fresh, item.oid)
     return done
 
 
@@ -126,7 +130,7 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
         if signature.state != GOOD:
             return "is not signed (coord.requireSigned)"
     here, last = [table.lc, table.at], known["seen"].get(kind, [0, 0])
-    if here[0] < last[0] and here[1] < last[1]:
+    if here[0] < last[0] and here[1] <= last[1]:
         return "is an older one that was put back"
     if here != last:
         _keep_tables(clone, {**known, "seen": {**known["seen"], kind: here}})

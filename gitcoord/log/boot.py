@@ -1,0 +1,60 @@
+"""What a power loss may have left: looked for by the first command after a boot (`boots`), and by `git coord doctor --fix`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+from gitcoord.log import mend
+from gitcoord.log.ground import Ground
+from gitcoord.log.restore import restore_objects
+from gitcoord.log.salvage import drop_damaged
+from gitcoord.store.absent import is_damaged
+from gitcoord.store.contract import Store, Tips
+from gitcoord.store.loose import hollow_files, remove_loose
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import is_lease, is_ours
+from gitcoord.system.files import read_ours
+
+
+def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
+    """Restore what is torn of our objects, remove files of objects that hold nothing, and settle the refs that lead
+    nowhere; a line for each. Our logs are walked to their roots if anything was amiss, or `thoroughly`. Raises Unreadable.
+    """
+    repo = ground.store.repo
+    done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
+    hollow = [oid for oid in hollow_files(repo) if remove_loose(repo, oid)]
+    if hollow:
+        many = f"{len(hollow)} object file{'s' if len(hollow) > 1 else ''}"
+        done.append(f"removed {many} with nothing in {'them' if len(hollow) > 1 else 'it'}: a power loss left that")
+    drop_damaged(ground.store, _superseded(repo.coord_dir))
+    return done + settle_refs(ground, tips, thoroughly or bool(done))
+
+
+def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
+    """The refs of our format whose own commit is lost. Raises Unreadable where that cannot be told."""
+    refs = [ref for ref in tips.refs if is_ours(ref) or is_lease(ref)]
+    gone = set(store.missing([tips.refs[ref] for ref in refs]))
+    gone |= {tips.refs[ref] for ref in refs if is_damaged(store.repo, tips.refs[ref])}
+    yield from (ref for ref in refs if tips.refs[ref] in gone)
+
+
+def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
+    """Settle the refs of our format whose commit is lost; `thoroughly`, also our own logs with a hole further down."""
+    lost = list(lost_refs(ground.store, tips))
+    own = ground.own_logs(tips)
+    done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)
+    for ref in own if thoroughly else [ref for ref in lost if ref in own]:
+        if not mend.is_whole(ground.store, own[ref]):
+            done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))
+    return done
+
+
+def _superseded(coord_dir: str) -> list[Oid]:
+    """Presence that was replaced: on no ref, and in no journal."""
+    try:
+        lines = read_ours(os.path.join(coord_dir, "superseded")).decode("ascii", "replace").splitlines()
+    except OSError:
+        return []
+    words = [line.split() for line in lines]
+    return [Oid(word[1]) for word in words if len(word) == 2 and len(word[1]) in (40, 64)]

@@ -1,0 +1,32 @@
+"""What repair stands on: the parts of a clone that it needs, while the write lock is held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gitcoord.log.index import Index
+from gitcoord.log.journal import Journal
+from gitcoord.log.pen import Pen
+from gitcoord.store.contract import Store, Tips
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import belongs_to, is_log
+
+
+class Ground:
+    """The store, the journal and the index of a clone, its pen, and the descriptor of its write lock."""
+
+    def __init__(self, store: Store, journal: Journal, index: Index, pen: Pen, fd: int) -> None:
+        self.store = store
+        self.journal = journal
+        self.index = index
+        self.pen = pen
+        self.fd = fd
+
+    def own_logs(self, tips: Tips) -> dict[str, Oid]:
+        """Our logs, synced and local, among the refs."""
+        return own_logs(tips.refs, self.pen.clone)
+
+
+def own_logs(refs: Mapping[str, Oid], clone: str) -> dict[str, Oid]:
+    """The logs of `clone`, synced and local, among `refs`."""
+    return {ref: oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone)}

@@ -1,0 +1,51 @@
+"""Epochs that a later epoch of the same log took the place of: which they are, and when their refs go."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from contextlib import suppress
+
+from gitcoord.errors import RefMoved
+from gitcoord.log.clone import Clone
+from gitcoord.log.ground import Ground
+from gitcoord.log.trust import lowest_epochs
+from gitcoord.store.contract import Tips
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import epoch_of, is_log, log_of
+
+
+def dropped(clone: Clone, refs: Iterable[str]) -> set[str]:
+    """Those of `refs` that a later epoch of the same log, known here, took the place of."""
+    lowest = clone.read(lowest_epochs)
+    return {ref for ref in refs if is_log(ref) and epoch_of(ref) < lowest.get(log_of(ref), 0)}
+
+
+def ended_at(clone: Clone, ref: str) -> Oid | None:
+    """Where our epoch `ref` ended, by the word of the root that follows it."""
+    query = "SELECT data FROM events WHERE type = 'epoch' AND clone = ? AND epoch = ?"
+    rows = clone.read(lambda db: db.execute(query, (clone.id, epoch_of(ref) + 1)).fetchall())
+    return next((Oid(after) for (data,) in rows if isinstance(after := json.loads(data).get("after"), str)), None)
+
+
+def drop_replaced(clone: Clone) -> None:
+    """Delete epochs that a later one replaced: others', and ours where a crash left one standing.
+
+    Of a clone whose signatures went missing with it, the old is kept.
+    """
+    from gitcoord.log import rollover, trust
+
+    if not dropped(clone, clone.store.tips().refs):
+        return
+    doubtful = {warning.clone for warning in trust.warnings(clone)}
+
+    def drop(ground: Ground, tips: Tips) -> list[str]:
+        replaced = dropped(clone, tips.refs)
+        rollover.drop_refs(ground, {ref: tips.refs[ref] for ref in replaced if ref.split("/")[3] == clone.id})
+        for ref in replaced:
+            if ref.split("/")[3] not in {clone.id, *doubtful}:
+                with suppress(RefMoved):
+                    ground.store.move(ref, None, tips.refs[ref], ground.fd)
+        return []
+
+    clone.mend(drop)

@@ -1,0 +1,314 @@
+"""The reading half of a clone: which clone it is, its index, the write lock, and putting right what is found amiss.
+
+Read `Opened.read` first. What could not be read is an error and never an answer; what is amiss with our own logs is mended
+under the lock before anything is answered or written.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from gitcoord.errors import Unwritable
+from gitcoord.log import clone_id, trust
+from gitcoord.log.ground import Ground, own_logs
+from gitcoord.log.index import Index, OwnLogAmiss
+from gitcoord.log.index.feature import Registry
+from gitcoord.log.journal import Journal
+from gitcoord.log.pen import Pen
+from gitcoord.store import open_store
+from gitcoord.store.contract import Store, Tips
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import is_ours
+from gitcoord.store.repository import Repository
+from gitcoord.system.files import make_top, signature
+from gitcoord.system.lock import file_lock, is_held, removed, unwritable
+
+if TYPE_CHECKING:
+    from gitcoord.log.recent import Recent
+
+T = TypeVar("T")
+CHECK_EVERY = 2.0
+"""Seconds between two looks at whether our recent objects are still there."""
+
+
+class Opened:
+    """A clone as it is opened, read and mended. `Clone` adds writing."""
+
+    def __init__(self, repo: Repository, registry: Registry[Any], long_lived: bool = False) -> None:
+        self.repo = repo
+        self.store: Store = open_store(repo, long_lived)
+        self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
+        self.mended: list[str] = []
+        """What this process had to put right, a line each, for the user to read."""
+        self.long_lived = long_lived
+        self.clock: Callable[[], float] = time.time
+        self.registry = registry
+        self._id: str | None = None
+        self._pen: Pen | None = None
+        self._id_file: tuple[int, ...] = ()
+        self._booted = False
+        self._fd: int | None = None
+        self._tips: Tips | None = None
+        """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
+        self._has_directory = os.path.isdir(repo.coord_dir)
+        """What was removed while we ran (`purge`) is not made again by us."""
+        self._checked = self.path("checked")
+        self._recent: Recent | None = None
+        self.when_free: dict[str, Callable[[], None]] = {}
+        """What takes too long to be done under the write lock, by what it is about: done once the lock is free."""
+
+    # who this is
+
+    @property
+    def id(self) -> str | None:
+        """This clone's id; None until the first write. Raises Unreadable."""
+        if self._id is None:
+            self._id = clone_id.read_clone_id(self.repo)
+        return self._id
+
+    def settled_id(self) -> str:
+        """This clone's id, made if there is none; to be called under the write lock."""
+        return self.pen.clone
+
+    @property
+    def pen(self) -> Pen:
+        """What makes our commits; to be asked for under the write lock. Raises RepositoryError."""
+        if self._pen is None:
+            self._pen = self._pen_of(clone_id.settle_clone_id(self.repo))
+            self._id, self._id_file = self._pen.clone, signature(self.path("clone"))
+        return self._pen
+
+    def _pen_of(self, known: clone_id.Known) -> Pen:
+        return Pen(self.repo, known, lambda: self.clock(), lambda event: self.index.check_draft(event))
+
+    def _reconsider_id(self) -> None:
+        """Another process may have found out meanwhile that this clone needs a new id (`new_clone_id`)."""
+        found = signature(self.path("clone"))
+        if found != self._id_file:
+            self._id, self._pen, self._id_file = None, None, found
+
+    def rename(self, known: clone_id.Known) -> None:
+        """Go on under another id, for this process at first; to be called under the write lock."""
+        self._id, self._pen, self._tips = known.id, self._pen_of(known), None
+
+    @cached_property
+    def index(self) -> Index:
+        ignored = frozenset(self.repo.setting("ignoreclone").split())
+        required = trust.is_required(self)
+        worth = (lambda db, event: trust.presence_worth(self, db, event)) if required else None
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, worth, partial(trust.vouches, self))
+
+    def close(self) -> None:
+        """Let go of files and packs."""
+        if "index" in self.__dict__:
+            self.index.close()
+        self.store.close()
+
+    def path(self, *parts: str) -> str:
+        """A file of ours, below `$GIT_COMMON_DIR/coord`."""
+        return os.path.join(self.repo.coord_dir, *parts)
+
+    # reading
+
+    def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        """Ask the index, brought up to date. What is found broken is mended first, where we may write.
+
+        Raises Unreadable where refs or objects could not be read: that nothing was found would not be an answer.
+        """
+        if self._fd is not None and self.holds_lock:
+            return self._read_locked(self._fd, question)
+        self._reconsider_id()
+        with suppress(OwnLogAmiss):
+            noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
+            tips = self.store.tips()
+            if self._is_well(noted, tips):
+                answer = self.index.query(self.store, tips, question)
+                if not (self.index.unreadable or self.index.rewound):
+                    self._say_vanished()
+                    return cast(T, answer)
+        return self._read_mended(question)
+
+    def _is_well(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
+        """Whether refs and journal agree, as far as a glance shows."""
+        if any(map(is_ours, tips.broken)) or self._is_after_boot():
+            return False
+        own = own_logs(tips.refs, self.id or "") if noted else {}
+        if all(tips.refs.get(ref) == oid for ref, oid in noted.items()) and own.keys() <= noted.keys():
+            return True
+        from gitcoord.log import mend
+
+        known = clone_id.read_known(self.repo)
+        if known is None:
+            return True
+        ground = Ground(self.store, self.journal, self.index, self._pen_of(known), -1)
+        return not mend.is_amiss(ground, noted, tips)
+
+    def _read_mended(self, question: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            with self.locked() as fd:
+                self._tips = None
+                answer = self._read_locked(fd, question)
+        except Unwritable:  # a read-only place is read as it is
+            self.index.forgets = True
+            answer = cast(T, self.index.query(self.store, self.store.tips(), question))
+        self._say_vanished()
+        return answer
+
+    def _read_locked(self, fd: int, question: Callable[[sqlite3.Connection], T]) -> T:
+        """What was put right may show that more is to be: a repair can reveal a second damage, never a third."""
+        for last in (False, False, True):
+            self.index.forgets = last
+            try:
+                answer = self.index.query(self.store, self._mended_tips(fd), question)
+            except OwnLogAmiss as amiss:
+                self._mend_log(amiss.ref, fd)
+                continue
+            if last or not (self.index.unreadable or self.index.rewound):
+                break
+            self._mend_others(fd)
+        self.index.forgets = False
+        return cast(T, answer)
+
+    def _say_vanished(self) -> None:
+        if self.index.vanished:
+            from gitcoord.log import repair
+
+            gone, self.index.vanished = self.index.vanished, []
+            repair.say_vanished(self.repo.coord_dir, gone, self.store.tips(), self.id or "", self.clock())
+
+    # mending
+
+    def ground(self, fd: int) -> Ground:
+        """What a repair stands on; to be asked for under the write lock, whose descriptor `fd` is."""
+        return Ground(self.store, self.journal, self.index, self.pen, fd)
+
+    def mend(self, action: Callable[[Ground, Tips], Sequence[str]]) -> list[str]:
+        """Put something right under the write lock; returns what was, a line each, which the user reads as well."""
+        with self.locked() as fd:
+            done = list(action(self.ground(fd), self.store.tips()))
+            self._mended(done)
+            return done
+
+    def _mended(self, done: Sequence[str]) -> None:
+        """Remember what was put right, for the user, and where our logs stand now, for the next repair."""
+        self.mended += [line for line in done if line not in self.mended]
+        self._tips = None
+        self._note(self.store.tips())
+
+    def _note(self, tips: Tips) -> None:
+        own = own_logs(tips.refs, self.settled_id())
+        if own != self.journal.tips():
+            self.journal.note(own)
+
+    def _mended_tips(self, fd: int) -> Tips:
+        """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
+        if self._tips is None:
+            from gitcoord.log import mend
+
+            if not 0 <= time.time() - self._looked() < CHECK_EVERY:
+                self._look()
+            tips = self.store.tips()
+            done = mend.drop_broken(self.store, tips, fd) + mend.mend(self.ground(fd), tips)
+            if self._is_after_boot():
+                done += self._after_boot(fd)
+            self.mended += [line for line in done if line not in self.mended]
+            self._tips = self.store.tips() if done else tips
+            self._note(self._tips)
+        return self._tips
+
+    def _is_after_boot(self) -> bool:
+        """Whether this is the first command since the machine was started; looked at once a process."""
+        if self._booted or not os.path.isdir(self.repo.coord_dir):
+            return False
+        from gitcoord.log import boots
+
+        self._booted = not boots.is_new(self.path("boots"))
+        return not self._booted
+
+    def _after_boot(self, fd: int) -> list[str]:
+        from gitcoord.log import boot, boots
+
+        self._booted = True
+        done = boot.look(self.ground(fd), self.store.tips())
+        boots.note(self.path("boots"))
+        return done
+
+    def _mend_log(self, ref: str, fd: int) -> None:
+        """A log of ours is not as the index has seen it."""
+        from gitcoord.log import mend
+
+        self._tips = None
+        tips = self._mended_tips(fd)
+        was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
+        if was is not None:
+            self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
+
+    def _mend_others(self, fd: int) -> None:
+        """Others' logs and presence that have a hole, or were rewound by force."""
+        from gitcoord.log import mend, repair
+
+        unreadable, rewound = list(self.index.unreadable), dict(self.index.rewound)
+        ground, done = self.ground(fd), []
+        for ref, old in rewound.items():
+            repair.put_back(ground, ref, old, self.clock())
+        done += mend.drop_lost(ground, unreadable, self.store.tips())
+        self._mended(done)
+
+    # the lock
+
+    @property
+    def holds_lock(self) -> bool:
+        """Whether we hold the write lock."""
+        return self._fd is not None and is_held(self._fd)
+
+    @contextmanager
+    def locked(self) -> Iterator[int]:
+        """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
+        if self._fd is not None and self.holds_lock:
+            yield self._fd
+            return
+        self._make_directory()
+        with file_lock(self.path("lock")) as fd:
+            self._fd, self._tips = fd, None
+            self._reconsider_id()
+            try:
+                yield fd
+            finally:
+                self._fd = self._tips = None
+        while self.when_free:
+            self.when_free.popitem()[1]()
+        self._tidy()
+
+    def _make_directory(self) -> None:
+        try:
+            if self._has_directory and not os.path.lexists(self.repo.coord_dir):
+                raise removed(self.repo.coord_dir)
+            make_top(self.repo.coord_dir, self.repo.shared)
+            self._has_directory = True
+        except OSError as error:
+            raise unwritable(self.repo.common_dir, error) from error
+        if "index" in self.__dict__ and self.index.in_memory and not os.path.exists(self.index.path):
+            self.index.close()
+            del self.__dict__["index"]
+
+    def _looked(self) -> float:
+        """When somebody last looked whether our recent objects are still there."""
+        try:
+            return os.stat(self._checked).st_mtime
+        except OSError:
+            return 0.0
+
+    def _look(self) -> None:
+        from gitcoord.log import recent
+
+        self._recent = recent.look(self.store, self.journal, self._checked)
+        self.mended += self._recent.restored
+
+    def _tidy(self) -> None:
+        """Called when the lock is free again; what there is to tidy, the writing half knows."""

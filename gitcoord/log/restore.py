@@ -1,0 +1,72 @@
+"""Write objects of ours again that git has lost, bit for bit, from the journal or from what the index has seen."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+
+from gitcoord.errors import UsageError
+from gitcoord.log.event import RESERVED, Draft, Envelope, encode
+from gitcoord.log.ground import Ground
+from gitcoord.log.journal import Journal, Place
+from gitcoord.log.query import COLUMNS
+from gitcoord.store.absent import is_damaged
+from gitcoord.store.contract import Store
+from gitcoord.store.loose import remove_loose
+from gitcoord.store.objects import GitObject, Oid, make_object
+from gitcoord.store.ref_names import NAMESPACE
+
+
+def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: Place | None = None) -> list[str]:
+    """Write again what is lost of the objects below `tips` that the journal has (`since`: only those added after)."""
+    needed = journal.needed(tips, since)
+    gone = store.missing(list(needed))
+    gone += [oid for oid in needed if oid not in set(gone) and is_damaged(store.repo, oid)]
+    for oid in gone:
+        remove_loose(store.repo, oid)  # an empty or a torn file: git takes it for the object and writes nothing
+    empty = [item for item in needed.values() if item.kind == "tree" and not item.data]  # git claims to have it always
+    store.write([*(needed[oid] for oid in gone), *(empty if gone else [])])
+    return [f"restored {len(gone)} object{'s' if len(gone) > 1 else ''}"] if gone else []
+
+
+def remake(ground: Ground, ref: str, wanted: Iterable[Oid]) -> dict[Oid, GitObject]:
+    """Commits of our log `ref`, made again from the rows of the index: those that get the very id that they had.
+
+    What the index does not keep is guessed: the event before, no attachments, the committer of today.
+    """
+    wanted = set(wanted)
+    rows = _rows(ground, ref) if wanted else []
+    found: dict[Oid, GitObject] = {}
+    for before, row in zip([None, *rows], rows, strict=False):
+        item = _made_again(ground, ref, row, before[0] if before else None) if row[0] in wanted else None
+        if item is not None:
+            found[item.oid] = item
+    return found
+
+
+def _rows(ground: Ground, ref: str) -> list[tuple[Oid, ...]]:
+    local = ref.startswith(NAMESPACE + "local/")
+    query = f"SELECT {COLUMNS} FROM events WHERE clone = ? AND local = ? ORDER BY lc"
+    try:
+        return ground.index.db.execute(query, (ground.pen.clone, local)).fetchall()
+    except sqlite3.DatabaseError:
+        return []
+
+
+def _made_again(ground: Ground, ref: str, row: tuple[object, ...], parent: Oid | None) -> GitObject | None:
+    oid, kind, lc, clone, author, email, at, text, data, _ = row
+    fields = json.loads(str(data))
+    draft = Draft(str(kind), str(text), {k: v for k, v in fields.items() if k not in RESERVED}, author=str(author))
+    name, address = ground.pen.committer
+    committer = f"{name} <{address}>" if name and address else f"gitcoord <{clone}@coord.invalid>"
+    empty = ground.pen.tree({})[-1]
+    marked = "mark" in fields
+    plain = ground.pen.envelope(int(str(lc)), ref if marked else "")
+    envelope = Envelope(plain.lc, str(clone), str(email), committer, int(str(at)), plain.key, plain.ref)
+    try:
+        raw = encode(draft, envelope, empty.oid, parent)
+    except UsageError:
+        return None
+    item = make_object("commit", raw, ground.pen.repo.object_format)
+    return item if item.oid == oid else None

@@ -1,0 +1,47 @@
+"""What a writer does after it let go of the lock: pack our loose objects before git counts them, sweep old presence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
+
+from gitcoord.errors import RepositoryError
+from gitcoord.log import recent
+from gitcoord.log.ground import own_logs
+from gitcoord.log.journal import Journal
+from gitcoord.log.recent import Recent
+from gitcoord.log.restore import restore_objects
+from gitcoord.store import packing
+from gitcoord.store.contract import Store
+
+FEW_LOOSE = 64
+"""Loose objects of ours that are never worth a pack."""
+INLINE_OBJECTS = 16_000
+"""The largest pack that a writer makes by merging; larger ones wait for a process in the background."""
+
+
+def is_worth_a_pack(store: Store, found: Recent) -> bool:
+    """Whether what a look found is enough to be packed."""
+    return found.loose > FEW_LOOSE and packing.is_due(store.repo, found.loose)
+
+
+def pack(
+    store: Store,
+    journal: Journal,
+    clone: str,
+    locked: Callable[[], AbstractContextManager[int]],
+    found: Recent | None,
+    checked: str,
+    limit: int | None,
+) -> None:
+    """Pack the loose objects of `clone`, and merge our packs while that makes none of more than `limit` objects.
+
+    `found` is what the last look at recent objects found, and `checked` the file that remembers it. Never fails.
+    """
+    with suppress(RepositoryError):
+        tips = own_logs(store.tips().refs, clone)
+        if not packing.pack(store.repo, tips, limit):
+            with locked():
+                restore_objects(store, journal, tips.values())
+        elif found:
+            recent.save(checked, found.end)

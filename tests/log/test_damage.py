@@ -1,0 +1,477 @@
+"""Nothing acknowledged is lost and no repository is wedged, whatever is damaged: journal, refs, objects, child processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import Cli, git, make_repo
+from log.test_journal import delete_and_prune, prune, say, sends, tip
+
+from gitcoord import Coord
+from gitcoord.errors import RepositoryError
+from gitcoord.log.event import Draft
+from gitcoord.store import absent, refs
+from gitcoord.store.discovery import find_repository
+
+TEXTS = [f"message {number}" for number in range(10)]
+
+
+def texts(repo: Path) -> list[str]:
+    with Coord.open(repo, as_name="a") as coord:
+        return [event.text for event in reversed(coord.events.log(kind="message", limit=10_000))]
+
+
+def journal(repo: Path) -> Path:
+    return repo / ".git/coord/journal"
+
+
+def warnings(err: str) -> list[str]:
+    return [line for line in err.splitlines() if line.startswith("warning: ")]
+
+
+def loose(repo: Path, oid: str) -> Path:
+    path = repo / ".git/objects" / oid[:2] / oid[2:]
+    path.chmod(0o644)
+    return path
+
+
+def is_sound(repo: Path) -> None:
+    git(repo, "gc", "-q")
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+# the journal is recovery data, never a judge
+
+
+def forget_the_end(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def truncate_the_rotated(path: Path, content: bytes) -> None:
+    path.rename(path.with_name("journal.old"))
+    path.with_name("journal.old").write_bytes(content[: len(content) // 2])
+    path.write_bytes(b"journal 1 %d\n" % time.time() + content.splitlines(keepends=True)[-1])
+
+
+@pytest.mark.parametrize("lose", [forget_the_end, truncate_the_rotated], ids=lambda lose: lose.__name__)
+@pytest.mark.parametrize("command", ["send", "log"])
+def test_what_the_journal_has_lost_stays_on_the_log(
+    repo: Path, cli: Cli, lose: Callable[[Path, bytes], None], command: str
+) -> None:
+    sends(repo, *TEXTS)
+    known = journal(repo).read_bytes()
+    ref = sends(repo, *(f"later {n}" for n in range(10)))
+    before = tip(repo, ref)
+    lose(journal(repo), known)
+    ran = say(cli, repo, "on") if command == "send" else cli(repo, "log")
+    assert (ran.code, ran.err) == (0, ""), ran
+    assert tip(repo, f"{ref}~1" if command == "send" else ref) == before
+    assert texts(repo)[:20] == [*TEXTS, *(f"later {n}" for n in range(10))]
+
+
+def test_a_backup_of_a_live_repository_restored_in_place_loses_nothing(repo: Path, cli: Cli, tmp_path: Path) -> None:
+    """`coord/` was copied before the refs and the objects."""
+    sends(repo, *TEXTS)
+    shutil.copytree(repo / ".git/coord", tmp_path / "coord")
+    ref = sends(repo, "after coord was copied")
+    before = tip(repo, ref)
+    shutil.rmtree(repo / ".git/coord")
+    shutil.copytree(tmp_path / "coord", repo / ".git/coord")
+    assert say(cli, repo, "on").code == 0
+    assert tip(repo, f"{ref}~1") == before
+    assert texts(repo) == [*TEXTS, "after coord was copied", "on"]
+
+
+def test_two_ends_of_our_log_are_both_carried(repo: Path, cli: Cli, tmp_path: Path) -> None:
+    """The journal of later, the refs of before, and another event on them."""
+    ref = sends(repo, "one")
+    first = tip(repo, ref)
+    sends(repo, "two")
+    shutil.copytree(repo / ".git/coord", tmp_path / "later")
+    for name in ("journal", "index.sqlite", "index.sqlite-wal", "index.sqlite-shm"):
+        (repo / ".git/coord" / name).unlink(missing_ok=True)
+    git(repo, "update-ref", ref, first)
+    sends(repo, "another two")
+    shutil.rmtree(repo / ".git/coord")
+    shutil.copytree(tmp_path / "later", repo / ".git/coord")
+    ran = cli(repo, "log")
+    assert ran.code == 0
+    assert sorted(texts(repo)) == ["another two", "one", "two"]
+    assert say(cli, repo, "on").code == 0
+    is_sound(repo)
+
+
+def test_what_a_stranger_pushed_under_our_name_is_kept_aside_and_said(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, "one")
+    before = tip(repo, ref)
+    body = git(repo, "cat-file", "commit", before).replace("one", "forged", 1)
+    forged = body.replace(f"parent {git(repo, 'rev-parse', before + '^').strip()}", f"parent {before}")
+    lc = int(json.loads(git(repo, "log", "-1", "--format=%B", before).rpartition("Coord: ")[2])["lc"])
+    forged = forged.replace(f'"lc":{lc}', f'"lc":{lc + 1}')
+    oid = subprocess.run(
+        ["git", "-C", repo, "hash-object", "-w", "-t", "commit", "--stdin"],
+        input=forged,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    git(repo, "update-ref", ref, oid)
+    ran = cli(repo, "log")
+    assert ran.code == 0 and "forged" not in ran.out
+    (line,) = warnings(ran.err)
+    aside = line.rpartition("git log ")[2].rstrip(")")
+    assert "what this clone never wrote" in line and git(repo, "rev-parse", aside).strip() == oid
+    assert tip(repo, ref) == before and texts(repo) == ["one"]
+    assert cli(repo, "log").err == ""
+    assert f"{aside.rpartition('/')[0].rpartition('/')[0]}" in cli(repo, "doctor").out
+    assert cli(repo, "purge", "--yes").code == 0
+    assert git(repo, "for-each-ref", "refs/coord") == ""
+
+
+# "I could not read it" is never "it is lost"
+
+
+class Outsider:
+    """Another user, who owns the repository and whom permissions bind."""
+
+    def __init__(self, repo: Path, home: Path) -> None:
+        if os.getuid() != 0 or shutil.which("setpriv") is None:
+            pytest.skip("only root can become somebody else")
+        self.repo = repo
+        home.mkdir(exist_ok=True)
+        (home / ".gitconfig").write_text("[safe]\n\tdirectory = *\n[user]\n\tname = Ada\n\temail = a@b.c\n")
+        self.env = {**os.environ, "HOME": str(home), "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"), "GIT_COORD_SESSION": "a"}
+        self.env["PYTHONPATH"] = str(Path(sys.modules["gitcoord"].__file__ or "").parent.parent)
+        for place in (repo, home):
+            subprocess.run(["chown", "-R", "65534:65534", str(place)], check=True)
+        if self.run("whoami").returncode:
+            pytest.skip("another user cannot run the program from here")
+
+    def run(self, *args: str) -> subprocess.CompletedProcess[str]:
+        argv = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "gitcoord", *args]
+        return subprocess.run(argv, env=self.env, capture_output=True, text=True, cwd=self.repo)
+
+
+@pytest.fixture
+def outsider() -> object:
+    place = Path("/tmp") / f"gitcoord-damage-{os.getpid()}"
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    repo = make_repo(place / "project")
+    sends(repo, *TEXTS)
+    git(repo, "repack", "-a", "-d", "-q")
+    git(repo, "config", "--global", "--add", "safe.directory", "*")
+    yield Outsider(repo, place / "home")
+    subprocess.run(["chmod", "-R", "u+rwX", str(place)], check=True)
+    shutil.rmtree(place, ignore_errors=True)
+
+
+UNREADABLE = {
+    "pack": "objects/pack", "clone": "coord/clone", "journal": "coord/journal", "coord": "coord", "objects": "objects",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+@pytest.mark.parametrize("command", [("inbox",), ("send", "a", "more")], ids=["inbox", "send"])
+def test_what_cannot_be_read_is_an_error_and_changes_nothing(outsider: Outsider, what: str, command: tuple[str, ...]) -> None:
+    repo = outsider.repo
+    (repo / ".git/coord/index.sqlite").unlink()
+    before = git(repo, "for-each-ref"), [f.read_bytes() for f in (repo / ".git/coord/clone", journal(repo))]
+    place = repo / ".git" / UNREADABLE[what]
+    mode = place.stat().st_mode
+    place.chmod(0)
+    ran = outsider.run(*command)
+    place.chmod(mode)
+    assert (ran.returncode, ran.stdout) == (3, ""), ran
+    assert ran.stderr.splitlines()[0].startswith("error: ") and "Traceback" not in ran.stderr, ran
+    assert (git(repo, "for-each-ref"), [f.read_bytes() for f in (repo / ".git/coord/clone", journal(repo))]) == before
+    assert outsider.run("send", "a", "again").returncode == 0
+    assert texts(repo) == [*TEXTS, "again"]
+
+
+@pytest.mark.parametrize("name", ["objects/pack/*.idx", "objects/pack/*.pack"])
+def test_a_pack_that_git_may_not_open_makes_nothing_missing(outsider: Outsider, name: str) -> None:
+    repo = outsider.repo
+    (repo / ".git/coord/index.sqlite").unlink()
+    (pack,) = (repo / ".git").glob(name)
+    before = git(repo, "for-each-ref")
+    pack.chmod(0)
+    ran = outsider.run("inbox")
+    pack.chmod(0o444)
+    assert ran.returncode == 3 and "Permission denied" in ran.stderr, ran
+    assert git(repo, "for-each-ref") == before
+    assert len(texts(repo)) == len(TEXTS)
+
+
+def test_a_torn_commit_is_no_root(repo: Path, cli: Cli) -> None:
+    """Half of an object in the middle of the log: the journal has its bytes."""
+    ref = sends(repo, *TEXTS)
+    path = loose(repo, tip(repo, f"{ref}~2"))
+    path.write_bytes(path.read_bytes()[:100])
+    (repo / ".git/coord/index.sqlite").unlink()
+    ran = cli(repo, "search", "message")
+    assert (ran.code, warnings(ran.err)) == (0, ["warning: restored 1 object"]), ran
+    assert texts(repo) == TEXTS
+    is_sound(repo)
+
+
+@pytest.mark.parametrize("store", ["plumbing", "libgit2"])
+def test_a_child_that_dies_is_no_answer(repo: Path, monkeypatch: pytest.MonkeyPatch, store: str, tmp_path: Path) -> None:
+    """Each place where a git process decides something: killed, it is an error to be tried again."""
+    ref = sends(repo, *TEXTS)
+    at = find_repository(repo)
+    new, old = tip(repo, ref), tip(repo, f"{ref}~3")
+    with Coord.open(repo) as coord:
+        places: dict[str, Callable[[], object]] = {
+            "is_ancestor": lambda: refs.is_ancestor(at, old, new),  # type: ignore[arg-type]
+            "merge_base": lambda: refs.merge_base(at, old, new),  # type: ignore[arg-type]
+            "kinds": lambda: refs.kinds(at, [new]),  # type: ignore[list-item]
+            "absent": lambda: absent.absent(at, [new]),  # type: ignore[list-item]
+            "list_refs": lambda: refs.list_refs(at),
+            "check_value": lambda: refs.check_value(at, "refs/heads/none", None),
+            "chain": lambda: list(coord.clone.store.chain(new, None)),  # type: ignore[arg-type]
+        }
+        wrapper = tmp_path / "bin/git"
+        wrapper.parent.mkdir()
+        wrapper.write_text("#!/bin/sh\nkill -9 $$\n")
+        wrapper.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}")
+        at.env["PATH"] = coord.clone.repo.env["PATH"] = os.environ["PATH"]
+        for name, ask in places.items():
+            with pytest.raises(RepositoryError):
+                ask()
+                raise AssertionError(name)
+
+
+# a pruning fetch beside a writer
+
+
+def test_a_pruning_fetch_between_looking_and_writing_begins_no_second_log(repo: Path) -> None:
+    ref = sends(repo, *TEXTS)
+    before = tip(repo, ref)
+    git(repo, "update-ref", "refs/coord/log/other-00000001/0001", before)  # so that the index is behind, and refs listed again
+    with Coord.open(repo, as_name="a") as coord:
+        listing = coord.clone.store.tips
+
+        def prune_before_the_second() -> object:
+            listed.append(1)
+            if len(listed) == 2:
+                for name in git(repo, "for-each-ref", "--format=%(refname)", "refs/coord").split():
+                    git(repo, "update-ref", "-d", name)
+            return listing()
+
+        listed: list[int] = []
+        coord.clone.store.tips = prune_before_the_second  # type: ignore[method-assign,assignment]
+        coord.clone.append(lambda db: [Draft("note", "beside a prune", {"paths": []}, author="a")])
+        assert len(listed) > 2
+    assert before in git(repo, "rev-list", ref)
+    assert texts(repo) == TEXTS
+
+
+# a real hole costs only itself
+
+
+def lose_for_good(repo: Path, *oids: str) -> None:
+    """Objects in git no more, and older than the journal. The index has seen them, with attachments it cannot give back."""
+    for oid in oids:
+        loose(repo, oid).unlink()
+    note = journal(repo).read_bytes().splitlines(keepends=True)[-1]
+    journal(repo).write_bytes(b"journal 1 1000000000\n" + note)
+
+
+def test_a_lost_event_is_made_again_from_what_the_index_has_seen(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, *TEXTS)
+    before = tip(repo, ref)
+    lose_for_good(repo, tip(repo, f"{ref}~7"))
+    assert "has lost an object" in cli(repo, "doctor").out
+    ran = cli(repo, "doctor", "--fix")
+    assert "restored 1 object that the index has seen" in ran.err
+    assert tip(repo, ref) == before and texts(repo) == TEXTS
+    is_sound(repo)
+
+
+def test_an_event_that_nothing_can_give_back_costs_itself_alone(repo: Path, cli: Cli) -> None:
+    with Coord.open(repo, as_name="a") as coord:
+        coord.sessions.join()
+        for number, text in enumerate(TEXTS):
+            coord.messages.send("a", text, attachments={"f": b"data"} if number == 3 else {})
+        (ref,) = [ref for ref in coord.clone.store.tips().refs if "/log/" in ref]
+    lose_for_good(repo, tip(repo, f"{ref}~6"))  # "message 3"
+    ran = cli(repo, "doctor", "--fix")
+    assert f"{ref} has lost 1 event for good: 10 events were carried into a new epoch" in ran.err
+    assert texts(repo) == [text for text in TEXTS if text != "message 3"]
+    is_sound(repo)
+
+
+def test_a_log_pruned_long_after_the_journal_comes_back_from_the_index(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, *TEXTS)
+    before = tip(repo, ref)
+    note = journal(repo).read_bytes().splitlines(keepends=True)[-1]
+    journal(repo).write_bytes(b"journal 1 1000000000\n" + note)
+    delete_and_prune(repo, ref)
+    ran = cli(repo, "inbox", "--peek")
+    assert ran.code == 0 and any("that the index has seen" in line for line in warnings(ran.err)), ran
+    assert tip(repo, ref) == before and texts(repo) == TEXTS
+
+
+# a damaged object below a ref of ours never stops the user's git
+
+
+def gone(path: Path) -> None:
+    path.unlink()
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def zeros(path: Path) -> None:
+    path.write_bytes(b"\0" * 300)
+
+
+def torn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:60])
+
+
+@pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize("kind", ["lease", "sessions", "local"])
+def test_a_damaged_tip_is_settled_by_doctor_and_git_goes_on(
+    repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None], kind: str
+) -> None:
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    sends(repo, "one")
+    me = {"GIT_COORD_SESSION": "a"}
+    assert cli(repo, "send", "a", "here only", "--local", env=me).code == 0
+    assert cli(repo, "sync", "origin").code == 0
+    assert cli(repo, "alloc", "ports", env=me).out == "1\n"
+    (ref,) = git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/{kind}").split()
+    damage(loose(repo, tip(repo, ref)))
+    broken = subprocess.run(["git", "-C", repo, "fsck"], capture_output=True)
+    assert broken.returncode != 0
+    if kind != "local":
+        journal(repo).write_bytes(journal(repo).read_bytes().splitlines(keepends=True)[-1])
+    assert f"{ref} points at a lost object" in cli(repo, "doctor").out
+    assert cli(repo, "doctor", "--fix").code == 0
+    is_sound(repo)
+    for _ in range(2):
+        ran = cli(repo, "alloc", "ports", env=me)
+    assert ran.code == 0 and ran.out == "3\n", ran
+    assert texts(repo) == ["one", "here only"]
+
+
+def test_a_lease_that_leads_nowhere_is_settled_by_the_command_that_fails(repo: Path, tmp_path: Path, cli: Cli) -> None:
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    sends(repo, "one")
+    me = {"GIT_COORD_SESSION": "a"}
+    assert cli(repo, "sync", "origin").code == 0
+    assert cli(repo, "alloc", "ports", env=me).out == "1\n"
+    loose(repo, tip(repo, "refs/coord/lease/numbers")).unlink()
+    codes = [cli(repo, "alloc", "ports", env=me).code for _ in range(2)]
+    assert codes[-1] == 0
+    is_sound(repo)
+
+
+def test_a_broken_packed_refs_is_said_and_is_not_an_empty_inbox(repo: Path, cli: Cli) -> None:
+    sends(repo, "one")
+    git(repo, "pack-refs", "--all")
+    packed = repo / ".git/packed-refs"
+    whole = packed.read_bytes()
+    packed.write_bytes(whole[:-30])
+    ran = cli(repo, "inbox", "--peek", env={"GIT_COORD_SESSION": "a"})
+    assert (ran.code, ran.out) == (3, "")
+    assert "packed-refs" in ran.err.splitlines()[0] and ran.err.splitlines()[1].startswith("hint: "), ran
+    packed.write_bytes(whole)
+    assert texts(repo) == ["one"]
+
+
+def test_a_file_in_place_of_a_directory_of_refs_is_said(repo: Path, cli: Cli) -> None:
+    sends(repo, "one")
+    git(repo, "pack-refs", "--all")
+    shutil.rmtree(repo / ".git/refs/coord", ignore_errors=True)
+    (repo / ".git/refs/coord").write_text("rubbish\n")
+    ran = say(cli, repo, "two")
+    assert ran.code == 3 and "refs/coord" in ran.err.splitlines()[0] and "rm " in ran.err, ran
+    (repo / ".git/refs/coord").unlink()
+    assert say(cli, repo, "two").code == 0
+    assert texts(repo) == ["one", "two"]
+
+
+# after a power loss
+
+
+@pytest.mark.parametrize("command", [("inbox", "--peek"), ("send", "a", "after")], ids=["inbox", "send"])
+def test_one_command_after_a_power_loss_makes_fsck_clean(repo: Path, cli: Cli, command: tuple[str, ...]) -> None:
+    """The last seconds: objects without a byte, or of zeros; a ref without a byte; a journal without its end."""
+    ref = sends(repo, *TEXTS)
+    known = journal(repo).read_bytes()
+    kept = tip(repo, ref)
+    sends(repo, "lost one", "lost two")
+    (repo / ".git" / ref).write_bytes(b"")
+    for number, oid in enumerate(git(repo, "rev-list", tip_of(repo), f"^{kept}").split()):
+        loose(repo, oid).write_bytes(b"" if number % 2 else b"\0" * 200)
+    journal(repo).write_bytes(known)
+    for name in ("index.sqlite", "index.sqlite-wal", "boots"):
+        (repo / ".git/coord" / name).unlink(missing_ok=True)
+    ran = cli(repo, *command, env={"GIT_COORD_SESSION": "a"})
+    assert ran.code == 0 and any("a power loss left that" in line for line in warnings(ran.err)), ran
+    is_sound(repo)
+    assert texts(repo)[: len(TEXTS)] == TEXTS
+
+
+def tip_of(repo: Path) -> str:
+    return json.loads(json.dumps(journal(repo).read_text().splitlines()[-1])).rpartition("=")[2]
+
+
+def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
+    """With it, everything that was written would be another clone's."""
+    ref = sends(repo, *TEXTS)
+    for content in (None, b"", b"\0" * 100):
+        (repo / ".git/coord/clone").unlink()
+        if content is not None:
+            (repo / ".git/coord/clone").write_bytes(content)
+        ran = say(cli, repo, "on")
+        assert (ran.code, ran.err) == (0, ""), ran
+        assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref]
+    prune(repo)
+    assert texts(repo) == [*TEXTS, *["on"] * 3]
+
+
+@pytest.mark.parametrize(
+    "verb",
+    ["config", "for-each-ref", "cat-file", "merge-base", "update-ref", "hash-object", "rev-parse", "ls-remote", "remote"],
+)
+def test_one_child_that_is_killed_changes_nothing_lasting(
+    repo: Path, tmp_path: Path, cli: Cli, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its half answer is none: the same id, the same log, no new clone; and the next command does what this one could not."""
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    ref = sends(repo, *TEXTS)
+    me = {"GIT_COORD_SESSION": "a"}
+    assert cli(repo, "sync", "origin").code == 0
+    sends(repo, "not sent yet")
+    before = tip(repo, ref)
+    real, bin_ = shutil.which("git"), tmp_path / "bin"
+    bin_.mkdir()
+    (bin_ / "git").write_text(f'#!/bin/sh\nfor word in "$@"; do [ "$word" = {verb} ] && kill -9 $$; done\nexec {real} "$@"\n')
+    (bin_ / "git").chmod(0o755)
+    killing = {**me, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
+    for command in (["inbox"], ["send", "a", "maybe"], ["sync"]):
+        ran = cli(repo, *command, env=killing)
+        assert ran.code in (0, 3, 4) and "Traceback" not in ran.err, ran
+        assert ran.code == 0 or "No new messages" not in ran.out
+    assert before in git(repo, "rev-list", ref)
+    assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref]
+    assert cli(repo, "sync", env=me).code == 0
+    assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref]
+    assert [text for text in texts(repo) if text != "maybe"] == [*TEXTS, "not sent yet"]
