@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import select
 import struct
+import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+
+assert sys.platform != "win32"  # `store.watch` asks for it on Linux alone
 
 _CHANGES = 0x2 | 0x4 | 0x8 | 0x40 | 0x80 | 0x100 | 0x200  # MODIFY ATTRIB CLOSE_WRITE MOVED_FROM MOVED_TO CREATE DELETE
 _OVERFLOW, _GONE, _FOLDER, _NEW = 0x4000, 0x8000, 0x40000000, 0x100 | 0x80

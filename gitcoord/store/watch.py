@@ -53,10 +53,10 @@ class RefWatch:
     def _by_inotify(self, folders: Sequence[str]) -> Callable[[], None] | None:
         if not sys.platform.startswith("linux"):
             return None
-        from gitcoord.store.inotify import Inotify
+        from gitcoord.store import inotify
 
         try:
-            watch = Inotify(folders, self._is_ours, self._see)
+            watch = inotify.Inotify(folders, self._is_ours, self._see)
         except (OSError, AttributeError):
             return None  # a limit on watches, a libc without inotify
         watch.start()
