@@ -24,6 +24,7 @@ class Locks(Facade):
         coord.locks.check(["src/parser.py"])
         [lock.patterns for lock in coord.locks.held()]
         coord.locks.guard().refused
+        coord.locks.remarks(["src/*.py"])
         coord.locks.release(everything=True)
     """
 

@@ -28,6 +28,7 @@ class Repository(Facade):
         coord.repository.in_background("refresh")
         with coord.repository.around_a_command() as mended:
             coord.repository.last_hook_error()
+        coord.repository.lfs_remark()
         [finding.what for finding in coord.repository.doctor() if not finding.well]
         coord.repository.gc(keep=30 * 24 * 3600)
         coord.repository.traces()

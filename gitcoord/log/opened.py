@@ -62,8 +62,6 @@ class Opened:
         """What was removed while we ran (`purge`) is not made again by us."""
         self._checked = self.path("checked")
         self._recent: Recent | None = None
-        self.when_free: dict[str, Callable[[], None]] = {}
-        """What takes too long to be done under the write lock, by what it is about: done once the lock is free."""
 
     # who this is
 

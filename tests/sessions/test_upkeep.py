@@ -194,7 +194,7 @@ def test_nothing_is_swept_while_a_gc_runs(coord: Coord, repo: Path) -> None:
 def test_a_clock_that_jumped_back_does_not_keep_presence_for_ever(coord: Coord, monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.time()
     ran = [1000.0]
-    monkeypatch.setattr("gitcoord.store.sweep._uptime", lambda at: ran[0])
+    monkeypatch.setattr("gitcoord.system.clocks.uptime", lambda at: ran[0])
     coord.clone.clock = lambda: now + 1e8
     beats(coord, 3)
     coord.clone.clock = lambda: now
