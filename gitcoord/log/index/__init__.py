@@ -6,32 +6,29 @@ it is a pure function of the commits below those tips, but for `presence.seen`, 
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
-from gitcoord.log import schemas, trust
-from gitcoord.log.event import MAX_COMMIT, Event, Malformed, canonical_json, check_step, decode, trailer_of
-from gitcoord.log.index import database, intake
-from gitcoord.log.index.database import primary_code, transaction
-from gitcoord.log.index.feature import Feature, Registry
-from gitcoord.log.index.mailroom import Mailroom
-from gitcoord.log.schemas import Schema
+from gitcoord.log import trust
+from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
+from gitcoord.log.index import intake
+from gitcoord.log.index.database import transaction
+from gitcoord.log.index.feature import Registry
+from gitcoord.log.index.folding import Commit, Folding
+from gitcoord.log.index.folding import Written as Written
+from gitcoord.log.index.tables import INDEXES as INDEXES
+from gitcoord.log.index.tables import SCHEMA as SCHEMA
+from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.store.contract import Store, Tips
-from gitcoord.store.objects import GitObject, Oid, parent_of
+from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_ours, log_of
-from gitcoord.system.files import is_strange, remove_ours
-
-SCHEMA = 28
-"""To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 ATTEMPTS = 3
-_FILES = ("", "-wal", "-shm", "-journal")
 
 
 class OwnLogAmiss(Exception):
@@ -43,37 +40,16 @@ class OwnLogAmiss(Exception):
         self.ref = ref
 
 
-TABLES = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-CREATE TABLE tips (ref TEXT PRIMARY KEY, oid TEXT NOT NULL, lc INTEGER, place INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE events (
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, v INTEGER NOT NULL, type TEXT NOT NULL, lc INTEGER NOT NULL,
-    clone TEXT NOT NULL, author TEXT NOT NULL, email TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-    data TEXT NOT NULL, local INTEGER NOT NULL, epoch INTEGER NOT NULL, place INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL, doubted INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL, newer INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TABLE presence (
-    clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
-    data TEXT NOT NULL, seen REAL NOT NULL, lc INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
-CREATE INDEX strange_ref ON strange (ref, newer, reason);
-"""
-_INSERT = (
-    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-INDEXES = "CREATE INDEX events_order ON events (lc, id);"
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
 CHUNK = 1000
 """Commits of a log that are taken in together: most of them by one statement."""
 BATCH = 20_000
 """Commits after which what was taken in is committed: whoever is killed then has lost little, whoever waits gets a turn."""
 _CARRIES = b'"type":"epoch"'
-MAX_REASON = 200
-"""Characters that are kept of why an event cannot be used."""
 _REBUILDING = "rebuilding"
 
 
-class Index:
+class Index(Folding):
     """The index of one clone. Shared by processes; every connection checks the refs before it answers."""
 
     def __init__(
@@ -85,15 +61,10 @@ class Index:
         worth: Callable[[sqlite3.Connection, Event], Event] | None = None,
         vouches: Callable[[sqlite3.Connection, str, int], bool] | None = None,
     ) -> None:
-        self.path = os.path.join(directory, "index.sqlite")
-        self._here = here
-        self.mailroom = Mailroom(directory, here)
-        self.registry = registry
+        super().__init__(directory, registry, here, worth)
         self.ignored = ignored
         self.vouches = vouches
         """Whether a clone stands by an epoch of its log, by number."""
-        self.worth = worth
-        """What a presence is cut down to, where signatures are required."""
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
         self.rewound: dict[str, Oid] = {}
@@ -102,88 +73,7 @@ class Index:
         """Logs known before whose refs are gone."""
         self.forgets = False
         """Whether a log of ours that is amiss is taken as it is: where nobody can mend it, or everybody tried."""
-        self.in_memory = False
-        self._inode = 0
-        self._misplaced = False
-        """Another clone's log was read before the one that an event of it belongs to."""
-        self._reported = 0
         self._since = 0
-        self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
-        self.db = self._open()
-
-    def _open(self) -> sqlite3.Connection:
-        """The file; where it cannot be written, a copy of it in memory, good for this process."""
-        with suppress(OSError):
-            if any(is_strange(self.path + suffix) for suffix in _FILES) or os.stat(self.path).st_size == 0:
-                # A link, which SQLite would follow; or emptied under a process that holds it open, whose end it would await.
-                self._remove()
-        try:
-            return self._prepare(self._connected())
-        except sqlite3.DatabaseError as error:
-            if primary_code(error) in database.UNWRITABLE or not os.access(os.path.dirname(self.path), os.W_OK):
-                return self._in_memory()
-            if primary_code(error) in database.BUSY:
-                raise database.busy(error) from error
-        self._remove()
-        try:
-            return self._prepare(self._connected())
-        except sqlite3.DatabaseError:  # a full disk, a limit on file sizes
-            return self._in_memory()
-
-    def _connected(self) -> sqlite3.Connection:
-        db = database.connect(self.path)
-        self._inode = database.inode(self.path)
-        return db
-
-    def _follow(self) -> None:
-        """Go on in the file that is there now: another process may have thrown ours away and begun anew."""
-        if not self.in_memory and database.inode(self.path) != self._inode:
-            self.db.close()
-            self.db = self._open()
-
-    def _prepare(self, db: sqlite3.Connection) -> sqlite3.Connection:
-        if database.schema_of(db) != SCHEMA:
-            with transaction(db):
-                if database.schema_of(db) != SCHEMA:
-                    self._create(db)
-        return db
-
-    def _create(self, db: sqlite3.Connection) -> None:
-        for kind, name in db.execute("SELECT type, name FROM sqlite_master WHERE type = 'table'").fetchall():
-            db.execute(f'DROP {kind} "{name}"')
-        tables = TABLES + trust.TABLES + intake.TABLES + "".join(f.tables for f in self.registry.features())
-        for statement in [*tables.split(";"), *self._index_statements()]:
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {SCHEMA}")
-
-    def _index_statements(self) -> list[str]:
-        both = INDEXES + trust.INDEXES + "".join(f.indexes for f in self.registry.features())
-        return [statement for statement in both.split(";") if statement.strip()]
-
-    def _in_memory(self) -> sqlite3.Connection:
-        self.in_memory = True
-        db = sqlite3.connect(":memory:", isolation_level=None)
-        try:
-            with closing(sqlite3.connect(f"file:{database.quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
-                source.backup(db)
-            return self._prepare(db)
-        except sqlite3.DatabaseError:
-            db.close()
-            return self._prepare(sqlite3.connect(":memory:", isolation_level=None))
-
-    def discard(self) -> None:
-        """Throw the index away and begin an empty one, after a query found it damaged."""
-        self.db.close()
-        self._remove()
-        self.db = self._open()
-
-    def _remove(self) -> None:
-        for suffix in _FILES:
-            with suppress(OSError):
-                remove_ours(self.path + suffix)
-
-    def close(self) -> None:
-        self.db.close()
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
         """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
@@ -197,17 +87,6 @@ class Index:
                 tips = store.tips()
         self.refresh(store, tips)
         return question(self.db)
-
-    def recover(self, error: sqlite3.DatabaseError) -> None:
-        """After a failed query: go on in memory if the index cannot be written, begin anew if it is damaged."""
-        code = primary_code(error)
-        if code in database.BUSY:
-            raise database.busy(error) from error
-        if code in database.UNWRITABLE:
-            self.db.close()
-            self.db = self._in_memory()
-        else:
-            self.discard()
 
     def refresh(self, store: Store, tips: Tips) -> None:
         """Read what is new below `tips`; with nothing new, no object is opened."""
@@ -308,11 +187,6 @@ class Index:
             self.db.execute(statement)
         self.db.execute("DELETE FROM meta WHERE key = ?", (_REBUILDING,))
         self.db.execute(f"PRAGMA cache_size = {_CACHE}")
-
-    def _settle(self) -> None:
-        """What the folds left to be done once for many events."""
-        while self._unsettled:
-            self._unsettled.popitem()[1](self.db)
 
     def _breathe(self, ref: str, oid: Oid, count: int) -> None:
         """Commit what was taken in after enough of it: a process that is killed has lost little, one that waits gets a turn.
@@ -452,145 +326,6 @@ class Index:
         self._set_tip(ref, written[-1][0].id, lc, place)
         self._settle()
 
-    def _end_of(self, ref: str) -> tuple[int | None, int]:
-        """The clock of the last well-formed event taken in from a log, and its place in the chain."""
-        row = self.db.execute("SELECT lc, place FROM tips WHERE ref = ?", (ref,)).fetchone()
-        return (row[0], row[1]) if row else (None, 0)
-
-    def _set_tip(self, ref: str, oid: Oid, lc: int | None, place: int) -> None:
-        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?, ?)", (ref, oid, lc, place))
-
-    def _decoded(self, ref: str, commits: Iterable[Commit]) -> Iterator[Written]:
-        for oid, raw in commits:
-            try:
-                yield decode(oid, raw), raw
-            except Malformed as why:
-                self._report(oid, ref, str(why))
-
-    def check_draft(self, event: Event) -> None:
-        """For an event that is about to be written. Raises UsageError when its payload is not what its type allows."""
-        schema = self._schema(event.type)
-        if schema is not None:
-            schemas.check_draft(schema, event)
-
-    def _schema(self, kind: str) -> Schema | None:
-        feature: Feature | None = self.registry.folding(kind)
-        return feature.schemas[kind] if feature else trust.SCHEMAS.get(kind)
-
-    def _objection(self, event: Event) -> str:
-        """Why the payload of an event cannot be used; empty if it can, or if it is for a newer gitcoord."""
-        schema = self._schema(event.type) if event.v == 1 else None
-        return schemas.objection(schema, event) if schema else ""
-
-    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, place: int) -> tuple[int | None, int]:
-        """Take in events of a chain, each once; returns clock and place of the last that is well-formed.
-
-        `place` is that of the event before them. What a root carries has place 0, or -1 in another clone's name.
-        """
-        clone, local, epoch = trust.speaker(ref), ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
-        taken: list[Written] = []
-        rows = []
-        for event, raw in items:
-            try:
-                if event.clone != clone:
-                    raise Malformed(f"written under another clone's name: {event.clone[:60]}")
-                check_step(event, parent_lc)
-            except Malformed as why:
-                self._report(event.id, ref, str(why))
-                continue
-            parent_lc, place = event.lc, place + 1
-            if why_not := self._objection(event):
-                self._report(event.id, ref, why_not)
-                continue
-            taken.append((event, raw))
-            rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, trailer_of(raw), local, epoch, place))  # fmt: skip
-        if taken:
-            self._take(ref, taken, rows)
-        return parent_lc, place
-
-    def _take(self, ref: str, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> None:
-        """Store and fold events. One whose fold raises is set aside, as if it had not come, and the others are taken in."""
-        watched = self.mailroom.is_open()
-        try:
-            with database.part(self.db):
-                items = self._insert(events, rows)
-                fresh = {event.id for event, _ in items}
-                for verdict in trust.admitted(self.db, items, ref):
-                    if verdict.id in fresh:
-                        self._fold(verdict, ref, watched)
-                    else:
-                        self._fold_late(verdict, watched)
-        except Exception as why:
-            if database.is_about_the_file(why):
-                raise
-            if len(events) > 1:
-                for item, row in zip(events, rows, strict=True):
-                    self._take(ref, [item], [row])
-            else:
-                (event, _) = events[0]
-                self._report(event.id, ref, _set_aside(event, why))
-
-    def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
-        """Store `events`; returns those that were not there yet."""
-        added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
-        if added == len(rows):
-            return events
-        fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
-        for (event, _), row in zip(events, rows, strict=True):
-            if event.id not in fresh:
-                self._place_again(event, *row[-2:])  # type: ignore[arg-type]
-        return [item for item in events if item[0].id in fresh]
-
-    def _place_again(self, event: Event, epoch: int, place: int) -> None:
-        """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
-        carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
-        (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
-        self._misplaced |= clone != event.clone and place >= 0
-        self.db.execute(
-            "UPDATE events SET epoch = ?1, place = max(place, ?2) WHERE id = ?3 AND clone = ?4 AND place <= 0"
-            " AND (?2 > 0 OR epoch < ?1)",
-            (epoch, place, event.id, event.clone),
-        )
-
-    def _fold(self, verdict: trust.Verdict, ref: str, watched: bool) -> None:
-        event = verdict.event
-        if event is None:
-            if verdict.refused:
-                self._report(verdict.id, ref, verdict.refused)
-            return
-        feature = self.registry.folding(event.type)
-        if event.v > 1 or feature is None:
-            self._report(event.id, ref, f"unknown {event.type} v{event.v}", newer=True)
-            return
-        feature.fold(self.db, event)
-        if feature.settle:
-            self._unsettled[feature.name] = feature.settle
-        if watched and feature.concerns:
-            self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
-
-    def _reconsider(self) -> None:
-        """Fold again what depends on an order that is known only now."""
-        for event in trust.reconsidered(self.db):
-            self._fold_late(trust.Verdict(event.id, event), False)
-
-    def _fold_late(self, verdict: trust.Verdict, watched: bool) -> None:
-        """Fold an event that came before, once what it waited for is known. What its fold raises sets it aside alone."""
-        clone, epoch = self.db.execute("SELECT clone, epoch FROM events WHERE id = ?", (verdict.id,)).fetchone()
-        ref = f"{NAMESPACE}log/{clone}/{epoch:04d}"
-        try:
-            with database.part(self.db):
-                self._fold(verdict, ref, watched)
-        except Exception as why:
-            if database.is_about_the_file(why):
-                raise
-            self.db.execute("DELETE FROM events WHERE id = ?", (verdict.id,))
-            self._report(verdict.id, ref, _set_aside(verdict.event, why))
-
-    def _report(self, oid: str, ref: str, reason: str, newer: bool = False) -> None:
-        self._reported += not newer
-        self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?, ?)", (oid, ref, reason[:MAX_REASON], newer))
-
     def _ingest_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> None:
         if not replaced:
             return
@@ -608,30 +343,6 @@ class Index:
                 self._report(oid, ref, str(why))
             self._set_tip(ref, oid, None, 0)
 
-    def _presence(self, ref: str, oid: Oid, found: GitObject | None) -> Event:
-        """The presence that a ref names. Raises Malformed."""
-        if found is None:
-            raise Malformed("larger than 512 KiB")
-        event = decode(oid, found.data if found.kind == "commit" else b"")
-        is_right = [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence" and event.v == 1
-        if not is_right or parent_of(found.data):
-            raise Malformed("no presence of this session")
-        if why := self._objection(event):
-            raise Malformed(why)
-        return event
-
-    def take_presence(self, event: Event, seen: float) -> None:
-        """Take in a presence, unless it is older than the one that is known, by clock and by time: that was put back."""
-        query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
-        known = self.db.execute(query, (event.clone, event.author)).fetchone()
-        if known and event.lc < known[0] and event.at <= known[1]:
-            return
-        event = self.worth(self.db, event) if self.worth else event
-        self.db.execute(
-            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen, event.lc),
-        )
-
     def _relevant(self, tips: Tips, out: Collection[str]) -> dict[str, Oid]:
         lowest = self._lowest()
         return {
@@ -648,18 +359,9 @@ class _Overtaken(Exception):
     """Another process went on with the same log while we let it have its turn: see anew what is left."""
 
 
-Written = tuple[Event, bytes]
-"""An event and the raw commit that it was read from."""
-Commit = tuple[Oid, bytes]
-
-
 def _goes_on(ref: str, now: Iterable[str]) -> bool:
     """Whether the log has a later epoch now."""
     return any(is_log(other) and log_of(other) == log_of(ref) and epoch_of(other) > epoch_of(ref) for other in now)
-
-
-def _set_aside(event: Event | None, why: Exception) -> str:
-    return f"{event.type if event else 'unknown'}: set aside, its fold failed: {type(why).__name__}: {why}"
 
 
 def _is_below(ref: str, lowest: dict[str, int]) -> bool:

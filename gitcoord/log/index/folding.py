@@ -1,0 +1,220 @@
+"""Taking in events: each is checked, stored once, judged by the trust room and folded by its feature."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from gitcoord.log import schemas, trust
+from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
+from gitcoord.log.index import database
+from gitcoord.log.index.feature import Feature, Registry
+from gitcoord.log.index.file import IndexFile
+from gitcoord.log.index.mailroom import Mailroom
+from gitcoord.log.schemas import Schema
+from gitcoord.store.objects import GitObject, Oid, parent_of
+from gitcoord.store.ref_names import NAMESPACE, epoch_of
+
+_INSERT = (
+    "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+MAX_REASON = 200
+"""Characters that are kept of why an event cannot be used."""
+Written = tuple[Event, bytes]
+"""An event and the raw commit that it was read from."""
+Commit = tuple[Oid, bytes]
+
+
+class Folding(IndexFile):
+    """What happens to one event after another."""
+
+    def __init__(
+        self,
+        directory: str,
+        registry: Registry[Any],
+        here: Callable[[], str | None],
+        worth: Callable[[sqlite3.Connection, Event], Event] | None,
+    ) -> None:
+        self._here = here
+        self.mailroom = Mailroom(directory, here)
+        self.worth = worth
+        """What a presence is cut down to, where signatures are required."""
+        self._misplaced = False
+        """Another clone's log was read before the one that an event of it belongs to."""
+        self._reported = 0
+        self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
+        super().__init__(directory, registry)
+
+    def _end_of(self, ref: str) -> tuple[int | None, int]:
+        """The clock of the last well-formed event taken in from a log, and its place in the chain."""
+        row = self.db.execute("SELECT lc, place FROM tips WHERE ref = ?", (ref,)).fetchone()
+        return (row[0], row[1]) if row else (None, 0)
+
+    def _set_tip(self, ref: str, oid: Oid, lc: int | None, place: int) -> None:
+        self.db.execute("INSERT OR REPLACE INTO tips VALUES (?, ?, ?, ?)", (ref, oid, lc, place))
+
+    def _decoded(self, ref: str, commits: Iterable[Commit]) -> Iterator[Written]:
+        for oid, raw in commits:
+            try:
+                yield decode(oid, raw), raw
+            except Malformed as why:
+                self._report(oid, ref, str(why))
+
+    def check_draft(self, event: Event) -> None:
+        """For an event that is about to be written. Raises UsageError when its payload is not what its type allows."""
+        schema = self._schema(event.type)
+        if schema is not None:
+            schemas.check_draft(schema, event)
+
+    def _schema(self, kind: str) -> Schema | None:
+        feature: Feature | None = self.registry.folding(kind)
+        return feature.schemas[kind] if feature else trust.SCHEMAS.get(kind)
+
+    def _objection(self, event: Event) -> str:
+        """Why the payload of an event cannot be used; empty if it can, or if it is for a newer gitcoord."""
+        schema = self._schema(event.type) if event.v == 1 else None
+        return schemas.objection(schema, event) if schema else ""
+
+    def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, place: int) -> tuple[int | None, int]:
+        """Take in events of a chain, each once; returns clock and place of the last that is well-formed.
+
+        `place` is that of the event before them. What a root carries has place 0, or -1 in another clone's name.
+        """
+        clone, local, epoch = trust.speaker(ref), ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
+        taken: list[Written] = []
+        rows = []
+        for event, raw in items:
+            try:
+                if event.clone != clone:
+                    raise Malformed(f"written under another clone's name: {event.clone[:60]}")
+                check_step(event, parent_lc)
+            except Malformed as why:
+                self._report(event.id, ref, str(why))
+                continue
+            parent_lc, place = event.lc, place + 1
+            if why_not := self._objection(event):
+                self._report(event.id, ref, why_not)
+                continue
+            taken.append((event, raw))
+            rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
+                         event.text, trailer_of(raw), local, epoch, place))  # fmt: skip
+        if taken:
+            self._take(ref, taken, rows)
+        return parent_lc, place
+
+    def _take(self, ref: str, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> None:
+        """Store and fold events. One whose fold raises is set aside, as if it had not come, and the others are taken in."""
+        watched = self.mailroom.is_open()
+        try:
+            with database.part(self.db):
+                items = self._insert(events, rows)
+                fresh = {event.id for event, _ in items}
+                for verdict in trust.admitted(self.db, items, ref):
+                    if verdict.id in fresh:
+                        self._fold(verdict, ref, watched)
+                    else:
+                        self._fold_late(verdict, watched)
+        except Exception as why:
+            if database.is_about_the_file(why):
+                raise
+            if len(events) > 1:
+                for item, row in zip(events, rows, strict=True):
+                    self._take(ref, [item], [row])
+            else:
+                (event, _) = events[0]
+                self._report(event.id, ref, _set_aside(event, why))
+
+    def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
+        """Store `events`; returns those that were not there yet."""
+        added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
+        if added == len(rows):
+            return events
+        fresh = {oid for (oid,) in self.db.execute("SELECT id FROM events ORDER BY seq DESC LIMIT ?", (added,))}
+        for (event, _), row in zip(events, rows, strict=True):
+            if event.id not in fresh:
+                self._place_again(event, *row[-2:])  # type: ignore[arg-type]
+        return [item for item in events if item[0].id in fresh]
+
+    def _place_again(self, event: Event, epoch: int, place: int) -> None:
+        """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
+        carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
+        (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
+        self._misplaced |= clone != event.clone and place >= 0
+        self.db.execute(
+            "UPDATE events SET epoch = ?1, place = max(place, ?2) WHERE id = ?3 AND clone = ?4 AND place <= 0"
+            " AND (?2 > 0 OR epoch < ?1)",
+            (epoch, place, event.id, event.clone),
+        )
+
+    def _fold(self, verdict: trust.Verdict, ref: str, watched: bool) -> None:
+        event = verdict.event
+        if event is None:
+            if verdict.refused:
+                self._report(verdict.id, ref, verdict.refused)
+            return
+        feature = self.registry.folding(event.type)
+        if event.v > 1 or feature is None:
+            self._report(event.id, ref, f"unknown {event.type} v{event.v}", newer=True)
+            return
+        feature.fold(self.db, event)
+        if feature.settle:
+            self._unsettled[feature.name] = feature.settle
+        if watched and feature.concerns:
+            self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
+
+    def _reconsider(self) -> None:
+        """Fold again what depends on an order that is known only now."""
+        for event in trust.reconsidered(self.db):
+            self._fold_late(trust.Verdict(event.id, event), False)
+
+    def _fold_late(self, verdict: trust.Verdict, watched: bool) -> None:
+        """Fold an event that came before, once what it waited for is known. What its fold raises sets it aside alone."""
+        clone, epoch = self.db.execute("SELECT clone, epoch FROM events WHERE id = ?", (verdict.id,)).fetchone()
+        ref = f"{NAMESPACE}log/{clone}/{epoch:04d}"
+        try:
+            with database.part(self.db):
+                self._fold(verdict, ref, watched)
+        except Exception as why:
+            if database.is_about_the_file(why):
+                raise
+            self.db.execute("DELETE FROM events WHERE id = ?", (verdict.id,))
+            self._report(verdict.id, ref, _set_aside(verdict.event, why))
+
+    def _report(self, oid: str, ref: str, reason: str, newer: bool = False) -> None:
+        self._reported += not newer
+        self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?, ?)", (oid, ref, reason[:MAX_REASON], newer))
+
+    def _settle(self) -> None:
+        """What the folds left to be done once for many events."""
+        while self._unsettled:
+            self._unsettled.popitem()[1](self.db)
+
+    def _presence(self, ref: str, oid: Oid, found: GitObject | None) -> Event:
+        """The presence that a ref names. Raises Malformed."""
+        if found is None:
+            raise Malformed("larger than 512 KiB")
+        event = decode(oid, found.data if found.kind == "commit" else b"")
+        is_right = [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence" and event.v == 1
+        if not is_right or parent_of(found.data):
+            raise Malformed("no presence of this session")
+        if why := self._objection(event):
+            raise Malformed(why)
+        return event
+
+    def take_presence(self, event: Event, seen: float) -> None:
+        """Take in a presence, unless it is older than the one that is known, by clock and by time: that was put back."""
+        query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
+        known = self.db.execute(query, (event.clone, event.author)).fetchone()
+        if known and event.lc < known[0] and event.at <= known[1]:
+            return
+        event = self.worth(self.db, event) if self.worth else event
+        self.db.execute(
+            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen, event.lc),
+        )
+
+
+def _set_aside(event: Event | None, why: Exception) -> str:
+    return f"{event.type if event else 'unknown'}: set aside, its fold failed: {type(why).__name__}: {why}"
