@@ -97,5 +97,5 @@ class NotACommit(CoordError):
     """A ref of ours names a blob, a tree or a tag."""
 
     def __init__(self, oid: str) -> None:
-        super().__init__(f"{oid} is no commit")
+        super().__init__(f"{oid} is not a commit")
         self.oid = oid

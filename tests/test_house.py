@@ -79,3 +79,30 @@ def test_who_follows_the_page_adds_a_feature_that_passes_the_contracts(tmp_path:
         done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
+
+
+# English
+
+
+_ODD = re.compile(
+    r"\b(?:is|are) no (?!more\b|longer\b|remote\b|command\b|worktree\b|coordination\b|task in\b|number left\b)\w+"
+)
+
+
+def _messages(path: Path) -> Iterator[tuple[int, str]]:
+    """String literals of a module, without its docstrings and those of its constants."""
+    tree = ast.parse(path.read_text())
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.lineno, node.value
+
+
+def test_messages_say_is_not_a_and_never_is_no() -> None:
+    odd = [
+        f"{path.relative_to(PACKAGE)}:{line} {text[:60]!r}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for line, text in _messages(path)
+        if _ODD.search(text)
+    ]
+    assert odd == []

@@ -105,7 +105,7 @@ def check_names(names: Sequence[str]) -> None:
     """Raises UsageError for a program there is no adapter for."""
     for name in names:
         if name not in HARNESSES:
-            raise UsageError(f"{name!a} is no agent program that is known here", "one of " + ", ".join(HARNESSES))
+            raise UsageError(f"{name!a} is not an agent program that is known here", "one of " + ", ".join(HARNESSES))
 
 
 def text_of(document: Mapping[str, Any], *keys: str) -> str:

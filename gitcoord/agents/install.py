@@ -273,7 +273,7 @@ def _parsed(parser: Any, text: str, path: str) -> Any:
     except RecursionError:
         raise RepositoryError(f"{path} is nested too deep", "mend the file, then run the command again") from None
     except ValueError as error:
-        raise RepositoryError(f"{path} is no JSON: {error}", "mend the file, then run the command again") from None
+        raise RepositoryError(f"{path} is not JSON: {error}", "mend the file, then run the command again") from None
 
 
 # the file
@@ -281,7 +281,7 @@ def _parsed(parser: Any, text: str, path: str) -> Any:
 
 def _read(path: str) -> str | None:
     if os.path.exists(path) and not os.path.isfile(path):  # a device would be replaced by a file
-        raise RepositoryError(f"{path} is no regular file", "look at what it is")
+        raise RepositoryError(f"{path} is not a regular file", "look at what it is")
     try:
         with open(path, encoding="utf-8", newline="") as file:
             return file.read()

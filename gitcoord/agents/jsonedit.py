@@ -16,7 +16,7 @@ _WAS_OPEN = " "
 
 
 class BadJson(ValueError):
-    """The text is no JSON document."""
+    """The text is not JSON document."""
 
 
 class Value(NamedTuple):

@@ -64,7 +64,7 @@ def _unknown_verb(name: str, verbs: list[str]) -> Exception:
     from gitcoord.errors import UsageError
 
     near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
-    return UsageError(f"{ascii(name)[1:-1]} is no verb", f"git coord {near[0]}" if near else "git coord help")
+    return UsageError(f"{ascii(name)[1:-1]} is not a verb", f"git coord {near[0]}" if near else "git coord help")
 
 
 @click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -116,7 +116,7 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
 def _check_type(coord: Coord, kind: str) -> None:
     known = coord.events.types()
     if kind not in known:
-        raise UsageError(f"{ascii(kind)[1:-1]} is no type of event", "one of " + ", ".join(sorted(known)))
+        raise UsageError(f"{ascii(kind)[1:-1]} is not a type of event", "one of " + ", ".join(sorted(known)))
 
 
 def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -> None:

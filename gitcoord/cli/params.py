@@ -69,7 +69,7 @@ def duration(text: str | None, option: str) -> int | None:
         return None
     match = re.fullmatch(r"(\d{1,9})([smhdw]?)", text)
     if match is None or int(match[1]) == 0:
-        raise UsageError(f"{option} {ascii(text)[1:-1]} is no duration", "write it as 30s, 15m, 2h or 1d")
+        raise UsageError(f"{option} {ascii(text)[1:-1]} is not a duration", "write it as 30s, 15m, 2h or 1d")
     return int(match[1]) * UNITS[match[2] or "s"]
 
 
@@ -83,7 +83,7 @@ def moment(text: str | None, option: str, now: float) -> int | None:
     try:
         return int(datetime.fromisoformat(text).astimezone().timestamp())
     except ValueError:
-        raise UsageError(f"{option} {ascii(text)[1:-1]} is no time", "write 2h, or 2026-01-31T12:00:00Z") from None
+        raise UsageError(f"{option} {ascii(text)[1:-1]} is not a time", "write 2h, or 2026-01-31T12:00:00Z") from None
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     if _NAME.fullmatch(sequence) is None:
         raise UsageError(f"{sequence[:60]!a} cannot name a sequence", "use letters, digits, '.', '_', '-' and '/'")
     if start is not None and not 0 <= start <= HIGHEST:
-        raise UsageError(f"{start} is no number to start with", f"0 to {HIGHEST}")
+        raise UsageError(f"{start} is not a number to start with", f"0 to {HIGHEST}")
 
     if remotes.is_connected(clone.repo):
         return _allocate_everywhere(clone, me, sequence, start)

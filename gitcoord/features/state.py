@@ -95,7 +95,7 @@ def set_state(clone: Clone, me: Identity, key: str, text: str, as_json: bool = F
 
 def _check(key: str, text: str, as_json: bool) -> None:
     if _KEY.fullmatch(key) is None:
-        raise UsageError(f"{key[:60]!a} is no valid key", "use up to 100 letters, digits, '.', '_', '/' and '-'")
+        raise UsageError(f"{key[:60]!a} is not a valid key", "use up to 100 letters, digits, '.', '_', '/' and '-'")
     try:
         check_text(text)
     except UsageError as error:

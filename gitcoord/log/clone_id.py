@@ -114,7 +114,7 @@ def _secret() -> str:
 
 def _checked(pinned: str) -> str:
     if not is_name(pinned):
-        raise UsageError(f"coord.clone={pinned!a} is no valid clone id", "git config coord.clone NAME-12345678")
+        raise UsageError(f"coord.clone={pinned!a} is not a valid clone id", "git config coord.clone NAME-12345678")
     return pinned
 
 

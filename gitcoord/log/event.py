@@ -209,7 +209,7 @@ def decode(oid: Oid, commit: bytes) -> Event:
     if not 0 < lc <= MAX_CLOCK:
         raise Malformed("clock out of range")
     if not _is_type(kind):
-        raise Malformed("the type is no type name")
+        raise Malformed("the type is not a type name")
     if date != lc:
         raise Malformed("the committer date is not the clock")
     if tree not in _EMPTY_TREES and v == VERSION and kind not in _WITH_FILES:
@@ -264,7 +264,7 @@ def _load(trailer: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise Malformed("the trailer is not ASCII JSON") from None
     if type(data) is not dict:
-        raise Malformed("the trailer is no JSON object")
+        raise Malformed("the trailer is not a JSON object")
     if trailer.count(b"[") + trailer.count(b"{") > MAX_DEPTH and _is_deep(data, MAX_DEPTH):
         raise Malformed("the trailer is nested too deep")
     return data
@@ -276,7 +276,7 @@ def _is_deep(value: object, left: int) -> bool:
 
 
 def _refuse(number: str) -> float:
-    raise ValueError(f"{number} is no JSON")
+    raise ValueError(f"{number} is not JSON")
 
 
 def _finite(number: str) -> float:
@@ -296,7 +296,7 @@ def _headers(head: bytes) -> tuple[bytes, str, str, int, int]:
         raise Malformed("the headers are not those of an event" if has_author else "no author")
     name = match[3].decode("utf-8", "replace")
     if not _is_author(name):
-        raise Malformed("the author is no session name")
+        raise Malformed("the author is not a session name")
     email, at = match[4].decode("utf-8", "replace"), min(int(match[5]), 253402300799)
     return match[1], name, email, at, int(match[6])
 

@@ -29,7 +29,7 @@ def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> 
     """The full id that a unique prefix of at least 4 digits stands for. Raises UsageError with the candidates."""
     listed = _LISTED.get(kind or "", "git coord log")
     if not re.fullmatch(r"[0-9a-fA-F]{4,64}", prefix):
-        raise UsageError(f"{prefix!a} is no id", f"an id is at least {MIN_PREFIX} hexadecimal digits: {listed}")
+        raise UsageError(f"{prefix!a} is not an id", f"an id is at least {MIN_PREFIX} hexadecimal digits: {listed}")
     low = prefix.lower()
     wanted = " AND type = ?" if kind else ""
     rows = db.execute(

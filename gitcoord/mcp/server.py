@@ -267,7 +267,7 @@ def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
     """The tool called. Raises UsageError for one that is none, and for arguments that it does not take."""
     tool = BY_NAME.get(name)
     if tool is None:
-        raise UsageError(f"{name!a} is no tool", "one of " + ", ".join(BY_NAME))
+        raise UsageError(f"{name!a} is not a tool", "one of " + ", ".join(BY_NAME))
     if "\0" in json.dumps(arguments, ensure_ascii=False) or r"\u0000" in json.dumps(arguments):
         raise UsageError("an argument contains a NUL byte", "call it again without it")
     wrong = best_match(Draft202012Validator(tool.schema).iter_errors(arguments))

@@ -113,7 +113,7 @@ def syncing(clone: Clone) -> Syncing | None:
 
 
 def strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange, ...]]:
-    """Events of unknown types or versions, and commits that are no events, by the clone in whose log they are."""
+    """Events of unknown types or versions, and commits that are not events, by the clone in whose log they are."""
     rows = db.execute("SELECT ref, newer, count(*), min(reason) FROM strange GROUP BY ref, newer").fetchall()
     kinds: dict[bool, dict[str, Strange]] = {True: {}, False: {}}
     for ref, newer, count, reason in rows:

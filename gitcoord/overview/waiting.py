@@ -96,7 +96,7 @@ def parse(caller: Caller, text: str) -> Condition:
     subject, _, value = rest.partition("=")
     parser = {"message": _message, "session": _session, "task": _task, "job": _job, "lock": _lock}.get(kind)
     if parser is None or bool(rest) == (kind == "message"):
-        raise UsageError(f"{text!a} is no condition", f"one of {FORMS}")
+        raise UsageError(f"{text!a} is not a condition", f"one of {FORMS}")
     return parser(caller, text, subject, value)
 
 
@@ -111,7 +111,7 @@ def _message(caller: Caller, text: str, subject: str, value: str) -> Condition:
 def _session(caller: Caller, text: str, subject: str, value: str) -> Condition:
     wanted = value or "gone"
     if wanted not in STATES:
-        raise UsageError(f"{wanted!a} is no state of a session", "one of " + ", ".join(STATES))
+        raise UsageError(f"{wanted!a} is not a state of a session", "one of " + ", ".join(STATES))
     box = caller.clone.read(lambda db: resolve_name(db, subject, caller.clone.id or ""))
 
     def check() -> dict[str, Any] | None:
@@ -127,7 +127,7 @@ def _task(caller: Caller, text: str, subject: str, value: str) -> Condition:
 
     wanted = value or "done"
     if wanted not in (*STATUSES, "ready"):
-        raise UsageError(f"{wanted!a} is no status of a task", "one of " + ", ".join([*STATUSES, "ready"]))
+        raise UsageError(f"{wanted!a} is not a status of a task", "one of " + ", ".join([*STATUSES, "ready"]))
     oid = get_task(caller.clone, subject).id
 
     def check() -> dict[str, Any] | None:
@@ -142,7 +142,7 @@ def _job(caller: Caller, text: str, subject: str, value: str) -> Condition:
     from gitcoord.features.jobs import read
 
     if value:
-        raise UsageError(f"{text!a} is no condition", "job:ID waits for the end of a job")
+        raise UsageError(f"{text!a} is not a condition", "job:ID waits for the end of a job")
     oid = read.show(caller.clone, subject).id
 
     def check() -> dict[str, Any] | None:
@@ -154,7 +154,7 @@ def _job(caller: Caller, text: str, subject: str, value: str) -> Condition:
 
 def _lock(caller: Caller, text: str, subject: str, value: str) -> Condition:
     if value not in ("", "free"):
-        raise UsageError(f"{text!a} is no condition", "lock:PATH=free waits until nobody else has locked it")
+        raise UsageError(f"{text!a} is not a condition", "lock:PATH=free waits until nobody else has locked it")
     from gitcoord.overview import checks
 
     checks.check(caller.clone, caller.identity, [subject], caller.cwd)

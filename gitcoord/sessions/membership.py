@@ -151,7 +151,7 @@ def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
     """Only what is known to be gone, or gave no sign for as long as its presence speaks for it."""
     box = mailbox(name, origin)
     if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id or "")) != box:
-        raise UsageError(f"{box} is no session of another clone", "git coord sessions --all")
+        raise UsageError(f"{box} is not a session of another clone", "git coord sessions --all")
     state = states(clone, [box])[box][0]
     if state not in ("gone", "unknown"):
         raise Refused(f"{box} is {state}", "ask it to leave first, or choose another name")

@@ -285,7 +285,7 @@ def _why_not(ground: Ground, event: str) -> tuple[str, str]:
     if path.exists() and not os.access(path, os.X_OK):
         return f"{path} is there and switched off (not executable); add to it", _by_hand(event)
     if not _is_shell(content):
-        return f"{path} is no shell script; let it run", _by_hand(event)
+        return f"{path} is not a shell script; let it run", _by_hand(event)
     return "", ""
 
 

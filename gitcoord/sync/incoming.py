@@ -29,7 +29,7 @@ MAX_REFS = 1000
 MAX_CLONES = 10_000
 """Clones of one remote whose refs are fetched; of more, those known here already and then the first by name."""
 Refs = Mapping[str, Oid]
-NO_COMMIT = "it is no commit"
+NO_COMMIT = "it is not a commit"
 TOO_MANY = f"its clone has more than {MAX_REFS:,} refs"
 TOO_FULL = f"the remote has more than {MAX_CLONES:,} clones"
 BROKEN = "it sent objects that git fsck refuses"
@@ -81,7 +81,7 @@ def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list
 
 
 def _take_back(clone: Clone, wanted: Iterable[str], before: Refs) -> list[Refusal]:
-    """Undo what came and is no commit."""
+    """Undo what came and is not a commit."""
     after = clone.store.tips().refs
     came = {ref: after[ref] for ref in wanted if ref in after and after[ref] != before.get(ref)}
     bad = [ref for ref, kind in zip(came, kinds(clone.repo, list(came.values())), strict=True) if kind != "commit"]
@@ -90,7 +90,7 @@ def _take_back(clone: Clone, wanted: Iterable[str], before: Refs) -> list[Refusa
             for ref in bad:
                 with suppress(RefMoved):
                     clone.store.move(ref, before.get(ref), came[ref], fd)
-                _alarm(clone, _owner(ref), f"its {'log' if is_log(ref) else 'ref'} at the remote is no commit")
+                _alarm(clone, _owner(ref), f"its {'log' if is_log(ref) else 'ref'} at the remote is not a commit")
     return [Refusal(ref, NO_COMMIT) for ref in bad]
 
 

@@ -124,7 +124,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
     return table
 
 
-def unreadable(kind: str, why: str = "is no table of leases") -> NoReturn:
+def unreadable(kind: str, why: str = "is not a table of leases") -> NoReturn:
     """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
     ref = lease_ref(kind)
     raise NoLeases(f"{ref} at the remote {why}", f"if nobody is at work: git push REMOTE :{ref}")

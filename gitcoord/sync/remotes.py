@@ -132,7 +132,7 @@ def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
     elif name not in remote_names(repo) and os.path.exists(os.path.join(cwd, name)):
         name = os.path.abspath(os.path.join(cwd, name))
     if name.startswith("-") or not name.isprintable():
-        raise UsageError(f"{name!a} is no remote", "git remote")
+        raise UsageError(f"{name!a} is not a remote", "git remote")
     return _with_prefix(repo, name, known)
 
 
@@ -154,7 +154,9 @@ def _with_prefix(repo: Repository, name: str, known: Known | None) -> Remote:
         return Remote(name, known.prefix if known and known.is_of(name) else NAMESPACE)
     prefix = told if told.endswith("/") else told + "/"
     if PREFIX.fullmatch(prefix) is None or ".." in prefix or "//" in prefix:
-        raise UsageError(f"coord.remotePrefix={told!a} is no prefix of refs", "git config coord.remotePrefix refs/heads/coord/")
+        raise UsageError(
+            f"coord.remotePrefix={told!a} is not a prefix of refs", "git config coord.remotePrefix refs/heads/coord/"
+        )
     return Remote(name, prefix)
 
 

@@ -19,7 +19,7 @@ from gitcoord.errors import Unreadable
 
 LIMIT = 64 * 1024 * 1024
 """Bytes that are read of one of our files at most."""
-STRANGE = "it is no regular file of gitcoord's"
+STRANGE = "it is not a regular file of gitcoord's"
 _ROOT = "/coord/"
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 _FILE = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)

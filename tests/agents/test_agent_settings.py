@@ -142,7 +142,7 @@ def test_the_commands(repo: Path, hermetic: Path, cli: Cli) -> None:
     assert cli(repo, "init", "--no-agents").out.count("Claude") == 0
     ran = cli(repo, "hooks", "install", "emacs")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("error: 'emacs' is no agent program that is known here\nhint: one of claude, codex")
+    assert ran.err.startswith("error: 'emacs' is not an agent program that is known here\nhint: one of claude, codex")
 
 
 def test_what_is_found_here(environ: dict[str, str], tmp_path: Path) -> None:

@@ -56,10 +56,10 @@ def test_a_key_that_is_not_set_is_exit_1(worktrees: Pair, cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("args", "why"),
     [
-        (["x y", "1"], "'x y' is no valid key"),
-        (["", "1"], "'' is no valid key"),
-        (["k" * 101, "1"], f"'{'k' * 60}' is no valid key"),
-        (["a\n", "1"], "'a\\n' is no valid key"),
+        (["x y", "1"], "'x y' is not a valid key"),
+        (["", "1"], "'' is not a valid key"),
+        (["k" * 101, "1"], f"'{'k' * 60}' is not a valid key"),
+        (["a\n", "1"], "'a\\n' is not a valid key"),
         (["plan"], "the value is missing"),
         (["plan", "{", "--type", "json"], "the value is not JSON"),
         (["plan", "NaN", "--type", "json"], "the value is not JSON"),

@@ -390,15 +390,15 @@ def test_a_file_of_tasks_that_need_each_other(worktrees: Pair, cli: Cli, tmp_pat
     ("text", "what"),
     [
         ("", "there is no task in the file"),
-        ("{", "line 1 is no JSON"),
-        ('{"title": "a"}\n[]', "line 2 is no JSON object"),
+        ("{", "line 1 is not JSON"),
+        ('{"title": "a"}\n[]', "line 2 is not a JSON object"),
         ('{"title": ""}', "line 1: the title is empty"),
         ('{"text": "a"}', "line 1: the title is empty"),
         ('{"title": "a", "need": []}', "line 1: 'need' means nothing here"),
         ('{"title": "a", "needs": "b"}', "line 1: needs is no list of texts"),
         ('{"title": "a", "priority": true}', "line 1: priority is no whole number"),
-        ('{"title": "a", "priority": 5}', "line 1: 5 is no priority"),
-        ('{"title": "a", "labels": ["a b"]}', "line 1: 'a b' is no label"),
+        ('{"title": "a", "priority": 5}', "line 1: 5 is not a priority"),
+        ('{"title": "a", "labels": ["a b"]}', "line 1: 'a b' is not a label"),
         ('{"title": "a\\ud800"}', "line 1: the text is not valid Unicode"),
         ('{"id": "a", "title": "a"}\n{"id": "a", "title": "b"}', "line 2: a second task has the id 'a'"),
         ('{"id": "a", "title": "A", "needs": ["b"]}\n{"id": "b", "title": "B", "needs": ["a"]}', "'B' needs itself in the end"),
@@ -453,7 +453,7 @@ def test_lists_by_what_one_wants_to_see(team: Team) -> None:
         "b",
         "c",
     ]
-    with pytest.raises(UsageError, match="'ripe' is no status"):
+    with pytest.raises(UsageError, match="'ripe' is not a status"):
         team.bob.tasks.list(status="ripe")
 
 
@@ -516,22 +516,22 @@ def test_the_board_fits_the_terminal(team: Team, cli: Cli) -> None:
         (["task", "add", "x" * 201], 2, "error: the title has 201 characters, at most 200 fit"),
         (["task", "add", "x", "--for", "bta"], 2, "error: no session is called bta"),
         (["task", "add", "x", "--needs", "deadbeef"], 2, "error: no task has the id deadbeef"),
-        (["task", "add", "x", "--label", "a,b"], 2, "error: 'a,b' is no label"),
+        (["task", "add", "x", "--label", "a,b"], 2, "error: 'a,b' is not a label"),
         (["task", "add", "x", "-p", "5"], 2, "error: Invalid value for '-p': 5 is not in the range 0<=x<=4"),
         (["task", "add", "x", "-F", "plan"], 2, "error: -F takes everything from the file"),
         (["task", "add", "x", "-m", "y" * 65536], 2, "error: the text has 65539 bytes, at most 65536 fit a message"),
-        (["task", "show", "zzzz"], 2, "error: 'zzzz' is no id"),
+        (["task", "show", "zzzz"], 2, "error: 'zzzz' is not an id"),
         (["task", "claim", "deadbeef"], 2, "error: no task has the id deadbeef"),
         (["task", "block", "deadbeef"], 2, "error: why is it blocked?"),
         (["task", "comment", "deadbeef"], 2, "error: the text is empty"),
         (["task", "edit", "deadbeef"], 2, "error: nothing is to be changed"),
         (["task", "edit", "deadbeef", "--title", ""], 2, "error: the title is empty"),
-        (["task", "next", "--wait=soon"], 2, "error: --wait soon is no duration"),
+        (["task", "next", "--wait=soon"], 2, "error: --wait soon is not a duration"),
         (["task", "frobnicate"], 2, "error: No such command 'frobnicate'"),
         (["tasks", "--status", "ripe"], 2, "error: Invalid value for '--status'"),
         (["alloc", "a b"], 2, "error: 'a b' cannot name a sequence"),
-        (["alloc", "a", "--start", "-1"], 2, "error: -1 is no number to start with"),
-        (["alloc", "a", "--start", "9" * 30], 2, f"error: {'9' * 30} is no number to start with"),
+        (["alloc", "a", "--start", "-1"], 2, "error: -1 is not a number to start with"),
+        (["alloc", "a", "--start", "9" * 30], 2, f"error: {'9' * 30} is not a number to start with"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_written(repo: Path, cli: Cli, args: list[str], code: int, what: str) -> None:

@@ -166,7 +166,9 @@ def test_an_invalid_pin_is_bad_input_and_nothing_is_written(repo: Path, cli: Cli
     for command in (["send", "a", "hi"], ["inbox"], ["join", "a"]):
         ran = cli(repo, *command)
         assert (ran.code, ran.out) == (2, "")
-        assert ran.err == ("error: coord.clone='Not A Name' is no valid clone id\nhint: git config coord.clone NAME-12345678\n")
+        assert ran.err == (
+            "error: coord.clone='Not A Name' is not a valid clone id\nhint: git config coord.clone NAME-12345678\n"
+        )
     assert git(repo, "for-each-ref", "refs/coord") == ""
     with pytest.raises(UsageError), Coord.open(repo) as coord:
         coord.notes.add("hi")

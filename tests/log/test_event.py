@@ -207,7 +207,7 @@ def test_a_payload_that_could_not_be_read_back_is_refused(data: dict[str, Any]) 
 
 @pytest.mark.parametrize("kind", ["", "Message", "a b", "x" * 41, "1a"])
 def test_a_type_that_is_no_name_is_refused(kind: str) -> None:
-    with pytest.raises(UsageError, match="the type is no type name"):
+    with pytest.raises(UsageError, match="the type is not a type name"):
         encode(Draft(kind, "hello", author="w1"), WHO, EMPTY, None)
 
 
@@ -254,7 +254,7 @@ MALFORMED = {
     "a NUL byte in the message": with_trailer(trailer_with(), b"a\0b"),
     "text is not UTF-8": with_trailer(trailer_with(), b"\xff"),
     "the trailer is not one line": with_trailer(trailer_with().rstrip()),
-    "the trailer is no JSON object": with_trailer(b"[1]\n"),
+    "the trailer is not a JSON object": with_trailer(b"[1]\n"),
     "the trailer is nested too deep": with_trailer(b'{"x":' + b"[" * 70 + b"]" * 70 + b"}\n"),
     "no 'v' in the trailer": with_trailer(trailer_with(v=...)),
     "no 'type' in the trailer": with_trailer(trailer_with(type=...)),
@@ -262,12 +262,12 @@ MALFORMED = {
     "no 'clone' in the trailer": with_trailer(trailer_with(clone=...)),
     "version out of range": with_trailer(trailer_with(v=0)),
     "clock out of range": with_trailer(trailer_with(lc=MAX_CLOCK + 1)),
-    "the type is no type name": with_trailer(trailer_with(type="Message")),
+    "the type is not a type name": with_trailer(trailer_with(type="Message")),
     "no author": wrapped().replace(b"author w1 <", b"author w1 "),
     "the headers are not those of an event": wrapped().replace(b"\n\n", b"\nencoding latin-1\n\n", 1),
     "the committer date is not the clock": wrapped().replace(b"> 7 +0000", b"> 8 +0000"),
     "the tree is not empty": wrapped().replace(EMPTY.encode(), b"1" * 40).replace(b'"message"', b'"note"'),
-    "the author is no session name": wrapped().replace(b"author w1 ", b"author W 1 "),
+    "the author is not a session name": wrapped().replace(b"author w1 ", b"author W 1 "),
 }
 REASONS = [
     *((reason, commit) for reason, commit in MALFORMED.items()),

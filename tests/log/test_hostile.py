@@ -209,12 +209,12 @@ def test_a_ref_that_names_no_commit_is_not_taken(ada: Path, remote: Path, cli: C
     before = notes(ada)
     put(remote, LOG, *other_objects()[what])
     found = sync(cli, ada)
-    assert [(r["ref"], r["why"]) for r in found["refused"]][:1] == [(LOG, "it is no commit")]
+    assert [(r["ref"], r["why"]) for r in found["refused"]][:1] == [(LOG, "it is not a commit")]
     assert notes(ada) == before
     kinds = git(ada, "for-each-ref", "--format=%(objecttype)", "refs/coord").split()
     assert set(kinds) == {"commit"}
     assert lines(cli, ada, "trust") == [
-        f"trust   {MALLORY}: its log at the remote is no commit (git coord trust --accept {MALLORY})"
+        f"trust   {MALLORY}: its log at the remote is not a commit (git coord trust --accept {MALLORY})"
     ]
     assert cli(ada, "send", "ada", "hello").code == 0
 

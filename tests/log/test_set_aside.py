@@ -144,7 +144,7 @@ def test_a_clone_past_a_limit_is_left_out_and_named(repo: Path, cli: Cli, monkey
     with Coord.open(repo) as coord:
         assert [note.text for note in coord.notes.list()] == ["good"]
         (left,) = coord.overview.status().left_out
-        assert (left.clone, left.why) == (MALLORY, "more than 3 of its commits are no events")
+        assert (left.clone, left.why) == (MALLORY, "more than 3 of its commits are not events")
         coord.notes.add("mine")
         assert [note.text for note in coord.notes.list()] == ["mine", "good"]
     ran = cli(repo, "status")

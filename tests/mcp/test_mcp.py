@@ -459,7 +459,7 @@ def test_what_goes_wrong_is_said_with_what_to_do(worktrees: Pair, tmp_path: Path
         "error": "'action' is a required property",
         "hint": "lock takes action, paths, text, minutes, session, cwd",
     }
-    assert refused(alpha, "shout")["error"] == "'shout' is no tool"
+    assert refused(alpha, "shout")["error"] == "'shout' is not a tool"
     assert "not a git repository" in refused(tmp_path, "status")["error"]
     with Coord.open(beta) as coord:
         coord.locks.take(["src/*"], reason="a rename")

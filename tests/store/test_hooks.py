@@ -128,7 +128,7 @@ def test_what_was_written_around_our_lines_meanwhile_stays(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "mode", "why"),
     [
-        ("#!/usr/bin/env python3\nprint('mine')\n", 0o755, "is no shell script; let it run"),
+        ("#!/usr/bin/env python3\nprint('mine')\n", 0o755, "is not a shell script; let it run"),
         ("#!/bin/sh\ncall_lefthook run post-commit\n", 0o755, "lefthook owns it; add a command to post-commit in lefthook.yml"),
         ("#!/bin/sh\necho switched off\n", 0o644, "is there and switched off (not executable); add to it"),
     ],

@@ -266,7 +266,7 @@ def test_a_table_that_is_none_stops_claims_and_says_so(tmp_path: Path) -> None:
     git(hub, "update-ref", "refs/coord/lease/tasks", blob)
     with Coord.open(clones[0], as_name="w") as ada:
         task = ada.tasks.add("shared").id
-        with pytest.raises(RemoteError, match="refs/coord/lease/tasks at the remote is no table of leases"):
+        with pytest.raises(RemoteError, match="refs/coord/lease/tasks at the remote is not a table of leases"):
             ada.tasks.claim(task)
         ada.remote.sync()
         assert "error" not in git(clones[0], "fsck", "--strict")

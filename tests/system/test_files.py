@@ -115,7 +115,7 @@ def test_a_command_says_which_file_is_in_its_way(repo: Path, cli: Cli, victim: P
     lock.unlink()
     lock.symlink_to(victim)
     ran = cli(repo, "note", "two")
-    assert ran.code == 3 and ran.err == f"error: {lock} is not used: it is no regular file of gitcoord's\nhint: rm {lock}\n"
+    assert ran.code == 3 and ran.err == f"error: {lock} is not used: it is not a regular file of gitcoord's\nhint: rm {lock}\n"
 
 
 # agents' hooks: the script decides before Python is started

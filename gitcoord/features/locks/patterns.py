@@ -40,13 +40,13 @@ def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
     file, whether it is there or not, so that the same text means the same lock in every worktree.
 
     `:/` at the beginning stands for the root, as in git's own paths. Raises UsageError for what is outside of the
-    repository and for what is no pattern.
+    repository and for what is not a pattern.
     """
     base = cwd
     if text.startswith(":/"):
         base, text = repo.worktree or cwd, text[2:] or "."
     if not text or text.startswith("!") or "\0" in text:
-        raise UsageError(f"{text!a} is no pattern", "name a path, or a pattern as in .gitignore, such as 'src/*.py'")
+        raise UsageError(f"{text!a} is not a pattern", "name a path, or a pattern as in .gitignore, such as 'src/*.py'")
     segments = text.split("/")
     wild = next((n for n, segment in enumerate(segments) if _is_wild(segment)), None)
     if wild is None:

@@ -48,9 +48,9 @@ def _parse_line(line: str, where: str) -> NewTask:
     try:
         data = json.loads(line)
     except (ValueError, RecursionError):
-        raise UsageError(f"{where} is no JSON", HINT) from None
+        raise UsageError(f"{where} is not JSON", HINT) from None
     if not isinstance(data, dict):
-        raise UsageError(f"{where} is no JSON object", HINT)
+        raise UsageError(f"{where} is not a JSON object", HINT)
     for key, value in data.items():
         if key not in KINDS:
             raise UsageError(f"{where}: {key!a} means nothing here", HINT)
@@ -95,14 +95,14 @@ def check_title(title: str) -> str:
 def check_priority(priority: int) -> None:
     """Raises UsageError."""
     if priority not in PRIORITIES:
-        raise UsageError(f"{priority} is no priority", "0 is the highest, 4 the lowest")
+        raise UsageError(f"{priority} is not a priority", "0 is the highest, 4 the lowest")
 
 
 def check_labels(labels: Sequence[str]) -> None:
     """Raises UsageError."""
     for label in labels:
         if not 0 < len(label) <= 40 or not label.isprintable() or " " in label or "," in label:
-            raise UsageError(f"{label[:60]!a} is no label", "up to 40 characters without spaces and commas")
+            raise UsageError(f"{label[:60]!a} is not a label", "up to 40 characters without spaces and commas")
 
 
 def in_order(tasks: Sequence[NewTask]) -> list[int]:

@@ -153,7 +153,7 @@ def get_task(clone: Clone, prefix: str, now: float | None = None) -> Task:
 def list_tasks(clone: Clone, me: Identity, which: Which = UNFINISHED_ONES, now: float | None = None) -> list[Task]:
     """Tasks, oldest first. Raises UsageError for a status that is none."""
     if which.status is not None and which.status not in STATUSES:
-        raise UsageError(f"{which.status!a} is no status", "one of " + ", ".join(STATUSES))
+        raise UsageError(f"{which.status!a} is not a status", "one of " + ", ".join(STATUSES))
     found = _tasks(clone, lambda db: _select(db, clone, me, which), now)
     return [task for task in found if task.ready or not which.ready]
 

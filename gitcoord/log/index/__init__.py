@@ -275,7 +275,7 @@ class Index(Folding):
                 return
             lowest = event.data.get("lowest", epoch_of(ref))
             if lowest > epoch_of(ref):
-                self._report(oid, ref, "epoch: lowest is no epoch up to this one")
+                self._report(oid, ref, "epoch: lowest is not an epoch up to this one")
                 return
             self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, 0)", (log_of(ref), lowest))
             self.db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (ref, oid))

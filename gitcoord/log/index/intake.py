@@ -13,7 +13,7 @@ from typing import NamedTuple
 MAX_EVENTS = 5_000_000
 """Events of one clone."""
 MAX_STRANGE = 50_000
-"""Commits of one clone that are no events, or whose payload cannot be used."""
+"""Commits of one clone that are not events, or whose payload cannot be used."""
 MAX_BYTES = 4 * 1024**3
 """Bytes of one clone's commits, inflated."""
 
@@ -50,7 +50,7 @@ def _passed(row: Sequence[int]) -> Iterator[str]:
     if events > MAX_EVENTS:
         yield f"it has more than {MAX_EVENTS:,} events"
     if strange > MAX_STRANGE:
-        yield f"more than {MAX_STRANGE:,} of its commits are no events"
+        yield f"more than {MAX_STRANGE:,} of its commits are not events"
     if size > MAX_BYTES:
         yield f"its log is larger than {MAX_BYTES >> 20:,} MiB"
 
@@ -61,7 +61,7 @@ def left_out(db: sqlite3.Connection) -> list[LeftOut]:
 
 
 def set_aside(db: sqlite3.Connection, clone: str, limit: int) -> list[tuple[str, str]]:
-    """Some commits in the logs of a clone that are no events, or cannot be used: id and reason, one of each reason first."""
+    """Some commits in the logs of a clone that are not events, or cannot be used: id and reason, one of each reason first."""
     return db.execute(
         "SELECT id, reason FROM (SELECT id, reason, row_number() OVER (PARTITION BY reason ORDER BY id) AS place FROM strange"
         " WHERE newer = 0 AND (ref LIKE 'refs/coord/%/' || ?1 || '/%')) ORDER BY place, reason, id LIMIT ?2",
