@@ -2,7 +2,7 @@
 
 A program calls `hooks/agent-hook` with its own name and one of MOMENTS. That script decides without Python whether
 there is anything to do; when there is, it starts `python -m gitcoord.agents PROGRAM MOMENT` with the program's JSON
-document on standard input. `moments` knows what is to be done at each of them and nothing of any program; an adapter
+document on standard input. `handlers` knows what is to be done at each of them and nothing of any program; an adapter
 (`gitcoord.agents.<program>`, with a HARNESS) turns the document into a `Call` and the `Answer` into what its program
 takes. Adding a program is adding an adapter and a line in HARNESSES, and its session id to the script.
 """

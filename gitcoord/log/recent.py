@@ -3,7 +3,7 @@
 A foreign `git gc --prune=now` beside a writer may delete an object between its creation and the move of the ref, which
 leaves a hole that stops the user's own gc. Only loose objects can vanish so; what is in a pack is safe. So every two
 seconds at most (the time of `coord/checked`), a writer looks for the files of what the journal has after the last
-object known to be packed. That costs a `stat` each and no process, and upkeep packs them before they are many.
+object known to be packed. That costs a `stat` each and no process, and a writer packs them before they are many.
 """
 
 from __future__ import annotations
