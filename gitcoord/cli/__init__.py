@@ -117,7 +117,7 @@ def _run(args: list[str]) -> int:
     """Raises what nobody expected."""
     import click
 
-    from gitcoord.cli.group import cli
+    from gitcoord.cli.group import Interrupted, cli
     from gitcoord.errors import CoordError
 
     try:
@@ -134,7 +134,7 @@ def _run(args: list[str]) -> int:
         return _complain(error.format_message(), None, 2)
     except BrokenPipeError as error:
         return _lost(error, 0, args)
-    except click.Abort:
+    except (click.Abort, Interrupted):
         return 130
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)

@@ -2,16 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from typing import Any
 
 import click
 
 from gitcoord.cli.verbs import HIDDEN, VERBS
 
 
+class Interrupted(Exception):
+    """Ctrl-C. click prints an empty line for a KeyboardInterrupt that it sees."""
+
+
+@contextmanager
+def _unseen_by_click() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise Interrupted from None
+
+
 class Verbs(click.Group):
     """Loads a verb's module only when that verb is called: click's own start-up is all that every command pays."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        with _unseen_by_click():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _unseen_by_click():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [verb for verbs in VERBS.values() for verb in verbs]

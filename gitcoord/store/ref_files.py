@@ -18,7 +18,7 @@ from gitcoord.system.files import read_bytes
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
 _VALUE = re.compile(rb"([0-9a-f]{40})[ \n\r\t]*")
-_PACKED = re.compile(rb"^([0-9a-f]{40}) (%s\S+)$" % NAMESPACE.encode(), re.MULTILINE)
+_PACKED = re.compile(rb"^([0-9a-fA-F]{40}) (%s\S+)$" % NAMESPACE.encode(), re.MULTILINE)
 RACY = 0.1
 """Seconds within which a file may be replaced twice without its times showing it."""
 RACY_DIRECTORY = 3.0
@@ -118,7 +118,7 @@ class RefFiles:
                 data = read_bytes(f"{self._directory}/packed-refs")
                 if data and (not data.endswith(b"\n") or b"\0" in data):  # torn: git reads nothing of it, and says why
                     raise NotPlain("packed-refs")
-                self._packed = {ref.decode("utf-8", "replace"): Oid(oid.decode()) for oid, ref in _PACKED.findall(data)}
+                self._packed = {ref.decode("utf-8", "replace"): Oid(oid.decode().lower()) for oid, ref in _PACKED.findall(data)}
                 self._signature = signature if abs(time.time() - stat.st_mtime) > RACY else ()
         except FileNotFoundError:
             return {}

@@ -217,11 +217,11 @@ def test_a_broken_repository_is_no_reason_to_stop(alpha: Conversation, repo: Pat
     lock.mkdir()
     said = alpha.hook("tools")
     assert (said.code, said.out, said.err) == (0, "", "")
-    assert "RepositoryError" in (repo / ".git" / "coord" / "agents" / "@error").read_text()
+    assert "Unwritable" in (repo / ".git" / "coord" / "agents" / "@error").read_text()
     lock.rmdir()
     told = cli(repo, "hooks", "status").err
     assert told.startswith(
-        "note: the hook 'claude tools' of an agent failed just now: gitcoord.errors.RepositoryError: cannot write"
+        "note: the hook 'claude tools' of an agent failed just now: gitcoord.errors.Unwritable: cannot write"
     )
 
 

@@ -127,7 +127,7 @@ def test_the_answer_is_remembered_for_the_url_without_its_password(ada: Path, tm
         assert refusal(ada, f"{url.replace('://', f'://{USER}:{PASSWORD}@')}/remote.git") == ""
         assert refusal(ada, f"{url}/remote.git") == ""
         kept = (ada / ".git/coord/public").read_text()
-        assert json.loads(kept) == {f"{url}/remote.git": "private"} and PASSWORD not in kept
+        assert json.loads(kept) == {f"{url}/remote.git": "refused"} and PASSWORD not in kept
     assert len(accesses(tmp_path / "logs")) == 1
 
 
