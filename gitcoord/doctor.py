@@ -15,7 +15,7 @@ from gitcoord.log import boot, mend, rollover
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import own_logs
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_aside, is_log, is_ours
+from gitcoord.store.ref_names import NAMESPACE, is_aside, is_coordination, is_log
 from gitcoord.system import obstacles, reports
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
@@ -110,7 +110,7 @@ def _reports(clone: Clone) -> Iterator[Finding]:
 def _refs(clone: Clone) -> Iterator[Finding]:
     tips = clone.store.tips()
     for ref in tips.broken:
-        hint = "git coord doctor --fix" if is_ours(ref) else f"git update-ref --no-deref -d {shell_word(ref)}"
+        hint = "git coord doctor --fix" if is_coordination(ref) else f"git update-ref --no-deref -d {shell_word(ref)}"
         yield Finding("refs", False, f"{ref} is unreadable", hint)
     lost = list(boot.lost_refs(clone.store, tips))
     for ref in lost:

@@ -55,6 +55,15 @@ def next_write(ground: Ground) -> Iterator[str]:
         yield f"the next write took {took:.1f} s"
 
 
+def after_doctor(ground: Ground) -> Iterator[str]:
+    """What no command of the day has to read, a torn presence or lease, is put right by `doctor --fix` and the refresh."""
+    done = subprocess.run(
+        [sys.executable, "-m", "gitcoord", "doctor", "--fix"], cwd=ground.main, capture_output=True, text=True
+    )
+    if done.returncode:
+        yield f"doctor --fix left something: {done.stdout.strip()} {done.stderr.strip()}"
+
+
 def crashes(said: list[dict[str, Any]]) -> Iterator[str]:
     for deed in said:
         if "crash" in deed:
@@ -148,7 +157,7 @@ def ledger(ground: Ground) -> Iterator[str]:
 
 def all_of(ground: Ground, said: list[dict[str, Any]]) -> list[str]:
     """What does not hold; the next write comes first, because every later look could mend something."""
-    found = list(next_write(ground))
+    found = [*next_write(ground), *after_doctor(ground)]
     found += crashes(said)
     found += acknowledged(ground, said)
     found += [line for check in (chains, users_own, index_equals_a_rebuild, ledger) for line in check(ground)]

@@ -13,7 +13,7 @@ from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.loose import hollow_files, remove_loose
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_lease, is_ours
+from gitcoord.store.ref_names import is_coordination
 from gitcoord.system.files import read_ours
 
 
@@ -33,7 +33,7 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
 
 def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
     """The refs of our format whose own commit is lost. Raises Unreadable where that cannot be told."""
-    refs = [ref for ref in tips.refs if is_ours(ref) or is_lease(ref)]
+    refs = [ref for ref in tips.refs if is_coordination(ref)]
     gone = set(store.missing([tips.refs[ref] for ref in refs]))
     gone |= {tips.refs[ref] for ref in refs if is_damaged(store.repo, tips.refs[ref])}
     yield from (ref for ref in refs if tips.refs[ref] in gone)

@@ -16,7 +16,7 @@ from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import aside_name, belongs_to, is_log, is_ours
+from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log
 from gitcoord.text import shell_word
 
 Commit = tuple[Oid, bytes]
@@ -229,7 +229,7 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
 
     done = []
     for ref in tips.broken:
-        if not is_ours(ref):
+        if not is_coordination(ref):
             done.append(f"{ref} is unreadable and none of gitcoord's: git update-ref --no-deref -d {shell_word(ref)}")
             continue
         result = store.repo.git("update-ref", "--no-deref", "-d", ref, keep_fd=fd)

@@ -24,7 +24,7 @@ from gitcoord.log.pen import Pen
 from gitcoord.store import open_store
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_ours
+from gitcoord.store.ref_names import is_coordination
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import make_top, signature
 from gitcoord.system.lock import file_lock, is_held, removed, unwritable
@@ -136,7 +136,7 @@ class Opened:
 
     def _is_well(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
         """Whether refs and journal agree, as far as a glance shows."""
-        if any(map(is_ours, tips.broken)) or self._is_after_boot():
+        if any(map(is_coordination, tips.broken)) or self._is_after_boot():
             return False
         own = own_logs(tips.refs, self.id or "") if noted else {}
         if all(tips.refs.get(ref) == oid for ref, oid in noted.items()) and own.keys() <= noted.keys():
@@ -205,6 +205,11 @@ class Opened:
         own = own_logs(tips.refs, self.settled_id())
         if own != self.journal.tips():
             self.journal.note(own)
+
+    def settled_tips(self, fd: int) -> Tips:
+        """The refs as they are now, with ours put right; to be asked for under the write lock."""
+        self._tips = None
+        return self._mended_tips(fd)
 
     def _mended_tips(self, fd: int) -> Tips:
         """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""

@@ -34,6 +34,11 @@ def is_lease(ref: str) -> bool:
     return ref.startswith(NAMESPACE + "lease/") and ref.removeprefix(NAMESPACE + "lease/") in LEASES
 
 
+def is_coordination(ref: str) -> bool:
+    """Whether gitcoord keeps a ref whole: a log, a local log or a session of any clone, or a table of leases."""
+    return is_ours(ref) or is_lease(ref)
+
+
 def is_log(ref: str) -> bool:
     """Whether a ref is a chain of events, synced or local."""
     return is_ours(ref) and not ref.startswith(NAMESPACE + "sessions/")

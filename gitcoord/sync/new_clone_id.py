@@ -45,14 +45,22 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(at, ref, oid)}
     if not strange:
         return False
-    old, used = clone.id or "", any(belongs_to(ref, clone.id or "") for ref in strange)
-    if used and clone.repo.setting("clone"):
-        raise RemoteError(f"{at.remote.name} has events of {old} that we did not write", "git config coord.clone ANOTHER-ID")
+    old = clone.id or ""
     for ref in strange:
         transport.fetch_objects(clone.repo, at.remote, ref, at.quiet)
     with clone.locked() as fd:
+        # A ref of ours that was turned back is put right first: what the remote has beyond it was written here.
+        mended = clone.settled_tips(fd).refs
+        strange = {ref: oid for ref, oid in strange.items() if not _is_known(clone, mended.get(ref), oid)}
+        if not strange:
+            return True
+        used = any(belongs_to(ref, old) for ref in strange)
+        if used and clone.repo.setting("clone"):
+            raise RemoteError(
+                f"{at.remote.name} has events of {old} that we did not write", "git config coord.clone ANOTHER-ID"
+            )
         if used:
-            _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, fd)
+            _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, mended, fd)
         _let_go(clone, strange, fd)
     if used:
         _go_on(at, old)
@@ -83,10 +91,9 @@ def _is_old(at: Link, ref: str, theirs: Oid) -> bool:
     return (known is not None and known.ours.get(ref) == theirs) or _is_known(at.clone, end, theirs)
 
 
-def _renew(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
+def _renew(clone: Clone, strange: Mapping[str, Oid], tips: Mapping[str, Oid], fd: int) -> None:
     """The new log first, then the id, and then the old refs let go: killed anywhere, nothing is on no ref."""
     old = clone.settled_id()
-    tips = clone.store.tips().refs
     kept = [commit for ref, theirs in strange.items() for commit in _only_here(clone, tips.get(ref), theirs)]
     known = clone_id.renewed(clone.repo, old)
     clone.rename(known)

@@ -475,3 +475,14 @@ def test_one_child_that_is_killed_changes_nothing_lasting(
     assert cli(repo, "sync", env=me).code == 0
     assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref]
     assert [text for text in texts(repo) if text != "maybe"] == [*TEXTS, "not sent yet"]
+
+
+def test_a_garbled_lease_ref_is_removed_like_any_other_of_ours(repo: Path, cli: Cli) -> None:
+    """Found by the campaign (seed 32): git gc failed for good, and the next write called it none of gitcoord's."""
+    assert cli(repo, "note", "first").code == 0
+    lease = repo / ".git/refs/coord/lease/numbers"
+    lease.parent.mkdir(parents=True, exist_ok=True)
+    lease.write_text("garbage\n")
+    assert "removed the unreadable ref refs/coord/lease/numbers" in cli(repo, "note", "second").err
+    assert not lease.exists()
+    git(repo, "fsck", "--strict")

@@ -16,7 +16,8 @@ from gitcoord.store import transport
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
 from gitcoord.store.watch import RefWatch
-from gitcoord.sync import remotes
+from gitcoord.sync import new_clone_id, remotes
+from gitcoord.sync.link import link
 
 
 @pytest.fixture
@@ -506,3 +507,21 @@ def test_at_most_four_pushes_a_minute() -> None:
     assert remotes.pushes_left(known, 100.0) == 10.0
     assert remotes.pushes_left(known, 111.0) == 0.0
     assert remotes.pushes_left(known._replace(pushes=(60.0, 70.0, 80.0)), 100.0) == 0.0
+
+
+def test_a_ref_turned_back_just_before_the_look_is_put_right_and_no_new_id_is_taken(pair: tuple[Path, Path]) -> None:
+    """Found by the campaign (seed 32): 4 of 46 acknowledged events were in no log any more."""
+    ada, _ = pair
+    ref = f"refs/coord/log/{clone_id(ada)}/0001"
+    with Coord.open(ada, as_name="w") as coord:
+        coord.notes.add("first")
+        early = git(ada, "rev-parse", ref).strip()
+        coord.notes.add("second")
+        coord.remote.sync()
+        coord.notes.add("third, known here alone")
+        tip, was = git(ada, "rev-parse", ref).strip(), coord.clone_id
+        with link(coord.clone, remotes.choose(coord.clone.repo, None, ".")) as at:
+            listing = transport.list_remote(coord.clone.repo, "origin")
+            git(ada, "update-ref", ref, early)
+            new_clone_id.check(at, listing, coord.clone.store.tips().refs)
+        assert (coord.clone_id, git(ada, "rev-parse", ref).strip()) == (was, tip)
