@@ -9,12 +9,11 @@ from gitcoord.log import mend
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import restore_objects
 from gitcoord.log.salvage import drop_damaged
+from gitcoord.store import sweep
 from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.loose import hollow_files, remove_loose
-from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_coordination
-from gitcoord.system.files import read_ours
 
 
 def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
@@ -27,7 +26,7 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
     if hollow:
         many = f"{len(hollow)} object file{'s' if len(hollow) > 1 else ''}"
         done.append(f"removed {many} with nothing in {'them' if len(hollow) > 1 else 'it'}: a power loss left that")
-    drop_damaged(ground.store, _superseded(repo.coord_dir))
+    drop_damaged(ground.store, sweep.superseded(os.path.join(repo.coord_dir, "superseded")))
     return done + settle_refs(ground, tips, thoroughly or bool(done))
 
 
@@ -48,13 +47,3 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
         if not mend.is_whole(ground.store, own[ref]):
             done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))
     return done
-
-
-def _superseded(coord_dir: str) -> list[Oid]:
-    """Presence that was replaced: on no ref, and in no journal."""
-    try:
-        lines = read_ours(os.path.join(coord_dir, "superseded")).decode("ascii", "replace").splitlines()
-    except OSError:
-        return []
-    words = [line.split() for line in lines]
-    return [Oid(word[1]) for word in words if len(word) == 2 and len(word[1]) in (40, 64)]

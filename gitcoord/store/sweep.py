@@ -36,6 +36,11 @@ def supersede(path: str, oid: Oid, now: float) -> None:
         raise unwritable(os.path.dirname(path), error) from error
 
 
+def superseded(path: str) -> list[Oid]:
+    """Presence that was replaced and may still lie there: on no ref, and in no journal."""
+    return [oid for _, oid in _load(path, time.time())]
+
+
 def is_due(path: str, now: float, grace: float) -> bool:
     """Whether enough lie about for a writer to sweep, the oldest for longer than `grace` seconds."""
     try:

@@ -486,3 +486,15 @@ def test_a_garbled_lease_ref_is_removed_like_any_other_of_ours(repo: Path, cli: 
     assert "removed the unreadable ref refs/coord/lease/numbers" in cli(repo, "note", "second").err
     assert not lease.exists()
     git(repo, "fsck", "--strict")
+
+
+def test_torn_presence_that_was_replaced_is_removed_by_doctor(repo: Path, cli: Cli) -> None:
+    """Found by the campaign (seed 21): no ref named it, and fsck failed for good."""
+    assert cli(repo, "join", "alpha").code == 0
+    ref = git(repo, "for-each-ref", "--format=%(objectname)", "refs/coord/sessions").split()[0]
+    assert cli(repo, "focus", "something else", "--as", "alpha").code == 0
+    path = repo / ".git/objects" / ref[:2] / ref[2:]
+    path.chmod(0o644)
+    path.write_bytes(b"torn apart")
+    assert cli(repo, "doctor", "--fix").code == 0
+    git(repo, "fsck", "--strict")
