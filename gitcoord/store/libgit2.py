@@ -39,6 +39,8 @@ def why_not(repo: Repository) -> str | None:
         return f"its objects are {repo.object_format}"
     if os.path.isdir(os.path.join(repo.common_dir, "reftable")):
         return "its refs are in reftable"
+    if repo.shared:  # measured: with --shared=group a new folder of objects got 0755, and the group could write none into it
+        return "core.sharedRepository, which libgit2 does not know"
     try:
         opened = _open(repo)
         always = opened.config["core.logAllRefUpdates"] == "always" if "core.logAllRefUpdates" in opened.config else False

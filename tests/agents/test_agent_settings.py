@@ -113,7 +113,7 @@ def test_what_is_no_file_is_left_alone(environ: dict[str, str], tmp_path: Path) 
     """A link to /dev/null, say: replacing that by a file would break the machine."""
     os.mkfifo(tmp_path / "device")
     Path(SETTINGS["claude"].path(environ)).symlink_to(tmp_path / "device")
-    with pytest.raises(RepositoryError, match="no regular file"):
+    with pytest.raises(RepositoryError, match="not a regular file"):
         install("claude", environ)
     assert stat.S_ISFIFO((tmp_path / "device").stat().st_mode)
 

@@ -74,7 +74,7 @@ def test_nothing_is_written_through_what_is_no_regular_file(how: str, writer: st
 def test_a_link_is_replaced_by_a_file_and_never_followed(coord_dir: Path, victim: Path) -> None:
     path = coord_dir / "clone"
     path.symlink_to(victim)
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         files.read_ours(str(path))
     write_whole(str(path), "ours\n")
     assert victim.read_text() == "mine\n" and path.read_text() == "ours\n" and not path.is_symlink()
@@ -83,7 +83,7 @@ def test_a_link_is_replaced_by_a_file_and_never_followed(coord_dir: Path, victim
 def test_what_lies_behind_a_linked_folder_is_neither_listed_nor_removed(coord_dir: Path, victim: Path) -> None:
     (coord_dir / "agents").symlink_to(victim.parent)
     assert files.names_in(str(coord_dir / "agents")) == []
-    with pytest.raises(OSError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         files.remove_ours(str(coord_dir / "agents" / victim.name))
     assert victim.exists()
 

@@ -102,3 +102,18 @@ def test_the_time_of_another_users_file_is_set_by_replacing_it(tmp_path: Path, m
     monkeypatch.setattr(os, "utime", utime)
     files.touch_ours(str(path), 7.0)
     assert path.stat().st_mtime == 7.0 and path.read_text() == "ada-12345678\n"
+
+
+def test_folders_of_objects_and_refs_are_shared_too(tmp_path: Path) -> None:
+    """libgit2 makes them for their owner alone: another user of the group failed at every object that came to lie there."""
+    repo = make_repo(tmp_path / "shared", "--shared=group")
+    before = os.umask(0o077)
+    try:
+        with Coord.open(repo, as_name="one") as coord:
+            for number in range(3):
+                coord.notes.add(f"note {number}")
+    finally:
+        os.umask(before)
+    folders = [path for name in ("objects", "refs") for path in (repo / ".git" / name).rglob("*") if path.is_dir()]
+    closed = [str(path) for path in folders if not path.lstat().st_mode & stat.S_IWGRP]
+    assert closed == []
