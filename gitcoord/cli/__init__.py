@@ -1,6 +1,7 @@
 """The command line: parse, call the API, print. One error boundary, commands loaded when they are called.
 
-Without click, which costs 15 ms: what takes longer than that begins before it is loaded (`early_look`).
+This room may use `api` and what lies below. Begin with `verbs` (the table), then `talk`; `group` loads a verb's module. This
+module does without click, which costs 15 ms: what takes longer than that begins before it is loaded (`early_look`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from conftest import Cli, git, make_repo, with_worktrees
 
 from gitcoord import Coord, UsageError
 from gitcoord.features.overlaps import conflicts as module
-from gitcoord.features.overlaps.conflicts import Collision, Side, merges_cleanly
+from gitcoord.features.overlaps.conflicts import Collision
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.merging import Scratch, look
 
@@ -357,22 +357,6 @@ def test_a_git_that_cannot_merge_in_memory_is_named(sides: Pair, tmp_path: Path,
     ran = cli(sides[0], "conflicts", env={"PATH": f"{old.parent}:{os.environ['PATH']}"})
     assert (ran.code, ran.out) == (3, "")
     assert ran.err == "error: merging in memory needs git 2.39 or newer\nhint: install a newer git\n"
-
-
-# for notices
-
-
-def test_whether_one_path_merges_cleanly(sides: Pair) -> None:
-    write(sides[0], 3, "x")
-    write(sides[1], 3, "y")
-    for number, side in enumerate(sides):
-        write(side, number * 9, "x", "other.txt")
-    with Coord.open(sides[0]) as coord:
-        a, b = module.live_sides(coord.clone, 0)
-        assert merges_cleanly(coord.clone, a, b, "file.txt") is False
-        assert merges_cleanly(coord.clone, a, b, "other.txt") is True
-        absent = Side(("far@away",), "", "0" * 39 + "1")  # type: ignore[arg-type]
-        assert merges_cleanly(coord.clone, a, absent, "file.txt") is None
 
 
 def test_the_api_raises_for_an_unknown_session(sides: Pair) -> None:

@@ -15,7 +15,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from gitcoord.errors import RepositoryError, UsageError
+from gitcoord.errors import UsageError
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
@@ -93,17 +93,6 @@ def _foreign_sides(clone: Clone, now: float) -> list[Side]:
             sides.append(Side((mailbox(name, origin),), "", Oid(head)))
     absent = set(clone.store.missing([side.head for side in sides if side.head]))
     return [side for side in sides if side.head not in absent]
-
-
-def merges_cleanly(clone: Clone, a: Side, b: Side, path: str) -> bool | None:
-    """Whether git can merge the two sides' versions of one path (relative to the root); None where it cannot say."""
-    if clone.store.missing([side.head for side in (a, b) if side.head]):
-        return None
-    try:
-        found = collide(clone, [(a, b)])
-    except RepositoryError:
-        return None
-    return not any(c.path == path and c.kind == "conflict" for c in found)
 
 
 def collide(clone: Clone, pairs: Sequence[tuple[Side, Side]]) -> list[Collision]:
