@@ -45,6 +45,7 @@ def agree(clone: Clone, there: Refs, here: Here) -> bool:
 
 
 def _shown(clone: Clone, refs: Refs) -> set[str]:
-    """The refs that the remote has if all is well: our log, and presence, others' as well: it goes when its owner says so."""
+    """The refs that the remote has if all is well: our log, the tables of leases, and presence, others' as well: it goes
+    when its owner says so."""
     log, presence = f"{NAMESPACE}log/{clone.id}/", f"{NAMESPACE}sessions/"
-    return {ref for ref in refs if ref.startswith((log, presence))}
+    return {ref for ref in refs if ref.startswith((log, presence)) or is_lease(ref)}

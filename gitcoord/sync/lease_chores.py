@@ -21,13 +21,14 @@ def is_due(at: Link, refs: Refs) -> bool:
     return True
 
 
-def settle(at: Link, there: Refs) -> None:
-    """Settle claims before our log is sent. Raises RemoteError."""
-    if rejected.LEASES in rejected.known(at):
-        return
+def settle(at: Link, refs: Refs) -> None:
+    """Settle claims before our log is sent; `refs` are those of the tables as they were fetched. Raises RemoteError."""
     for kind in _kinds(at.clone):
-        with suppress(NoLeases):
-            kind.settle(at, there)
+        if rejected.LEASES not in rejected.known(at):
+            with suppress(NoLeases):
+                if kind.is_pending(at.clone, read_table(at.clone, kind.name, refs.get(lease_ref(kind.name)))):
+                    kind.settle(at)
+        kind.tell(at.clone)
 
 
 def tidy(at: Link, refs: Refs) -> None:
@@ -48,7 +49,8 @@ def _kinds(clone: Clone) -> Iterator[Kind]:
 
 
 def _is_due(clone: Clone, kind: Kind, refs: Refs) -> bool:
-    return kind.is_pending(clone) or bool(_over(clone, kind, refs.get(lease_ref(kind.name))))
+    table = read_table(clone, kind.name, refs.get(lease_ref(kind.name)))
+    return kind.is_pending(clone, table) or bool(kind.finished(clone, table))
 
 
 def _give_back(at: Link, kind: Kind, known: Oid | None) -> None:

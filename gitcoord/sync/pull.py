@@ -76,9 +76,11 @@ def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
 
 
 def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
-    """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there."""
+    """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there. So does
+    a table of leases that the remote has no more."""
     logs = {ref.split("/")[3] for ref in there if is_log(ref)}
-    gone = [
+    gone = [ref for ref in after if is_lease(ref) and ref not in there]
+    gone += [
         ref
         for ref in after
         if ref.startswith(f"{NAMESPACE}sessions/") and ref not in there and ref.split("/")[3] in logs - {clone.id}
