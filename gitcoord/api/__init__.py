@@ -131,7 +131,7 @@ class Coord:
     @property
     def clone_id(self) -> str:
         """The id of this clone; "" before its first write."""
-        return self.clone.id or ""
+        return self.clone.id
 
     @property
     def worktree(self) -> str | None:

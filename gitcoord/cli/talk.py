@@ -12,7 +12,7 @@ from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, 
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
 from gitcoord.log.secrets import ALLOW
-from gitcoord.names import split_mailbox
+from gitcoord.names import clone_in
 from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_least
@@ -199,7 +199,7 @@ def _patience(wait: str) -> int | None:
 
 def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more: str = "") -> None:
     """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, none."""
-    signed = signatures_of(coord, [(m.id, split_mailbox(m.sender)[1]) for m in page.messages])
+    signed = signatures_of(coord, [(m.id, clone_in(m.sender)) for m in page.messages])
     if as_json:
         say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:

@@ -12,7 +12,6 @@ from gitcoord.features.messages.inbox import inbox
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.ready import held_count, held_tasks, ready_count
 from gitcoord.log.clone import Clone
-from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 
 if TYPE_CHECKING:
@@ -48,4 +47,4 @@ def my_locks(db: sqlite3.Connection, clone: Clone, me: Identity, now: float) -> 
         return ()
     from gitcoord.features.locks.read import standing
 
-    return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == mailbox(me.name, clone.id or ""))
+    return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == clone.box(me.name))

@@ -17,11 +17,11 @@ from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import HELD, held_tasks, ready_count
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.intake import LeftOut, left_out
-from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.counts import my_locks
 from gitcoord.overview.roster import Session
 from gitcoord.sessions.identity import Identity
+from gitcoord.store.ref_names import owner
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.read import Job
@@ -91,7 +91,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         held,
         ready,
         clone.read(lambda db: my_locks(db, clone, me, now)),
-        tuple(job for job in of_session(clone, mailbox(me.name, clone.id or ""), now) if job.state == "running"),
+        tuple(job for job in of_session(clone, clone.box(me.name), now) if job.state == "running"),
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
@@ -117,7 +117,7 @@ def strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange,
     rows = db.execute("SELECT ref, newer, count(*), min(reason) FROM strange GROUP BY ref, newer").fetchall()
     kinds: dict[bool, dict[str, Strange]] = {True: {}, False: {}}
     for ref, newer, count, reason in rows:
-        clone = ref.split("/")[3]
+        clone = owner(ref)
         before = kinds[bool(newer)].get(clone, Strange(clone, 0, reason))
         kinds[bool(newer)][clone] = Strange(clone, before.events + count, min(before.reason, reason))
     newer, malformed = (tuple(found for _, found in sorted(kinds[which].items())) for which in (True, False))

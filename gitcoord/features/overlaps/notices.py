@@ -112,7 +112,7 @@ def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> li
 
 
 def _pair(clone: Clone, a: Record, b: Record) -> tuple[str, ...]:
-    return tuple(sorted((mailbox(a.name, clone.id or ""), mailbox(b.name, clone.id or ""))))
+    return tuple(sorted((clone.box(a.name), clone.box(b.name))))
 
 
 def _told(db: sqlite3.Connection, pair: tuple[str, ...]) -> set[str]:
