@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.cli.command import IntRange, argument, command, option
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.log.secrets import ALLOW
 from gitcoord.names import clone_in
 from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
+from gitcoord.lean import TYPE_CHECKING, Callable, Mapping, Sequence, TypeVar, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs

@@ -11,10 +11,9 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from gitcoord.errors import CoordError, RepositoryError
+from gitcoord.lean import TYPE_CHECKING, Any, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox

@@ -6,10 +6,9 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import Any, Iterable, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox

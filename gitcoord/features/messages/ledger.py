@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.errors import RepositoryError
 from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFACED
+from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, name_in, split_mailbox
