@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord.errors import without_password
 from gitcoord.features.messages import inbox
 from gitcoord.features.messages.ledger import my_boxes
-from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.read import rows
 from gitcoord.features.tasks.ready import HELD, held_tasks, ready_count
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.intake import LeftOut, left_out
@@ -37,6 +37,14 @@ class Strange(NamedTuple):
     reason: str
 
 
+class Holding(NamedTuple):
+    """A task that I hold; `status` is `claimed` or `blocked`."""
+
+    id: str
+    title: str
+    status: str
+
+
 class Syncing(NamedTuple):
     """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
     why the last attempt failed (empty if it did not), and what it does not take (`refusals`)."""
@@ -56,7 +64,7 @@ class Status(NamedTuple):
     me: Session | None
     unread: int
     oldest: int | None
-    tasks: tuple[Row, ...]
+    tasks: tuple[Holding, ...]
     ready: int
     locks: tuple[Lock, ...]
     jobs: tuple[Job, ...]
@@ -81,9 +89,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     page = inbox.inbox(clone, me, limit=1, now=now)
     newer, malformed = clone.read(strange)
     unsigned = held_tasks(clone)
-    held, ready = clone.read(
-        lambda db: (tuple(rows(db, HELD, (json.dumps(my_boxes(db, clone, me.name)),))), ready_count(db, unsigned))
-    )
+    held, ready = clone.read(lambda db: (_held(db, clone, me), ready_count(db, unsigned)))
     return Status(
         mine,
         len(page.messages) + page.remaining,
@@ -99,6 +105,11 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(warnings(clone)),
         syncing(clone),
     )
+
+
+def _held(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[Holding, ...]:
+    mine = rows(db, HELD, (json.dumps(my_boxes(db, clone, me.name)),))
+    return tuple(Holding(row.id, row.title, row.status) for row in mine)
 
 
 def syncing(clone: Clone) -> Syncing | None:
