@@ -101,6 +101,24 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     )
 
 
+class Trouble(NamedTuple):
+    """What is wrong, or strange, with other clones and the exchange with them: fields as in `Status`."""
+
+    newer: tuple[Strange, ...]
+    malformed: tuple[Strange, ...]
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[Doubt, ...]
+    sync: Syncing | None
+
+
+def trouble(clone: Clone) -> Trouble:
+    """What has to be said unasked."""
+    from gitcoord.log.trust import warnings
+
+    newer, malformed = clone.read(strange)
+    return Trouble(newer, malformed, tuple(clone.read(left_out)), tuple(warnings(clone)), syncing(clone))
+
+
 def syncing(clone: Clone) -> Syncing | None:
     """How we stand with the coordination remote."""
     from gitcoord.sync import remotes
