@@ -1,4 +1,4 @@
-"""note, notes, thread, search, log."""
+"""note, notes, thread, search, log, show."""
 
 from __future__ import annotations
 
@@ -110,6 +110,28 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
         _say_events(coord, found, as_json, whole=False)
         if not as_json:
             _say_end(len(found), limit, "Nothing happened.")
+
+
+@command(short_help="anything by its id")
+@argument("event_id", metavar="ID")
+@common
+def show(event_id: str, as_name: str | None, as_json: bool) -> None:
+    """What an id stands for, whole: a message, a task, a job, a note, any event.
+
+    Example: git coord show 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        event = coord.events.get(event_id)
+        if event.type.startswith("task"):
+            from gitcoord.cli.work import say_whole_task
+
+            say_whole_task(coord, event.data.get("task", event.id), as_json)
+        elif event.type.startswith("job."):
+            from gitcoord.cli.jobs import say_job
+
+            say_job(coord, coord.jobs.get(event.data.get("job", event.id)), as_json)
+        else:
+            _say_events(coord, [event], as_json, whole=True)
 
 
 def _check_type(coord: Coord, kind: str) -> None:
