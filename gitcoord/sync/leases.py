@@ -11,16 +11,25 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, NoReturn
 
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
+from gitcoord.lean import (
+    Any,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    NamedTuple,
+    NoReturn,
+    Sequence,
+    contextmanager,
+    suppress,
+)
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, Malformed, decode
 from gitcoord.log.schemas import FLAG, MAILBOX, Schema, complaint, line, listed, mapped, number, objection, one_of, record
-from gitcoord.names import split_mailbox
 from gitcoord.store import transport
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import LEASES, NAMESPACE
@@ -226,7 +235,7 @@ def _is_shared(clone: Clone, table: Table) -> bool:
 
     An event is written before its row is asked for.
     """
-    mine = [row.event for row in table.rows.values() if row.event and split_mailbox(row.holder)[1] == clone.id]
+    mine = [row.event for row in table.rows.values() if row.event and clone.has(row.holder)]
     query = "SELECT 1 FROM events WHERE id >= ? AND id < ? AND clone = ?"
     return any(clone.read(lambda db, e=e: db.execute(query, (e, e + "g", clone.id)).fetchone()) is None for e in mine)  # type: ignore[misc]
 

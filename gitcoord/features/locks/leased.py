@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
 
 from gitcoord.errors import RemoteError
 from gitcoord.features.locks import read, take
 from gitcoord.features.locks.patterns import overlap, spell_as, why_not
 from gitcoord.features.locks.read import Held, Lock
 from gitcoord.features.locks.take import Wish
+from gitcoord.lean import Collection, Sequence
 from gitcoord.log.clone import Clone
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import mailbox, name_in
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display
 from gitcoord.sessions.presence import published_gone, register
@@ -88,7 +88,7 @@ def _check(clone: Clone, table: Table, over: Collection[str], wish: Wish) -> Non
 
 def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
     """Between sessions of one clone its own events decide, which all of them have."""
-    if split_mailbox(row.holder)[1] == clone.id or (row.shared and wish.shared):
+    if clone.has(row.holder) or (row.shared and wish.shared):
         return False
     spell_as(clone.repo)
     return any(overlap(p, q) for p in wish.patterns for q in row.patterns if not why_not(q))
@@ -97,7 +97,7 @@ def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
 def _held(rows: Sequence[Row], clone: Clone) -> Held:
     first = rows[0]
     more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-    who = display(first.holder, clone.id or "")
+    who = display(first.holder, clone.id)
     return Held(f"{', '.join(first.patterns)} is locked by {who}{more}", f"git coord send {who} …", ())
 
 
@@ -110,7 +110,7 @@ def _over(db: sqlite3.Connection, clone: Clone, table: Table) -> list[str]:
 
 def _is_over(db: sqlite3.Connection, clone: Clone, row: Row, age: float, standing: set[Oid]) -> bool:
     found = [lock for (lock,) in db.execute("SELECT lock FROM lock_leases WHERE nonce = ?", (row.nonce,))]
-    if split_mailbox(row.holder)[1] == clone.id:
+    if clone.has(row.holder):
         return all(lock not in standing for lock in found)
     ended = found and all(db.execute("SELECT 1 FROM held WHERE lock = ?", (lock,)).fetchone() is None for lock in found)
     return bool(ended) or age >= row.ttl or published_gone(db, clone, canonical(db, row.holder))
@@ -119,7 +119,7 @@ def _is_over(db: sqlite3.Connection, clone: Clone, row: Row, age: float, standin
 def finished(clone: Clone, table: Table) -> list[str]:
     """Rows of ours that are over."""
     over = set(clone.read(lambda db: _over(db, clone, table)))
-    return [n for n, row in table.rows.items() if n in over and split_mailbox(row.holder)[1] == clone.id]
+    return [n for n, row in table.rows.items() if n in over and clone.has(row.holder)]
 
 
 # with every sync
@@ -159,11 +159,10 @@ def settle(at: Link) -> None:
             except Held as held:
                 lost[lock] = held
             else:
-                fresh.append(_row(clone, split_mailbox(lock.holder)[0], lock.id, lease, wish))
+                fresh.append(_row(clone, name_in(lock.holder), lock.id, lease, wish))
         return table.without(over).plus(*fresh) if fresh else None
 
     change(at, KIND, decide)
     for lock, held in lost.items():
-        take.end(
-            clone, lock.id, split_mailbox(lock.holder)[0], f"Your lock on {', '.join(lock.patterns)} did not hold: {held.what}"
-        )
+        why = f"Your lock on {', '.join(lock.patterns)} did not hold: {held.what}"
+        take.end(clone, lock.id, name_in(lock.holder), why)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
 
 from gitcoord.features.tasks import fences, tangles
 from gitcoord.features.tasks.tangles import judge, needs_of, set_needs
+from gitcoord.lean import Callable, Collection, Mapping, NamedTuple, Sequence
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.query import COLUMNS, event_of

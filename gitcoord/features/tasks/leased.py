@@ -8,8 +8,6 @@ next sync settles (`settling`).
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, RemoteError
 from gitcoord.features.tasks import settling
@@ -18,6 +16,7 @@ from gitcoord.features.tasks.read import Row, best, rows
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.standing import KIND, TTL, Look, holder_of, look_at, replaces
 from gitcoord.features.tasks.write import Drafts, claiming, write
+from gitcoord.lean import Any, Callable, Collection, NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
@@ -140,7 +139,7 @@ def _finish(clone: Clone, made: _Made) -> Oid:
 def _mine(clone: Clone, me: Identity, choose: Choose) -> Oid | None:
     """The task that was chosen and is ours already."""
     row = clone.read(lambda db: choose(db, ()))
-    return row.id if row and row.holder == mailbox(me.name, clone.id or "") else None
+    return row.id if row and row.holder == clone.box(me.name) else None
 
 
 def _row(db: sqlite3.Connection, task: Oid) -> Row:

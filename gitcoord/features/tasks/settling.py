@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any, NamedTuple
 
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.standing import KIND, TTL, Look, holder_of, look_at, replaces
+from gitcoord.lean import Any, NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.query import get_event
@@ -129,7 +129,7 @@ def _give_up(clone: Clone, claim: _Claim, winner: str) -> None:
 def _void(clone: Clone, task: str, ids: list[str], author: str, text: str) -> list[Draft]:
     """That words of ours never held, and the message that says so to their author."""
     data = {"task": task, "supersedes": ids[:10], "void": True}
-    told = {"to": [mailbox(author, clone.id or "")], "notice": "task", "about": task}
+    told = {"to": [clone.box(author)], "notice": "task", "about": task}
     return [
         Draft("task.settle", "did not hold", data, author=author),
         Draft("message", text, told, author=author),
@@ -162,7 +162,7 @@ def _news(db: sqlite3.Connection, clone: Clone, void: str, task: str, by: str) -
     event, winner = get_event(db, Oid(void)), get_event(db, Oid(by))
     (row,) = rows(db, "t.id = ?", (task,))
     kind = ("offline " if event.data.get("tentative") else "") + DEEDS[event.type]
-    who = display(mailbox(winner.author, winner.clone), clone.id or "")
+    who = display(mailbox(winner.author, winner.clone), clone.id)
     text = f"Your {kind} of {task[:SHORT]} {row.title} did not hold: {who} {_why(event, winner)}"
     return _void(clone, task, [void], event.author, text)
 

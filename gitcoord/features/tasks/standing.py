@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection
-from typing import NamedTuple
 
 from gitcoord.features.tasks.fold import events_of, replay
 from gitcoord.features.tasks.read import rows
+from gitcoord.lean import Collection, NamedTuple
 from gitcoord.log.clone import Clone
-from gitcoord.names import split_mailbox
 from gitcoord.sessions.mailboxes import Homes, display
 from gitcoord.sessions.presence import holder_mark, published_gone
 from gitcoord.sync.leases import Row as Lease
@@ -31,7 +29,7 @@ class Look(NamedTuple):
 
 def look_at(db: sqlite3.Connection, clone: Clone, table: Table, asking: Collection[str] = ()) -> Look:
     """How things stand; `asking` are claims of ours that have no lease yet, and so end nobody's."""
-    claims = [row for row in rows(db, "t.claim <> ''") if split_mailbox(row.holder)[1] != clone.id]
+    claims = [row for row in rows(db, "t.claim <> ''") if not clone.has(row.holder)]
     leases = [r for r in table.rows.values() if not _is_over(db, clone, r, asking)]
     homes = Homes(db)
     marks = {row.claim: f"{row.claim} {holder_mark(db, row.holder)}" for row in claims}
@@ -47,7 +45,7 @@ def look_at(db: sqlite3.Connection, clone: Clone, table: Table, asking: Collecti
 def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease, asking: Collection[str] = ()) -> bool:
     """The claim that it was taken for is no longer the task's; or it is ours, and there never was a claim."""
     known = db.execute("SELECT 1 FROM task_leases WHERE nonce = ?", (lease.nonce,)).fetchone()
-    return has_ended(db, lease, asking) if known else split_mailbox(lease.holder)[1] == clone.id
+    return has_ended(db, lease, asking) if known else clone.has(lease.holder)
 
 
 def has_ended(db: sqlite3.Connection, lease: Lease, asking: Collection[str] = ()) -> bool:
@@ -74,10 +72,10 @@ def replaces(db: sqlite3.Connection, table: Table, task: str, asking: Collection
 def holder_of(clone: Clone, table: Table, look: Look, task: str) -> str:
     """Who has the lease of a task that is taken, as this clone writes it."""
     holder = next(r.holder for r in table.rows.values() if r.key == task and r.nonce not in look.free)
-    return display(holder, clone.id or "")
+    return display(holder, clone.id)
 
 
 def finished(clone: Clone, table: Table) -> list[str]:
     """Rows of ours that are over."""
-    mine = [r for r in table.rows.values() if split_mailbox(r.holder)[1] == clone.id]
+    mine = [r for r in table.rows.values() if clone.has(r.holder)]
     return [r.nonce for r in mine if clone.read(lambda db, r=r: _is_over(db, clone, r))]  # type: ignore[misc]
