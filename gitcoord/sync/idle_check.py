@@ -34,7 +34,7 @@ def look_here(at: Link) -> Here:
     clone = at.clone
     refs = clone.store.tips().refs
     idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(at, refs) and not trust.is_due(clone)
-    return Here(refs, idle)
+    return Here({ref: oid for ref, oid in refs.items() if not (at.visit and is_lease(ref))}, idle)
 
 
 def agree(clone: Clone, there: Refs, here: Here) -> bool:

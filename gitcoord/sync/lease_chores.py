@@ -14,7 +14,7 @@ from gitcoord.sync.link import Link, Refs
 
 def is_due(at: Link, refs: Refs) -> bool:
     """Whether `settle` or `tidy` has anything to do, the remote's tables being those of `refs`."""
-    if rejected.LEASES in rejected.known(at):
+    if at.visit or rejected.LEASES in rejected.known(at):
         return False
     with suppress(NoLeases):
         return any(_is_due(at.clone, kind, refs) for kind in _kinds(at.clone))
@@ -24,7 +24,7 @@ def is_due(at: Link, refs: Refs) -> bool:
 def settle(at: Link, refs: Refs) -> None:
     """Settle claims before our log is sent; `refs` are those of the tables as they were fetched. Raises RemoteError."""
     for kind in _kinds(at.clone):
-        if rejected.LEASES not in rejected.known(at):
+        if not at.visit and rejected.LEASES not in rejected.known(at):
             with suppress(NoLeases):
                 if kind.is_pending(at.clone, read_table(at.clone, kind.name, refs.get(lease_ref(kind.name)))):
                     kind.settle(at)
@@ -36,7 +36,7 @@ def tidy(at: Link, refs: Refs) -> None:
 
     `refs` are those of the tables as they were fetched. Raises RemoteError.
     """
-    if rejected.LEASES in rejected.known(at):
+    if at.visit or rejected.LEASES in rejected.known(at):
         return
     for kind in _kinds(at.clone):
         with suppress(NoLeases):

@@ -230,6 +230,21 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
     raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
 
 
+def give_up(at: Link, kind: str) -> None:
+    """Take all rows of this clone off the table of a remote that has our claims no more. Raises RemoteError."""
+    listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+    ref = lease_ref(kind)
+    old = listing.get(at.remote.there(ref))
+    if old is None:
+        return
+    transport.fetch_objects(at.clone.repo, at.remote, ref, at.quiet)
+    table = read_table(at.clone, kind, old)
+    mine = [row.nonce for row in table.rows.values() if at.clone.has(row.holder)]
+    if mine:
+        fresh = _written(at, kind, table.without(mine))
+        transport.push(at.clone.repo, at.remote, [Update(ref, fresh, How.SWAP, old)], at.quiet)
+
+
 def _is_shared(clone: Clone, table: Table) -> bool:
     """Whether a row in our name is for an event that is not in our log: then somebody else goes by our id.
 

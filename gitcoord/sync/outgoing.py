@@ -147,6 +147,8 @@ def _count(clone: Clone, before: Refs, after: Refs) -> int:
 
 def remember(at: Link, ours: Refs, pushed: bool) -> None:
     """The remote has `ours` of our refs now; keep that, and what it is known to refuse."""
+    if at.visit or at.remote.name == at.clone.repo.common_dir:  # this repository is the remote of others, and not its own
+        return
     repo, now = at.clone.repo, time.time()
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from clones import clone_id, holders, make_met, set_clocks, sync_all
-from conftest import git
+from conftest import Cli, git, make_repo
 
-from gitcoord import Coord, Refused
+from gitcoord import Coord, Refused, RemoteError
 from gitcoord.features.tasks.standing import TTL
 
 Two = tuple[Coord, Coord]
@@ -189,3 +189,82 @@ def test_a_table_that_the_remote_lost_is_filled_again(two: Two, hub: Path) -> No
     with pytest.raises(Refused, match="is locked by"):
         bob.locks.take(["a.py"], everywhere=True)
     assert "task" in git(hub, "show", "-s", "--format=%B", "refs/coord/lease/tasks")
+
+
+# another remote
+
+
+@pytest.fixture
+def other(hub: Path) -> Path:
+    """A second bare repository of the project."""
+    git(hub.parent, "clone", "-q", "--bare", str(hub.parent / "source"), "other.git")
+    return hub.parent / "other.git"
+
+
+def test_a_named_remote_is_a_visit_and_claims_stay_where_they_are(two: Two, other: Path) -> None:
+    ada, bob = two
+    task = shared_task(ada, bob)
+    for each in two:
+        assert each.remote.sync(str(other)).refused == ()
+        assert each.remote.connected() == "origin"
+    assert ada.numbers.allocate("port").number == 1
+    assert bob.numbers.allocate("port").number == 2
+    ada.tasks.claim(task)
+    with pytest.raises(Refused, match="is held by"):
+        bob.tasks.claim(task)
+    assert "lease" not in git(other, "for-each-ref", "--format=%(refname)")
+
+
+def test_coordination_moves_with_the_claims_and_says_who_stays(two: Two, other: Path, cli: Cli) -> None:
+    ada, bob = two
+    task = shared_task(ada, bob)
+    ada.tasks.claim(task)
+    ran = cli(Path(ada.clone.repo.worktree or ""), "remote", "set", str(other), "--as", "w")
+    assert (ran.code, ran.out) == (0, f"Coordination is at {other} now, left origin; 1 leases went along.\n"), ran
+    assert f"warning: still at origin: {bob.clone.id}." in ran.err
+    assert task in git(other, "show", "-s", "--format=%B", "refs/coord/lease/tasks", "--")
+    bob.remote.set(str(other))
+    with pytest.raises(Refused, match="is held by"):
+        bob.tasks.claim(task)
+    ada.tasks.done(task)
+    ada.remote.sync()
+    bob.remote.sync()
+    assert bob.tasks.show(task).status == "done"
+
+
+def test_coordination_does_not_move_to_where_another_holds_the_same(two: Two, other: Path) -> None:
+    ada, bob = two
+    task = shared_task(ada, bob)
+    bob.remote.set(str(other))
+    bob.tasks.claim(task)
+    bob.remote.sync()
+    ada.tasks.claim(task)
+    with pytest.raises(Refused, match=f"{task[:10]} is held at .*other.git by w@{bob.clone.id}"):
+        ada.remote.set(str(other))
+    assert ada.remote.connected() == "origin"
+
+
+def test_a_remote_that_is_out_of_reach_is_left_by_force_only(two: Two, hub: Path, other: Path) -> None:
+    ada, _ = two
+    hub.rename(hub.with_name("away.git"))
+    with pytest.raises(RemoteError, match="cannot be asked who coordinates there"):
+        ada.remote.set(str(other))
+    assert ada.remote.set(str(other), force=True).remote == str(other)
+
+
+def test_sessions_in_a_repository_obey_the_leases_pushed_into_it(tmp_path: Path) -> None:
+    """Bob's own repository is Ada's remote, and has sessions of its own."""
+    home = make_repo(tmp_path / "bob")
+    git(tmp_path, "clone", "-q", "bob", "ada")
+    with Coord.open(home, as_name="b") as bob, Coord.open(tmp_path / "ada", as_name="w") as ada:
+        one, two = bob.tasks.add("one").id, bob.tasks.add("two").id
+        ada.remote.sync()
+        ada.tasks.claim(one)
+        with pytest.raises(Refused, match="is held by"):
+            bob.tasks.claim(one)
+        assert bob.tasks.claim(two).holder == f"b@{bob.clone.id}"
+        with pytest.raises(Refused, match="is held by"):
+            ada.tasks.claim(two)
+        assert [ada.numbers.allocate("port").number, bob.numbers.allocate("port").number] == [1, 2]
+        assert ada.numbers.allocate("port").number == 3
+        assert bob.remote.connected() == ""

@@ -14,7 +14,7 @@ from gitcoord.features.tasks import settling
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import Row, best, rows
 from gitcoord.features.tasks.ready import held_tasks
-from gitcoord.features.tasks.standing import KIND, TTL, Look, holder_of, look_at, replaces
+from gitcoord.features.tasks.standing import KIND, TTL, Look, finished, holder_of, look_at, replaces
 from gitcoord.features.tasks.write import Drafts, claiming, write
 from gitcoord.lean import Any, Callable, Collection, NamedTuple
 from gitcoord.log.clone import Clone
@@ -75,7 +75,8 @@ def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:
         row = Lease(
             claim.nonce, claim.task, mailbox(me.name, clone.settled_id()), TTL, (), False, claim.id[:16], claim.replaced
         )
-        return table.without([n for n, r in table.rows.items() if r.key == claim.task]).plus(row)
+        over = {*finished(clone, table), *(n for n, r in table.rows.items() if r.key == claim.task)}
+        return table.without(over).plus(row)
 
     try:
         change(at, KIND, decide)
