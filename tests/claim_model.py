@@ -150,16 +150,15 @@ class Paper:
             return
         self._take(at, Row(mine.data["lease"], self.name, mine.id, tuple(meant)), row, atomic)
 
-    def end(self, verb: str) -> bool:
-        """Do something to the task on what is known here; whether that was acknowledged."""
+    def end(self, verb: str) -> Event | None:
+        """Do something to the task on what is known here; None if it was refused."""
         state, _ = self.judged()
         may = {"done": ("open", "claimed"), "drop": ("open", "claimed"), "release": ("claimed",), "reopen": ("done", "dropped")}
         mine = state.holder == f"w@{self.name}"
         if state.status not in may[verb] or (verb in ("done", "release") and state.claim and not mine):
-            return False
+            return None
         named = {"supersedes": [state.claim]} if state.claim else {}
-        self.write(f"task.{verb}", **named, **({"reopens": state.last} if verb == "reopen" else {}))
-        return True
+        return self.write(f"task.{verb}", **named, **({"reopens": state.last} if verb == "reopen" else {}))
 
     def sync(self, at: Place, atomic: bool) -> None:
         self.pull(at)
