@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.cli.command import IntRange, argument, command, option
@@ -130,8 +130,16 @@ def show(event_id: str, as_name: str | None, as_json: bool) -> None:
             from gitcoord.cli.jobs import say_job
 
             say_job(coord, coord.jobs.get(event.data.get("job", event.id)), as_json)
+        elif as_json:
+            say_json(_event_json(coord, event, signatures_of(coord, [(event.id, event.clone)]).get(event.id)))
         else:
             _say_events(coord, [event], as_json, whole=True)
+            if event.type == "message":
+                say("to " + ", ".join(shown_name(coord, box) for box in event.data.get("to", ())))
+
+
+def _event_json(coord: Coord, event: Event, signature: Signature | None) -> dict[str, Any]:
+    return event_json(coord, event) | verified_json(signature)
 
 
 def _check_type(coord: Coord, kind: str) -> None:
@@ -143,7 +151,7 @@ def _check_type(coord: Coord, kind: str) -> None:
 def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -> None:
     signed = signatures_of(coord, [(event.id, event.clone) for event in events])
     if as_json:
-        say_json([event_json(coord, event) | verified_json(signed.get(event.id)) for event in events])
+        say_json([_event_json(coord, event, signed.get(event.id)) for event in events])
         return
     for event in events:
         line = _head(coord, event, signed.get(event.id))
