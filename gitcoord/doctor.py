@@ -116,11 +116,11 @@ def _refs(clone: Clone) -> Iterator[Finding]:
     lost = list(boot.lost_refs(clone.store, tips))
     for ref in lost:
         yield Finding("refs", False, f"{ref} points at a lost object", "git coord doctor --fix")
-    own = own_logs(tips.refs, clone.id or "")
+    own = own_logs(tips.refs, clone.id)
     holes = [ref for ref in own if ref not in lost and not mend.is_whole(clone.store, own[ref])]
     for ref in holes:
         yield Finding("refs", False, f"{ref} has lost an object", "git coord doctor --fix")
-    aside = [ref for ref in tips.refs if is_aside(ref, clone.id or "")]
+    aside = [ref for ref in tips.refs if is_aside(ref, clone.id)]
     if aside:
         said = f"{len(aside)} refs keep what was found under this clone's name, or in the way"
         yield Finding("refs", True, f"{said}: git for-each-ref {NAMESPACE}aside")

@@ -14,25 +14,18 @@ from __future__ import annotations
 import io
 import os
 import zlib
-from collections.abc import Collection, Iterable, Iterator
-from typing import NamedTuple
 
+from gitcoord.lean import Collection, Iterable, Iterator, NamedTuple
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.system import clocks
 from gitcoord.system.files import LIMIT, open_ours, read_ours, replace_ours
 
 KEEP_SECONDS = 24 * 3600
+"""How long a segment is kept after its end."""
 KEEP_BYTES = LIMIT // 2
 """What is kept at most, however much was written in a day."""
 _INFLATED = 4 * LIMIT
 _KINDS = (b"commit", b"tree", b"blob")
-
-
-class Place(NamedTuple):
-    """A position in the journal: how far into which of its files, by the serial number in its head."""
-
-    serial: int
-    offset: int
 
 
 class Segment(NamedTuple):
@@ -67,13 +60,14 @@ def _head(line: bytes) -> list[int] | None:
     return [int(word) for word in words[1:]]
 
 
-def objects(segments: Iterable[Segment], since: Place | None = None) -> Iterator[tuple[Place, GitObject]]:
-    """What was kept after `since`, oldest first; of what is damaged the part before."""
+def objects(segments: Iterable[Segment], since: tuple[int, int] | None = None) -> Iterator[tuple[int, int, GitObject]]:
+    """What was kept after `since` (a serial number and an offset), oldest first, each with its own; of what is damaged the
+    part before."""
     for segment in segments:
         if since is None or (segment.serial, segment.end) > since:
             for offset, item in _records(_inflated(segment.data)):
                 if since is None or (segment.serial, offset) > since:
-                    yield Place(segment.serial, offset), item
+                    yield segment.serial, offset, item
 
 
 def tips_line(segments: Iterable[Segment]) -> bytes | None:

@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
+from gitcoord.lean import TYPE_CHECKING, Callable, Mapping, Sequence, TypeVar, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
@@ -23,11 +21,11 @@ from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, newest_epoch
+from gitcoord.store.ref_names import NAMESPACE, newest_epoch, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
-    from gitcoord.log.archive import Place
+    from gitcoord.log.journal import Place
 
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
@@ -149,7 +147,7 @@ class Clone(Opened):
     def put_presence(self, name: str, text: str, data: Mapping[str, object]) -> Oid:
         """Replace the presence commit of one of our sessions."""
         with self.locked() as fd:
-            ref = f"{NAMESPACE}sessions/{self.settled_id()}/{name}"
+            ref = presence_ref(self.settled_id(), name)
             objects = self._alone(Draft("presence", text, data, author=name))
             self._replace(ref, objects[-1].oid, fd, objects)
             return objects[-1].oid
@@ -189,7 +187,7 @@ class Clone(Opened):
     def drop_presence(self, name: str) -> None:
         """Delete the presence ref of one of our sessions, if there is one."""
         with self.locked():
-            self.point(f"{NAMESPACE}sessions/{self.settled_id()}/{name}", None)
+            self.point(presence_ref(self.settled_id(), name), None)
 
     def _replace(self, ref: str, new: Oid | None, fd: int, objects: Sequence[GitObject] = ()) -> None:
         """Move a ref to a commit, writing its `objects` first."""
@@ -247,7 +245,7 @@ class Clone(Opened):
         from gitcoord.log import tidy
 
         before, self._recent = self._recent, None
-        tidy.pack(self.store, self.journal, self.id or "", self.locked, before, self._checked, limit)
+        tidy.pack(self.store, self.journal, self.id, self.locked, before, self._checked, limit)
 
     def sweep(self) -> int:
         """Remove presence commits superseded for longer than `sweep_grace` seconds; returns how many."""

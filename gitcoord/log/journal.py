@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from gitcoord.lean import TYPE_CHECKING, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, suppress
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
 from gitcoord.system import clocks
@@ -26,7 +24,7 @@ from gitcoord.system.files import open_ours, replace_ours, unreadable
 from gitcoord.system.lock import sync_directory, unwritable, write_whole
 
 if TYPE_CHECKING:
-    from gitcoord.log.archive import Place, Segment
+    from gitcoord.log.archive import Segment
 
 KEEP_SECONDS = 24 * 3600
 MAX_SIZE = 1 << 20
@@ -34,6 +32,13 @@ MAX_SIZE = 1 << 20
 HUGE = 4 * MAX_SIZE
 """Bytes past which nothing is waited for."""
 TAIL = 1 << 13
+
+
+class Place(NamedTuple):
+    """A position in the journal: how far into which of its files, by the serial number in its head."""
+
+    serial: int
+    offset: int
 
 
 class Journal:
@@ -97,7 +102,7 @@ class Journal:
         else:
             from gitcoord.log import archive
 
-            yield from (item for _, item in archive.objects(self._archived()[0], since))
+            yield from (item for _, _, item in archive.objects(self._archived()[0], since))
         for line in _lines(self.path, offset):
             item = _parse_object(line)
             if item is not None:
@@ -114,7 +119,7 @@ class Journal:
     def _archived_ids(self) -> set[str]:
         from gitcoord.log import archive
 
-        return {item.oid for _, item in archive.objects(self._archived()[0])}
+        return {item.oid for _, _, item in archive.objects(self._archived()[0])}
 
     def has(self, oids: Iterable[Oid]) -> bool:
         """Whether all of `oids` were written here lately; the newest are looked for first."""
@@ -140,11 +145,11 @@ class Journal:
     def ids_after(self, place: Place | None) -> tuple[list[tuple[Place, Oid]], Place | None]:
         """The objects added after `place` (None: all), each with the place where its line ends; and the place where the
         newest file ends now. Nothing of that file is decoded."""
-        from gitcoord.log.archive import Place, objects
+        from gitcoord.log.archive import objects
 
         serial = _serial(self.path)
         begins = place.offset if place and place.serial == serial else 0
-        found = [] if begins else [(at, item.oid) for at, item in objects(self._archived()[0], place)]
+        found = [] if begins else [(Place(*at), item.oid) for *at, item in objects(self._archived()[0], place)]
         try:
             with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
                 offset = file.seek(begins)

@@ -8,11 +8,8 @@ object known to be packed. That costs a `stat` each and no process, and a writer
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import NamedTuple
-
-from gitcoord.log.archive import Place
-from gitcoord.log.journal import Journal
+from gitcoord.lean import NamedTuple, suppress
+from gitcoord.log.journal import Journal, Place
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import Oid

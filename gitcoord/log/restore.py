@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable
 
 from gitcoord.errors import UsageError
-from gitcoord.log.archive import Place
+from gitcoord.lean import Iterable
 from gitcoord.log.event import RESERVED, Draft, Envelope, encode
 from gitcoord.log.ground import Ground
-from gitcoord.log.journal import Journal
+from gitcoord.log.journal import Journal, Place
 from gitcoord.log.query import COLUMNS
 from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store

@@ -13,8 +13,7 @@ from conftest import Cli, Ran, git, make_repo
 
 from gitcoord import Coord
 from gitcoord.log import archive
-from gitcoord.log.archive import Place
-from gitcoord.log.journal import HUGE, KEEP_SECONDS, MAX_SIZE, Journal
+from gitcoord.log.journal import HUGE, KEEP_SECONDS, MAX_SIZE, Journal, Place
 from gitcoord.store.objects import Oid, make_object
 
 Damage = Callable[[Path, str], None]
