@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
 
 from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import Collection, Iterable, Literal, Mapping, NamedTuple, Protocol, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.names import session_name, slug, split_mailbox
 from gitcoord.sessions.liveness import Liveness, judge

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.features.messages.fold import LEDGER
 from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_boxes
+from gitcoord.lean import Any, Collection, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.trust import TRUSTED, is_own, trusted_values
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import clone_in, mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import Homes, display, resolve_name
 from gitcoord.store.objects import Oid
@@ -24,14 +23,14 @@ from gitcoord.store.objects import Oid
 
 def notifier(clone: Clone, message: Message) -> str:
     """Who speaks in a notice: gitcoord itself, or what another clone gives out for its gitcoord."""
-    at = split_mailbox(message.sender)[1]
+    at = clone_in(message.sender)
     return "gitcoord" if is_own(clone, at) else f"gitcoord@{at}"
 
 
 def sender_of(clone: Clone, message: Message) -> str | None:
     """`from` in JSON: a session, bare when local; of a notice the clone that wrote it, null for this one."""
     if not message.notice:
-        return display(message.sender, clone.id or "")
+        return display(message.sender, clone.id)
     who = notifier(clone, message)
     return who if "@" in who else None
 
@@ -103,7 +102,7 @@ def inbox(
         elif everything:
             condition, values = "1", []
         if sender is not None:
-            name, at = split_mailbox(resolve_name(db, sender, clone.id or ""))
+            name, at = split_mailbox(resolve_name(db, sender, clone.id))
             condition, values = f"({condition}) AND m.author = ? AND m.clone = ?", [*values, name, at]
         held = 0
         if trusted is not None:

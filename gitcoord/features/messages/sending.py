@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.features.messages.fold import ACKED, READ
 from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
+from gitcoord.lean import Any, Mapping, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.secrets import LooksSecret
-from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
+from gitcoord.names import EVERYBODY, mailbox, session_name
 from gitcoord.sessions.identity import Identity, person_name, worktree_name
 from gitcoord.sessions.mailboxes import canonical, known_mailboxes, resolve_name
 from gitcoord.sessions.membership import present, states
@@ -68,7 +67,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
         try:
             return _append(clone, [draft], options.local)
         except LooksSecret as secret:
-            near = [box for box in boxes if split_mailbox(box)[1] == clone.id]
+            near = [box for box in boxes if clone.has(box)]
             if len(near) < len(boxes) and (not near or len(_audience(to)) < len(to)):
                 raise  # somebody would wait for it in vain
             local = _draft(me, text, options, {"to": near, "opens": opens, "audience": _audience(to)})
@@ -88,7 +87,7 @@ def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options =
         try:
             sent = _append(clone, [draft], local)
         except LooksSecret as secret:
-            if any(split_mailbox(box)[1] != clone.id for box in boxes):
+            if any(not clone.has(box) for box in boxes):
                 raise
             sent = _append(clone, [draft], True)._replace(kept=secret.found)
         mark(clone, me, [original.id], READ)
@@ -116,7 +115,7 @@ def _check(text: str, options: Options) -> None:
 
 def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[str]:
     """What is local cannot be for another clone's session: one that is named is refused, of a group the others get it."""
-    here = [box for box in boxes if split_mailbox(box)[1] == clone.id]
+    here = [box for box in boxes if clone.has(box)]
     away = [box for box in boxes if box not in here]
     if away and (not here or len(_audience(to)) < len(to)):
         raise UsageError(f"{away[0]} is in another clone, where a local message never comes", "leave out --local")
@@ -175,7 +174,7 @@ def _is_unopened(clone: Clone, word: str, here: str) -> bool:
 
 def _is_known(clone: Clone, word: str) -> bool:
     try:
-        clone.read(lambda db: resolve_name(db, word, clone.id or ""))
+        clone.read(lambda db: resolve_name(db, word, clone.id))
     except UsageError as error:
         if "ambiguous" in error.what:
             raise
@@ -185,7 +184,7 @@ def _is_known(clone: Clone, word: str) -> bool:
 
 def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
     """The sessions that are not gone, without the sender; of one role unless everybody is meant."""
-    mine = mailbox(me.name, clone.id or "")
+    mine = clone.box(me.name)
     meant = [s.box for s in present(clone) if s.box != mine and (group == EVERYBODY or s.role == group)]
     if not meant:
         raise UsageError(f"{word} is nobody at the moment", "git coord sessions")
@@ -210,11 +209,11 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
 
         ring.mail(clone, [event])
     life = states(clone, event.data["to"])
-    recipients = tuple(Recipient(box, *life[box], split_mailbox(box)[1] != clone.id) for box in event.data["to"])
+    recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in event.data["to"])
     return Sent(event.id, event.data.get("thread") or event.id, recipients)
 
 
 def _reply_boxes(clone: Clone, me: Identity, original: Event) -> list[str]:
-    mine = mailbox(me.name, clone.id or "")
+    mine = clone.box(me.name)
     sender = clone.read(lambda db: canonical(db, original.sender))
     return [sender] if sender != mine else [box for box in original.data["to"] if isinstance(box, str)]

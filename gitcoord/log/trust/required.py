@@ -27,4 +27,4 @@ def trusted_values(clone: Reader) -> tuple[str, str, str]:
         for mark in judge.marks(name)
         if mark.signature.state == GOOD
     ])  # fmt: skip
-    return clone.id or "", covered, covered
+    return clone.id, covered, covered
