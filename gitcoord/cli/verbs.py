@@ -50,6 +50,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "job": ("jobs", "show, log or kill one job"),
     },
     "keep track": {
+        "ui": ("ui", "one live screen: what needs me, and who does what"),
         "status": ("overview", "where I stand, on one screen"),
         "brief": ("overview", "the digest to go on with"),
         "state": ("overview", "keys and values that outlive me"),
