@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
+from gitcoord.lean import TYPE_CHECKING, Callable, Mapping, Sequence, TypeVar, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
@@ -197,13 +195,15 @@ class Clone(Opened):
                 known = ref in tips.refs or own_logs(tips.refs, self.settled_id())
                 needed = objects[-1:] if known else objects  # the empty tree is there once anything of ours is
                 self.store.write(needed)
+                if old:
+                    from gitcoord.store import sweep
+
+                    sweep.keep(self.repo, self.path("superseded"), [old])
                 self.store.move(ref, new, old, fd)
                 self._keep_alive(needed)
                 self._tips = Tips({r: oid for r, oid in {**tips.refs, ref: new}.items() if oid}, tips.broken)
                 if old and old not in self._tips.refs.values():
                     self._superseded = True
-                    from gitcoord.store import sweep
-
                     sweep.supersede(self.path("superseded"), old, self.clock())
                 return
             self._tips = None

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.log.journal import Journal
 from gitcoord.names import is_name, slug
 from gitcoord.store.ref_names import owner

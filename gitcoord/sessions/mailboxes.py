@@ -6,9 +6,9 @@ A name outlives its holder: joining, renaming and adopting are events, and whoev
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Iterable
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import (
@@ -163,6 +163,11 @@ def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
         if others:
             raise UsageError(f"{name} is ambiguous", "say which: " + ", ".join(others[:8]))
     raise _unknown(text, known, here)
+
+
+def boxes_of(db: sqlite3.Connection, text: str, here: str) -> list[str]:
+    """The mailboxes under which a session ever wrote, its present one first. Raises UsageError."""
+    return leading_to(db, resolve_name(db, text, here))
 
 
 def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:

@@ -9,11 +9,9 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import UsageError, without_password
+from gitcoord.lean import TYPE_CHECKING, Any, Mapping, NamedTuple, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_log, owner
 from gitcoord.store.repository import Repository

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.errors import RepositoryError
 from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFACED
+from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, name_in, split_mailbox
@@ -86,10 +84,10 @@ def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
         " FROM deliveries d WHERE message = ? AND addressed = 1 ORDER BY box",
         (oid,),
     )
-    return tuple(_delivery(box, max(state, floor), at, seen) for box, state, at, seen in rows)
+    return tuple(delivery_of(box, max(state, floor), at, seen) for box, state, at, seen in rows)
 
 
-def _delivery(box: str, state: int, at: int, seen: int | None) -> Delivery:
+def delivery_of(box: str, state: int, at: int, seen: int | None) -> Delivery:
     """`seen` is when a part of the message was surfaced; for `inbox` it is unread still."""
     return Delivery(box, LEDGER[SURFACED], seen) if seen is not None and state < SURFACED else Delivery(box, LEDGER[state], at)
 

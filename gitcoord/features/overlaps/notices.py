@@ -11,13 +11,11 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from typing import NamedTuple
 
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
 from gitcoord.features.overlaps.fold import MAX_PATHS
+from gitcoord.lean import Iterator, NamedTuple, Sequence, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
+from gitcoord.lean import Any, Callable, Collection, Iterable, Iterator, Sequence, contextmanager
 from gitcoord.log import trust
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
 from gitcoord.log.index import intake

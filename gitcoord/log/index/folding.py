@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
+from gitcoord.lean import Any, Callable, Iterable, Iterator, Sequence
 from gitcoord.log import schemas, trust
 from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.log.index import database
