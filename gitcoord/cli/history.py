@@ -34,7 +34,7 @@ def note(
 
     Example: git coord note --path src/db migrations run twice on CI
     """
-    text = the_text(words, message, file)
+    text = the_text(words, message, file, "Your note.")
     with opened(as_name) as coord:
         oid = coord.notes.add(text, paths)
         if as_json:
