@@ -12,6 +12,7 @@ from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.log.clone_id import read_clone_id
 from gitcoord.sessions.housekeeping import expect_all
+from gitcoord.store import graphs
 from gitcoord.store import hooks as githooks
 from gitcoord.store.contract import Tips
 from gitcoord.store.hooks import Hook
@@ -98,6 +99,7 @@ def purge(clone: Clone, everyone: bool = False) -> Traces:
         for ref, oid in clone.store.tips().refs.items():
             if ref in found.refs:
                 clone.store.move(ref, None, oid, fd)
+        graphs.release(clone.repo, everything=True)
         if found.broken:
             mend.drop_broken(clone.store, Tips({}, found.broken), fd)
         for key in found.settings:

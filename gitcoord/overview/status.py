@@ -112,6 +112,24 @@ def _held(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[Holding, 
     return tuple(Holding(row.id, row.title, row.status) for row in mine)
 
 
+class Trouble(NamedTuple):
+    """What is wrong, or strange, with other clones and the exchange with them: fields as in `Status`."""
+
+    newer: tuple[Strange, ...]
+    malformed: tuple[Strange, ...]
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[Doubt, ...]
+    sync: Syncing | None
+
+
+def trouble(clone: Clone) -> Trouble:
+    """What has to be said unasked."""
+    from gitcoord.log.trust import warnings
+
+    newer, malformed = clone.read(strange)
+    return Trouble(newer, malformed, tuple(clone.read(left_out)), tuple(warnings(clone)), syncing(clone))
+
+
 def syncing(clone: Clone) -> Syncing | None:
     """How we stand with the coordination remote."""
     from gitcoord.sync import remotes

@@ -95,9 +95,11 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
     retire(clone, now)
     _forget_conversations(clone, now)
     from gitcoord.log import boot, old_epochs
+    from gitcoord.store import graphs
 
     if any(boot.lost_refs(clone.store, clone.store.tips())):
         clone.mend(boot.settle_refs)
+    clone.mended += graphs.mend(clone.repo)
     old_epochs.drop_replaced(clone)
     clone.sweep()
     clone.pack(limit=None)

@@ -165,6 +165,11 @@ def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
     raise _unknown(text, known, here)
 
 
+def boxes_of(db: sqlite3.Connection, text: str, here: str) -> list[str]:
+    """The mailboxes under which a session ever wrote, its present one first. Raises UsageError."""
+    return leading_to(db, resolve_name(db, text, here))
+
+
 def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
     import difflib
 

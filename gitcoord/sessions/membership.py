@@ -74,14 +74,17 @@ def states_in(
         elif row:
             found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1])).state, row[1])
         else:
-            found[box] = ("gone" if at == clone.id or _said_goodbye(db, clone, box) else "unknown", None)
+            found[box] = (_state_without_presence(db, clone, box), None)
     return found
 
 
-def _said_goodbye(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
-    """Without presence of another clone's session, its log says whether it went."""
-
-    return published_gone(db, clone, box)
+def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str) -> str:
+    """Of a session that shows nothing of itself: the user of this repository is never gone, and another clone's log says
+    whether its session went."""
+    name, at = split_mailbox(box)
+    if at == clone.id:
+        return "expected" if name == person_name(clone.repo) else "gone"
+    return "gone" if published_gone(db, clone, box) else "unknown"
 
 
 def join(

@@ -37,6 +37,7 @@ def heard(at: Link, look: Look) -> tuple[Link, Refs]:
 def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
     from gitcoord.log import old_epochs
+    from gitcoord.store import sweep
     from gitcoord.sync import incoming, new_clone_id
     from gitcoord.sync.outgoing import rolled_over
 
@@ -53,6 +54,9 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
         _tidy_up(clone, refs, before, before)
         return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
     wanted = sorted(set(wanted) - old_epochs.dropped(clone, wanted))
+    with clone.locked():
+        replaced = [before[ref] for ref in wanted if ref in before and not is_log(ref)]
+        sweep.keep(clone.repo, clone.path("superseded"), replaced)
     refused = incoming.fetch(at, wanted, before) if wanted else []
     with clone.locked() as fd:
         pack(clone.repo, fd)

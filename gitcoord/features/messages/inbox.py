@@ -61,8 +61,11 @@ class Inbox(NamedTuple):
     held: int = 0
 
 
-COLUMNS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
-       e.text, e.data, max(d.state)
+_FACTS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
+       e.text, e.data"""
+FACTS = f"{_FACTS}, 0\nFROM messages m JOIN events e ON e.id = m.id"
+"""What `message_of` takes, for those who are nobody's recipient."""
+COLUMNS = f"""{_FACTS}, max(d.state)
 FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"""
 _PAGE = """
 SELECT m.id, count(*) OVER () FROM deliveries d JOIN messages m ON m.id = d.message {events}
@@ -107,6 +110,28 @@ def inbox(
             condition, values = f"({condition}) AND {TRUSTED}", [*values, *trusted]
         page = _page(db, boxes, condition, values, limit, newest=everything)
         return page._replace(held=held), bool(bounces(db, clone, now))
+
+    return bounced_first(clone, now, ask)
+
+
+_AWAITING = f"({_UNREAD} OR (m.needs_ack = 1 AND d.state < 4 AND m.id NOT IN (SELECT message FROM bounces)))"
+
+
+def awaiting(clone: Clone, me: Identity, limit: int = PAGE, now: float | None = None) -> Inbox:
+    """What somebody waits for me with, oldest first: unread messages, and those that I have not acked as asked.
+
+    What `coord.requireSigned` keeps back is left out, and counted in `held`.
+    """
+    now = time.time() if now is None else now
+    trusted = trusted_values(clone)
+
+    def ask(db: sqlite3.Connection) -> tuple[Inbox, bool]:
+        boxes, due = my_boxes(db, clone, me.name), bool(bounces(db, clone, now))
+        if trusted is None:
+            return _page(db, boxes, _AWAITING, [int(now)], limit, newest=False), due
+        held = _count(db, boxes, f"{_AWAITING} AND NOT {TRUSTED}", [int(now), *trusted])
+        page = _page(db, boxes, f"{_AWAITING} AND {TRUSTED}", [int(now), *trusted], limit, newest=False)
+        return page._replace(held=held), due
 
     return bounced_first(clone, now, ask)
 

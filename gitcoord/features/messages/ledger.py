@@ -84,10 +84,10 @@ def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
         " FROM deliveries d WHERE message = ? AND addressed = 1 ORDER BY box",
         (oid,),
     )
-    return tuple(_delivery(box, max(state, floor), at, seen) for box, state, at, seen in rows)
+    return tuple(delivery_of(box, max(state, floor), at, seen) for box, state, at, seen in rows)
 
 
-def _delivery(box: str, state: int, at: int, seen: int | None) -> Delivery:
+def delivery_of(box: str, state: int, at: int, seen: int | None) -> Delivery:
     """`seen` is when a part of the message was surfaced; for `inbox` it is unread still."""
     return Delivery(box, LEDGER[SURFACED], seen) if seen is not None and state < SURFACED else Delivery(box, LEDGER[state], at)
 

@@ -14,8 +14,8 @@ from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.secrets import LooksSecret
 from gitcoord.names import EVERYBODY, mailbox, session_name
-from gitcoord.sessions.identity import Identity, worktree_name
-from gitcoord.sessions.mailboxes import canonical, resolve_name
+from gitcoord.sessions.identity import Identity, person_name, worktree_name
+from gitcoord.sessions.mailboxes import canonical, known_mailboxes, resolve_name
 from gitcoord.sessions.membership import present, states
 from gitcoord.sessions.presence import expect, register
 from gitcoord.store.objects import Oid
@@ -158,12 +158,19 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
         group = word.removeprefix("@").removeprefix("role:")
         if word.startswith(("@", "role:")) or word == EVERYBODY:
             boxes += _members(clone, me, group, word)
-        elif queue and not _is_known(clone, word):
+        elif _is_unopened(clone, word, here) or (queue and not _is_known(clone, word)):
             opens.append(session_name(word))
             boxes.append(mailbox(word, here))
         else:
             boxes.append(clone.read(lambda db, word=word: resolve_name(db, word, here)))  # type: ignore[misc]
     return list(dict.fromkeys(boxes)), opens
+
+
+def _is_unopened(clone: Clone, word: str, here: str) -> bool:
+    """Whether `word` is the user of this repository, who wrote nothing yet: a person can be written to all the same."""
+    if word != person_name(clone.repo):
+        return False
+    return clone.read(lambda db: canonical(db, mailbox(word, here)) not in known_mailboxes(db))
 
 
 def _is_known(clone: Clone, word: str) -> bool:
