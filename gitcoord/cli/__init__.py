@@ -17,9 +17,8 @@ if not sys.flags.ignore_environment and environ.get("PYTHONPATH"):
 
 import gc
 import os
-import signal
 
-from gitcoord.lean import NoReturn, suppress
+from gitcoord.lean import NoReturn, signal, suppress
 from gitcoord.system import streams
 
 gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Callable, Iterator
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, option
 from gitcoord.errors import UsageError
-from gitcoord.lean import Any, Callable, Iterator, TypeVar, contextmanager
+from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
 from gitcoord.system.streams import remark

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from gitcoord.cli.command import Command
+from gitcoord.lean import import_module
 
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "talk": {
