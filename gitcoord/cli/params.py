@@ -25,7 +25,7 @@ _allows_secrets = False
 
 def common(function: F) -> F:
     """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
-    function = option("--as", "as_name", metavar="NAME", help="Look on as NAME.")(function)
+    function = option("--as", "as_name", metavar="NAME", help="Act as NAME.")(function)
     function = option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
     return option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
@@ -34,7 +34,7 @@ def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
     for param in vars(function)["params"]:
         if param.name == "allow_secret":
-            param.settings |= {"hidden": False, "help": "Send a secret."}
+            param.settings |= {"hidden": False, "help": "Allow a secret in it."}
     function = option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)
@@ -143,4 +143,6 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
             for line in mended:
                 remark(f"warning: {line}")
             if where := coord.elsewhere:
-                remark(f"note: you are {coord.identity.name}, the session of {where} (git coord join: one for this worktree)")
+                remark(
+                    f"note: you are {coord.identity.name}, the session of {where} (for one of this worktree: git coord join)"
+                )

@@ -141,7 +141,7 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
     if sent.kept:
-        remark(f"kept in this clone: it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
+        remark(f"kept in this clone, as it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
     if any(r.waits_for_sync for r in sent.recipients):
         say(_when(coord))
 
@@ -149,8 +149,8 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
 def _when(coord: Coord) -> str:
     """When another clone can hear of it at the earliest."""
     if coord.remote.syncs_by_itself():
-        return "other clones hear of it with the next sync, which is under way"
-    return "other clones hear of it with the next sync: git coord sync"
+        return "other clones get it with the next sync, which is under way"
+    return "other clones get it with the next sync: git coord sync"
 
 
 def _recipient(coord: Coord, recipient: Any) -> str:
@@ -160,8 +160,8 @@ def _recipient(coord: Coord, recipient: Any) -> str:
 
 @command(short_help="print unread messages and mark them read")
 @option("--peek", is_flag=True, help="Mark nothing read.")
-@option("--all", "everything", is_flag=True, help="Read ones too, the newest.")
-@option("--again", is_flag=True, help="Once more what was marked read last.")
+@option("--all", "everything", is_flag=True, help="The newest, read ones too.")
+@option("--again", is_flag=True, help="Print again what was marked last.")
 @option("--mark-all", is_flag=True, help="Print nothing, mark all read.")
 @option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
 @option("--from", "sender", metavar="S", help="Only from this session.")
@@ -256,7 +256,7 @@ def verified_text(signature: Signature) -> str:
     if signature.state == "other-key":
         return paint(f"signed by {said(signature.by)} with a key that is not this clone's", "31")
     if signature.state == "old":
-        return "signed by an older gitcoord, which counts once that clone is upgraded"
+        return "signed by an older gitcoord; it counts once that clone upgrades"
     return paint("not signed", "31")
 
 
@@ -283,11 +283,11 @@ def _message_lines(coord: Coord, message: Message, signature: Signature | None =
 
 
 @command(short_help="what I sent and how far it got")
-@option("--undelivered", is_flag=True, help="Only what somebody has not read yet.")
+@option("--undelivered", is_flag=True, help="Only those somebody has not read.")
 @option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> None:
-    """What I sent, newest first, and its state with each recipient: queued, expired, surfaced, read, acked.
+    """My messages, newest first, with their state at each recipient: queued, expired, surfaced, read, acked.
 
     Example: git coord sent --undelivered
     """

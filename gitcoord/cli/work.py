@@ -23,7 +23,7 @@ PAGE = 20
 STATUSES = ("open", "claimed", "blocked", "done", "dropped")
 task_id = argument("task_id", metavar="ID")
 task_ids = argument("task_ids", metavar="ID...", nargs=-1, required=True)
-force = option("--force", is_flag=True, help="Although a live other holds it.")
+force = option("--force", is_flag=True, help="Even if another live session holds it.")
 offline = option("--offline", is_flag=True, help="Without the remote: tentative until the next sync.")
 
 
@@ -60,8 +60,8 @@ def _say_one(coord: Coord, found: Task, as_json: bool) -> None:
 @option("-m", "text", metavar="TEXT", default="", help="What is to be done.")
 @option("-p", "priority", type=IntRange(0, 4), default=2, metavar="N", help="0 (highest) to 4; 2.")
 @option("--label", "labels", multiple=True, metavar="L", help="A label (repeatable).")
-@option("--needs", "needs", multiple=True, metavar="ID", help="Must be done before (repeatable).")
-@option("--for", "assignee", metavar="S", help="The session that is to do it.")
+@option("--needs", "needs", multiple=True, metavar="ID", help="A task to be done before (repeatable).")
+@option("--for", "assignee", metavar="S", help="Assign it to session S.")
 @option("-F", "file", metavar="FILE", help='JSON lines {"id", "title", "needs": [ids], …}; all or none.')
 @common
 def add(words: tuple[str, ...], file: str | None, as_name: str | None, as_json: bool, **facts: Any) -> None:
@@ -92,11 +92,11 @@ def _add_many(file: str, as_name: str | None, as_json: bool) -> None:
 
 
 def _filters(function: F) -> F:
-    function = option("--all", "everything", is_flag=True, help="Done and dropped ones too.")(function)
+    function = option("--all", "everything", is_flag=True, help="Done and dropped tasks too.")(function)
     function = option("--status", type=Choice(STATUSES), metavar="S", help=", ".join(STATUSES))(function)
-    function = option("--filed", is_flag=True, help="That I filed.")(function)
-    function = option("--mine", is_flag=True, help="That I hold or am to do.")(function)
-    return option("--ready", is_flag=True, help="That can be taken now.")(function)
+    function = option("--filed", is_flag=True, help="Tasks that I filed.")(function)
+    function = option("--mine", is_flag=True, help="Tasks that I hold or am assigned.")(function)
+    return option("--ready", is_flag=True, help="Tasks that can be claimed now.")(function)
 
 
 def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
@@ -125,7 +125,7 @@ def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
     _list(as_name, as_json, which)
 
 
-@task.command("list", short_help="as `git coord tasks`")
+@task.command("list", short_help="same as `git coord tasks`")
 @_filters
 @common
 def list_(as_name: str | None, as_json: bool, **which: Any) -> None:
@@ -136,7 +136,7 @@ def list_(as_name: str | None, as_json: bool, **which: Any) -> None:
     _list(as_name, as_json, which)
 
 
-@task.command(short_help="everything about one")
+@task.command(short_help="print all about a task")
 @task_id
 @common
 def show(task_id: str, as_name: str | None, as_json: bool) -> None:
@@ -160,7 +160,7 @@ def say_whole_task(coord: Coord, task_id: str, as_json: bool) -> None:
         remark("note: some of these words are not signed: git coord log")
 
 
-@task.command(short_help="take one")
+@task.command(short_help="claim a task")
 @task_ids
 @offline
 @common
@@ -173,8 +173,8 @@ def claim(task_ids: tuple[str, ...], offline: bool, as_name: str | None, as_json
         _say_each(coord, task_ids, lambda one: coord.tasks.claim(one, offline=offline), as_json)
 
 
-@task.command("next", short_help="the best one to take now")
-@option("--claim", "take", is_flag=True, help="Take it.")
+@task.command("next", short_help="find or claim the next task")
+@option("--claim", "take", is_flag=True, help="Claim it.")
 @option("--wait", is_flag=False, flag_value="", metavar="[S]", help="Wait until there is one, at most S (30s, 5m).")
 @offline
 @common
@@ -198,7 +198,7 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
         return 0 if found is not None else 1
 
 
-@task.command(short_help="it is done")
+@task.command(short_help="finish a task")
 @task_id
 @text_options
 @force
@@ -221,7 +221,7 @@ def done(
         _say_each(coord, ids, lambda one: coord.tasks.done(one, text, force=force), as_json)
 
 
-@task.command(short_help="it cannot go on, and why")
+@task.command(short_help="block a task, saying why")
 @task_id
 @text_options
 @force
@@ -244,7 +244,7 @@ def block(
         _say_one(coord, coord.tasks.block(task_id, text, force=force), as_json)
 
 
-@task.command(short_help="give it back")
+@task.command(short_help="give a task back")
 @task_ids
 @force
 @common
@@ -257,7 +257,7 @@ def release(task_ids: tuple[str, ...], force: bool, as_name: str | None, as_json
         _say_each(coord, task_ids, lambda one: coord.tasks.release(one, force=force), as_json)
 
 
-@task.command(short_help="it will not be done")
+@task.command(short_help="drop a task")
 @task_ids
 @common
 def drop(task_ids: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
@@ -269,7 +269,7 @@ def drop(task_ids: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
         _say_each(coord, task_ids, lambda one: coord.tasks.drop(one), as_json)
 
 
-@task.command(short_help="it is open again")
+@task.command(short_help="open a task again")
 @task_ids
 @common
 def reopen(task_ids: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
@@ -281,12 +281,12 @@ def reopen(task_ids: tuple[str, ...], as_name: str | None, as_json: bool) -> Non
         _say_each(coord, task_ids, lambda one: coord.tasks.reopen(one), as_json)
 
 
-@task.command(short_help="change its title, text, …")
+@task.command(short_help="change title, text, … of a task")
 @task_id
 @option("--title", metavar="T")
 @option("-m", "text", metavar="TEXT")
 @option("-p", "priority", type=IntRange(0, 4), metavar="N", help="0 (highest) to 4.")
-@option("--for", "assignee", metavar="S", help="The session that is to do it; '' for nobody.")
+@option("--for", "assignee", metavar="S", help="Assign it to session S; '' for nobody.")
 @option("--label", "labels", multiple=True, metavar="L")
 @option("--no-label", "not_labels", multiple=True, metavar="L")
 @option("--needs", multiple=True, metavar="ID")
@@ -301,7 +301,7 @@ def edit(task_id: str, as_name: str | None, as_json: bool, **changes: Any) -> No
         _say_one(coord, coord.tasks.edit(task_id, **changes), as_json)
 
 
-@task.command(short_help="say something about it")
+@task.command(short_help="comment on a task")
 @task_id
 @text_options
 @common
@@ -334,7 +334,7 @@ def board(as_name: str | None, as_json: bool) -> None:
 
 @command(short_help="the next number of a sequence")
 @argument("sequence")
-@option("--start", type=int, metavar="N", help="Not below N (1).")
+@option("--start", type=int, metavar="N", help="Begin at N (1).")
 @common
 def alloc(sequence: str, start: int | None, as_name: str | None, as_json: bool) -> None:
     """Hand out the next number of a sequence, each exactly once.
