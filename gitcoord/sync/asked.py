@@ -6,8 +6,9 @@ While a nonce stands there, its claim is shown as tentative. Only the holder of 
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
-from gitcoord.lean import TYPE_CHECKING, Collection, suppress
+from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.system.files import read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from gitcoord.errors import Refused, RemoteError, without_password
+from gitcoord.lean import NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.mailboxes import display
 from gitcoord.store import transport

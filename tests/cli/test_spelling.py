@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
-from conftest import Cli
+from conftest import Cli, nameless
 
+from gitcoord import Coord
 from gitcoord.cli.spelling import MEANT, spelled_out
 from gitcoord.cli.verbs import VERBS, find
 from gitcoord.errors import UsageError
@@ -67,3 +69,16 @@ def test_the_program_alone_is_the_status_inside_a_repository_and_the_help_outsid
     assert cli(repo).out == cli(repo, "status").out
     outside = cli(tmp_path, env={"GIT_CEILING_DIRECTORIES": str(tmp_path.parent)})
     assert (outside.code, outside.out) == (0, cli(repo, "--help").out)
+
+
+def test_show_prints_whatever_an_id_stands_for(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, _ = worktrees
+    with Coord.open(alpha) as coord:
+        message, note = coord.send("beta", "two\nlines").id, coord.notes.add("remember")
+        task, job = coord.tasks.add("merge it").id, coord.jobs.start(["true"], name="check").id
+    assert nameless(cli(alpha, "show", message).out) == "ID message  alpha, just now\n  > two\n  > lines\nto beta\n"
+    assert nameless(cli(alpha, "show", note).out) == "ID note     alpha, just now\n  > remember\n"
+    assert cli(alpha, "show", task).out == cli(alpha, "task", "show", task).out
+    assert cli(alpha, "show", job).out.startswith(f"{job[:10]} check ")
+    assert json.loads(cli(alpha, "show", message, "--json").out)["text"] == "two\nlines"
+    assert cli(alpha, "show", "12345678").code == 2

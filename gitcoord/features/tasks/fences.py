@@ -7,7 +7,8 @@ clone that made the claim counts before that of any other. All of it follows fro
 
 from __future__ import annotations
 
-from gitcoord.lean import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
 from gitcoord.log.event import Event
 
 ENDS = ("task.done", "task.drop", "task.release")

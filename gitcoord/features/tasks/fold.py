@@ -7,12 +7,12 @@ a lease makes void, in whatever order it arrives, is in `fences`.
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.features.tasks import fences, tangles
 from gitcoord.features.tasks.tangles import judge, needs_of, set_needs
-from gitcoord.lean import Callable, Collection, Mapping, NamedTuple, Sequence
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.query import COLUMNS, event_of

@@ -7,7 +7,7 @@ next sync settles (`settling`).
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable, Collection
 
 from gitcoord.errors import Refused, RemoteError
 from gitcoord.features.tasks import settling
@@ -16,7 +16,7 @@ from gitcoord.features.tasks.read import Row, best, rows
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.standing import KIND, TTL, Look, finished, holder_of, look_at, replaces
 from gitcoord.features.tasks.write import Drafts, claiming, write
-from gitcoord.lean import Any, Callable, Collection, NamedTuple
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox

@@ -6,13 +6,11 @@ another one now. First at the remote wins; whoever lost is told, with the winner
 
 from __future__ import annotations
 
-import json
-import sqlite3
-
+from gitcoord import lean_json as json
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.standing import KIND, TTL, Look, holder_of, look_at, replaces
-from gitcoord.lean import Any, NamedTuple
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.query import get_event

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Collection
 
 from gitcoord.features.tasks.fold import events_of, replay
 from gitcoord.features.tasks.read import rows
-from gitcoord.lean import Collection, NamedTuple
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.mailboxes import Homes, display
 from gitcoord.sessions.presence import holder_mark, published_gone
