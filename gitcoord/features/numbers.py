@@ -92,7 +92,8 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
         taken[:] = [clone.read(lambda db: _next(db, clone, sequence, least))]
         return table._replace(counters={**table.counters, sequence: taken[0]})
 
-    with connected(clone, "try again later: the remote counts for all clones") as at:
+    hint = "try again later: the remote counts for all clones"
+    with connected(clone, hint, "agree on a number by message, or git coord remote set URL of a host that takes leases") as at:
         change(at, KIND, decide)
         with clone.locked():
             register(clone, me)

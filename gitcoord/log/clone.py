@@ -54,6 +54,8 @@ class Clone(Opened):
         self._superseded = False
         self.keeps_to_itself = False
         """Nothing that is written now starts a sync: one is under way."""
+        self.tell_user: Callable[[str], object] = lambda line: None
+        """Says something to who waits for this command, while it waits."""
         self.allows_secrets = False
         """The user wants even what looks like a secret to be written where other clones see it."""
         self._wrote = False

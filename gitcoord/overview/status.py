@@ -135,7 +135,8 @@ def syncing(clone: Clone) -> Syncing | None:
     from gitcoord.sync import remotes
 
     if not remotes.is_connected(clone.repo):
-        return None
+        first = remotes.first_failure(clone.repo)
+        return Syncing(first[0], None, 0, first[1]) if first else None
     known = remotes.current(clone.repo)
     waiting = clone.read(lambda db: remotes.waiting(db, clone, known))
     return Syncing(without_password(known.remote), known.at or None, waiting, known.error, tuple(sorted(known.refused)))

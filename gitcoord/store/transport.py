@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
-from gitcoord.errors import RemoteError
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
-from gitcoord.store import refs
+from gitcoord.store import failures, refs
+from gitcoord.store.failures import BadObjects, NotAtomic
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
 from gitcoord.store.repository import Repository
@@ -24,23 +25,12 @@ if TYPE_CHECKING:
 
 LOOK_TIMEOUT, QUIET_TIMEOUT, TIMEOUT = 60.0, 120.0, 900.0
 """Seconds after which a git that nobody watches is given up: a look at the refs, what runs in the background, the rest."""
+BUSY_PAUSE = 1.5
+"""Seconds after which a host that said that it is busy is asked once more."""
 _MOVED = (
     "stale info", "fetch first", "non-fast-forward", "cannot lock ref", "incorrect old value", "failed to update ref",
     "reference already exists", "failed to lock", "remote ref updated since checkout", "needs force",
 )  # fmt: skip
-_NOT_THERE = (
-    "Could not resolve host", "Connection refused", "timed out", "No route to host", "Network is unreachable",
-    "Connection reset", "unexpected disconnect", "the remote end hung up", "early EOF", "Failed to connect",
-)  # fmt: skip
-_NO_ENTRY = (
-    "Authentication failed", "Permission denied", "terminal prompts disabled", "could not read Username", "DENIED",
-    "Host key verification failed", "error: 401", "error: 403",
-)  # fmt: skip
-_NO_WRITE = (
-    "error: 403", "service not enabled", "not allowed to push", "write access", "read-only", "denied to", "DENIED",
-    "not permitted", "forbidden",
-)  # fmt: skip
-_BAD_OBJECTS = r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
 
 
 class Remote(NamedTuple):
@@ -70,14 +60,6 @@ class How(Enum):
     """Whatever it stands at."""
     SWAP = 2
     """Only if it stands where we think: compare-and-swap."""
-
-
-class BadObjects(RemoteError):
-    """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
-
-
-class NotAtomic(RemoteError):
-    """The remote cannot take several refs as one change; it took none of them."""
 
 
 class Update(NamedTuple):
@@ -170,7 +152,7 @@ def answer(look: Look) -> dict[str, Oid]:
     """Every ref that the remote has. Raises RemoteError."""
     result = _finish(look.started)
     if result.code:
-        raise unreachable(look.name, result)
+        raise failures.unreachable(look.name, result)
     lines = (line.split("\t", 1) for line in result.out.decode("utf-8", "replace").splitlines())
     return {line[1]: Oid(line[0]) for line in lines if len(line) == 2}
 
@@ -195,10 +177,10 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
         "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,
     ]  # fmt: skip
     result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
-    if result.code and re.search(_BAD_OBJECTS, result.error_text):
-        raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
+    if result.code and failures.sent_bad_objects(result):
+        raise BadObjects(f"git refuses objects of {remote.name}: {failures.last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
-        raise unreachable(remote.name, result)
+        raise failures.unreachable(remote.name, result)
 
 
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
@@ -208,7 +190,7 @@ def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = Fals
     route = _route(repo, remote.name)
     result = _network(repo, route, [*argv, *_whole(route), "--", route.place, remote.there(ref)], quiet=quiet)
     if result.code:
-        raise unreachable(remote.name, result)
+        raise failures.unreachable(remote.name, result)
 
 
 def push(
@@ -234,7 +216,7 @@ def push(
         raise NotAtomic(f"{remote.name} takes one ref at a time", f"git push --dry-run {remote.name}")
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
-        raise _unwritable(remote, result)
+        raise failures.unwritable(remote.name, remote.prefix, result)
     return found
 
 
@@ -268,7 +250,11 @@ def _whole(route: _Route) -> list[str]:
 
 def _network(repo: Repository, route: _Route, args: Sequence[str], stdin: bytes = b"", quiet: bool = False) -> Result:
     """Run a git that talks to a remote; `quiet` asks nobody for anything and gives up in time."""
-    return _finish(_start(repo, route, args, quiet), stdin)
+    result = _finish(_start(repo, route, args, quiet), stdin)
+    if failures.is_busy(result):
+        time.sleep(BUSY_PAUSE)
+        result = _finish(_start(repo, route, args, quiet), stdin)
+    return result
 
 
 class _Started(NamedTuple):
@@ -351,44 +337,3 @@ def _silent_ssh(route: _Route, env: Mapping[str, str]) -> Mapping[str, str]:
     command = command or "ssh"
     program = os.path.basename(command.split()[0].strip("'\"")).removesuffix(".exe")
     return {"GIT_SSH_COMMAND": f"{command} -o BatchMode=yes -o ConnectTimeout=20"} if program == "ssh" else {}
-
-
-def _last_words(result: Result) -> str:
-    """The line that says most: git's own `fatal:`, or what came before a mere goodbye."""
-    lines = [line.strip() for line in result.error_text.splitlines() if line.strip()]
-    useful = [line for line in lines if not re.match(r"(hint:|and the repository exists|Please make sure|warning:)", line)]
-    told = [line for line in useful if "Could not read from remote repository" not in line] or useful
-    line = next((one for one in told if re.match(r"(?i)(fatal|remote|error):", one)), told[-1] if told else "")
-    if line.endswith(":") and line != told[-1]:
-        line += " " + told[-1].rpartition("errno=")[2]
-    line = re.sub(r"(?i)^((fatal|error|remote):? *)+", "", line).removeprefix("unable to access ")
-    return line[:300] or f"git ended with {result.code}"
-
-
-def unreachable(name: str, result: Result) -> RemoteError:
-    """Why a remote did not answer, and what to try."""
-    said = result.error_text
-    if any(phrase in said for phrase in _NO_ENTRY):
-        return RemoteError(f"{name} does not let us in: {_last_words(result)}", f"git ls-remote {name}")
-    if any(phrase in said for phrase in _NOT_THERE):
-        return RemoteError(f"{name} is out of reach: {_last_words(result)}", "try again later; local commands go on")
-    return RemoteError(f"{name} does not answer as a repository: {_last_words(result)}", f"git ls-remote {name}")
-
-
-def _unwritable(remote: Remote, result: Result) -> RemoteError:
-    said = result.error_text.lower()
-    if any(phrase in result.error_text for phrase in _NOT_THERE) and not any(phrase.lower() in said for phrase in _NO_WRITE):
-        return unreachable(remote.name, result)
-    if any(phrase.lower() in said for phrase in _NO_WRITE):
-        return refuses(remote, _last_words(result))
-    if any(phrase in result.error_text for phrase in _NO_ENTRY):  # who may read may yet have to say who he is to write
-        return RemoteError(f"{remote.name} does not let us push: {_last_words(result)}", f"git push --dry-run {remote.name}")
-    return RemoteError(f"{remote.name} did not take the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
-
-
-def refuses(remote: Remote, why: str) -> RemoteError:
-    """A host that will not have our refs; what the user can do instead (docs/sync.md)."""
-    hint = "use a repository of its own: git config coord.remote URL"
-    if not remote.prefix.startswith("refs/heads/"):
-        hint += "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
-    return RemoteError(f"{remote.name} refuses coordination refs: {why}", hint)

@@ -17,6 +17,7 @@ from gitcoord.store.transport import Look
 from gitcoord.sync import remotes
 from gitcoord.sync.link import ATTEMPTS, Link, joining, link, pause
 from gitcoord.sync.pull import heard, pull, take
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.sync.link import Refusal
@@ -52,6 +53,9 @@ def exchange(at: Link) -> Report:
         return _exchange(at, look)
     except RemoteError as error:
         remotes.failed(at.clone.repo, at.remote.name, error.what)
+        if renamed := remotes.renamed_to(at.clone.repo, at.remote.name):
+            what = f"{at.remote.name} is called {renamed} now"
+            raise RemoteError(what, f"git coord remote set {shell_word(renamed)}") from None
         raise
 
 
@@ -71,7 +75,10 @@ def _exchange(at: Link, look: Look) -> Report:
         received += seen.events
         lease_chores.settle(at, seen.refs)
         outgoing.vouch(at)
+        doubtful = not at.visit and outgoing.is_doubtful(at, seen.refs)
         went = outgoing.push(at, seen.refs)
+        if doubtful and went.events:
+            outgoing.check_visible(at)
         sent += went.events
         if not went.moved:
             lease_chores.tidy(at, seen.refs)

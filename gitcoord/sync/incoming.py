@@ -15,10 +15,11 @@ from gitcoord.errors import RefMoved
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
+from gitcoord.store.failures import BadObjects
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_lease, is_log, owner
 from gitcoord.store.refs import is_ancestor, kinds
-from gitcoord.store.transport import BadObjects
+from gitcoord.sync import remotes
 from gitcoord.sync.link import Refusal
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ Refs = Mapping[str, Oid]
 NO_COMMIT = "it is not a commit"
 TOO_MANY = f"its clone has more than {MAX_REFS:,} refs"
 TOO_FULL = f"the remote has more than {MAX_CLONES:,} clones"
+TAKEN_BACK = "was taken back"
 BROKEN = "it sent objects that git fsck refuses"
 
 
@@ -55,6 +57,9 @@ def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
         except BadObjects as error:
             refused += [Refusal(ref, error.what) for ref in refs]
             _alarm(at.clone, whose, BROKEN)
+        else:
+            if whose in suspects:  # what was bad there is not there any more
+                incidents.clear(at.clone.repo.coord_dir, whose)
     return refused + _take_back(at.clone, wanted, before)
 
 
@@ -104,14 +109,42 @@ def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
     One that went on further since it was listed is neither.
     """
     clone, refused = at.clone, []
+    _forgive(at, there, before)
     left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
     logs = [ref for ref in left if is_log(ref) and _owner(ref) != clone.id]
-    remotes = len(transport.remote_names(clone.repo)) if logs else 0
+    places = len(transport.remote_names(clone.repo)) if logs else 0
     for ref in logs:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
         if not behind:
             refused.append(Refusal(ref, "it does not go on from what we know of it: it was rewritten"))
-        if not behind or remotes == 1:
-            what = "taken back" if behind else "rewritten"
-            _alarm(clone, _owner(ref), f"its log at {at.remote.name} was {what}; what was seen of it is kept")
+        if not behind or (places == 1 and not _was_set_back(at, there)):
+            what = TAKEN_BACK if behind else "was rewritten"
+            _alarm(clone, _owner(ref), f"its log at {at.remote.name} {what}; what was seen of it is kept")
     return refused
+
+
+def _forgive(at: Link, there: Refs, before: Refs) -> None:
+    """A log that was taken back, and is there again with all that was known of it, was shown by a replica that lagged."""
+    for alarm in incidents.read(at.clone.repo.coord_dir):
+        if f"{at.remote.name} {TAKEN_BACK}" in alarm.what:
+            logs = [ref for ref in before if is_log(ref) and _owner(ref) == alarm.clone]
+            if logs and all(there.get(ref) == before[ref] or _goes_on(at.clone, before[ref], there.get(ref)) for ref in logs):
+                incidents.clear(at.clone.repo.coord_dir, alarm.clone)
+
+
+def _goes_on(clone: Clone, known: Oid, there: Oid | None) -> bool:
+    return there is not None and (clone.store.sizes([there])[0] is None or is_ancestor(clone.repo, known, there))
+
+
+def _was_set_back(at: Link, there: Refs) -> bool:
+    """Whether the remote has less of our own log, too, than it had: then it is a backup that was restored, or it lags, and
+    no clone took anything back. Said once; what is ours is sent again with this sync."""
+    known = remotes.load(at.clone.repo)
+    if known is None or not known.is_of(at.remote.name):
+        return False
+    ours = [ref for ref, oid in known.ours.items() if is_log(ref) and there.get(ref) != oid and _owner(ref) == at.clone.id]
+    back = any(ref not in there or is_ancestor(at.clone.repo, there[ref], known.ours[ref]) for ref in ours)
+    if back:
+        line = f"{at.remote.name} has less than it had, as if a backup was restored: our own log is sent again"
+        at.clone.mended += [line] if line not in at.clone.mended else []
+    return back

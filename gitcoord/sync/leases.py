@@ -20,6 +20,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, Malformed, decode
 from gitcoord.log.schemas import FLAG, MAILBOX, Schema, complaint, line, listed, mapped, number, objection, one_of, record
 from gitcoord.store import transport
+from gitcoord.store.failures import NotAtomic
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import LEASES, NAMESPACE
 from gitcoord.store.transport import How, Update
@@ -82,6 +83,8 @@ class Kind(NamedTuple):
 
 
 EMPTY = Table()
+MAX_LAGS = 5
+"""How often a remote that lags is asked again: for 15 seconds in all."""
 MAX_ROWS = 1800
 """Rows of a table: so many fit into a commit whatever they say."""
 Decide = Callable[[Table], Table | None]
@@ -96,8 +99,9 @@ class Unanswered(RemoteError):
 
 
 @contextmanager
-def connected(clone: Clone, hint: str) -> Iterator[Link]:
-    """The link to the coordination remote; `hint` says what to do while it is out of reach. Raises RemoteError."""
+def connected(clone: Clone, hint: str, refused: str = "") -> Iterator[Link]:
+    """The link to the coordination remote. `hint` says what to do while it is out of reach, `refused` where it keeps no
+    leases for us. Raises RemoteError."""
     remote = remotes.connected(clone.repo)
     if remote is None:
         raise UsageError("there is no coordination remote", "git coord sync REMOTE")
@@ -105,7 +109,9 @@ def connected(clone: Clone, hint: str) -> Iterator[Link]:
         with link(clone, remote) as at:
             yield at
         clone.have_sent()  # the claim itself: until then others know of the lease alone
-    except (NoLeases, Unanswered):
+    except NoLeases as error:
+        raise NoLeases(error.what, refused or error.hint) from None
+    except Unanswered:
         raise
     except RemoteError as error:
         raise RemoteError(error.what, hint) from None
@@ -198,10 +204,13 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
     What `decide` writes into our log goes out in the same push, all or none where the host can. It is asked again whenever
     somebody was quicker. Raises what it raises, Unanswered where nobody knows how it ended, and RemoteError.
     """
-    ref = lease_ref(kind)
+    ref, lags, last = lease_ref(kind), 0, object()
     for attempt in range(TRIES):
         at, seen = pull(at)
         old = seen.refs.get(ref)
+        lags = lags + 1 if old == last else 0
+        last = old
+        _await_replica(at, ref, lags)
         table = read_table(at.clone, kind, old)
         if _is_shared(at.clone, table):
             from gitcoord.sync import new_clone_id
@@ -217,6 +226,22 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
             return at
         pause(attempt)
     raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+
+
+def _await_replica(at: Link, ref: str, lags: int) -> None:
+    """A remote that lost us a push and shows the same table as before is one of several that do not agree yet: give it time.
+
+    Raises RemoteError when it does not catch up.
+    """
+    if lags > MAX_LAGS:
+        what = f"{at.remote.name} does not show what it has at {at.remote.there(ref)}"
+        raise RemoteError(
+            f"{what}: it is behind its own pushes (a replica), or hides that ref from readers (uploadpack.hideRefs)",
+            "try again later; if it stays so: git coord remote set URL",
+        )
+    if lags:
+        at.clone.tell_user(f"{at.remote.name} shows older leases than it has; waiting for it to catch up")
+        time.sleep(min(8.0, 0.25 * 2**lags))
 
 
 def give_up(at: Link, kind: str) -> None:
@@ -295,7 +320,7 @@ def _push(at: Link, updates: Sequence[Update]) -> list[transport.Outcome]:
     """How each of `updates` went: all or none of them, or the first alone at a host that cannot do that."""
     try:
         found = transport.push(at.clone.repo, at.remote, updates, at.quiet, atomic=len(updates) > 1)
-    except transport.NotAtomic:
+    except NotAtomic:
         found = transport.push(at.clone.repo, at.remote, updates[:1], at.quiet)
     by_ref = {outcome.ref: outcome for outcome in found}
     return [by_ref[update.ref] for update in updates if update.ref in by_ref]

@@ -36,6 +36,9 @@ def move(clone: Clone, name: str, cwd: str = ".", force: bool = False) -> Moved:
     with `force` the old one need not be.
     """
     old, new = remotes.connected(clone.repo), remotes.choose(clone.repo, name, cwd)
+    if old is not None and remotes.renamed_to(clone.repo, old.name) == new.name and (known := remotes.load(clone.repo)):
+        remotes.save(clone.repo, known._replace(remote=new.name))
+        old = new
     if old is None or old.name == new.name or not remotes.is_connected(clone.repo):
         with link(clone, new) as at:
             exchange(at)

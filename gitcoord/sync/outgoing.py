@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord.errors import ObjectMissing, RepositoryError, without_password
 from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
-from gitcoord.store import transport
+from gitcoord.store import failures, transport
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, log_of
 from gitcoord.store.transport import How, Outcome, Remote, Update
@@ -50,6 +50,25 @@ def push(at: Link, there: Refs) -> Sent:
     if fresh := rejected.kinds([*updates, *replaced], [*outcomes, *dropped]):
         rejected.note(at, fresh)
     return Sent(events, any(outcome.state == "moved" for outcome in outcomes), refused)
+
+
+def check_visible(at: Link) -> None:
+    """Look at the remote for what it has just taken. Raises RemoteError when it does not show it."""
+    listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+    known = remotes.load(at.clone.repo)
+    logs = [ref for ref in (known.ours if known else {}) if is_log(ref)]
+    hidden = [ref for ref in logs if at.remote.there(ref) not in listing]
+    if hidden:
+        why = (
+            f"it takes {at.remote.there(hidden[0])} and does not show it, so that no clone can fetch it (uploadpack.hideRefs?)"
+        )
+        raise failures.refuses(at.remote.name, at.remote.prefix, why)
+
+
+def is_doubtful(at: Link, there: Refs) -> bool:
+    """Whether the remote is yet to prove that it shows what it takes: at first, and when something of ours is not there."""
+    known = remotes.load(at.clone.repo)
+    return known is None or not known.is_of(at.remote.name) or any(is_log(ref) and ref not in there for ref in known.ours)
 
 
 def logs_to_go(at: Link, there: Refs) -> list[Update]:
@@ -105,7 +124,9 @@ def _refused(at: Link, updates: Sequence[Update], outcomes: Sequence[Outcome]) -
     refused = tuple(Refusal(outcome.ref, outcome.why) for outcome in outcomes if outcome.state == "refused")
     logs = {update.ref for update in updates if is_log(update.ref)}
     if logs and logs <= {refusal.ref for refusal in refused}:
-        raise transport.refuses(at.remote, next(refusal.why for refusal in refused if is_log(refusal.ref)))
+        raise failures.refuses(
+            at.remote.name, at.remote.prefix, next(refusal.why for refusal in refused if is_log(refusal.ref))
+        )
     return refused
 
 

@@ -12,11 +12,15 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.store import transport
+from gitcoord.store.failures import Busy
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_lease, is_log, is_presence, owner
 from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import Look
-from gitcoord.sync.link import Link, Refs, Seen, joining
+from gitcoord.sync.link import Link, Refs, Seen, joining, pause
+
+BUSY_FOR = 6
+"""How long a host that is busy is left alone before it is asked once more, as an argument of `pause`: about a second."""
 
 
 def pull(at: Link) -> tuple[Link, Seen]:
@@ -29,7 +33,11 @@ def pull(at: Link) -> tuple[Link, Seen]:
 
 def heard(at: Link, look: Look) -> tuple[Link, Refs]:
     """What the remote has of ours and of others', once it has answered. Raises RemoteError."""
-    listing = transport.answer(look)
+    try:
+        listing = transport.answer(look)
+    except Busy:
+        pause(BUSY_FOR)
+        listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
     at = joining(at, listing)
     refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
     return at, {ref: oid for ref, oid in refs.items() if not (at.visit and is_lease(ref))}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 
 from gitcoord import lean_json as json
-from gitcoord.errors import UsageError, without_password
+from gitcoord.errors import RepositoryError, UsageError, without_password
 from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, re, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_log, owner
@@ -83,6 +83,36 @@ def failed(repo: Repository, name: str, why: str) -> None:
     known = load(repo)
     if known is not None and (known.is_of(name) or name == repo.setting("remote")):
         save(repo, known._replace(error=why, failing=name, tried=time.time()))
+    elif known is None:
+        facts = {"remote": without_password(name), "error": without_password(why)}
+        with suppress(OSError, RepositoryError):
+            write_whole(_first_path(repo), json.dumps(facts) + "\n")
+
+
+def first_failure(repo: Repository) -> tuple[str, str] | None:
+    """The remote of a first sync that failed, and why; None if there was none, or one succeeded since."""
+    if is_connected(repo) or not os.path.exists(_first_path(repo)):
+        return None
+    try:
+        found = json.loads(read_ours(_first_path(repo)))
+        return str(found["remote"]), str(found["error"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _first_path(repo: Repository) -> str:
+    return os.path.join(repo.coord_dir, "remote.failed")
+
+
+def renamed_to(repo: Repository, name: str) -> str:
+    """What a remote of that name is called now that the user has renamed it, told by its URL; empty if none."""
+    from gitcoord.store.transport import push_urls
+
+    known = load(repo)
+    names = remote_names(repo)
+    if known is None or not known.is_of(name) or name in names or os.path.exists(name):
+        return ""
+    return next((each for each in names if without_password(push_urls(repo, each)[0]) == known.url), "")
 
 
 def save(repo: Repository, known: Known) -> None:

@@ -65,7 +65,7 @@ def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
                 take.keep_marker(clone)
         return table.without(over).plus(_row(clone, me.name, made[0], fresh, wish))
 
-    with connected(clone, HINT) as at:
+    with connected(clone, HINT, "without --global: a lock of this clone") as at:
         try:
             change(at, KIND, decide)
         except (Held, RemoteError):

@@ -1,0 +1,120 @@
+"""What git says when a remote does not do what it was asked for, and what that means.
+
+Git has no error codes for it: its words are looked for, in the order in which they tell most.
+"""
+
+from __future__ import annotations
+
+import re
+
+from gitcoord.errors import RemoteError
+from gitcoord.system.spawn import Result
+
+AWAY = ("Could not resolve host", "Connection refused", "No route to host", "Network is unreachable", "Failed to connect")
+BROKE = (
+    "timed out", "Connection reset", "unexpected disconnect", "the remote end hung up", "early EOF", "Broken pipe",
+    "Connection closed", "transfer closed", "unexpected EOF", "Empty reply", "curl 18", "curl 56", "curl 92",
+)  # fmt: skip
+NO_ENTRY = (
+    "Authentication failed", "Permission denied", "terminal prompts disabled", "could not read Username", "DENIED",
+    "Host key verification failed", "error: 401", "error: 403",
+)  # fmt: skip
+NO_WRITE = (
+    "error: 403", "service not enabled", "not allowed to push", "write access", "read-only", "denied to", "DENIED",
+    "not permitted", "forbidden",
+)  # fmt: skip
+BUSY = {"429": "too many requests", "502": "bad gateway", "503": "service unavailable", "504": "gateway timeout"}
+"""Answers of a server that may be another one in a moment, by their HTTP code."""
+FSCK = r"fsck error|error: object [0-9a-f]+: "
+DAMAGED = r"fsckObjects|bad pack|did not (?:receive|send) all|invalid object"
+HASH = r"mismatched algorithms|not support this repository's hash algorithm|unknown object format|hash algorithm mismatch"
+SIGPIPE = 141
+
+
+class BadObjects(RemoteError):
+    """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
+
+
+class NotAtomic(RemoteError):
+    """The remote cannot take several refs as one change; it took none of them."""
+
+
+class Busy(RemoteError):
+    """The host answered that it cannot answer now."""
+
+
+def sent_bad_objects(result: Result) -> bool:
+    """Whether a fetch failed for what was sent. A pack that ends early is no bad one: the connection broke."""
+    said = result.error_text
+    if re.search(FSCK, said):
+        return True
+    return re.search(DAMAGED, said) is not None and not has(said, BROKE)
+
+
+def has(said: str, phrases: tuple[str, ...]) -> bool:
+    """Whether git said one of these."""
+    return any(phrase in said for phrase in phrases)
+
+
+def last_words(result: Result) -> str:
+    """The line that says most: git's own `fatal:`, or what came before a mere goodbye."""
+    lines = [line.strip() for line in result.error_text.splitlines() if line.strip()]
+    useful = [line for line in lines if not re.match(r"(hint:|and the repository exists|Please make sure|warning:)", line)]
+    told = [line for line in useful if "Could not read from remote repository" not in line] or useful
+    line = next((one for one in told if re.match(r"(?i)(fatal|remote|error):", one)), told[-1] if told else "")
+    if line.endswith(":") and line != told[-1]:
+        line += " " + told[-1].rpartition("errno=")[2]
+    line = re.sub(r"(?i)^((fatal|error|remote):? *)+", "", line).removeprefix("unable to access ")
+    return line[:300] or ("it closed the connection" if result.code == SIGPIPE else f"git ended with {result.code}")
+
+
+def is_busy(result: Result) -> bool:
+    """Whether it is worth while to ask once more in a moment."""
+    code = _HTTP.search(result.error_text) if result.code else None
+    return code is not None and code[1] in BUSY
+
+
+_HTTP = re.compile(r"(?:error: |HTTP )(\d{3})\b")
+
+
+def unreachable(name: str, result: Result) -> RemoteError:
+    """Why a remote did not answer, and what to try."""
+    said = result.error_text
+    if is_busy(result) and (code := _HTTP.search(said)):
+        what = f"{name} answers HTTP {code[1]} ({BUSY[code[1]]})"
+        return Busy(what, "try again in a minute: git coord sync; local commands go on")
+    if re.search(HASH, said):
+        hint = f"git coord remote set URL of a repository with the same object format: git ls-remote {name} shows its ids"
+        return RemoteError(f"{name} and this repository have different object formats (SHA-1 and SHA-256)", hint)
+    if has(said, NO_ENTRY):
+        return RemoteError(f"{name} does not let us in: {last_words(result)}", f"git ls-remote {name}")
+    if has(said, AWAY):
+        return RemoteError(f"{name} is out of reach: {last_words(result)}", "try again later; local commands go on")
+    if has(said, BROKE) or result.code == SIGPIPE:
+        what = f"{name} is out of reach: the connection broke: {last_words(result)}"
+        return RemoteError(what, "try again later; local commands go on")
+    return RemoteError(f"{name} does not answer as a repository: {last_words(result)}", f"git ls-remote {name}")
+
+
+def unwritable(name: str, prefix: str, result: Result) -> RemoteError:
+    """Why a push as a whole did not come about, and what to try."""
+    said, low = result.error_text, result.error_text.lower()
+    refused = any(phrase.lower() in low for phrase in NO_WRITE)
+    failed = unreachable(name, result)
+    if isinstance(failed, Busy) or re.search(HASH, said):
+        return failed
+    if (has(said, AWAY + BROKE) or result.code == SIGPIPE) and not refused:
+        return failed
+    if refused:
+        return refuses(name, prefix, last_words(result))
+    if has(said, NO_ENTRY):  # who may read may yet have to say who he is to write
+        return RemoteError(f"{name} does not let us push: {last_words(result)}", f"git push --dry-run {name}")
+    return RemoteError(f"{name} did not take the push: {last_words(result)}", f"git push --dry-run {name}")
+
+
+def refuses(name: str, prefix: str, why: str) -> RemoteError:
+    """A host that will not have our refs; what the user can do instead (docs/sync.md)."""
+    hint = "use a repository of its own: git config coord.remote URL"
+    if not prefix.startswith("refs/heads/"):
+        hint += "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
+    return RemoteError(f"{name} refuses coordination refs: {why}", hint)
