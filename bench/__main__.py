@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agents, hostile, powerloss, reading, soak, startup, syncing, tokens, users_git, writing
+from bench import agents, hostile, latency, powerloss, reading, soak, startup, syncing, tokens, users_git, writing
 from bench.measure import Row, isolate, table
 
 
@@ -31,6 +31,7 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         "sync": lambda where: syncing.exchanges(
             where, rounds, (1, 100, 1000) if full else (1, 100), (1, 100, 10_000) if full else (1, 100)
         ),
+        "latency": lambda where: latency.deliveries(where, 40 if full else 10, (0.0, 0.05, 0.2)),
         "agreement": lambda where: syncing.agreement(where, 5, 10_000 if full else 500),
         "hostile": lambda where: hostile.attacks(where / "hostile", 3_000 if full else 800),
         "powerloss": lambda where: powerloss.losses(where / "powerloss", 30 if full else 8),

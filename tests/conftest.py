@@ -54,7 +54,8 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
         monkeypatch.setenv(name, value)
     (home / ".gitconfig").write_text(
         f"[user]\n\tname = {USER}\n\temail = {EMAIL}\n[init]\n\tdefaultBranch = main\n"
-        '[coord]\n\tautosync = false\n[gc]\n\tauto = 0\n[protocol "file"]\n\tallow = always\n[advice]\n\tdetachedHead = false\n'
+        "[coord]\n\tautosync = false\n\tlookout = false\n"
+        '[gc]\n\tauto = 0\n[protocol "file"]\n\tallow = always\n[advice]\n\tdetachedHead = false\n'
     )
     return home
 

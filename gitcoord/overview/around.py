@@ -20,14 +20,16 @@ def look_out(caller: Caller) -> None:
     """Have fetched what another clone may have sent, in the background."""
     from gitcoord.sync import background
 
-    background.after_look(caller.clone)
+    background.after_look(caller.clone, waits=True)
 
 
 def look_out_if_due(caller: Caller) -> None:
     """As `look_out`, if nobody looked for a while."""
     look = caller.clone.path("look")
     if os.path.exists(look) and os.stat(look).st_mtime < time.time():
-        look_out(caller)
+        from gitcoord.sync import background
+
+        background.after_look(caller.clone)
 
 
 def settle_refs(coord: Caller) -> None:

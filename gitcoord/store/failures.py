@@ -10,9 +10,12 @@ import re
 from gitcoord.errors import RemoteError
 from gitcoord.system.spawn import Result
 
-AWAY = ("Could not resolve host", "Connection refused", "No route to host", "Network is unreachable", "Failed to connect")
+AWAY = (
+    "Could not resolve host", "Connection refused", "No route to host", "Network is unreachable", "Failed to connect",
+    "timed out",
+)  # fmt: skip
 BROKE = (
-    "timed out", "Connection reset", "unexpected disconnect", "the remote end hung up", "early EOF", "Broken pipe",
+    "Connection reset", "unexpected disconnect", "the remote end hung up", "early EOF", "Broken pipe",
     "Connection closed", "transfer closed", "unexpected EOF", "Empty reply", "curl 18", "curl 56", "curl 92",
 )  # fmt: skip
 NO_ENTRY = (
@@ -41,6 +44,10 @@ class NotAtomic(RemoteError):
 
 class Busy(RemoteError):
     """The host answered that it cannot answer now."""
+
+
+class Limited(Busy):
+    """It answered that we ask too often."""
 
 
 def sent_bad_objects(result: Result) -> bool:
@@ -82,7 +89,8 @@ def unreachable(name: str, result: Result) -> RemoteError:
     said = result.error_text
     if is_busy(result) and (code := _HTTP.search(said)):
         what = f"{name} answers HTTP {code[1]} ({BUSY[code[1]]})"
-        return Busy(what, "try again in a minute: git coord sync; local commands go on")
+        kind = Limited if code[1] == "429" else Busy
+        return kind(what, "try again in a minute: git coord sync; local commands go on")
     if re.search(HASH, said):
         hint = f"git coord remote set URL of a repository with the same object format: git ls-remote {name} shows its ids"
         return RemoteError(f"{name} and this repository have different object formats (SHA-1 and SHA-256)", hint)

@@ -1,8 +1,8 @@
 """Sync without being asked: in the background after a write, and for as long as somebody keeps `sync --watch` running.
 
-A command that wrote something starts one background process a clone, which waits a moment for more, syncs, and goes on
-while there is more. `coord/autosync` is locked while it runs and says when the last one began. What it may do in a minute
-is limited (`remotes.pushes_left`), and a remote that does not answer is asked less and less often.
+A command that wrote something, or waits, starts one background process a clone, which syncs and looks out for more
+(`lookout`). `coord/autosync` is locked while it runs and says when the last one began. Where the host has answered with a
+limit, pushes are limited (`remotes.pushes_left`); a remote that does not answer is asked less and less often.
 """
 
 from __future__ import annotations
@@ -30,9 +30,12 @@ def after_write(clone: Clone) -> None:
         _start(clone)
 
 
-def after_look(clone: Clone) -> None:
-    """Somebody looks, or waits, for what others may have sent: have it fetched if that was long ago."""
-    if remotes.is_due(clone.repo):
+def after_look(clone: Clone, waits: bool = False) -> None:
+    """Somebody looks at what others may have sent: have it fetched if that was long ago, and soon if they wait for it."""
+    from gitcoord.sync import lookout
+
+    lookout.want(clone)
+    if remotes.is_due(clone.repo) or (waits and clone.repo.flag("lookout", True) and remotes.is_well(clone.repo)):
         after_write(clone)
 
 
@@ -55,20 +58,15 @@ def _start(clone: Clone) -> None:
 
 def run(clone: Clone) -> None:
     """The background process: at most one a clone. What fails is in `status`."""
+    from gitcoord.sync import lookout
+
     with try_lock(clone.path("autosync")) as free:
-        if not free:
+        known = remotes.current(clone.repo)
+        if not free or not remotes.wants_autosync(clone.repo) or (known.error and not remotes.is_due(clone.repo)):
             return
-        while True:
-            known = remotes.current(clone.repo)
-            if not remotes.wants_autosync(clone.repo) or (known.error and not remotes.is_due(clone.repo)):
-                return
-            time.sleep(max(DEBOUNCE, remotes.pushes_left(known, time.time())))
-            try:
-                once(clone)
-            except CoordError:
-                return
-            if not clone.read(lambda db: remotes.waiting(db, clone, remotes.current(clone.repo))):
-                return
+        time.sleep(max(lookout.GATHER, remotes.pushes_left(clone.repo, known, time.time())))
+        with suppress(CoordError):
+            lookout.keep(clone, lambda: once(clone), lambda: _has_news(clone))
 
 
 def once(clone: Clone, name: str | None = None, cwd: str = ".") -> Report:
@@ -110,4 +108,4 @@ def _has_news(clone: Clone) -> bool:
 def _hold_back(clone: Clone) -> None:
     """A moment for more to come, or until the budget has room."""
     known = remotes.load(clone.repo)
-    time.sleep(max(0.2, remotes.pushes_left(known, time.time()) if known else 0.0))
+    time.sleep(max(0.2, remotes.pushes_left(clone.repo, known, time.time()) if known else 0.0))

@@ -13,6 +13,7 @@ from gitcoord.lean import TYPE_CHECKING, NamedTuple, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store import transport
+from gitcoord.store.failures import Limited
 from gitcoord.store.transport import Look
 from gitcoord.sync import remotes
 from gitcoord.sync.link import ATTEMPTS, Link, joining, link, pause
@@ -53,6 +54,8 @@ def exchange(at: Link) -> Report:
         return _exchange(at, look)
     except RemoteError as error:
         remotes.failed(at.clone.repo, at.remote.name, error.what)
+        if isinstance(error, Limited):
+            remotes.limits_us(at.clone.repo)
         if renamed := remotes.renamed_to(at.clone.repo, at.remote.name):
             what = f"{at.remote.name} is called {renamed} now"
             raise RemoteError(what, f"git coord remote set {shell_word(renamed)}") from None

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 PREFIX = r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/"
 PUSHES_A_MINUTE = 4
+LIMITED = 3600.0
+"""Seconds for which a host that answered with a limit gets no more than so many pushes a minute."""
 LOOK_EVERY = 60.0
 """Seconds after which commands that only read have the remote looked at in the background."""
 BACKOFF, LONGEST = 30.0, 900.0
@@ -240,8 +242,29 @@ def wants_autosync(repo: Repository) -> bool:
     return repo.flag("autosync", True) and os.path.exists(_path(repo))
 
 
-def pushes_left(known: Known, now: float) -> float:
-    """Seconds until one more push is within the budget; 0 if it is now."""
+def is_well(repo: Repository) -> bool:
+    """Whether the last sync with the coordination remote succeeded."""
+    known = load(repo)
+    return known is not None and not known.error
+
+
+def limits_us(repo: Repository) -> None:
+    """The host answered that we ask too often: for an hour, pushes are few."""
+    with suppress(OSError):
+        touch_ours(os.path.join(repo.coord_dir, "limited"))
+
+
+def _is_limited(repo: Repository, now: float) -> bool:
+    try:
+        return 0 <= now - os.stat(os.path.join(repo.coord_dir, "limited")).st_mtime < LIMITED
+    except OSError:
+        return False
+
+
+def pushes_left(repo: Repository, known: Known, now: float) -> float:
+    """Seconds until one more push is within what the host allows; 0 if it is now, as always where no limit is known."""
+    if not _is_limited(repo, now):
+        return 0.0
     recent = sorted(at for at in known.pushes if 0 <= now - at < 60)
     return 0.0 if len(recent) < PUSHES_A_MINUTE else 60 - (now - recent[-PUSHES_A_MINUTE])
 

@@ -93,7 +93,8 @@ def test_a_host_that_refuses_the_namespace_is_recognised(tmp_path: Path, cli: Cl
         assert (ran.code, ran.out) == (4, "")
         what = re.escape("error: origin refuses coordination refs: only branches are taken here, not refs/coord/")
         assert re.fullmatch(f"{what}(log/{own}/0001|sessions/{own}/ada)\n{re.escape(INSTEAD + PREFIX)}\n", ran.err), ran
-        assert cli(ada, "status").out.count("sync") == 0, "that was no success, so nothing goes there by itself"
+        assert "origin, never; failing: origin refuses coordination refs" in cli(ada, "status").out
+        assert not (ada / ".git/coord/remote").exists(), "that was no success, so nothing goes there by itself"
 
 
 READ_ONLY = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from gitcoord.store import transport
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
 from gitcoord.store.watch import RefWatch
-from gitcoord.sync import new_clone_id, remotes
+from gitcoord.sync import lookout, new_clone_id, remotes
 from gitcoord.sync.link import link
 
 
@@ -502,11 +503,36 @@ def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: t
     assert cli(ada, "sync").code == 0
 
 
-def test_at_most_four_pushes_a_minute() -> None:
-    known = remotes.Known("origin", "url", "refs/coord/", 100.0, {}, (50.0, 60.0, 70.0, 80.0))
-    assert remotes.pushes_left(known, 100.0) == 10.0
-    assert remotes.pushes_left(known, 111.0) == 0.0
-    assert remotes.pushes_left(known._replace(pushes=(60.0, 70.0, 80.0)), 100.0) == 0.0
+def test_a_host_that_answered_with_a_limit_gets_four_pushes_a_minute(pair: tuple[Path, Path]) -> None:
+    repo, now = find_repository(pair[0]), time.time()
+    known = remotes.Known("origin", "url", "refs/coord/", now, {}, (now - 50, now - 40, now - 30, now - 20))
+    assert remotes.pushes_left(repo, known, now) == 0.0, "no limit is known"
+    remotes.limits_us(repo)
+    now = time.time()
+    known = known._replace(pushes=(now - 50, now - 40, now - 30, now - 20))
+    assert remotes.pushes_left(repo, known, now) == pytest.approx(10.0)
+    assert remotes.pushes_left(repo, known, now + 11) == 0.0
+    assert remotes.pushes_left(repo, known._replace(pushes=known.pushes[1:]), now) == 0.0
+    assert remotes.pushes_left(repo, known, now + remotes.LIMITED + 1) == 0.0
+
+
+def test_the_pause_between_looks_grows_with_the_quiet() -> None:
+    assert [lookout.pause(quiet) for quiet in (0, 300, 400, 10_000)] == [1.5, 1.5, 11.5, 60.0]
+
+
+def test_while_somebody_waits_mail_arrives_in_seconds(pair: tuple[Path, Path]) -> None:
+    """Both sides have their lookout, and nobody runs `sync`."""
+    ada, bob = pair
+    for path in pair:
+        git(path, "config", "coord.autosync", "true")
+        git(path, "config", "coord.lookout", "true")
+    waiter = start(bob, "inbox", "--wait=60", "--as", "w")
+    with Coord.open(ada, as_name="w", long_lived=False) as coord:
+        coord.send(f"w@{clone_id(bob)}", "soon")
+    out, err = waiter.communicate(timeout=90)
+    assert "> soon" in out, (out, err)
+    for path in pair:  # both end by themselves when nobody wants them any more
+        git(path, "config", "coord.autosync", "false")
 
 
 def test_a_ref_turned_back_just_before_the_look_is_put_right_and_no_new_id_is_taken(pair: tuple[Path, Path]) -> None:
