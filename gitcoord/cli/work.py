@@ -98,7 +98,7 @@ def _filters(function: F) -> F:
         option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="At most N."),
         option("--sort", type=Choice(SORTS), default="worth", metavar="S", help="worth, age, changed"),
         option("--label", "labels", multiple=True, metavar="L", help="Labelled L."),
-        option("--for", "assignee", default="", metavar="S", help="Meant for S."),
+        option("--for", "assignee", default="", metavar="S", help="For S."),
         option("--holder", default="", metavar="S", help="Held by S."),
         option("--status", type=Choice(STATUSES), metavar="S", help="open, claimed, …"),
         option("--filed", is_flag=True, help="Filed by me."),
