@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from gitcoord.api.facade import Facade
+from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gitcoord.features.tasks.board import Board
