@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @command(short_help="leave a note for everybody")
 @text_options
-@option("--path", "paths", multiple=True, metavar="P", help="What it is about (repeatable).")
+@option("--path", "paths", multiple=True, metavar="P", help="A path that it is about (repeatable).")
 @common
 def note(
     words: tuple[str, ...],
@@ -34,7 +34,7 @@ def note(
 
     Example: git coord note --path src/db migrations run twice on CI
     """
-    text = the_text(words, message, file)
+    text = the_text(words, message, file, "Your note.")
     with opened(as_name) as coord:
         oid = coord.notes.add(text, paths)
         if as_json:
@@ -44,7 +44,7 @@ def note(
 
 
 @command(short_help="read the notes")
-@option("--path", metavar="P", help="Only what is about this path.")
+@option("--path", metavar="P", help="Only notes about this path.")
 @option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
@@ -93,7 +93,7 @@ def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: boo
 
 
 @command(short_help="everything that happened")
-@option("--since", metavar="T", help="A duration (2h) or a time.")
+@option("--since", metavar="T", help="From a duration ago (2h) or a time.")
 @option("--type", "kind", metavar="K", help="Only this type of event.")
 @option("--limit", type=IntRange(1, 10000), default=20, metavar="N", help="At most N (20).")
 @common

@@ -45,7 +45,7 @@ class Check(NamedTuple):
     touched_by: tuple[Touch, ...]
     notes: tuple[Note, ...]
     blocked: bool
-    """Another's lock, or a live session's worktree: better not."""
+    """Another's lock, or a live session's worktree."""
 
 
 def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float | None = None) -> list[Check]:

@@ -204,8 +204,10 @@ def thread(clone: Clone, prefix: str) -> list[Event]:
 
     def ask(db: sqlite3.Connection) -> list[Event]:
         oid = resolve_id(db, prefix, "message")
+        (first,) = db.execute("SELECT thread FROM messages WHERE id = ?", (oid,)).fetchone()
         ids = db.execute(
-            "SELECT id FROM messages WHERE thread = (SELECT thread FROM messages WHERE id = ?) ORDER BY lc, id", (oid,)
+            "SELECT id FROM messages WHERE (thread = ?1 AND thread != id) OR (id = ?1 AND thread = ?1) ORDER BY lc, id",
+            (first,),
         ).fetchall()
         return [get_event(db, found) for (found,) in ids]
 
