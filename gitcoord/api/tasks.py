@@ -121,6 +121,8 @@ class Tasks(Facade):
 
         Raises BrokenPipeError when the reader of `output`, a descriptor, goes away meanwhile.
         """
+        if timeout == 0:
+            return self.next(claim=claim, offline=offline)
         from gitcoord.features.deaths import watched_pids
         from gitcoord.store.watch import wait_until
 
