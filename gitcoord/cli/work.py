@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitcoord import Coord
 from gitcoord.cli.board import columns, say_board, say_task, task_line
@@ -12,6 +11,7 @@ from gitcoord.cli.command import Choice, IntRange, argument, command, group, opt
 from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, ids_and_text, opened, text_about, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any, TypeVar
 from gitcoord.overview.shapes import task_json
 from gitcoord.system.streams import remark
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from typing import NamedTuple
 
 from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
 
 from gitcoord.errors import RemoteError
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
@@ -61,14 +60,14 @@ class Remote(NamedTuple):
         return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
 
 
-class How(Enum):
+class How:
     """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
 
-    FORWARD = 0
+    FORWARD = "forward"
     """Only go on from where it stands."""
-    REPLACE = 1
+    REPLACE = "replace"
     """Whatever it stands at."""
-    SWAP = 2
+    SWAP = "swap"
     """Only if it stands where we think: compare-and-swap."""
 
 
@@ -81,7 +80,7 @@ class Update(NamedTuple):
 
     ref: str
     new: Oid | None
-    how: How = How.FORWARD
+    how: str = How.FORWARD
     expected: Oid | None = None
 
 
@@ -213,9 +212,9 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
-        if update.how is How.SWAP:
+        if update.how == How.SWAP:
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
-        specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
+        specs.append(f"{'+' if update.how == How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
         "--recurse-submodules=no", *leases, "--", route.place, *specs,

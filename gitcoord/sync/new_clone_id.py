@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from gitcoord.errors import RemoteError, without_password
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.log import clone_id, epoch, old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, decode

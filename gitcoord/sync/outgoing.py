@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import without_password
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3
 from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport

@@ -6,7 +6,6 @@ with its lock, or with its time: counted by an observer from when it first saw t
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Sequence
 
@@ -14,6 +13,7 @@ from gitcoord.features.locks import read, take
 from gitcoord.features.locks.patterns import overlap, spell_as, why_not
 from gitcoord.features.locks.read import Held, Lock
 from gitcoord.features.locks.take import Wish
+from gitcoord.lean import sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
