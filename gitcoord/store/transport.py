@@ -75,6 +75,10 @@ class BadObjects(RemoteError):
     """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
 
 
+class NotAtomic(RemoteError):
+    """The remote cannot take several refs as one change; it took none of them."""
+
+
 class Update(NamedTuple):
     """One ref to be pushed: `new` None deletes it. `expected` is for a SWAP; None: there must be no such ref."""
 
@@ -206,8 +210,13 @@ def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = Fals
         raise unreachable(remote.name, result)
 
 
-def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False) -> list[Outcome]:
-    """Push, each ref on its own: one that is refused keeps no other from going. Raises RemoteError."""
+def push(
+    repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False, atomic: bool = False
+) -> list[Outcome]:
+    """Push, each ref on its own: one that is refused keeps no other from going; `atomic`: all or none.
+
+    Raises NotAtomic where the remote does not know how to, RemoteError.
+    """
     route = _route(repo, remote.name)
     specs, leases = [], []
     for update in updates:
@@ -217,9 +226,11 @@ def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: boo
         specs.append(f"{'+' if update.how == How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
-        "--recurse-submodules=no", *leases, "--", route.place, *specs,
+        "--recurse-submodules=no", *(["--atomic"] if atomic else []), *leases, "--", route.place, *specs,
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
+    if result.code and "does not support --atomic" in result.error_text:
+        raise NotAtomic(f"{remote.name} takes one ref at a time", f"git push --dry-run {remote.name}")
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
         raise _unwritable(remote, result)
