@@ -32,7 +32,7 @@ def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
     for param in vars(function)["params"]:
         if param.name == "allow_secret":
-            param.settings |= {"hidden": False, "help": "Allow a secret in it."}
+            param.settings |= {"hidden": False, "help": "Allow a secret."}
     function = option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)

@@ -58,7 +58,7 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     Raises UsageError for a name or a start that is none, Refused when no number is left.
     """
     if _NAME.fullmatch(sequence) is None:
-        raise UsageError(f"{sequence[:60]!a} cannot name a sequence", "use letters, digits, '.', '_', '-' and '/'")
+        raise UsageError(f"{sequence[:60]!a} is not a valid sequence name", "use letters, digits, '.', '_', '-' and '/'")
     if start is not None and not 0 <= start <= HIGHEST:
         raise UsageError(f"{start} is not a number to start with", f"0 to {HIGHEST}")
 

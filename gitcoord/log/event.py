@@ -121,7 +121,7 @@ def check_text(text: str) -> str:
 def check_attachment(name: str, content: bytes) -> None:
     """Raises UsageError for a name that could not stand in a tree everywhere, or a content over 10 MiB."""
     if not is_attachment_name(name):
-        raise UsageError(f"{name!a} cannot name an attachment", "use letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{name!a} is not a valid attachment name", "use letters, digits, '.', '_' and '-'")
     if len(content) > MAX_ATTACHMENT:
         raise UsageError(f"{name} has {len(content)} bytes, at most {MAX_ATTACHMENT} can be attached", "send a path or a link")
 

@@ -64,7 +64,7 @@ def test_what_lies_where_a_file_of_ours_belongs_is_moved_aside(repo: Path, name:
     still_there = os.path.lexists(place) and not (place.is_dir() if name in FOLDERS else place.is_file())
     with Coord.open(repo, as_name="w") as coord:
         bad = [finding.said for finding in coord.repository.doctor() if finding.what == "files"]
-        assert f"{place} is in the way of a file of gitcoord" in bad or not still_there
+        assert f"{place} is in the place of a file of gitcoord" in bad or not still_there
         coord.repository.doctor(fix=True)
         assert not [finding for finding in coord.repository.doctor() if finding.what == "files"]
         coord.notes.add("after")

@@ -529,7 +529,7 @@ def test_the_board_fits_the_terminal(team: Team, cli: Cli) -> None:
         (["task", "next", "--wait=soon"], 2, "error: --wait soon is not a duration"),
         (["task", "frobnicate"], 2, "error: No such command 'frobnicate'"),
         (["tasks", "--status", "ripe"], 2, "error: Invalid value for '--status'"),
-        (["alloc", "a b"], 2, "error: 'a b' cannot name a sequence"),
+        (["alloc", "a b"], 2, "error: 'a b' is not a valid sequence name"),
         (["alloc", "a", "--start", "-1"], 2, "error: -1 is not a number to start with"),
         (["alloc", "a", "--start", "9" * 30], 2, f"error: {'9' * 30} is not a number to start with"),
     ],

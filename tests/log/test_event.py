@@ -222,7 +222,7 @@ def test_an_author_that_is_no_session_name_is_refused() -> None:
 )
 def test_a_name_that_could_not_stand_in_a_tree_everywhere_is_refused(name: str) -> None:
     assert not is_attachment_name(name)
-    with pytest.raises(UsageError, match="cannot name an attachment"):
+    with pytest.raises(UsageError, match="is not a valid attachment name"):
         check_attachment(name, b"")
 
 

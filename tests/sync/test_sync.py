@@ -392,7 +392,7 @@ def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tupl
         away = f"w1@{coord.clone.id}"
     assert cli(ada, "sync").code == 0
     ran = cli(ada, "join", "w1")
-    assert (ran.code, ran.err) == (1, f"error: w1 goes on as {away}, which is active\nhint: choose another name\n")
+    assert (ran.code, ran.err) == (1, f"error: w1 continues as {away}, which is active\nhint: choose another name\n")
     with Coord.open(ada, as_name="w") as coord:
         assert coord.tasks.show(task).holder == away
     with Coord.open(bob, as_name="w1") as coord:
