@@ -25,7 +25,7 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
     hollow = [oid for oid in hollow_files(repo) if remove_loose(repo, oid)]
     if hollow:
         many = f"{len(hollow)} object file{'s' if len(hollow) > 1 else ''}"
-        done.append(f"removed {many} with nothing in {'them' if len(hollow) > 1 else 'it'}: a power loss left that")
+        done.append(f"removed {many} that a power loss left empty")
     drop_damaged(ground.store, sweep.superseded(os.path.join(repo.coord_dir, "superseded")))
     done += settle_refs(ground, tips, thoroughly or bool(done))
     return done + graphs.mend(repo, thoroughly)

@@ -237,7 +237,7 @@ def trailer_of(commit: bytes) -> str:
 def _split_message(message: bytes) -> tuple[str, bytes]:
     at = message.rfind(_TRAILER)
     if at < 0:
-        raise Malformed("no Coord trailer")
+        raise Malformed("the Coord trailer is missing")
     if at > MAX_TEXT:
         raise Malformed("text longer than 64 KiB")
     if b"\0" in message:

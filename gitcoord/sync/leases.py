@@ -125,7 +125,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
 def unreadable(kind: str, why: str = "is not a table of leases") -> NoReturn:
     """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
     ref = lease_ref(kind)
-    raise NoLeases(f"{ref} at the remote {why}", f"if nobody is at work: git push REMOTE :{ref}")
+    raise NoLeases(f"{ref} at the remote {why}", f"if no session claims anything now: git push REMOTE :{ref}")
 
 
 _ROW = record(
@@ -173,7 +173,7 @@ def _draft(clone: Clone, kind: str, table: Table) -> Draft:
     data: dict[str, Any] = {"kind": kind, "nonce": nonce()} | ({"rows": rows} if rows else {})
     data |= {"counters": dict(table.counters)} if table.counters else {}
     if complaint(SCHEMA.fields, SCHEMA.needed, data):
-        raise RemoteError(f"the table of leases of {kind} is full", "end what is done: git coord task done, git coord unlock")
+        raise RemoteError(f"the table of leases of {kind} is full", "git coord task done and git coord unlock free rows")
     return Draft("lease", f"{len(rows)} leases of {kind}", data, author=clone.settled_id()[:40])
 
 
@@ -195,7 +195,7 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
             at.clone.point(ref, fresh)
             return at
         pause(attempt)
-    raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+    raise RemoteError(f"too many sessions claim at {at.remote.name} at the same time", "run the command again")
 
 
 def _written(at: Link, kind: str, table: Table) -> Oid:
@@ -220,7 +220,7 @@ def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
         raise
     if outcome.state == "refused":
         rejected.note(at, {rejected.LEASES: outcome.why})
-        raise NoLeases(f"{at.remote.name} keeps no leases for us: {outcome.why}", "task claim --offline: tentative only")
+        raise NoLeases(f"{at.remote.name} rejects our leases: {outcome.why}", "git coord task claim --offline: tentative")
     if outcome.state == "done":
         rejected.forget(at, rejected.LEASES)
     return outcome.state == "done"

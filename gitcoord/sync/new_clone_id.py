@@ -56,7 +56,7 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
         used = any(belongs_to(ref, old) for ref in strange)
         if used and clone.repo.setting("clone"):
             raise RemoteError(
-                f"{at.remote.name} has events of {old} that we did not write", "git config coord.clone ANOTHER-ID"
+                f"{at.remote.name} has events of {old} that this clone did not write", "git config coord.clone ANOTHER-ID"
             )
         if used:
             _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, mended, fd)
@@ -70,7 +70,7 @@ def _go_on(at: Link, old: str) -> None:
     """What is here goes on under the new name, and everybody here hears of it."""
     clone = at.clone
     name = without_password(at.remote.name)
-    news = f"{name} has events of {old} that were not written here (a restored backup, or a copy at work)"
+    news = f"{name} has events of {old} that were not written here (a restored backup, or a copy in use)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
         for hooks in clone.registry.hooks("renamed"):
@@ -121,7 +121,7 @@ def _only_here(clone: Clone, mine: Oid | None, theirs: Oid) -> list[tuple[Oid, b
 
 def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) -> None:
     objects = epoch.carry(clone.store, commits, clone.repo.object_format)
-    text = f"{old} goes on here: {len(commits)} events that only this copy of it has are carried over"
+    text = f"{old} continues here: {len(commits)} events that only this copy of it has are carried over"
     draft = Draft(EPOCH, text, {"carried": len(commits), "continues": old}, author=clone.settled_id())
     highest = max(decode(oid, raw).lc for oid, raw in commits)
     ref = log_ref(clone.settled_id())

@@ -120,4 +120,4 @@ def test_an_event_that_is_none_is_told_with_its_culprit(repo: Path, cli: Cli) ->
     assert ran.code == 1
     assert "BAD others   1 commit in the log of eve-0badcafe cannot be used" in ran.out
     assert "git config --add coord.ignoreClone eve-0badcafe" in ran.out
-    assert f"{head}: no Coord trailer" in ran.out, "by id, with the reason"
+    assert f"{head}: the Coord trailer is missing" in ran.out, "by id, with the reason"

@@ -31,7 +31,7 @@ TTL = 12 * 3600
 """Seconds for which a claim outlives the last sign of its holder's clone; who dies at home is found gone at once."""
 
 
-HINT = "try again later, or --offline: tentative, until the remote says whose it is"
+HINT = "try again later, or claim it with --offline: tentative until the next sync"
 Choose = Callable[[sqlite3.Connection, Collection[str]], Row | None]
 
 
@@ -172,11 +172,11 @@ def _verdict(db: sqlite3.Connection, clone: Clone, claim: str, lease: str) -> li
     row = _row(db, task)
     held = row.claim == claim
     data: dict[str, Any] = {"task": task, "supersedes": [claim]} | ({"lease": lease} if lease and held else {})
-    outcome = "is yours now" if "lease" in data else "is not yours"
+    outcome = "is your task now" if "lease" in data else "is not your task"
     drafts = [Draft("task.settle", f"{author}'s offline claim of: {row.title}\n\n{outcome}", data, author=author)]
     if "lease" in data or _ended_here(db, clone, task, claim):
         return drafts
-    by = f"{display(row.holder, clone.id)} was first at the remote" if row.holder and not held else "somebody was quicker"
+    by = f"{display(row.holder, clone.id)} was first at the remote" if row.holder and not held else "another was quicker"
     text = f"Your offline claim of {task[:SHORT]} {row.title} did not hold: {by}"
     return [*drafts, Draft("message", text, {"to": [mailbox(author, at)], "notice": "task", "about": task}, author=author)]
 
