@@ -72,14 +72,19 @@ class Tasks(Facade):
         filed: bool = False,
         status: str | None = None,
         everything: bool = False,
+        labels: Sequence[str] = (),
+        holder: str = "",
+        assignee: str = "",
+        sort: str = "worth",
     ) -> list[Task]:
-        """Tasks, oldest first: those not done or dropped, unless `status` or `everything` says otherwise.
+        """Tasks: those not done or dropped, unless `status` or `everything` says otherwise.
 
-        `mine` are those I hold or am assigned to, `filed` those I filed.
+        `mine` are those I hold or am assigned to, `filed` those I filed; `labels` are all of them. `sort` is `worth` (what
+        can be taken first, then by priority and age), `age` or `changed` (the latest first).
         """
         from gitcoord.features.tasks import read
 
-        which = read.Which(ready, mine, filed, status, everything)
+        which = read.Which(ready, mine, filed, status, everything, tuple(labels), holder, assignee, sort)
         return read.list_tasks(self._clone, self._me, which)
 
     def board(self, *, ended: int = 20) -> Board:

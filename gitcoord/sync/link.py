@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 
-from gitcoord.lean import Iterator, Mapping, NamedTuple, contextmanager
+from gitcoord.lean import NamedTuple, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
