@@ -138,7 +138,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
 def unreadable(kind: str, why: str = "is not a table of leases") -> NoReturn:
     """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
     ref = lease_ref(kind)
-    raise NoLeases(f"{ref} at the remote {why}", f"if nobody is at work: git push REMOTE :{ref}")
+    raise NoLeases(f"{ref} at the remote {why}", f"if no session claims anything now: git push REMOTE :{ref}")
 
 
 _ROW = record(
@@ -216,7 +216,7 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
             at.clone.point(ref, fresh)
             return at
         pause(attempt)
-    raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+    raise RemoteError(f"too many sessions claim at {at.remote.name} at the same time", "run the command again")
 
 
 def give_up(at: Link, kind: str) -> None:
