@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, group, option
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.errors import RemoteError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
 

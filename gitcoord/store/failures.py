@@ -90,18 +90,18 @@ def unreachable(name: str, result: Result) -> RemoteError:
     if is_busy(result) and (code := _HTTP.search(said)):
         what = f"{name} answers HTTP {code[1]} ({BUSY[code[1]]})"
         kind = Limited if code[1] == "429" else Busy
-        return kind(what, "try again in a minute: git coord sync; local commands go on")
+        return kind(what, "try again in a minute: git coord sync; local commands work meanwhile")
     if re.search(HASH, said):
         hint = f"git coord remote set URL of a repository with the same object format: git ls-remote {name} shows its ids"
         return RemoteError(f"{name} and this repository have different object formats (SHA-1 and SHA-256)", hint)
     if has(said, NO_ENTRY):
-        return RemoteError(f"{name} does not let us in: {last_words(result)}", f"git ls-remote {name}")
+        return RemoteError(f"{name} denies access: {last_words(result)}", f"git ls-remote {name}")
     if has(said, AWAY):
-        return RemoteError(f"{name} is out of reach: {last_words(result)}", "try again later; local commands go on")
+        return RemoteError(f"{name} cannot be reached: {last_words(result)}", "try again later; local commands work meanwhile")
     if has(said, BROKE) or result.code == SIGPIPE:
-        what = f"{name} is out of reach: the connection broke: {last_words(result)}"
-        return RemoteError(what, "try again later; local commands go on")
-    return RemoteError(f"{name} does not answer as a repository: {last_words(result)}", f"git ls-remote {name}")
+        what = f"{name} cannot be reached: the connection broke: {last_words(result)}"
+        return RemoteError(what, "try again later; local commands work meanwhile")
+    return RemoteError(f"{name} is not a readable repository: {last_words(result)}", f"git ls-remote {name}")
 
 
 def unwritable(name: str, prefix: str, result: Result) -> RemoteError:
@@ -116,8 +116,8 @@ def unwritable(name: str, prefix: str, result: Result) -> RemoteError:
     if refused:
         return refuses(name, prefix, last_words(result))
     if has(said, NO_ENTRY):  # who may read may yet have to say who he is to write
-        return RemoteError(f"{name} does not let us push: {last_words(result)}", f"git push --dry-run {name}")
-    return RemoteError(f"{name} did not take the push: {last_words(result)}", f"git push --dry-run {name}")
+        return RemoteError(f"{name} denies pushes: {last_words(result)}", f"git push --dry-run {name}")
+    return RemoteError(f"{name} rejected the push: {last_words(result)}", f"git push --dry-run {name}")
 
 
 def refuses(name: str, prefix: str, why: str) -> RemoteError:
@@ -125,4 +125,4 @@ def refuses(name: str, prefix: str, why: str) -> RemoteError:
     hint = "use a repository of its own: git config coord.remote URL"
     if not prefix.startswith("refs/heads/"):
         hint += "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
-    return RemoteError(f"{name} refuses coordination refs: {why}", hint)
+    return RemoteError(f"{name} rejects coordination refs: {why}", hint)

@@ -10,7 +10,6 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
 
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
 from gitcoord.store import failures, refs
@@ -51,14 +50,14 @@ class Remote(NamedTuple):
         return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
 
 
-class How(Enum):
+class How:
     """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
 
-    FORWARD = 0
+    FORWARD = "forward"
     """Only go on from where it stands."""
-    REPLACE = 1
+    REPLACE = "replace"
     """Whatever it stands at."""
-    SWAP = 2
+    SWAP = "swap"
     """Only if it stands where we think: compare-and-swap."""
 
 
@@ -67,7 +66,7 @@ class Update(NamedTuple):
 
     ref: str
     new: Oid | None
-    how: How = How.FORWARD
+    how: str = How.FORWARD
     expected: Oid | None = None
 
 
@@ -178,7 +177,7 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
     ]  # fmt: skip
     result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and failures.sent_bad_objects(result):
-        raise BadObjects(f"git refuses objects of {remote.name}: {failures.last_words(result)}", "git coord status")
+        raise BadObjects(f"git rejects objects of {remote.name}: {failures.last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise failures.unreachable(remote.name, result)
 
@@ -204,9 +203,9 @@ def push(
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
-        if update.how is How.SWAP:
+        if update.how == How.SWAP:
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
-        specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
+        specs.append(f"{'+' if update.how == How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
         "--recurse-submodules=no", *(["--atomic"] if atomic else []), *leases, "--", route.place, *specs,

@@ -88,7 +88,7 @@ def _exchange(at: Link, look: Look) -> Report:
             foreign = sum(event.clone != at.clone.id for event in received)
             return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)
-    raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
+    raise RemoteError(f"{at.remote.name} changed during every attempt to push", "git coord sync")
 
 
 def _refresh_presence(clone: Clone) -> None:

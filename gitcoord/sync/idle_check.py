@@ -7,8 +7,8 @@ when the answer is there. What is written here meanwhile goes with the next sync
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
 
+from gitcoord.lean import TYPE_CHECKING, NamedTuple
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_lease, owner
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
+from gitcoord.lean import suppress
 from gitcoord.log.clone import Clone
 from gitcoord.store.objects import Oid
 from gitcoord.sync import leases, rejected

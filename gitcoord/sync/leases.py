@@ -144,7 +144,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
 def unreadable(kind: str, why: str = "is not a table of leases") -> NoReturn:
     """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
     ref = lease_ref(kind)
-    raise NoLeases(f"{ref} at the remote {why}", f"if nobody is at work: git push REMOTE :{ref}")
+    raise NoLeases(f"{ref} at the remote {why}", f"if no session claims anything now: git push REMOTE :{ref}")
 
 
 _ROW = record(
@@ -225,7 +225,7 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
             at.clone.point(ref, fresh)
             return at
         pause(attempt)
-    raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+    raise RemoteError(f"too many sessions claim at {at.remote.name} at the same time", "run the command again")
 
 
 def _await_replica(at: Link, ref: str, lags: int) -> None:
@@ -309,7 +309,7 @@ def _replace(at: Link, swap: Update, there: Refs) -> bool:
         first, *rest = _push(at, [swap])  # it may be the log that is refused, and not the lease
     if first.state == "refused":
         rejected.note(at, {rejected.LEASES: first.why})
-        raise NoLeases(f"{at.remote.name} keeps no leases for us: {first.why}", "task claim --offline: tentative only")
+        raise NoLeases(f"{at.remote.name} rejects our leases: {first.why}", "git coord task claim --offline: tentative")
     if first.state == "done":
         rejected.forget(at, rejected.LEASES)
         outgoing.logs_went(at, there, [log for log, outcome in zip(logs, rest, strict=False) if outcome.state == "done"])

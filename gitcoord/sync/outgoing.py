@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import ObjectMissing, RepositoryError, without_password
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3
 from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import failures, transport
@@ -185,6 +184,6 @@ def remember(at: Link, ours: Refs, pushed: bool) -> None:
 def _in_sight(remote: Remote) -> str:
     name, short = without_password(remote.name), remote.prefix.removeprefix("refs/heads/")
     return (
-        f"coordination is in branches of {name} called {short}…: who fetches sees them in git branch -r, the host shows"
-        " them on its pages, and a push to them may start what runs for every branch"
+        f"coordination is in branches of {name} called {short}…: git branch -r and the host's pages list"
+        " them. Pushes to them may trigger CI"
     )

@@ -65,7 +65,7 @@ def test_a_log_that_a_replica_had_not_yet_is_not_held_against_its_clone(tmp_path
         coord.remote.sync()
         git(hub, "update-ref", ref, before)
         coord.remote.sync()
-        assert ["was taken back" in alarm.what for alarm in incidents.read(coord.clone.repo.coord_dir)] == [True]
+        assert ["was rolled back" in alarm.what for alarm in incidents.read(coord.clone.repo.coord_dir)] == [True]
         git(hub, "update-ref", ref, now)
         coord.notes.add("so that something is to be sent")
         coord.remote.sync()
@@ -98,7 +98,7 @@ def test_refs_that_are_hidden_from_reading_are_said(tmp_path: Path, cli: Cli) ->
         ran = cli(ada, "sync")
         assert ran.code == 4
         assert "does not show it, so that no clone can fetch it (uploadpack.hideRefs?)" in ran.err
-    assert "failing: origin refuses coordination refs" in cli(ada, "status").out
+    assert "failing: origin rejects coordination refs" in cli(ada, "status").out
 
 
 def test_leases_that_are_not_shown_are_waited_for_and_then_said(
@@ -167,7 +167,7 @@ def test_a_repository_of_the_other_object_format_is_named_so(repo: Path, tmp_pat
 def test_a_first_sync_that_failed_is_in_status(repo: Path, cli: Cli) -> None:
     git(repo, "remote", "add", "origin", "../nowhere.git")
     assert cli(repo, "sync").code == 4
-    assert "sync    origin, never; failing: origin does not answer as a repository" in cli(repo, "status").out
+    assert "sync    origin, never; failing: origin is not a readable repository" in cli(repo, "status").out
 
 
 def test_a_remote_that_was_renamed_is_found_by_its_url(tmp_path: Path, cli: Cli) -> None:
