@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from clones import at_once, clone_id, holders, make_met, set_clocks, sync_all
@@ -17,6 +18,7 @@ from conftest import Cli, git
 
 from gitcoord import Coord, Refused, RemoteError
 from gitcoord.features.locks.take import list_locks
+from gitcoord.features.messages import inbox, sending
 from gitcoord.features.tasks.file import NewTask
 from gitcoord.features.tasks.standing import TTL
 
@@ -214,6 +216,24 @@ def test_a_clock_that_is_off_by_an_hour_ends_no_lock_early_nor_keeps_it(two: Two
     (seen,) = list_locks(bob.clone)
     assert seen.id == taken.id
     assert abs(seen.expires - time.time() - 1800) < 60
+
+
+@pytest.mark.parametrize("off", [-3600, 3600])
+def test_a_message_is_over_after_its_time_by_the_readers_clock(two: Two, off: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, bob = two
+    ada.clone.clock = lambda: time.time() + off
+    with monkeypatch.context() as patch:
+        patch.setattr(sending, "time", SimpleNamespace(time=lambda: time.time() + off))
+        ada.sessions.focus("a clock of my own")
+        ada.send(f"w@{bob.clone.id}", "for half an hour", expires=1800)
+    ada.remote.sync()
+    bob.remote.sync()
+    now = time.time()
+
+    def read(at: float) -> list[str]:
+        return [message.text for message in inbox.inbox(bob.clone, bob.identity, now=at).messages]
+
+    assert [read(now + 60), read(now + 1700), read(now + 1900)] == [["for half an hour"], ["for half an hour"], []]
 
 
 def test_a_clone_that_was_silent_for_an_hour_keeps_its_claim(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 
 from gitcoord import lean_json as json
 from gitcoord.features.messages.fold import LEDGER
-from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_boxes
+from gitcoord.features.messages.ledger import IN_TIME, PAGE, bounced_first, bounces, my_boxes
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
@@ -74,7 +74,7 @@ GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 """
 _EVENTS = "JOIN events e ON e.id = m.id"
 """What a condition needs that asks for more than a message's own row has; it doubles the time."""
-_UNREAD = "d.state = 0 AND (m.expires = 0 OR m.expires > ?)"
+_UNREAD = f"d.state = 0 AND {IN_TIME}"
 
 
 def inbox(

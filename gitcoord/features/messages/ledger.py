@@ -163,6 +163,11 @@ def bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], 
     return answer
 
 
+IN_TIME = "(m.expires = 0 OR m.expires > ? - coalesce((SELECT min(p.seen - p.at) FROM presence p WHERE p.clone = m.clone), 0))"
+"""That a message is not over yet, given the time here: its end is by the clock of its sender, whose difference from ours
+shows in that clone's presence (`presence.clock_ahead`)."""
+
+
 def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
     """What to tell the senders of messages of this clone that expired unread, and were not bounced yet."""
     rows = db.execute(

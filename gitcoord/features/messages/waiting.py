@@ -7,7 +7,7 @@ import time
 from gitcoord import lean_json as json
 from gitcoord.features.messages.fold import READ, SURFACED
 from gitcoord.features.messages.inbox import COLUMNS, Message, message_of
-from gitcoord.features.messages.ledger import my_boxes
+from gitcoord.features.messages.ledger import IN_TIME, my_boxes
 from gitcoord.lean import sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import TRUSTED, trusted_values
@@ -29,7 +29,7 @@ def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | 
     def ask(db: sqlite3.Connection) -> list[Message]:
         rows = db.execute(
             f"SELECT {COLUMNS} WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1 AND d.state = 0"
-            f" AND (m.expires = 0 OR m.expires > ?){only}"
+            f" AND {IN_TIME}{only}"
             " AND NOT EXISTS (SELECT 1 FROM glimpses g WHERE g.message = d.message AND g.box = d.box AND g.clone = ?)"
             " GROUP BY m.id ORDER BY m.urgent DESC, m.lc, m.id LIMIT ?",
             (json.dumps(my_boxes(db, clone, me.name)), int(now), *(trusted or ()), clone.id, LIMIT),
@@ -47,7 +47,7 @@ def owed_acks(clone: Clone, me: Identity, now: float | None = None) -> list[Mess
         rows = db.execute(
             f"SELECT {COLUMNS} WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1 AND m.needs_ack = 1"
             " AND (d.state IN (?, ?) OR (d.state = 0 AND EXISTS (SELECT 1 FROM glimpses g WHERE g.message = d.message"
-            " AND g.box = d.box AND g.clone = ?))) AND (m.expires = 0 OR m.expires > ?)"
+            f" AND g.box = d.box AND g.clone = ?))) AND {IN_TIME}"
             " GROUP BY m.id ORDER BY m.lc, m.id LIMIT ?",
             (json.dumps(my_boxes(db, clone, me.name)), SURFACED, READ, clone.id, int(now), LIMIT),
         )
