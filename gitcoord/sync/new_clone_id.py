@@ -22,7 +22,7 @@ from gitcoord.store import transport
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import belongs_to, is_log, is_presence, log_ref, owner
 from gitcoord.store.refs import is_ancestor, merge_base
-from gitcoord.sync import remotes
+from gitcoord.sync import outgoing, remotes
 
 if TYPE_CHECKING:
     from gitcoord.sync.link import Link
@@ -44,7 +44,7 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     dropped = old_epochs.dropped(clone, strange) if strange else set()
     strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(at, ref, oid)}
     if not strange:
-        return False
+        return _is_seen_elsewhere(at, there) and part(at, there, "presence")
     old = clone.id
     for ref in strange:
         transport.fetch_objects(clone.repo, at.remote, ref, at.quiet)
@@ -64,20 +64,35 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     return True
 
 
-def part(at: Link, there: Mapping[str, Oid]) -> None:
-    """Go on under a new id because somebody else, at the same remote, acts under ours; our log stands at `there`.
+def _is_seen_elsewhere(at: Link, there: Mapping[str, Oid]) -> bool:
+    """Whether the remote has presence in our name that never went out from here: then a copy of this clone is at work."""
+    clone, known = at.clone, remotes.load(at.clone.repo)
+    if at.visit or known is None or not known.is_of(at.remote.name):
+        return False
+    theirs = [
+        oid for ref, oid in there.items() if is_presence(ref) and belongs_to(ref, clone.id) and known.ours.get(ref) != oid
+    ]
+    ours = outgoing.went(clone) if theirs else []
+    strange = [oid for oid in theirs if oid not in ours]
+    return bool(ours) and any(size is None for size in clone.store.sizes(strange))
+
+
+def part(at: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
+    """Go on under a new id because somebody else, at the same remote, acts under ours; our log stands at `there`. `what`
+    of theirs was seen. Returns True.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
     clone = at.clone
     with clone.locked() as fd:
         old = clone.settled_id()
-        _refuse_pinned(at, old, "claims")
+        _refuse_pinned(at, old, what)
         mended = clone.settled_tips(fd).refs
         shared = {ref: there.get(ref) for ref in mended if is_log(ref) and belongs_to(ref, old) and "/local/" not in ref}
         _renew(clone, shared, mended, fd)
         _let_go(clone, shared, fd)
-    _go_on(at, old, "claims")
+    _go_on(at, old, what)
+    return True
 
 
 def _refuse_pinned(at: Link, old: str, what: str) -> None:

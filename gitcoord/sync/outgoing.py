@@ -6,15 +6,17 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from gitcoord.errors import ObjectMissing, RepositoryError, without_password
-from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3, suppress
 from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import failures, transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, log_of
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_presence, log_of
 from gitcoord.store.transport import How, Outcome, Remote, Update
 from gitcoord.sync import public_guard, rejected, remotes
 from gitcoord.sync.link import Refusal
+from gitcoord.system.files import read_ours
+from gitcoord.system.lock import write_whole
 
 if TYPE_CHECKING:
     from gitcoord.sync.link import Link
@@ -38,6 +40,7 @@ def push(at: Link, there: Refs) -> Sent:
     updates = _updates(clone, tips, there, old_epochs.dropped(clone, tips) if rolled else set())
     if updates:
         public_guard.guard(clone, at.remote.name, unsent(clone, there))
+    _note_presence(at, updates)
     outcomes = rejected.push(at, updates)
     stand = _after({ref: oid for ref, oid in there.items() if is_to_go(ref, clone)}, updates, outcomes)
     replaced = _replaced(at, stand) if rolled else []
@@ -93,6 +96,25 @@ def vouch(at: Link) -> None:
         trust.sign_presence(at.clone, prompt=not at.quiet)
     except (RepositoryError, ObjectMissing) as error:
         at.clone.mended.append(f"nothing was signed: {error.what}")
+
+
+def _note_presence(at: Link, updates: Sequence[Update]) -> None:
+    """Remember which presence goes out, before it does: another one at the remote is not from here."""
+    fresh = [update.new for update in updates if update.new and is_presence(update.ref)]
+    if fresh and not at.visit:
+        with suppress(RepositoryError):
+            write_whole(at.clone.path("went"), "".join(f"{oid}\n" for oid in [*went(at.clone), *fresh][-MOST_WENT:]))
+
+
+def went(clone: Clone) -> list[str]:
+    """The ids of the presence commits that went out last, the newest at the end."""
+    try:
+        return read_ours(clone.path("went")).decode("ascii", "replace").split()
+    except OSError:
+        return []
+
+
+MOST_WENT = 200
 
 
 def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Update]:

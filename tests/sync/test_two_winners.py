@@ -106,6 +106,59 @@ def test_two_copies_are_handed_two_tasks(hub: Path) -> None:
     assert len({*taken}) == 2
 
 
+def test_of_two_copies_each_keeps_what_it_took_before_they_met(hub: Path) -> None:
+    """One goes on under another id, and so do its claims."""
+    git(hub, "config", "receive.advertiseAtomic", "false")
+    ada = hub.parent / "ada"
+    with Coord.open(ada, as_name="w") as coord:
+        one, two = coord.tasks.add("one").id, coord.tasks.add("two").id
+        coord.remote.sync()
+    old, snapshot = clone_id(ada), Snapshot(ada)
+    away = hub.with_name("away.git")
+    for task in (one, two):
+        with Coord.open(ada, as_name="w") as copy:
+            copy.tasks.claim(task, offline=True)
+        snapshot.swap()
+    assert not away.exists()
+    ids = []
+    for _ in range(3):
+        for _ in range(2):
+            with Coord.open(ada, as_name="w") as copy:
+                copy.remote.sync()
+                ids.append(copy.clone.id)
+            snapshot.swap()
+    assert len({*ids[-2:]}) == 2 and old in ids[-2:]
+    found = [(copy_holder(ada, one), copy_holder(ada, two))]
+    snapshot.swap()
+    found.append((copy_holder(ada, one), copy_holder(ada, two)))
+    assert found[0] == found[1]
+    assert len({*found[0]}) == 2, found
+
+
+def copy_holder(path: Path, task: str) -> str:
+    with Coord.open(path, as_name="w") as coord:
+        shown = coord.tasks.show(task)
+        assert not shown.tentative
+        at = (shown.holder or "").partition("@")[2] or coord.clone.id
+        return f"w@{at}"
+
+
+def test_a_copy_is_found_by_its_presence_before_it_writes_anything(hub: Path) -> None:
+    ada = hub.parent / "ada"
+    old, snapshot = clone_id(ada), Snapshot(ada)
+    with Coord.open(ada, as_name="w") as first:
+        first.sessions.focus("here")
+        first.remote.sync()
+        assert first.clone.id == old
+    with Coord.open(ada, as_name="w") as first:
+        first.remote.sync()
+        assert first.clone.id == old, "nobody else is there yet"
+    snapshot.swap()
+    with Coord.open(ada, as_name="w") as second:
+        second.remote.sync()
+        assert second.clone.id != old
+
+
 # a lease that was taken over
 
 

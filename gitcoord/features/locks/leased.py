@@ -138,7 +138,8 @@ def _bare(clone: Clone, table: Table) -> list[tuple[Lock, str]]:
         if not leased:
             return []
         mine = [lock for lock in read.standing(db, clone).valid if lock.clone == clone.id and lock.id in leased]
-        return [(lock, leased[lock.id]) for lock in mine if leased[lock.id] not in table.rows]
+        rows = [(lock, leased[lock.id]) for lock in mine]
+        return [(lock, n) for lock, n in rows if n not in table.rows or not clone.has(table.rows[n].holder)]
 
     return clone.read(ask)
 

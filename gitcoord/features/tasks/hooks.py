@@ -7,4 +7,5 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.index.feature import Hooks
 from gitcoord.sync.leases import Kind
 
-HOOKS: Hooks[Clone] = Hooks(leases=Kind(standing.KIND, standing.finished, settling.is_pending, settling.settle, settling.tell))
+_LEASES = Kind(standing.KIND, standing.finished, settling.is_pending, settling.settle, settling.tell)
+HOOKS: Hooks[Clone] = Hooks(renamed=settling.renamed, leases=_LEASES)

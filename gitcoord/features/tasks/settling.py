@@ -134,6 +134,21 @@ def _void(clone: Clone, task: str, ids: list[str], author: str, text: str) -> li
     ]
 
 
+def renamed(clone: Clone, old: str) -> None:
+    """This clone goes on under a new id: its claims with it, as those of the clone that keeps the `old` one are not ours."""
+    waiting = asked.waiting(clone)
+
+    def drafts(db: sqlite3.Connection) -> list[Draft]:
+        return [_again(claim) for claim in _held(db, clone) if claim.row.lease and claim.row.lease not in waiting]
+
+    clone.append(drafts)
+
+
+def _again(claim: _Claim) -> Draft:
+    data = {"task": claim.row.id, "supersedes": [claim.id], "lease": nonce(), "replaces": [claim.row.lease]}
+    return Draft("task.claim", f"claimed: {claim.row.title}", data, author=claim.author)
+
+
 # what turned out void
 
 
