@@ -284,7 +284,7 @@ def _replace(at: Link, swap: Update, there: Refs) -> bool:
         first, *rest = _push(at, [swap])  # it may be the log that is refused, and not the lease
     if first.state == "refused":
         rejected.note(at, {rejected.LEASES: first.why})
-        raise NoLeases(f"{at.remote.name} keeps no leases for us: {first.why}", "task claim --offline: tentative only")
+        raise NoLeases(f"{at.remote.name} rejects our leases: {first.why}", "git coord task claim --offline: tentative")
     if first.state == "done":
         rejected.forget(at, rejected.LEASES)
         outgoing.logs_went(at, there, [log for log, outcome in zip(logs, rest, strict=False) if outcome.state == "done"])
