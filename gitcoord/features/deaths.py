@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
 from gitcoord.features.messages.ledger import owed_by
-from gitcoord.features.tasks.ready import held_by
 from gitcoord.lean import sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -185,6 +184,8 @@ def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
 
 
 def _task_creators(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
+    from gitcoord.features.tasks.ready import held_by
+
     for row in held_by(db, boxes):
         what = f"It held your task {row.id[:10]}, {row.title}"
         yield row.creator, f"{what}: any session may take it over now (git coord task claim {row.id[:10]})."

@@ -225,6 +225,7 @@ class Clone(Opened):
 
             if tidy.is_worth_a_pack(self.store, self._recent):
                 self.pack()
+            self._recent = None  # it is asked again after the next look, not after every write
         if self._superseded:
             from gitcoord.store import sweep
 
