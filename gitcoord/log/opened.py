@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 
-from gitcoord.errors import Unwritable
+from gitcoord.errors import RefMoved, RepositoryError, Unwritable
 from gitcoord.lean import (
     TYPE_CHECKING,
     Any,
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from gitcoord.log.recent import Recent
 
 T = TypeVar("T")
+ATTEMPTS = 10
 CHECK_EVERY = 2.0
 """Seconds between two looks at whether our recent objects are still there."""
 
@@ -210,7 +211,8 @@ class Opened:
     def mend(self, action: Callable[[Ground, Tips], Sequence[str]]) -> list[str]:
         """Put something right under the write lock; returns what was, a line each, which the user reads as well."""
         with self.locked() as fd:
-            done = list(action(self.ground(fd), self.store.tips()))
+            tips = self.settled_tips(fd)
+            done = list(action(self.ground(fd), tips))
             self._mended(done)
             return done
 
@@ -233,18 +235,31 @@ class Opened:
     def _mended_tips(self, fd: int) -> Tips:
         """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
         if self._tips is None:
-            from gitcoord.log import mend
-
             if not 0 <= time.time() - self._looked() < CHECK_EVERY:
                 self._look()
+            self._tips = self._put_right(fd)
+        return self._tips
+
+    def _put_right(self, fd: int) -> Tips:
+        """The refs, with ours put right. Where our logs stand is noted only of a list on which nothing was amiss, or all of
+        that mended: an older value in packed-refs comes to light where an empty file of a ref is removed."""
+        from gitcoord.log import mend
+
+        for _ in range(ATTEMPTS):
             tips = self.store.tips()
-            done = mend.drop_broken(self.store, tips, fd) + mend.mend(self.ground(fd), tips)
+            done = mend.drop_broken(self.store, tips, fd)
+            tips = self.store.tips() if done else tips
+            try:
+                done += mend.mend(self.ground(fd), tips)
+            except RefMoved:
+                continue
             if self._is_after_boot():
                 done += self._after_boot(fd)
             self.mended += [line for line in done if line not in self.mended]
-            self._tips = self.store.tips() if done else tips
-            self._note(self._tips)
-        return self._tips
+            tips = self.store.tips() if done else tips
+            self._note(tips)
+            return tips
+        raise RepositoryError("refs below refs/coord keep moving under our lock", "git coord doctor")
 
     def _is_after_boot(self) -> bool:
         """Whether this is the first command since the machine was started; looked at once a process."""
@@ -271,7 +286,8 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
+            with suppress(RefMoved):  # whoever asked looks again
+                self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
         """Others' logs and presence that have a hole, or were rewound by force."""

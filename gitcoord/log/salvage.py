@@ -47,13 +47,12 @@ def readable(store: Store, tip: Oid) -> list[Commit]:
 def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> list[str]:
     """Our log `ref`, which stands at `now`, is known to have had all below `tips`, the last of them latest.
 
-    Raises Unreadable.
+    Raises Unreadable; RefMoved when the log does not stand there any more.
     """
     done = _remake(ground, ref, tips[-1])
     if done and _is_whole(ground.store, tips[-1]):
-        with suppress(RefMoved):
-            if now != tips[-1]:
-                ground.store.move(ref, tips[-1], now, ground.fd)
+        if now != tips[-1]:
+            ground.store.move(ref, tips[-1], now, ground.fd)
         return [*done, f"restored {ref}"]
     known = _known(ground, ref, tips)
     events = {oid: raw for oid, raw in _find(ground, ref, tips, known).items() if _kind(raw) not in NEVER_CARRIED}
@@ -66,8 +65,7 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
         rollover.begin(ground, ref, list(events.items()), text)
         line = f"{ref} has lost {many} for good: {len(events)} events were carried into a new epoch"
     else:
-        with suppress(RefMoved):
-            ground.store.move(ref, None, now, ground.fd)
+        ground.store.move(ref, None, now, ground.fd)
         many = f"{lost} events" if len(known) > len(tips) else "events"
         line = f"{ref} is lost for good: git has none of its {many} any more"
     drop_damaged(ground.store, [*tips, *known])

@@ -88,7 +88,7 @@ def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
 
         with clone.locked():
             for oid in replaced:
-                sweep.supersede(clone.path("superseded"), oid, clone.clock())
+                sweep.supersede(clone.repo, clone.path("superseded"), oid, clone.clock())
             for ref in gone:
                 clone.point(ref, None)
 

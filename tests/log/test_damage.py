@@ -544,3 +544,45 @@ def test_an_emptied_ref_of_what_was_set_aside_is_removed_like_any_other_of_ours(
     assert cli(repo, *command, env={"GIT_COORD_SESSION": "a"}).code == 0
     assert not path.exists()
     is_sound(repo)
+
+
+@pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("lease", ("alloc", "ports")), ("sessions", ("focus", "something else")), ("sessions", ("sync", "origin"))],
+    ids=["alloc", "focus", "sync"],
+)
+def test_a_damaged_tip_is_settled_by_the_command_that_needs_it(
+    repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None], kind: str, command: tuple[str, ...]
+) -> None:
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    sends(repo, "one")
+    me = {"GIT_COORD_SESSION": "a"}
+    assert cli(repo, "sync", "origin").code == 0
+    assert cli(repo, "alloc", "ports", env=me).out == "1\n"
+    assert cli(repo, "focus", "to be sent", env=me).code == 0
+    (ref,) = git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/{kind}").split()
+    damage(loose(repo, tip(repo, ref)))
+    ran = cli(repo, *command, env=me)
+    print(ran)
+    assert ran.code == 0, ran
+    assert command[0] != "alloc" or ran.out == "2\n"
+    is_sound(repo)
+
+
+@pytest.mark.parametrize("command", [("inbox",), ("send", "a", "more"), ("doctor", "--fix")], ids=["inbox", "send", "doctor"])
+@pytest.mark.parametrize("index", ["there", "gone"])
+def test_an_emptied_ref_that_is_packed_with_an_older_value_loses_nothing(
+    repo: Path, cli: Cli, command: tuple[str, ...], index: str
+) -> None:
+    """Found by the campaign (seed 104): the older value came to light, and was noted as where the log stands."""
+    sends(repo, "one")
+    git(repo, "pack-refs", "--all")
+    ref = sends(repo, "two", "three")
+    (repo / ".git" / ref).write_bytes(b"")
+    if index == "gone":
+        (repo / ".git/coord/index.sqlite").unlink()
+    assert cli(repo, *command, env={"GIT_COORD_SESSION": "a"}).code == 0
+    assert texts(repo)[:3] == ["one", "two", "three"]
+    is_sound(repo)
