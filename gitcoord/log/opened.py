@@ -10,7 +10,7 @@ import os
 import sqlite3
 import time
 
-from gitcoord.errors import RefMoved, RepositoryError, Unwritable
+from gitcoord.errors import CoordError, RefMoved, RepositoryError, Unwritable
 from gitcoord.lean import (
     TYPE_CHECKING,
     Any,
@@ -215,6 +215,18 @@ class Opened:
             done = list(action(self.ground(fd), tips))
             self._mended(done)
             return done
+
+    def settle_lost(self) -> bool:
+        """After something failed: settle the refs of our format that lead nowhere; whether there were any. Never fails."""
+        from gitcoord.log import boot
+
+        try:
+            found = any(boot.lost_refs(self.store, self.store.tips()))
+            if found:
+                self.mend(boot.settle_refs)
+            return found
+        except CoordError:
+            return False
 
     def _mended(self, done: Sequence[str]) -> None:
         """Remember what was put right, for the user, and where our logs stand now, for the next repair."""

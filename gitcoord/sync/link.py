@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 
-from gitcoord.lean import Iterator, Mapping, NamedTuple, contextmanager
+from gitcoord.errors import CoordError
+from gitcoord.lean import Callable, Iterator, Mapping, NamedTuple, TypeVar, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
@@ -13,6 +14,7 @@ from gitcoord.sync import early_look, remotes
 from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import file_lock
 
+T = TypeVar("T")
 ATTEMPTS = 8
 Refs = Mapping[str, Oid]
 """Refs as they are called here, and what they name at the remote."""
@@ -50,6 +52,16 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
             yield Link(clone, remote, quiet, look)
         finally:
             clone.keeps_to_itself = before
+
+
+def settling(clone: Clone, work: Callable[[], T]) -> T:
+    """Do `work`, and once more if it failed while a ref of ours led nowhere: that may be why, and it is settled by then."""
+    try:
+        return work()
+    except CoordError as error:
+        if error.exit_code not in (3, 4) or not clone.settle_lost():
+            raise
+    return work()
 
 
 def pause(attempt: int) -> None:

@@ -159,13 +159,19 @@ def _ask_psutil(pid: int) -> tuple[str, int] | None:
 
 
 @cache
+def kernel_boot_id() -> str:
+    """What Linux says of this boot; empty elsewhere, and where it must not be read."""
+    try:
+        return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip() if PROC else ""
+    except OSError:
+        return ""
+
+
+@cache
 def boot_id() -> str:
-    """What changes when the machine starts anew."""
+    """What changes when the machine starts anew; empty where that cannot be told."""
     if PROC:
-        try:
-            return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
-        except OSError:
-            return ""
+        return kernel_boot_id()
     import psutil
 
     return str(int(psutil.boot_time()))

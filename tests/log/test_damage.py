@@ -565,7 +565,6 @@ def test_a_damaged_tip_is_settled_by_the_command_that_needs_it(
     (ref,) = git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/{kind}").split()
     damage(loose(repo, tip(repo, ref)))
     ran = cli(repo, *command, env=me)
-    print(ran)
     assert ran.code == 0, ran
     assert command[0] != "alloc" or ran.out == "2\n"
     is_sound(repo)
