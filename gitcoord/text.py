@@ -8,9 +8,9 @@ shape of its own, but power over how the rest is read, is shown as an escape or 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from functools import cache
 
-from gitcoord.lean import TYPE_CHECKING, cache
+from gitcoord.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import re
@@ -118,7 +118,7 @@ def ago(at: float | None, now: float | None = None) -> str:
 
 def rfc3339(at: float | None) -> str | None:
     """Unix seconds as RFC 3339 in UTC."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def tokens(text: str) -> int:

@@ -20,9 +20,9 @@ EVERY = "5"
 
 @command(short_help="exchange with the remote")
 @argument("remote", required=False)
-@option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep on, looking every S seconds (5).")
-@option("--yes-private", is_flag=True, help="Not everybody can read this remote: send, and remember that.")
-@option("--dry-run", is_flag=True, help="Only what would be sent, by type.")
+@option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep syncing, every S seconds (5).")
+@option("--yes-private", is_flag=True, help="This remote is private: send, and remember that.")
+@option("--dry-run", is_flag=True, help="Only count what would be sent, by type.")
 @common
 def sync(remote: str | None, watch: str | None, yes_private: bool, dry_run: bool, as_name: str | None, as_json: bool) -> None:
     """Send what is new here to a remote (a name or a URL) and fetch what others sent.
@@ -77,7 +77,7 @@ def _say_report(report: Report, as_json: bool, prefix: str = "") -> None:
         by_reason.setdefault(refusal.why, []).append(refusal.ref)
     for why, refs in by_reason.items():
         more = f" and {len(refs) - 1} more" if len(refs) > 1 else ""
-        remark(f"warning: {refs[0]}{more} did not cross: {why}")
+        remark(f"warning: not synced: {refs[0]}{more}: {why}")
 
 
 def _json(report: Report) -> dict[str, Any]:

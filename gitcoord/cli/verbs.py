@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from gitcoord.cli.command import Command
+from gitcoord.lean import import_module
 
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "talk": {
         "send": ("talk", "send a message to sessions, a role or all"),
         "reply": ("talk", "answer a message in its thread"),
         "ack": ("talk", "acknowledge a message"),
-        "inbox": ("talk", "print my unread messages and mark them read"),
+        "inbox": ("talk", "print unread messages and mark them read"),
         "sent": ("talk", "what I sent and how far it got"),
         "wait": ("waits", "sleep until something concerns me"),
     },
@@ -25,6 +24,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "note": ("history", "leave a note for everybody, now and later"),
         "notes": ("history", "read the notes"),
         "thread": ("history", "a whole conversation"),
+        "show": ("history", "anything by its id"),
         "search": ("history", "find words in messages and notes"),
         "log": ("history", "everything that happened, newest first"),
         "watch": ("waits", "follow everything as it happens"),
@@ -44,33 +44,37 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "editing": ("people", "say which files I edit"),
     },
     "run": {
-        "run": ("jobs", "run a command as a job, tell how it ended"),
-        "jobs": ("jobs", "what runs, and what ended lately"),
+        "run": ("jobs", "run a command, report how it ended"),
+        "jobs": ("jobs", "running and recently ended jobs"),
         "job": ("jobs", "show, log or kill one job"),
     },
     "keep track": {
+        "ui": ("ui", "one live screen: what needs me, and who does what"),
         "status": ("overview", "where I stand, on one screen"),
-        "brief": ("overview", "the digest to go on with"),
-        "state": ("overview", "keys and values that outlive me"),
-        "conflicts": ("overview", "which files will collide, between whom"),
+        "brief": ("overview", "what a session needs to continue"),
+        "state": ("overview", "keys and values that outlive a restart"),
+        "conflicts": ("overview", "files that will conflict, between whom"),
     },
     "other clones": {
         "sync": ("sync", "exchange with the remote"),
     },
     "set-up": {
-        "init": ("setup", "install hooks, register the worktrees"),
+        "init": ("setup", "install git hooks, register the worktrees"),
         "hooks": ("setup", "install, remove or show the hooks"),
-        "mcp": ("agents", "serve agents over MCP"),
-        "skill": ("agents", "print what teaches agents to use this"),
-        "trust": ("trust", "who signs what, and what is wrong"),
-        "redact": ("trust", "take an event out of my log"),
-        "gc": ("trust", "drop what ended long ago"),
         "doctor": ("setup", "what is well, what is not"),
-        "demo": ("setup", "a guided run, thrown away after"),
-        "purge": ("setup", "remove every trace of gitcoord"),
+        "demo": ("setup", "a guided run in a throw-away repository"),
+    },
+    "more": {
+        "mcp": ("agents", ""),
+        "skill": ("agents", ""),
+        "trust": ("trust", ""),
+        "redact": ("trust", ""),
+        "gc": ("trust", ""),
+        "purge": ("setup", ""),
     },
 }
-"""By group: the verb, the module of `gitcoord.cli` that has a command of that name, and what the help page says of it."""
+"""By group: the verb, the module of `gitcoord.cli` that has a command of that name, and what the help page says of it.
+Those of which it says nothing stand there in one line, so that it stays short: an agent pays for all of it."""
 
 HIDDEN = {"hook": "setup"}
 """Verbs that are not on the help page, and their modules."""

@@ -47,7 +47,7 @@ def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, 
         if as_json:
             say_json({"timeout": seconds})
         else:
-            say(f"Nothing in {seconds} seconds.")
+            say(f"Nothing happened in {seconds} seconds.")
         return 1
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gitcoord.lean import Iterable, lru_cache
+from collections.abc import Iterable
+from functools import lru_cache
+
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"

@@ -7,12 +7,12 @@ A remote keeps our refs below a prefix, `refs/coord/` unless a host wants anothe
 from __future__ import annotations
 
 import os
-import re
 import sys
+from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 
 from gitcoord.errors import RemoteError
-from gitcoord.lean import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence, suppress
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
 from gitcoord.store import refs
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
@@ -40,9 +40,7 @@ _NO_WRITE = (
     "error: 403", "service not enabled", "not allowed to push", "write access", "read-only", "denied to", "DENIED",
     "not permitted", "forbidden",
 )  # fmt: skip
-_BAD_OBJECTS = re.compile(
-    r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
-)
+_BAD_OBJECTS = r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
 
 
 class Remote(NamedTuple):
@@ -193,7 +191,7 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
         "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,
     ]  # fmt: skip
     result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
-    if result.code and _BAD_OBJECTS.search(result.error_text):
+    if result.code and re.search(_BAD_OBJECTS, result.error_text):
         raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise unreachable(remote.name, result)

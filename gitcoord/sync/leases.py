@@ -8,12 +8,13 @@ observer last saw it or its holder's presence change, by the observer's own cloc
 
 from __future__ import annotations
 
-import json
 import os
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
-from gitcoord.lean import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, NoReturn, contextmanager, suppress
+from gitcoord.lean import Any, NamedTuple, NoReturn, contextmanager, suppress
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, Malformed, decode

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator, Mapping
 
 from gitcoord.errors import CoordError
-from gitcoord.lean import Callable, Iterator, Mapping, NamedTuple, TypeVar, contextmanager
+from gitcoord.lean import NamedTuple, TypeVar, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid

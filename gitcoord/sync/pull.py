@@ -5,7 +5,8 @@ Others' logs only ever grow: one that was rewritten is left as this clone knows 
 
 from __future__ import annotations
 
-from gitcoord.lean import Sequence
+from collections.abc import Sequence
+
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event

@@ -5,13 +5,13 @@ Before the first sync nothing is remembered, and no command but `sync` looks for
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
+from collections.abc import Mapping
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError, without_password
-from gitcoord.lean import TYPE_CHECKING, Any, Mapping, NamedTuple, suppress
+from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, re, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_log, owner
 from gitcoord.store.repository import Repository
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gitcoord.log.clone import Clone
 
-PREFIX = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/")
+PREFIX = r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/"
 PUSHES_A_MINUTE = 4
 LOOK_EVERY = 60.0
 """Seconds after which commands that only read have the remote looked at in the background."""
@@ -151,7 +151,7 @@ def _with_prefix(repo: Repository, name: str, known: Known | None) -> Remote:
     if not told:
         return Remote(name, known.prefix if known and known.is_of(name) else NAMESPACE)
     prefix = told if told.endswith("/") else told + "/"
-    if PREFIX.fullmatch(prefix) is None or ".." in prefix or "//" in prefix:
+    if re.fullmatch(PREFIX, prefix) is None or ".." in prefix or "//" in prefix:
         raise UsageError(
             f"coord.remotePrefix={told!a} is not a prefix of refs", "git config coord.remotePrefix refs/heads/coord/"
         )

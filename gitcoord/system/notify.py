@@ -6,10 +6,11 @@ on its standard input. Nobody waits for it: it may be slow, fail or be missing.
 
 from __future__ import annotations
 
-import json
 import tempfile
+from collections.abc import Mapping
 
-from gitcoord.lean import Any, Mapping, suppress
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, suppress
 
 MAX_LINE = 200
 _SCRIPT = 'exec 3<&0; (eval "$GIT_COORD_COMMAND \\"\\$1\\"" <&3 3<&-) &'

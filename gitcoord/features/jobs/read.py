@@ -7,16 +7,16 @@ runs them.
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 import time
+from collections.abc import Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.fold import _GOES_ON, MAX_COMMAND
-from gitcoord.lean import Any, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.query import resolve_id
 from gitcoord.names import clone_in, mailbox

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
 from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
-from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft

@@ -6,9 +6,8 @@ speaks only for sessions of the clone that wrote it, a bounce only for messages 
 
 from __future__ import annotations
 
-import json
-import sqlite3
-
+from gitcoord import lean_json as json
+from gitcoord.lean import sqlite3
 from gitcoord.log import trust
 from gitcoord.log.event import MAX_CLOCK, Event
 from gitcoord.log.index.feature import Concern, Feature

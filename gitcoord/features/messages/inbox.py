@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
+from collections.abc import Collection, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.features.messages.fold import LEDGER
 from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_boxes
-from gitcoord.lean import Any, Collection, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id

@@ -6,12 +6,12 @@ ends or replaces a claim names that claim in `supersedes`, and holds only while 
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Callable, Collection, Iterable, Mapping
 
+from gitcoord import lean_json as json
 from gitcoord.features.tasks import tangles
 from gitcoord.features.tasks.tangles import judge, needs_of, set_needs
-from gitcoord.lean import Callable, Collection, Iterable, Mapping, NamedTuple
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.query import COLUMNS, event_of

@@ -7,14 +7,14 @@ that died there.
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable, Collection, Iterable
 
 from gitcoord.errors import Refused
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import Row, best, rows
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.write import claiming, write
-from gitcoord.lean import Any, Callable, Collection, Iterable, NamedTuple, suppress
+from gitcoord.lean import Any, NamedTuple, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
