@@ -33,6 +33,20 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
     return done + graphs.mend(repo, thoroughly)
 
 
+_OF_OBJECTS = ("object", "inflate", "unpack", "did not send all")
+
+
+def is_about_objects(said: str) -> bool:
+    """Whether git's words are about objects that it could not read."""
+    return any(word in said for word in _OF_OBJECTS)
+
+
+def restore_and_settle(ground: Ground, tips: Tips) -> list[str]:
+    """Restore what the journal has of the objects that are lost, and settle the refs that lead nowhere."""
+    done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
+    return done + settle_refs(ground, tips, thoroughly=bool(done))
+
+
 def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
     """The refs of our format whose own commit is lost. Raises Unreadable where that cannot be told."""
     refs = [ref for ref in tips.refs if is_coordination(ref)]

@@ -204,11 +204,16 @@ class Opened:
             self._mended(done)
             return done
 
-    def settle_lost(self) -> bool:
-        """After something failed: settle the refs of our format that lead nowhere; whether there were any. Never fails."""
+    def settle_lost(self, why: str = "") -> bool:
+        """After something failed: settle the refs of our format that lead nowhere; whether there were any. Never fails.
+
+        Where git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
+        """
         from gitcoord.log import boot
 
         try:
+            if boot.is_about_objects(why):
+                return bool(self.mend(boot.restore_and_settle))
             found = any(boot.lost_refs(self.store, self.store.tips()))
             if found:
                 self.mend(boot.settle_refs)

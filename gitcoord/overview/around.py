@@ -28,6 +28,6 @@ def look_out_if_due(caller: Caller) -> None:
         look_out(caller)
 
 
-def settle_refs(coord: Caller) -> None:
+def settle_refs(coord: Caller, why: str) -> None:
     """A command failed: a ref of ours that leads nowhere may be why. It is settled, so that the next command goes on."""
-    coord.clone.settle_lost()
+    coord.clone.settle_lost(why)

@@ -56,7 +56,7 @@ def exchange(at: Link) -> Report:
     try:
         report = settling(at.clone, work)
         if report.refused:
-            at.clone.settle_lost()
+            at.clone.settle_lost(report.refused[0].why)
         return report
     except RemoteError as error:
         remotes.failed(at.clone.repo, at.remote.name, error.what)

@@ -60,7 +60,7 @@ def settling(clone: Clone, work: Callable[[], T]) -> T:
     try:
         return work()
     except CoordError as error:
-        if error.exit_code not in (3, 4) or not clone.settle_lost():
+        if error.exit_code not in (3, 4) or not clone.settle_lost(error.what):
             raise
     return work()
 

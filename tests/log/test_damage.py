@@ -585,3 +585,18 @@ def test_an_emptied_ref_that_is_packed_with_an_older_value_loses_nothing(
     assert cli(repo, *command, env={"GIT_COORD_SESSION": "a"}).code == 0
     assert texts(repo)[:3] == ["one", "two", "three"]
     is_sound(repo)
+
+
+@pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
+def test_a_sync_that_stumbles_over_a_damaged_event_restores_it_and_goes_on(
+    repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None]
+) -> None:
+    """Found by the campaign (seed 301)."""
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    ref = sends(repo, "one", "two", "three")
+    damage(loose(repo, tip(repo, f"{ref}~1")))
+    ran = cli(repo, "sync", "origin", env={"GIT_COORD_SESSION": "a"})
+    assert ran.code == 0, ran
+    assert git(tmp_path / "remote.git", "log", "--format=%s", ref).split()[:3] == ["three", "two", "one"]
+    is_sound(repo)
