@@ -246,22 +246,24 @@ class Opened:
         return self._tips
 
     def _put_right(self, fd: int) -> Tips:
-        """The refs, with ours put right. Where our logs stand is noted only of a list on which nothing was amiss, or all of
-        that mended: an older value in packed-refs comes to light where an empty file of a ref is removed."""
+        """The refs, with ours put right. Where our logs stand is noted only of a list on which nothing was amiss: an older
+        value in packed-refs comes to light where an empty file of a ref is removed, and a fetch may turn back what was just
+        put right. The last attempt is taken as it is."""
         from gitcoord.log import mend
 
-        for _ in range(ATTEMPTS):
+        for left in range(ATTEMPTS)[::-1]:
             tips = self.store.tips()
-            done = mend.drop_broken(self.store, tips, fd)
-            tips = self.store.tips() if done else tips
+            if broken := mend.drop_broken(self.store, tips, fd):
+                tips = self.store.tips()
             try:
-                done += mend.mend(self.ground(fd), tips)
+                done = mend.mend(self.ground(fd), tips)
             except RefMoved:
                 continue
             if self._is_after_boot():
                 done += self._after_boot(fd)
-            self.mended += [line for line in done if line not in self.mended]
-            tips = self.store.tips() if done else tips
+            self.mended += [line for line in [*broken, *done] if line not in self.mended]
+            if done and left:
+                continue
             self._note(tips)
             return tips
         raise RepositoryError("refs below refs/coord keep moving under our lock", "git coord doctor")
