@@ -118,7 +118,10 @@ def duration(text: str | None, option: str) -> int | None:
 
 
 def moment(text: str | None, option: str, now: float) -> int | None:
-    """A duration back from now, or an RFC 3339 time, in Unix seconds. Raises UsageError."""
+    """A duration back from now, an RFC 3339 time, or what git takes for a date (`yesterday`), in Unix seconds.
+
+    Raises UsageError. To be called inside of a repository.
+    """
     if text is None or re.fullmatch(r"\d+[smhdw]?", text):
         back = duration(text, option)
         return None if back is None else int(now) - back
@@ -127,7 +130,22 @@ def moment(text: str | None, option: str, now: float) -> int | None:
     try:
         return int(datetime.fromisoformat(text).astimezone().timestamp())
     except ValueError:
-        raise UsageError(f"{option} {ascii(text)[1:-1]} is not a time", "write 2h, or 2026-01-31T12:00:00Z") from None
+        return _as_git_has_it(text, option)
+
+
+def _as_git_has_it(text: str, option: str) -> int:
+    """git takes anything for a date: what it does not know is now. Raises UsageError for that."""
+    import subprocess
+    import time
+
+    argv = ["git", "rev-parse", f"--since={text}"]
+    said = subprocess.run(argv, capture_output=True, text=True, errors="replace").stdout.strip()
+    number = said.removeprefix("--max-age=")
+    if not number.isdigit() or (abs(time.time() - int(number)) < 5 and text.strip().lower() != "now"):
+        raise UsageError(
+            f"{option} {ascii(text)[1:-1]} is not a time", "write 2h, yesterday, or 2026-01-31T12:00:00Z"
+        ) from None
+    return int(number)
 
 
 @contextmanager

@@ -165,7 +165,7 @@ def _recipient(coord: Coord, recipient: Any) -> str:
 @option("--mark-all", is_flag=True, help="Print nothing, mark all read.")
 @option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
 @option("--from", "sender", metavar="S", help="Only from this session.")
-@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def inbox(
     peek: bool,
@@ -284,7 +284,7 @@ def _message_lines(coord: Coord, message: Message, signature: Signature | None =
 
 @command(short_help="what I sent and how far it got")
 @option("--undelivered", is_flag=True, help="Only those somebody has not read.")
-@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> None:
     """My messages, newest first, with their state at each recipient: queued, expired, surfaced, read, acked.

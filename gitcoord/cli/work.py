@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitcoord import Coord
 from gitcoord.cli.board import columns, say_board, say_task, task_line
@@ -12,6 +11,7 @@ from gitcoord.cli.command import Choice, IntRange, argument, command, group, opt
 from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, ids_and_text, opened, text_about, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any, TypeVar
 from gitcoord.overview.shapes import task_json
 from gitcoord.system.streams import remark
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 PAGE = 20
+SORTS = ("worth", "age", "changed")
 STATUSES = ("open", "claimed", "blocked", "done", "dropped")
 task_id = argument("task_id", metavar="ID")
 task_ids = argument("task_ids", metavar="ID...", nargs=-1, required=True)
@@ -92,33 +93,43 @@ def _add_many(file: str, as_name: str | None, as_json: bool) -> None:
 
 
 def _filters(function: F) -> F:
-    function = option("--all", "everything", is_flag=True, help="Done and dropped tasks too.")(function)
-    function = option("--status", type=Choice(STATUSES), metavar="S", help=", ".join(STATUSES))(function)
-    function = option("--filed", is_flag=True, help="Tasks that I filed.")(function)
-    function = option("--mine", is_flag=True, help="Tasks that I hold or am assigned.")(function)
-    return option("--ready", is_flag=True, help="Tasks that can be claimed now.")(function)
+    for one in (
+        option("--all", "everything", is_flag=True, help="Ended ones too."),
+        option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="At most N."),
+        option("--sort", type=Choice(SORTS), default="worth", metavar="S", help="worth, age, changed"),
+        option("--label", "labels", multiple=True, metavar="L", help="Labelled L."),
+        option("--for", "assignee", default="", metavar="S", help="For S."),
+        option("--holder", default="", metavar="S", help="Held by S."),
+        option("--status", type=Choice(STATUSES), metavar="S", help="open, claimed, …"),
+        option("--filed", is_flag=True, help="Filed by me."),
+        option("--mine", is_flag=True, help="Mine."),
+        option("--ready", is_flag=True, help="That can be taken."),
+    ):
+        function = one(function)
+    return function
 
 
 def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
+    limit = which.pop("limit")
     with opened(as_name) as coord:
         found = coord.tasks.list(**which)
         if as_json:
-            say_json([task_json(coord, one) for one in found])
+            say_json([task_json(coord, one) for one in found[:limit]])
             return
         held = coord.trust.held_tasks()
-        for one in found[:PAGE]:
+        for one in found[: limit or PAGE]:
             say(task_line(coord, one) + not_signed(one.id, held))
         if not found:
             say("No tasks.")
-        elif len(found) > PAGE:
-            say(f"({len(found) - PAGE} more: --json lists all)")
+        elif len(found) > (limit or PAGE):
+            say(f"({len(found) - (limit or PAGE)} more: -n {len(found)})")
 
 
 @command(short_help="the tasks that are not done")
 @_filters
 @common
 def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
-    """The tasks that are not done or dropped, oldest first.
+    """The tasks that are not done or dropped; those that can be taken first.
 
     Example: git coord tasks --ready
     """
@@ -129,7 +140,7 @@ def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
 @_filters
 @common
 def list_(as_name: str | None, as_json: bool, **which: Any) -> None:
-    """The tasks that are not done or dropped, oldest first.
+    """The tasks that are not done or dropped; those that can be taken first.
 
     Example: git coord task list --mine
     """

@@ -76,7 +76,7 @@ class Clone(Opened):
                     self._mend_log(amiss.ref, fd)
                 if self.index.rewound or (attempt == 0 and self.index.unreadable):
                     self._mend_others(fd)
-        raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
+        raise RepositoryError("another program keeps moving the log", "git coord doctor")
 
     def _append_once(self, decide: Decide, local: bool, sign: Sign | None, tips: Tips, fd: int) -> list[Event]:
         moved = False
@@ -211,7 +211,7 @@ class Clone(Opened):
                     sweep.supersede(self.repo, self.path("superseded"), old, self.clock())
                 return
             self._tips = None
-        raise RepositoryError(f"{ref} keeps moving under our lock", "git coord doctor")
+        raise RepositoryError(f"another program keeps moving {ref}", "git coord doctor")
 
     # tidying
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
 
-from conftest import Cli
+from conftest import Cli, nameless
 
 from gitcoord import Coord
 
@@ -102,3 +103,17 @@ def test_an_editor_that_is_left_without_a_text_does_nothing(worktrees: tuple[Pat
 def test_an_agent_is_never_asked(worktrees: tuple[Path, Path]) -> None:
     code, shown = _at_a_terminal(worktrees[0], "sleep 999", "note", CLAUDECODE="1")
     assert (code, shown.splitlines()[0]) == (2, "error: the text is empty")
+
+
+def test_the_log_is_asked_as_git_log_is(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
+        alpha.notes.add("one")
+        beta.notes.add("two")
+    assert nameless(cli(worktrees[0], "log", "-n", "1", "--oneline").out).startswith("ID note     beta: two\n")
+    assert nameless(cli(worktrees[0], "log", "--from", "alpha", "--type", "note").out) == "ID note     alpha, just now: one\n"
+    dated = cli(worktrees[0], "log", "--since", "yesterday", "--type", "note", "--date", "iso").out
+    assert re.fullmatch(r"(\w{10} note     \w+, \d{4}-\d\d-\d\d \d\d:\d\d:\d\d \+0000: \w+\n){2}", dated)
+    assert cli(worktrees[0], "log", "--since", "2099-01-01").out == "Nothing happened.\n"
+    for wrong in (["--since", "whenever"], ["--from", "nemo"], ["--type", "nonsense"], ["--date", "stardate"]):
+        done = cli(worktrees[0], "log", *wrong)
+        assert (done.code, done.out, done.err.startswith("error: ")) == (2, "", True), wrong
