@@ -1,13 +1,13 @@
-"""What coding agents' hooks run, and the seam between it and each agent program.
+"""Run what coding agents' hooks ask for, and keep each agent program behind an adapter.
 
-A program calls `hooks/agent-hook` with its own name and one of MOMENTS. That script decides without Python whether
-there is anything to do; when there is, it starts `python -m gitcoord.agents PROGRAM MOMENT` with the program's JSON
-document on standard input. `handlers` knows what is to be done at each of them and nothing of any program; an adapter
-(`gitcoord.agents.programs.<program>`, with a HARNESS) turns the document into a `Call` and the `Answer` into what its program
-takes. Adding a program is adding an adapter and a line in HARNESSES, and its session id to the script.
+A program calls `hooks/agent-hook` with its own name and one of MOMENTS. The script decides without Python whether there
+is anything to do. If there is, it starts `python -m gitcoord.agents PROGRAM MOMENT` with the program's JSON document on
+standard input. `handlers` knows what to do at each moment and nothing of any program. An adapter
+(`gitcoord.agents.programs.<program>`, with a HARNESS) turns the document into a `Call`, and the `Answer` into the form
+that its program takes. To add a program, add an adapter, a line in HARNESSES, and its session id to the script.
 
-This room may use `opening`, `overview` and what lies below. Begin with `handlers`, then `show`. Never let a hook stop the
-agent: whatever fails is kept in `coord/agents/@error`.
+This room may use `opening`, `overview` and the rooms below. Begin with `handlers`, then `show`. Never let a hook stop
+the agent: failures are kept in `coord/agents/@error`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which session a conversation of an agent program is: bound to the program's id for it, and to its process."""
+"""Find the session of an agent program's conversation, bound to the program's id for it and to its process."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""A session's files that the hook script looks at, in `coord/mail/`: `@` cannot be part of a session's name.
+"""The files of a session that the hook script looks at, in `coord/mail/`. No session name contains `@`.
 
 `NAME` says that something may be new (index/mailroom.py sets it), `NAME@taken` that a hook is about to show it,
-`NAME@owed` that an ack is due, `NAME@waiting` that the session waits for its human, `NAME@forgot` that the model lost what it
-was told, `NAME@idle` (when it is not empty) that its turn is over. `coord/marked` is as old as the last look at the refs, and
-holds our clone id: a ref of another clone that is newer was not looked at yet.
+`NAME@owed` that an ack is due, `NAME@waiting` that the session waits for its human, `NAME@forgot` that the model has
+lost what it was told, `NAME@idle` (when it is not empty) that its turn is over. `coord/marked` is as old as the last
+look at the refs, and contains our clone id: the script has not yet looked at a ref of another clone that is newer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is done at each moment of an agent's conversation. Knows sessions and messages, and nothing of any program."""
+"""What to do at each moment of an agent's conversation. This module knows sessions and messages, and no program."""
 
 from __future__ import annotations
 

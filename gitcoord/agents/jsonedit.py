@@ -1,7 +1,7 @@
-"""Adding to and removing from somebody's JSON settings without touching a byte of the rest.
+"""Add to and remove from JSON settings without changing any other byte.
 
-Parsing and writing the document again would lose its layout and its comments; so values are found in the text, and the
-text is cut there. Comments and commas before a closing bracket are understood, as several programs allow them.
+Parsing and writing the document again would lose its layout and its comments. So this module finds values in the text
+and cuts the text there. It accepts comments and trailing commas, as several programs do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Put what is new in front of a model, and mark it, so that of two hooks at the same time one shows it."""
+"""Show a model what is new, and mark it, so that only one of two simultaneous hooks shows it."""
 
 from __future__ import annotations
 

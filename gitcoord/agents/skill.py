@@ -1,6 +1,6 @@
-"""The skill: what teaches a model when and how to use `git coord`, as a file in the folder where a harness looks.
+"""The skill: a file that teaches a model when and how to use `git coord`, in the folder where its program looks.
 
-It goes in and out with a program's hooks (install.py). For AGENTS.md, `git coord skill` prints the same.
+It is installed and removed with the program's hooks (install.py). `git coord skill` prints the same text for AGENTS.md.
 """
 
 from __future__ import annotations

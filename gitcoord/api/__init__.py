@@ -1,7 +1,7 @@
 """The Python API: `Coord`, and one facade for each noun. The command line, the MCP server and the views call only this.
 
 This room may use every room below. Begin with `Coord`, then any facade: all follow one pattern. Flags are keyword-only,
-and what reads marks nothing. Start-up matters here: a method imports what it needs when it is called.
+and reading marks nothing. Start-up time matters here: a method imports what it needs when it is called.
 """
 
 from __future__ import annotations

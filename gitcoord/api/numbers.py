@@ -1,4 +1,4 @@
-"""`coord.numbers`: sequences whose numbers are handed out exactly once."""
+"""`coord.numbers`: sequences that give out each number exactly once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`coord.overview`: what several nouns know of one thing. Nothing here marks anything read."""
+"""`coord.overview`: answers that join several nouns. Nothing here marks anything read."""
 
 from __future__ import annotations
 

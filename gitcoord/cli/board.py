@@ -1,4 +1,4 @@
-"""How tasks look: a line each, one whole, and as columns that fit the terminal."""
+"""How tasks look: one line each, one whole task, and columns that fit the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a word may stand for: a verb or an option that is not spelled out, or a verb that another program calls so."""
+"""Correct a word: an abbreviated verb or option, or the name that another program gives a verb."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What ended without a word: sessions whose process died, jobs whose supervisor did. Those concerned are told, once.
+"""Tell those concerned, once, of sessions whose process died and of jobs whose supervisor died.
 
-Told by whichever process of the clone looks first: every command does, and whoever waits. The event `gone` says that a
-death was told; joining again takes it back.
+The first process of the clone that looks tells of a death: every command does, and every waiter. The event `gone`
+records that a death was told; joining again revokes it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers handed out exactly once: migrations, ports, ticket numbers."""
+"""Numbers that are given out exactly once: migrations, ports, ticket numbers."""
 
 from __future__ import annotations
 

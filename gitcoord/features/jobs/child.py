@@ -1,6 +1,6 @@
-"""A command as a child: in a session and process group of its own, its streams ours, at a gate until it may go on.
+"""Start a command as a child, in a session and process group of its own, held at a gate until it may run.
 
-The gate is what makes the records true: a child whose supervisor dies before it wrote down the child's process never
+The gate makes the records true: if a supervisor dies before it has recorded the child's process, the child never
 becomes the command.
 """
 

@@ -1,4 +1,5 @@
-"""The end of a job: written down and told once, by its supervisor or by whoever finds it abandoned; and `job kill`."""
+"""The end of a job, recorded and told once, by its supervisor or by the process that finds it abandoned; and `job
+kill`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What a clone alone knows of its jobs: processes, who is to be told, logs. Never in git.
+"""The files about jobs that stay in this clone: processes, whom to tell, logs. Never in git.
 
-`coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that whoever comes by can
-find out whether somebody still looks after it. The log is `coord/jobs/KEY.log`.
+`coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that any process can find
+out whether a supervisor still lives. The log is `coord/jobs/KEY.log`.
 """
 
 from __future__ import annotations

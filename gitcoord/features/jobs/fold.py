@@ -1,4 +1,4 @@
-"""What job events make of the tables."""
+"""Fold job events into the tables."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Jobs: commands that somebody supervises; how they began and ended, and who is told.
+"""Read jobs: supervised commands, how they began and ended, and whom to tell.
 
-A job is its `job.start`. What leaves the clone is its name, how it ended and how long it took; command line, directory,
-process and output are in `job.detail` events, which stay in this clone unless the job is published. `supervise.py`
-runs them.
+A job is its `job.start`. Its name, how it ended and how long it took leave the clone. Command line, directory, process
+and output are in `job.detail` events, which stay in this clone unless the job is published. `supervise.py` runs jobs.
 """
 
 from __future__ import annotations

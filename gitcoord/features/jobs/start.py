@@ -1,4 +1,4 @@
-"""The beginning of a job, as the log and the files see it: before its command runs, and once its process is known."""
+"""Begin a job in the log and the files: before its command runs, and once its process is known."""
 
 from __future__ import annotations
 

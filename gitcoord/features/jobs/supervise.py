@@ -1,7 +1,7 @@
-"""Supervising a command: its streams to ours and to the log, our signals to it, its end to the log of events.
+"""Supervise a command: pass its streams to ours and to the log, our signals to it, and its end to the log of events.
 
-Nothing here depends on the terminal, the session or the agent program once a job is detached. Runs in the main thread
-of its process, which must have no other.
+A detached job depends on no terminal, session or agent program. The supervisor runs in the main thread of its process,
+which must have no other thread.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The pre-commit guard: says which staged paths others have locked. `coord.guard` = off, warn (the default) or block.
+"""The pre-commit guard: name staged paths that others have locked. `coord.guard` = off, warn (the default) or block.
 
-It never stands in the way for a reason of its own: whatever goes wrong here lets the commit pass.
+It never blocks a commit because of a failure of its own.
 """
 
 from __future__ import annotations

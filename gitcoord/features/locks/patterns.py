@@ -1,11 +1,11 @@
-"""What a lock is on: a path, or a gitignore(5) pattern, relative to the repository's root.
+"""The patterns of a lock: a path, or a gitignore(5) pattern, relative to the repository's root.
 
-`matches` is a path against a pattern, by the library pathspec; `overlap` is pattern against pattern, decided by walking
-both as automata side by side. It is exact for everything gitignore can say, but for bracket expressions beyond plain
-characters and ranges, which count as any character: two patterns that some path matches both always overlap.
+`matches` compares a path with a pattern, by the library pathspec. `overlap` compares two patterns by walking both as
+automata side by side. It is exact for all of gitignore except bracket expressions beyond plain characters and ranges,
+which count as any character: two patterns that match a common path always overlap.
 
-One thing differs from gitignore: a name with an ending (`a.py`, `*.py`) and no slash after it means files and no folders,
-lest `*.py` and `*.js` be in each other's way for the sake of a file `x.py/y.js`.
+One rule differs from gitignore: a name with an ending (`a.py`, `*.py`) and no slash after it means files, not folders.
+Otherwise `*.py` and `*.js` would conflict because of a possible file `x.py/y.js`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Beside the locks, in files of this clone: who really waits for one, and whether any are held.
+"""Files beside the locks: which processes wait for one, and whether any lock is held.
 
-`coord/waiters/ID` holds the process that waits, for a waiter may be killed while its session lives on. `coord/guard`
-is there only while locks are held, and holds the time when the first of them ends: the pre-commit hook looks for it
+`coord/waiters/ID` contains the waiting process, because a waiter may be killed while its session lives. `coord/guard`
+exists only while locks are held, and contains the time when the first of them ends; the pre-commit hook looks for it
 before it starts Python.
 """
 

@@ -1,4 +1,4 @@
-"""How far messages got: receipts of those they were sent to, and news of those that expired unread."""
+"""How far messages got: receipts of their recipients, and notices about messages that expired unread."""
 
 from __future__ import annotations
 

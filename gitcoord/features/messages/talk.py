@@ -1,4 +1,4 @@
-"""The conversation of everybody: messages with the ledger of each, for those who look on."""
+"""Everybody's conversations: messages with their ledgers, for views."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Tasks as events: what each says, and what all of them together make of a task (docs/format.md).
+"""Fold task events into the tables: the payload of each, and the state that they make of a task (docs/format.md).
 
-Pure: whether an event holds depends on the events before it in (lc, id), on no clock and on nobody's liveness. What
-ends or replaces a claim names that claim in `supersedes`, and holds only while it is the current one.
+The fold is pure: whether an event holds depends on the events before it in (lc, id), and on no clock and no liveness.
+An event that ends or replaces a claim names that claim in `supersedes`, and holds only while it is the current one.
 """
 
 from __future__ import annotations

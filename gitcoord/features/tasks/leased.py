@@ -1,8 +1,7 @@
-"""Claims where clones share a remote: the lease first, which one of all gets, then the event that says so.
+"""Claims of clones that share a remote: first the lease, which only one clone gets, then the event.
 
-Our own rows can be told apart by their events: the nonce of a row is in the claim that it was taken for. While we hold
-the link no other process of this clone is in the middle of a claim; a row of ours without its event is left over from one
-that died there.
+A row of ours belongs to the claim event that has its nonce. While we hold the link, no other process of this clone is
+in the middle of a claim. So a row of ours without an event was left by a process that died there.
 """
 
 from __future__ import annotations

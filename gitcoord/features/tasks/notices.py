@@ -1,4 +1,5 @@
-"""Who is told what about tasks: messages of gitcoord, written with the event they tell of; nobody hears of himself."""
+"""Tell sessions about tasks: messages of gitcoord, written with the event that they report. No session is told of its
+own act."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Needs that go round in a circle: of the edges on one, those that close it, in the order they were declared, are ignored.
+"""Cycles of needs: of the needs on a cycle, ignore those that close it, in the order in which they were declared.
 
-Judged once for all the needs that a transaction changed. Tasks that lie on a common circle are a tangle; which tasks are in
-which tangle is kept, so that a change touches only those that it concerns.
+They are judged once for all the needs that a transaction changed. Tasks on a common cycle form a tangle. The index
+keeps which tasks are in which tangle, so that a change touches only the tasks that it concerns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What can be done to tasks. Every verb decides under the write lock, on the newest state, and writes with it who is told."""
+"""Change tasks. Every verb decides under the write lock, on the newest state, and writes its notices in the same
+append."""
 
 from __future__ import annotations
 
