@@ -1,4 +1,4 @@
-"""The names that become ref components: sessions, clones, roles; and how a mailbox is spelled."""
+"""Names that become ref components: sessions, clones, roles; and the spelling of a mailbox."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Moving in and out: `init` installs the ambient part, `purge` leaves the repository as if we had never been there."""
+"""Install and remove: `init` installs hooks and registers worktrees, `purge` removes every trace of gitcoord."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Text for people and models: inert, quoted, measured. What others wrote is data and cannot pass for ours.
+"""Text for people and models: inert, quoted, measured. Others' words are data and cannot pass for ours.
 
-Every foreign value goes through one function here on its way out: `inert` within a line, `quoted` for somebody's words on
-lines of their own, `said` for them within a line, `shell_word` in a command to copy, `as_json` in a document. What has no
-shape of its own, but power over how the rest is read, is shown as an escape or counted.
+Every foreign value goes through one function here before it is printed: `inert` within a line, `quoted` for somebody's
+words on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `as_json` in a document.
+Characters that have no visible shape, but change how the rest is read, are shown as escapes or counted.
 """
 
 from __future__ import annotations

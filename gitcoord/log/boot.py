@@ -1,4 +1,5 @@
-"""What a power loss may have left: looked for by the first command after a boot (`boots`), and by `git coord doctor --fix`."""
+"""Find and repair what a power loss may have left: at the first command after a boot (`boots`), and with `git coord
+doctor --fix`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Whether this is the first command since the machine was started.
+"""Tell whether this is the first command since the machine started.
 
-`coord/boots` has the ids of the last boots that were seen here; several, because two kernels may share one repository.
-Where the system has no such id, only `git coord doctor --fix` looks for what a power loss left. Every command loads this.
+`coord/boots` has the ids of the last boots seen here; several, because two kernels may share one repository. If the
+system has no such id, only `git coord doctor --fix` looks for the effects of a power loss. Every command loads this
+module.
 """
 
 from __future__ import annotations

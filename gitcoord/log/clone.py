@@ -1,7 +1,7 @@
-"""One clone as a participant: the one way to write, to its log and to the refs that are replaced.
+"""One clone as a participant: the one way to write to its log and to the refs that it replaces.
 
-Read `Clone.append` first. Nothing is written but under the write lock, on refs that were looked at and put right under it
-(`opened`); and nothing that was acknowledged is ever taken off.
+Read `Clone.append` first. A clone writes only under the write lock, on refs that it has checked and repaired under that
+lock (`opened`). It never removes an acknowledged event.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Which clone this is: the id that names our refs, and how `mv`, mounts, shares and copies are told apart.
+"""The id of this clone, which names our refs, and the means to tell `mv`, mounts, shares and copies apart.
 
 `coord/clone` has the id, a random secret, and the places from which this clone was reached. Another path, other inode
-numbers or another machine only raise the question, for a mount and a share have them as well. What answers it is a proof:
-at one of the known places there is a `coord/` with our id and our secret, and a file that is made through ours does not
-appear there. Then a copy lives, and who asks takes a new id. Without that proof a clone stays what it is; a copy on
-another machine is found out at the remote (`sync.new_clone_id`).
+numbers or another machine only raise the question whether this is a copy, because a mount and a share have them as
+well. A proof answers it: at one of the known places there is a `coord/` with our id and our secret, and a file that we
+make in ours does not appear there. Then the clone there is another one, and we take a new id. Without that proof a
+clone keeps its id; a copy on another machine is found at the remote (`sync.new_clone_id`).
 """
 
 from __future__ import annotations

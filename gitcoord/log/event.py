@@ -1,7 +1,7 @@
-"""An event ⇄ a commit (docs/format.md).
+"""Translate between events and commits (docs/format.md).
 
 The message is the text, verbatim, a blank line, and one trailer line `Coord: {…}` in canonical JSON. The author is the
-session at the real time; the committer's date is the Lamport clock, so that git offers code before coordination.
+session at the real time. The committer's date is the Lamport clock, so that git offers code before coordination.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What other clones did that an honest one does not do: remembered until the user has seen to it.
+"""Misdeeds of other clones, which an honest clone never commits; remembered until the user has accepted them.
 
-One small JSON file in `coord/`, a line a clone: the latest of each kind is enough to know whom to look at.
+One small JSON file in `coord/` has one line for each clone, with the latest incident of each kind.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """Recovery data: the raw objects this clone wrote in its last day or two, and the tips of its own logs.
 
-Neither an index nor a judge: nothing is read from it while git still has what we wrote, and what it does not know, it
-does not take off. One that is there and cannot be read raises Unreadable everywhere: that is not the same as none. A
-text file, one record a line, so that a line torn by a crash spoils itself alone:
+The journal is no index and no judge: nothing is read from it while git still has what we wrote, and an event that is
+missing in it is not removed for that. A journal that exists and cannot be read raises Unreadable everywhere, because it
+may still have what is needed. It is a text file with one record on each line, so a line that a crash cut short makes no
+other line unreadable:
 
     journal 1 UNIX-TIME UPTIME SERIAL
     o KIND OID BASE64
     t REF=OID [REF=OID]
 
-After a megabyte or a day a new file is begun, with a higher serial number; the last day of them is in `archive`.
+After a megabyte or a day a new file is begun, with a higher serial number; the last day of old files is in `archive`.
 """
 
 from __future__ import annotations

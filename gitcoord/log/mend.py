@@ -1,9 +1,8 @@
-"""Put our logs back where they stood. Called under the write lock by every writer; with nothing amiss it compares strings,
-and loads nothing.
+"""Restore our logs. Every writer calls this under the write lock; without damage it compares strings and loads nothing.
 
-What speaks for an event of ours: a ref, the chain below it, the journal, what the index has seen, and the mark in each
-event that only this clone can make. Each may be damaged, and none of them takes anything off. A log that is whole and
-goes on from where it was known is kept. What this clone did not write, under its name, is kept under another name. Where
+Five things prove an event to be ours: a ref, the chain below it, the journal, the index, and the mark in each event
+that only this clone can make. Each may be damaged, so none of them alone removes an event. A log that is whole and
+continues its known tip is kept. Commits under our name that this clone did not write are kept under another name. If
 two ends of our log differ, or a part of it is lost, `salvage` carries on all that is known.
 """
 

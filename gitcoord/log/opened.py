@@ -1,7 +1,7 @@
-"""The reading half of a clone: which clone it is, its index, the write lock, and putting right what is found amiss.
+"""The reading half of a clone: its id, its index, the write lock, and the repair of damage that it finds.
 
-Read `Opened.read` first. What could not be read is an error and never an answer; what is amiss with our own logs is mended
-under the lock before anything is answered or written.
+Read `Opened.read` first. Data that could not be read is an error and never an empty answer. Damage to our own logs is
+repaired under the lock before anything is answered or written.
 """
 
 from __future__ import annotations

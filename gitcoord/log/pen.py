@@ -1,4 +1,4 @@
-"""The hand of one clone: makes its commits, with its name, its time and the mark that only it can make."""
+"""Make the commits of one clone, with its name, its time and the mark that only it can make."""
 
 from __future__ import annotations
 

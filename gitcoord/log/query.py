@@ -1,4 +1,4 @@
-"""Looking events up in the index: by id prefix, by thread, by text, newest first."""
+"""Find events in the index: by id prefix, by thread, by text, newest first."""
 
 from __future__ import annotations
 

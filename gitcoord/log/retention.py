@@ -1,7 +1,7 @@
-"""redact and gc: our log begins a new epoch without an event, or without what no longer lives.
+"""redact and gc: begin a new epoch of our log without one event, or without events that have ended.
 
-What another clone wrote is that clone's to drop. What of ours speaks about something that stays, stays: dropping the end of
-a task that another clone filed would open it again.
+Only the clone that wrote an event drops it. Our events about things that stay also stay: dropping the end of a task
+that another clone filed would open the task again.
 """
 
 from __future__ import annotations

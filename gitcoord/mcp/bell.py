@@ -1,4 +1,4 @@
-"""What wakes the calls that wait. They share one watch of a repository, and hold no thread while they sleep."""
+"""Wake the calls that wait. They share one watch of a repository, and hold no thread while they sleep."""
 
 from __future__ import annotations
 

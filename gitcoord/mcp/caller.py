@@ -1,4 +1,4 @@
-"""Whose call this is. The server may outlive a conversation and serve several, so it is asked anew with every call."""
+"""Find out who makes a call. The server may outlive a conversation and serve several, so every call asks anew."""
 
 from __future__ import annotations
 

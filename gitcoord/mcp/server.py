@@ -1,7 +1,8 @@
-"""The protocol side, on the official SDK, which speaks both eras of it on stdin and stdout.
+"""The protocol side, on the official SDK, which speaks both versions of it on stdin and stdout.
 
-Each call opens the repository anew, in a thread of its own: a `Coord` belongs to one thread, and who the caller is and
-where can change between two calls. A message counts as read once the answer that carries it has left for the client.
+Each call opens the repository anew in a thread of its own, because a `Coord` belongs to one thread, and because the
+caller and the directory can change between two calls. A message counts as read once the answer with it has left for the
+client.
 """
 
 from __future__ import annotations

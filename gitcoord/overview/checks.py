@@ -1,4 +1,4 @@
-"""May I touch this path? Judged by where the path lies, and quick: no process is started, no worktree is walked."""
+"""May I touch this path? The place of the path decides; no process is started and no worktree is walked."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Where I stand, on one screen: quick enough for every turn, so it looks into no worktree.
 
-What a newer gitcoord wrote and what is malformed in some clone's log is said here, and nowhere else unasked.
+Only here gitcoord reports, without being asked, events of a newer gitcoord and malformed commits in other logs.
 """
 
 from __future__ import annotations

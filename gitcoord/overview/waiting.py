@@ -1,6 +1,6 @@
-"""Waiting: until something concerns me, or until one of several conditions holds; and following everything.
+"""Wait until something concerns me, or until one of several conditions holds; and follow everything.
 
-Level-triggered: what already holds ends a wait at once. Conditions consume nothing.
+Level-triggered: a condition that already holds ends a wait at once. Conditions mark nothing read.
 """
 
 from __future__ import annotations

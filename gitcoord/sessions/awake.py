@@ -1,7 +1,8 @@
-"""How long a machine slept: a silence while nobody could speak is no sign of death.
+"""How long a machine slept: silence while it sleeps is not a sign of death.
 
-The kernel says how long it has slept since it started; `coord/sleeps` says when that was first seen to have grown, a line
-each: the start of the machine, the time, the seconds slept by then. Nothing is kept on a machine that never slept.
+The kernel says how long it has slept since it started. `coord/sleeps` records when that was first seen to have grown,
+one line each: the start of the machine, the time, the seconds slept by then. It stays empty on a machine that never
+slept.
 """
 
 from __future__ import annotations

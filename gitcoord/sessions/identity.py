@@ -1,7 +1,7 @@
-"""Who am I: which session a command speaks for, and which rule said so.
+"""Who am I: which session a command speaks for, and which rule decided.
 
-Pure reading. Two processes that look at the same moment may find the same free name: a writer decides again under the
-write lock, in one step with the record (`presence.settle`).
+Reading only. Two simultaneous processes may find the same free name, so a writer decides again under the write lock, in
+one step with the record (`presence.settle`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""In which state a session is. Pure: the clock and what is known of the process are passed in."""
+"""The state of a session. Pure: the clock and the facts about the process are passed in."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Mailboxes: the names that sessions go by, and what a user may call them.
+"""Mailboxes: the names of sessions, and what a user may call them.
 
-A name outlives its holder: joining, renaming and adopting are events, and whoever takes a name over inherits its mail.
+A name outlives its holder: joining, renaming and adopting are events, and the next holder of a name inherits its mail.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What this clone alone knows of its sessions: worktree, process, harness id, beats. Never in git.
+"""What only this clone knows of its sessions: worktree, process, harness id, beats. Never in git.
 
-One JSON file a session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a file
-in `coord/beats/`.
+One JSON file for each session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a
+file in `coord/beats/`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Finding the repository we stand in.
+"""Find the repository of the current directory.
 
-git decides what a repository is and whether this user may use it; asking it costs two processes, one for the places and
+git decides what a repository is and whether this user may use it. Asking it costs two processes, one for the places and
 one for the settings. In the common case the second is enough: where `.git` is plainly there, git reads its settings
-from that very place, and has thereby accepted it. Whatever is out of the ordinary is left to `git rev-parse`.
+from that very place, and has thereby accepted it. All other cases are left to `git rev-parse`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store through libgit2: no process a step, for long-lived programs and bulk reads.
+"""The store through libgit2: no process for each step, for long-lived programs and bulk reads.
 
 libgit2 reads and writes objects and moves refs that exist, under our lock. It rewrites `packed-refs` from a stale copy,
 so everything else about refs goes through git (`refs`).

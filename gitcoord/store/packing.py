@@ -1,8 +1,8 @@
-"""Pack our own loose objects before they are many enough to set off the user's `git gc --auto`.
+"""Pack our own loose objects before they are so many that the user's `git gc --auto` starts.
 
-Only events of ours, and only what refs hold: the user's objects, and superseded presence, stay as they are. Our packs
-are ordinary ones (no `.keep`), so the user's gc takes them over; until then they are merged so that each holds at
-least twice as many objects as all newer ones together, which keeps them few.
+Only our events that refs hold are packed: the user's objects, and superseded presence, stay as they are. Our packs are
+ordinary ones (no `.keep`), so the user's gc takes them over. Until then they are merged so that each has at least twice
+as many objects as all newer ones together, which keeps them few.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The store through git itself, one short process a step."""
+"""The store through git itself, one short process for each step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The refs below `refs/coord/` that this format defines; all others are somebody else's."""
+"""The refs below `refs/coord/` that this format defines; all others belong to somebody else."""
 
 from __future__ import annotations
 

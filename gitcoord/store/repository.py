@@ -1,8 +1,8 @@
 """How git is called in a repository.
 
-Where it is, is found once per process (`discovery`). All later calls name the git directory outright and drop the
-variables that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree
-they would point every git call, wherever it is meant to go, at the hook's repository.
+`discovery` finds the place once per process. All later calls name the git directory outright and drop the variables
+that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree they would
+point every git call at the hook's repository.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Signed commits: made by git with whatever the user signs commits with, checked with the same programs.
+"""Signed commits: git makes them with the user's own program and key, and the same programs check them.
 
-git checks an ssh signature as of the committer's date, which is a counter here, so that is done anew as of the author's;
-any other signature (openpgp, x509) is judged by `git verify-commit`.
+git checks an ssh signature as of the committer's date, which is a counter here, so that check is repeated as of the
+author's. `git verify-commit` judges any other signature (openpgp, x509).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The network, through git alone: its credentials, ssh configuration and proxies are those the user set up.
+"""The network, through git alone, with the credentials, ssh configuration and proxies that the user set up.
 
 A remote keeps our refs below a prefix, `refs/coord/` unless a host wants another; locally they are always below
 `refs/coord/`. Every call names its refs outright: nothing of the user's configuration adds to them or prunes by them.

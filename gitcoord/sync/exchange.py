@@ -1,7 +1,7 @@
-"""Sync: bring our logs and presence to the coordination remote, and fetch everybody else's.
+"""Sync: send our logs and presence to the coordination remote, and fetch everybody else's.
 
-One `git ls-remote` tells what is new on either side; with nothing new it is the only connection. Our refs are written
-by us alone, so a push of ours is never a merge. Others' logs only ever grow: one that was rewritten is left as we know it.
+One `git ls-remote` shows what is new on either side; with nothing new it is the only connection. Only we write our
+refs, so our push is never a merge. Others' logs only ever grow: a rewritten one stays as we know it.
 """
 
 from __future__ import annotations

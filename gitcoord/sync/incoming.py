@@ -1,8 +1,8 @@
-"""What a remote may bring here: only whole objects, only commits, only on logs that go on from where we know them.
+"""Check what a remote brings: only whole objects, only commits, only logs that continue what we know of them.
 
-git itself refuses a log that was rewritten, but not a blob in place of one (it compares commits only), and it refuses all
-of a fetch for one bad object in it. So refs are looked at after they came, and whoever sends what git-fsck(1) refuses is
-fetched apart from then on, so that nobody else is kept from coming.
+git itself rejects a rewritten log, but not a blob in place of one (it compares commits only), and it rejects a whole
+fetch for one bad object in it. So refs are checked after they came. A clone that sends objects that git-fsck(1) rejects
+is fetched separately from then on, so that the others still arrive.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Leases: who may claim what, among the clones that share a remote.
 
-The remote holds one table a kind (`refs/coord/lease/tasks`, `locks`, `numbers`): a parentless commit, replaced by a push
-that names the one it was decided from. Of two such pushes the remote takes one; whoever lost looks again and decides
-anew. A row is good for as long as its holder is not known to be gone, and at the longest for its duration after an
-observer last saw it or its holder's presence change, by the observer's own clock.
+The remote holds one table for each kind (`refs/coord/lease/tasks`, `locks`, `numbers`): a parentless commit, replaced
+by a push that names the commit it was decided from. Of two such pushes the remote takes one; the loser looks again and
+decides anew. A row is valid until its holder is known to be gone, and at most for its duration after an observer last
+saw it or its holder's presence change, by the observer's own clock.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""A clone that finds its own name in use at the remote takes a new one.
+"""Take a new id when this clone finds its own in use at the remote.
 
-If the remote's copy of our log holds anything that we did not write, then we are a restored backup, or a copy of a clone
-that goes on working elsewhere; which of them cannot be told from here, and need not be. The old log stays as history, as
-the remote has it; what we wrote and the remote never got goes along into the new log, with its ids, once.
+If the remote's copy of our log has an event that we did not write, this clone is a restored backup, or a copy of a
+clone that is in use elsewhere. We cannot tell which, and need not. The old log stays as history, as the remote has it.
+Our events that the remote never got go into the new log, with their ids, once.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What goes out: our logs, presence and removals, each ref on its own; and what is remembered of where the remote stands."""
+"""What we send: our logs, presence and removals, each ref on its own; and what we remember of the remote's state."""
 
 from __future__ import annotations
 

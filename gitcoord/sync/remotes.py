@@ -1,6 +1,6 @@
-"""Which remote coordination goes to, and what is remembered of it: `coord/remote`, never the user's configuration.
+"""The coordination remote, and what is remembered of it: in `coord/remote`, never in the user's configuration.
 
-Before the first sync nothing is remembered, and no command but `sync` looks for a remote at all.
+Before the first sync nothing is remembered, and only `sync` looks for a remote.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Files: any file by its name, and those of ours below `$GIT_COMMON_DIR/coord`, which only this module opens.
+"""Files: any file by its name, and ours below `$GIT_COMMON_DIR/coord`, which only this module opens.
 
-`pathlib` costs every command 4 ms, so what each of them imports uses plain paths. The functions named `…_ours` take the
-path of a file below `coord/`. They follow no symbolic link from there on, and read and write nothing that is not a
-regular file with one name: whoever can put a link into that folder must not choose which file of the user is overwritten.
-Whether git accepts the repository at all is asked before (`store.discovery`). New files get the permissions of their
-folder where the repository is shared (core.sharedRepository); none of them is made where the folder is gone.
+`pathlib` costs every command 4 ms, so modules that every command imports use plain paths. The functions named `…_ours`
+take the path of a file below `coord/`. From there on they follow no symbolic link, and read and write only regular
+files with one name: a user who can put a link into that folder must not choose which of the caller's files is
+overwritten. `store.discovery` has asked before whether git accepts the repository at all. In a shared repository
+(core.sharedRepository) new files get the permissions of their folder. No file is made if its folder does not exist.
 """
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""Change tasks. Every verb decides under the write lock, on the newest state, and writes its notices in the same
-append."""
+"""Change tasks: each verb decides under the write lock, on the newest state, and writes its notices with the change."""
 
 from __future__ import annotations
 

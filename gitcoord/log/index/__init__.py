@@ -1,7 +1,7 @@
-"""The index: what the refs say, folded into SQLite. Disposable: every row can be made again from the refs.
+"""The index: the content of the refs, folded into SQLite. Disposable: every row can be made again from the refs.
 
-It is keyed by the tips it has read, so a read with nothing new costs one listing of refs and one query. All state in
-it is a pure function of the commits below those tips, but for `presence.seen`, an observation of ours.
+It is keyed by the tips it has read, so a read with nothing new costs one listing of refs and one query. All of its
+state is a pure function of the commits below those tips, except `presence.seen`, which is an observation of this clone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The index's SQLite connection: how it is opened, what its errors mean, and its transactions."""
+"""The index's SQLite connection: opening it, the meaning of its errors, and its transactions."""
 
 from __future__ import annotations
 

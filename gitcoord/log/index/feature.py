@@ -1,4 +1,4 @@
-"""What a feature tells the rooms below it: how its events are folded, and what it does when something happens there."""
+"""What a feature declares to the rooms below: how to fold its events, and hooks for what happens there."""
 
 from __future__ import annotations
 

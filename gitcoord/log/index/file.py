@@ -1,4 +1,4 @@
-"""The index's file: opened, made anew when it is damaged, and replaced by memory where it cannot be written."""
+"""The index's file: open it, make it again when it is damaged, and use memory when it cannot be written."""
 
 from __future__ import annotations
 

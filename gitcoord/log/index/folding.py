@@ -1,4 +1,4 @@
-"""Taking in events: each is checked, stored once, judged by the trust room and folded by its feature."""
+"""Fold events: check each, store it once, let the trust room judge it, and let its feature fold it."""
 
 from __future__ import annotations
 

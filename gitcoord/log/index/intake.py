@@ -1,6 +1,7 @@
-"""How much of each other clone is taken in: enough for any honest one, and no more than a disk and a command can bear.
+"""Limit how much of each other clone the index reads: enough for an honest clone, and no more than a disk and a command
+can bear.
 
-A clone past a limit is left out from there on: what was taken in stays, its refs are passed over, `status` and `doctor`
+Beyond a limit the rest of a clone is left out: events that were read stay, its refs are ignored, `status` and `doctor`
 name it. A rebuild of the index (`doctor --fix`) looks again. This clone's own events have no limits.
 """
 

@@ -1,8 +1,8 @@
-"""What stands outside of the logs: presence and the tables of leases, each a commit of its own that is replaced.
+"""Commits outside of the logs: presence and the tables of leases, each replaced by the next.
 
-Whoever signs commits signs these themselves, right before they go out. Where `coord.requireSigned` is set, a presence
-that its clone did not sign says no more than that somebody put it there, and a table that nobody signed is none. An older
-one does not come back in the place of a newer one.
+A clone whose user signs commits signs these themselves, right before they are sent. Under `coord.requireSigned` an
+unsigned presence only says that somebody put it there, and an unsigned table is invalid. An older one never replaces a
+newer one.
 """
 
 from __future__ import annotations

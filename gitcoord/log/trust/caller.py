@@ -1,4 +1,5 @@
-"""What this room needs of a clone; `log.clone.Clone` has it, and is not imported here, because it stands above."""
+"""The parts of a clone that this room needs. `log.clone.Clone` has them, and cannot be imported here because it is
+above."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How our own log is signed: a checkpoint at its end, with whatever the user signs commits with."""
+"""Sign our own log: add a checkpoint at its end, signed with the user's own program and key for commits."""
 
 from __future__ import annotations
 

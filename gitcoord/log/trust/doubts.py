@@ -1,4 +1,4 @@
-"""What the user is told of other clones: who signs with which key, and what is wrong."""
+"""What the user is told of other clones: which key each signs with, and what is wrong."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What signatures are worth here, and which key speaks for which clone.
+"""Judge signatures, and decide which key speaks for which clone.
 
-A checkpoint is judged by what git has (allowed signers, a keyring), and by whose key it is: the first one that a clone
-is seen to sign with is the one it is known for, and no other speaks for it, allowed or not, until the user accepts it.
+A checkpoint is judged by git's own means (allowed signers, a keyring) and by its key. The first key that a clone is
+seen to sign with speaks for that clone. No other key does, allowed or not, until the user accepts it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far a word reaches: who speaks in a ref, what a checkpoint covers, what the root of an epoch may carry.
+"""Whose word is in a ref, what a checkpoint covers, and what the root of an epoch may carry.
 
 A checkpoint covers the events that are reachable from its commit in the log it names, and no others: those below it in
 the chain, and those that the root of this chain carries. An event's `place` in its chain is counted from the root, so

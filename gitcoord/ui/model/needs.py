@@ -1,4 +1,4 @@
-"""Needs you: what waits for the person, the most pressing kind first, the oldest of each first; each with what to do."""
+"""What waits for the person: the most pressing kind first, the oldest of each first, each with what to do."""
 
 from __future__ import annotations
 

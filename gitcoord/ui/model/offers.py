@@ -1,4 +1,4 @@
-"""What the person can do, as both faces offer it: the key, the word, what has to be filled in, and whether to ask first."""
+"""What the person can do, as both faces offer it: the key, the word, the fields to fill in, and whether to ask first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is answered: the page and its modules, the stream of news, questions and acts."""
+"""The answers: the page and its modules, the stream of news, questions and acts."""
 
 from __future__ import annotations
 
