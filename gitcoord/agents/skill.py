@@ -6,9 +6,9 @@ It is installed and removed with the program's hooks (install.py). `git coord sk
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import suppress
 from gitcoord.system.files import read_bytes
 
 NAME = "git-coord"

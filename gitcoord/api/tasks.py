@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from gitcoord.api.facade import Facade
+from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gitcoord.features.tasks.board import Board
@@ -126,6 +126,8 @@ class Tasks(Facade):
 
         Raises BrokenPipeError when the reader of `output`, a descriptor, goes away meanwhile.
         """
+        if timeout == 0:
+            return self.next(claim=claim, offline=offline)
         from gitcoord.features.deaths import watched_pids
         from gitcoord.store.watch import wait_until
 

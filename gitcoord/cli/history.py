@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.cli.command import Choice, IntRange, argument, command, option
@@ -11,6 +10,7 @@ from gitcoord.cli.output import ago, one_line, paint, quoted, say, say_block, sa
 from gitcoord.cli.params import common, moment, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.overview.shapes import event_json, note_json, shown_name, signatures_of, verified_json
 
 if TYPE_CHECKING:

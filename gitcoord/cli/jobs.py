@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, group, option
@@ -12,6 +11,7 @@ from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_bl
 from gitcoord.cli.params import common, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import job_json, shown_name
 from gitcoord.system.streams import remark
 from gitcoord.text import block

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, option
@@ -11,6 +10,7 @@ from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted,
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word

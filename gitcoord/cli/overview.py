@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.cli.command import Choice, IntRange, argument, command, group, option
@@ -11,6 +10,7 @@ from gitcoord.cli.output import paint, say, say_block, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.names import mailbox
 from gitcoord.overview.shapes import collision_json, shown_name
 from gitcoord.text import ago, inert, one_line, rfc3339, said

@@ -141,7 +141,7 @@ def _as_git_has_it(text: str, option: str) -> int:
     argv = ["git", "rev-parse", f"--since={text}"]
     said = subprocess.run(argv, capture_output=True, text=True, errors="replace").stdout.strip()
     number = said.removeprefix("--max-age=")
-    if not number.isdigit() or (time.time() - int(number) < 5 and text.strip().lower() != "now"):
+    if not number.isdigit() or (abs(time.time() - int(number)) < 5 and text.strip().lower() != "now"):
         raise UsageError(
             f"{option} {ascii(text)[1:-1]} is not a time", "write 2h, yesterday, or 2026-01-31T12:00:00Z"
         ) from None

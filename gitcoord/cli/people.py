@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
 from gitcoord.cli.params import common, opened
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.names import mailbox
 from gitcoord.overview.shapes import session_json, shown_name
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
@@ -14,6 +12,7 @@ from gitcoord.cli.command import Choice, argument, command, option
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import CoordError, UsageError
+from gitcoord.lean import TYPE_CHECKING, Any, suppress
 from gitcoord.system import background
 from gitcoord.system.background import REFUSED
 from gitcoord.system.streams import remark

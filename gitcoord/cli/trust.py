@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, verified_text
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.overview.shapes import verified_json
 from gitcoord.text import said
 

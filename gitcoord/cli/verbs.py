@@ -57,6 +57,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "other clones": {
         "sync": ("sync", "exchange with the remote"),
+        "remote": ("sync", "where coordination happens"),
     },
     "set-up": {
         "init": ("setup", "install git hooks, register the worktrees"),

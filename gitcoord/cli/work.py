@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitcoord import Coord
 from gitcoord.cli.board import columns, say_board, say_task, task_line
@@ -12,6 +11,7 @@ from gitcoord.cli.command import Choice, IntRange, argument, command, group, opt
 from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, ids_and_text, opened, text_about, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any, TypeVar
 from gitcoord.overview.shapes import task_json
 from gitcoord.system.streams import remark
 
@@ -98,7 +98,7 @@ def _filters(function: F) -> F:
         option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="At most N."),
         option("--sort", type=Choice(SORTS), default="worth", metavar="S", help="worth, age, changed"),
         option("--label", "labels", multiple=True, metavar="L", help="Labelled L."),
-        option("--for", "assignee", default="", metavar="S", help="Meant for S."),
+        option("--for", "assignee", default="", metavar="S", help="For S."),
         option("--holder", default="", metavar="S", help="Held by S."),
         option("--status", type=Choice(STATUSES), metavar="S", help="open, claimed, …"),
         option("--filed", is_flag=True, help="Filed by me."),

@@ -8,9 +8,9 @@ still exist. So after a crash at any point the log is as it was before, or as it
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 
 from gitcoord.errors import RefMoved
+from gitcoord.lean import suppress
 from gitcoord.log import epoch
 from gitcoord.log.clock import seen_clock
 from gitcoord.log.epoch import Commit

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from enum import Enum
 
 from gitcoord.errors import RemoteError
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
@@ -61,14 +60,14 @@ class Remote(NamedTuple):
         return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
 
 
-class How(Enum):
+class How:
     """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
 
-    FORWARD = 0
+    FORWARD = "forward"
     """Only go on from where it stands."""
-    REPLACE = 1
+    REPLACE = "replace"
     """Whatever it stands at."""
-    SWAP = 2
+    SWAP = "swap"
     """Only if it stands where we think: compare-and-swap."""
 
 
@@ -76,12 +75,16 @@ class BadObjects(RemoteError):
     """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
 
 
+class NotAtomic(RemoteError):
+    """The remote cannot take several refs as one change; it took none of them."""
+
+
 class Update(NamedTuple):
     """One ref to be pushed: `new` None deletes it. `expected` is for a SWAP; None: there must be no such ref."""
 
     ref: str
     new: Oid | None
-    how: How = How.FORWARD
+    how: str = How.FORWARD
     expected: Oid | None = None
 
 
@@ -207,20 +210,27 @@ def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = Fals
         raise unreachable(remote.name, result)
 
 
-def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False) -> list[Outcome]:
-    """Push, each ref on its own: one that is refused keeps no other from going. Raises RemoteError."""
+def push(
+    repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False, atomic: bool = False
+) -> list[Outcome]:
+    """Push, each ref on its own: one that is refused keeps no other from going; `atomic`: all or none.
+
+    Raises NotAtomic where the remote does not know how to, RemoteError.
+    """
     route = _route(repo, remote.name)
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
-        if update.how is How.SWAP:
+        if update.how == How.SWAP:
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
-        specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
+        specs.append(f"{'+' if update.how == How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
-        "--recurse-submodules=no", *leases, "--", route.place, *specs,
+        "--recurse-submodules=no", *(["--atomic"] if atomic else []), *leases, "--", route.place, *specs,
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
+    if result.code and "does not support --atomic" in result.error_text:
+        raise NotAtomic(f"{remote.name} takes one ref at a time", f"git push --dry-run {remote.name}")
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
         raise _unwritable(remote, result)

@@ -119,7 +119,26 @@ def connected(repo: Repository) -> Remote | None:
     """The coordination remote, if there is one: what the user set, else the one of the last sync. Raises UsageError."""
     known = load(repo)
     name = repo.setting("remote") or (known.remote if known else "")
+    if not name and _is_host(repo):
+        return Remote(repo.common_dir)
     return _with_prefix(repo, name, known) if name else None
+
+
+def is_visit(repo: Repository, remote: Remote) -> bool:
+    """Whether a remote is another one than that which has the claims of this clone."""
+    known = load(repo)
+    told = repo.setting("remote")
+    return not (told == remote.name if told else known is None or known.is_of(remote.name))
+
+
+def decides(repo: Repository) -> bool:
+    """Whether claims are decided by leases: at the coordination remote, or in this repository where others push theirs."""
+    return is_connected(repo) or _is_host(repo)
+
+
+def _is_host(repo: Repository) -> bool:
+    """Whether clones for which this repository is the remote have leases here."""
+    return bool(repo.git("for-each-ref", "--count=1", "--format=%(refname)", f"{NAMESPACE}lease/").out)
 
 
 def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
@@ -129,6 +148,8 @@ def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
         name = repo.setting("remote") or (known.remote if known else "") or _only_one(repo)
     elif name not in remote_names(repo) and os.path.exists(os.path.join(cwd, name)):
         name = os.path.abspath(os.path.join(cwd, name))
+    if known and name == known.url:
+        name = known.remote
     if name.startswith("-") or not name.isprintable():
         raise UsageError(f"{name!a} is not a remote", "git remote")
     return _with_prefix(repo, name, known)

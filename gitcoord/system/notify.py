@@ -6,7 +6,6 @@ document on its standard input. gitcoord does not wait for it: it may be slow, f
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 
 from gitcoord import lean_json as json
@@ -22,6 +21,8 @@ def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[s
     """Run `command`, the value of `coord.notify`; an empty one is none."""
     if not command:
         return
+    import tempfile
+
     flat = " ".join("".join(c if c.isprintable() else " " for c in line).split())[:MAX_LINE]
     environ = {**environ, "GIT_COORD_COMMAND": command, "GIT_COORD_NOTIFY": flat}
     with suppress(OSError, ValueError), tempfile.TemporaryFile() as document:

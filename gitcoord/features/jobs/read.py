@@ -20,7 +20,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.query import resolve_id
 from gitcoord.names import clone_in, mailbox
 from gitcoord.store.objects import Oid
-from gitcoord.text import duration
+from gitcoord.text import duration, quote
 
 RECENT = 24 * 3600
 """Seconds for which an ended job is listed without being asked for."""
@@ -155,9 +155,7 @@ def log_file(clone: Clone, job: Job) -> str:
 
 def shown_command(job: Job, limit: int = 200) -> str:
     """A command line as one would type it, on one line."""
-    import shlex
-
-    line = " ".join(shlex.join(job.command).split())
+    line = " ".join(" ".join(map(quote, job.command)).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

@@ -228,6 +228,14 @@ def _ends(name: str, ended: Sequence[Lock], told: Sequence[Lock], why: str = "")
     return drafts
 
 
+def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
+    """End one lock of this clone; its holder is told `why`, if that is said."""
+    with clone.locked():
+        found = [each for each in clone.read(all_locks) if each.id == lock]
+        clone.append(lambda db: _ends(name, found, found if why else [], why))
+        keep_marker(clone)
+
+
 def farewell(db: sqlite3.Connection, box: str, name: str) -> list[Draft]:
     """What a session that leaves gives back."""
     return _ends(name, [lock for lock in all_locks(db) if lock.holder == box], [])

@@ -19,6 +19,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import Homes, resolve_name
 from gitcoord.sessions.membership import states, states_in
 from gitcoord.store.objects import Oid
+from gitcoord.sync import asked
 
 
 class Row(NamedTuple):
@@ -36,6 +37,10 @@ class Row(NamedTuple):
     labels: tuple[str, ...]
     holder: str
     claim: str
+    lease: str
+    """The nonce of the lease that `claim` has; empty for one without."""
+    last: str
+    """The last event that changed the status; empty while it is as it was filed."""
     tentative: bool
     words: str
     changed: int
@@ -195,6 +200,8 @@ def _tasks(clone: Clone, select: Callable[[sqlite3.Connection], list[Row]], now:
 
     found, details = clone.read(ask)
     life = states(clone, {row.holder for row in found if row.holder}, now)
+    waiting = asked.waiting(clone)
+    found = [row._replace(tentative=row.tentative or row.lease in waiting) for row in found]
     return [_task(row, details, life[row.holder][0] if row.holder else None) for row in found]
 
 
@@ -224,14 +231,14 @@ def _details(db: sqlite3.Connection, ids: Collection[str]) -> _Details:
     return details
 
 
-def history_of(events: Collection[Event]) -> list[Step]:
+def history_of(events: Sequence[Event]) -> list[Step]:
     """What was done to one task, oldest first."""
-    _, held = replay(events)
+    void = replay(events).void
     senders: dict[str, str] = {e.id: e.sender for e in events}
     return [
         Step(
             e.id, e.sender, _what(e, senders),
-            "" if e.type in ("task", "task.edit") else split_text(e.text)[1], e.at, e.lc, e.id not in held,
+            "" if e.type in ("task", "task.edit") else split_text(e.text)[1], e.at, e.lc, e.id in void,
         )
         for e in events
     ]  # fmt: skip

@@ -231,7 +231,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
     tell_of_deed(telling, row, verb, words)
     if verb in ("done", "drop"):
         tell_of_ready(telling, row)
-    data = {"task": row.id} | _claim_of(row)
+    data = {"task": row.id} | _claim_of(row) | ({"reopens": row.last} if verb == "reopen" and row.last else {})
     return [Draft(f"task.{verb}", _text(f"{rule.word}: {row.title}", words), data, author=me.name), *telling.drafts()]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing
 
 from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log import trust
@@ -79,8 +78,11 @@ class IndexFile:
         self.in_memory = True
         db = sqlite3.connect(":memory:", isolation_level=None)
         try:
-            with closing(sqlite3.connect(f"file:{database.quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
+            source = sqlite3.connect(f"file:{database.quoted(self.path)}?mode=ro&immutable=1", uri=True)
+            try:
                 source.backup(db)
+            finally:
+                source.close()
             return self._prepare(db)
         except sqlite3.DatabaseError:
             db.close()
