@@ -170,7 +170,7 @@ else:
             return False
 
     def contextmanager(function):
-        """A function that yields once, as what stands behind `with`."""
+        """A function that yields once, usable with `with`."""
 
         def managed(*args, **kwargs):
             return _Managed(function(*args, **kwargs))

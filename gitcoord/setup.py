@@ -25,8 +25,8 @@ from gitcoord.system.spawn import run
 
 @dataclass(frozen=True, slots=True)
 class Initialized:
-    """What `init` found and did: the clone's id, the placeholders it registered, how the hooks stand, and the remote to
-    sync with, if the user named one or others coordinate there already."""
+    """What `init` found and did: the clone's id, the placeholders it registered, the state of the hooks, and the remote
+    to sync with, if the user named one or others coordinate there already."""
 
     clone: str
     expected: tuple[str, ...]

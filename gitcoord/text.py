@@ -25,7 +25,7 @@ _HIDDEN = (
 _SELECTORS = "\ufe0e\ufe0f"
 """Behind a character, one of them says whether it is a picture; anything longer hides something."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
-"""A shell reads a word of these characters as it stands."""
+"""A shell reads a word of these characters unchanged."""
 _SHOWN = 8
 """Hidden characters in a row that are shown one by one; of more it is said how many."""
 
@@ -58,7 +58,7 @@ def _shown(run: re.Match[str]) -> str:
 
 
 def as_json(text: str) -> str:
-    """A JSON document in which what is hidden stands as JSON's own escapes."""
+    """A JSON document in which hidden characters are JSON's own escapes."""
     if text.isascii() and "\x7f" not in text:
         return text
     import json

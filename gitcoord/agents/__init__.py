@@ -52,7 +52,7 @@ class Call(NamedTuple):
     paths: tuple[str, ...] = ()
     """The files that a tool is about to read or change, absolute or relative to `cwd`."""
     held_before: bool = False
-    """This turn goes on only because a hook of somebody's kept it going."""
+    """This turn continues only because a hook kept it going."""
 
 
 class Answer(NamedTuple):
@@ -81,7 +81,7 @@ class Harness(NamedTuple):
     title: str
     session_variable: str
     pid_variable: str
-    """The variable that holds the program's pid; empty where there is none."""
+    """The variable that has the program's pid; empty if there is none."""
     read: Callable[[str, Mapping[str, Any]], Call]
     """A moment and the document, as a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
     say: Callable[[Call, Answer], Output]
@@ -90,13 +90,13 @@ class Harness(NamedTuple):
     """Has an idle conversation begin a turn, which then is told what is new; given the path of the running program. None
     where what a `wake` hook prints does that."""
     serves_many: str = ""
-    """What the command line of a process has in it that runs several conversations, and so can stand for none."""
+    """A part of the command line of a process that runs several conversations, and so cannot stand for one of them."""
     deaf: tuple[str, ...] = ()
     """Moments at which the model can be refused something, and told nothing."""
 
 
 def load(name: str) -> Harness:
-    """The adapter of a program. Raises KeyError for one there is none for."""
+    """The adapter of a program. Raises KeyError for an unknown program."""
     if name not in HARNESSES:
         raise KeyError(name)
     harness: Harness = import_module(f"gitcoord.agents.programs.{name}").HARNESS

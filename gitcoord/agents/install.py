@@ -27,7 +27,7 @@ _PYTHON = re.compile(r"python='?(.*?)'? hooks=")
 
 
 class Installed(NamedTuple):
-    """How our hooks stand in one program's settings. `why` says what keeps them from running."""
+    """The state of our hooks in one program's settings. `why` says what keeps them from running."""
 
     harness: str
     title: str
@@ -96,7 +96,7 @@ def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
 
 
 def status(name: str, environ: Mapping[str, str]) -> Installed:
-    """How they stand. Raises RepositoryError for settings that cannot be read."""
+    """The state of the hooks. Raises RepositoryError for settings that cannot be read."""
     settings = SETTINGS[name]
     path = settings.path(environ)
     text = _read(path) or ""

@@ -21,7 +21,7 @@ class BadJson(ValueError):
 
 
 class Value(NamedTuple):
-    """Where a value stands in the text; members of an object with their keys, elements of an array without."""
+    """The place of a value in the text; members of an object with their keys, elements of an array without."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Value(NamedTuple):
 
 
 def parse(text: str) -> Value:
-    """Where everything stands. Raises BadJson."""
+    """The places of all values. Raises BadJson."""
     value, end = _value(text, _skip(text, 0))
     if _skip(text, end) != len(text):
         raise BadJson(f"there is text after the document at {_place(text, end)}")

@@ -94,7 +94,8 @@ class Coord:
 
     @property
     def elsewhere(self) -> str:
-        """The worktree of the session that spoke, where this terminal has one there and none in the worktree it stands in."""
+        """The worktree of the session that spoke, if this terminal's session belongs to another worktree and this one
+        has none."""
         from gitcoord.sessions.identity import is_elsewhere
 
         me = self._identity

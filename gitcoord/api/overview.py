@@ -27,7 +27,7 @@ class Overview(Facade):
     __slots__ = ()
 
     def status(self) -> Status:
-        """Where I stand, without looking into worktrees."""
+        """The caller's situation, without looking into worktrees."""
         from gitcoord.overview import status
 
         return status.status(self._clone, self._me)
@@ -45,7 +45,7 @@ class Overview(Facade):
         return counts.short(self._clone, self._me)
 
     def brief(self, budget: int = 1000) -> Brief:
-        """The digest to go on with, in at most `budget` tokens."""
+        """What a session needs to know to continue, in at most `budget` tokens."""
         from gitcoord.overview import brief
 
         return brief.brief(self._clone, self._me, budget)

@@ -140,7 +140,7 @@ class Tasks(Facade):
         return self._change(task_id, "done", text, force)
 
     def block(self, task_id: str, reason: str, *, force: bool = False) -> Task:
-        """Say that a task cannot go on, and why. Who holds it keeps it."""
+        """Block a task, and say why. Its holder keeps it."""
         return self._change(task_id, "block", reason, force)
 
     def release(self, task_id: str, *, force: bool = False) -> Task:

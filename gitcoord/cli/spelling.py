@@ -53,7 +53,7 @@ def _verbs() -> list[str]:
 
 
 def _meant(word: str, known: Iterable[str], before: str, hint: str = "") -> str:
-    """The one of `known` that begins with `word`; `word` itself where there is none."""
+    """The one of `known` that begins with `word`; otherwise `word` itself."""
     names = list(known)
     near = [name for name in names if name.startswith(word)]
     if word in names or not near:

@@ -37,7 +37,7 @@ def task() -> None:
 
 
 def _say_each(coord: Coord, ids: Sequence[str], verb: Callable[[str], Task], as_json: bool) -> None:
-    """Do the same to several tasks; an id that stands for none keeps all as they were."""
+    """Do the same to several tasks; an unknown id leaves all of them unchanged."""
     if len(ids) == 1:
         _say_one(coord, verb(ids[0]), as_json)
         return

@@ -185,7 +185,7 @@ class Calls:
         return done.answer.model_copy(update={"structured_content": None}) if _shows_both(context) else done.answer
 
     async def _settled(self, params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
-        """Whatever goes wrong in a call, it is answered, and the server goes on."""
+        """Answer a call, even if it fails, so that the server continues."""
         try:
             return await self._answered(params, whose)
         except Exception as error:
@@ -217,7 +217,7 @@ def _shows_both(context: Context) -> bool:
 
 
 async def _stay_alive(context: Context) -> None:
-    """Tell a client that wants to know that its call goes on."""
+    """Tell a client that asks for progress that its call is still waiting."""
     began = anyio.current_time()
     while True:
         await anyio.sleep(PROGRESS_EVERY)
@@ -265,7 +265,7 @@ def _polled(coord: Coord, call: Caller, arguments: dict[str, Any]) -> Done:
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
-    """The tool called. Raises UsageError for one that is none, and for arguments that it does not take."""
+    """The tool called. Raises UsageError for an unknown tool, and for arguments that it does not take."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise UsageError(f"{name!a} is not a tool", "one of " + ", ".join(BY_NAME))

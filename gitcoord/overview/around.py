@@ -31,7 +31,7 @@ def look_out_if_due(caller: Caller) -> None:
 
 
 def settle_refs(coord: Caller) -> None:
-    """A command failed: a ref of ours that leads nowhere may be why. It is settled, so that the next command goes on."""
+    """Repair refs of ours that point nowhere. Called after a failed command, because they may be the cause."""
     from gitcoord.log import boot
 
     with suppress(CoordError):

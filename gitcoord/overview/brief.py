@@ -81,9 +81,9 @@ class Desk(NamedTuple):
 
 
 def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = None, without: Sequence[str] = ()) -> Brief:
-    """What `me` should know to go on, in at most `budget` tokens (see `text.tokens`). Marks nothing read.
+    """What `me` needs to know to continue, in at most `budget` tokens (see `text.tokens`). Marks nothing read.
 
-    Sections `without` are left out without a word.
+    Sections `without` are left out silently.
     """
     now = time.time() if now is None else now
     desk = Desk(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))

@@ -71,7 +71,7 @@ class Status(NamedTuple):
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
     left_out: tuple[LeftOut, ...]
-    """Clones past a limit, of which nothing more is taken in."""
+    """Clones past a limit, of which nothing more is read."""
     warnings: tuple[Doubt, ...]
     sync: Syncing | None
     """None while there is no coordination remote."""
@@ -130,7 +130,7 @@ def trouble(clone: Clone) -> Trouble:
 
 
 def syncing(clone: Clone) -> Syncing | None:
-    """How we stand with the coordination remote."""
+    """The state of the exchange with the coordination remote."""
     from gitcoord.sync import remotes
 
     if not remotes.is_connected(clone.repo):

@@ -75,7 +75,8 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
 
 
 def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
-    """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for one that is none."""
+    """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for an invalid
+    condition."""
     conditions = [parse(caller, text) for text in texts]
 
     def look() -> Held | None:

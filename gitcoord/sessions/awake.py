@@ -27,7 +27,7 @@ def slept() -> float:
     """Seconds for which this machine slept since it started; 0 where the system does not say."""
     if sys.platform != "linux":
         return 0.0
-    # the first goes on while the machine sleeps, the other stands still
+    # the first counts while the machine sleeps, the other does not
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
@@ -55,7 +55,7 @@ class Sleeps:
         return self._seen
 
     def _read(self) -> list[tuple[float, float]]:
-        """The lines of this start of the machine; what is none is passed over."""
+        """The lines of this start of the machine; invalid ones are ignored."""
         found = []
         with suppress(OSError, ValueError):
             for line in read_ours(self._path).decode("ascii").splitlines()[-KEPT:]:

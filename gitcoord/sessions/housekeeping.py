@@ -221,7 +221,8 @@ def _published(clone: Clone, name: str) -> dict[str, Any]:
 
 
 def worktree_added(clone: Clone, now: float | None = None) -> Record | None:
-    """Register a placeholder for the linked worktree we stand in; None if it has a session, or is the main one."""
+    """Register a placeholder for the linked worktree of the current directory; None if it has a session, or is the main
+    one."""
     mine = clone.repo.git_dir
     if mine == clone.repo.common_dir:
         return None

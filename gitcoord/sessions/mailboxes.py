@@ -51,7 +51,7 @@ def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_
 
 
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
-    """Whoever takes a name over has its mail."""
+    """The next holder of a name has its mail."""
     return Concern([event.data["new"]] if event.type == "rename" and event.clone == here else [])
 
 

@@ -54,7 +54,7 @@ class Record(NamedTuple):
 
 
 def is_plain_id(harness_id: str) -> bool:
-    """Whether an agent program's id can be a file's name as it stands."""
+    """Whether an agent program's id is usable as a file name."""
     return 0 < len(harness_id) <= 200 and harness_id.isascii() and harness_id.replace("-", "").replace("_", "").isalnum()
 
 
@@ -75,7 +75,7 @@ class Records:
         return sorted((r for r in found if r is not None), key=lambda r: (r.joined, r.name))
 
     def get(self, name: str) -> Record | None:
-        """The record of `name`, or None; an unreadable one counts as none."""
+        """The record of `name`, or None; an unreadable one counts as missing."""
         if not is_name(name):
             return None
         try:

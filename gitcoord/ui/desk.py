@@ -104,7 +104,7 @@ class Desk:
     # the threads that look
 
     def _again(self, work: Work) -> None:
-        """Do some work with a repository of its own; whatever goes wrong is said, and tried again until it goes well."""
+        """Do some work with a repository of its own; report failures, and try again until it succeeds."""
         while not self._over.is_set():
             try:
                 with Coord.open(self.place) as coord:

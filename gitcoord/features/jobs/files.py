@@ -67,7 +67,7 @@ def log_path(coord_dir: str, key: str) -> str:
 
 
 def keys(coord_dir: str) -> list[str]:
-    """The keys of the jobs that are not settled; costs next to nothing when there are none."""
+    """The keys of the jobs whose end is not reported; costs next to nothing without such jobs."""
     names = names_in(running_dir(coord_dir))
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
 

@@ -98,7 +98,7 @@ def _supervise(clone: Clone, order: dict[str, Any], answer: int) -> None:
 
 
 def _say(answer: int, value: dict[str, Any]) -> None:
-    """Once: whoever started us goes on then."""
+    """Answer the process that started us, once, so that it continues."""
     try:
         os.write(answer, json.dumps(value).encode())
         os.close(answer)

@@ -80,7 +80,8 @@ def _job(row: tuple[Any, ...]) -> Job:
 
 
 def get(db: sqlite3.Connection, oid: str, here: str) -> Job | None:
-    """The job with this full id, or what it goes on as; as the log has it: a lost one runs until somebody noticed."""
+    """The job with this full id, or the job it continues as, as the log has it: a lost one runs until a process
+    noticed."""
     latest = f"SELECT ({_GOES_ON} ORDER BY n.clone != :here, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
     (found,) = db.execute(latest, {"here": here, "id": oid}).fetchone() or (None,)
     row = db.execute(f"{_SELECT} WHERE j.id = ?", (found or oid,)).fetchone()
@@ -172,7 +173,7 @@ def describe_end(name: str, ending: Ending, started: float) -> str:
 
 
 def describe_state(job: Job) -> str:
-    """How a job stands, in one line that says nothing private."""
+    """The state of a job, in one line that says nothing private."""
     if job.state == "running":
         return f"{job.name} is running"
     ending = Ending(job.started + (job.ms or 0) / 1000, job.exit, job.signal, job.state == "lost")

@@ -16,7 +16,7 @@ from gitcoord.sessions.mailboxes import leading_to, resolve_name
 
 
 class Said(NamedTuple):
-    """A message, where it stands with each of its recipients, and whether `coord.requireSigned` keeps it back."""
+    """A message, its state with each of its recipients, and whether `coord.requireSigned` keeps it back."""
 
     message: Message
     ledger: tuple[Delivery, ...]

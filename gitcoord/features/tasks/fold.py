@@ -80,7 +80,7 @@ def replay(events: Sequence[Event]) -> Replayed:
 
 
 def _overridden(state: State, event: Event) -> str:
-    """The event that a claim with a lease takes the place of, unless it says so itself; empty if none."""
+    """The event that a claim with a lease replaces, unless it names that event itself; empty if there is none."""
     if not fences.claims_with_lease(event) or state.claim in event.data.get("supersedes", ()):
         return ""
     return state.claim or (state.last if state.status in ("done", "dropped") else "")
@@ -113,7 +113,7 @@ def _names_the_claim(state: State, event: Event) -> bool:
 
 
 def _claim(state: State, event: Event) -> State | None:
-    """A lease is given for a task that is to be had; so what its author had not seen counts less, whatever it was."""
+    """Let a lease win over events that its author had not seen, because a lease is given only for a task that is free."""
     free = state.status == "open" or (state.claim and state.status in UNFINISHED)
     if not event.data.get("lease") and not (free and _names_the_claim(state, event)):
         return None
@@ -146,7 +146,7 @@ def _block(state: State, event: Event) -> State | None:
 
 
 def _done(state: State, event: Event) -> State | None:
-    """Work that is done is done, whoever held the task meanwhile; but who has a lease is not ended unseen."""
+    """Finish a task, no matter who holds it, except a claim with a lease that the author had not seen."""
     return _to(state, event, "done")._replace(holder=event.sender) if _may_end(state, event) else None
 
 

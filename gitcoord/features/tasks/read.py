@@ -117,7 +117,7 @@ SORTS: dict[str, Callable[[Task], Any]] = {
     "age": lambda task: 0,
     "changed": lambda task: -task.changed,
 }
-"""Orders of a list; what is equal stands in the order in which it was filed. `worth`: what can be taken, by priority."""
+"""Orders of a list; equal tasks are in the order in which they were filed. `worth`: ready ones first, by priority."""
 UNFINISHED_ONES = Which()
 WORDS = {
     "task": "filed",

@@ -137,7 +137,7 @@ def _closed(open_: dict[str, None], node: str) -> set[str]:
 
 
 def ignored(tangle: Collection[str], edges: Sequence[Edge]) -> list[Edge]:
-    """The edges that close a circle, taken in the order given; all of them in a tangle that is too large to be judged."""
+    """The edges that close a cycle, taken in the order given; all of them in a tangle that is too large to be judged."""
     if len(tangle) > MAX_TANGLE:
         return list(edges)
     bit = {task: 1 << number for number, task in enumerate(sorted(tangle))}

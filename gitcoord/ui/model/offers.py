@@ -89,7 +89,7 @@ def of_session(name: str) -> tuple[Choice, ...]:
 
 
 def of_task(id: str, status: str, held: bool) -> tuple[Choice, ...]:
-    """For a task, as it stands."""
+    """The offers for a task in its present state."""
     if status in ("done", "dropped"):
         return (choice("reopen", id=id), choice("comment", id=id))
     back = (choice("release", id=id),) if held else ()

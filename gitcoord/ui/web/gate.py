@@ -103,7 +103,7 @@ def _refused_post(headers: Headers) -> Refusal | None:
 
 
 class Gate:
-    """Stands before the application; whatever is answered gets the headers that keep others out."""
+    """Stand before the application, and add to every answer the headers that keep others out."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app, self._door = app, door

@@ -96,7 +96,7 @@ def _answering(do: Callable[[str, Mapping[str, Any]], Awaitable[Any]]) -> Callab
 
 
 async def _read(request: Request) -> tuple[str, Mapping[str, Any]]:
-    """The request's body. Raises UsageError for what is none of ours."""
+    """The request's body. Raises UsageError for a body that is not ours."""
     body = b""
     async for chunk in request.stream():
         body += chunk
