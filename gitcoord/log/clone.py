@@ -61,10 +61,11 @@ class Clone(Opened):
     # events
 
     def append(self, decide: Decide, local: bool = False, sign: Sign | None = None) -> list[Event]:
-        """Decide on the newest state and write what `decide` returns, as one move of our log; none: write nothing.
+        """Decide on the newest state and write what `decide` returns, as one move of our log; without drafts write
+        nothing.
 
-        `decide` may run more than once: when the ref or the index turn out to have moved, it is asked again.
-        `sign` turns the last of the raw commits into the one to be written. Whatever they raise leaves all as it was.
+        `decide` may run more than once: it is asked again when the ref or the index have moved. `sign` turns the last
+        of the raw commits into the one to be written. If either raises, everything stays as it was.
         """
         with self.locked() as fd:
             for attempt in range(ATTEMPTS):
@@ -109,8 +110,8 @@ class Clone(Opened):
         return [event for event, _ in written]
 
     def _newer_tips(self, tips: Tips) -> Tips:
-        """The refs, listed again, for others' may have moved. Where ours did (a fetch that prunes), all begins anew: what
-        was decided on the refs as they were put right must not be written on a list that was not."""
+        """List the refs again, because others' may have moved. If ours did (a fetch that prunes), all begins anew: a
+        decision made on the repaired refs must not be written on refs that were not repaired."""
         fresh = self.store.tips()
         clone = self.settled_id()
         if own_logs(fresh.refs, clone) != own_logs(tips.refs, clone):

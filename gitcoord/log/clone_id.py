@@ -35,7 +35,8 @@ class Place(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What `coord/clone` says. Whoever knows the secret can write in this clone's name, so it never leaves the directory."""
+    """The content of `coord/clone`. A process that knows the secret can write in this clone's name, so it never leaves
+    the directory."""
 
     id: str
     secret: str = ""
@@ -57,7 +58,7 @@ def read_clone_id(repo: Repository) -> str | None:
 
 
 def read_known(repo: Repository) -> Known | None:
-    """As `read_clone_id`, with the secret, which is empty where there is none yet."""
+    """As `read_clone_id`, with the secret, which is empty if there is none yet."""
     pinned = repo.setting("clone")
     if pinned:
         return (_known(repo) or Known(pinned))._replace(id=_checked(pinned))
@@ -66,10 +67,10 @@ def read_known(repo: Repository) -> Known | None:
 
 
 def settle_clone_id(repo: Repository) -> Known:
-    """The id of this clone and its secret, made if there is none; to be called under the write lock.
+    """The id of this clone and its secret, made if missing. Call it under the write lock.
 
-    In a copy, what `coord/` knew of the original's sessions goes: they are that other clone's now, its log is history.
-    Raises Unreadable, Unwritable.
+    In a copy, what `coord/` knew of the original's sessions is deleted: they belong to the other clone now, and its log
+    is history. Raises Unreadable, Unwritable.
     """
     pinned, known, here = repo.setting("clone"), _known(repo), _place(repo)
     if pinned:

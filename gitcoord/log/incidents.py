@@ -36,7 +36,7 @@ def note(coord_dir: str, clone: str, what: str, now: float) -> None:
 
 
 def read(coord_dir: str) -> list[Alarm]:
-    """All alarms, by clone; a damaged file counts as none."""
+    """All incidents, by clone; a damaged file counts as empty."""
     try:
         rows = json.loads(read_ours(_path(coord_dir)))
         return sorted(Alarm(str(clone), str(what), float(at)) for clone, what, at in rows if is_name(str(clone)))

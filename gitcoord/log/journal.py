@@ -60,7 +60,7 @@ class Journal:
         self._append(b"".join(_object_line(item) for item in objects))
 
     def note(self, tips: Mapping[str, Oid]) -> None:
-        """Record where our logs stand."""
+        """Record the tips of our logs."""
         end = self._append(_tips_line(tips))
         self._noted = end, dict(tips)
 
@@ -280,7 +280,7 @@ def _tips_line(tips: Mapping[str, Oid]) -> bytes:
 
 
 def _serial(path: str) -> int:
-    """The number of the newest file; 0 where there is none, or its head is torn."""
+    """The number of the newest file; 0 without one, or if its head is torn."""
     try:
         with open(open_ours(path, os.O_RDONLY), "rb") as file:
             words = file.readline(80).split()

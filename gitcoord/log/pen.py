@@ -46,7 +46,7 @@ class Pen:
     def chain(
         self, ref: str, lc: int, drafts: Sequence[Draft | LaterDraft], parent: Oid | None, sign: Sign | None = None
     ) -> tuple[list[Written], list[GitObject]]:
-        """The events of `drafts`, to go on after `parent` in the log `ref`, and every object they need."""
+        """The events of `drafts`, to follow `parent` in the log `ref`, and every object they need."""
         ids: list[Oid] = []
         written: list[Written] = []
         objects: list[GitObject] = []

@@ -25,7 +25,7 @@ KEEP = 90 * 24 * 3600
 
 
 class Redacted(NamedTuple):
-    """What `redact` did: the event that is gone, how many the log goes on with, and whether it had been sent to a remote."""
+    """What `redact` did: the redacted event, how many the log continues with, and whether it had been sent to a remote."""
 
     id: Oid
     carried: int

@@ -44,7 +44,7 @@ def readable(store: Store, tip: Oid) -> list[Commit]:
 
 
 def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> list[str]:
-    """Our log `ref`, which stands at `now`, is known to have had all below `tips`, the last of them latest.
+    """Continue our log `ref`, which is at `now` and is known to have had all below `tips`, the last of them latest.
 
     Raises Unreadable.
     """

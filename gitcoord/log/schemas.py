@@ -122,7 +122,7 @@ def record(fields: Mapping[str, Kind], needed: Sequence[str]) -> Kind:
 
 
 def either(kind: Kind, nothing: str | None) -> Kind:
-    """A value of a kind, or the one that stands for none."""
+    """A value of a kind, or the value that means none."""
     return Kind(f"{kind.says}, or {'null' if nothing is None else 'empty'}", lambda value: value == nothing or kind.fits(value))
 
 

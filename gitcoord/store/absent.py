@@ -82,7 +82,7 @@ def _not_found(repo: Repository, oids: Sequence[Oid]) -> list[Oid]:
 
 
 def _complains(result: Result) -> bool:
-    """Whether git named an error; warnings and the user's GIT_TRACE are none."""
+    """Whether git named an error; warnings and the user's GIT_TRACE do not count."""
     return any(line.startswith(("error: ", "fatal: ")) for line in result.error_text.splitlines())
 
 

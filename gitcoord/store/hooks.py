@@ -287,7 +287,7 @@ def _why_not(ground: Ground, event: str) -> tuple[str, str]:
 
 
 def _is_shell(content: bytes) -> bool:
-    """Whether `sh` lines can stand in it; without a first line `#!` git runs it with sh."""
+    """Whether `sh` lines can be in it; without a first line `#!` git runs it with sh."""
     return b"\0" not in content and (not content.startswith(b"#!") or _SHELL.match(content) is not None)
 
 

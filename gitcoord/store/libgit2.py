@@ -68,7 +68,7 @@ class Libgit2Store:
             pygit2.settings.enable_fsync_gitdir(True)
 
     def _objects(self) -> Any:
-        """A database opened afresh (7 µs): one kept open goes on showing packs and objects that gc has removed."""
+        """Open a database afresh (7 µs): one kept open still shows packs and objects that gc has removed."""
         return pygit2.Odb(os.path.join(self.repo.common_dir, "objects"))
 
     def tips(self) -> Tips:

@@ -152,7 +152,7 @@ class Scratch:
         return [_conflicting(fields) for _ in pairs]
 
     def base(self, a: Oid | None, b: Oid | None) -> Oid:
-        """The best common ancestor of two commits; the empty tree where there is none."""
+        """The best common ancestor of two commits; the empty tree without one."""
         found = merge_base(self.repo, a, b) if a and b else None
         return found or make_tree({}, self.repo.object_format).oid
 

@@ -62,7 +62,8 @@ def sign(repo: Repository, raw: bytes, prompt: bool = True) -> bytes:
 
 
 def _unasked(repo: Repository, args: list[str], stdin: bytes, env: dict[str, str]) -> Result:
-    """Without a terminal or a display on which somebody could be asked; whoever asks all the same is not waited for."""
+    """Run without a terminal or a display on which somebody could be asked; a program that asks all the same is not
+    waited for."""
     import subprocess
 
     argv = ["git", f"--git-dir={repo.common_dir}", *args]

@@ -103,7 +103,7 @@ class RefWatch:
 
 
 class EndWatch(threading.Thread):
-    """Sets `changed` when one of `pids` ends, and when whoever reads our output goes away (then `reader_left` too).
+    """Set `changed` when one of `pids` ends, and when the reader of our output goes away (then `reader_left` too).
 
     Needs pidfd_open(2) for processes; elsewhere LOOK_ANYWAY has to do.
     """

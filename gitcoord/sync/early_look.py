@@ -30,7 +30,7 @@ _begun: list[Begun] = []
 
 
 def begin(args: Sequence[str]) -> None:
-    """For `git coord sync ARGS`, if that is a plain sync. Whatever goes wrong is for the sync itself to find and to say."""
+    """Begin the look for `git coord sync ARGS`, if that is a plain sync. The sync itself finds and reports any failure."""
     rest = [arg for arg in args if arg != "--json"]
     if len(rest) > 1 or any(arg.startswith("-") for arg in rest):
         return

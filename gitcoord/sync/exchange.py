@@ -100,7 +100,7 @@ def _refresh_presence(clone: Clone) -> None:
 
 
 def _warm_up(clone: Clone) -> None:
-    """Load what comes after the answer while there is none."""
+    """Load, while there is no answer, the modules that are needed after it."""
     from gitcoord.log import trust
     from gitcoord.sync import lease_chores, outgoing
 

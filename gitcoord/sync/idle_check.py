@@ -20,7 +20,7 @@ Refs = Mapping[str, Oid]
 
 
 class Here(NamedTuple):
-    """How this clone stands. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
+    """The state of this clone. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
 
     refs: Refs
     idle: bool

@@ -83,7 +83,7 @@ class Kind(NamedTuple):
 
 EMPTY = Table()
 MAX_ROWS = 1800
-"""Rows of a table: so many fit into a commit whatever they say."""
+"""Rows of a table: so many fit into a commit at their largest."""
 Decide = Callable[[Table], Table | None]
 
 
@@ -97,7 +97,7 @@ class Unanswered(RemoteError):
 
 @contextmanager
 def connected(clone: Clone, hint: str) -> Iterator[Link]:
-    """The link to the coordination remote; `hint` says what to do while it is out of reach. Raises RemoteError."""
+    """The link to the coordination remote; `hint` says what to do if it cannot be reached. Raises RemoteError."""
     remote = remotes.connected(clone.repo)
     if remote is None:
         raise UsageError("there is no coordination remote", "git coord sync REMOTE")
@@ -121,7 +121,7 @@ def lease_ref(kind: str) -> str:
 
 
 def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
-    """A table as it was fetched; empty where there is none. Raises NoLeases for one that cannot be read."""
+    """A table as it was fetched; empty if it does not exist. Raises NoLeases for an unreadable one."""
     if oid is None:
         return EMPTY
     try:

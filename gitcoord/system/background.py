@@ -58,7 +58,7 @@ def _is_inheritable(fd: int) -> bool:
 
 
 def let_go(environ: Collection[str] = ()) -> None:
-    """Keep nothing of whoever started us: their descriptors, their session, and their variables named in `environ`."""
+    """Keep nothing of our starter: its descriptors, its session, and its variables named in `environ`."""
     for fd in inherited():
         with suppress(OSError):
             os.close(fd)

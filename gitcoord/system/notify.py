@@ -18,7 +18,7 @@ A shell takes standard input away from what runs in its background, hence the 3.
 
 
 def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[str, Any]) -> None:
-    """Run `command`, the value of `coord.notify`; an empty one is none."""
+    """Run `command`, the value of `coord.notify`; nothing if it is empty."""
     if not command:
         return
     import tempfile

@@ -17,7 +17,7 @@ from gitcoord.system.uptime import uptime as uptime
 
 PROC = sys.platform.startswith("linux")
 SIGN_EVERY = 60.0
-"""Seconds between two signs of life of whoever is to be judged from another kernel."""
+"""Seconds between two signs of life of a process that another kernel has to judge."""
 LOOK_EVERY = 0.2
 """Seconds between two looks at a process where the kernel cannot tell us of its end."""
 
@@ -35,7 +35,7 @@ class Process(NamedTuple):
 
 
 def from_json(data: object) -> Process | None:
-    """The process in a record of ours, or None if there is none."""
+    """The process in a record of ours, or None."""
     try:
         return Process(**data) if isinstance(data, dict) else None
     except TypeError:
@@ -123,7 +123,7 @@ def command(pid: int) -> str:
 
 
 def terminal_leader() -> int | None:
-    """The pid of the shell that leads our terminal, when we stand at one."""
+    """The pid of the shell that leads our terminal, if we have one."""
     if not hasattr(os, "getsid") or not any(_is_tty(fd) for fd in (0, 1, 2)):
         return None
     return os.getsid(0) or None
@@ -174,7 +174,7 @@ def boot_id() -> str:
 
 @cache
 def namespace() -> str:
-    """The pid namespace, which differs between containers; empty where there are none."""
+    """The pid namespace, which differs between containers; empty on systems without them."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

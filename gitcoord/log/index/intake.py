@@ -26,14 +26,14 @@ CREATE INDEX intake_left_out ON intake (clone) WHERE why != '';
 
 
 class LeftOut(NamedTuple):
-    """A clone of which nothing more is taken in, and the limit that it went past."""
+    """A clone of which nothing more is read, and the limit that it exceeded."""
 
     clone: str
     why: str
 
 
 def count(db: sqlite3.Connection, clone: str, events: int, strange: int, size: int) -> bool:
-    """Add to what was taken in of another clone; says whether more may come."""
+    """Add to what was read of another clone; says whether more may come."""
     db.execute(
         "INSERT INTO intake VALUES (?1, ?2, ?3, ?4, '') ON CONFLICT DO UPDATE SET events = events + ?2,"
         " strange = strange + ?3, bytes = bytes + ?4",

@@ -97,7 +97,7 @@ def accept(clone: Reader, name: str) -> Signer:
     return doubts.accept(clone, name)
 
 
-# what stands outside of the logs
+# commits outside of the logs
 
 
 def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
@@ -138,7 +138,7 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
 
 
 def vouches(clone: Reader, db: sqlite3.Connection, of: str, epoch: int) -> bool:
-    """Whether clone `of` stands by an epoch of its log, by number: always where it is not known to sign."""
+    """Whether clone `of` confirms an epoch of its log, by number: always if it is not known to sign."""
     if of == clone.id or not signs(clone, db, of):
         return True
     from gitcoord.log.trust import alone

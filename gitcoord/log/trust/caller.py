@@ -45,7 +45,7 @@ class Writer(Reader, Protocol):
     """A clone that can be written to."""
 
     def settled_id(self) -> str:
-        """Its id, made if there is none."""
+        """Its id, made if missing."""
 
     def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
         """Let a ref of ours that is replaced name `new`, if it still names `old`."""

@@ -32,7 +32,7 @@ KEPT = 2000
 
 
 class Mark(NamedTuple):
-    """A checkpoint that was judged: it covers what stands up to `place` in this epoch of its log."""
+    """A checkpoint that was judged: it covers the events up to `place` in this epoch of its log."""
 
     epoch: int
     place: int
@@ -42,7 +42,7 @@ class Mark(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an event stands: in the chain of an epoch, or (0) in what its root carries."""
+    """The place of an event: in the chain of an epoch, or (0) in what its root carries."""
 
     id: Oid
     clone: str
@@ -175,7 +175,7 @@ class Judge:
         return signature
 
     def verdict(self, oid: Oid, at: int, of: str) -> Signature:
-        """What a signature that stands alone is worth as the word of clone `of`: that of a presence, or of leases."""
+        """How much a signature outside of the logs counts as the word of clone `of`: that of a presence, or of leases."""
         self.marks(of)
         known = self.binding(of)
         signature = self._judged(oid, at)
