@@ -45,7 +45,7 @@ class Jobs(Facade):
         return read.show(self._coord.clone, job)
 
     def log(self, job: str) -> bytes:
-        """What it wrote; of much output, the beginning and the end. Raises Refused when that is not here."""
+        """The output of a job; of much output, the beginning and the end. Raises Refused if this clone does not have it."""
         from gitcoord.features.jobs import read
         from gitcoord.system.files import read_ours
 

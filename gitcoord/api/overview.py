@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Overview(Facade):
-    """Where the caller stands, and what will collide.
+    """The caller's situation, and which files will conflict.
 
     Example:
 
@@ -33,13 +33,13 @@ class Overview(Facade):
         return status.status(self._clone, self._me)
 
     def trouble(self) -> Trouble:
-        """What is wrong with other clones, or with the exchange with them."""
+        """Problems with other clones, or with the exchange with them."""
         from gitcoord.overview import status
 
         return status.trouble(self._clone)
 
     def short(self) -> Short:
-        """What of it fits a prompt."""
+        """The same in short, for a prompt."""
         from gitcoord.overview import counts
 
         return counts.short(self._clone, self._me)

@@ -45,7 +45,7 @@ FEATURE = Feature(
 
 
 class Allocation(NamedTuple):
-    """A number that nobody else got from this sequence."""
+    """A number of a sequence, given out once."""
 
     sequence: str
     number: int

@@ -46,7 +46,7 @@ class Holding(NamedTuple):
 
 class Syncing(NamedTuple):
     """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
-    why the last attempt failed (empty if it did not), and what it does not take (`refusals`)."""
+    why the last attempt failed (empty if it did not), and what it rejects (`rejected`)."""
 
     remote: str
     at: float | None
@@ -112,7 +112,7 @@ def _held(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[Holding, 
 
 
 class Trouble(NamedTuple):
-    """What is wrong, or strange, with other clones and the exchange with them: fields as in `Status`."""
+    """Problems with other clones and the exchange with them: fields as in `Status`."""
 
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]

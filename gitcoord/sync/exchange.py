@@ -26,7 +26,7 @@ PRESENCE_AGE = 60.0
 
 
 class Report(NamedTuple):
-    """What a sync did: events that crossed either way, and what did not."""
+    """What a sync did: events sent and received, and refs that failed."""
 
     remote: str
     sent: int

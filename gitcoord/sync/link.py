@@ -71,7 +71,7 @@ def joining(at: Link, listing: Refs) -> Link:
 
 
 class Refusal(NamedTuple):
-    """A ref that did not cross, and why."""
+    """A ref that was not synced, and why."""
 
     ref: str
     why: str

@@ -51,7 +51,7 @@ class Known(NamedTuple):
     """Which remote `error` is about."""
     tried: float = 0.0
     refused: Mapping[str, str] = {}
-    """What the remote would not take (`refusals`), and its words."""
+    """What the remote rejects (`rejected`), and its words."""
     refused_at: float = 0.0
 
     def is_of(self, name: str) -> bool:

@@ -24,7 +24,7 @@ MAX_LINES = 20
 
 
 class Verdict(NamedTuple):
-    """What is to be said of a commit, a line each, and whether it is refused."""
+    """What to say about a commit, a line each, and whether it is refused."""
 
     lines: tuple[str, ...]
     refused: bool = False
