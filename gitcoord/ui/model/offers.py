@@ -48,7 +48,7 @@ OFFERS: Mapping[str, Offer] = {
     "release": Offer("release", "e", "release", (), "Take this task from who holds it? They are told."),
     "reopen": Offer("reopen", "o", "reopen"),
     "prioritise": Offer("prioritise", "p", "priority", (Field("priority", "Priority, 0 is the highest", "priority"),)),
-    "done": Offer("done", "d", "done", (), "Finish this task, whoever holds it? They are told."),
+    "done": Offer("done", "d", "done", (), "Finish this task for its holder? They are told."),
     "drop": Offer("drop", "D", "drop", (), "Drop this task? It will not be done."),
     "add": Offer(
         "add", "n", "new task",
