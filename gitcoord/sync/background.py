@@ -1,4 +1,4 @@
-"""Sync without being asked: in the background after a write, and for as long as somebody keeps `sync --watch` running.
+"""Sync without being asked: in the background after a write, and continuously for `sync --watch`.
 
 A command that wrote something, or waits, starts one background process a clone, which syncs and looks out for more
 (`lookout`). `coord/autosync` is locked while it runs and says when the last one began. Where the host has answered with a
