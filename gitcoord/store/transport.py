@@ -239,6 +239,8 @@ def _reason(why: str, result: Result) -> str:
     match = re.search(r"\((.*)\)$", why)
     reason = match[1] if match else why
     told = [line.removeprefix("remote:").strip() for line in result.error_text.splitlines() if line.startswith("remote:")]
+    if "unpacker error" in reason:  # git's own words, of the other side, are among what it said
+        return next((line[:200].removeprefix("fatal: ") for line in told if line.startswith(("fatal:", "error:"))), reason)
     return next((line[:200] for line in told if line), reason) if "hook declined" in reason else reason
 
 

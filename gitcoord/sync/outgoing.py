@@ -13,7 +13,7 @@ from gitcoord.store import failures, transport
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_presence, log_of
 from gitcoord.store.transport import How, Outcome, Remote, Update
-from gitcoord.sync import public_guard, rejected, remotes
+from gitcoord.sync import parts, public_guard, rejected, remotes
 from gitcoord.sync.link import Refusal
 from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
@@ -43,6 +43,8 @@ def push(at: Link, there: Refs) -> Sent:
         public_guard.guard(clone, at.remote.name, unsent(clone, there))
     _note_presence(at, updates)
     outcomes = rejected.push(at, updates)
+    if any(outcome.state == "refused" and is_log(outcome.ref) and parts.is_about_size(outcome.why) for outcome in outcomes):
+        outcomes = parts.push(at, there, updates)
     stand = _after({ref: oid for ref, oid in there.items() if is_to_go(ref, clone)}, updates, outcomes)
     replaced = _replaced(at, stand) if rolled else []
     dropped = rejected.push(at, replaced)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from clones import make_clones, make_met
+from clones import clone_id, make_clones, make_met
 from conftest import Cli, git
 
 from gitcoord import Coord, RemoteError
@@ -197,3 +198,25 @@ def test_a_full_table_says_so(tmp_path: Path, cli: Cli, monkeypatch: pytest.Monk
         with pytest.raises(RemoteError, match="the table of leases of tasks at the remote is full: 1 are held at once"):
             coord.tasks.claim(two)
         assert coord.tasks.show(two).status == "open"
+
+
+def test_an_event_that_is_too_large_for_the_host_is_named_and_the_rest_goes(tmp_path: Path, cli: Cli) -> None:
+    hub, (ada, bob) = make_met(tmp_path, 2)
+    git(hub, "config", "receive.maxInputSize", "40k")
+    with Coord.open(ada, as_name="w") as coord:
+        box = f"w@{clone_id(bob)}"
+        for number in range(3):
+            coord.send(box, f"{number} {os.urandom(7000).hex()}")
+        large = coord.send(box, "all of it", attachments={"data.bin": os.urandom(60_000)}).id
+        coord.send(box, "behind it")
+    ran = cli(ada, "sync")
+    assert ran.code == 4
+    assert f"origin rejects the message {large[:10]} of w with data.bin: pack exceeds maximum allowed size" in ran.err
+    assert "1 later event" in ran.err and f"hint: git coord redact {large[:10]}" in ran.err
+    with Coord.open(bob, as_name="w") as coord:
+        assert coord.remote.sync().received >= 3, "what is before it went, in parts"
+    assert cli(ada, "redact", large[:10]).code == 0
+    assert cli(ada, "sync").code == 0
+    with Coord.open(bob, as_name="w") as coord:
+        coord.remote.sync()
+        assert "behind it" in [message.text for message in coord.inbox().messages]

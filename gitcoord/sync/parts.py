@@ -1,0 +1,68 @@
+"""A log that a host does not take at once, for its size: sent in parts, up to the event that is too large by itself.
+
+Events stand on each other, so none behind such a one can go before it is taken out; which one that is, the user is told.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from gitcoord.errors import RemoteError
+from gitcoord.log.event import decode
+from gitcoord.store import transport
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import is_log
+from gitcoord.store.transport import Outcome, Update
+
+if TYPE_CHECKING:
+    from gitcoord.sync.link import Link
+
+_SIZE = r"(?i)exceeds|too (?:large|big)|unpacker error|size limit|maximum"
+
+
+def is_about_size(why: str) -> bool:
+    """Whether a host may take less of a log than it was offered."""
+    return re.search(_SIZE, why) is not None
+
+
+def push(at: Link, there: Mapping[str, Oid], updates: Sequence[Update]) -> list[Outcome]:
+    """Push `updates`, logs in as many parts as it takes. Raises RemoteError for an event that does not go by itself; what
+    is before it has gone then."""
+    outcomes = []
+    for update in updates:
+        if update.new is not None and is_log(update.ref):
+            outcomes.append(_log(at, there.get(update.ref), update, update.new))
+        else:
+            outcomes += transport.push(at.clone.repo, at.remote, [update], at.quiet)
+    return outcomes
+
+
+def _log(at: Link, known: Oid | None, update: Update, tip: Oid) -> Outcome:
+    left = [oid for oid, _ in at.clone.store.chain(tip, known)]
+    step = len(left)
+    while left:
+        step = min(step, len(left))
+        (outcome,) = transport.push(at.clone.repo, at.remote, [update._replace(new=left[step - 1])], at.quiet)
+        if outcome.state == "done":
+            left, step = left[step:], step * 2
+        elif outcome.state != "refused" or not is_about_size(outcome.why):
+            return outcome
+        elif step == 1:
+            raise _too_large(at, left, outcome.why)
+        else:
+            step = step // 2
+    return Outcome(update.ref, "done")
+
+
+def _too_large(at: Link, left: Sequence[Oid], why: str) -> RemoteError:
+    item = next(iter(at.clone.store.read(left[:1])))
+    event = decode(left[0], item.data)
+    files = [str(name) for name in event.data.get("attachments", ())]
+    what = f" with {', '.join(files[:3])}" if files else f" of {len(item.data):,} bytes"
+    behind = f"; {len(left) - 1} later events wait for it" if len(left) > 1 else ""
+    return RemoteError(
+        f"{at.remote.name} rejects the {event.type} {left[0][:10]} of {event.author}{what}: {why}{behind}",
+        f"git coord redact {left[0][:10]} takes it out, and what is behind it goes; or raise the limit of the host",
+    )
