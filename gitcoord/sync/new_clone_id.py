@@ -97,14 +97,16 @@ def part(at: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
 
 def _refuse_pinned(at: Link, old: str, what: str) -> None:
     if at.clone.repo.setting("clone"):
-        raise RemoteError(f"{at.remote.name} has {what} of {old} that we did not write", "git config coord.clone ANOTHER-ID")
+        raise RemoteError(
+            f"{at.remote.name} has {what} of {old} that this clone did not write", "git config coord.clone ANOTHER-ID"
+        )
 
 
 def _go_on(at: Link, old: str, what: str = "events") -> None:
     """Continue under the new name what is here, and tell the sessions here, and those that continue under the old one."""
     clone = at.clone
     name = without_password(at.remote.name)
-    news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy at work)"
+    news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy in use)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
         _tell_the_other(clone, old)

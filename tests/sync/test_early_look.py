@@ -33,7 +33,7 @@ def test_the_program_connects_once(pair: tuple[Path, Path], tmp_path: Path, args
     connections(ada, log)
     out, err = start(ada, "sync", *args).communicate(timeout=60)
     if args == ["nowhere"]:
-        assert err.startswith("error: nowhere does not answer")
+        assert err.startswith("error: nowhere is not a readable repository")
         assert not log.exists()
     else:
         assert out

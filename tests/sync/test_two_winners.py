@@ -12,6 +12,7 @@ from conftest import Cli, git, make_repo
 
 from gitcoord import Coord, Refused, RemoteError
 from gitcoord.features.tasks.standing import TTL
+from gitcoord.sync import leases
 
 Two = tuple[Coord, Coord]
 
@@ -242,6 +243,31 @@ def test_a_table_that_the_remote_lost_is_filled_again(two: Two, hub: Path) -> No
     with pytest.raises(Refused, match="is locked by"):
         bob.locks.take(["a.py"], everywhere=True)
     assert "task" in git(hub, "show", "-s", "--format=%B", "refs/coord/lease/tasks")
+
+
+def test_a_clone_of_an_older_version_works_beside_newer_ones(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It wrote rows without `event` and `replaced`, dropped those of others with each table, and claims without `replaces`."""
+    ada, bob = two
+    one, other = ada.tasks.add("one").id, ada.tasks.add("two").id
+    ada.remote.sync()
+    bob.remote.sync()
+    ada.tasks.claim(one)
+    with monkeypatch.context() as older:
+        older.setattr(leases.Row, "_asdict", lambda row: dict(zip(row._fields[:6], row, strict=False)))
+        bob.tasks.claim(other)
+        with pytest.raises(Refused):
+            bob.tasks.claim(one)
+    bob.remote.sync()
+    old = ada.clone.id
+    ada.remote.sync()
+    with pytest.raises(Refused):
+        ada.tasks.claim(other)
+    assert ada.clone.id == old, "a row without an event is nobody's proof"
+    ada.tasks.done(one)
+    bob.tasks.done(other)
+    where = [Path(each.clone.repo.worktree or "") for each in two]
+    sync_all(where)
+    assert [status for status, _, _ in holders(where, one) + holders(where, other)] == ["done"] * 4
 
 
 # another remote
