@@ -1,7 +1,8 @@
-"""The command line: parse, call the API, print. One error boundary, commands loaded when they are called.
+"""The command line: parse, call the API, print. One error boundary; a command's module is loaded when it is called.
 
-This room may use `api` and what lies below. Begin with `verbs` (the table), then `talk`; `command` is how one is declared. This
-module does without click, which costs 15 ms: what takes longer than that begins before it is loaded (`early_look`).
+This room may use `api` and the rooms below. Begin with `verbs` (the table), then `talk`; `command` declares a command.
+This module does not import click, which costs 15 ms. Work that takes longer than that starts before click is loaded
+(`early_look`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Go on over a hole that nothing can fill: a new epoch of our log carries every event that is known and can be found.
+"""Continue over a hole that nothing can fill: a new epoch of our log carries every known event that can be found.
 
-Known are the events on the chains that can be read, those that earlier epochs carry, and all that the index has seen.
-They are looked for in git, in the roots of epochs, and in the index itself. What is lost is counted, and said.
+Known are the events on the readable chains, those that earlier epochs carry, and all that the index has read. They are
+searched in git, in the roots of epochs, and in the index itself. Lost events are counted and reported.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def readable(store: Store, tip: Oid) -> list[Commit]:
 
 
 def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> list[str]:
-    """Our log `ref`, which stands at `now`, is known to have had all below `tips`, the last of them latest.
+    """Continue our log `ref`, which is at `now` and is known to have had all below `tips`, the last of them latest.
 
     Raises Unreadable; RefMoved when the log does not stand there any more.
     """

@@ -1,4 +1,4 @@
-"""What happens around a command: before it the dead are told of, after it the remote is looked at."""
+"""What happens around a command: before it, tell of deaths; after it, start a look at the remote."""
 
 from __future__ import annotations
 
