@@ -1,6 +1,6 @@
 """`git coord demo`: two sessions in real worktrees of a throw-away repository, every command shown before it runs.
 
-The commands are real processes, with an environment of their own: the demo neither needs nor touches the user's
+The commands are real processes with an environment of their own: the demo neither needs nor touches the user's
 repository, identity or git configuration.
 """
 

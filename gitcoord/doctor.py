@@ -1,6 +1,7 @@
-"""What is well and what is not, with what to do about it; and putting right what can be put right.
+"""Check the installation and the repository, say what to do about each problem, and repair what can be repaired.
 
-Every command mends what it meets. This looks where none of them comes by chance: at whole logs, at hooks, at settings.
+Every command repairs the damage that it meets. The doctor looks where no command looks: at whole logs, at hooks, at
+settings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What can go wrong, as one line that says what and one hint that says which command to run next."""
+"""The errors a user can cause: one line that says what failed, and one hint with the command to run next."""
 
 from __future__ import annotations
 

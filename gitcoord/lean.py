@@ -1,8 +1,9 @@
 """Light stand-ins for `typing`, `contextlib`, `re`, `signal` and `sqlite3`, which take 15 ms to import.
 
-A type checker sees the real ones. A running program gets names that only annotations use, a `NamedTuple` whose classes are
-made in a tenth of the time, `contextmanager` and `suppress`, which do what the real ones do, `signal` and `sqlite3` without the
-enums and dates around their C parts, and `re` when it is first used. What a quick command loads takes them from here.
+A type checker sees the real ones. At run time this module has: names that only annotations use; a `NamedTuple` that
+makes its classes in a tenth of the time; `contextmanager` and `suppress`, which behave like the real ones; `signal` and
+`sqlite3` without the enums and dates around their C parts; and `re`, imported when it is first used. Modules that quick
+commands load import them from here.
 """
 
 from __future__ import annotations
@@ -169,7 +170,7 @@ else:
             return False
 
     def contextmanager(function):
-        """A function that yields once, as what stands behind `with`."""
+        """A function that yields once, usable with `with`."""
 
         def managed(*args, **kwargs):
             return _Managed(function(*args, **kwargs))

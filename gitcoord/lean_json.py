@@ -1,4 +1,4 @@
-"""`json` without `re`, which takes 5 ms to import: `loads` and `dumps` over the C code that the real one is made of."""
+"""`json` without `re`, which takes 5 ms to import: `loads` and `dumps` over the C code of the standard module."""
 
 from __future__ import annotations
 

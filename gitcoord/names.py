@@ -1,4 +1,4 @@
-"""The names that become ref components: sessions, clones, roles; and how a mailbox is spelled."""
+"""Names that become ref components: sessions, clones, roles; and the spelling of a mailbox."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from gitcoord.errors import UsageError
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _ALLOWED = _FIRST | frozenset("._-")
 _RESERVED = frozenset(["con", "nul", "aux", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
-"""No file can be called so on Windows, whatever its ending."""
+"""Names that no file can have on Windows, with any ending."""
 MAX_NAME = 40
 EVERYBODY = "all"
 OURS = frozenset(

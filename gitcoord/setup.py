@@ -1,4 +1,4 @@
-"""Moving in and out: `init` installs the ambient part, `purge` leaves the repository as if we had never been there."""
+"""Install and remove: `init` installs hooks and registers worktrees, `purge` removes every trace of gitcoord."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from gitcoord.system.spawn import run
 
 @dataclass(frozen=True, slots=True)
 class Initialized:
-    """What `init` found and did: the clone's id, the placeholders it registered, how the hooks stand, and the remote to
-    sync with, if the user named one or others coordinate there already."""
+    """What `init` found and did: the clone's id, the placeholders it registered, the state of the hooks, and the remote
+    to sync with, if the user named one or others coordinate there already."""
 
     clone: str
     expected: tuple[str, ...]

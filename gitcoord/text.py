@@ -1,8 +1,8 @@
-"""Text for people and models: inert, quoted, measured. What others wrote is data and cannot pass for ours.
+"""Text for people and models: inert, quoted, measured. Others' words are data and cannot pass for ours.
 
-Every foreign value goes through one function here on its way out: `inert` within a line, `quoted` for somebody's words on
-lines of their own, `said` for them within a line, `shell_word` in a command to copy, `as_json` in a document. What has no
-shape of its own, but power over how the rest is read, is shown as an escape or counted.
+Every foreign value goes through one function here before it is printed: `inert` within a line, `quoted` for somebody's
+words on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `as_json` in a document.
+Characters that have no visible shape, but change how the rest is read, are shown as escapes or counted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HIDDEN = (
 _SELECTORS = "\ufe0e\ufe0f"
 """Behind a character, one of them says whether it is a picture; anything longer hides something."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
-"""A shell reads a word of these characters as it stands."""
+"""A shell reads a word of these characters unchanged."""
 _SHOWN = 8
 """Hidden characters in a row that are shown one by one; of more it is said how many."""
 
@@ -58,7 +58,7 @@ def _shown(run: re.Match[str]) -> str:
 
 
 def as_json(text: str) -> str:
-    """A JSON document in which what is hidden stands as JSON's own escapes."""
+    """A JSON document in which hidden characters are JSON's own escapes."""
     if text.isascii() and "\x7f" not in text:
         return text
     import json

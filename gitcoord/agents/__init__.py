@@ -1,13 +1,13 @@
-"""What coding agents' hooks run, and the seam between it and each agent program.
+"""Run what coding agents' hooks ask for, and keep each agent program behind an adapter.
 
-A program calls `hooks/agent-hook` with its own name and one of MOMENTS. That script decides without Python whether
-there is anything to do; when there is, it starts `python -m gitcoord.agents PROGRAM MOMENT` with the program's JSON
-document on standard input. `handlers` knows what is to be done at each of them and nothing of any program; an adapter
-(`gitcoord.agents.programs.<program>`, with a HARNESS) turns the document into a `Call` and the `Answer` into what its program
-takes. Adding a program is adding an adapter and a line in HARNESSES, and its session id to the script.
+A program calls `hooks/agent-hook` with its own name and one of MOMENTS. The script decides without Python whether there
+is anything to do. If there is, it starts `python -m gitcoord.agents PROGRAM MOMENT` with the program's JSON document on
+standard input. `handlers` knows what to do at each moment and nothing of any program. An adapter
+(`gitcoord.agents.programs.<program>`, with a HARNESS) turns the document into a `Call`, and the `Answer` into the form
+that its program takes. To add a program, add an adapter, a line in HARNESSES, and its session id to the script.
 
-This room may use `opening`, `overview` and what lies below. Begin with `handlers`, then `show`. Never let a hook stop the
-agent: whatever fails is kept in `coord/agents/@error`.
+This room may use `opening`, `overview` and the rooms below. Begin with `handlers`, then `show`. Never let a hook stop
+the agent: failures are kept in `coord/agents/@error`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Call(NamedTuple):
     paths: tuple[str, ...] = ()
     """The files that a tool is about to read or change, absolute or relative to `cwd`."""
     held_before: bool = False
-    """This turn goes on only because a hook of somebody's kept it going."""
+    """This turn continues only because a hook kept it going."""
 
 
 class Answer(NamedTuple):
@@ -81,7 +81,7 @@ class Harness(NamedTuple):
     title: str
     session_variable: str
     pid_variable: str
-    """The variable that holds the program's pid; empty where there is none."""
+    """The variable that has the program's pid; empty if there is none."""
     read: Callable[[str, Mapping[str, Any]], Call]
     """A moment and the document, as a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
     say: Callable[[Call, Answer], Output]
@@ -90,13 +90,13 @@ class Harness(NamedTuple):
     """Has an idle conversation begin a turn, which then is told what is new; given the path of the running program. None
     where what a `wake` hook prints does that."""
     serves_many: str = ""
-    """What the command line of a process has in it that runs several conversations, and so can stand for none."""
+    """A part of the command line of a process that runs several conversations, and so cannot stand for one of them."""
     deaf: tuple[str, ...] = ()
     """Moments at which the model can be refused something, and told nothing."""
 
 
 def load(name: str) -> Harness:
-    """The adapter of a program. Raises KeyError for one there is none for."""
+    """The adapter of a program. Raises KeyError for an unknown program."""
     if name not in HARNESSES:
         raise KeyError(name)
     harness: Harness = import_module(f"gitcoord.agents.programs.{name}").HARNESS

@@ -1,8 +1,9 @@
 """`python -E -P -m gitcoord.agents PROGRAM MOMENT`: what `hooks/agent-hook` starts when there is something to do.
 
-Whatever goes wrong here, the agent goes on as if there were no hook: exit 0, no output. Why is in `coord/agents/@error`.
-A Python that cannot even begin says so on standard error and with an exit code of its own, neither of which the script
-hands on: what is meant for the agent program goes to the descriptor GIT_COORD_SAY, and a refusal is the code REFUSED.
+When anything fails here, the agent continues as if there were no hook: exit 0, no output. `coord/agents/@error` keeps
+the reason. A Python that cannot even start writes to standard error and exits with a code of its own; the script passes
+on neither. Therefore output for the agent program goes to the descriptor GIT_COORD_SAY, and a refusal is the code
+REFUSED.
 """
 
 from __future__ import annotations

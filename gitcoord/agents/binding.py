@@ -1,4 +1,4 @@
-"""Which session a conversation of an agent program is: bound to the program's id for it, and to its process."""
+"""Find the session of an agent program's conversation, bound to the program's id for it and to its process."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Desk(NamedTuple):
 
 @contextmanager
 def open_for(harness: Harness, call: Call) -> Iterator[Desk]:
-    """The repository that the conversation is in, and its session there. Raises RepositoryError where there is none."""
+    """The repository of the conversation, and its session there. Raises RepositoryError outside of a repository."""
     clone = open_clone(call.cwd or ".", _environ(harness, call), long_lived=False)
     try:
         yield Desk(clone, harness, call, _known(clone, harness, call))

@@ -1,7 +1,7 @@
-"""Whether Codex runs our hooks: it leaves out, without a word, those that its user has not looked at and trusted.
+"""Find out whether Codex runs our hooks: it silently ignores hooks that its user has not looked at and trusted.
 
-Asked of Codex itself, for a hook that was changed has to be trusted again; where it cannot be asked, its settings say at
-least whether any were ever trusted.
+Codex itself is asked, because a changed hook has to be trusted again. If it cannot be asked, its settings at least say
+whether any hook was ever trusted.
 """
 
 from __future__ import annotations

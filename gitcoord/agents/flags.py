@@ -1,9 +1,9 @@
-"""A session's files that the hook script looks at, in `coord/mail/`: `@` cannot be part of a session's name.
+"""The files of a session that the hook script looks at, in `coord/mail/`. No session name contains `@`.
 
 `NAME` says that something may be new (index/mailroom.py sets it), `NAME@taken` that a hook is about to show it,
-`NAME@owed` that an ack is due, `NAME@waiting` that the session waits for its human, `NAME@forgot` that the model lost what it
-was told, `NAME@idle` (when it is not empty) that its turn is over. `coord/marked` is as old as the last look at the refs, and
-holds our clone id: a ref of another clone that is newer was not looked at yet.
+`NAME@owed` that an ack is due, `NAME@waiting` that the session waits for its human, `NAME@forgot` that the model has
+lost what it was told, `NAME@idle` (when it is not empty) that its turn is over. `coord/marked` is as old as the last
+look at the refs, and contains our clone id: the script has not yet looked at a ref of another clone that is newer.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Marks(NamedTuple):
         return os.path.join(self.directory, self.name + suffix)
 
     def open(self) -> None:
-        """From now on whoever takes events in sets marks. To be done before the first look at what is there already."""
+        """Let every process that reads events in set marks from now on. Call it before the first look at what is there
+        already."""
         with suppress(OSError):
             make_directory(self.directory)
 
@@ -46,13 +47,13 @@ class Marks(NamedTuple):
         """Before looking: what is marked from here on, is for the next look. Those left by a killed hook are kept."""
         with suppress(OSError):
             if not os.path.exists(self.path("@taken")):
-                rename_ours(self.path(), self.path("@taken"))  # whoever writes to it at this moment, still does
+                rename_ours(self.path(), self.path("@taken"))  # a process that is writing to it at this moment still does
             else:
                 _append(self.path("@taken"), _lines(self.path("@more")))
                 rename_ours(self.path(), self.path("@more"))
 
     def taken(self) -> list[str]:
-        """After looking, when whoever set a mark that was taken has committed: what it says."""
+        """Read what a mark says, after the process that set it has committed."""
         return list(dict.fromkeys([*_lines(self.path("@taken")), *_lines(self.path("@more"))]))
 
     def done(self) -> None:

@@ -1,7 +1,7 @@
-"""Before a file is read or changed: who else has it locked or changes it. Judged by where the file lies.
+"""Before a session reads or changes a file, tell it who else has locked or changes that file. The file's place decides.
 
-A warning is given once to a session, and to each of its helpers; a refusal (`coord.guard` = block, and somebody's lock
-or worktree) each time. Whatever goes wrong lets the tool go on.
+A warning is given once to a session and once to each of its helpers; a refusal (`coord.guard` = block, and another's
+lock or worktree) each time. When anything fails here, the tool runs.
 """
 
 from __future__ import annotations

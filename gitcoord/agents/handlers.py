@@ -1,4 +1,4 @@
-"""What is done at each moment of an agent's conversation. Knows sessions and messages, and nothing of any program."""
+"""What to do at each moment of an agent's conversation. This module knows sessions and messages, and no program."""
 
 from __future__ import annotations
 
@@ -191,8 +191,8 @@ def _due_lines(desk: Desk, due: Sequence[Message]) -> str:
 
 
 def _end(desk: Desk, say: Say) -> None:
-    """Over: the session leaves, and what it held is free. A conversation that is merely cleared goes on, and so does one
-    that a process which still lives has taken up."""
+    """The end: the session leaves, and its locks and tasks are free. A conversation that was merely cleared continues,
+    and so does one that a live process has resumed."""
     if desk.call.source == "clear" or desk.me is None or is_elsewhere(desk):
         return
     from gitcoord.sessions.membership import leave

@@ -1,7 +1,8 @@
-"""Installing our hooks into the settings of agent programs, beside whatever is there, and taking them out again.
+"""Install our hooks into the settings of agent programs, beside the user's own, and remove them again.
 
-The user's own settings, not a project's: those do not reach linked worktrees. Each hook's command ends in a mark, which
-also says what was made for it (`+event`, `+hooks`, `+file`), so that there is no record that could be lost.
+These are the user's own settings, because a project's do not reach linked worktrees. Each hook's command ends in a
+mark, which also names what was made for it (`+event`, `+hooks`, `+file`). So there is no separate record that could be
+lost.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _PYTHON = re.compile(r"python='?(.*?)'? hooks=")
 
 
 class Installed(NamedTuple):
-    """How our hooks stand in one program's settings. `why` says what keeps them from running."""
+    """The state of our hooks in one program's settings. `why` says what keeps them from running."""
 
     harness: str
     title: str
@@ -95,7 +96,7 @@ def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
 
 
 def status(name: str, environ: Mapping[str, str]) -> Installed:
-    """How they stand. Raises RepositoryError for settings that cannot be read."""
+    """The state of the hooks. Raises RepositoryError for settings that cannot be read."""
     settings = SETTINGS[name]
     path = settings.path(environ)
     text = _read(path) or ""

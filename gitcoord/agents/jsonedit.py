@@ -1,7 +1,7 @@
-"""Adding to and removing from somebody's JSON settings without touching a byte of the rest.
+"""Add to and remove from JSON settings without changing any other byte.
 
-Parsing and writing the document again would lose its layout and its comments; so values are found in the text, and the
-text is cut there. Comments and commas before a closing bracket are understood, as several programs allow them.
+Parsing and writing the document again would lose its layout and its comments. So this module finds values in the text
+and cuts the text there. It accepts comments and trailing commas, as several programs do.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class BadJson(ValueError):
 
 
 class Value(NamedTuple):
-    """Where a value stands in the text; members of an object with their keys, elements of an array without."""
+    """The place of a value in the text; members of an object with their keys, elements of an array without."""
 
     start: int
     end: int
@@ -36,7 +36,7 @@ class Value(NamedTuple):
 
 
 def parse(text: str) -> Value:
-    """Where everything stands. Raises BadJson."""
+    """The places of all values. Raises BadJson."""
     value, end = _value(text, _skip(text, 0))
     if _skip(text, end) != len(text):
         raise BadJson(f"there is text after the document at {_place(text, end)}")

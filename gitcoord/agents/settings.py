@@ -32,7 +32,7 @@ class Settings(NamedTuple):
     path: Callable[[Environ], str]
     entries: Callable[[CommandOf], Entries]
     empty: str = "{}\n"
-    """The document to begin with where there is none."""
+    """The document to begin with if the file does not exist."""
     why_not: Callable[[str, Environ], str] | None = None
     """What keeps installed hooks from running that only this program knows; empty if nothing does."""
     script: Callable[[str, str], str] | None = None
@@ -118,7 +118,7 @@ def _gemini(command: CommandOf) -> Entries:
         ("AfterTool", entry("edited", "^(write_file|replace)$")),
         ("AfterTool", entry("tools")),
         ("Notification", entry("waiting")),
-        ("PreCompress", entry("forget", "manual")),  # before every step of the model it says `auto`, whatever it does then
+        ("PreCompress", entry("forget", "manual")),  # it says `auto` before every step, even without compressing
         ("AfterAgent", entry("stop", seconds=30)),
         ("SessionEnd", entry("end")),
     ]

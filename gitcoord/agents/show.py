@@ -1,4 +1,4 @@
-"""Put what is new in front of a model, and mark it, so that of two hooks at the same time one shows it."""
+"""Show a model what is new, and mark it, so that only one of two simultaneous hooks shows it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def look(desk: Desk, marks: Marks) -> list[str]:
     began = time.time()
     marks.take()
     desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id))
-    marks.take()  # what we ourselves have just taken in
+    marks.take()  # what we ourselves have just read in
     desk.clone.read(lambda db: None)
     stamp(desk.clone, began)
     _keep_notes_flag(desk)

@@ -1,7 +1,8 @@
-"""Waking an idle session, where its program lets a process of ours do that: sleeps until there is something to show.
+"""Wake an idle session: sleep until there is something to show, if the session's program lets a process of ours do
+that.
 
-One process a conversation: it outlives turns, and a conversation that is cleared. It shows nothing while a turn runs;
-then the other hooks do.
+There is one process for each conversation. It outlives turns, and a conversation that is cleared. It shows nothing
+while a turn runs, because the other hooks do that.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The Python API: `Coord`, and one facade for each noun. The command line, the MCP server and the views call only this.
 
 This room may use every room below. Begin with `Coord`, then any facade: all follow one pattern. Flags are keyword-only,
-and what reads marks nothing. Start-up matters here: a method imports what it needs when it is called.
+and reading marks nothing. Start-up time matters here: a method imports what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Coord:
     """One session's view of one repository. Not for use from several threads at a time.
 
     Times are Unix seconds, sessions are mailboxes (`name@clone`), ids are full object ids; arguments take bare names and
-    unique id prefixes too. Everything that a user can cause is raised as a `CoordError`, which carries a hint.
+    unique id prefixes too. Every error that a user can cause is a `CoordError`, which has a hint.
     """
 
     def __init__(self, clone: Clone, cwd: str, as_name: str | None = None) -> None:
@@ -72,7 +72,7 @@ class Coord:
         return cls(open_clone(path, environ, long_lived), _absolute(path), as_name)
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close files."""
         self.clone.close()
 
     def __enter__(self) -> Self:
@@ -94,14 +94,15 @@ class Coord:
 
     @property
     def elsewhere(self) -> str:
-        """The worktree of the session that spoke, where this terminal has one there and none in the worktree it stands in."""
+        """The worktree of the session that spoke, if this terminal's session belongs to another worktree and this one
+        has none."""
         from gitcoord.sessions.identity import is_elsewhere
 
         me = self._identity
         return me.record.worktree if me and me.record and is_elsewhere(self.clone.repo, me) else ""
 
     def speak_as(self, identity: Identity) -> None:
-        """Speak for a session that is known already, without looking for it by the rules."""
+        """Speak for a known session, without applying the rules."""
         self._identity = identity
         self._beat_at = time.monotonic()
 

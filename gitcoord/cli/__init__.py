@@ -1,7 +1,8 @@
-"""The command line: parse, call the API, print. One error boundary, commands loaded when they are called.
+"""The command line: parse, call the API, print. One error boundary; a command's module is loaded when it is called.
 
-This room may use `api` and what lies below. Begin with `verbs` (the table), then `talk`; `command` is how one is declared. This
-module does without click, which costs 15 ms: what takes longer than that begins before it is loaded (`early_look`).
+This room may use `api` and the rooms below. Begin with `verbs` (the table), then `talk`; `command` declares a command.
+This module does not import click, which costs 15 ms. Work that takes longer than that starts before click is loaded
+(`early_look`).
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ def run(args: list[str]) -> int:
         if (error.name or "").partition(".")[0] == "gitcoord":
             return _report(error, args)
         return _complain(f"gitcoord's installation is incomplete: {error}", f"install it again for {sys.executable}", 3)
+    except MemoryError:
+        return _complain("the memory that this process may use is not enough", "ulimit -S -v unlimited", 3)
     except Exception as error:
         return _report(error, args)
 

@@ -82,7 +82,8 @@ def text_about(coord: Coord, words: tuple[str, ...], message: str | None, file: 
 
 
 def _begins_text(coord: Coord, word: str) -> bool:
-    """Whether a word behind an id is text. What looks like an id and stands for nothing is refused: it was mistyped."""
+    """Whether a word behind an id is text. A word that looks like an id and matches none is refused, because it was
+    mistyped."""
     if not re.fullmatch(r"[0-9a-f]{4,64}", word):
         return True
     is_sure = len(word) >= ID_LIKE and not word.isalpha()

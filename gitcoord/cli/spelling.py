@@ -1,4 +1,4 @@
-"""What a word may stand for: a verb or an option that is not spelled out, or a verb that another program calls so."""
+"""Correct a word: an abbreviated verb or option, or the name that another program gives a verb."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _verbs() -> list[str]:
 
 
 def _meant(word: str, known: Iterable[str], before: str, hint: str = "") -> str:
-    """The one of `known` that begins with `word`; `word` itself where there is none."""
+    """The one of `known` that begins with `word`; otherwise `word` itself."""
     names = list(known)
     near = [name for name in names if name.startswith(word)]
     if word in names or not near:

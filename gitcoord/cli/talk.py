@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FOR_EVER = "for ever"
 MARKING = 5.0
-"""Seconds to mark what was printed, whatever a --wait has left by then."""
+"""Seconds to mark what was printed, even if --wait has none left."""
 SHOWN = 5
 """Warnings beside an inbox; `status` has them all."""
 NOTHING_SENT: dict[str, Any] = {"id": None, "thread": None, "recipients": []}

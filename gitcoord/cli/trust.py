@@ -1,4 +1,4 @@
-"""trust, redact, gc: who signs, what became of other clones' logs, and what is taken out of our own."""
+"""trust, redact, gc: which clones sign, what happened to other clones' logs, and what is removed from our own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What repair stands on: the parts of a clone that it needs, while the write lock is held."""
+"""The parts of a clone that repair needs, while the write lock is held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What wakes the calls that wait. They share one watch of a repository, and hold no thread while they sleep."""
+"""Wake the calls that wait. They share one watch of a repository, and hold no thread while they sleep."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gitcoord.store.watch import LOOK_ANYWAY, EndWatch, RefWatch
 
 
 class Bell:
-    """Rings in the server's own thread, whoever rings it."""
+    """Ring in the server's own thread, from any thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""Whose call this is. The server may outlive a conversation and serve several, so it is asked anew with every call."""
+"""Find out who makes a call. The server may outlive a conversation and serve several, so every call asks anew."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def caller(
     """What the call says goes before what its client says (Codex names its thread), and that before our environment."""
     own = dict(os.environ)
     if not is_agent(own):
-        own["AI_AGENT"] = "mcp"  # whoever calls a tool is no person at a terminal
+        own["AI_AGENT"] = "mcp"  # a caller of a tool is not a person at a terminal
     thread = meta.get("threadId")
     if isinstance(thread, str) and thread:
         own = {key: value for key, value in own.items() if key not in HARNESS_IDS} | {"CODEX_THREAD_ID": thread}

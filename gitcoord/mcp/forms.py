@@ -1,4 +1,4 @@
-"""How results are told to a model: few tokens, nothing with power over a terminal, words of others named as theirs."""
+"""Word results for a model: few tokens, nothing that controls a terminal, others' words named as theirs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""The protocol side, on the official SDK, which speaks both eras of it on stdin and stdout.
+"""The protocol side, on the official SDK, which speaks both versions of it on stdin and stdout.
 
-Each call opens the repository anew, in a thread of its own: a `Coord` belongs to one thread, and who the caller is and
-where can change between two calls. A message counts as read once the answer that carries it has left for the client.
+Each call opens the repository anew in a thread of its own, because a `Coord` belongs to one thread, and because the
+caller and the directory can change between two calls. A message counts as read once the answer with it has left for the
+client.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ class Calls:
         return done.answer.model_copy(update={"structured_content": None}) if _shows_both(context) else done.answer
 
     async def _settled(self, params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
-        """Whatever goes wrong in a call, it is answered, and the server goes on."""
+        """Answer a call, even if it fails, so that the server continues."""
         try:
             return await self._answered(params, whose)
         except Exception as error:
@@ -216,7 +217,7 @@ def _shows_both(context: Context) -> bool:
 
 
 async def _stay_alive(context: Context) -> None:
-    """Tell a client that wants to know that its call goes on."""
+    """Tell a client that asks for progress that its call is still waiting."""
     began = anyio.current_time()
     while True:
         await anyio.sleep(PROGRESS_EVERY)
@@ -264,7 +265,7 @@ def _polled(coord: Coord, call: Caller, arguments: dict[str, Any]) -> Done:
 
 
 def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
-    """The tool called. Raises UsageError for one that is none, and for arguments that it does not take."""
+    """The tool called. Raises UsageError for an unknown tool, and for arguments that it does not take."""
     tool = BY_NAME.get(name)
     if tool is None:
         raise UsageError(f"{name!a} is not a tool", "one of " + ", ".join(BY_NAME))

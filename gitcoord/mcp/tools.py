@@ -1,4 +1,4 @@
-"""The six tools: what a model is told of them, and what each does. Descriptions cost tokens in every conversation."""
+"""The six tools: their descriptions for a model, and what each does. Descriptions cost tokens in every conversation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The digest to go on with after a compaction or a restart, within a budget of tokens.
+"""The brief: what a session needs to continue after a compaction or a restart, within a budget of tokens.
 
-A section is a function that returns what there is, the most worthy first. The first items of every section go in
-before the further ones of any; what did not fit is counted, with the command that shows it.
+A section is a function that returns its items, the most important first. The first items of every section are shown
+before further items of any. The rest is counted, with the command that shows it.
 """
 
 from __future__ import annotations
@@ -81,9 +81,9 @@ class Desk(NamedTuple):
 
 
 def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = None, without: Sequence[str] = ()) -> Brief:
-    """What `me` should know to go on, in at most `budget` tokens (see `text.tokens`). Marks nothing read.
+    """What `me` needs to know to continue, in at most `budget` tokens (see `text.tokens`). Marks nothing read.
 
-    Sections `without` are left out without a word.
+    Sections `without` are left out silently.
     """
     now = time.time() if now is None else now
     desk = Desk(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))

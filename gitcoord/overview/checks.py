@@ -1,4 +1,4 @@
-"""May I touch this path? Judged by where the path lies, and quick: no process is started, no worktree is walked."""
+"""May I touch this path? The place of the path decides; no process is started and no worktree is walked."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, liv
 
 
 def _locks_on(db: sqlite3.Connection, clone: Clone, place: Place, now: float) -> tuple[Lock, ...]:
-    """What stands on the path. Mostly nothing is locked, and then the matchers are not even loaded."""
+    """The locks on the path. Usually nothing is locked, and then the matchers are not even loaded."""
     if not is_anything_held(db):
         return ()
     from gitcoord.features.locks.read import standing

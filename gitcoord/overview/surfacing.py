@@ -1,4 +1,4 @@
-"""Putting what is new in front of a model without being asked: mail and notes, once, within a budget of tokens.
+"""Show a model unasked what is new: mail and notes, once, within a budget of tokens.
 
 A message shown whole is `surfaced` and not printed again; one shown in part stays unread, and names the command that
 prints the rest. Everything is written to its reader before it is marked, under the lock: a crash may show something

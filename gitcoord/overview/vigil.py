@@ -1,4 +1,4 @@
-"""A vigil: to sleep until something may have changed, again and again, for views that stay open."""
+"""A vigil: sleep until something may have changed, again and again, for views that stay open."""
 
 from __future__ import annotations
 

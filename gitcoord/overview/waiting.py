@@ -1,6 +1,6 @@
-"""Waiting: until something concerns me, or until one of several conditions holds; and following everything.
+"""Wait until something concerns me, or until one of several conditions holds; and follow everything.
 
-Level-triggered: what already holds ends a wait at once. Conditions consume nothing.
+Level-triggered: a condition that already holds ends a wait at once. Conditions mark nothing read.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
 
 
 def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Held | None:
-    """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for one that is none."""
+    """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for an invalid
+    condition."""
     conditions = [parse(caller, text) for text in texts]
 
     def look() -> Held | None:

@@ -1,4 +1,4 @@
-"""What both stores do when somebody else's lock file lies on a ref of ours."""
+"""What both stores do when another program's lock file lies on a ref of ours."""
 
 from __future__ import annotations
 

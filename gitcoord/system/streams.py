@@ -30,8 +30,8 @@ _was_closed = False
 
 
 def open_streams() -> None:
-    """A program may be started with closed streams; a file of ours must not take the place of one. And a stream may be
-    unable to show a character (an old locale, PYTHONIOENCODING, which Python itself is told to ignore): it is replaced."""
+    """A program may be started with closed streams, and a file of ours must not get the number of one. If a stream
+    cannot show a character (an old locale, PYTHONIOENCODING, which Python itself is told to ignore), it is replaced."""
     global _was_closed
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:

@@ -1,4 +1,4 @@
-"""Claude Code. Verified with 2.1.329 and 2.1.197; a key of a wrong kind makes it drop a whole document."""
+"""Claude Code. Verified with 2.1.329 and 2.1.197. It drops a whole document if one key has the wrong type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Codex. Verified with 0.169; it refuses a whole document for a key too many, and has no cap on held turns of its own."""
+"""Codex. Verified with 0.169. It refuses a whole document with an unknown key, and does not limit held turns itself."""
 
 from __future__ import annotations
 

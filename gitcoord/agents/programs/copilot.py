@@ -1,6 +1,6 @@
-"""GitHub Copilot CLI. Verified with 1.0.102. Its events by Claude's names give Claude's documents, nearly.
+"""GitHub Copilot CLI. Verified with 1.0.102. Events with Claude's names give almost the same documents as Claude's.
 
-A hook before a tool that fails denies the tool, so nothing here may fail; the script sees to that.
+Copilot denies a tool when a hook before it fails, so nothing here may fail; the script ensures that.
 """
 
 from __future__ import annotations

@@ -1,6 +1,5 @@
-"""Cursor, by its documentation of 2026; no test drives the program. It takes nothing with a prompt, so what is new comes
-at the beginning, with the result of a tool, or when the turn would end.
-"""
+"""Cursor, from its documentation of 2026; no test runs the program. It takes no text with a prompt, so news is shown at
+the beginning, with the result of a tool, or when the turn would end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Gemini CLI. Verified with 0.61.0. Before a tool it can be refused, and told nothing; so warnings come with the result."""
+"""Gemini CLI. Verified with 0.61.0. A hook before a tool can refuse it but not say anything, so warnings come with the
+result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""opencode. Verified with 1.18.33. Its hooks are functions of a plugin: ours (opencode.js) runs the script as others do."""
+"""opencode. Verified with 1.18.33. Its hooks are functions of a plugin; ours (opencode.js) runs the same script as the
+others."""
 
 from __future__ import annotations
 
