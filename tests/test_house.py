@@ -111,7 +111,7 @@ def test_messages_say_is_not_a_and_never_is_no() -> None:
 
 
 _FSTRING = getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)  # Python 3.12 and newer
-_NOBODY_NAMED = re.compile(r"\b[Ww]hoever\b|(?:^|[.:;!?] )Whatever\b|\b(?:[Hh]e|[Hh]im|[Hh]is|[Hh]imself|[Ss]he|[Hh]ers?)\b")
+_NOBODY_NAMED = re.compile(r"\b[Ww]hoever\b|(?:^|[.:;!?/] )Whatever\b|\b(?:[Hh]e|[Hh]im|[Hh]is|[Hh]imself|[Ss]he|[Hh]ers?)\b")
 
 
 def _prose_lines(path: Path) -> Iterator[tuple[int, str]]:
