@@ -24,7 +24,8 @@ Commit = tuple[Oid, bytes]
 def mend(ground: Ground, tips: Tips) -> list[str]:
     """Repair the logs of this clone, as far as refs and journal show the damage; returns a line for each.
 
-    Raises Unreadable where git cannot tell what is there: then nothing is changed.
+    Raises Unreadable where git cannot tell what is there: then nothing is changed. Raises RefMoved where a ref is not as
+    `tips` has it: then list them again.
     """
     noted = ground.journal.tips()
     known = noted or own_seen(ground)
@@ -50,7 +51,10 @@ def own_seen(ground: Ground) -> dict[str, Oid]:
 
 
 def settle(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
-    """Give a log of ours, whose ref is at `now` and is known to have been at `was`, all events that are known of it."""
+    """A log of ours stands at `now`, and is known to have stood at `was`: let it have all that is known of it.
+
+    Raises RefMoved when it stands elsewhere by then.
+    """
     from gitcoord.log import salvage
     from gitcoord.log.restore import restore_objects
 
@@ -81,10 +85,8 @@ def _fill(ground: Ground, ref: str, now: Oid, was: Oid) -> list[str]:
 
 
 def _move(ground: Ground, ref: str, to: Oid, now: Oid | None) -> list[str]:
-    with suppress(RefMoved):
-        ground.store.move(ref, to, now, ground.fd)
-        return [f"restored {ref}"]
-    return []
+    ground.store.move(ref, to, now, ground.fd)
+    return [f"restored {ref}"]
 
 
 # what is not ours
@@ -104,8 +106,7 @@ def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[s
     if before is None or not ground.pen.made(ref, before[1]):
         return []
     said = set_aside(ground, ref, now)
-    with suppress(RefMoved):
-        ground.store.move(ref, before[0], now, ground.fd)
+    ground.store.move(ref, before[0], now, ground.fd)
     return [said]
 
 
@@ -118,8 +119,7 @@ def _judge(ground: Ground, ref: str, now: Oid, noted: Iterable[tuple[str, Oid]])
     if _ours(ground, ref, found) or not any(_is_marked(ground, other, tip) for other, tip in noted):
         return []
     said = set_aside(ground, ref, now)
-    with suppress(RefMoved):
-        ground.store.move(ref, None, now, ground.fd)
+    ground.store.move(ref, None, now, ground.fd)
     return [said]
 
 

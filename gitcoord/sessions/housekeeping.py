@@ -94,11 +94,10 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
         publish(clone, record, now)
     retire(clone, now)
     _forget_conversations(clone, now)
-    from gitcoord.log import boot, old_epochs
+    from gitcoord.log import old_epochs
     from gitcoord.store import graphs
 
-    if any(boot.lost_refs(clone.store, clone.store.tips())):
-        clone.mend(boot.settle_refs)
+    clone.settle_lost()
     clone.mended += graphs.mend(clone.repo)
     old_epochs.drop_replaced(clone)
     clone.sweep()

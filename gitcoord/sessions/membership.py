@@ -213,8 +213,7 @@ def leave(clone: Clone, me: Identity) -> Record:
 
 def _parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
     """What the features write when a session leaves."""
-    box = mailbox(name, clone.settled_id())
-    return [draft for hooks in clone.registry.hooks("parting") if hooks.parting for draft in hooks.parting(db, box, name)]
+    return [draft for hooks in clone.registry.hooks("parting") if hooks.parting for draft in hooks.parting(db, clone, name)]
 
 
 def set_focus(clone: Clone, me: Identity, text: str) -> Record:

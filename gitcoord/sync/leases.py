@@ -24,7 +24,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import LEASES, NAMESPACE
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import outgoing, public_guard, rejected, remotes
-from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause
+from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause, settling
 from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
 from gitcoord.system.files import read_ours
@@ -198,6 +198,10 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
     What `decide` writes into our log goes out in the same push, all or none where the host can. It is asked again whenever
     somebody was quicker. Raises what it raises, Unanswered where nobody knows how it ended, and RemoteError.
     """
+    return settling(at.clone, lambda: _change(at, kind, decide))
+
+
+def _change(at: Link, kind: str, decide: Decide) -> Link:
     ref = lease_ref(kind)
     for attempt in range(TRIES):
         at, seen = pull(at)

@@ -21,6 +21,7 @@ from gitcoord.sessions.identity import Identity, person_name
 from gitcoord.sessions.presence import liveness_of, register
 from gitcoord.sessions.records import Records
 from gitcoord.store.objects import Oid
+from gitcoord.system import own_boots
 from gitcoord.system import process as processes
 from gitcoord.system.process import Process, machine_id
 
@@ -75,6 +76,7 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
             os.urandom(8).hex(), supervisor, machine_id(), me.name, name, time.time(), notify, spec.publish,
             watched=watched is not None,
         )  # fmt: skip
+        own_boots.note()
         files.put(clone.repo.coord_dir, running)
         data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
         return Begun(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)

@@ -29,7 +29,7 @@ from gitcoord.system import terminal
 
 assert sys.platform != "win32"  # no job begins there
 
-BEAT_EVERY = processes.SIGN_EVERY
+BEAT_EVERY = 60.0
 """Seconds between two signs of life that a supervisor gives for its session."""
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 CHUNK = 1 << 16

@@ -236,8 +236,9 @@ def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
         keep_marker(clone)
 
 
-def farewell(db: sqlite3.Connection, box: str, name: str) -> list[Draft]:
+def farewell(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
     """What a session that leaves gives back."""
+    box = clone.box(name)
     return _ends(name, [lock for lock in all_locks(db) if lock.holder == box], [])
 
 
