@@ -59,7 +59,7 @@ class Tasks(Facade):
         return self.show(self.add_all([NewTask(title, text, priority, tuple(labels), tuple(needs), assignee)])[0])
 
     def add_all(self, tasks: Sequence[NewTask]) -> list[Oid]:
-        """File several at once, all or none; they may need each other by their `local` names."""
+        """File several tasks, all or none; they may need each other by their `local` names."""
         from gitcoord.features.tasks import write
 
         return self._write(lambda me: write.add(self._clone, me, tasks))

@@ -292,7 +292,7 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            with suppress(RefMoved):  # whoever asked looks again
+            with suppress(RefMoved):  # the caller looks again
                 self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
