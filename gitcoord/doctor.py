@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import NamedTuple
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.log import boot, mend, rollover
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import own_logs

@@ -41,13 +41,13 @@ def session_name(text: str) -> str:
 
 def slug(text: str, default: str, limit: int = 40) -> str:
     """The nearest name to `text` that a session or role may have, or `default` when nothing of it is left."""
-    import re
-    import unicodedata
+    if not text.isascii():
+        import unicodedata
 
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
-    name = re.sub(r"\.{2,}", ".", name)[:limit].strip("-._")
-    name = name.removesuffix(".lock")
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    words = "".join(c if c in _ALLOWED else "-" for c in text.lower()).split("-")
+    parts = "-".join(filter(None, words)).strip("-._").split(".")
+    name = ".".join(filter(None, parts))[:limit].strip("-._").removesuffix(".lock")
     return f"{name}-1" if name in OURS else name if is_name(name) else default
 
 

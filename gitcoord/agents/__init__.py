@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, NamedTuple, import_module
 
 HARNESSES = ("claude", "codex", "gemini", "copilot", "opencode", "cursor")
 """The programs there are adapters for."""

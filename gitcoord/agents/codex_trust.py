@@ -6,14 +6,14 @@ least whether any were ever trusted.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from threading import Timer
-from typing import Any
+
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, suppress
 
 PATIENCE = 10.0
 """Seconds for Codex to answer."""

@@ -6,19 +6,18 @@ also says what was made for it (`+event`, `+hooks`, `+file`), so that there is n
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.agents import HARNESSES, MOMENTS, jsonedit, skill
 from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.store.hooks import SCRIPT
 
 MARK = re.compile(r"# gitcoord((?: \+\w+)*)")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+
+from gitcoord.lean import Any, NamedTuple
 
 _SPACE = " \t\r\n\ufeff"
 _WAS_OPEN = " "

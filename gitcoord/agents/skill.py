@@ -6,9 +6,9 @@ It goes in and out with a program's hooks (install.py). For AGENTS.md, `git coor
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import suppress
 from gitcoord.system.files import read_bytes
 
 NAME = "git-coord"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from typing import NamedTuple
 
 from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -62,7 +61,7 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     if start is not None and not 0 <= start <= HIGHEST:
         raise UsageError(f"{start} is not a number to start with", f"0 to {HIGHEST}")
 
-    if remotes.is_connected(clone.repo):
+    if remotes.decides(clone.repo):
         return _allocate_everywhere(clone, me, sequence, start)
 
     def decide(db: sqlite3.Connection) -> list[Draft]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import MAX_CLOCK, MAX_CLOCK_STEP
 from gitcoord.store.objects import Oid
 

@@ -7,10 +7,10 @@ Read `Clone.append` first. Nothing is written but under the write lock, on refs 
 from __future__ import annotations
 
 import os
-import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.lean import TYPE_CHECKING, Callable, Mapping, Sequence, TypeVar, suppress
+from gitcoord.lean import TYPE_CHECKING, TypeVar, sqlite3, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs

@@ -6,14 +6,12 @@ a task that another clone filed would open it again.
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, NamedTuple, sqlite3, suppress
 from gitcoord.log import rollover
 from gitcoord.log.clone import Clone
 from gitcoord.log.epoch import Commit

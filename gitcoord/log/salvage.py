@@ -6,11 +6,10 @@ They are looked for in git, in the roots of epochs, and in the index itself. Wha
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved
+from gitcoord.lean import sqlite3, suppress
 from gitcoord.log import rollover
 from gitcoord.log.epoch import Commit, carried, carry
 from gitcoord.log.event import Malformed, decode

@@ -8,8 +8,10 @@ its marks is in the text: most texts have none, and cost a few searches for a wo
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from gitcoord.errors import Refused
-from gitcoord.lean import Iterable, NamedTuple
+from gitcoord.lean import NamedTuple
 
 ALLOW = "--allow-secret"
 

@@ -158,7 +158,7 @@ TASK: dict[str, Verb] = {
 
 def _check(coord: Coord, arguments: Arguments) -> Any:
     found = coord.locks.check(_need(arguments, "paths"))
-    return {"paths": [{**check_json(coord, item), "advice": "better not" if item.blocked else "free"} for item in found]}
+    return {"paths": [{**check_json(coord, item), "advice": "taken" if item.blocked else "free"} for item in found]}
 
 
 def _lock(coord: Coord, arguments: Arguments) -> Any:

@@ -7,11 +7,11 @@ they must not depend on a background process.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 
+from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, Any, suppress
 from gitcoord.log.clone import Clone

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 import time
+from collections.abc import Iterable, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
-from gitcoord.lean import Any, Iterable, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox

@@ -13,13 +13,12 @@ import os
 import re
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Literal, suppress
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import make_top, remove_ours, replace_ours
 from gitcoord.system.lock import unwritable

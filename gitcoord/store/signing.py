@@ -10,10 +10,9 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result, run

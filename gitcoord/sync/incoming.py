@@ -8,10 +8,9 @@ fetched apart from then on, so that nobody else is kept from coming.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from gitcoord.errors import RefMoved
+from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport

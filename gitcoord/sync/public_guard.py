@@ -8,11 +8,12 @@ readable, and the user's word, are remembered for the URL; whatever else was fou
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Mapping
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RemoteError, RepositoryError, without_password
-from gitcoord.lean import Any, Mapping, suppress
+from gitcoord.lean import Any, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.store import anonymous, transport
 from gitcoord.system.files import read_ours

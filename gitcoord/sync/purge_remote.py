@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from gitcoord.errors import RemoteError, without_password
+from gitcoord.lean import NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
 from gitcoord.store.ref_names import belongs_to, is_lease, owner

@@ -13,11 +13,10 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from traceback import walk_tb
 from types import FrameType
-from typing import NamedTuple
 
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.system.files import make_directory, names_in, remove_ours, replace_ours
 
 EXIT_CODE = 70

@@ -131,7 +131,7 @@ def test_the_commands(repo: Path, hermetic: Path, cli: Cli) -> None:
     path = hermetic / ".claude" / "settings.json"
     ran = cli(repo, "init", "--no-hooks", "--agents", "claude")
     assert ran.code == 0 and f"Claude Code: hooks installed in {path}, they run " in ran.out
-    stays = "Those of agent programs stay, for all your repositories: git coord hooks uninstall claude\n"
+    stays = "Hooks of agent programs stay, as all your repositories use them: git coord hooks uninstall claude\n"
     assert cli(repo, "hooks", "uninstall").out == f"No hooks were installed.\n{stays}"
     assert cli(repo, "hooks", "uninstall", "claude").out == f"Claude Code: removed from {path}.\n"
     assert cli(repo, "hooks", "uninstall").out == "No hooks were installed.\n"

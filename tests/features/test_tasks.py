@@ -442,8 +442,11 @@ def test_lists_by_what_one_wants_to_see(team: Team) -> None:
     def titles(coord: Coord, **which: Any) -> str:
         return "".join(task.title for task in coord.tasks.list(**which))
 
-    assert titles(team.pm) == "ad"
-    assert titles(team.pm, everything=True) == "abcd"
+    assert titles(team.pm) == "da"  # what can be taken comes first
+    assert titles(team.pm, sort="age") == "ad"
+    assert titles(team.pm, everything=True, sort="age") == "abcd"
+    assert titles(team.pm, holder="ann") == titles(team.pm, holder=f"ann@{team.pm.clone_id}") == "a"
+    assert titles(team.pm, assignee="bob") == "d"
     assert titles(team.pm, filed=True) == titles(team.ann, mine=True) == "a"
     assert titles(team.bob, mine=True) == titles(team.bob, ready=True) == "d"
     assert [titles(team.bob, status=status) for status in ("open", "claimed", "blocked", "done", "dropped")] == [
@@ -453,14 +456,31 @@ def test_lists_by_what_one_wants_to_see(team: Team) -> None:
         "b",
         "c",
     ]
-    with pytest.raises(UsageError, match="'ripe' is not a status"):
-        team.bob.tasks.list(status="ripe")
+    for wrong, match in (({"status": "ripe"}, "'ripe' is not a status"), ({"sort": "luck"}, "'luck' is not an order"),
+                         ({"holder": "nemo"}, "no session is called nemo")):  # fmt: skip
+        with pytest.raises(UsageError, match=match):
+            team.bob.tasks.list(**wrong)
+
+
+def test_a_list_shows_first_what_is_worth_most(team: Team, cli: Cli) -> None:
+    first = team.pm.tasks.add("p3", priority=3).id
+    for title, priority, labels, needs in (("p0 waits", 0, ["db"], [first]), ("p1", 1, ["db", "ui"], []), ("p2", 2, [], [])):
+        team.pm.tasks.add(title, priority=priority, labels=labels, needs=needs)
+    titles = [line.split(" ", 3)[3].split("  (")[0] for line in cli(team.pm.cwd, "tasks", "-n", "3").out.splitlines()[:3]]
+    assert [title.strip() for title in titles] == ["p1 p1", "p2 p2", "p3 p3"]
+    assert cli(team.pm.cwd, "tasks", "-n", "3").out.splitlines()[-1] == "(1 more: -n 4)"
+    assert [task.title for task in team.pm.tasks.list(labels=["db"])] == ["p1", "p0 waits"]
+    assert [task.title for task in team.pm.tasks.list(labels=["db", "ui"])] == ["p1"]
+    team.pm.tasks.edit(first, title="p3 again")
+    assert (
+        next(iter(json.loads(cli(team.pm.cwd, "tasks", "--json", "--sort", "changed", "-n", "1").out)))["title"] == "p3 again"
+    )
 
 
 def test_a_long_list_says_that_it_is_cut(team: Team, cli: Cli) -> None:
     team.pm.tasks.add_all([NewTask(f"task {number}") for number in range(23)])
     lines = cli(team.pm.cwd, "tasks", "--as", "pm").out.splitlines()
-    assert (len(lines), lines[-1]) == (21, "(3 more: --json lists all)")
+    assert (len(lines), lines[-1]) == (21, "(3 more: -n 23)")
     assert len(json.loads(cli(team.pm.cwd, "task", "list", "--json", "--as", "pm").out)) == 23
 
 

@@ -66,7 +66,8 @@ def test_a_message_with_a_secret_stays_in_the_clone_and_says_so(worktrees: tuple
     ran = cli(alpha, "send", "beta", f"use {TOKEN}")
     assert ran.code == 0
     assert (
-        ran.err == "kept in this clone: it has what looks like a GitHub token; to let other clones see it, add --allow-secret\n"
+        ran.err
+        == "kept in this clone, as it has what looks like a GitHub token; to let other clones see it, add --allow-secret\n"
     )
     said = json.loads(cli(alpha, "send", "beta", "--json", f"use {TOKEN}").out)
     assert said["kept_local"] == "it has what looks like a GitHub token"

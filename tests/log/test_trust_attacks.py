@@ -233,7 +233,7 @@ def test_a_checkpoint_of_an_older_gitcoord_is_shown_as_that(
     sync(bob)
     found, _ = both(cli, bob, "OLD")
     assert found is not None and found["verified"] is False
-    assert f"{own}  signed by an older gitcoord, which counts once that clone is upgraded" in cli(bob, "trust").out
+    assert f"{own}  signed by an older gitcoord; it counts once that clone upgrades" in cli(bob, "trust").out
     assert cli(bob, "status").err == "" and "trust " not in cli(bob, "status").out
 
 

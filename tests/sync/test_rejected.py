@@ -171,8 +171,8 @@ def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli
         if force:
             assert ran.err == ""
         else:
-            assert ran.err == f"warning: refs/coord/sessions/{clone_id(bob)}/bob did not cross: no force here\n"
-            assert "it takes no presence" in cli(bob, "status").out
+            assert ran.err == f"warning: not synced: refs/coord/sessions/{clone_id(bob)}/bob: no force here\n"
+            assert "it rejects presence" in cli(bob, "status").out
             assert cli(bob, "sync").err == "", "said once"
         sync(ada)
         assert texts(ada) == ["found you"]
@@ -243,12 +243,12 @@ def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> No
             with Coord.open(where) as coord:
                 assert coord.tasks.show(task).holder.startswith("bob") and coord.tasks.show(task).tentative
                 assert coord.tasks.show(other).holder.startswith("ada") and not coord.tasks.show(other).tentative
-        assert "it takes no leases" in cli(bob, "status").out
+        assert "it rejects leases" in cli(bob, "status").out
         host.gitolite_conf(host.gitolite_conf().replace("    -   refs/coord/lease/ = bob\n", ""))
         with Coord.open(bob) as coord:
             third = coord.tasks.add("Bench the parser").id
             assert not coord.tasks.claim(third).tentative, "who asks is not kept waiting for a day"
-        assert "it takes no leases" not in cli(bob, "status").out
+        assert "it rejects leases" not in cli(bob, "status").out
         sync(bob, ada)
         with Coord.open(ada) as coord:
             assert not coord.tasks.show(task).tentative, "and what was tentative is settled"

@@ -43,7 +43,7 @@ def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: t
     to = f"w@{clone_id(bob)}"
     ran = cli(ada, "send", to, "please look", "--attach", "plan.md", "--needs-ack", "--as", "w")
     assert called(ran.out, ada, bob) == (
-        "ID queued for w@bob (active)\nother clones hear of it with the next sync: git coord sync\n"
+        "ID queued for w@bob (active)\nother clones get it with the next sync: git coord sync\n"
     )
     assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == (
         "ID just now: w@bob queued (to be synced: git coord sync)\n  > please look\n"
@@ -213,7 +213,7 @@ def test_status_says_when_and_what_waits(pair: tuple[Path, Path], cli: Cli) -> N
 
 def test_init_says_where_it_goes_once_that_is_known(pair: tuple[Path, Path], cli: Cli) -> None:
     said = cli(pair[0], "init", "--no-hooks", "--no-agents").out
-    assert "\nWhat goes to origin (git coord sync --dry-run): messages, notes, names of\n" in said
+    assert "\nWhat is sent to origin (git coord sync --dry-run): messages, notes, names of\n" in said
     assert "Nothing leaves this machine" not in said
 
 
@@ -427,7 +427,7 @@ def test_a_log_that_was_rewritten_is_left_as_we_know_it(pair: tuple[Path, Path],
     git(hub, "update-ref", ref, git(hub, "commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "other", env=_SOMEBODY).strip())
     ran = cli(bob, "sync")
     assert ran.code == 0
-    assert f"{ref} did not cross" in ran.err or clone_id(ada) in ran.err
+    assert f"not synced: {ref}" in ran.err or clone_id(ada) in ran.err
     assert everything(bob) == ["said once"]
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import time
+from collections.abc import Sequence
 
 from gitcoord.errors import CoordError, Refused
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending, Running
 from gitcoord.features.jobs.read import Job, by_key, describe_end, describe_state, show, shown_command
-from gitcoord.lean import Any, Sequence, suppress
+from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox

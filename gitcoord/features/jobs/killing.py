@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from contextlib import suppress
 
 from gitcoord.errors import Refused
 from gitcoord.features.jobs.files import Running
+from gitcoord.lean import signal, suppress
 from gitcoord.system.process import is_alive, wait_for_end
 
 assert sys.platform != "win32"  # no job begins there

@@ -7,21 +7,21 @@ runs them.
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 import time
+from collections.abc import Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.fold import _GOES_ON, MAX_COMMAND
-from gitcoord.lean import Any, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.query import resolve_id
 from gitcoord.names import clone_in, mailbox
 from gitcoord.store.objects import Oid
-from gitcoord.text import duration
+from gitcoord.text import duration, quote
 
 RECENT = 24 * 3600
 """Seconds for which an ended job is listed without being asked for."""
@@ -156,9 +156,7 @@ def log_file(clone: Clone, job: Job) -> str:
 
 def shown_command(job: Job, limit: int = 200) -> str:
     """A command line as one would type it, on one line."""
-    import shlex
-
-    line = " ".join(shlex.join(job.command).split())
+    line = " ".join(" ".join(map(quote, job.command)).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

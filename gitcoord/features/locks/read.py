@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Iterable, Sequence
 
 from gitcoord.errors import Refused
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap, spell_as
-from gitcoord.lean import Iterable, NamedTuple, Sequence
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import clone_in, mailbox, name_in
 from gitcoord.sessions.mailboxes import Homes

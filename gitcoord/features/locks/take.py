@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
 from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
-from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
@@ -226,6 +226,14 @@ def _ends(name: str, ended: Sequence[Lock], told: Sequence[Lock], why: str = "")
         text = why or f"{name} ended your lock on {', '.join(lock.patterns)}"
         drafts.append(Draft("message", text, {"to": [lock.holder], "notice": "lock", "about": lock.id}, author=name))
     return drafts
+
+
+def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
+    """End one lock of this clone; its holder is told `why`, if that is said."""
+    with clone.locked():
+        found = [each for each in clone.read(all_locks) if each.id == lock]
+        clone.append(lambda db: _ends(name, found, found if why else [], why))
+        keep_marker(clone)
 
 
 def farewell(db: sqlite3.Connection, box: str, name: str) -> list[Draft]:

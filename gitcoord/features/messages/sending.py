@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import UsageError
 from gitcoord.features.messages.fold import ACKED, READ
 from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
-from gitcoord.lean import Any, Mapping, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id

@@ -9,13 +9,12 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, Literal, NamedTuple, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity

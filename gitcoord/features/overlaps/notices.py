@@ -8,14 +8,13 @@ nor a branch that both began from, no merges, no mere renames. Whether it collid
 from __future__ import annotations
 
 import os
-import re
-import sqlite3
 import time
+from collections.abc import Iterator, Sequence
 
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
 from gitcoord.features.overlaps.fold import MAX_PATHS
-from gitcoord.lean import Iterator, NamedTuple, Sequence, suppress
+from gitcoord.lean import NamedTuple, re, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox

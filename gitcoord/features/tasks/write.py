@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from gitcoord.errors import Refused, UsageError
@@ -12,7 +12,7 @@ from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
 from gitcoord.features.tasks.read import Row, find
 from gitcoord.features.tasks.tangles import needed_by
-from gitcoord.lean import Any, Callable, Collection, Mapping, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, LaterDraft, check_text
 from gitcoord.sessions.identity import Identity
@@ -231,7 +231,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
     tell_of_deed(telling, row, verb, words)
     if verb in ("done", "drop"):
         tell_of_ready(telling, row)
-    data = {"task": row.id} | _claim_of(row)
+    data = {"task": row.id} | _claim_of(row) | ({"reopens": row.last} if verb == "reopen" and row.last else {})
     return [Draft(f"task.{verb}", _text(f"{rule.word}: {row.title}", words), data, author=me.name), *telling.drafts()]
 
 

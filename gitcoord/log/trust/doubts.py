@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log import incidents
 from gitcoord.log.clock import ahead_of_time
 from gitcoord.log.trust.caller import Reader

@@ -6,9 +6,9 @@ counts while the name leads to it. A word that arrives late may change that, so 
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator
 
-from gitcoord.lean import Iterator
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
+from gitcoord import lean_json as json
 from gitcoord.log.trust import judge
 from gitcoord.log.trust.caller import Reader
 from gitcoord.log.trust.judge import Judge

@@ -6,10 +6,10 @@ waited for: the event is judged again, about that item alone, when it arrives. S
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 
-from gitcoord.lean import Any, Iterable, Iterator, Mapping, NamedTuple
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.log.trust import names
