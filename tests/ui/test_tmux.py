@@ -24,7 +24,7 @@ class Terminal:
 
     def __init__(self, where: Path, place: Path) -> None:
         self._socket = str(place / "tmux.sock")
-        environ = {name: value for name, value in os.environ.items() if name != "TMUX"}
+        environ = {name: value for name, value in os.environ.items() if name not in ("TMUX", "COLUMNS")}
         shell = f"{sys.executable} -m gitcoord ui; echo ended $?; sleep 60"
         argv = ["tmux", "-f", "/dev/null", "-S", self._socket, "new-session", "-d", "-x", "100", "-y", "30", shell]
         subprocess.run(argv, cwd=where, env=environ, check=True)

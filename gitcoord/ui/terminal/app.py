@@ -97,6 +97,7 @@ class LiveView(App[None]):
         """The threads of a search that went through the whole history."""
         self.deep: dict[str, Any] = {}
         self.wrong = ""
+        self.room = Size(100, 30)
         self.head, self.tabs, self.detail, self.foot, self.narrow = (
             Static(id=name, markup=False) for name in ("head", "tabs", "detail", "foot", "narrow")
         )
@@ -157,7 +158,7 @@ class LiveView(App[None]):
         if self.shown is None:
             return
         needs = listings.needs(self.shown, now)
-        height = min(max(1, len(needs.entries)), max(3, self.size.height // 4)) + 2
+        height = min(max(1, len(needs.entries)), max(3, self.room.height // 4)) + 2
         if self.needs.styles.height is None or self.needs.styles.height.value != height:
             self.needs.styles.height = height
         title = f"Needs you {len(needs.entries)}" if needs.entries else "Needs you"
@@ -180,7 +181,7 @@ class LiveView(App[None]):
         """The tabs, the details and the keys."""
         if self.shown is None:
             return
-        bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.size.width))
+        bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.room.width))
         row = self.current.row
         bars.put(self.detail, detail(row, self.deep.get(self.current.key), now))
         bars.put(self.foot, self._said or bars.keys(row, self.section, self.source.read_only))
@@ -402,6 +403,7 @@ class LiveView(App[None]):
 
     def _shape(self, size: Size) -> None:
         """Lay the panes out for the size of the terminal."""
+        self.room = size
         width, height = size
         self.set_class(width >= WIDE, "wide")
         self.set_class(height < 20, "low")
