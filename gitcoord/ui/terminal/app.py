@@ -133,8 +133,9 @@ class LiveView(App[None]):
 
     @property
     def current(self) -> Rows:
-        """The list that keys are meant for."""
-        return self.needs if self.needs.has_focus else self.listed
+        """The list that keys are meant for, also below a form; the widgets themselves learn of the focus a moment later."""
+        stack = self.screen_stack
+        return self.needs if stack and stack[0].focused is self.needs else self.listed
 
     # what arrives
 
@@ -431,8 +432,6 @@ def _failure(error: BaseException | None) -> Text:
     return Text(f" {type(error).__name__}: {one_line(str(error), 200)}", "bold red")
 
 
-def run(place: str, read_only: bool = False) -> None:
-    """Show the view until the person leaves it. Raises CoordError for what cannot be opened."""
-    desk = Desk(place, read_only)
-    desk.check()
+def run(desk: Desk) -> None:
+    """Show the view until the person leaves it."""
     LiveView(desk).run()
