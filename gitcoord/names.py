@@ -35,7 +35,7 @@ def session_name(text: str) -> str:
         shown = ascii(text[:60])
         nearest = slug(text, "")
         hint = f"use {nearest}" if nearest else "use lower-case letters, digits, '.', '_' and '-'"
-        raise UsageError(f"{shown} cannot name a session", hint)
+        raise UsageError(f"{shown} is not a valid session name", hint)
     return text
 
 

@@ -26,7 +26,7 @@ def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
     if states is None:
         return "" if _ever_trusted(path, home) else f"Codex has not trusted them yet: {_ASK}"
     if not states:
-        return "Codex reads none of them: what it warns of when it starts says why"
+        return "Codex reads none of them: see its warnings at start"
     missing = [state for state in states if state not in ("trusted", "managed")]
     return f"Codex has not trusted {len(missing)} of {len(states)}: {_ASK}" if missing else ""
 

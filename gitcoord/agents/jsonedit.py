@@ -39,7 +39,7 @@ def parse(text: str) -> Value:
     """Where everything stands. Raises BadJson."""
     value, end = _value(text, _skip(text, 0))
     if _skip(text, end) != len(text):
-        raise BadJson(f"something follows the document at {_place(text, end)}")
+        raise BadJson(f"there is text after the document at {_place(text, end)}")
     return value
 
 

@@ -100,7 +100,7 @@ class Repository(Facade):
             yield mended
         except CoordError as error:
             if error.exit_code in (3, 4):
-                around.settle_refs(self._coord)
+                around.settle_refs(self._coord, error.what)
             raise
         finally:
             mended += self._clone.mended

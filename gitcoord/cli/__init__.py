@@ -107,6 +107,8 @@ def run(args: list[str]) -> int:
         if (error.name or "").partition(".")[0] == "gitcoord":
             return _report(error, args)
         return _complain(f"gitcoord's installation is incomplete: {error}", f"install it again for {sys.executable}", 3)
+    except MemoryError:
+        return _complain("the memory that this process may use is not enough", "ulimit -S -v unlimited", 3)
     except Exception as error:
         return _report(error, args)
 

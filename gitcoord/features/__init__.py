@@ -44,6 +44,6 @@ REGISTRY: Registry[Clone] = Registry(
         "gitcoord.features.jobs.hooks",
         "renamed",
     ),
-    Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync"),
+    Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync parting"),
 )
 """Every feature there is. Modules are named, not imported: a command loads only those whose events it meets."""

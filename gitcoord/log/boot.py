@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
+from gitcoord.errors import RefMoved
 from gitcoord.log import mend
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import restore_objects
@@ -31,6 +33,20 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
     return done + graphs.mend(repo, thoroughly)
 
 
+_OF_OBJECTS = ("object", "inflate", "unpack", "did not send all")
+
+
+def is_about_objects(said: str) -> bool:
+    """Whether git's words are about objects that it could not read."""
+    return any(word in said for word in _OF_OBJECTS)
+
+
+def restore_and_settle(ground: Ground, tips: Tips) -> list[str]:
+    """Restore what the journal has of the objects that are lost, and settle the refs that lead nowhere."""
+    done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
+    return done + settle_refs(ground, tips, thoroughly=bool(done))
+
+
 def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
     """The refs of our format whose own commit is lost. Raises Unreadable where that cannot be told."""
     refs = [ref for ref in tips.refs if is_coordination(ref)]
@@ -45,6 +61,8 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
     own = ground.own_logs(tips)
     done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)
     for ref in own if thoroughly else [ref for ref in lost if ref in own]:
-        if not mend.is_whole(ground.store, own[ref]):
+        with suppress(RefMoved):  # whoever comes next looks again
+            if mend.is_whole(ground.store, own[ref]):
+                continue
             done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))
     return done

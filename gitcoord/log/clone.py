@@ -16,7 +16,7 @@ from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
 from gitcoord.log.index import OwnLogAmiss
 from gitcoord.log.index.feature import Registry
-from gitcoord.log.opened import Opened
+from gitcoord.log.opened import ATTEMPTS, Opened
 from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
-ATTEMPTS = 10
 _TYPED = ("message", "note", "task", "state", "lock")
 """The types of events that have words of a user in them."""
 SWEEP_GRACE = 3600.0
@@ -77,7 +76,7 @@ class Clone(Opened):
                     self._mend_log(amiss.ref, fd)
                 if self.index.rewound or (attempt == 0 and self.index.unreadable):
                     self._mend_others(fd)
-        raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
+        raise RepositoryError("another program keeps moving the log", "git coord doctor")
 
     def _append_once(self, decide: Decide, local: bool, sign: Sign | None, tips: Tips, fd: int) -> list[Event]:
         moved = False
@@ -209,10 +208,10 @@ class Clone(Opened):
                 self._tips = Tips({r: oid for r, oid in {**tips.refs, ref: new}.items() if oid}, tips.broken)
                 if old and old not in self._tips.refs.values():
                     self._superseded = True
-                    sweep.supersede(self.path("superseded"), old, self.clock())
+                    sweep.supersede(self.repo, self.path("superseded"), old, self.clock())
                 return
             self._tips = None
-        raise RepositoryError(f"{ref} keeps moving under our lock", "git coord doctor")
+        raise RepositoryError(f"another program keeps moving {ref}", "git coord doctor")
 
     # tidying
 
@@ -225,6 +224,7 @@ class Clone(Opened):
 
             if tidy.is_worth_a_pack(self.store, self._recent):
                 self.pack()
+            self._recent = None  # it is asked again after the next look, not after every write
         if self._superseded:
             from gitcoord.store import sweep
 

@@ -115,7 +115,7 @@ def check_text(text: str) -> str:
 def check_attachment(name: str, content: bytes) -> None:
     """Raises UsageError for a name that could not stand in a tree everywhere, or a content over 10 MiB."""
     if not is_attachment_name(name):
-        raise UsageError(f"{name!a} cannot name an attachment", "use letters, digits, '.', '_' and '-'")
+        raise UsageError(f"{name!a} is not a valid attachment name", "use letters, digits, '.', '_' and '-'")
     if len(content) > MAX_ATTACHMENT:
         raise UsageError(f"{name} has {len(content)} bytes, at most {MAX_ATTACHMENT} can be attached", "send a path or a link")
 
@@ -227,7 +227,7 @@ def trailer_of(commit: bytes) -> str:
 def _split_message(message: bytes) -> tuple[str, bytes]:
     at = message.rfind(_TRAILER)
     if at < 0:
-        raise Malformed("no Coord trailer")
+        raise Malformed("the Coord trailer is missing")
     if at > MAX_TEXT:
         raise Malformed("text longer than 64 KiB")
     if b"\0" in message:

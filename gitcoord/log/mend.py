@@ -25,7 +25,8 @@ Commit = tuple[Oid, bytes]
 def mend(ground: Ground, tips: Tips) -> list[str]:
     """Put right what is amiss with the logs of this clone, as far as refs and journal show it; a line for each.
 
-    Raises Unreadable where git cannot tell what is there: then nothing is changed.
+    Raises Unreadable where git cannot tell what is there: then nothing is changed. Raises RefMoved where a ref is not as
+    `tips` has it: then list them again.
     """
     noted = ground.journal.tips()
     known = noted or own_seen(ground)
@@ -51,7 +52,10 @@ def own_seen(ground: Ground) -> dict[str, Oid]:
 
 
 def settle(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
-    """A log of ours stands at `now`, and is known to have stood at `was`: let it have all that is known of it."""
+    """A log of ours stands at `now`, and is known to have stood at `was`: let it have all that is known of it.
+
+    Raises RefMoved when it stands elsewhere by then.
+    """
     from gitcoord.log import salvage
     from gitcoord.log.restore import restore_objects
 
@@ -82,10 +86,8 @@ def _fill(ground: Ground, ref: str, now: Oid, was: Oid) -> list[str]:
 
 
 def _move(ground: Ground, ref: str, to: Oid, now: Oid | None) -> list[str]:
-    with suppress(RefMoved):
-        ground.store.move(ref, to, now, ground.fd)
-        return [f"restored {ref}"]
-    return []
+    ground.store.move(ref, to, now, ground.fd)
+    return [f"restored {ref}"]
 
 
 # what is not ours
@@ -103,8 +105,7 @@ def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[s
     if before is None or not ground.pen.made(ref, before[1]):
         return []
     said = set_aside(ground, ref, now)
-    with suppress(RefMoved):
-        ground.store.move(ref, before[0], now, ground.fd)
+    ground.store.move(ref, before[0], now, ground.fd)
     return [said]
 
 
@@ -117,8 +118,7 @@ def _judge(ground: Ground, ref: str, now: Oid, noted: Iterable[tuple[str, Oid]])
     if _ours(ground, ref, found) or not any(_is_marked(ground, other, tip) for other, tip in noted):
         return []
     said = set_aside(ground, ref, now)
-    with suppress(RefMoved):
-        ground.store.move(ref, None, now, ground.fd)
+    ground.store.move(ref, None, now, ground.fd)
     return [said]
 
 
@@ -156,7 +156,7 @@ def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
     name = aside_name(ref, oid)
     with suppress(RefMoved):  # it is there already
         ground.store.move(name, oid, None, ground.fd)
-    return f"{ref} held what this clone never wrote, under its name: it is kept as {name} (git log {name})"
+    return f"{ref} has commits that this clone never wrote: they are kept as {name} (git log {name})"
 
 
 # how two ends of a log stand to each other
@@ -230,7 +230,7 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     done = []
     for ref in tips.broken:
         if not is_coordination(ref):
-            done.append(f"{ref} is unreadable and none of gitcoord's: git update-ref --no-deref -d {shell_word(ref)}")
+            done.append(f"{ref} is unreadable and not a ref of gitcoord: git update-ref --no-deref -d {shell_word(ref)}")
             continue
         result = store.repo.git("update-ref", "--no-deref", "-d", ref, keep_fd=fd)
         left = os.path.join(store.repo.common_dir, ref)
@@ -259,4 +259,4 @@ def drop_lost(ground: Ground, refs: Iterable[str], tips: Tips) -> list[str]:
 
 
 def _how_back(ref: str) -> str:
-    return "; git coord sync fetches it anew" if "/sessions/" not in ref else ""
+    return "; git coord sync fetches it again" if "/sessions/" not in ref else ""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 
-from gitcoord.errors import Unwritable
+from gitcoord.errors import CoordError, RefMoved, RepositoryError, Unwritable
 from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, cast, contextmanager, sqlite3, suppress
 from gitcoord.log import clone_id, trust
 from gitcoord.log.ground import Ground, own_logs
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gitcoord.log.recent import Recent
 
 T = TypeVar("T")
+ATTEMPTS = 10
 CHECK_EVERY = 2.0
 """Seconds between two looks at whether our recent objects are still there."""
 
@@ -198,9 +199,27 @@ class Opened:
     def mend(self, action: Callable[[Ground, Tips], Sequence[str]]) -> list[str]:
         """Put something right under the write lock; returns what was, a line each, which the user reads as well."""
         with self.locked() as fd:
-            done = list(action(self.ground(fd), self.store.tips()))
+            tips = self.settled_tips(fd)
+            done = list(action(self.ground(fd), tips))
             self._mended(done)
             return done
+
+    def settle_lost(self, why: str = "") -> bool:
+        """After something failed: settle the refs of our format that lead nowhere; whether there were any. Never fails.
+
+        Where git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
+        """
+        from gitcoord.log import boot
+
+        try:
+            if boot.is_about_objects(why):
+                return bool(self.mend(boot.restore_and_settle))
+            found = any(boot.lost_refs(self.store, self.store.tips()))
+            if found:
+                self.mend(boot.settle_refs)
+            return found
+        except CoordError:
+            return False
 
     def _mended(self, done: Sequence[str]) -> None:
         """Remember what was put right, for the user, and where our logs stand now, for the next repair."""
@@ -221,18 +240,33 @@ class Opened:
     def _mended_tips(self, fd: int) -> Tips:
         """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
         if self._tips is None:
-            from gitcoord.log import mend
-
             if not 0 <= time.time() - self._looked() < CHECK_EVERY:
                 self._look()
+            self._tips = self._put_right(fd)
+        return self._tips
+
+    def _put_right(self, fd: int) -> Tips:
+        """The refs, with ours put right. Where our logs stand is noted only of a list on which nothing was amiss: an older
+        value in packed-refs comes to light where an empty file of a ref is removed, and a fetch may turn back what was just
+        put right. The last attempt is taken as it is."""
+        from gitcoord.log import mend
+
+        for left in range(ATTEMPTS)[::-1]:
             tips = self.store.tips()
-            done = mend.drop_broken(self.store, tips, fd) + mend.mend(self.ground(fd), tips)
+            if broken := mend.drop_broken(self.store, tips, fd):
+                tips = self.store.tips()
+            try:
+                done = mend.mend(self.ground(fd), tips)
+            except RefMoved:
+                continue
             if self._is_after_boot():
                 done += self._after_boot(fd)
-            self.mended += [line for line in done if line not in self.mended]
-            self._tips = self.store.tips() if done else tips
-            self._note(self._tips)
-        return self._tips
+            self.mended += [line for line in [*broken, *done] if line not in self.mended]
+            if done and left:
+                continue
+            self._note(tips)
+            return tips
+        raise RepositoryError("refs below refs/coord keep moving under our lock", "git coord doctor")
 
     def _is_after_boot(self) -> bool:
         """Whether this is the first command since the machine was started; looked at once a process."""
@@ -259,7 +293,8 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
+            with suppress(RefMoved):  # whoever asked looks again
+                self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
         """Others' logs and presence that have a hole, or were rewound by force."""

@@ -41,7 +41,7 @@ def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> 
         raise UsageError(f"no {kind or 'event'} has the id {prefix}", listed)
     if len(rows) > 1:
         candidates = ", ".join(f"{oid[:12]} ({author})" for oid, _, author, _ in rows[:5])
-        raise UsageError(f"{prefix} is ambiguous", f"say more of it: {candidates}")
+        raise UsageError(f"{prefix} is ambiguous", f"give more digits: {candidates}")
     return Oid(rows[0][0])
 
 

@@ -46,27 +46,27 @@ def readable(store: Store, tip: Oid) -> list[Commit]:
 def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> list[str]:
     """Our log `ref`, which stands at `now`, is known to have had all below `tips`, the last of them latest.
 
-    Raises Unreadable.
+    Raises Unreadable; RefMoved when the log does not stand there any more.
     """
     done = _remake(ground, ref, tips[-1])
     if done and _is_whole(ground.store, tips[-1]):
-        with suppress(RefMoved):
-            if now != tips[-1]:
-                ground.store.move(ref, tips[-1], now, ground.fd)
+        if now != tips[-1]:
+            ground.store.move(ref, tips[-1], now, ground.fd)
         return [*done, f"restored {ref}"]
     known = _known(ground, ref, tips)
     events = {oid: raw for oid, raw in _find(ground, ref, tips, known).items() if _kind(raw) not in NEVER_CARRIED}
     lost = sum(oid not in events and kind not in NEVER_CARRIED for oid, kind in known.items()) or 1
     many = f"{lost} event{'s' if lost > 1 else ''}"
     if now is not None and _has_all(ground.store, now, events):
-        line = f"{ref} has lost {many} for good: it goes on from what is left of it"
+        ground.journal.note(ground.own_logs(ground.store.tips()))
+        line = f"{ref} has lost {many} for good: it continues with the rest"
     elif events:
-        text = f"The log goes on here: {many} of {ref} {'are' if lost > 1 else 'is'} lost, {len(events)} are carried over"
+        text = f"The log continues here: {many} of {ref} {'are' if lost > 1 else 'is'} lost, {len(events)} are carried over"
         rollover.begin(ground, ref, list(events.items()), text)
         line = f"{ref} has lost {many} for good: {len(events)} events were carried into a new epoch"
     else:
-        with suppress(RefMoved):
-            ground.store.move(ref, None, now, ground.fd)
+        ground.store.move(ref, None, now, ground.fd)
+        ground.journal.note(ground.own_logs(ground.store.tips()))
         many = f"{lost} events" if len(known) > len(tips) else "events"
         line = f"{ref} is lost for good: git has none of its {many} any more"
     drop_damaged(ground.store, [*tips, *known])
@@ -129,7 +129,7 @@ def keep_readable(ground: Ground, ref: str, tip: Oid) -> list[str]:
     if not commits:
         return []
     objects = carry(ground.store, commits, ground.pen.repo.object_format)
-    root = ground.pen.root("", rollover.carrying(ground.pen.clone, f"What could be read of {ref}", {}), 1, objects[-1].oid)
+    root = ground.pen.root("", rollover.carrying(ground.pen.clone, f"The readable part of {ref}", {}), 1, objects[-1].oid)
     bulk.write_all(ground.store, [*objects, root])
     name = aside_name(ref, tip)
     with suppress(RefMoved):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from gitcoord.errors import CoordError
 from gitcoord.features import deaths
-from gitcoord.lean import suppress
 from gitcoord.sessions.identity import Caller
 
 
@@ -30,10 +28,6 @@ def look_out_if_due(caller: Caller) -> None:
         look_out(caller)
 
 
-def settle_refs(coord: Caller) -> None:
+def settle_refs(coord: Caller, why: str) -> None:
     """A command failed: a ref of ours that leads nowhere may be why. It is settled, so that the next command goes on."""
-    from gitcoord.log import boot
-
-    with suppress(CoordError):
-        if any(boot.lost_refs(coord.clone.store, coord.clone.store.tips())):
-            coord.clone.mend(boot.settle_refs)
+    coord.clone.settle_lost(why)

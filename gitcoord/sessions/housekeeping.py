@@ -94,11 +94,10 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
         publish(clone, record, now)
     retire(clone, now)
     _forget_conversations(clone, now)
-    from gitcoord.log import boot, old_epochs
+    from gitcoord.log import old_epochs
     from gitcoord.store import graphs
 
-    if any(boot.lost_refs(clone.store, clone.store.tips())):
-        clone.mend(boot.settle_refs)
+    clone.settle_lost()
     clone.mended += graphs.mend(clone.repo)
     old_epochs.drop_replaced(clone)
     clone.sweep()
@@ -208,7 +207,7 @@ def _head_moved(clone: Clone, name: str, before: dict[str, Any], now: dict[str, 
     if not before.get("head") or (before.get("branch"), before["head"]) == (now.get("branch"), now.get("head")):
         return []
     was, at = [f"{facts.get('branch') or 'detached'} {(facts.get('head') or '')[:10]}" for facts in (before, now)]
-    text = f"{mover or 'Somebody'} moved HEAD of this worktree, which you share: it was {was}, it is {at}"
+    text = f"{mover or 'Somebody'} moved HEAD of this worktree, which you share, from {was} to {at}"
     data = {"to": [mailbox(name, clone.settled_id())], "notice": "overlap", "about": now.get("head") or ""}
     return [Draft("message", text, data, author=mover or name)]
 

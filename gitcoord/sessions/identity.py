@@ -200,7 +200,7 @@ def _named(around: Surroundings, name: str, rule: Rule) -> Identity:
     record = _record(around.records, session_name(name))
     person = record.person if record else name == person_name(around.repo)
     if person and is_agent(around.repo.environ):
-        raise UsageError(f"{name} is a person; an agent cannot speak for one", "leave out --as and GIT_COORD_SESSION")
+        raise UsageError(f"{name} is a person; an agent cannot speak for a person", "leave out --as and GIT_COORD_SESSION")
     return Identity(name, rule, record, person=person)
 
 

@@ -101,7 +101,7 @@ def take_back(clone: Clone, events: Iterable[Event]) -> None:
         with clone.locked():
             if _is_adopted(clone, record.name):
                 clone.append(lambda db, back=record: [_joining(back)])  # type: ignore[misc]
-                what = f"it adopted {record.name} of this clone, which is here and has taken its name back"
+                what = f"it adopted {record.name} of this clone, which is alive here and has taken back its name"
                 incidents.note(clone.repo.coord_dir, event.clone, what, clone.clock())
 
 

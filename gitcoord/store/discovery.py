@@ -136,7 +136,7 @@ def _refusal(path: str | os.PathLike[str], result: Result) -> RepositoryError:
         )
     if "not a git repository: " in said:
         gone, here = said.partition("not a git repository: ")[2].partition("\n")[0], os.path.abspath(path)
-        what = f"the link of this worktree to its repository is broken: {gone} is not there"
+        what = f"the link of this worktree to its repository is broken: {gone} is missing"
         return RepositoryError(what, f"in the main worktree: git worktree repair {shell_word(here)}")
     if "not a git repository" in said:
         return RepositoryError("not a git repository", "cd into one, or make one: git init")

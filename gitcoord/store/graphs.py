@@ -261,4 +261,4 @@ def mend(repo: Repository, thoroughly: bool = False) -> list[str]:
     chain = os.path.exists(os.path.join(_info(repo), "commit-graphs", "commit-graph-chain"))
     repo.git("commit-graph", "write", "--reachable", *(["--split=replace"] if chain else []))
     many = f"{len(gone)} lost commit{'s' if len(gone) > 1 else ''}"
-    return [f"git's commit-graph named {many}: it was written anew"]
+    return [f"git's commit-graph named {many}: it was written again"]

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from gitcoord.errors import RepositoryError
 from gitcoord.lean import suppress
 from gitcoord.store import graphs
+from gitcoord.store.absent import is_damaged
 from gitcoord.store.loose import gc_is_running, loose_path, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
@@ -28,8 +29,12 @@ BATCH = 50
 """Removed between two looks at whether a gc has begun."""
 
 
-def supersede(path: str, oid: Oid, now: float) -> None:
-    """Remember that no ref of ours names `oid` any more; to be called under the write lock. Raises RepositoryError."""
+def supersede(repo: Repository, path: str, oid: Oid, now: float) -> None:
+    """Remember that no ref of ours names `oid` any more, and remove its file if that is torn: nothing else would find it,
+    and the user's own gc would stop there. To be called under the write lock. Raises RepositoryError."""
+    if is_damaged(repo, oid):
+        remove_loose(repo, oid)
+        return
     try:
         append_ours(path, f"{int(now)} {oid} {int(clocks.uptime(now))}\n".encode())
     except OSError as error:

@@ -195,7 +195,7 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
     ]  # fmt: skip
     result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
     if result.code and re.search(_BAD_OBJECTS, result.error_text):
-        raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
+        raise BadObjects(f"git rejects objects of {remote.name}: {_last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise unreachable(remote.name, result)
 
@@ -368,10 +368,10 @@ def unreachable(name: str, result: Result) -> RemoteError:
     """Why a remote did not answer, and what to try."""
     said = result.error_text
     if any(phrase in said for phrase in _NO_ENTRY):
-        return RemoteError(f"{name} does not let us in: {_last_words(result)}", f"git ls-remote {name}")
+        return RemoteError(f"{name} denies access: {_last_words(result)}", f"git ls-remote {name}")
     if any(phrase in said for phrase in _NOT_THERE):
-        return RemoteError(f"{name} is out of reach: {_last_words(result)}", "try again later; local commands go on")
-    return RemoteError(f"{name} does not answer as a repository: {_last_words(result)}", f"git ls-remote {name}")
+        return RemoteError(f"{name} cannot be reached: {_last_words(result)}", "try again later; local commands work meanwhile")
+    return RemoteError(f"{name} is not a readable repository: {_last_words(result)}", f"git ls-remote {name}")
 
 
 def _unwritable(remote: Remote, result: Result) -> RemoteError:
@@ -381,8 +381,8 @@ def _unwritable(remote: Remote, result: Result) -> RemoteError:
     if any(phrase.lower() in said for phrase in _NO_WRITE):
         return refuses(remote, _last_words(result))
     if any(phrase in result.error_text for phrase in _NO_ENTRY):  # who may read may yet have to say who he is to write
-        return RemoteError(f"{remote.name} does not let us push: {_last_words(result)}", f"git push --dry-run {remote.name}")
-    return RemoteError(f"{remote.name} did not take the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
+        return RemoteError(f"{remote.name} denies pushes: {_last_words(result)}", f"git push --dry-run {remote.name}")
+    return RemoteError(f"{remote.name} rejected the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
 
 
 def refuses(remote: Remote, why: str) -> RemoteError:
@@ -390,4 +390,4 @@ def refuses(remote: Remote, why: str) -> RemoteError:
     hint = "use a repository of its own: git config coord.remote URL"
     if not remote.prefix.startswith("refs/heads/"):
         hint += "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
-    return RemoteError(f"{remote.name} refuses coordination refs: {why}", hint)
+    return RemoteError(f"{remote.name} rejects coordination refs: {why}", hint)

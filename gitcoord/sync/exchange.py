@@ -15,7 +15,7 @@ from gitcoord.log.event import Event
 from gitcoord.store import transport
 from gitcoord.store.transport import Look
 from gitcoord.sync import remotes
-from gitcoord.sync.link import ATTEMPTS, Link, joining, link, pause
+from gitcoord.sync.link import ATTEMPTS, Link, joining, link, pause, settling
 from gitcoord.sync.pull import heard, pull, take
 
 if TYPE_CHECKING:
@@ -46,10 +46,18 @@ def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = Fa
 
 def exchange(at: Link) -> Report:
     """One sync over a link. What fails is remembered for `status`. Raises RemoteError."""
-    look = at.look or transport.start_look(at.clone.repo, at.remote.name, at.quiet)  # and meanwhile, what takes a while here
-    _refresh_presence(at.clone)
-    try:
+    looks = [look] if (look := at.look) else []
+
+    def work() -> Report:
+        look = looks.pop() if looks else transport.start_look(at.clone.repo, at.remote.name, at.quiet)
+        _refresh_presence(at.clone)  # meanwhile, for it takes a while
         return _exchange(at, look)
+
+    try:
+        report = settling(at.clone, work)
+        if report.refused:
+            at.clone.settle_lost(report.refused[0].why)
+        return report
     except RemoteError as error:
         remotes.failed(at.clone.repo, at.remote.name, error.what)
         raise
@@ -78,7 +86,7 @@ def _exchange(at: Link, look: Look) -> Report:
             foreign = sum(event.clone != at.clone.id for event in received)
             return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)
-    raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
+    raise RemoteError(f"{at.remote.name} changed during every attempt to push", "git coord sync")
 
 
 def _refresh_presence(clone: Clone) -> None:

@@ -24,7 +24,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import LEASES, NAMESPACE
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import outgoing, public_guard, rejected, remotes
-from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause
+from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause, settling
 from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
 from gitcoord.system.files import read_ours
@@ -138,7 +138,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
 def unreadable(kind: str, why: str = "is not a table of leases") -> NoReturn:
     """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
     ref = lease_ref(kind)
-    raise NoLeases(f"{ref} at the remote {why}", f"if nobody is at work: git push REMOTE :{ref}")
+    raise NoLeases(f"{ref} at the remote {why}", f"if no session claims anything now: git push REMOTE :{ref}")
 
 
 _ROW = record(
@@ -198,6 +198,10 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
     What `decide` writes into our log goes out in the same push, all or none where the host can. It is asked again whenever
     somebody was quicker. Raises what it raises, Unanswered where nobody knows how it ended, and RemoteError.
     """
+    return settling(at.clone, lambda: _change(at, kind, decide))
+
+
+def _change(at: Link, kind: str, decide: Decide) -> Link:
     ref = lease_ref(kind)
     for attempt in range(TRIES):
         at, seen = pull(at)
@@ -216,7 +220,7 @@ def change(at: Link, kind: str, decide: Decide) -> Link:
             at.clone.point(ref, fresh)
             return at
         pause(attempt)
-    raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+    raise RemoteError(f"too many sessions claim at {at.remote.name} at the same time", "run the command again")
 
 
 def give_up(at: Link, kind: str) -> None:
@@ -284,7 +288,7 @@ def _replace(at: Link, swap: Update, there: Refs) -> bool:
         first, *rest = _push(at, [swap])  # it may be the log that is refused, and not the lease
     if first.state == "refused":
         rejected.note(at, {rejected.LEASES: first.why})
-        raise NoLeases(f"{at.remote.name} keeps no leases for us: {first.why}", "task claim --offline: tentative only")
+        raise NoLeases(f"{at.remote.name} rejects our leases: {first.why}", "git coord task claim --offline: tentative")
     if first.state == "done":
         rejected.forget(at, rejected.LEASES)
         outgoing.logs_went(at, there, [log for log, outcome in zip(logs, rest, strict=False) if outcome.state == "done"])

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from gitcoord.lean import NamedTuple, contextmanager
+from gitcoord.errors import CoordError
+from gitcoord.lean import NamedTuple, TypeVar, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
@@ -14,6 +15,7 @@ from gitcoord.sync import early_look, remotes
 from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import file_lock
 
+T = TypeVar("T")
 ATTEMPTS = 8
 Refs = Mapping[str, Oid]
 """Refs as they are called here, and what they name at the remote."""
@@ -53,6 +55,16 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
             yield Link(clone, remote, quiet, look, remotes.is_visit(clone.repo, remote))
         finally:
             clone.keeps_to_itself = before
+
+
+def settling(clone: Clone, work: Callable[[], T]) -> T:
+    """Do `work`, and once more if it failed while a ref of ours led nowhere: that may be why, and it is settled by then."""
+    try:
+        return work()
+    except CoordError as error:
+        if error.exit_code not in (3, 4) or not clone.settle_lost(error.what):
+            raise
+    return work()
 
 
 def pause(attempt: int) -> None:

@@ -141,7 +141,7 @@ def _only_here(clone: Clone, mine: Oid | None, theirs: Oid | None) -> list[tuple
 
 def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) -> None:
     objects = epoch.carry(clone.store, commits, clone.repo.object_format)
-    text = f"{old} goes on here: {len(commits)} events that only this copy of it has are carried over"
+    text = f"{old} continues here: {len(commits)} events that only this copy of it has are carried over"
     draft = Draft(EPOCH, text, {"carried": len(commits), "continues": old}, author=clone.settled_id())
     highest = max(decode(oid, raw).lc for oid, raw in commits)
     ref = log_ref(clone.settled_id())

@@ -163,6 +163,6 @@ def remember(at: Link, ours: Refs, pushed: bool) -> None:
 def _in_sight(remote: Remote) -> str:
     name, short = without_password(remote.name), remote.prefix.removeprefix("refs/heads/")
     return (
-        f"coordination is in branches of {name} called {short}…: who fetches sees them in git branch -r, the host shows"
-        " them on its pages, and a push to them may start what runs for every branch"
+        f"coordination is in branches of {name} called {short}…: git branch -r and the host's pages list"
+        " them. Pushes to them may trigger CI"
     )

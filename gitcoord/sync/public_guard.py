@@ -59,11 +59,11 @@ def check_public(clone: Clone, remote_url: str, listing: Mapping[str, int], remo
         name = shell_word(without_password(remote or url))
         raise RemoteError(
             f"cannot find out whether everybody can read {url}; not sent: {what}",
-            f"if it is private: git coord sync {name} --yes-private; if everybody may: git config coord.allowPublic true",
+            f"if it is private: git coord sync {name} --yes-private; else allow it: git config coord.allowPublic true",
         )
     raise RemoteError(
         f"everybody can read {url}; not sent: {what}",
-        "use a private repository: git config coord.remote URL; or, if they may: git config coord.allowPublic true",
+        "use a private repository: git config coord.remote URL; or allow it: git config coord.allowPublic true",
     )
 
 

@@ -93,7 +93,7 @@ def _tidy_up(at: Link, there: Refs, before: Refs, after: Refs) -> None:
 
         with clone.locked():
             for oid in replaced:
-                sweep.supersede(clone.path("superseded"), oid, clone.clock())
+                sweep.supersede(clone.repo, clone.path("superseded"), oid, clone.clock())
             for ref in gone:
                 clone.point(ref, None)
 

@@ -79,7 +79,7 @@ def _own_temporary() -> str:
         os.mkdir(folder, 0o700)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or (user != "" and (found.st_uid != user or found.st_mode & 0o022)):
-        raise PermissionError(f"{folder} is not ours")
+        raise PermissionError(f"{folder} belongs to another user")
     return folder
 
 

@@ -51,7 +51,7 @@ note --path readme.txt read it | notes | thread {m} | show {m} | search hello | 
 lock new.txt | locks | check new.txt | unlock new.txt
 run -- true | run --detach --name long -- sleep 60 | jobs | job show long | job log long | job kill long
 status | brief | state set k v | state get k | state show | state unset k | conflicts
-sync origin | hooks install | hooks status | hooks uninstall | skill | trust | redact {e} | gc
+sync origin | remote set origin | hooks install | hooks status | hooks uninstall | skill | trust | redact {e} | gc
 hook refresh | hook worktree-added | hook pre-commit | doctor --fix | leave | purge
 """
 UNTRIED = {"ui": "runs for ever", "demo": "has a repository of its own", "mcp": "calls the same", "watch": "follows for ever"}

@@ -34,7 +34,9 @@ from gitcoord.log.schemas import objection
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid
 from gitcoord.store.watch import wait_until
+from gitcoord.system import own_boots
 from gitcoord.system import process as processes
+from gitcoord.system.uptime import uptime
 
 Pair = tuple[Path, Path]
 T = TypeVar("T")
@@ -168,7 +170,7 @@ def test_unknown_jobs_are_an_error(worktrees: Pair, cli: Cli) -> None:
         assert ran.err == "error: no job is called build or has this id\nhint: git coord jobs --all\n"
     cli(worktrees[0], "run", "--name", "build", "true")
     over = cli(worktrees[0], "job", "kill", "build")
-    assert (over.code, over.err.splitlines()[0]) == (1, "error: build does not run any more")
+    assert (over.code, over.err.splitlines()[0]) == (1, "error: build has ended already")
 
 
 # streams
@@ -340,7 +342,7 @@ def test_kill_ends_everything_that_the_job_started(worktrees: Pair, fifo: Path) 
         assert (killed.state, killed.signal) == ("killed", signal.SIGTERM)
         with pytest.raises(ProcessLookupError):
             _await_group_end(job.pid)
-        with pytest.raises(Refused, match="does not run any more"):
+        with pytest.raises(Refused, match="has ended already"):
             coord.jobs.kill("stubborn")
 
 
@@ -439,7 +441,7 @@ def test_a_job_without_supervisor_runs_on_and_is_lost_once_when_it_ends(worktree
         assert [event.type for event in coord.events.log(limit=1000)].count("job.lost") == 1
     for where in worktrees:
         (notice,) = notices(where)
-        assert notice.startswith("orphan was lost: it ended, and so did its supervisor, nobody saw how: sh -c 'read x <")
+        assert notice.startswith("orphan was lost: it and its supervisor ended, nobody saw how: sh -c 'read x <")
 
 
 def test_a_job_without_supervisor_can_be_killed(worktrees: Pair, fifo: Path) -> None:
@@ -466,10 +468,16 @@ def test_a_later_process_with_the_same_pid_is_not_taken_for_the_job(worktrees: P
         assert coord.jobs.get("old").state == "lost"
 
 
-def test_after_a_new_start_of_the_machine_a_job_is_lost(worktrees: Pair, fifo: Path) -> None:
-    facts = _as_if_elsewhere(worktrees[0], fifo, boot="an earlier boot")
-    before_this_boot = time.time() - processes.uptime() - 1
-    os.utime(files.running_dir(str(find_repository(worktrees[0]).coord_dir)) + f"/{facts.key}.json", (before_this_boot,) * 2)
+def test_after_a_new_start_of_the_machine_a_job_is_lost(
+    worktrees: Pair, fifo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_boots, "PLACE", str(tmp_path))
+    monkeypatch.setattr(own_boots, "boot_id", lambda: "an-earlier-boot")
+    own_boots.note()
+    monkeypatch.undo()
+    monkeypatch.setattr(own_boots, "PLACE", str(tmp_path))
+    facts = _as_if_elsewhere(worktrees[0], fifo, boot="an-earlier-boot")
+    _no_sign_since_the_start(worktrees[0], facts)
     assert ended(worktrees[0], "far").state == "lost"
     fifo.write_text("go\n")
     assert facts.command is not None and processes.wait_for_end(facts.command, FOR_EVER)
@@ -480,8 +488,13 @@ def test_after_a_new_start_of_the_machine_a_job_is_lost(worktrees: Pair, fifo: P
     [{"namespace": "pid:[1]"}, {"boot": "another kernel", "machine": "another machine"}, {"boot": "another kernel"}],
     ids=["container", "machine", "virtual machine with our machine id"],
 )
-def test_what_cannot_be_judged_from_here_is_never_lost(worktrees: Pair, fifo: Path, elsewhere: dict[str, str]) -> None:
-    _as_if_elsewhere(worktrees[0], fifo, **elsewhere)
+@pytest.mark.parametrize("supervisor", ["lives", "died before this kernel began"])
+def test_what_cannot_be_judged_from_here_is_never_lost(
+    worktrees: Pair, fifo: Path, elsewhere: dict[str, str], supervisor: str
+) -> None:
+    facts = _as_if_elsewhere(worktrees[0], fifo, **elsewhere)
+    if supervisor != "lives":
+        _no_sign_since_the_start(worktrees[0], facts)
     with Coord.open(worktrees[0]) as coord:
         assert reap(coord.clone) == []
         job = coord.jobs.get("far")
@@ -490,6 +503,11 @@ def test_what_cannot_be_judged_from_here_is_never_lost(worktrees: Pair, fifo: Pa
             coord.jobs.kill("far")
     fifo.write_text("go\n")
     assert ended(worktrees[0], "far").state == "exited"
+
+
+def _no_sign_since_the_start(where: Path, facts: files.Running) -> None:
+    before = time.time() - uptime() - 1
+    os.utime(files.running_dir(str(find_repository(where).coord_dir)) + f"/{facts.key}.json", (before, before))
 
 
 def _as_if_elsewhere(where: Path, fifo: Path, machine: str = "", **facts: str) -> files.Running:
@@ -604,7 +622,7 @@ def test_a_worker_is_session_and_job_at_once(worktrees: Pair, cli: Cli, fifo: Pa
         )
         assert coord.sessions.get("w1").state == "active"
         assert (coord.jobs.get("worker").session.split("@")[0], coord.jobs.get("worker").runs) == ("alpha", "w1")
-        with pytest.raises(Refused, match="w1 is another process already"):
+        with pytest.raises(Refused, match="w1 is bound to another process"):
             coord.jobs.start(["true"], session="w1")
         with pytest.raises(UsageError, match="is a person"):
             coord.jobs.start(["true"], session="ada-lovelace")
@@ -627,7 +645,7 @@ def test_a_process_that_somebody_else_started_is_watched(worktrees: Pair, cli: C
         other.wait()
         over = ended(worktrees[0], "server")
         assert (over.state, over.exit, over.signal) == ("exited", None, None)
-    assert shown(notices(worktrees[0])[0]).startswith("server ended after N s, its exit code is unknown")
+    assert shown(notices(worktrees[0])[0]).startswith("server ended after N s with an unknown exit code")
     ran = cli(worktrees[0], "run", "--watch-pid", str(other.pid))
     assert (ran.code, ran.err.splitlines()[0]) == (125, f"error: no process has the pid {other.pid}")
 

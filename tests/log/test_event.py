@@ -230,7 +230,7 @@ def test_an_author_that_is_no_session_name_is_refused() -> None:
 )
 def test_a_name_that_could_not_stand_in_a_tree_everywhere_is_refused(name: str) -> None:
     assert not is_attachment_name(name)
-    with pytest.raises(UsageError, match="cannot name an attachment"):
+    with pytest.raises(UsageError, match="is not a valid attachment name"):
         check_attachment(name, b"")
 
 
@@ -257,7 +257,7 @@ def test_no_name_breaks_or_forges_a_header(name: str) -> None:
 
 MALFORMED = {
     "larger than 512 KiB": with_trailer(trailer_with(x="y" * MAX_COMMIT)),
-    "no Coord trailer": wrapped().replace(b"Coord: ", b"coord: "),
+    "the Coord trailer is missing": wrapped().replace(b"Coord: ", b"coord: "),
     "text longer than 64 KiB": with_trailer(trailer_with(), b"x" * (MAX_TEXT + 1)),
     "a NUL byte in the message": with_trailer(trailer_with(), b"a\0b"),
     "text is not UTF-8": with_trailer(trailer_with(), b"\xff"),
@@ -279,7 +279,7 @@ MALFORMED = {
 }
 REASONS = [
     *((reason, commit) for reason, commit in MALFORMED.items()),
-    ("no Coord trailer", b""),
+    ("the Coord trailer is missing", b""),
     ("no author", with_trailer(trailer_with()).partition(b"\n\n")[2].join([b"\n\n", b""])),
     ("no author", wrapped().replace(b"1700000000", b"1" * 5000)),
     ("no author", wrapped().replace(b"1700000000 +0000", b"1700000000 +0100")),

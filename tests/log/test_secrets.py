@@ -118,10 +118,10 @@ def test_published_output_with_a_secret_stays_here(repo: Path, cli: Cli) -> None
         == 1
     )
     logs = git(repo, "log", "--format=%B", "--glob=refs/coord/log/*")
-    assert "ghp_a1B2" not in logs and "the output stays in its clone: it has what looks like a GitHub token" in logs
+    assert "ghp_a1B2" not in logs and "the output stays in its clone, as it has what looks like a GitHub token" in logs
     ran = cli(repo, "run", "--publish", "--", "echo", TOKEN)
     assert ran.code == 1 or ran.code == 125, ran
-    assert "what looks like a GitHub token: it is not published, and was not run" in ran.err
+    assert "what looks like a GitHub token: it was neither run nor published" in ran.err
 
 
 def test_the_names_of_ignored_files_are_not_published(repo: Path, cli: Cli) -> None:

@@ -419,7 +419,7 @@ def test_unlock_of_another_clones_lock_says_that_it_cannot(clones: tuple[Path, P
     ran = cli(bob, "unlock", "a.py", "--force")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        f"error: /a.py is locked in another clone, by {box_of(ada, 'ada')}: only that clone can end it\n"
+        f"error: {box_of(ada, 'ada')} of another clone has locked /a.py: only that clone can unlock it\n"
         f"hint: git coord send {box_of(ada, 'ada')} 'please unlock /a.py'\n"
     )
 
@@ -655,7 +655,7 @@ def test_a_claim_made_offline_is_settled_by_its_own_clone(clones: tuple[Path, Pa
     git(bob, "fetch", "-q", "origin", f"{log(MALLORY)}:{log(MALLORY)}")
     shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
     assert (shown_task["status"], shown_task["holder"], shown_task["tentative"]) == ("claimed", "bob", True)
-    assert "task.settle: about what another clone wrote" in cli(bob, "status").out
+    assert "task.settle: it speaks of an event of another clone" in cli(bob, "status").out
 
 
 def test_a_third_clones_job_does_not_go_on_as_mallorys(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:

@@ -112,7 +112,7 @@ def test_offline_a_claim_is_tentative_and_the_first_at_the_remote_wins(tmp_path:
     ran = cli(clones[1], "task", "claim", task, "--as", "w")
     assert ran.code == 4
     assert ran.out == ""
-    assert "or --offline: tentative" in ran.err
+    assert "--offline: tentative" in ran.err
     for path in clones[1:]:
         ran = cli(path, "task", "claim", task, "--offline", "--as", "w")
         assert (ran.code, "tentative" in ran.out) == (0, True), ran
@@ -244,7 +244,7 @@ def test_where_no_leases_may_be_written_claims_stay_tentative(tmp_path: Path, cl
         ada.remote.sync()
     ran = cli(clones[0], "task", "claim", task, "--as", "w")
     assert (ran.code, ran.out) == (4, "")
-    assert "origin keeps no leases for us: no leases here" in ran.err
+    assert "origin rejects our leases: no leases here" in ran.err
     assert cli(clones[0], "task", "claim", task, "--offline", "--as", "w").code == 0
     sync_all(clones)
     assert [(status, tentative) for status, _, tentative in holders(clones, task)] == [("claimed", True)] * 2

@@ -13,6 +13,7 @@ from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours
 from gitcoord.system.lock import unwritable, write_whole
+from gitcoord.system.own_boots import has_ended
 from gitcoord.system.process import Process
 
 KEEP_LOGS = 100
@@ -129,14 +130,14 @@ def prune_logs(coord_dir: str) -> None:
 
 def is_supervised(running: Running) -> bool | None:
     """Whether its supervisor lives; None when that cannot be judged from here."""
-    over = processes.has_ended(running.supervisor, running.machine, running.seen)
+    over = has_ended(running.supervisor, running.machine, running.seen)
     return None if over is None else not over
 
 
 def is_abandoned(running: Running) -> bool:
     """Whether supervisor and command are both known to be over."""
-    if processes.has_ended(running.supervisor, running.machine, running.seen) is not True:
+    if has_ended(running.supervisor, running.machine, running.seen) is not True:
         return False
     if running.command is None or running.ending is not None:
         return True
-    return processes.has_ended(running.command, running.machine, running.seen) is True
+    return has_ended(running.command, running.machine, running.seen) is True

@@ -31,7 +31,7 @@ def end_command(running: Running, grace: float) -> None:
     except ProcessLookupError:
         return
     except PermissionError:
-        raise Refused(f"{running.name} is another user's process", "ask them to end it") from None
+        raise Refused(f"{running.name} is another user's process", "ask that user to end it") from None
     if not wait_for_end(command, grace):
         _kill(send, command.pid)
         wait_for_end(command, None)

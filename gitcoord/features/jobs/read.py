@@ -147,7 +147,7 @@ def log_file(clone: Clone, job: Job) -> str:
     if here != clone.id:
         raise Refused(f"{job.name} ran in another clone, {here}", f"git coord job show {job.id[:10]}")
     if not os.path.exists(path):
-        raise Refused(f"the log of {job.name} is not kept any more", f"git coord job show {job.id[:10]}")
+        raise Refused(f"the log of {job.name} was deleted", f"git coord job show {job.id[:10]}")
     return path
 
 
@@ -164,11 +164,11 @@ def describe_end(name: str, ending: Ending, started: float) -> str:
     """How a job ended, in one line that says nothing private."""
     took = duration(ending.at - started)
     if ending.lost:
-        return f"{name} was lost: it ended, and so did its supervisor, nobody saw how"
+        return f"{name} was lost: it and its supervisor ended, nobody saw how"
     if ending.signal is not None:
         return f"{name} was killed by {signal_name(ending.signal)} after {took}"
     if ending.exit is None:
-        return f"{name} ended after {took}, its exit code is unknown"
+        return f"{name} ended after {took} with an unknown exit code"
     return f"{name} failed with exit code {ending.exit} after {took}" if ending.exit else f"{name} is done, after {took}"
 
 

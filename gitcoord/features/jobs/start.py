@@ -21,6 +21,7 @@ from gitcoord.sessions.identity import Identity, person_name
 from gitcoord.sessions.presence import liveness_of, register
 from gitcoord.sessions.records import Records
 from gitcoord.store.objects import Oid
+from gitcoord.system import own_boots
 from gitcoord.system import process as processes
 from gitcoord.system.process import Process, machine_id
 
@@ -63,7 +64,7 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
     if supervisor is None:
         raise RepositoryError("this process cannot see itself: /proc is missing", "mount /proc")
     if spec.publish and (found := secrets.find(" ".join(spec.argv))):
-        raise Refused(f"the command has what looks like {found}: it is not published, and was not run", "leave out --publish")
+        raise Refused(f"the command has what looks like {found}: it was neither run nor published", "leave out --publish")
     with clone.locked():
         if spec.session:
             _check_session(clone, spec.session)
@@ -75,6 +76,7 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
             os.urandom(8).hex(), supervisor, machine_id(), me.name, name, time.time(), notify, spec.publish,
             watched=watched is not None,
         )  # fmt: skip
+        own_boots.note()
         files.put(clone.repo.coord_dir, running)
         data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
         return Begun(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
@@ -98,7 +100,7 @@ def _check_session(clone: Clone, name: str) -> None:
         raise UsageError(f"{name} is a person", "choose another name for the session")
     if record and record.process and processes.is_alive(record.process):
         state = liveness_of(record, records.beat(name), time.time()).state
-        raise Refused(f"{name} is another process already, and {state}", "choose another name, or end that one first")
+        raise Refused(f"{name} is bound to another process and {state}", "choose another name, or end that process first")
 
 
 def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd: str) -> Begun:
@@ -125,7 +127,7 @@ def go_on(clone: Clone, old: str) -> None:
         if running is None or job is None or job.state != "running":
             continue
         data = {"name": job.name, "key": key, "was": job.id} | ({"runs": job.runs} if job.runs else {})
-        begun = clone.append(lambda db, j=job, d=data, r=running: [Draft("job.start", f"{j.name} goes on", d, author=r.owner)])  # type: ignore[misc]
+        begun = clone.append(lambda db, j=job, d=data, r=running: [Draft("job.start", f"{j.name} resumes", d, author=r.owner)])  # type: ignore[misc]
         if job.pid is not None:
             facts = {"job": begun[0].id, "part": "start", "command": list(job.command), "cwd": job.cwd, "pid": job.pid}
             detail = Draft("job.detail", f"{job.name}: details", facts, author=running.owner)

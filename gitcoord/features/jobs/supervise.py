@@ -29,7 +29,7 @@ from gitcoord.system import terminal
 
 assert sys.platform != "win32"  # no job begins there
 
-BEAT_EVERY = processes.SIGN_EVERY
+BEAT_EVERY = 60.0
 """Seconds between two signs of life that a supervisor gives for its session."""
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 CHUNK = 1 << 16
@@ -93,7 +93,7 @@ def _let_go(clone: Clone, begun: Begun, spec: Spec, child: children.Child, cwd: 
     try:
         command = processes.describe(child.pid)
         if command is None:
-            raise RepositoryError("the command's process is gone before it began", "run the command again")
+            raise RepositoryError("the command's process ended before it began", "run the command again")
         return command_known(clone, begun, spec, command, cwd)
     except BaseException:
         children.turn_away(child)

@@ -27,7 +27,7 @@ from gitcoord.sync.link import Link
 KIND = "locks"
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the remote by one who waits."""
-HINT = "try again later, or without --global: a lock of this clone"
+HINT = "try again later, or lock in this clone alone, without --global"
 
 
 def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock:

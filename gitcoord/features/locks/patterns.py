@@ -68,9 +68,9 @@ def remark_on(repo: Repository, cwd: str, text: str) -> str:
     base, rest = (repo.worktree or cwd, text[2:]) if text.startswith(":/") else (cwd, text)
     wild = any(_is_wild(segment) for segment in rest.split("/"))
     if wild and os.path.lexists(os.path.join(base, rest)):
-        return f"{inert(text)} is taken for a pattern; for the file of that name alone: {shell_word(_escaped(rest))}"
+        return f"{inert(text)} was read as a pattern; for the file of that name alone: {shell_word(_escaped(rest))}"
     if not wild and "[" in rest:
-        return f"{inert(text)} is taken for a path; [ ] is a choice of characters in a range ([0-9]) or beside * or ?"
+        return f"{inert(text)} was read as a path; [ ] is a pattern only with a range ([0-9]) or beside * or ?"
     return ""
 
 

@@ -113,7 +113,7 @@ def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[s
     because = f": {first.reason}" if first.reason else ""
     more = f" (and {len(hindering) - 1} more)" if len(hindering) > 1 else ""
     what = f"{', '.join(patterns)} {verb} {name} (since {span(now - first.at)}{until}){because}{more}"
-    return Held(what, f"git coord lock --wait …, or ask: git coord send {name} …", hindering)
+    return Held(what, f"git coord lock --wait …, or ask its holder: git coord send {name} …", hindering)
 
 
 def merged(chosen: Sequence[Lock]) -> list[Lock]:

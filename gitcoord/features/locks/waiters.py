@@ -66,7 +66,7 @@ def wait(
         with suppress(OSError):
             remove_ours(clone.path("waiters", wait))
     if found is None:
-        raise refusal or Refused("it became free too late", "run the command again")
+        raise refusal or Refused("the lock became free too late", "run the command again")
     return found
 
 

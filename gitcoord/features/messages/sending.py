@@ -119,7 +119,7 @@ def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[st
     here = [box for box in boxes if clone.has(box)]
     away = [box for box in boxes if box not in here]
     if away and (not here or len(_audience(to)) < len(to)):
-        raise UsageError(f"{away[0]} is in another clone, where a local message never comes", "leave out --local")
+        raise UsageError(f"{away[0]} is in another clone, and --local keeps the message here", "leave out --local")
     return here
 
 
@@ -150,7 +150,7 @@ def _is_meant(clone: Clone, worktree: Worktree, to: Sequence[str]) -> bool:
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
     """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
     if not to:
-        raise UsageError("nobody is named", "git coord sessions")
+        raise UsageError("no recipient is named", "git coord sessions")
     boxes: list[str] = []
     opens: list[str] = []
     here = clone.settled_id()
@@ -188,7 +188,7 @@ def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
     mine = clone.box(me.name)
     meant = [s.box for s in present(clone) if s.box != mine and (group == EVERYBODY or s.role == group)]
     if not meant:
-        raise UsageError(f"{word} is nobody at the moment", "git coord sessions")
+        raise UsageError(f"{word} reaches no session at the moment", "git coord sessions")
     return meant
 
 

@@ -218,4 +218,4 @@ def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:
     return "\n".join([f"{peer.name}{where} changed what you changed:", *lines, *more])
 
 
-_VERDICT = {True: "it merges cleanly", False: "it will conflict", None: "this git cannot say whether it merges"}
+_VERDICT = {True: "it merges cleanly", False: "it will conflict", None: "this git is too old to say whether it merges"}

@@ -27,7 +27,7 @@ from gitcoord.sync.leases import Row as Lease
 from gitcoord.sync.leases import Table, Unanswered, change, check_room, connected, nonce
 from gitcoord.sync.link import Link
 
-HINT = "try again later, or --offline: tentative, until the remote says whose it is"
+HINT = "try again later, or claim it with --offline: tentative until the next sync"
 Choose = Callable[[sqlite3.Connection, Collection[str]], Row | None]
 
 

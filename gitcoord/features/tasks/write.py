@@ -99,7 +99,7 @@ class Edit(NamedTuple):
 def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
     """Change a task's facts. Raises UsageError for an unknown id or name, and for a need that closes a cycle."""
     if change == Edit():
-        raise UsageError("nothing is to be changed", "git coord task edit --help")
+        raise UsageError("the command changes nothing", "git coord task edit --help")
     if change.priority is not None:
         check_priority(change.priority)
     check_labels(change.labels)
@@ -131,7 +131,7 @@ def _new_needs(db: sqlite3.Connection, row: Row, needs: Sequence[str]) -> list[O
     found = [find(db, need) for need in needs]
     for need in found:
         if row.id in needed_by(db, [need.id]):
-            raise UsageError(f"{need.id[:SHORT]} needs {row.id[:SHORT]} itself", f"git coord task show {need.id[:SHORT]}")
+            raise UsageError(f"{need.id[:SHORT]} already needs {row.id[:SHORT]}", f"git coord task show {need.id[:SHORT]}")
     return [need.id for need in found]
 
 
@@ -213,7 +213,7 @@ def change(clone: Clone, me: Identity, prefix: str, verb: str, words: str = "", 
     """
     check_text(words)
     if verb == "block" and not words.strip():
-        raise UsageError("why is it blocked?", "git coord task block ID REASON")
+        raise UsageError("the reason is missing", "git coord task block ID REASON")
     return about(clone, me, prefix, lambda db: _changing(db, clone, me, find(db, prefix), verb, words, force))
 
 

@@ -58,8 +58,8 @@ class Hooks(NamedTuple, Generic[C]):
     """Events of other clones came in with a sync, in the order of their arrival."""
     presence_changed: Callable[[C, str, float], object] | None = None
     """A session of this clone changed files or moved its HEAD: its name, and the time in Unix seconds."""
-    parting: Callable[[sqlite3.Connection, str, str], Sequence[Draft]] | None = None
-    """A session leaves: its mailbox and its name. What is returned is written together with the word that it left."""
+    parting: Callable[[sqlite3.Connection, C, str], Sequence[Draft]] | None = None
+    """A session of this clone leaves: its name. What is returned is written together with the word that it left."""
     parted: Callable[[C], None] | None = None
     """The session has left; called under the write lock."""
     renamed: Callable[[C, str], None] | None = None

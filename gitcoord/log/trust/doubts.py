@@ -65,7 +65,7 @@ def warnings(clone: Reader) -> list[Doubt]:
     for of in sorted({name for (name,) in asked if name != clone.id} | judge.bound()):
         found += [_settled(of, what) for what in _about(clone, judge, of, judge.marks(of))]
     for of, count in clone.read(ahead_of_time):
-        what = f"its clock is ahead of anything that could have happened, in {count} event{'s' if count > 1 else ''}"
+        what = f"its clock is impossibly far ahead in {count} event{'s' if count > 1 else ''}"
         found.append(Doubt(of, what, f"git config --add coord.ignoreClone {of}"))
     return found
 
