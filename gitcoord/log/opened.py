@@ -222,10 +222,9 @@ class Opened:
             return False
 
     def _mended(self, done: Sequence[str]) -> None:
-        """Remember the repairs for the user, and the tips of our logs for the next repair."""
+        """Remember what was put right, for the user. The next listing of refs notes where our logs are then."""
         self.mended += [line for line in done if line not in self.mended]
         self._tips = None
-        self._note(self.store.tips())
 
     def _note(self, tips: Tips) -> None:
         own = own_logs(tips.refs, self.settled_id())
@@ -293,7 +292,7 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            with suppress(RefMoved):  # whoever asked looks again
+            with suppress(RefMoved):  # the caller looks again
                 self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
