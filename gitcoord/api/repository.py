@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from gitcoord.api.facade import Facade
 from gitcoord.errors import CoordError
@@ -84,15 +84,19 @@ class Repository(Facade):
             housekeeping.publish_changes(clone, mover=housekeeping.moved(clone))
 
     @contextmanager
-    def around_a_command(self, *, notice: bool = True, allow_secrets: bool = False) -> Iterator[list[str]]:
+    def around_a_command(
+        self, *, notice: bool = True, allow_secrets: bool = False, tell_user: Callable[[str], object] | None = None
+    ) -> Iterator[list[str]]:
         """What happens around a command: before it, those concerned are told of the dead; after it, what other clones sent
         is fetched in the background. Yields a list that has, at the end, a line for each thing that had to be mended.
 
         Without `notice` the command sees to the dead itself. `allow_secrets` lets text that looks like a secret leave.
+        `tell_user` says what the command waits for, while it waits.
         """
         from gitcoord.overview import around
 
         self._clone.allows_secrets = allow_secrets
+        self._clone.tell_user = tell_user or self._clone.tell_user
         mended: list[str] = []
         try:
             if notice:

@@ -155,10 +155,9 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
         mended: list[str] = []
-        coord.clone.tell_user = remark
         Progress.allowed = True
         try:
-            with coord.repository.around_a_command(notice=notice, allow_secrets=_allows_secrets) as mended:
+            with coord.repository.around_a_command(notice=notice, allow_secrets=_allows_secrets, tell_user=remark) as mended:
                 yield coord
         finally:
             Progress.allowed = False
