@@ -20,7 +20,7 @@ from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature, Hooks
 from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical, joined_at
+from gitcoord.sessions.mailboxes import address, joined_at
 from gitcoord.sessions.presence import liveness_of, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -124,7 +124,7 @@ def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) ->
     )
     lines: dict[str, list[str]] = {}
     for who, line in [*_concerned(db, [box, *_former(db, box)]), *_lock_waiters(db, clone, box)]:
-        to = canonical(db, who)
+        to = address(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
     return [event, *(_message(record, box, to, said) for to, said in sorted(lines.items()))]

@@ -473,6 +473,126 @@ def test_receipts_of_an_adopter_count_until_the_name_is_taken_back(
     assert "urgent and signed" in cli(bob, "inbox", "--as", "w", "--peek").out
 
 
+def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    """While Bob is away Mallory adopts his session, is sent its mail, and says that all of it was read."""
+    ada, bob = clones
+    with Coord.open(bob, as_name="w") as coord:
+        coord.sessions.join("w")
+        coord.remote.sync()
+    theft = ("w", "adopt", "w goes on here", {"session": "w", "from": clone_id(bob)})
+    (adoption,) = mallory.chain(log(MALLORY), MALLORY, [theft], lc=100)
+    sync(ada)
+    sent = json.loads(cli(ada, "send", "w", "by its bare name", "--json").out)
+    assert sent["recipients"][0]["session"] == f"w@{MALLORY}", "who reads it now is said"
+    cli(ada, "send", box_of(bob, "w"), "by its whole name")
+    ids = [event.id for event in events(ada) if event.type == "message" and "name" in event.text]
+    sync(ada)
+    receipt = ("w", "receipt", "acked", {"session": "w", "of": clone_id(bob), "state": "acked", "ids": ids})
+    mallory.chain(log(MALLORY), MALLORY, [receipt], lc=500, on=adoption)
+    sync(ada)
+    assert {r["state"] for m in json.loads(cli(ada, "sent", "--json").out) for r in m["recipients"]} == {"acked"}
+    sync(bob)  # which takes the name back
+    inbox = cli(bob, "inbox", "--as", "w").out
+    assert "by its bare name" in inbox and "by its whole name" in inbox
+    sync(ada)
+    assert {r["state"] for m in json.loads(cli(ada, "sent", "--json").out) for r in m["recipients"]} == {"queued"}
+
+
+FORGED_STEPS = ["adopt", "rename", "receipt", "task.done", "task.edit", "job.end"]
+
+
+@pytest.mark.parametrize("kind", FORGED_STEPS)
+def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_required(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, kind: str
+) -> None:
+    """Pushed on the log of Ada, who signs; once she has signed it, it counts."""
+    ada, bob = clones
+    own = clone_id(ada)
+    with Coord.open(bob, as_name="w") as coord:
+        coord.sessions.join("w")
+        message = coord.messages.send(box_of(ada, "ada"), "read me").id
+        task = coord.tasks.add("a task").id
+        coord.sessions.leave()
+        coord.remote.sync()
+    job = json.loads(cli(ada, "run", "--json", "--detach", "--name", "build", "--", "sleep", "100").out)["id"]
+    sync(ada)
+    git(bob, "config", "coord.requireSigned", "true")
+    sync(bob)
+    data = {
+        "adopt": {"session": "w", "from": clone_id(bob)},
+        "rename": {"old": "ada", "new": "elsewhere"},
+        "receipt": {"session": "ada", "state": "acked", "ids": [message]},
+        "task.done": {"task": task},
+        "task.edit": {"task": task, "priority": 4},
+        "job.end": {"job": job, "exit": 0, "ms": 1},
+    }[kind]
+
+    def stands() -> dict[str, object]:
+        (sent,) = json.loads(cli(bob, "sent", "--as", "w", "--json").out)
+        shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
+        with Coord.open(bob) as coord:
+            names = coord.clone.read(lambda db: db.execute("SELECT name, clone, alias_of FROM names ORDER BY 1, 2").fetchall())
+        job_state = json.loads(cli(bob, "job", "show", job, "--json").out)["state"]
+        return {
+            "adopt": [alias for name, _, alias in names if name == "w"],
+            "rename": [alias for name, clone, alias in names if (name, clone) == ("ada", own)],
+            "receipt": sent["recipients"][0]["state"],
+            "task.done": shown_task["status"],
+            "task.edit": shown_task["priority"],
+            "job.end": job_state,
+        }
+
+    before = stands()
+    (forged,) = mallory.chain(log(own), own, [("ada", kind, "x", data)], lc=1000, on=mallory.tip(log(own)))
+    sync(bob)
+    assert stands() == before
+    (bob / ".git/coord/index.sqlite").unlink()
+    assert stands() == before
+    git(ada, "fetch", "-q", "origin", forged)
+    payload = {"v": 1, "type": "checkpoint", "lc": 1001, "clone": own, "ref": log(own)}
+    git(ada, "push", "-q", "origin", f"+{sign_commit(ada, mallory.empty, forged, 1001, own, payload)}:{log(own)}")
+    sync(bob)
+    after = stands()
+    assert {key for key in after if after[key] != before[key]} == {kind}
+    (bob / ".git/coord/index.sqlite").unlink()
+    assert stands() == after
+    assert cli(ada, "job", "kill", job).code == 0
+
+
+def test_a_word_counts_once_its_key_is_accepted_and_without_signatures_all_do(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, tmp_path: Path
+) -> None:
+    ada, bob = clones
+    own, eves = clone_id(ada), make_key(tmp_path, "eves")
+    with Coord.open(bob) as coord:
+        task = coord.tasks.add("a task").id
+        coord.remote.sync()
+    git(bob, "config", "coord.requireSigned", "true")
+    sync(bob)
+    (done,) = mallory.chain(log(own), own, [("ada", "task.done", "done", {"task": task})], lc=1000, on=mallory.tip(log(own)))
+    git(ada, "config", "user.signingkey", str(eves))
+    git(ada, "fetch", "-q", "origin", done)
+    payload = {"v": 1, "type": "checkpoint", "lc": 1001, "clone": own, "ref": log(own)}
+    git(ada, "push", "-q", "origin", f"+{sign_commit(ada, mallory.empty, done, 1001, own, payload)}:{log(own)}")
+    sync(bob)
+
+    def status() -> str:
+        found: str = json.loads(cli(bob, "task", "show", task, "--json").out)["status"]
+        return found
+
+    assert status() == "open"
+    git(bob, "config", "coord.requireSigned", "false")
+    assert status() == "done"
+    git(bob, "config", "coord.requireSigned", "true")
+    assert status() == "open"
+    allow(bob, tmp_path / "allowed", ada=tmp_path / "key", eve=eves)
+    assert status() == "open", "an allowed key that is not this clone's"
+    assert cli(bob, "trust", "--accept", own).code == 0
+    assert status() == "done"
+
+
 def test_a_job_is_ended_by_its_own_clone_whatever_arrives_first(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
     _, bob = clones
     start = mallory.commit("x-00000009", "x", "job.start", 1, "build", {"name": "build", "key": "0" * 16})

@@ -16,7 +16,7 @@ from gitcoord.features.jobs.read import Job, by_key, describe_end, describe_stat
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
-from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.mailboxes import address, canonical
 from gitcoord.system.notify import notify
 from gitcoord.text import shell_word
 
@@ -105,7 +105,7 @@ def _is_told(db: sqlite3.Connection, job: Job) -> bool:
 
 def _boxes(db: sqlite3.Connection, clone: Clone, running: Running) -> list[str]:
     owner = mailbox(running.owner, clone.settled_id())
-    return list(dict.fromkeys(canonical(db, box) for box in (owner, *running.notify)))
+    return list(dict.fromkeys(of(db, box) for box in (owner, *running.notify) for of in (address, canonical)))
 
 
 def _detail(job: Job, part: str, running: Running, facts: dict[str, Any]) -> Draft:
