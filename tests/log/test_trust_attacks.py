@@ -778,6 +778,37 @@ def test_a_claim_made_offline_is_settled_by_its_own_clone(clones: tuple[Path, Pa
     assert "task.settle: about what another clone wrote" in cli(bob, "status").out
 
 
+@pytest.mark.parametrize("kind", ["task.done", "task.drop", "task.release", "task.claim"])
+def test_a_holder_hears_that_another_clone_ended_the_claim(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, kind: str
+) -> None:
+    _, bob = clones
+    task = json.loads(cli(bob, "task", "add", "a task", "--json").out)["id"]
+    assert cli(bob, "task", "claim", task).code == 0
+    cli(bob, "inbox")
+    claim = next(e.id for e in events(bob) if e.type == "task.claim")
+    mallory.chain(log(MALLORY), MALLORY, [("m", kind, "x", {"task": task, "supersedes": [claim]})], lc=500)
+    sync(bob)
+    said = {"task.done": "finished", "task.drop": "dropped", "task.release": "released", "task.claim": "took over"}[kind]
+    inbox = cli(bob, "inbox").out
+    assert f"m@{MALLORY} {said} {task[:10]} a task, which you held" in inbox and "from gitcoord," in inbox
+    sync(bob)
+    assert said not in cli(bob, "inbox").out, "once"
+
+
+def test_a_claim_that_an_honest_clone_ends_is_told_once(clones: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = clones
+    task = json.loads(cli(bob, "task", "add", "a task", "--json").out)["id"]
+    assert cli(bob, "task", "claim", task).code == 0
+    sync(bob)
+    cli(bob, "inbox")
+    sync(ada)
+    assert cli(ada, "task", "done", task, "--force").code == 0
+    sync(ada)
+    sync(bob)
+    assert cli(bob, "inbox").out.count("finished") == 1
+
+
 def test_a_third_clones_job_does_not_go_on_as_mallorys(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
     ada, bob = clones
     ran = cli(ada, "run", "--json", "--detach", "--name", "build", "--", "sleep", "100")

@@ -8,6 +8,7 @@ import sqlite3
 from gitcoord.log.event import MAX_TEXT, Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import HEX, ID, NAME, Schema, either, line, listed, number, one_of, text
+from gitcoord.log.trust import SAYS_OF_IT
 
 MAX_NAME = 60
 MAX_COMMAND = 4096
@@ -53,9 +54,9 @@ _FIRST = (
 )
 _GOES_ON = (
     "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
-    " AND n.clone IN (j.clone, :here)"
+    " AND " + SAYS_OF_IT.format(word="n", item="j")
 )
-"""What job `j` is by now, if its clone goes on under a new id and so ends another. Only its own clone can say so, or we."""
+"""What job `j` is by now, if its clone goes on under a new id and so ends another."""
 _PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}
 
 

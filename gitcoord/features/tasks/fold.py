@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from gitcoord.features.tasks import tangles
@@ -60,6 +60,16 @@ def replay(events: Iterable[Event]) -> tuple[State | None, set[str]]:
             state = after
             held.add(event.id)
     return state, held
+
+
+def ended_claims(events: Iterable[Event]) -> Iterator[tuple[Event, str]]:
+    """Each of a task's events, in total order, that ended somebody else's claim, and who held it."""
+    state: State | None = None
+    for event in events:
+        after = _STEPS[event.type](state, event) if state else _filed(event)
+        if state and after and state.claim not in ("", after.claim) and event.sender != state.holder:
+            yield event, state.holder
+        state = after or state
 
 
 def split_text(text: str) -> tuple[str, str]:

@@ -30,6 +30,7 @@ from gitcoord.log.trust.reach import speaker as speaker
 from gitcoord.log.trust.referee import Referee as Referee
 from gitcoord.log.trust.rules import HELD
 from gitcoord.log.trust.rules import RULES as RULES
+from gitcoord.log.trust.rules import SAYS_OF_IT as SAYS_OF_IT
 from gitcoord.log.trust.rules import Verdict as Verdict
 from gitcoord.log.trust.rules import admitted as admitted
 

@@ -73,6 +73,8 @@ RULES: Mapping[str, Rule] = {
     CHECKPOINT: Rule("the clone, about the log it stands in", NOTHING),
     EPOCH: Rule("the clone, at the root of its log", COUNTS),
 }
+SAYS_OF_IT = "{word}.clone IN ({item}.clone, :here)"
+"""Whether row `word` may speak of row `item`, in SQL: its own clone may, and we may, who have been that clone."""
 _WITH_ITEMS = frozenset(kind for kind, rule in RULES.items() if rule.items)
 _BOUNCE = Rule("", HELD, "about", whole=False)
 
