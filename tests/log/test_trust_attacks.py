@@ -6,6 +6,7 @@ Every event here is a raw commit made with git alone, in the format, pushed to t
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -300,6 +301,89 @@ def test_nobody_speaks_as_me_by_going_on_as_me(clones: tuple[Path, Path], mallor
     out = cli(bob, "inbox").out + cli(bob, "brief").out
     assert "from gitcoord, " not in out and "the user of this repository" not in out
     assert not [event for event in events(bob) if event.clone == own and event.text == "FORGED"]
+
+
+@pytest.mark.parametrize("required", [False, True])
+@pytest.mark.parametrize("former", [False, True])
+def test_whoever_goes_on_as_me_ends_and_moves_nothing_of_mine(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, former: bool, required: bool
+) -> None:
+    """`continues: <me>`, by the id that this clone has or by one that it had, and every kind of word about what is mine."""
+    ada, bob = clones
+    with Coord.open(bob, as_name="w") as coord:
+        coord.sessions.join("w")
+        coord.locks.take(["a.py"])
+        task = coord.tasks.add("a task").id
+        coord.tasks.claim(task)
+        coord.state.set("plan", "mine")
+        coord.remote.sync()
+    sync(ada)
+    to_me = json.loads(cli(ada, "send", box_of(bob, "w"), "read me", "--urgent", "--json").out)["id"]
+    sync(ada)
+    sync(bob)
+    me = clone_id(bob)
+    if former:
+        taken = mallory.chain(log(me), me, [("w", "note", "not written here", {})], lc=5000, on=mallory.tip(log(me)))
+        sync(bob)  # which finds events of its id that it did not write, and goes on under a new one
+        assert clone_id(bob) != me and taken
+    if required:
+        git(bob, "config", "coord.requireSigned", "true")
+
+    def mine() -> dict[str, object]:
+        found = {verb: cli(bob, *verb.split(), "--as", "w", "--json").out for verb in ("locks", "state show", "sessions w")}
+        shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
+        inbox = json.loads(cli(bob, "inbox", "--peek", "--as", "w", "--json").out)
+        sent = cli(ada, "sent", "--json").out
+        parsed = {verb: json.loads(out) for verb, out in found.items()}
+        for held in parsed["locks"]:
+            held.pop("expires")  # of what was mine under my former id: counted from when this index saw it
+        for one in parsed["sessions w"] if isinstance(parsed["sessions w"], list) else [parsed["sessions w"]]:
+            one.pop("beat", None)
+        return {
+            **parsed,
+            "task": (shown_task["status"], shown_task["holder"]),
+            "inbox": [m["text"] for m in inbox],
+            "sent": sent,
+        }
+
+    lock = next(e.id for e in events(bob) if e.type == "lock")
+    before = mine()
+    words: list[Item] = [
+        ("w", "rename", "x", {"old": "w", "new": "nobody"}),
+        ("w", "leave", "w left", {"session": "w"}),
+        ("w", "gone", "w is gone", {"session": "w", "since": 1}),
+        ("w", "state", "FORGED", {"key": "plan"}),
+        ("w", "unlock", "x", {"locks": {lock: []}}),
+        ("w", "receipt", "acked", {"session": "w", "state": "acked", "ids": [to_me]}),
+        ("w", "overlap", "x", {"between": sorted([f"w@{me}", f"bob@{me}"]), "paths": ["a.py"]}),
+        ("w", "presence", "w is gone", {"session": "w", "state": "gone", "ttl": 900}),
+    ]
+    forged = [mallory.commit(me, a, k, 800 + n, t, d) for n, (a, k, t, d) in enumerate(words)]
+    mallory.epoch(log(MALLORY), MALLORY, forged, lc=8000, continues=me)
+    for where in (bob, ada):
+        sync(where)
+    assert mine() == before
+    (bob / ".git/coord/index.sqlite").unlink()
+    assert mine() == before
+    carried = [e for e in events(bob) if e.id in forged]
+    assert {e.clone for e in carried} <= {MALLORY}
+
+
+def test_mail_that_a_restored_backup_carries_arrives_as_its_own(clones: tuple[Path, Path], cli: Cli, tmp_path: Path) -> None:
+    """What refusing `continues` of a clone with a log of its own would lose: mail that only the backup has."""
+    ada, bob = clones
+    shutil.copytree(bob, tmp_path / "backup")
+    with Coord.open(bob) as coord:
+        coord.notes.add("after the backup")
+        coord.remote.sync()
+    backup = tmp_path / "backup"
+    assert cli(backup, "send", box_of(ada, "ada"), "only in the backup").code == 0
+    sync(backup)
+    for where in (ada, bob):
+        sync(where)
+    assert clone_id(backup) != clone_id(bob)
+    found = shown(cli, ada, "only in the backup")
+    assert found is not None and found["from"].endswith(clone_id(backup))
 
 
 def events(where: Path) -> list[Any]:
