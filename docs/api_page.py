@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
-from gitcoord.api import Coord
+from gitcoord.api import Coord, types
 from gitcoord.api.facade import Facade
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "api.md"
@@ -55,6 +55,33 @@ def _entry(owner: str, name: str, verb: Callable[..., Any]) -> str:
     return f"- **`{owner}.{name}{signature}`**  \n  " + inspect.cleandoc(verb.__doc__ or "").replace("\n", "\n  ")
 
 
+def results() -> Iterator[type[Any]]:
+    """The types of what verbs take and return."""
+    for name in types.__all__:
+        yield getattr(types, name)
+
+
+def fields(result: type[Any]) -> dict[str, str]:
+    """The fields of a result and their types, as they are written; nothing for what is not looked into."""
+    if result in types.OPAQUE:
+        return {}
+    found = inspect.get_annotations(result)
+    return {name: _spelled_out(getattr(kind, "__forward_arg__", kind), result.__module__) for name, kind in found.items()}
+
+
+def _spelled_out(kind: str, module: str) -> str:
+    """An annotation with the values of a `Literal` in place of its alias."""
+    alias = vars(import_module(module)).get(kind)
+    return str(alias).replace("typing.", "") if get_origin(alias) is Literal else kind
+
+
+def _result(result: type[Any]) -> str:
+    of = ", ".join(f"{name}: {kind}" for name, kind in fields(result).items())
+    said = inspect.cleandoc(result.__doc__ or "")
+    said = said.partition("\n")[0] if result in types.OPAQUE else said.replace("\n", "\n  ")
+    return f"- **`{result.__name__}({of})`**  \n  {said}"
+
+
 def api_page() -> str:
     """The whole page."""
     parts = [INTRODUCTION, "## Coord\n", about(Coord) + "\n"]
@@ -62,6 +89,8 @@ def api_page() -> str:
     for noun, facade in facades():
         parts += [f"## coord.{noun}\n", about(facade) + "\n", f"```python\n{example(facade)}\n```\n"]
         parts.append("\n".join(_entry(f"coord.{noun}", name, verb) for name, verb in verbs(facade)) + "\n")
+    parts += ["## Types\n", "`from gitcoord.api.types import …`. " + inspect.cleandoc(types.__doc__ or "") + "\n"]
+    parts.append("\n".join(map(_result, results())) + "\n")
     return "\n".join(parts)
 
 

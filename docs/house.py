@@ -34,8 +34,14 @@ def picture() -> str:
     for rooms in layers("floors"):
         says = "; ".join(purpose(room) for room in rooms)
         rows.append(f"| {' · '.join(f'`{room}`' for room in rooms)} | {says.replace('|', '/')} |")
-    features = " over ".join(" · ".join(f"`{room}`" for room in rooms) for rooms in layers("features"))
-    return "\n".join([*rows, "", f"Inside `features`: {features}.", ""])
+    inside = f"Inside `features`: `deaths` over {' · '.join(f'`{name}`' for name in features())} over `messages`."
+    return "\n".join([*rows, "", inside, ""])
+
+
+def features() -> list[str]:
+    """The features that do not know each other: all but `messages`, which each may use, and `deaths`, which may use each."""
+    found = {path.stem for path in (ROOT / "gitcoord" / "features").iterdir() if not path.name.startswith("_")}
+    return sorted(found - {"deaths", "messages"})
 
 
 def page(present: str) -> str:

@@ -13,9 +13,8 @@ Start at `api` for the Python API. The rooms below it, from top to bottom: `agen
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from gitcoord.errors import CoordError, Refused, RemoteError, RepositoryError, UsageError
+from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gitcoord.api import Coord

@@ -14,6 +14,7 @@ from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
 from gitcoord.log import boot, mend, rollover
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import own_logs
+from gitcoord.store import graphs
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_aside, is_coordination, is_log
 from gitcoord.system import obstacles, reports
@@ -115,17 +116,24 @@ def _refs(clone: Clone) -> Iterator[Finding]:
     lost = list(boot.lost_refs(clone.store, tips))
     for ref in lost:
         yield Finding("refs", False, f"{ref} points at a lost object", "git coord doctor --fix")
-    own = own_logs(tips.refs, clone.id or "")
+    own = own_logs(tips.refs, clone.id)
     holes = [ref for ref in own if ref not in lost and not mend.is_whole(clone.store, own[ref])]
     for ref in holes:
         yield Finding("refs", False, f"{ref} has lost an object", "git coord doctor --fix")
-    aside = [ref for ref in tips.refs if is_aside(ref, clone.id or "")]
+    aside = [ref for ref in tips.refs if is_aside(ref, clone.id)]
     if aside:
         said = f"{len(aside)} refs keep what was found under this clone's name, or in the way"
         yield Finding("refs", True, f"{said}: git for-each-ref {NAMESPACE}aside")
     if not lost and not holes and not tips.broken:
         count = clone.read(lambda db: db.execute("SELECT count(*) FROM events").fetchone()[0])
         yield Finding("refs", True, f"{len(tips.refs)} refs, {count} events, our own logs are whole")
+
+
+def _graph(clone: Clone) -> Iterator[Finding]:
+    """Nothing is said while the commit-graph, if there is one, names nothing of ours that is lost."""
+    if gone := graphs.lost(clone.repo, thoroughly=True):
+        many = f"{len(gone)} lost commit{'s' if len(gone) > 1 else ''}"
+        yield Finding("graph", False, f"git's commit-graph names {many}", "git coord doctor --fix")
 
 
 def _events(clone: Clone) -> Iterator[Finding]:
@@ -210,4 +218,4 @@ def _sync(clone: Clone) -> Iterator[Finding]:
         yield Finding("sync", not found.error, said, "git coord sync" if found.error else "")
 
 
-_LOOKS = (_git, _library, _directory, _files, _reports, _refs, _events, _index, _others, _hooks, _agents, _sync)
+_LOOKS = (_git, _library, _directory, _files, _reports, _refs, _graph, _events, _index, _others, _hooks, _agents, _sync)

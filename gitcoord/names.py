@@ -60,3 +60,13 @@ def split_mailbox(box: str) -> tuple[str, str]:
     """`name@clone` as a pair; the clone is empty for a bare name."""
     name, _, clone = box.partition("@")
     return name, clone
+
+
+def name_in(box: str) -> str:
+    """The session's name in a mailbox."""
+    return box.partition("@")[0]
+
+
+def clone_in(box: str) -> str:
+    """The clone's id in a mailbox; empty for a bare name."""
+    return box.partition("@")[2]

@@ -12,11 +12,12 @@ from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.log.clone_id import read_clone_id
 from gitcoord.sessions.housekeeping import expect_all
+from gitcoord.store import graphs
 from gitcoord.store import hooks as githooks
 from gitcoord.store.contract import Tips
 from gitcoord.store.hooks import Hook
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_aside, is_ours
+from gitcoord.store.ref_names import NAMESPACE, is_aside, is_ours, owner
 from gitcoord.sync import remotes
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
@@ -79,7 +80,7 @@ def traces(clone: Clone, everyone: bool = False) -> Traces:
 def _is_purged(ref: str, mine: str | None, everyone: bool) -> bool:
     if ref.startswith(NAMESPACE + "lease/"):
         return everyone
-    return (is_ours(ref) and (everyone or ref.split("/")[3] == mine)) or is_aside(ref, mine or "")
+    return (is_ours(ref) and (everyone or owner(ref) == mine)) or is_aside(ref, mine or "")
 
 
 def _settings(clone: Clone) -> tuple[str, ...]:
@@ -98,6 +99,7 @@ def purge(clone: Clone, everyone: bool = False) -> Traces:
         for ref, oid in clone.store.tips().refs.items():
             if ref in found.refs:
                 clone.store.move(ref, None, oid, fd)
+        graphs.release(clone.repo, everything=True)
         if found.broken:
             mend.drop_broken(clone.store, Tips({}, found.broken), fd)
         for key in found.settings:

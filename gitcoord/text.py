@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING
+
+from gitcoord.lean import TYPE_CHECKING, cache
 
 if TYPE_CHECKING:
     import re

@@ -55,8 +55,10 @@ def user_commits(ground: Ground) -> None:
 
 
 def user_deletes(ground: Ground) -> None:
+    """A commit-graph would go on naming what the user deleted and a repack drops, so it is kept under another ref."""
     name = f"topic{ground.chance.randrange(6)}"
     if ground.branches.pop(name, None):
+        ground.git("update-ref", f"refs/archive/{ground.git('rev-parse', name)}", name)
         ground.git("branch", "-q", "-D", name)
 
 
@@ -71,12 +73,6 @@ def worktree_comes_and_goes(ground: Ground) -> None:
 def pruning_fetch(ground: Ground) -> None:
     """A mirror fetch takes every ref of ours that the remote has not, and turns back the others."""
     ground.git("fetch", "-q", "--prune", "origin", "+refs/coord/*:refs/coord/*")
-
-
-def prune(ground: Ground) -> None:
-    """A commit-graph would go on naming what is pruned, ours or not, so whoever prunes by hand writes it anew."""
-    ground.git("prune", "--expire=now")
-    ground.git("commit-graph", "write", "--reachable")
 
 
 def _own_refs(ground: Ground) -> list[str]:
@@ -98,7 +94,7 @@ def ref_is_turned_back(ground: Ground) -> None:
 
 def ref_is_emptied(ground: Ground) -> None:
     """As a power loss leaves it."""
-    found = [path for path in (ground.main / ".git" / "refs" / "coord").rglob("*") if path.is_file()]
+    found = [Path(where, name) for where, _, names in os.walk(ground.main / ".git" / "refs" / "coord") for name in names]
     if found:
         with suppress(OSError):
             os.truncate(ground.chance.choice(sorted(found)), 0)
@@ -169,6 +165,7 @@ UPKEEP: dict[str, Harm] = {
     "repack": _git("repack", "-a", "-d", "-q"),
     "maintenance": _git("maintenance", "run", "--quiet", "--task=gc"),
     "commit-graph": _git("commit-graph", "write", "--reachable"),
+    "commit-graphs": _git("commit-graph", "write", "--reachable", "--split"),
     "user_commits": user_commits,
     "user_deletes": user_deletes,
     "worktree": worktree_comes_and_goes,
@@ -184,7 +181,7 @@ UPKEEP: dict[str, Harm] = {
 """Harms that take nothing that only one place has."""
 
 LOSSES: dict[str, Harm] = {
-    "prune": prune,
+    "prune": _git("prune", "--expire=now"),
     "gc_prune": _git("gc", "--quiet", "--prune=now"),
     "pruning_fetch": pruning_fetch,
     "ref_vanishes": ref_vanishes,

@@ -113,7 +113,7 @@ def marks_of(clone: Clone, name: str) -> Marks:
 
 def stamp(clone: Clone, looked: float) -> None:
     """The refs as they were at `looked` (Unix seconds) are in the index, and marks are set for all they brought."""
-    path, here = clone.path("marked"), clone.id or ""
+    path, here = clone.path("marked"), clone.id
     with suppress(OSError):
         if _lines(path) != [here]:
             replace_ours(path, f"{here}\n".encode())

@@ -40,7 +40,7 @@ def look(desk: Desk, marks: Marks) -> list[str]:
     """Bring the index up to date with the refs; the ids of notes that were marked for this session."""
     began = time.time()
     marks.take()
-    desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id or ""))
+    desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id))
     marks.take()  # what we ourselves have just taken in
     desk.clone.read(lambda db: None)
     stamp(desk.clone, began)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Self
+
+from gitcoord.lean import TYPE_CHECKING, Any, Mapping, Self, Sequence
 
 if TYPE_CHECKING:
     from gitcoord.api.events import Events
@@ -131,7 +131,7 @@ class Coord:
     @property
     def clone_id(self) -> str:
         """The id of this clone; "" before its first write."""
-        return self.clone.id or ""
+        return self.clone.id
 
     @property
     def worktree(self) -> str | None:

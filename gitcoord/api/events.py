@@ -10,6 +10,7 @@ from gitcoord.api.facade import Facade
 if TYPE_CHECKING:
     from gitcoord.log.event import Event
     from gitcoord.log.retention import Redacted
+    from gitcoord.overview.vigil import Vigil
 
 
 class Events(Facade):
@@ -19,20 +20,34 @@ class Events(Facade):
 
         note = coord.notes.add("said too much")
         coord.events.log(kind="note", limit=5)
+        coord.events.log(session="alpha")
         coord.events.search("too much")
         "note" in coord.events.types()
         follow = coord.events.watch(since=coord.events.log(limit=2)[-1].id)
         next(follow).type
+        with coord.events.vigil() as vigil:
+            vigil.wait(0.01)
         coord.events.redact(note)
     """
 
     __slots__ = ()
 
-    def log(self, *, since: int | None = None, kind: str | None = None, limit: int = 20) -> list[Event]:
-        """The newest events, newest first; `since` in Unix seconds, `kind` an event type."""
+    def log(
+        self, *, since: int | None = None, kind: str | None = None, session: str | None = None, limit: int = 20
+    ) -> list[Event]:
+        """The newest events, newest first; `since` in Unix seconds, `kind` an event type, `session` whose they are.
+
+        Raises UsageError for an unknown name.
+        """
         from gitcoord.log import query
 
-        return self._clone.read(lambda db: query.list_events(db, since, kind, limit))
+        if session is None:
+            return self._clone.read(lambda db: query.list_events(db, since, kind, limit))
+        from gitcoord.sessions.mailboxes import boxes_of
+
+        return self._clone.read(
+            lambda db: query.list_events(db, since, kind, limit, boxes_of(db, session, self._clone.id or ""))
+        )
 
     def types(self) -> set[str]:
         """The event types that this version knows, and those that were met."""
@@ -55,6 +70,13 @@ class Events(Facade):
         from gitcoord.overview import waiting
 
         return waiting.follow(self._coord, kind, since, output)
+
+    def vigil(self, *, tells: bool = True) -> Vigil:
+        """A context in which `wait` sleeps until something may have changed. `tells`: those concerned of the dead, and the
+        remote is asked for news."""
+        from gitcoord.overview.vigil import Vigil
+
+        return Vigil(self._coord, tells)
 
     def redact(self, event_id: str) -> Redacted:
         """Take one event of this clone's out of its log. Copies may exist elsewhere. Raises UsageError."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from gitcoord.lean import TYPE_CHECKING, Callable, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone

@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message
     from gitcoord.features.messages.ledger import SentMessage
     from gitcoord.features.messages.sending import Sent
+    from gitcoord.features.messages.talk import Talk
     from gitcoord.log.event import Event
+    from gitcoord.sessions.identity import Identity
+    from gitcoord.store.objects import Oid
     from gitcoord.store.repository import Repository
 
 
@@ -32,6 +35,8 @@ class Messages(Facade):
         coord.messages.reply(sent.id, "the migration, too")
         coord.messages.thread(sent.thread)
         coord.messages.sent(undelivered=True)
+        [said.ledger for said in coord.messages.recent(session="beta", words="schema").said]
+        coord.messages.awaiting(limit=5).remaining
         page = coord.messages.inbox()
         coord.messages.mark_read(page.messages)
         page = coord.messages.poll(waits=True).page
@@ -85,6 +90,12 @@ class Messages(Facade):
 
         return inbox.inbox(self._clone, self._me, everything, again, sender, limit)
 
+    def awaiting(self, *, limit: int = 20) -> Inbox:
+        """The messages that wait for me, oldest first: those I have not read, and those I was asked to acknowledge."""
+        from gitcoord.features.messages import inbox
+
+        return inbox.awaiting(self._clone, self._me, limit)
+
     def receive(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
         """As `inbox`, and mark the page read."""
         page = self.inbox(everything=everything, again=again, sender=sender, limit=limit)
@@ -112,22 +123,36 @@ class Messages(Facade):
 
     def mark_read(self, shown: Iterable[Message]) -> None:
         """Mark what was really shown; nothing for one who only looks on."""
-        from gitcoord.features.messages import ledger
-
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         me = self._me
         if fresh and not me.observer and not me.shared:
-            if me.record is None:
+            if me.record is None and not me.person:
                 from gitcoord.api.sessions import Sessions
 
                 Sessions(self._coord).join()
-            self._write(lambda me: ledger.mark(self._clone, me, fresh))
+            self._write(lambda me: self._marked(me, fresh))
+
+    def _marked(self, me: Identity, fresh: Sequence[Oid]) -> None:
+        from gitcoord.features.messages import ledger
+
+        if me.record is None:
+            from gitcoord.sessions.presence import register
+
+            register(self._clone, me)
+        ledger.mark(self._clone, me, fresh)
 
     def sent(self, *, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
         """What I sent, newest first, with the state at each recipient."""
         from gitcoord.features.messages import ledger
 
         return ledger.sent(self._clone, self._me, undelivered, limit)
+
+    def recent(self, *, limit: int = 100, notices: bool = False, session: str | None = None, words: str = "") -> Talk:
+        """What everybody said lately, oldest first, with the ledger of each message: of or to one `session`, containing
+        `words`; with `notices` also what gitcoord itself told sessions. Raises UsageError for an unknown name."""
+        from gitcoord.features.messages import talk
+
+        return talk.recent(self._clone, limit, talk.Which(notices, session, words))
 
     def thread(self, message_id: str) -> list[Event]:
         """A conversation, oldest first."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from gitcoord.features.overlaps.conflicts import Collision
     from gitcoord.overview.brief import Brief
     from gitcoord.overview.counts import Short
-    from gitcoord.overview.status import Status
+    from gitcoord.overview.status import Status, Trouble
 
 
 class Overview(Facade):
@@ -20,6 +20,7 @@ class Overview(Facade):
 
         coord.overview.status().me
         coord.overview.short().unread
+        coord.overview.trouble().sync
         coord.overview.brief(budget=400).text
         coord.overview.conflicts()
     """
@@ -31,6 +32,12 @@ class Overview(Facade):
         from gitcoord.overview import status
 
         return status.status(self._clone, self._me)
+
+    def trouble(self) -> Trouble:
+        """What is wrong with other clones, or with the exchange with them."""
+        from gitcoord.overview import status
+
+        return status.trouble(self._clone)
 
     def short(self) -> Short:
         """What of it fits a prompt."""

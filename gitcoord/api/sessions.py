@@ -9,6 +9,7 @@ from gitcoord.api.facade import Facade
 
 if TYPE_CHECKING:
     from gitcoord.overview.roster import Session
+    from gitcoord.sessions.identity import Identity
     from gitcoord.sessions.records import Record
 
 
@@ -33,21 +34,29 @@ class Sessions(Facade):
         coord.sessions.get("beta").state
         coord.sessions.nameless(besides=["parser"])
         coord.sessions.leave()
+        coord.speak_as(coord.sessions.user(looks_on=True))
     """
 
     __slots__ = ()
 
-    def list(self, *, everyone: bool = False) -> list[Session]:
-        """Who works here; `everyone` includes those that are gone."""
+    def list(self, *, everyone: bool = False, files: bool = True) -> list[Session]:
+        """Who works here; `everyone` includes those that are gone. Without `files` no worktree is looked into, which takes
+        git a while for each."""
         from gitcoord.overview import roster
 
-        return roster.list_sessions(self._clone, everyone)
+        return roster.list_sessions(self._clone, everyone, files=files)
 
     def get(self, name: str) -> Session:
         """One session."""
         from gitcoord.overview import roster
 
         return roster.find_session(self._clone, name)
+
+    def user(self, *, looks_on: bool = False) -> Identity:
+        """The repository's own user, for `Coord.speak_as`; one who `looks_on` leaves no trace. Raises Refused for an agent."""
+        from gitcoord.sessions import identity
+
+        return identity.the_user(self._clone, looks_on)
 
     def nameless(self, *, besides: Collection[str] = ()) -> str:
         """The name of the session that a call without a name speaks for in this worktree, leaving out `besides`."""

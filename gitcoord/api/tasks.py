@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gitcoord.api.facade import Facade
 
 if TYPE_CHECKING:
+    from gitcoord.features.tasks.board import Board
     from gitcoord.features.tasks.file import NewTask
     from gitcoord.features.tasks.read import Task
     from gitcoord.store.objects import Oid
@@ -26,6 +27,7 @@ class Tasks(Facade):
         from gitcoord.features.tasks.file import NewTask
         coord.tasks.add_all([NewTask("write the docs"), NewTask("publish them")])
         coord.tasks.list(ready=True)
+        [row.title for row in coord.tasks.board(ended=5).tasks]
         coord.tasks.claim(task.id)
         coord.tasks.comment(task.id, "half of it is there")
         coord.tasks.edit(task.id, priority=0)
@@ -79,6 +81,12 @@ class Tasks(Facade):
 
         which = read.Which(ready, mine, filed, status, everything)
         return read.list_tasks(self._clone, self._me, which)
+
+    def board(self, *, ended: int = 20) -> Board:
+        """All unfinished tasks at a glance, and those that `ended` last: without comments and history, so it is quick."""
+        from gitcoord.features.tasks import board
+
+        return board.board(self._clone, ended)
 
     def show(self, task_id: str) -> Task:
         """One task."""

@@ -1,6 +1,6 @@
 """The command line: parse, call the API, print. One error boundary, commands loaded when they are called.
 
-This room may use `api` and what lies below. Begin with `verbs` (the table), then `talk`; `group` loads a verb's module. This
+This room may use `api` and what lies below. Begin with `verbs` (the table), then `talk`; `command` is how one is declared. This
 module does without click, which costs 15 ms: what takes longer than that begins before it is loaded (`early_look`).
 """
 
@@ -18,14 +18,15 @@ if not sys.flags.ignore_environment and environ.get("PYTHONPATH"):
 import gc
 import os
 import signal
-from contextlib import suppress
-from typing import Any, NoReturn
 
+from gitcoord.lean import NoReturn, suppress
 from gitcoord.system import streams
 
 gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms
 
 
+COMPLETE = "_GIT_COORD_COMPLETE"
+"""The variable by which a shell asks for completions."""
 PRINTS = frozenset(
     """
     inbox sent wait tasks board notes thread search log watch locks check sessions whoami jobs status brief conflicts skill
@@ -116,29 +117,36 @@ def _coord_dir() -> str:
 
 def _run(args: list[str]) -> int:
     """Raises what nobody expected."""
-    import click
-
-    from gitcoord.cli.group import Interrupted, cli
     from gitcoord.errors import CoordError
 
     try:
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, signal.default_int_handler)
-        result: Any = cli.main(args, prog_name="git coord", complete_var="_GIT_COORD_COMPLETE", standalone_mode=False)
-        return result if isinstance(result, int) else 0
+        return _call(args)
     except CoordError as error:
         return _complain(error.what, error.hint, error.exit_code)
-    except click.UsageError as error:
-        where = error.ctx.command_path if error.ctx else "git coord"
-        return _complain(error.format_message().rstrip("."), f"{where} --help", 2)
-    except click.ClickException as error:
-        return _complain(error.format_message(), None, 2)
     except BrokenPipeError as error:
         return _lost(error, 0, args)
-    except (click.Abort, Interrupted):
-        return 130
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)
+
+
+def _call(args: list[str]) -> int:
+    """Call what a plain line means; click, which costs as much as the rest of a command, reads every other."""
+    from gitcoord.cli.command import Irregular
+    from gitcoord.cli.plain import parse
+    from gitcoord.cli.verbs import find
+
+    command = find(args[0]) if args and COMPLETE not in environ else None
+    call = None
+    with suppress(Irregular):
+        call = parse(command, args[1:]) if command else None
+    if call is None:
+        from gitcoord.cli import group
+
+        return group.run(args)
+    result = call()
+    return result if isinstance(result, int) else 0
 
 
 def _complain(what: str, hint: str | None, code: int) -> int:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import click
-
+from gitcoord.cli.command import command
 from gitcoord.cli.output import say_block, say_json
 from gitcoord.cli.params import common
 
 
-@click.command(short_help="serve agents over MCP")
+@command(short_help="serve agents over MCP")
 @common
 def mcp(as_name: str | None, as_json: bool) -> None:
     """Serve MCP on stdin and stdout, for an agent program to start (claude mcp add coord -- git coord mcp).
@@ -20,7 +19,7 @@ def mcp(as_name: str | None, as_json: bool) -> None:
     serve(as_name)
 
 
-@click.command(short_help="print what teaches an agent")
+@command(short_help="print what teaches an agent")
 @common
 def skill(as_name: str | None, as_json: bool) -> None:
     """Print the skill: when and how to use git coord. Append it to AGENTS.md, where the agent reads that.

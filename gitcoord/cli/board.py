@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
 
 from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block
 from gitcoord.cli.talk import SHORT
+from gitcoord.lean import TYPE_CHECKING, Iterable, Sequence
 from gitcoord.overview.shapes import shown_name
 
 if TYPE_CHECKING:

@@ -1,15 +1,17 @@
-"""The group of all verbs, as click has it."""
+"""The verbs as click's commands, built from their declarations: for help, errors, completion, and whatever is not plain."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from typing import Any
 
 import click
 
-from gitcoord.cli.verbs import HIDDEN, VERBS
+from gitcoord.cli import COMPLETE
+from gitcoord.cli.command import Choice, Command, IntRange, Param
+from gitcoord.cli.verbs import VERBS, find
+from gitcoord.errors import UsageError
 
 
 class Interrupted(Exception):
@@ -24,8 +26,43 @@ def _unseen_by_click() -> Iterator[None]:
         raise Interrupted from None
 
 
+def run(args: list[str]) -> int:
+    """Run a command line by click's rules and return the exit code. Raises UsageError for what click refuses."""
+    try:
+        result = cli.main(args, prog_name="git coord", complete_var=COMPLETE, standalone_mode=False)
+    except click.UsageError as error:
+        where = error.ctx.command_path if error.ctx else "git coord"
+        raise UsageError(error.format_message().rstrip("."), f"{where} --help") from error
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from error
+    except (click.Abort, Interrupted):
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def built(name: str, command: Command) -> click.Command:
+    """A declared command as click's own."""
+    params = [_param(param) for param in command.params]
+    settings = {"params": params, "callback": command.function, "help": command.function.__doc__, **command.settings}
+    if command.below is None:
+        return click.Command(name, **settings)
+    return click.Group(name, commands={below: built(below, found) for below, found in command.below.items()}, **settings)
+
+
+def _param(param: Param) -> click.Parameter:
+    settings = dict(param.settings)
+    kind, called = settings.get("type"), settings.get("callback")
+    if isinstance(kind, Choice):
+        settings["type"] = click.Choice(kind.choices)
+    elif isinstance(kind, IntRange):
+        settings["type"] = click.IntRange(kind.least, kind.most)
+    if called:
+        settings["callback"] = lambda ctx, param, value: called(value)
+    return (click.Option if param.is_option else click.Argument)(param.spelled, **settings)
+
+
 class Verbs(click.Group):
-    """Loads a verb's module only when that verb is called: click's own start-up is all that every command pays."""
+    """Loads a verb's module only when that verb is called."""
 
     def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
         with _unseen_by_click():
@@ -39,11 +76,8 @@ class Verbs(click.Group):
         return [verb for verbs in VERBS.values() for verb in verbs]
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        module = HIDDEN.get(name) or next((verbs[name][0] for verbs in VERBS.values() if name in verbs), None)
-        if module is None:
-            return None
-        command: click.Command = getattr(import_module(f"gitcoord.cli.{module}"), name)
-        return command
+        found = find(name)
+        return built(name, found) if found else None
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None:
@@ -82,8 +116,6 @@ def _own_words(command: click.Command) -> set[str]:
 
 def _unknown_verb(name: str, verbs: list[str]) -> Exception:
     import difflib
-
-    from gitcoord.errors import UsageError
 
     near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
     return UsageError(f"{ascii(name)[1:-1]} is not a verb", f"git coord {near[0]}" if near else "git coord help")

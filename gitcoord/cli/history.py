@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from gitcoord import Coord
+from gitcoord.cli.command import IntRange, argument, command, option
 from gitcoord.cli.output import ago, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, moment, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT, verified_text
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
     from gitcoord.store.signing import Signature
 
 
-@click.command(short_help="leave a note for everybody")
+@command(short_help="leave a note for everybody")
 @text_options
-@click.option("--path", "paths", multiple=True, metavar="P", help="What it is about (repeatable).")
+@option("--path", "paths", multiple=True, metavar="P", help="What it is about (repeatable).")
 @common
 def note(
     words: tuple[str, ...],
@@ -44,9 +43,9 @@ def note(
             say(f"{oid[:SHORT]} noted")
 
 
-@click.command(short_help="read the notes")
-@click.option("--path", metavar="P", help="Only what is about this path.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@command(short_help="read the notes")
+@option("--path", metavar="P", help="Only what is about this path.")
+@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
     """The notes, newest first.
@@ -65,8 +64,8 @@ def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> N
         _say_end(len(found), limit, "No notes.")
 
 
-@click.command(short_help="a whole conversation")
-@click.argument("message_id", metavar="ID")
+@command(short_help="a whole conversation")
+@argument("message_id", metavar="ID")
 @common
 def thread(message_id: str, as_name: str | None, as_json: bool) -> None:
     """A whole conversation, oldest first.
@@ -77,9 +76,9 @@ def thread(message_id: str, as_name: str | None, as_json: bool) -> None:
         _say_events(coord, coord.messages.thread(message_id), as_json, whole=True)
 
 
-@click.command(short_help="find words in messages and notes")
-@click.argument("words", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="The newest N (20).")
+@command(short_help="find words in messages and notes")
+@argument("words", nargs=-1, required=True)
+@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="The newest N (20).")
 @common
 def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: bool) -> None:
     """Messages and notes that contain the words, as one phrase; case does not matter.
@@ -93,10 +92,10 @@ def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: boo
             _say_end(len(found), limit, "Nothing found.")
 
 
-@click.command(short_help="everything that happened")
-@click.option("--since", metavar="T", help="A duration (2h) or a time.")
-@click.option("--type", "kind", metavar="K", help="Only this type of event.")
-@click.option("--limit", type=click.IntRange(1, 10000), default=20, metavar="N", help="At most N (20).")
+@command(short_help="everything that happened")
+@option("--since", metavar="T", help="A duration (2h) or a time.")
+@option("--type", "kind", metavar="K", help="Only this type of event.")
+@option("--limit", type=IntRange(1, 10000), default=20, metavar="N", help="At most N (20).")
 @common
 def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
     """Everything that happened, newest first.

@@ -6,9 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from gitcoord import Coord
+from gitcoord.cli.command import argument, command, group, option
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.cli.talk import SHORT
@@ -25,14 +24,14 @@ OWN_FAILURE = 125
 COLOURS = {"running": "32", "exited": "0", "killed": "31", "lost": "31"}
 
 
-@click.command(short_help="run a command as a job", context_settings={"allow_interspersed_args": False})
-@click.argument("argv", metavar="-- CMD...", nargs=-1, type=click.UNPROCESSED)
-@click.option("--name", default="", metavar="N", help="What to call it.")
-@click.option("--notify", default="", metavar="WHO,…", help="Tell them its end, too.")
-@click.option("--detach", is_flag=True, help="In the background, whatever ends here.")
-@click.option("--session", default="", metavar="S", help="The command is session S.")
-@click.option("--publish", is_flag=True, help="Other clones may see command and output.")
-@click.option("--watch-pid", type=int, default=0, metavar="PID", help="A process instead of CMD.")
+@command(short_help="run a command as a job", context_settings={"allow_interspersed_args": False})
+@argument("argv", metavar="-- CMD...", nargs=-1)
+@option("--name", default="", metavar="N", help="What to call it.")
+@option("--notify", default="", metavar="WHO,…", help="Tell them its end, too.")
+@option("--detach", is_flag=True, help="In the background, whatever ends here.")
+@option("--session", default="", metavar="S", help="The command is session S.")
+@option("--publish", is_flag=True, help="Other clones may see command and output.")
+@option("--watch-pid", type=int, default=0, metavar="PID", help="A process instead of CMD.")
 @common
 def run(
     argv: tuple[str, ...],
@@ -74,8 +73,8 @@ def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
     return job.failed
 
 
-@click.command(short_help="what runs, what ended lately")
-@click.option("--all", "everything", is_flag=True, help="Those that ended long ago, too.")
+@command(short_help="what runs, what ended lately")
+@option("--all", "everything", is_flag=True, help="Those that ended long ago, too.")
 @common
 def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
     """Running jobs and those that ended within a day, of everybody, oldest first.
@@ -95,7 +94,7 @@ def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
             say(f"(only the newest 20 of {len(found)} shown; --json has all)")
 
 
-@click.group(short_help="show, log or kill one job")
+@group(short_help="show, log or kill one job")
 def job() -> None:
     """One job, by its id, the beginning of it, or its name.
 
@@ -104,7 +103,7 @@ def job() -> None:
 
 
 @job.command(short_help="how it stands")
-@click.argument("job_id", metavar="ID")
+@argument("job_id", metavar="ID")
 @common
 def show(job_id: str, as_name: str | None, as_json: bool) -> None:
     """One job: command, state, and the last of its stderr.
@@ -116,8 +115,8 @@ def show(job_id: str, as_name: str | None, as_json: bool) -> None:
 
 
 @job.command(short_help="its output")
-@click.argument("job_id", metavar="ID")
-@click.option("--raw", is_flag=True, help="Byte for byte, escape sequences too.")
+@argument("job_id", metavar="ID")
+@option("--raw", is_flag=True, help="Byte for byte, escape sequences too.")
 @common
 def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
     """What a job of this clone wrote; of more than 1 MiB, the beginning and the end.
@@ -137,7 +136,7 @@ def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
 
 
 @job.command(short_help="end it")
-@click.argument("job_id", metavar="ID")
+@argument("job_id", metavar="ID")
 @common
 def kill(job_id: str, as_name: str | None, as_json: bool) -> None:
     """End a job with all it started: SIGTERM, and after 5 seconds SIGKILL.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import click
-
 from gitcoord import Coord
+from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT
@@ -23,13 +22,13 @@ if TYPE_CHECKING:
 FOR_EVER = "-"
 
 
-@click.command(short_help="lock paths or patterns")
-@click.argument("patterns", nargs=-1, metavar="PATTERN…")
-@click.option("-m", "reason", default="", metavar="REASON", help="Why, for those who meet it.")
-@click.option("--ttl", metavar="2h", help="How long it holds (2h).")
-@click.option("--shared", is_flag=True, help="Others may share it.")
-@click.option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Queue up, for S seconds at most.")
-@click.option("--global", "everywhere", is_flag=True, help="In all clones of the remote.")
+@command(short_help="lock paths or patterns")
+@argument("patterns", nargs=-1, metavar="PATTERN…")
+@option("-m", "reason", default="", metavar="REASON", help="Why, for those who meet it.")
+@option("--ttl", metavar="2h", help="How long it holds (2h).")
+@option("--shared", is_flag=True, help="Others may share it.")
+@option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Queue up, for S seconds at most.")
+@option("--global", "everywhere", is_flag=True, help="In all clones of the remote.")
 @common
 def lock(
     patterns: tuple[str, ...],
@@ -68,10 +67,10 @@ def lock(
     return 0
 
 
-@click.command(short_help="end my locks")
-@click.argument("patterns", nargs=-1, metavar="[PATTERN]…")
-@click.option("--all", "everything", is_flag=True, help="All of mine.")
-@click.option("--force", is_flag=True, help="Another's too; the holder is told.")
+@command(short_help="end my locks")
+@argument("patterns", nargs=-1, metavar="[PATTERN]…")
+@option("--all", "everything", is_flag=True, help="All of mine.")
+@option("--force", is_flag=True, help="Another's too; the holder is told.")
 @common
 def unlock(patterns: tuple[str, ...], everything: bool, force: bool, as_name: str | None, as_json: bool) -> None:
     """End my locks on these patterns, or all of mine.
@@ -83,7 +82,7 @@ def unlock(patterns: tuple[str, ...], everything: bool, force: bool, as_name: st
         _say_locks(coord, ended, as_json, "unlocked ", "Nothing was locked.")
 
 
-@click.command(short_help="who holds what")
+@command(short_help="who holds what")
 @common
 def locks(as_name: str | None, as_json: bool) -> None:
     """The locks that hold, oldest first.
@@ -115,8 +114,8 @@ def _line(coord: Coord, lock: Lock) -> str:
     return f"{paint(inert(', '.join(lock.patterns)), '33')}{shared}{who}, {ago(lock.at)}, for another {left}{because}"
 
 
-@click.command(short_help="may I touch this path?")
-@click.argument("paths", nargs=-1, required=True, metavar="PATH…")
+@command(short_help="may I touch this path?")
+@argument("paths", nargs=-1, required=True, metavar="PATH…")
 @common
 def check(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
     """Exit 1 if another holds a lock on a path, or works in the worktree it lies in. Edits and notes only inform.

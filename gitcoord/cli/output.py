@@ -6,9 +6,8 @@ import json
 import os
 import re
 import sys
-from collections.abc import Collection
-from typing import Any
 
+from gitcoord.lean import Any, Collection
 from gitcoord.system.streams import shows_everything
 from gitcoord.text import ago as ago
 from gitcoord.text import as_json, block

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from gitcoord import Coord
+from gitcoord.cli.command import Choice, IntRange, argument, command, group, option
 from gitcoord.cli.output import paint, say, say_block, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT
@@ -31,8 +30,8 @@ SHOWN = 20
 # status
 
 
-@click.command(short_help="where I stand, on one screen")
-@click.option("--short", is_flag=True, help="One line, for prompts.")
+@command(short_help="where I stand, on one screen")
+@option("--short", is_flag=True, help="One line, for prompts.")
 @common
 def status(short: bool, as_name: str | None, as_json: bool) -> None:
     """Where I stand: me, unread mail, tasks, locks, jobs, peers.
@@ -155,8 +154,8 @@ def _strange(strange: Strange) -> str:
 # brief
 
 
-@click.command(short_help="the digest to go on with")
-@click.option("--budget", type=click.IntRange(100, 100_000), default=1000, metavar="TOKENS", help="At most this long (1000).")
+@command(short_help="the digest to go on with")
+@option("--budget", type=IntRange(100, 100_000), default=1000, metavar="TOKENS", help="At most this long (1000).")
 @common
 def brief(budget: int, as_name: str | None, as_json: bool) -> None:
     """What to know to go on after a compaction or a restart, the most worthy first; marks nothing read.
@@ -174,7 +173,7 @@ def brief(budget: int, as_name: str | None, as_json: bool) -> None:
 # state
 
 
-@click.group(short_help="keys and values that outlive me")
+@group(short_help="keys and values that outlive me")
 def state() -> None:
     """Keys and values of my session that come back after a restart.
 
@@ -183,9 +182,9 @@ def state() -> None:
 
 
 @state.command(name="set")
-@click.argument("key")
+@argument("key")
 @text_options
-@click.option("--type", "kind", type=click.Choice(["text", "json"]), default="text", help="Check that it is JSON.")
+@option("--type", "kind", type=Choice(["text", "json"]), default="text", help="Check that it is JSON.")
 @common
 def set_(
     key: str,
@@ -208,7 +207,7 @@ def set_(
 
 
 @state.command()
-@click.argument("key")
+@argument("key")
 @common
 def get(key: str, as_name: str | None, as_json: bool) -> int:
     """Print a key's value as it was set; exit 1 if it is not set.
@@ -227,7 +226,7 @@ def get(key: str, as_name: str | None, as_json: bool) -> int:
 
 
 @state.command()
-@click.argument("key")
+@argument("key")
 @common
 def unset(key: str, as_name: str | None, as_json: bool) -> None:
     """Forget a key and print what it was; exit 1 if it is not set.
@@ -239,7 +238,7 @@ def unset(key: str, as_name: str | None, as_json: bool) -> None:
 
 
 @state.command()
-@click.option("--session", metavar="S", help="Another session's.")
+@option("--session", metavar="S", help="Another session's.")
 @common
 def show(session: str | None, as_name: str | None, as_json: bool) -> None:
     """All keys that are set, mine or another session's.
@@ -267,8 +266,8 @@ def _say_value(key: str, value: Value, as_json: bool) -> None:
 # conflicts
 
 
-@click.command(short_help="which files will collide, between whom")
-@click.option("--with", "only", metavar="S", help="Only what concerns this session.")
+@command(short_help="which files will collide, between whom")
+@option("--with", "only", metavar="S", help="Only what concerns this session.")
 @common
 def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
     """Merge in memory what live sessions have, uncommitted work too; exit 1 if anything conflicts.

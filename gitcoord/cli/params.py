@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeVar
-
-import click
 
 from gitcoord import Coord
+from gitcoord.cli.command import argument, option
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, Callable, Iterator, TypeVar, contextmanager
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
 from gitcoord.system.streams import remark
@@ -20,28 +17,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
-SECRETS = "gitcoord.secrets"
+_allows_secrets = False
+"""Whether the command under way has --allow-secret."""
 
 
 def common(function: F) -> F:
     """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
-    function = click.option("--as", "as_name", metavar="NAME", help="Look on as NAME.")(function)
-    function = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
-    return click.option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
+    function = option("--as", "as_name", metavar="NAME", help="Look on as NAME.")(function)
+    function = option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+    return option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
 
 def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
-    for option in getattr(function, "__click_params__", ()):
-        if option.name == "allow_secret":
-            option.hidden, option.help = False, "Send a secret."
-    function = click.option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
-    function = click.option("-m", "message", metavar="TEXT", help="The text.")(function)
-    return click.argument("words", nargs=-1)(function)
+    for param in vars(function)["params"]:
+        if param.name == "allow_secret":
+            param.settings |= {"hidden": False, "help": "Send a secret."}
+    function = option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
+    function = option("-m", "message", metavar="TEXT", help="The text.")(function)
+    return argument("words", nargs=-1)(function)
 
 
-def _allow(ctx: click.Context, param: click.Parameter, value: bool) -> None:
-    ctx.meta[SECRETS] = value or ctx.meta.get(SECRETS, False)
+def _allow(value: bool) -> None:
+    global _allows_secrets
+    _allows_secrets = value
 
 
 def the_text(words: tuple[str, ...], message: str | None, file: str | None) -> str:
@@ -91,11 +90,9 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     """The repository here, for one command; what had to be mended is said at the end. Without `notice` the command sees
     to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
-        context = click.get_current_context(silent=True)
-        allow_secrets = bool(context and context.meta.get(SECRETS))
         mended: list[str] = []
         try:
-            with coord.repository.around_a_command(notice=notice, allow_secrets=allow_secrets) as mended:
+            with coord.repository.around_a_command(notice=notice, allow_secrets=_allows_secrets) as mended:
                 yield coord
         finally:
             for line in mended:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from gitcoord import Coord
+from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.names import mailbox
@@ -18,9 +17,9 @@ if TYPE_CHECKING:
 COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unknown": "33", "gone": "31"}
 
 
-@click.command(short_help="who works here")
-@click.argument("name", required=False)
-@click.option("--all", "everyone", is_flag=True, help="Gone ones too.")
+@command(short_help="who works here")
+@argument("name", required=False)
+@option("--all", "everyone", is_flag=True, help="Gone ones too.")
 @common
 def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: bool) -> int:
     """The worktrees and who works in them. With NAME: that one, exit 0 only if it is alive.
@@ -76,7 +75,7 @@ def _who(coord: Coord, s: Session) -> str:
     return ", ".join(facts)
 
 
-@click.command(short_help="which session I am, and why")
+@command(short_help="which session I am, and why")
 @common
 def whoami(as_name: str | None, as_json: bool) -> None:
     """Which session this command speaks for, and the rule that says so.
@@ -104,12 +103,12 @@ RULES = {
 }
 
 
-@click.command(short_help="register or rename my session")
-@click.argument("name", required=False)
-@click.option("--role", metavar="R", help="What @R reaches.")
-@click.option("--focus", metavar="T", help="What I work on.")
-@click.option("--pid", type=int, metavar="P", help="The process that is this session.")
-@click.option("--from", "origin", metavar="CLONE", help="Adopt NAME from another clone.")
+@command(short_help="register or rename my session")
+@argument("name", required=False)
+@option("--role", metavar="R", help="What @R reaches.")
+@option("--focus", metavar="T", help="What I work on.")
+@option("--pid", type=int, metavar="P", help="The process that is this session.")
+@option("--from", "origin", metavar="CLONE", help="Adopt NAME from another clone.")
 @common
 def join(
     name: str | None,
@@ -129,7 +128,7 @@ def join(
         _say_me(coord, record.name, as_json, "joined as")
 
 
-@click.command(short_help="end my session")
+@command(short_help="end my session")
 @common
 def leave(as_name: str | None, as_json: bool) -> None:
     """End this session: it is gone for others; its mailbox stays.
@@ -140,8 +139,8 @@ def leave(as_name: str | None, as_json: bool) -> None:
         _say_me(coord, coord.sessions.leave().name, as_json, "left:")
 
 
-@click.command(short_help="say what I work on")
-@click.argument("words", nargs=-1, required=True)
+@command(short_help="say what I work on")
+@argument("words", nargs=-1, required=True)
 @common
 def focus(words: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     """Say what this session works on, for others to see.
@@ -152,8 +151,8 @@ def focus(words: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
         _say_me(coord, coord.sessions.focus(" ".join(words)).name, as_json, "focus set for")
 
 
-@click.command(short_help="say which files I edit")
-@click.argument("paths", nargs=-1, required=True)
+@command(short_help="say which files I edit")
+@argument("paths", nargs=-1, required=True)
 @common
 def editing(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     """Say which files this session edits: needed only where several share a worktree.

@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
+from gitcoord.cli.command import Choice, argument, command, option
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import CoordError, UsageError
@@ -32,10 +31,10 @@ LEAVES = """\
 sessions, branches and changed files. Never: local messages, paths on disk, host names, processes."""
 
 
-@click.command(short_help="install the git hooks, register the worktrees")
-@click.option("--no-hooks", is_flag=True, help="Leave git's hooks alone.")
-@click.option("--agents", metavar="A,…", help="Install hooks for agent programs, in your own settings.")
-@click.option("--no-agents", is_flag=True, help="Do not ask about them.")
+@command(short_help="install the git hooks, register the worktrees")
+@option("--no-hooks", is_flag=True, help="Leave git's hooks alone.")
+@option("--agents", metavar="A,…", help="Install hooks for agent programs, in your own settings.")
+@option("--no-agents", is_flag=True, help="Do not ask about them.")
 @common
 def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | None, as_json: bool) -> None:
     """Install the git hooks and expect a session in each linked worktree. May be run again.
@@ -92,9 +91,19 @@ def _wanted_agents() -> list[str]:
     titles, names = ", ".join(at.title for at in found), [at.harness for at in found]
     if sys.stdin.isatty() and sys.stdout.isatty():
         question = f"Install hooks for {titles} in your own settings ({', '.join(at.path for at in found)})?"
-        return names if click.confirm(question) else []
+        return names if _confirms(question) else []
     say(f"No hooks for {titles}: git coord init --agents {','.join(names)}")
     return []
+
+
+def _confirms(question: str) -> bool:
+    """Ask a person. Raises KeyboardInterrupt where they interrupt it, or close the terminal."""
+    import click
+
+    try:
+        return click.confirm(question)
+    except click.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _example(coord: Coord) -> str:
@@ -103,9 +112,9 @@ def _example(coord: Coord) -> str:
     return f"git coord send {others[0]} hello" if others else "git coord note gitcoord is here now"
 
 
-@click.command(short_help="install, remove or show hooks")
-@click.argument("action", type=click.Choice(["install", "uninstall", "status"]), default="status")
-@click.argument("programs", metavar="[git|claude|codex|…]", nargs=-1)
+@command(short_help="install, remove or show hooks")
+@argument("action", type=Choice(["install", "uninstall", "status"]), default="status")
+@argument("programs", metavar="[git|claude|codex|…]", nargs=-1)
 @common
 def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     """Install git's hooks or those of an agent program (in your own settings), remove them without a trace, or show them.
@@ -228,10 +237,10 @@ def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
         say(about_lfs)
 
 
-@click.command(short_help="remove every trace of gitcoord")
-@click.option("--everyone", is_flag=True, help="What other clones wrote, too.")
-@click.option("--remote", metavar="R", help="Only this clone's refs at a remote.")
-@click.option("--yes", is_flag=True, help="Really do it.")
+@command(short_help="remove every trace of gitcoord")
+@option("--everyone", is_flag=True, help="What other clones wrote, too.")
+@option("--remote", metavar="R", help="Only this clone's refs at a remote.")
+@option("--yes", is_flag=True, help="Really do it.")
 @common
 def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as_json: bool) -> None:
     """Remove this clone's coordination refs, our files, hooks and settings. Without --yes: what would go.
@@ -293,8 +302,8 @@ def _traces_lines(found: Traces) -> list[str]:
     return lines + ([f"the files in {found.files}"] if found.files else [])
 
 
-@click.command(short_help="what is well and what is not")
-@click.option("--fix", is_flag=True, help="Mend first: refs, objects, index.")
+@command(short_help="what is well and what is not")
+@option("--fix", is_flag=True, help="Mend first: refs, objects, index.")
 @common
 def doctor(fix: bool, as_name: str | None, as_json: bool) -> int:
     """Look at git, refs, index, hooks and sync; exit 1 if something is not well.
@@ -312,8 +321,8 @@ def doctor(fix: bool, as_name: str | None, as_json: bool) -> int:
         return 0 if all(finding.well for finding in found) else 1
 
 
-@click.command(short_help="a guided run in a throw-away repository")
-@click.option("--keep", is_flag=True, help="Keep the repository and say where it is.")
+@command(short_help="a guided run in a throw-away repository")
+@option("--keep", is_flag=True, help="Keep the repository and say where it is.")
 @common
 def demo(keep: bool, as_name: str | None, as_json: bool) -> int:
     """Two sessions in two worktrees of a throw-away repository talk to each other; you see every command.
@@ -329,9 +338,9 @@ PRE_COMMIT = 5.0
 """Seconds for which a commit waits for our lock, which costs it a warning at most."""
 
 
-@click.command(hidden=True)
-@click.argument("event")
-@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@command(hidden=True)
+@argument("event")
+@argument("args", nargs=-1)
 @common
 def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
     """What the git hooks run; fails only for a bug of ours, and never with exit code 1.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from gitcoord import Coord
+from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.errors import RemoteError
@@ -19,11 +18,11 @@ if TYPE_CHECKING:
 EVERY = "5"
 
 
-@click.command(short_help="exchange with the remote")
-@click.argument("remote", required=False)
-@click.option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep on, looking every S seconds (5).")
-@click.option("--yes-private", is_flag=True, help="Not everybody can read this remote: send, and remember that.")
-@click.option("--dry-run", is_flag=True, help="Only what would be sent, by type.")
+@command(short_help="exchange with the remote")
+@argument("remote", required=False)
+@option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep on, looking every S seconds (5).")
+@option("--yes-private", is_flag=True, help="Not everybody can read this remote: send, and remember that.")
+@option("--dry-run", is_flag=True, help="Only what would be sent, by type.")
 @common
 def sync(remote: str | None, watch: str | None, yes_private: bool, dry_run: bool, as_name: str | None, as_json: bool) -> None:
     """Send what is new here to a remote (a name or a URL) and fetch what others sent.

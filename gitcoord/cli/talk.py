@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
-
-import click
 
 from gitcoord import Coord
+from gitcoord.cli.command import IntRange, argument, command, option
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.log.secrets import ALLOW
-from gitcoord.names import split_mailbox
+from gitcoord.names import clone_in
 from gitcoord.overview.shapes import message_json, receipt_json, sent_json, showing, shown_name, signatures_of, verified_json
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_least
@@ -33,15 +32,15 @@ SHORT = 10
 """Digits of an id that people are shown; any unique prefix works."""
 
 
-@click.command(short_help="send a message")
-@click.argument("to")
+@command(short_help="send a message")
+@argument("to")
 @text_options
-@click.option("--urgent", is_flag=True, help="Shown first.")
-@click.option("--needs-ack", is_flag=True, help="Ask for an ack.")
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
-@click.option("--expires", metavar="2h", help="Tell me if unread.")
-@click.option("--queue", is_flag=True, help="TO may come later.")
-@click.option("--local", is_flag=True, help="Stays in this clone.")
+@option("--urgent", is_flag=True, help="Shown first.")
+@option("--needs-ack", is_flag=True, help="Ask for an ack.")
+@option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
+@option("--expires", metavar="2h", help="Tell me if unread.")
+@option("--queue", is_flag=True, help="TO may come later.")
+@option("--local", is_flag=True, help="Stays in this clone.")
 @common
 def send(
     to: str,
@@ -67,10 +66,10 @@ def send(
         _say_sent(coord, sent, as_json)
 
 
-@click.command(short_help="answer a message")
-@click.argument("message_id", metavar="ID")
+@command(short_help="answer a message")
+@argument("message_id", metavar="ID")
 @text_options
-@click.option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
+@option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
 @common
 def reply(
     message_id: str,
@@ -90,8 +89,8 @@ def reply(
         _say_sent(coord, coord.messages.reply(message_id, text, attachments=_attachments(attach)), as_json)
 
 
-@click.command(short_help="acknowledge a message")
-@click.argument("message_id", metavar="ID")
+@command(short_help="acknowledge a message")
+@argument("message_id", metavar="ID")
 @text_options
 @common
 def ack(
@@ -153,13 +152,13 @@ def _recipient(coord: Coord, recipient: Any) -> str:
     return f"{shown_name(coord, recipient.session)} ({recipient.state}{last})"
 
 
-@click.command(short_help="print unread messages and mark them read")
-@click.option("--peek", is_flag=True, help="Mark nothing read.")
-@click.option("--all", "everything", is_flag=True, help="Read ones too, the newest.")
-@click.option("--again", is_flag=True, help="Once more what was marked read last.")
-@click.option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
-@click.option("--from", "sender", metavar="S", help="Only from this session.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@command(short_help="print unread messages and mark them read")
+@option("--peek", is_flag=True, help="Mark nothing read.")
+@option("--all", "everything", is_flag=True, help="Read ones too, the newest.")
+@option("--again", is_flag=True, help="Once more what was marked read last.")
+@option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
+@option("--from", "sender", metavar="S", help="Only from this session.")
+@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def inbox(
     peek: bool,
@@ -200,7 +199,7 @@ def _patience(wait: str) -> int | None:
 
 def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more: str = "") -> None:
     """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, none."""
-    signed = signatures_of(coord, [(m.id, split_mailbox(m.sender)[1]) for m in page.messages])
+    signed = signatures_of(coord, [(m.id, clone_in(m.sender)) for m in page.messages])
     if as_json:
         say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])
     else:
@@ -257,9 +256,9 @@ def _message_lines(coord: Coord, message: Message, signature: Signature | None =
     return [head, *quoted(message.text).split("\n"), *files]
 
 
-@click.command(short_help="what I sent and how far it got")
-@click.option("--undelivered", is_flag=True, help="Only what somebody has not read yet.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@command(short_help="what I sent and how far it got")
+@option("--undelivered", is_flag=True, help="Only what somebody has not read yet.")
+@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> None:
     """What I sent, newest first, and its state with each recipient: queued, expired, surfaced, read, acked.

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, verified_text
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
     from gitcoord.log.trust import Signer
 
 
-@click.command(short_help="who signs what, and what is wrong")
-@click.option("--accept", "accepted", metavar="CLONE", help="Take it as it signs now; forget what was wrong.")
+@command(short_help="who signs what, and what is wrong")
+@option("--accept", "accepted", metavar="CLONE", help="Take it as it signs now; forget what was wrong.")
 @common
 def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
     """The other clones: who vouches for their newest checkpoint, with which key, and what the user should look at.
@@ -56,8 +55,8 @@ def _json(signer: Signer) -> dict[str, Any]:
     }
 
 
-@click.command(short_help="take an event out of my clone's log")
-@click.argument("event_id", metavar="ID")
+@command(short_help="take an event out of my clone's log")
+@argument("event_id", metavar="ID")
 @common
 def redact(event_id: str, as_name: str | None, as_json: bool) -> None:
     """Take a message, note, task, … of this clone out of its log, for good. Copies may exist elsewhere.
@@ -77,8 +76,8 @@ def redact(event_id: str, as_name: str | None, as_json: bool) -> None:
         say("Its object stays in this repository until git prunes it: git gc --prune=now does so at once.")
 
 
-@click.command(short_help="drop what ended long ago")
-@click.option("--keep", default="90d", metavar="90d", help="What ended since then stays (90d).")
+@command(short_help="drop what ended long ago")
+@option("--keep", default="90d", metavar="90d", help="What ended since then stays (90d).")
 @common
 def gc(keep: str, as_name: str | None, as_json: bool) -> None:
     """Drop from this clone's log read mail, finished tasks and jobs, old notes, locks that are over.

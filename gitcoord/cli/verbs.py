@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
+from gitcoord.cli.command import Command
+
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "talk": {
         "send": ("talk", "send a message to sessions, a role or all"),
@@ -70,3 +74,12 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
 
 HIDDEN = {"hook": "setup"}
 """Verbs that are not on the help page, and their modules."""
+
+
+def find(name: str) -> Command | None:
+    """The declaration of a verb; its module is loaded for it."""
+    module = HIDDEN.get(name) or next((verbs[name][0] for verbs in VERBS.values() if name in verbs), None)
+    if module is None:
+        return None
+    command: Command = getattr(import_module(f"gitcoord.cli.{module}"), name)
+    return command

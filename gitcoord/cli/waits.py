@@ -6,8 +6,7 @@ import signal
 import sys
 from typing import Any
 
-import click
-
+from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.history import event_line
 from gitcoord.cli.output import one_line, say, say_json
 from gitcoord.cli.params import common, duration, opened
@@ -15,9 +14,9 @@ from gitcoord.cli.talk import show_page
 from gitcoord.overview.shapes import event_json, shown_name
 
 
-@click.command(short_help="sleep until something concerns me")
-@click.argument("conditions", nargs=-1)
-@click.option("--timeout", metavar="S", help="Give up after S seconds (or 5m): exit 1.")
+@command(short_help="sleep until something concerns me")
+@argument("conditions", nargs=-1)
+@option("--timeout", metavar="S", help="Give up after S seconds (or 5m): exit 1.")
 @common
 def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, as_json: bool) -> int:
     """Wait for mail, and print and mark it as inbox does; or until one condition holds, consuming nothing:
@@ -62,9 +61,9 @@ def _bare(coord: Any, key: str, value: Any) -> Any:
     return shown_name(coord, value) if isinstance(value, str) and key in ("session", "from", "holder") else value
 
 
-@click.command(short_help="follow everything")
-@click.option("--type", "kind", metavar="K", help="Only this type of event.")
-@click.option("--since", metavar="ID", help="Begin after this event.")
+@command(short_help="follow everything")
+@option("--type", "kind", metavar="K", help="Only this type of event.")
+@option("--since", metavar="ID", help="Begin after this event.")
 @common
 def watch(kind: str | None, since: str | None, as_name: str | None, as_json: bool) -> int:
     """Follow everything as it happens, until interrupted; --json prints one event a line.

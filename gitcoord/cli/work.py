@@ -6,10 +6,9 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import click
-
 from gitcoord import Coord
 from gitcoord.cli.board import columns, say_board, say_task, task_line
+from gitcoord.cli.command import Choice, IntRange, argument, command, group, option
 from gitcoord.cli.output import not_signed, say, say_json
 from gitcoord.cli.params import common, duration, opened, text_options, the_text
 from gitcoord.errors import UsageError
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 PAGE = 20
 STATUSES = ("open", "claimed", "blocked", "done", "dropped")
-task_id = click.argument("task_id", metavar="ID")
-force = click.option("--force", is_flag=True, help="Although a live other holds it.")
-offline = click.option("--offline", is_flag=True, help="Without the remote: tentative until the next sync.")
+task_id = argument("task_id", metavar="ID")
+force = option("--force", is_flag=True, help="Although a live other holds it.")
+offline = option("--offline", is_flag=True, help="Without the remote: tentative until the next sync.")
 
 
-@click.group(short_help="add, claim, next, done, block, … a task")
+@group(short_help="add, claim, next, done, block, … a task")
 def task() -> None:
     """Work with tasks. ID is a unique prefix of a task's id.
 
@@ -43,13 +42,13 @@ def _say_one(coord: Coord, found: Task, as_json: bool) -> None:
 
 
 @task.command(short_help="file a task, or many")
-@click.argument("words", metavar="TITLE", nargs=-1)
-@click.option("-m", "text", metavar="TEXT", default="", help="What is to be done.")
-@click.option("-p", "priority", type=click.IntRange(0, 4), default=2, metavar="N", help="0 (highest) to 4; 2.")
-@click.option("--label", "labels", multiple=True, metavar="L", help="A label (repeatable).")
-@click.option("--needs", "needs", multiple=True, metavar="ID", help="Must be done before (repeatable).")
-@click.option("--for", "assignee", metavar="S", help="The session that is to do it.")
-@click.option("-F", "file", metavar="FILE", help='JSON lines {"id", "title", "needs": [ids], …}; all or none.')
+@argument("words", metavar="TITLE", nargs=-1)
+@option("-m", "text", metavar="TEXT", default="", help="What is to be done.")
+@option("-p", "priority", type=IntRange(0, 4), default=2, metavar="N", help="0 (highest) to 4; 2.")
+@option("--label", "labels", multiple=True, metavar="L", help="A label (repeatable).")
+@option("--needs", "needs", multiple=True, metavar="ID", help="Must be done before (repeatable).")
+@option("--for", "assignee", metavar="S", help="The session that is to do it.")
+@option("-F", "file", metavar="FILE", help='JSON lines {"id", "title", "needs": [ids], …}; all or none.')
 @common
 def add(words: tuple[str, ...], file: str | None, as_name: str | None, as_json: bool, **facts: Any) -> None:
     """File a task; with -F many, which may need each other.
@@ -79,11 +78,11 @@ def _add_many(file: str, as_name: str | None, as_json: bool) -> None:
 
 
 def _filters(function: F) -> F:
-    function = click.option("--all", "everything", is_flag=True, help="Done and dropped ones too.")(function)
-    function = click.option("--status", type=click.Choice(STATUSES), metavar="S", help=", ".join(STATUSES))(function)
-    function = click.option("--filed", is_flag=True, help="That I filed.")(function)
-    function = click.option("--mine", is_flag=True, help="That I hold or am to do.")(function)
-    return click.option("--ready", is_flag=True, help="That can be taken now.")(function)
+    function = option("--all", "everything", is_flag=True, help="Done and dropped ones too.")(function)
+    function = option("--status", type=Choice(STATUSES), metavar="S", help=", ".join(STATUSES))(function)
+    function = option("--filed", is_flag=True, help="That I filed.")(function)
+    function = option("--mine", is_flag=True, help="That I hold or am to do.")(function)
+    return option("--ready", is_flag=True, help="That can be taken now.")(function)
 
 
 def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
@@ -101,7 +100,7 @@ def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
             say(f"({len(found) - PAGE} more: --json lists all)")
 
 
-@click.command(short_help="the tasks that are not done")
+@command(short_help="the tasks that are not done")
 @_filters
 @common
 def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
@@ -156,8 +155,8 @@ def claim(task_id: str, offline: bool, as_name: str | None, as_json: bool) -> No
 
 
 @task.command("next", short_help="the best one to take now")
-@click.option("--claim", "take", is_flag=True, help="Take it.")
-@click.option("--wait", is_flag=False, flag_value="", metavar="[S]", help="Wait until there is one, at most S (30s, 5m).")
+@option("--claim", "take", is_flag=True, help="Take it.")
+@option("--wait", is_flag=False, flag_value="", metavar="[S]", help="Wait until there is one, at most S (30s, 5m).")
 @offline
 @common
 def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_json: bool) -> int:
@@ -265,14 +264,14 @@ def reopen(task_id: str, as_name: str | None, as_json: bool) -> None:
 
 @task.command(short_help="change its title, text, …")
 @task_id
-@click.option("--title", metavar="T")
-@click.option("-m", "text", metavar="TEXT")
-@click.option("-p", "priority", type=click.IntRange(0, 4), metavar="N", help="0 (highest) to 4.")
-@click.option("--for", "assignee", metavar="S", help="The session that is to do it; '' for nobody.")
-@click.option("--label", "labels", multiple=True, metavar="L")
-@click.option("--no-label", "not_labels", multiple=True, metavar="L")
-@click.option("--needs", multiple=True, metavar="ID")
-@click.option("--no-needs", "not_needs", multiple=True, metavar="ID")
+@option("--title", metavar="T")
+@option("-m", "text", metavar="TEXT")
+@option("-p", "priority", type=IntRange(0, 4), metavar="N", help="0 (highest) to 4.")
+@option("--for", "assignee", metavar="S", help="The session that is to do it; '' for nobody.")
+@option("--label", "labels", multiple=True, metavar="L")
+@option("--no-label", "not_labels", multiple=True, metavar="L")
+@option("--needs", multiple=True, metavar="ID")
+@option("--no-needs", "not_needs", multiple=True, metavar="ID")
 @common
 def edit(task_id: str, as_name: str | None, as_json: bool, **changes: Any) -> None:
     """Change a task.
@@ -299,7 +298,7 @@ def comment(
         _say_one(coord, coord.tasks.comment(task_id, text), as_json)
 
 
-@click.command(short_help="the tasks as columns")
+@command(short_help="the tasks as columns")
 @common
 def board(as_name: str | None, as_json: bool) -> None:
     """The tasks as columns: ready/open, claimed, blocked, and the latest that were done.
@@ -314,9 +313,9 @@ def board(as_name: str | None, as_json: bool) -> None:
             say_board(coord, found)
 
 
-@click.command(short_help="the next number of a sequence")
-@click.argument("sequence")
-@click.option("--start", type=int, metavar="N", help="Not below N (1).")
+@command(short_help="the next number of a sequence")
+@argument("sequence")
+@option("--start", type=int, metavar="N", help="Not below N (1).")
 @common
 def alloc(sequence: str, start: int | None, as_name: str | None, as_json: bool) -> None:
     """Hand out the next number of a sequence, each exactly once.

@@ -1,7 +1,7 @@
 """Features: what people and agents use coordination for. Each has its event types, its fold and its verbs together.
 
 A feature may use `sync` and what lies below, and the feature `messages`; it knows no other feature. Begin with `notes`, the
-smallest. Adding one is adding a module with a `FEATURE`, and a line here, in `log/trust/rules` and in `.importlinter`.
+smallest. Adding one is adding a module with a `FEATURE`, and a line here and in `log/trust/rules`.
 """
 
 from __future__ import annotations

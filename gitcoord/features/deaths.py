@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
 from gitcoord.features.messages.ledger import owed_by
 from gitcoord.features.tasks.ready import held_by
+from gitcoord.lean import Callable, Iterator, Sequence, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature, Hooks

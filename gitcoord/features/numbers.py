@@ -108,7 +108,7 @@ def _ceiling(db: sqlite3.Connection, sequence: str) -> int:
 def _next(db: sqlite3.Connection, clone: Clone, sequence: str, start: int | None) -> int:
     followed = f"(a.number <= ? OR {trust.OWN})"
     query = f"SELECT max(a.number) FROM allocations a JOIN events e ON e.id = a.id WHERE a.sequence = ? AND {followed}"
-    last: int | None = db.execute(query, (sequence, _ceiling(db, sequence), clone.id or "")).fetchone()[0]
+    last: int | None = db.execute(query, (sequence, _ceiling(db, sequence), clone.id)).fetchone()[0]
     first = 1 if start is None else start
     number = first if last is None else max(last + 1, start or 0)
     if number > HIGHEST:

@@ -16,7 +16,6 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import FLAG, Kind, Schema
-from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import leading_to, resolve_name
 from gitcoord.sessions.presence import register
@@ -132,14 +131,14 @@ def show_state(clone: Clone, me: Identity, session: str | None = None) -> Mappin
     """All that is set, sorted by key: mine, or another session's. Raises UsageError for an unknown session."""
 
     def ask(db: sqlite3.Connection) -> Mapping[str, Value]:
-        box = resolve_name(db, session, clone.id or "") if session else _box(clone, me)
+        box = resolve_name(db, session, clone.id) if session else _box(clone, me)
         return _values(db, box)
 
     return clone.read(ask)
 
 
 def _box(clone: Clone, me: Identity) -> str:
-    return mailbox(me.name, clone.id or "")
+    return clone.box(me.name)
 
 
 def _values(db: sqlite3.Connection, box: str) -> dict[str, Value]:

@@ -9,7 +9,7 @@ from gitcoord.log import mend
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import restore_objects
 from gitcoord.log.salvage import drop_damaged
-from gitcoord.store import sweep
+from gitcoord.store import graphs, sweep
 from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.loose import hollow_files, remove_loose
@@ -27,7 +27,8 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
         many = f"{len(hollow)} object file{'s' if len(hollow) > 1 else ''}"
         done.append(f"removed {many} with nothing in {'them' if len(hollow) > 1 else 'it'}: a power loss left that")
     drop_damaged(ground.store, sweep.superseded(os.path.join(repo.coord_dir, "superseded")))
-    return done + settle_refs(ground, tips, thoroughly or bool(done))
+    done += settle_refs(ground, tips, thoroughly or bool(done))
+    return done + graphs.mend(repo, thoroughly)
 
 
 def lost_refs(store: Store, tips: Tips) -> Iterator[str]:

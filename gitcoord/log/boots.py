@@ -6,9 +6,8 @@ Where the system has no such id, only `git coord doctor --fix` looks for what a 
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import suppress
 from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 from gitcoord.system.process import boot_id

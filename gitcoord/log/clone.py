@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, TypeVar
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
+from gitcoord.lean import TYPE_CHECKING, Callable, Mapping, Sequence, TypeVar, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
@@ -23,7 +21,7 @@ from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, newest_epoch
+from gitcoord.store.ref_names import NAMESPACE, newest_epoch, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -144,7 +142,7 @@ class Clone(Opened):
     def put_presence(self, name: str, text: str, data: Mapping[str, object]) -> Oid:
         """Replace the presence commit of one of our sessions."""
         with self.locked() as fd:
-            ref = f"{NAMESPACE}sessions/{self.settled_id()}/{name}"
+            ref = presence_ref(self.settled_id(), name)
             objects = self._alone(Draft("presence", text, data, author=name))
             self._replace(ref, objects[-1].oid, fd, objects)
             return objects[-1].oid
@@ -184,7 +182,7 @@ class Clone(Opened):
     def drop_presence(self, name: str) -> None:
         """Delete the presence ref of one of our sessions, if there is one."""
         with self.locked():
-            self.point(f"{NAMESPACE}sessions/{self.settled_id()}/{name}", None)
+            self.point(presence_ref(self.settled_id(), name), None)
 
     def _replace(self, ref: str, new: Oid | None, fd: int, objects: Sequence[GitObject] = ()) -> None:
         """Move a ref to a commit, writing its `objects` first."""
@@ -197,13 +195,15 @@ class Clone(Opened):
                 known = ref in tips.refs or own_logs(tips.refs, self.settled_id())
                 needed = objects[-1:] if known else objects  # the empty tree is there once anything of ours is
                 self.store.write(needed)
+                if old:
+                    from gitcoord.store import sweep
+
+                    sweep.keep(self.repo, self.path("superseded"), [old])
                 self.store.move(ref, new, old, fd)
                 self._keep_alive(needed)
                 self._tips = Tips({r: oid for r, oid in {**tips.refs, ref: new}.items() if oid}, tips.broken)
                 if old and old not in self._tips.refs.values():
                     self._superseded = True
-                    from gitcoord.store import sweep
-
                     sweep.supersede(self.path("superseded"), old, self.clock())
                 return
             self._tips = None
@@ -240,7 +240,7 @@ class Clone(Opened):
         from gitcoord.log import tidy
 
         before, self._recent = self._recent, None
-        tidy.pack(self.store, self.journal, self.id or "", self.locked, before, self._checked, limit)
+        tidy.pack(self.store, self.journal, self.id, self.locked, before, self._checked, limit)
 
     def sweep(self) -> int:
         """Remove presence commits superseded for longer than `sweep_grace` seconds; returns how many."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.log.journal import Journal
 from gitcoord.names import is_name, slug
+from gitcoord.store.ref_names import owner
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import names_in, open_ours, read_if_there, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
@@ -173,7 +173,7 @@ def _known(repo: Repository) -> Known | None:
     """What the file says; where it is lost or torn, the id whose logs the journal notes: the rest can be made anew."""
     known = _load(repo)
     if known is None:
-        owners = {ref.split("/")[3] for ref in Journal(repo.coord_dir).tips()}
+        owners = {owner(ref) for ref in Journal(repo.coord_dir).tips()}
         known = Known(owners.pop()) if len(owners) == 1 else None
     return known
 

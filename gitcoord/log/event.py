@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache, lru_cache
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, Callable, Mapping, NamedTuple, Sequence, cache, lru_cache
 from gitcoord.names import is_name
 from gitcoord.store.objects import Oid, parent_of
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from gitcoord.lean import Mapping
 from gitcoord.log.index import Index
 from gitcoord.log.journal import Journal
 from gitcoord.log.pen import Pen

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
-from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.names import is_name
 from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole

@@ -13,10 +13,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from typing import NamedTuple
 
+from gitcoord.lean import Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, suppress
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
 from gitcoord.system import clocks

@@ -9,10 +9,8 @@ two ends of our log differ, or a part of it is lost, `salvage` carries on all th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
+from gitcoord.lean import Iterable, Mapping, Sequence, suppress
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid

@@ -9,18 +9,28 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from gitcoord.errors import Unwritable
+from gitcoord.lean import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Iterator,
+    Mapping,
+    Sequence,
+    TypeVar,
+    cached_property,
+    cast,
+    contextmanager,
+    suppress,
+)
 from gitcoord.log import clone_id, trust
 from gitcoord.log.ground import Ground, own_logs
 from gitcoord.log.index import Index, OwnLogAmiss
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
 from gitcoord.log.pen import Pen
+from gitcoord.names import clone_in, mailbox
 from gitcoord.store import open_store
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
@@ -51,7 +61,7 @@ class Opened:
         self.registry = registry
         self.when_free: dict[str, Callable[[], None]] = {}
         """What takes too long to be done under the write lock, by what it is about: done once the lock is free."""
-        self._id: str | None = None
+        self._id = ""
         self._pen: Pen | None = None
         self._id_file: tuple[int, ...] = ()
         self._booted = False
@@ -66,11 +76,19 @@ class Opened:
     # who this is
 
     @property
-    def id(self) -> str | None:
-        """This clone's id; None until the first write. Raises Unreadable."""
-        if self._id is None:
-            self._id = clone_id.read_clone_id(self.repo)
+    def id(self) -> str:
+        """This clone's id; empty, which is nobody's, until the first write. Raises Unreadable."""
+        if not self._id:
+            self._id = clone_id.read_clone_id(self.repo) or ""
         return self._id
+
+    def box(self, name: str) -> str:
+        """The mailbox of a session of this clone."""
+        return mailbox(name, self.id)
+
+    def has(self, box: str) -> bool:
+        """Whether a mailbox is one of this clone's sessions'."""
+        return bool(self.id) and clone_in(box) == self.id
 
     def settled_id(self) -> str:
         """This clone's id, made if there is none; to be called under the write lock."""
@@ -91,7 +109,7 @@ class Opened:
         """Another process may have found out meanwhile that this clone needs a new id (`new_clone_id`)."""
         found = signature(self.path("clone"))
         if found != self._id_file:
-            self._id, self._pen, self._id_file = None, None, found
+            self._id, self._pen, self._id_file = "", None, found
 
     def rename(self, known: clone_id.Known) -> None:
         """Go on under another id, for this process at first; to be called under the write lock."""
@@ -136,7 +154,7 @@ class Opened:
         """Whether refs and journal agree, as far as a glance shows."""
         if any(map(is_coordination, tips.broken)) or self._is_after_boot():
             return False
-        own = own_logs(tips.refs, self.id or "") if noted else {}
+        own = own_logs(tips.refs, self.id) if noted else {}
         if all(tips.refs.get(ref) == oid for ref, oid in noted.items()) and own.keys() <= noted.keys():
             return True
         from gitcoord.log import mend
@@ -178,7 +196,7 @@ class Opened:
             from gitcoord.log import repair
 
             gone, self.index.vanished = self.index.vanished, []
-            repair.say_vanished(self.repo.coord_dir, gone, self.store.tips(), self.id or "", self.clock())
+            repair.say_vanished(self.repo.coord_dir, gone, self.store.tips(), self.id, self.clock())
 
     # mending
 

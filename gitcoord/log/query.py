@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from collections.abc import Collection
 
 from gitcoord.errors import UsageError
 from gitcoord.log.event import RESERVED, Event
@@ -49,8 +50,10 @@ def get_event(db: sqlite3.Connection, oid: Oid) -> Event:
     return event_of(db.execute(f"SELECT {COLUMNS} FROM events WHERE id = ?", (oid,)).fetchone())
 
 
-def list_events(db: sqlite3.Connection, since: int | None, kind: str | None, limit: int) -> list[Event]:
-    """The newest events, newest first: at most `limit`, not older than `since` (Unix seconds), of one type."""
+def list_events(
+    db: sqlite3.Connection, since: int | None, kind: str | None, limit: int, boxes: Collection[str] = ()
+) -> list[Event]:
+    """The newest events, newest first: at most `limit`, not older than `since` (Unix seconds), of one type, by `boxes`."""
     conditions, values = ["1"], list[object]()
     if kind is not None:
         conditions.append("type = ?")
@@ -58,6 +61,9 @@ def list_events(db: sqlite3.Connection, since: int | None, kind: str | None, lim
     if since is not None:
         conditions.append("at >= ?")
         values.append(since)
+    if boxes:
+        conditions.append("author || '@' || clone IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(list(boxes)))
     rows = db.execute(
         f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY lc DESC, id DESC LIMIT ?", (*values, limit)
     )

@@ -8,9 +8,7 @@ object known to be packed. That costs a `stat` each and no process, and a writer
 
 from __future__ import annotations
 
-from contextlib import suppress
-from typing import NamedTuple
-
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.log.journal import Journal, Place
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import is_loose

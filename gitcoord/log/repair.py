@@ -10,7 +10,7 @@ from gitcoord.log import incidents, mend
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to
+from gitcoord.store.ref_names import belongs_to, owner
 
 
 def put_back(ground: Ground, ref: str, old: Oid, at: float) -> None:
@@ -31,11 +31,11 @@ def put_back(ground: Ground, ref: str, old: Oid, at: float) -> None:
     else:
         ground.index.discard()
     outcome = "what was seen of it is kept" if kept else "what was seen of it is lost"
-    incidents.note(store.repo.coord_dir, ref.split("/")[3], f"its log was {what}; {outcome}", at)
+    incidents.note(store.repo.coord_dir, owner(ref), f"its log was {what}; {outcome}", at)
 
 
 def say_vanished(coord_dir: str, refs: Iterable[str], tips: Tips, own: str, at: float) -> None:
     """Others' logs that the index knew and whose refs are gone: they may be deleted, but not without a word."""
     for ref in refs:
         if ref not in tips.refs and not belongs_to(ref, own):
-            incidents.note(coord_dir, ref.split("/")[3], "its log is gone from this repository", at)
+            incidents.note(coord_dir, owner(ref), "its log is gone from this repository", at)

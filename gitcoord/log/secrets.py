@@ -8,10 +8,8 @@ its marks is in the text: most texts have none, and cost a few searches for a wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import NamedTuple
-
 from gitcoord.errors import Refused
+from gitcoord.lean import Iterable, NamedTuple
 
 ALLOW = "--allow-secret"
 

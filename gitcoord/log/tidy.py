@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Callable, suppress
 from gitcoord.log import recent
 from gitcoord.log.ground import own_logs
 from gitcoord.log.journal import Journal

@@ -21,7 +21,7 @@ class Caller(NamedTuple):
     as_name: str | None = None
     session: str = ""
     """Whom the call itself names; it holds for this call alone."""
-    lent: set[str] = set()  # noqa: RUF012 - shared by the calls of one server
+    lent: set[str] = set()  # shared by the calls of one server
     """Sessions that exist only because a call named them: the worktree's nameless calls are not theirs."""
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from gitcoord import Coord
 from gitcoord.features.messages.inbox import Message
-from gitcoord.names import split_mailbox
+from gitcoord.names import clone_in
 from gitcoord.overview.shapes import message_json, signatures_of, verified_json
 from gitcoord.text import block, inert
 
@@ -38,7 +38,7 @@ def quoting(answer: dict[str, Any]) -> dict[str, Any]:
 
 def messages(coord: Coord, found: Sequence[Message]) -> list[dict[str, Any]]:
     """Messages, and by whom: the repository's own user is named as that user, a peer as a peer."""
-    signed = signatures_of(coord, [(message.id, split_mailbox(message.sender)[1]) for message in found])
+    signed = signatures_of(coord, [(message.id, clone_in(message.sender)) for message in found])
     return [_message(coord, message) | verified_json(signed.get(message.id)) for message in found]
 
 
@@ -50,5 +50,5 @@ def _message(coord: Coord, found: Message) -> dict[str, Any]:
 
 def _by(coord: Coord, found: Message) -> str:
     if found.notice:
-        return "gitcoord" if split_mailbox(found.sender)[1] == coord.clone_id else "gitcoord of another clone"
+        return "gitcoord" if clone_in(found.sender) == coord.clone_id else "gitcoord of another clone"
     return "the user of this repository" if coord.trust.is_the_user(found.sender) else "another session"

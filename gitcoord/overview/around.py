@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 
 from gitcoord.errors import CoordError
 from gitcoord.features import deaths
+from gitcoord.lean import suppress
 from gitcoord.sessions.identity import Caller
 
 

@@ -71,7 +71,7 @@ class Desk(NamedTuple):
 
     @property
     def here(self) -> str:
-        return self.clone.id or ""
+        return self.clone.id
 
     @property
     def box(self) -> str:

@@ -6,13 +6,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.notes import Note, notes_about
+from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
@@ -66,11 +65,11 @@ def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float
 
 
 def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, live: Sequence[Record], now: float) -> Check:
-    here = mailbox(me.name, clone.id or "")
+    here = clone.box(me.name)
     locks = _locks_on(db, clone, place, now)
     others = tuple(r for r in live if r.name != me.name)
     mine = {clone.repo.git_dir, *(r.git_dir for r in live if r.name == me.name)}
-    inside = tuple(mailbox(r.name, clone.id or "") for r in others if r.git_dir == place.git_dir and place.git_dir not in mine)
+    inside = tuple(clone.box(r.name) for r in others if r.git_dir == place.git_dir and place.git_dir not in mine)
     touched = {**_touched_elsewhere(db, clone, place.path, now), **_touched_here(db, clone, others, place.path)}
     touches = sorted((Touch(box, at) for box, at in touched.items()), key=lambda touch: -touch.at)
     blocked = bool(inside) or any(lock.holder != here for lock in locks)
@@ -101,7 +100,7 @@ def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record]
     """
     found = {}
     for record in others:
-        box = mailbox(record.name, clone.id or "")
+        box = clone.box(record.name)
         at = max(_published(db, record.name, clone, path), record.editing.get(path, 0.0), _edited(record, path))
         at = max(at, _written(record, path) if path in record.touched else 0.0)
         if at:
@@ -110,7 +109,7 @@ def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record]
 
 
 def _published(db: sqlite3.Connection, name: str, clone: Clone, path: str) -> float:
-    return _in_files(clone, facts_of(db, clone.id or "", name), path)
+    return _in_files(clone, facts_of(db, clone.id, name), path)
 
 
 def _in_files(clone: Clone, data: dict[str, Any], path: str) -> float:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Collection
-from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.ready import held_count, held_tasks, ready_count
+from gitcoord.lean import TYPE_CHECKING, Collection, NamedTuple
 from gitcoord.log.clone import Clone
-from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 
 if TYPE_CHECKING:
@@ -48,4 +46,4 @@ def my_locks(db: sqlite3.Connection, clone: Clone, me: Identity, now: float) -> 
         return ()
     from gitcoord.features.locks.read import standing
 
-    return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == mailbox(me.name, clone.id or ""))
+    return tuple(lock for lock in standing(db, clone, now).valid if lock.holder == clone.box(me.name))

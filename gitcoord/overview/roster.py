@@ -65,7 +65,7 @@ def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None
     worktrees = list_worktrees(clone.repo)
     records = Records(clone.repo.coord_dir)
     now = time.time() if now is None else now
-    board = _Board(clone.id or "", now, records, records.all(), unread, _subjects(clone, worktrees), titles)
+    board = _Board(clone.id, now, records, records.all(), unread, _subjects(clone, worktrees), titles)
     found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
     git_dirs = {worktree.git_dir for worktree in worktrees}
     found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
@@ -87,7 +87,7 @@ def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool
 
 def find_session(clone: Clone, text: str) -> Session:
     """One session by name. Raises UsageError when there is none."""
-    name, at = split_mailbox(clone.read(lambda db: resolve_name(db, text, clone.id or "")))
+    name, at = split_mailbox(clone.read(lambda db: resolve_name(db, text, clone.id)))
     for session in list_sessions(clone, everyone=True):
         if session.session == name and session.clone == at:
             return session

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.text import rfc3339, shell_word
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord.errors import without_password
 from gitcoord.features.messages import inbox
 from gitcoord.features.messages.ledger import my_boxes
-from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.read import rows
 from gitcoord.features.tasks.ready import HELD, held_tasks, ready_count
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.intake import LeftOut, left_out
-from gitcoord.names import mailbox
 from gitcoord.overview import roster
 from gitcoord.overview.counts import my_locks
 from gitcoord.overview.roster import Session
 from gitcoord.sessions.identity import Identity
+from gitcoord.store.ref_names import owner
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.read import Job
@@ -35,6 +35,14 @@ class Strange(NamedTuple):
     clone: str
     events: int
     reason: str
+
+
+class Holding(NamedTuple):
+    """A task that I hold; `status` is `claimed` or `blocked`."""
+
+    id: str
+    title: str
+    status: str
 
 
 class Syncing(NamedTuple):
@@ -56,7 +64,7 @@ class Status(NamedTuple):
     me: Session | None
     unread: int
     oldest: int | None
-    tasks: tuple[Row, ...]
+    tasks: tuple[Holding, ...]
     ready: int
     locks: tuple[Lock, ...]
     jobs: tuple[Job, ...]
@@ -81,9 +89,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
     page = inbox.inbox(clone, me, limit=1, now=now)
     newer, malformed = clone.read(strange)
     unsigned = held_tasks(clone)
-    held, ready = clone.read(
-        lambda db: (tuple(rows(db, HELD, (json.dumps(my_boxes(db, clone, me.name)),))), ready_count(db, unsigned))
-    )
+    held, ready = clone.read(lambda db: (_held(db, clone, me), ready_count(db, unsigned)))
     return Status(
         mine,
         len(page.messages) + page.remaining,
@@ -91,7 +97,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         held,
         ready,
         clone.read(lambda db: my_locks(db, clone, me, now)),
-        tuple(job for job in of_session(clone, mailbox(me.name, clone.id or ""), now) if job.state == "running"),
+        tuple(job for job in of_session(clone, clone.box(me.name), now) if job.state == "running"),
         tuple(s for s in found if s.session and s != mine),
         newer,
         malformed,
@@ -99,6 +105,29 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(warnings(clone)),
         syncing(clone),
     )
+
+
+def _held(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[Holding, ...]:
+    mine = rows(db, HELD, (json.dumps(my_boxes(db, clone, me.name)),))
+    return tuple(Holding(row.id, row.title, row.status) for row in mine)
+
+
+class Trouble(NamedTuple):
+    """What is wrong, or strange, with other clones and the exchange with them: fields as in `Status`."""
+
+    newer: tuple[Strange, ...]
+    malformed: tuple[Strange, ...]
+    left_out: tuple[LeftOut, ...]
+    warnings: tuple[Doubt, ...]
+    sync: Syncing | None
+
+
+def trouble(clone: Clone) -> Trouble:
+    """What has to be said unasked."""
+    from gitcoord.log.trust import warnings
+
+    newer, malformed = clone.read(strange)
+    return Trouble(newer, malformed, tuple(clone.read(left_out)), tuple(warnings(clone)), syncing(clone))
 
 
 def syncing(clone: Clone) -> Syncing | None:
@@ -117,7 +146,7 @@ def strange(db: sqlite3.Connection) -> tuple[tuple[Strange, ...], tuple[Strange,
     rows = db.execute("SELECT ref, newer, count(*), min(reason) FROM strange GROUP BY ref, newer").fetchall()
     kinds: dict[bool, dict[str, Strange]] = {True: {}, False: {}}
     for ref, newer, count, reason in rows:
-        clone = ref.split("/")[3]
+        clone = owner(ref)
         before = kinds[bool(newer)].get(clone, Strange(clone, 0, reason))
         kinds[bool(newer)][clone] = Strange(clone, before.events + count, min(before.reason, reason))
     newer, malformed = (tuple(found for _, found in sorted(kinds[which].items())) for which in (True, False))

@@ -122,7 +122,7 @@ def claim(clone: Clone, me: Identity, news: News) -> None:
         def decide(db: sqlite3.Connection, local: bool = local) -> list[Draft]:
             mine = my_deliveries(db, clone, me.name, news.part)
             behind = [(oid, box) for oid, box, state in mine if state < SURFACED and is_local(db, oid) == local]
-            return receipts(me, clone.id or "", behind, SURFACED, part=True)
+            return receipts(me, clone.id, behind, SURFACED, part=True)
 
         if news.part:
             clone.append(decide, local)

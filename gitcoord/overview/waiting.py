@@ -15,7 +15,6 @@ from gitcoord.features import deaths
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of, resolve_id
-from gitcoord.names import mailbox
 from gitcoord.overview.around import look_out, notice_deaths
 from gitcoord.sessions.identity import Caller
 from gitcoord.sessions.mailboxes import resolve_name
@@ -112,7 +111,7 @@ def _session(caller: Caller, text: str, subject: str, value: str) -> Condition:
     wanted = value or "gone"
     if wanted not in STATES:
         raise UsageError(f"{wanted!a} is not a state of a session", "one of " + ", ".join(STATES))
-    box = caller.clone.read(lambda db: resolve_name(db, subject, caller.clone.id or ""))
+    box = caller.clone.read(lambda db: resolve_name(db, subject, caller.clone.id))
 
     def check() -> dict[str, Any] | None:
         state = states(caller.clone, [box])[box][0]
@@ -158,7 +157,7 @@ def _lock(caller: Caller, text: str, subject: str, value: str) -> Condition:
     from gitcoord.overview import checks
 
     checks.check(caller.clone, caller.identity, [subject], caller.cwd)
-    me = mailbox(caller.identity.name, caller.clone.id or "")
+    me = caller.clone.box(caller.identity.name)
 
     def check() -> dict[str, Any] | None:
         (found,) = checks.check(caller.clone, caller.identity, [subject], caller.cwd)

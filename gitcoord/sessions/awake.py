@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from contextlib import suppress
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import suppress
 from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 from gitcoord.system.process import boot_id

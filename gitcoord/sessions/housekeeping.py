@@ -11,10 +11,9 @@ import json
 import os
 import sys
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from gitcoord.errors import CoordError, RepositoryError
+from gitcoord.lean import TYPE_CHECKING, Any, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
@@ -33,7 +32,7 @@ from gitcoord.sessions.presence import (
     sharers,
 )
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.ref_names import NAMESPACE, belongs_to
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, presence_ref
 from gitcoord.store.repository import LOCAL_ENV_VARS
 from gitcoord.store.worktrees import list_worktrees
 from gitcoord.system import background
@@ -96,9 +95,11 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
     retire(clone, now)
     _forget_conversations(clone, now)
     from gitcoord.log import boot, old_epochs
+    from gitcoord.store import graphs
 
     if any(boot.lost_refs(clone.store, clone.store.tips())):
         clone.mend(boot.settle_refs)
+    clone.mended += graphs.mend(clone.repo)
     old_epochs.drop_replaced(clone)
     clone.sweep()
     clone.pack(limit=None)
@@ -114,7 +115,7 @@ def _forget_conversations(clone: Clone, now: float) -> None:
 
 
 def _is_due(clone: Clone, record: Record, now: float) -> bool:
-    lost = f"{NAMESPACE}sessions/{clone.id}/{record.name}" not in clone.store.tips().refs  # a pruning fetch took it
+    lost = presence_ref(clone.id, record.name) not in clone.store.tips().refs  # a pruning fetch took it
     return lost or not 0 <= now - record.published < PUBLISH_EVERY
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple, Protocol
 
-from gitcoord.errors import UsageError
+from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import Collection, Iterable, Literal, Mapping, NamedTuple, Protocol, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.names import session_name, slug, split_mailbox
 from gitcoord.sessions.liveness import Liveness, judge
@@ -148,6 +147,27 @@ def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
 def current(clone: Clone, as_name: str | None = None) -> Identity:
     """Who the caller is."""
     return who_am_i(look_around(clone, time.time()), as_name)
+
+
+def the_user(clone: Clone, looks_on: bool = False) -> Identity:
+    """The repository's own user, whatever session this worktree or terminal has; one who `looks_on` leaves no trace.
+
+    Raises Refused for an agent: nobody but a person speaks for a person.
+    """
+    around = look_around(clone, time.time())
+    if is_agent(around.repo.environ) or _runs_under_an_agent(around):
+        raise Refused("an agent cannot be the user of this repository", "git coord status")
+    name = person_name(around.repo)
+    return Identity(name, "--as" if looks_on else "terminal", _record(around.records, name), person=True)
+
+
+def _runs_under_an_agent(around: Surroundings) -> bool:
+    """Whether a process above us is bound to a session, as an agent program is, and not merely the shell of this terminal."""
+    bound = _by_process(around)
+    record = bound.record if bound else None
+    if record is None or record.person or record.process is None:
+        return False
+    return bool(record.harness) or record.process.pid != around.terminal
 
 
 def is_settled(me: Identity) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
-
+from gitcoord.lean import Any, Literal, NamedTuple
 from gitcoord.sessions.records import Record
 
 State = Literal["expected", "active", "idle", "waiting", "unknown", "gone"]

@@ -6,9 +6,9 @@ A name outlives its holder: joining, renaming and adopting are events, and whoev
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Iterable
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import (
@@ -26,7 +26,7 @@ from gitcoord.log.schemas import (
     one_of,
     pair,
 )
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import clone_in, mailbox, name_in, split_mailbox
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -181,7 +181,7 @@ def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
         return own
     if not clone:
         held = {box for (at,) in db.execute("SELECT clone FROM names WHERE name = ?", (name,)) for box in [mailbox(name, at)]}
-        others = sorted({canonical(db, box) for box in held | {b for b in known if split_mailbox(b)[0] == name}} & known)
+        others = sorted({canonical(db, box) for box in held | {b for b in known if name_in(b) == name}} & known)
         if len(others) == 1:
             return others[0]
         if others:
@@ -189,12 +189,17 @@ def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
     raise _unknown(text, known, here)
 
 
+def boxes_of(db: sqlite3.Connection, text: str, here: str) -> list[str]:
+    """The mailboxes under which a session ever wrote, its present one first. Raises UsageError."""
+    return leading_to(db, resolve_name(db, text, here))
+
+
 def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
     import difflib
 
     bare = {display(box, here) for box in known}
     near = difflib.get_close_matches(text.lower(), sorted(bare), n=3, cutoff=0.5)
-    afar = any(split_mailbox(box)[1] != here for box in known)
+    afar = any(clone_in(box) != here for box in known)
     listed = "git coord sessions" + (", or git coord sync if it is new in another clone" if afar else "")
     hint = f"did you mean {', '.join(near)}?" if near else listed
     return UsageError(f"no session is called {ascii(text)[1:-1]}", hint)
@@ -224,4 +229,4 @@ def joined_at(db: sqlite3.Connection, clone: str, name: str) -> tuple[int, str] 
 def adopter(db: sqlite3.Connection, clone: str, name: str) -> str:
     """The mailbox in another clone that adopted a name of `clone`, or "". A live session takes its name back by joining."""
     row = db.execute("SELECT alias_of FROM names WHERE clone = ? AND name = ?", (clone, name)).fetchone()
-    return row[0] if row and row[0] and split_mailbox(row[0])[1] != clone else ""
+    return row[0] if row and row[0] and clone_in(row[0]) != clone else ""

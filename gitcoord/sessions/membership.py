@@ -6,10 +6,9 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import Any, Iterable, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
@@ -37,7 +36,7 @@ class Present(NamedTuple):
 def present(clone: Clone, now: float | None = None) -> list[Present]:
     """The sessions of all clones that are not gone. Looks into no worktree, so it may be asked under the write lock."""
     now = time.time() if now is None else now
-    records, here = Records(clone.repo.coord_dir), clone.id or ""
+    records, here = Records(clone.repo.coord_dir), clone.id
     own = [r for r in records.all() if liveness_of(r, records.beat(r.name), now).state != "gone"]
     found = [Present(mailbox(r.name, here), r.role) for r in own]
     for at, name, text, seen in clone.read(presences):
@@ -75,14 +74,17 @@ def states_in(
         elif row:
             found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1])).state, row[1])
         else:
-            found[box] = ("gone" if at == clone.id or _said_goodbye(db, clone, box) else "unknown", None)
+            found[box] = (_state_without_presence(db, clone, box), None)
     return found
 
 
-def _said_goodbye(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
-    """Without presence of another clone's session, its log says whether it went."""
-
-    return published_gone(db, clone, box)
+def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str) -> str:
+    """Of a session that shows nothing of itself: the user of this repository is never gone, and another clone's log says
+    whether its session went."""
+    name, at = split_mailbox(box)
+    if at == clone.id:
+        return "expected" if name == person_name(clone.repo) else "gone"
+    return "gone" if published_gone(db, clone, box) else "unknown"
 
 
 def join(
@@ -150,7 +152,7 @@ def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:
 def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
     """Only what is known to be gone, or gave no sign for as long as its presence speaks for it."""
     box = mailbox(name, origin)
-    if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id or "")) != box:
+    if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id)) != box:
         raise UsageError(f"{box} is not a session of another clone", "git coord sessions --all")
     state = states(clone, [box])[box][0]
     if state not in ("gone", "unknown"):

@@ -8,12 +8,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import CoordError
+from gitcoord.lean import TYPE_CHECKING, Any, Collection, Iterable, NamedTuple, Sequence, partial, suppress
 from gitcoord.log import incidents, trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event

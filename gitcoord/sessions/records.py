@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
-from typing import Any, NamedTuple
 
+from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.names import is_name
 from gitcoord.sessions import touched
 from gitcoord.sessions.awake import Sleeps
@@ -41,7 +40,7 @@ class Record(NamedTuple):
     waiting: bool = False
     left: float | None = None
     joined: float = 0.0
-    editing: dict[str, float] = {}  # noqa: RUF012 - never changed in place
+    editing: dict[str, float] = {}  # never changed in place
     gone: float = 0.0
     """When its death was told, until it joins again."""
     published: float = 0.0

@@ -9,10 +9,9 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Iterable
-from contextlib import suppress
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Iterable, suppress
 from gitcoord.system.files import append_ours, make_directory, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from typing import NamedTuple
 
+from gitcoord.lean import Iterator, NamedTuple
 from gitcoord.store.repository import Repository
 
 PATIENCE = 20.0

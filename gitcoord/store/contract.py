@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Protocol
-
+from gitcoord.lean import Iterable, Iterator, NamedTuple, Protocol, Sequence
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import NAMESPACE as NAMESPACE
 from gitcoord.store.repository import Repository

@@ -8,9 +8,9 @@ from that very place, and has thereby accepted it. Whatever is out of the ordina
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Iterator, Mapping
 from gitcoord.store.repository import LOCAL_ENV_VARS, OURS, SETTINGS, Repository, collect
 from gitcoord.system.files import read_bytes
 from gitcoord.system.spawn import Result, collect_children, run

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 
+from gitcoord.lean import Iterable, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes

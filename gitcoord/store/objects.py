@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from functools import cache
 from importlib import import_module
-from typing import Any, Literal, NamedTuple, NewType, cast
+
+from gitcoord.lean import Any, Callable, Literal, Mapping, NamedTuple, NewType, cache, cast, suppress
 
 Oid = NewType("Oid", str)
 """A full object id in hexadecimal: 40 digits for SHA-1, 64 for SHA-256."""

@@ -8,12 +8,10 @@ least twice as many objects as all newer ones together, which keeps them few.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Mapping, NamedTuple, Sequence, suppress
 from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import IO, TYPE_CHECKING
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, Unreadable
+from gitcoord.lean import IO, TYPE_CHECKING, Iterable, Iterator, Sequence, contextmanager, suppress
 from gitcoord.store import refs
 from gitcoord.store.absent import absent, why_unread
 from gitcoord.store.contract import Tips

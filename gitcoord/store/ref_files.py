@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import re
 import time
-from typing import NamedTuple
 
+from gitcoord.lean import NamedTuple
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository

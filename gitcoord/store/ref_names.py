@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
-
+from gitcoord.lean import Iterable, lru_cache
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
@@ -46,7 +44,27 @@ def is_log(ref: str) -> bool:
 
 def belongs_to(ref: str, clone: str) -> bool:
     """Whether only `clone` writes this ref."""
-    return is_ours(ref) and ref.split("/")[3] == clone
+    return is_ours(ref) and owner(ref) == clone
+
+
+def owner(ref: str) -> str:
+    """The clone that writes a log or a session's presence, or whose log something was set aside from."""
+    return ref.split("/")[3]
+
+
+def presence_ref(clone: str, name: str) -> str:
+    """The ref of a session's presence."""
+    return f"{NAMESPACE}sessions/{clone}/{name}"
+
+
+def is_presence(ref: str) -> bool:
+    """Whether a ref is the presence of a session of any clone."""
+    return is_ours(ref) and ref.startswith(NAMESPACE + "sessions/")
+
+
+def log_ref(clone: str, epoch: int = 1, local: bool = False) -> str:
+    """The ref of one epoch of a clone's log; what is local is never sent."""
+    return f"{NAMESPACE}{'local' if local else 'log'}/{clone}/{epoch:04d}"
 
 
 def newest_epoch(refs: Iterable[str], prefix: str) -> str:
@@ -73,7 +91,7 @@ def epoch_of(ref: str) -> int:
 
 def aside_name(ref: str, oid: str) -> str:
     """Where something that stood at a log is kept, so that nothing is thrown away; no reader looks there."""
-    return f"{NAMESPACE}aside/{ref.split('/')[3]}/{oid[:16]}"
+    return f"{NAMESPACE}aside/{owner(ref)}/{oid[:16]}"
 
 
 def is_aside(ref: str, clone: str) -> bool:

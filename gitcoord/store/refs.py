@@ -6,10 +6,9 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError, Unreadable
+from gitcoord.lean import Sequence, suppress
 from gitcoord.store.absent import absent
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid

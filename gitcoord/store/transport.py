@@ -9,12 +9,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import RemoteError
+from gitcoord.lean import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence, suppress
 from gitcoord.store import refs
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from typing import NamedTuple
 
+from gitcoord.lean import Iterable, NamedTuple
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes
 

@@ -7,10 +7,9 @@ by us alone, so a push of ours is never a merge. Others' logs only ever grow: on
 from __future__ import annotations
 
 import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.errors import CoordError, ObjectMissing, RemoteError, RepositoryError, without_password
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store import transport

@@ -16,7 +16,7 @@ from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_lease, is_log
+from gitcoord.store.ref_names import is_lease, is_log, owner
 from gitcoord.store.refs import is_ancestor, kinds
 from gitcoord.store.transport import BadObjects
 from gitcoord.sync.link import Refusal
@@ -38,8 +38,8 @@ BROKEN = "it sent objects that git fsck refuses"
 def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
     """Fetch others' refs; those that did not come as they should stand as `before`. Raises RemoteError."""
     wanted, refused = _few(wanted, {_owner(ref) for ref in before})
-    for owner, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
-        _alarm(at.clone, owner, f"not all of it is fetched, because {why}")
+    for whose, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
+        _alarm(at.clone, whose, f"not all of it is fetched, because {why}")
     suspects = {alarm.clone for alarm in incidents.read(at.clone.repo.coord_dir) if alarm.what == BROKEN}
     trusted = [ref for ref in wanted if _owner(ref) not in suspects]
     try:
@@ -48,19 +48,19 @@ def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
         alone = sorted({_owner(ref) for ref in wanted} & suspects)
     except BadObjects:
         alone = sorted({_owner(ref) for ref in wanted})
-    for owner in alone:
-        refs = [ref for ref in wanted if _owner(ref) == owner]
+    for whose in alone:
+        refs = [ref for ref in wanted if _owner(ref) == whose]
         try:
             transport.fetch(at.clone.repo, at.remote, refs, at.quiet)
         except BadObjects as error:
             refused += [Refusal(ref, error.what) for ref in refs]
-            _alarm(at.clone, owner, BROKEN)
+            _alarm(at.clone, whose, BROKEN)
     return refused + _take_back(at.clone, wanted, before)
 
 
 def _owner(ref: str) -> str:
     """The clone that a ref belongs to; of a table of leases its name, which belongs to all."""
-    return ref if is_lease(ref) else ref.split("/")[3]
+    return ref if is_lease(ref) else owner(ref)
 
 
 def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list[Refusal]]:
@@ -68,12 +68,12 @@ def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list
     counts = dict.fromkeys(known, 0)
     kept, refused = [], []
     for ref in sorted(wanted, key=lambda ref: (_owner(ref) not in known, not is_log(ref))):
-        owner = _owner(ref)
-        if owner not in counts and len(counts) >= MAX_CLONES:
+        whose = _owner(ref)
+        if whose not in counts and len(counts) >= MAX_CLONES:
             refused.append(Refusal(ref, TOO_FULL))
             continue
-        counts[owner] = counts.get(owner, 0) + 1
-        if counts[owner] <= MAX_REFS:
+        counts[whose] = counts.get(whose, 0) + 1
+        if counts[whose] <= MAX_REFS:
             kept.append(ref)
         else:
             refused.append(Refusal(ref, TOO_MANY))
@@ -94,8 +94,8 @@ def _take_back(clone: Clone, wanted: Iterable[str], before: Refs) -> list[Refusa
     return [Refusal(ref, NO_COMMIT) for ref in bad]
 
 
-def _alarm(clone: Clone, owner: str, what: str) -> None:
-    incidents.note(clone.repo.coord_dir, owner, what, clone.clock())
+def _alarm(clone: Clone, whose: str, what: str) -> None:
+    incidents.note(clone.repo.coord_dir, whose, what, clone.clock())
 
 
 def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:

@@ -11,11 +11,9 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, NamedTuple, NoReturn
 
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
+from gitcoord.lean import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, NoReturn, contextmanager, suppress
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, Malformed, decode

@@ -16,11 +16,10 @@ from gitcoord.log import clone_id, epoch, old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, decode
 from gitcoord.log.trust import EPOCH
-from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
 from gitcoord.store import transport
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log
+from gitcoord.store.ref_names import belongs_to, is_log, is_presence, log_ref, owner
 from gitcoord.store.refs import is_ancestor, merge_base
 from gitcoord.sync import remotes
 
@@ -35,17 +34,17 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     Raises RemoteError where `coord.clone` pins the id.
     """
     clone = at.clone
-    names = [clone.id or "", *clone_id.former_ids(clone.repo)]
+    names = [clone.id, *clone_id.former_ids(clone.repo)]
     strange = {
         ref: oid
         for ref, oid in there.items()
-        if is_log(ref) and ref.split("/")[3] in names and not _is_known(clone, tips.get(ref), oid)
+        if is_log(ref) and owner(ref) in names and not _is_known(clone, tips.get(ref), oid)
     }
     dropped = old_epochs.dropped(clone, strange) if strange else set()
     strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(at, ref, oid)}
     if not strange:
         return False
-    old = clone.id or ""
+    old = clone.id
     for ref in strange:
         transport.fetch_objects(clone.repo, at.remote, ref, at.quiet)
     with clone.locked() as fd:
@@ -107,9 +106,9 @@ def _let_go(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
     tips = clone.store.tips().refs
     for ref, theirs in strange.items():
         clone.store.move(ref, theirs, tips.get(ref), fd)
-    owners = {ref.split("/")[3] for ref in strange}
+    owners = {owner(ref) for ref in strange}
     for ref in tips:
-        if ref.startswith(f"{NAMESPACE}sessions/") and ref.split("/")[3] in owners:
+        if is_presence(ref) and owner(ref) in owners:
             clone.point(ref, None)
     clone.index.discard()  # which would put a log back that does not go on from where it saw it
 
@@ -125,7 +124,7 @@ def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) ->
     text = f"{old} goes on here: {len(commits)} events that only this copy of it has are carried over"
     draft = Draft(EPOCH, text, {"carried": len(commits), "continues": old}, author=clone.settled_id())
     highest = max(decode(oid, raw).lc for oid, raw in commits)
-    ref = f"{NAMESPACE}log/{clone.settled_id()}/0001"
+    ref = log_ref(clone.settled_id())
     root = clone.pen.root(ref, draft, highest + 1, objects[-1].oid)
     written: list[GitObject] = [*objects, root]
     clone.journal.add(written)
@@ -150,4 +149,4 @@ def _join_again(clone: Clone, news: str, old: str) -> None:
 
 def _told(clone: Clone, name: str, news: str, old: str) -> Draft:
     text = f"{news} Once {name}@{old} is silent, git coord join {name} --from {old} takes over its mail and tasks."
-    return Draft("message", text, {"to": [mailbox(name, clone.id or "")], "notice": "clone", "about": old}, author=name)
+    return Draft("message", text, {"to": [clone.box(name)], "notice": "clone", "about": old}, author=name)

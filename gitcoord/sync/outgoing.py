@@ -86,7 +86,7 @@ def _refused(at: Link, updates: Sequence[Update], outcomes: Sequence[Outcome]) -
 
 def is_to_go(ref: str, clone: Clone) -> bool:
     """Whether a ref is ours, and none that stays here."""
-    return belongs_to(ref, clone.id or "") and not ref.startswith(NAMESPACE + "local/")
+    return belongs_to(ref, clone.id) and not ref.startswith(NAMESPACE + "local/")
 
 
 def rolled_over(refs: Iterable[str]) -> bool:
@@ -96,7 +96,7 @@ def rolled_over(refs: Iterable[str]) -> bool:
 
 def unsent(clone: Clone, there: Refs) -> dict[str, int]:
     """What the remote, where `there` stand, does not have of ours: how many events of each type, and of presences."""
-    tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
+    tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id)]
     after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
     query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"
     found = dict(clone.read(lambda db: db.execute(query, (clone.id, *tips)).fetchall()))
@@ -109,7 +109,7 @@ def _count(clone: Clone, before: Refs, after: Refs) -> int:
     """The events by which the remote's copy of our logs grew."""
 
     def clock(db: sqlite3.Connection, refs: Refs) -> int:
-        tips = [oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone.id or "")]
+        tips = [oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone.id)]
         marks = ", ".join("?" * len(tips))
         return int(db.execute(f"SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({marks})", tips).fetchone()[0])
 

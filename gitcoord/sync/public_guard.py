@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
 
 from gitcoord.errors import RemoteError, RepositoryError, without_password
+from gitcoord.lean import Any, Mapping, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.store import anonymous, transport
 from gitcoord.system.files import read_ours

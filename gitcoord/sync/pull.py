@@ -5,15 +5,14 @@ Others' logs only ever grow: one that was rewritten is left as this clone knows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
+from gitcoord.lean import Sequence
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.store import transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_lease, is_log
+from gitcoord.store.ref_names import is_lease, is_log, is_presence, owner
 from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import Look
 from gitcoord.sync.link import Link, Refs, Seen, joining
@@ -37,6 +36,7 @@ def heard(at: Link, look: Look) -> tuple[Link, Refs]:
 def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
     from gitcoord.log import old_epochs
+    from gitcoord.store import sweep
     from gitcoord.sync import incoming, new_clone_id
     from gitcoord.sync.outgoing import rolled_over
 
@@ -53,6 +53,9 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
         _tidy_up(clone, refs, before, before)
         return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
     wanted = sorted(set(wanted) - old_epochs.dropped(clone, wanted))
+    with clone.locked():
+        replaced = [before[ref] for ref in wanted if ref in before and not is_log(ref)]
+        sweep.keep(clone.repo, clone.path("superseded"), replaced)
     refused = incoming.fetch(at, wanted, before) if wanted else []
     with clone.locked() as fd:
         pack(clone.repo, fd)
@@ -66,7 +69,7 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
 
 
 def _is_others(clone: Clone, ref: str, ignored: Sequence[str]) -> bool:
-    return is_lease(ref) or ((owner := ref.split("/")[3]) != clone.id and owner not in ignored)
+    return is_lease(ref) or ((whose := owner(ref)) != clone.id and whose not in ignored)
 
 
 def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
@@ -77,12 +80,8 @@ def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
 
 def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
     """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there."""
-    logs = {ref.split("/")[3] for ref in there if is_log(ref)}
-    gone = [
-        ref
-        for ref in after
-        if ref.startswith(f"{NAMESPACE}sessions/") and ref not in there and ref.split("/")[3] in logs - {clone.id}
-    ]
+    logs = {owner(ref) for ref in there if is_log(ref)}
+    gone = [ref for ref in after if is_presence(ref) and ref not in there and owner(ref) in logs - {clone.id}]
     replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
     if gone or replaced:
         from gitcoord.store import sweep

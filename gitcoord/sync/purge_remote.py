@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gitcoord.errors import RemoteError, without_password
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
-from gitcoord.store.ref_names import belongs_to, is_lease
+from gitcoord.store.ref_names import belongs_to, is_lease, owner
 from gitcoord.store.transport import Remote, Update
 from gitcoord.sync import remotes
 from gitcoord.sync.link import Link, joining, link
@@ -49,8 +49,8 @@ def _look(at: Link) -> tuple[Remote, Standing]:
     listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
     remote = joining(at, listing).remote
     refs = {here: ref for ref in listing if (here := remote.here(ref))}
-    others = Counter(ref.split("/")[3] for ref in refs if not is_lease(ref) and not belongs_to(ref, at.clone.id or ""))
-    mine = [there for ref, there in refs.items() if belongs_to(ref, at.clone.id or "") or (is_lease(ref) and not others)]
+    others = Counter(owner(ref) for ref in refs if not is_lease(ref) and not belongs_to(ref, at.clone.id))
+    mine = [there for ref, there in refs.items() if belongs_to(ref, at.clone.id) or (is_lease(ref) and not others)]
     return remote, Standing(without_password(remote.name), tuple(mine), dict(others))
 
 

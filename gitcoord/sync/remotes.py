@@ -9,13 +9,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import UsageError, without_password
+from gitcoord.lean import TYPE_CHECKING, Any, Mapping, NamedTuple, suppress
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_log
+from gitcoord.store.ref_names import NAMESPACE, is_log, owner
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Remote, remote_names
 from gitcoord.system.files import read_ours, touch_ours
@@ -217,5 +215,5 @@ _UNSENT = (
 
 
 def _unsent(clone: Clone, known: Known) -> tuple[str, str]:
-    tips = [oid for ref, oid in known.ours.items() if is_log(ref) and ref.split("/")[3] == clone.id]
-    return clone.id or "", json.dumps(tips)
+    tips = [oid for ref, oid in known.ours.items() if is_log(ref) and owner(ref) == clone.id]
+    return clone.id, json.dumps(tips)

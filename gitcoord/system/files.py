@@ -13,9 +13,9 @@ import errno
 import os
 import stat
 import sys
-from contextlib import suppress
 
 from gitcoord.errors import Unreadable
+from gitcoord.lean import suppress
 
 LIMIT = 64 * 1024 * 1024
 """Bytes that are read of one of our files at most."""

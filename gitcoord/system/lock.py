@@ -11,10 +11,9 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 
 from gitcoord.errors import Busy, RepositoryError, Unwritable
+from gitcoord.lean import Callable, Iterator, contextmanager, suppress
 from gitcoord.system.files import STRANGE, open_ours, replace_ours
 
 if sys.platform == "win32":

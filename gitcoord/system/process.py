@@ -9,9 +9,8 @@ import os
 import select
 import sys
 import time
-from functools import cache
-from typing import NamedTuple
 
+from gitcoord.lean import NamedTuple, cache
 from gitcoord.system.files import read_bytes
 from gitcoord.system.uptime import uptime as uptime
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import select
 import sys
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError, Unreadable
+from gitcoord.lean import Mapping, NamedTuple, Sequence
 
 PIPE_SAFE = 32 * 1024
 """Bytes that fit any pipe at once, so that writing them cannot block on a child that is not reading yet."""

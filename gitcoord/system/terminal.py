@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from contextlib import suppress
-from typing import Any
+
+from gitcoord.lean import Any, suppress
 
 assert sys.platform != "win32"  # no job begins there
 

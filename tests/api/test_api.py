@@ -70,6 +70,30 @@ def test_the_page_is_made_from_the_docstrings() -> None:
     assert all(inspect.getdoc(verb) for facade in FACADES.values() for _, verb in PAGE.verbs(facade))
 
 
+def _named(annotation: str) -> set[str]:
+    """The names of classes in an annotation."""
+    return set(re.findall(r"\b[A-Z]\w*", annotation))
+
+
+def _builtin() -> set[str]:
+    plain = {"None", "Sequence", "Mapping", "Iterable", "Iterator", "Callable", "Collection", "Any", "Self", "Literal"}
+    return plain | {"Oid", "RemoteError", "PathLike"}
+
+
+def test_what_verbs_return_is_public_to_the_last_field() -> None:
+    public = {result.__name__ for result in PAGE.results()}
+    named = {
+        (f"{facade.__name__}.{name}", word)
+        for facade in [Coord, *FACADES.values()]
+        for name, verb in PAGE.verbs(facade)
+        for annotation in inspect.get_annotations(verb).values()
+        for word in _named(annotation)
+    }
+    for result in PAGE.results():
+        named |= {(f"{result.__name__}.{name}", word) for name, kind in PAGE.fields(result).items() for word in _named(kind)}
+    assert {(where, word) for where, word in named if word not in public | _builtin()} == set()
+
+
 def test_coord_itself_stays_small() -> None:
     lines = len(inspect.getsource(Coord).splitlines())
     assert lines <= 150, f"Coord has {lines} lines: what is new belongs to a facade"

@@ -22,6 +22,7 @@ from gitcoord.features import REGISTRY
 from gitcoord.log.event import canonical_json, decode
 from gitcoord.log.schemas import complaint
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import owner
 
 ROOT = Path(__file__).resolve().parents[2]
 VERBS = [verb for group in verbs.VERBS.values() for verb in group]
@@ -209,7 +210,7 @@ def test_the_demo_runs_outside_of_a_repository_and_can_be_kept(tmp_path: Path, m
     assert refused == {"check": 1, "conflicts": 1, "run": 3, "task": 1}
     kept = Path(document["directory"])
     at_remote = git(kept / "shop.git", "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()
-    assert len({ref.split("/")[3] for ref in at_remote if "/log/" in ref}) == 2
+    assert len({owner(ref) for ref in at_remote if "/log/" in ref}) == 2
     assert git(kept / "api", "worktree", "list").count("\n") == 3
     assert sorted(git(kept / "web", "log", "--format=%an", "--glob=refs/coord/sessions").split()) == ["api", "laptop", "web"]
 

@@ -15,6 +15,7 @@ from conftest import Cli, git, nameless
 
 from gitcoord import Coord, UsageError
 from gitcoord.features.messages.inbox import inbox
+from gitcoord.store.ref_names import owner
 
 Pair = tuple[Path, Path]
 
@@ -339,7 +340,7 @@ def test_a_user_without_identity_can_write(worktrees: Pair, cli: Cli, hermetic: 
     (hermetic / ".gitconfig").write_text("")
     assert cli(worktrees[0], "send", "beta", "hi").code == 0
     ref = git(worktrees[0], "for-each-ref", "--format=%(refname)", "refs/coord/log").strip()
-    clone = ref.split("/")[3]
+    clone = owner(ref)
     assert (
         git(worktrees[0], "log", "-1", "--format=%ae|%cn|%ce", ref) == f"{clone}@coord.invalid|gitcoord|{clone}@coord.invalid\n"
     )

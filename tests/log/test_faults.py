@@ -201,7 +201,7 @@ STRANGE: dict[str, Strange] = {
 def test_a_strange_ref_of_our_format_does_not_stop_anybody(repo: Path, cli: Cli, what: str, kind: str) -> None:
     talking(repo, "one")
     with Coord.open(repo, as_name="a") as coord:
-        ref = "refs/coord/" + kind.replace("OWN", coord.clone.id or "")
+        ref = "refs/coord/" + kind.replace("OWN", coord.clone.id)
     STRANGE[what](repo, ref)
     for said in ("two", "three"):
         ran = say(cli, repo, said)

@@ -26,6 +26,7 @@ from gitcoord.log.event import MAX_CLOCK, Draft, Envelope, encode
 from gitcoord.names import is_name
 from gitcoord.store import open_store
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
+from gitcoord.store.ref_names import owner
 
 EMPTY = make_tree({}, "sha1")
 MALLORY = "mallory-0badc0de"
@@ -308,7 +309,7 @@ def test_who_is_here_is_not_adopted(ada: Path, remote: Path, cli: Cli, by_hand: 
     with Coord.open(ada, as_name="w") as coord:
         coord.sessions.join()
         coord.remote.sync()
-        mine = coord.clone.id or ""
+        mine = coord.clone.id
     theft = event("w goes on here", 50, kind="adopt", session="w", **{"from": mine})
     put(remote, LOG, theft, event("for w", 51, theft.oid, kind="message", to=[f"w@{mine}"]))
     if by_hand:
@@ -499,7 +500,7 @@ def test_names_are_made_of_nothing_but_names(ada: Path, remote: Path, cli: Cli, 
         assert not set(ran.out) & set("\x1b\x07\u202e"), args
         json.loads(cli(ada, *args, "--json").out)
     assert sorted(path for path in ada.parent.rglob("*") if ".git" not in str(path)) == outside
-    named = {ref.split("/")[3] for ref in git(ada, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()}
+    named = {owner(ref) for ref in git(ada, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()}
     assert named <= {clone_id(ada), MALLORY, *([name] if is_name(name) else [])}
 
 

@@ -30,7 +30,7 @@ def idle(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     further = pull.take
 
     def take(at: link.Link, there: link.Refs) -> object:
-        busy.append(at.clone.id or "")
+        busy.append(at.clone.id)
         return further(at, there)
 
     monkeypatch.setattr(exchange, "take", take)

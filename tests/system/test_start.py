@@ -68,7 +68,7 @@ def test_other_projects_packages_come_after_ours(repo: Path, tmp_path: Path) -> 
 
 
 def test_an_installation_that_is_not_whole_says_so_in_two_lines(repo: Path) -> None:
-    code = "import sys; sys.modules['click'] = None; from gitcoord.cli import main; main(['status'])"
+    code = "import sys; sys.modules['click'] = None; from gitcoord.cli import main; main(['help'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True)
     assert done.returncode == 3
     assert done.stderr.startswith("error: gitcoord is not installed whole: import of click halted")

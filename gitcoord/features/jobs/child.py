@@ -10,10 +10,8 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from typing import NamedTuple
 
+from gitcoord.lean import Mapping, NamedTuple, Sequence, suppress
 from gitcoord.system import terminal
 
 assert sys.platform != "win32"  # no job begins there

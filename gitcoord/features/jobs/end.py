@@ -5,17 +5,15 @@ from __future__ import annotations
 import sqlite3
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
-from typing import Any
 
 from gitcoord.errors import CoordError, Refused
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending, Running
 from gitcoord.features.jobs.read import Job, by_key, describe_end, describe_state, show, shown_command
+from gitcoord.lean import Any, Sequence, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import mailbox
 from gitcoord.sessions.mailboxes import address, canonical
 from gitcoord.system.notify import notify
 from gitcoord.text import shell_word
@@ -71,7 +69,7 @@ def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running
     drafts = [end]
     if running.publish:
         drafts.append(_detail(job, "end", running, {"tail": _publishable(clone, ending.tail)}))
-    far = [box for box in _boxes(db, clone, running) if split_mailbox(box)[1] != clone.id]
+    far = [box for box in _boxes(db, clone, running) if not clone.has(box)]
     if far:
         told = ending._replace(tail=_publishable(clone, ending.tail))
         text = _message_text(job, outcome, told) if running.publish else outcome
@@ -91,7 +89,7 @@ def _tell_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Runnin
     """What stays here: the output, and the message to this clone's sessions; nothing when that was done already."""
     if _is_told(db, job):
         return []
-    near = [box for box in _boxes(db, clone, running) if split_mailbox(box)[1] == clone.id]
+    near = [box for box in _boxes(db, clone, running) if clone.has(box)]
     text = _message_text(job, describe_end(job.name, ending, running.started), ending)
     drafts = [] if running.publish else [_detail(job, "end", running, {"tail": ending.tail})]
     return [*drafts, _message(job, running, ending, near, text)]
@@ -147,7 +145,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
     """
     reap(clone)
     job = show(clone, text)
-    if split_mailbox(job.session)[1] != clone.id:
+    if not clone.has(job.session):
         ask = shell_word(f"please end {job.name}")
         raise Refused(f"{job.name} runs in another clone", f"git coord send {job.session} {ask}")
     running = files.get(clone.repo.coord_dir, job.key)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
-from typing import Any, NamedTuple
 
+from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours
 from gitcoord.system.lock import unwritable, write_whole

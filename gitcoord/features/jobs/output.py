@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import re
 import sys
-from contextlib import suppress
 
+from gitcoord.lean import suppress
 from gitcoord.system.files import open_ours, rename_ours
 
 LIMIT = 1024 * 1024

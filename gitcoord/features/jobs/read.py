@@ -11,16 +11,15 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.fold import _GOES_ON, MAX_COMMAND
+from gitcoord.lean import Any, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.query import resolve_id
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import clone_in, mailbox
 from gitcoord.store.objects import Oid
 from gitcoord.text import duration
 
@@ -112,7 +111,7 @@ def show(clone: Clone, text: str) -> Job:
     """One job by id or name. Raises UsageError."""
 
     def ask(db: sqlite3.Connection) -> Job | None:
-        here = clone.id or ""
+        here = clone.id
         return get(db, find(db, text, here), here)
 
     job = clone.read(ask)
@@ -124,7 +123,7 @@ def list_jobs(clone: Clone, everything: bool = False, now: float | None = None) 
     """Jobs, oldest first: those that run and those that ended within a day, or `everything`."""
     since = 0 if everything else int(time.time() if now is None else now) - RECENT
     query = f"{_SELECT} WHERE (e.at IS NULL OR e.at >= :since) AND NOT EXISTS ({_GOES_ON}) ORDER BY j.lc, j.id"
-    found = clone.read(lambda db: db.execute(query, {"since": since, "here": clone.id or ""}).fetchall())
+    found = clone.read(lambda db: db.execute(query, {"since": since, "here": clone.id}).fetchall())
     return [_with_supervision(clone, _job(row)) for row in found]
 
 
@@ -135,7 +134,7 @@ def of_session(clone: Clone, box: str, now: float | None = None) -> list[Job]:
 
 
 def _with_supervision(clone: Clone, job: Job) -> Job:
-    if job.state != "running" or split_mailbox(job.session)[1] != clone.id:
+    if job.state != "running" or not clone.has(job.session):
         return job
     running = files.get(clone.repo.coord_dir, job.key)
     return job._replace(supervised=files.is_supervised(running) if running else False)
@@ -144,7 +143,7 @@ def _with_supervision(clone: Clone, job: Job) -> Job:
 def log_file(clone: Clone, job: Job) -> str:
     """Where a job's output is kept. Raises Refused for another clone's job, and when the log is gone."""
     path = files.log_path(clone.repo.coord_dir, job.key)
-    here = split_mailbox(job.session)[1]
+    here = clone_in(job.session)
     if here != clone.id:
         raise Refused(f"{job.name} ran in another clone, {here}", f"git coord job show {job.id[:10]}")
     if not os.path.exists(path):

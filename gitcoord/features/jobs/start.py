@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
-from typing import NamedTuple
 
 from gitcoord.errors import Refused, RepositoryError, UsageError
 from gitcoord.features.jobs import files
@@ -13,6 +11,7 @@ from gitcoord.features.jobs.files import Running
 from gitcoord.features.jobs.fold import MAX_NAME
 from gitcoord.features.jobs.read import bounded_command, by_key
 from gitcoord.features.messages.sending import recipients_of
+from gitcoord.lean import NamedTuple, Sequence
 from gitcoord.log import secrets
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft

@@ -11,10 +11,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from types import FrameType
-from typing import Any
 
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.jobs import child as children
@@ -23,6 +20,7 @@ from gitcoord.features.jobs.end import settle
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.output import BoundedLog, Tail
 from gitcoord.features.jobs.start import Begun, Spec, begin, command_known, environment, watched_process
+from gitcoord.lean import Any, Callable, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.records import Records

@@ -15,7 +15,7 @@ from gitcoord.features.locks.read import Lock, standing
 from gitcoord.features.locks.take import settle
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import held_back
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import name_in
 from gitcoord.sessions.identity import Identity
 from gitcoord.system.spawn import run
 from gitcoord.text import span
@@ -63,7 +63,7 @@ def staged(clone: Clone) -> list[str]:
 
 def locked(clone: Clone, me: Identity, paths: Sequence[str]) -> list[tuple[str, Lock]]:
     """Each path that another has locked, with the lock."""
-    here = mailbox(me.name, clone.id or "")
+    here = clone.box(me.name)
     others = [lock for lock in clone.read(lambda db: standing(db, clone)).valid if lock.holder != here]
     held = held_back(clone, [lock.id for lock in others])
     others = [lock for lock in others if lock.id not in held]
@@ -76,6 +76,6 @@ def locked(clone: Clone, me: Identity, paths: Sequence[str]) -> list[tuple[str, 
 
 
 def _line(clone: Clone, path: str, lock: Lock) -> str:
-    name = split_mailbox(lock.holder)[0] if lock.clone == clone.id else lock.holder
+    name = name_in(lock.holder) if lock.clone == clone.id else lock.holder
     because = f": {lock.reason}" if lock.reason else ""
     return f"{path} is locked by {name} for another {span(lock.expires - time.time())}{because}"

@@ -15,7 +15,7 @@ from gitcoord.features.locks.patterns import overlap, spell_as, why_not
 from gitcoord.features.locks.read import Held, Lock
 from gitcoord.features.locks.take import Wish
 from gitcoord.log.clone import Clone
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display
 from gitcoord.sessions.presence import published_gone, register
@@ -72,7 +72,7 @@ def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
 
 def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
     """Between sessions of one clone its own events decide, which all of them have."""
-    if split_mailbox(row.holder)[1] == clone.id or (row.shared and wish.shared):
+    if clone.has(row.holder) or (row.shared and wish.shared):
         return False
     spell_as(clone.repo)
     return any(overlap(p, q) for p in wish.patterns for q in row.patterns if not why_not(q))
@@ -81,7 +81,7 @@ def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
 def _held(rows: Sequence[Row], clone: Clone) -> Held:
     first = rows[0]
     more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
-    who = display(first.holder, clone.id or "")
+    who = display(first.holder, clone.id)
     return Held(f"{', '.join(first.patterns)} is locked by {who}{more}", f"git coord send {who} …", ())
 
 
@@ -94,7 +94,7 @@ def _over(db: sqlite3.Connection, clone: Clone, table: Table) -> list[str]:
 
 def _is_over(db: sqlite3.Connection, clone: Clone, row: Row, age: float, standing: set[Oid]) -> bool:
     found = [lock for (lock,) in db.execute("SELECT lock FROM lock_leases WHERE nonce = ?", (row.nonce,))]
-    if split_mailbox(row.holder)[1] == clone.id:
+    if clone.has(row.holder):
         return all(lock not in standing for lock in found)
     ended = found and all(db.execute("SELECT 1 FROM held WHERE lock = ?", (lock,)).fetchone() is None for lock in found)
     return bool(ended) or age >= row.ttl or published_gone(db, clone, canonical(db, row.holder))
@@ -103,4 +103,4 @@ def _is_over(db: sqlite3.Connection, clone: Clone, row: Row, age: float, standin
 def finished(clone: Clone, table: Table) -> list[str]:
     """Rows of ours that are over."""
     over = set(clone.read(lambda db: _over(db, clone, table)))
-    return [n for n, row in table.rows.items() if n in over and split_mailbox(row.holder)[1] == clone.id]
+    return [n for n, row in table.rows.items() if n in over and clone.has(row.holder)]

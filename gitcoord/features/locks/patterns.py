@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
 from contextvars import ContextVar
-from functools import lru_cache
-from typing import NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Iterator, NamedTuple, lru_cache
 from gitcoord.log.schemas import is_one_line
 from gitcoord.store.repository import Repository
 from gitcoord.store.worktrees import place_of

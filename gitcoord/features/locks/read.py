@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
 
 from gitcoord.errors import Refused
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap, spell_as
+from gitcoord.lean import Iterable, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import clone_in, mailbox, name_in
 from gitcoord.sessions.mailboxes import Homes
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import clock_ahead
@@ -80,7 +79,7 @@ def _holder(homes: Homes, author: str, clone: str) -> str:
     """Who holds a lock, as it is called now. A clone that adopts a session does not adopt its locks: it could not end them."""
     box = mailbox(author, clone)
     now = homes.of(box)
-    return now if split_mailbox(now)[1] == clone else box
+    return now if clone_in(now) == clone else box
 
 
 def all_locks(db: sqlite3.Connection) -> list[Lock]:
@@ -107,7 +106,7 @@ def lock_of(clone: Clone, oid: Oid) -> Lock:
 def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[str] = ()) -> Held:
     """The refusal, which names the first holder: what, why, since when, until when."""
     first = hindering[0]
-    name = split_mailbox(first.holder)[0] if first.clone == clone.id else first.holder
+    name = name_in(first.holder) if first.clone == clone.id else first.holder
     verb = "is waited for by" if first.waits else "is locked by"
     until = "" if first.waits else f", for another {span(first.expires - now)}"
     patterns = [p for p in first.patterns if any(overlap(p, q) for q in wanted)] or first.patterns

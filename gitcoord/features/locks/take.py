@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
 from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
+from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import mailbox, name_in
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
@@ -124,7 +123,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
             wanted = Wish(wait.patterns, wait.shared)
             for lock in _in_the_way(at, holder, wanted, wait):
                 if lock.holder == here:
-                    name = split_mailbox(holder)[0]
+                    name = name_in(holder)
                     what = f"{name} waits for {', '.join(lock.patterns)}, which you hold: you would wait for each other"
                     raise Held(what, f"git coord unlock {shell_word(lock.patterns[0])}", hindering)
                 todo.append(lock)
@@ -132,7 +131,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
 
 def _attempt(clone: Clone, me: Identity, wish: Wish, wait: Oid) -> Lock | None:
     """One look by a waiter, at first without the write lock."""
-    here = mailbox(me.name, clone.id or "")
+    here = clone.box(me.name)
 
     def hindered(db: sqlite3.Connection) -> bool:
         return bool(_in_the_way(standing(db, clone), here, wish, _waiting(db, wait)))
@@ -168,7 +167,7 @@ def _give_up(clone: Clone, me: Identity, wait: Oid) -> Held | None:
     def ask(db: sqlite3.Connection) -> list[Lock]:
         mine = next((lock for lock in all_locks(db) if lock.id == wait), None)
         wish = Wish(mine.patterns, mine.shared) if mine else Wish(())
-        return _in_the_way(standing(db, clone), mailbox(me.name, clone.id or ""), wish, mine)
+        return _in_the_way(standing(db, clone), clone.box(me.name), wish, mine)
 
     hindering = clone.read(ask)
     clone.append(decide)
@@ -245,7 +244,7 @@ def settle(clone: Clone, now: float | None = None) -> None:
         for lock in all_locks(db):
             if lock.clone == clone.id and not lock.waits and lock.expires <= now:
                 text = f"Your lock on {', '.join(lock.patterns)} has expired"
-                drafts += _ends(split_mailbox(lock.holder)[0], [lock], [lock], text)
+                drafts += _ends(name_in(lock.holder), [lock], [lock], text)
         return drafts
 
     with clone.locked():

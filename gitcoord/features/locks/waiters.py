@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
-from contextlib import suppress
-from typing import TypeVar
 
 from gitcoord.errors import Refused, RepositoryError
+from gitcoord.lean import Callable, Iterable, TypeVar, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.store.objects import Oid
 from gitcoord.system import process as processes

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.features.messages.fold import LEDGER
 from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_boxes
+from gitcoord.lean import Any, Collection, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.trust import TRUSTED, is_own, trusted_values
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import clone_in, mailbox, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import Homes, display, resolve_name
 from gitcoord.store.objects import Oid
@@ -24,14 +23,14 @@ from gitcoord.store.objects import Oid
 
 def notifier(clone: Clone, message: Message) -> str:
     """Who speaks in a notice: gitcoord itself, or what another clone gives out for its gitcoord."""
-    at = split_mailbox(message.sender)[1]
+    at = clone_in(message.sender)
     return "gitcoord" if is_own(clone, at) else f"gitcoord@{at}"
 
 
 def sender_of(clone: Clone, message: Message) -> str | None:
     """`from` in JSON: a session, bare when local; of a notice the clone that wrote it, null for this one."""
     if not message.notice:
-        return display(message.sender, clone.id or "")
+        return display(message.sender, clone.id)
     who = notifier(clone, message)
     return who if "@" in who else None
 
@@ -62,8 +61,11 @@ class Inbox(NamedTuple):
     held: int = 0
 
 
-COLUMNS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
-       e.text, e.data, max(d.state)
+_FACTS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
+       e.text, e.data"""
+FACTS = f"{_FACTS}, 0\nFROM messages m JOIN events e ON e.id = m.id"
+"""What `message_of` takes, for those who are nobody's recipient."""
+COLUMNS = f"""{_FACTS}, max(d.state)
 FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"""
 _PAGE = """
 SELECT m.id, count(*) OVER () FROM deliveries d JOIN messages m ON m.id = d.message {events}
@@ -100,7 +102,7 @@ def inbox(
         elif everything:
             condition, values = "1", []
         if sender is not None:
-            name, at = split_mailbox(resolve_name(db, sender, clone.id or ""))
+            name, at = split_mailbox(resolve_name(db, sender, clone.id))
             condition, values = f"({condition}) AND m.author = ? AND m.clone = ?", [*values, name, at]
         held = 0
         if trusted is not None:
@@ -108,6 +110,28 @@ def inbox(
             condition, values = f"({condition}) AND {TRUSTED}", [*values, *trusted]
         page = _page(db, boxes, condition, values, limit, newest=everything)
         return page._replace(held=held), bool(bounces(db, clone, now))
+
+    return bounced_first(clone, now, ask)
+
+
+_AWAITING = f"({_UNREAD} OR (m.needs_ack = 1 AND d.state < 4 AND m.id NOT IN (SELECT message FROM bounces)))"
+
+
+def awaiting(clone: Clone, me: Identity, limit: int = PAGE, now: float | None = None) -> Inbox:
+    """What somebody waits for me with, oldest first: unread messages, and those that I have not acked as asked.
+
+    What `coord.requireSigned` keeps back is left out, and counted in `held`.
+    """
+    now = time.time() if now is None else now
+    trusted = trusted_values(clone)
+
+    def ask(db: sqlite3.Connection) -> tuple[Inbox, bool]:
+        boxes, due = my_boxes(db, clone, me.name), bool(bounces(db, clone, now))
+        if trusted is None:
+            return _page(db, boxes, _AWAITING, [int(now)], limit, newest=False), due
+        held = _count(db, boxes, f"{_AWAITING} AND NOT {TRUSTED}", [int(now), *trusted])
+        page = _page(db, boxes, f"{_AWAITING} AND {TRUSTED}", [int(now), *trusted], limit, newest=False)
+        return page._replace(held=held), due
 
     return bounced_first(clone, now, ask)
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.errors import RepositoryError
 from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFACED
+from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import mailbox, name_in, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import leading_to
 from gitcoord.store.objects import Oid
@@ -55,7 +53,7 @@ def sent(
             "SELECT m.id, e.text, m.at FROM messages m JOIN events e ON e.id = m.id WHERE m.clone = ? AND m.author IN"
             " (SELECT value FROM json_each(?)) AND m.notice = ''"
             f"{waiting if undelivered else ''} ORDER BY m.lc DESC, m.id DESC LIMIT ?",
-            (clone.id, json.dumps([split_mailbox(box)[0] for box in my_boxes(db, clone, me.name)]), limit),
+            (clone.id, json.dumps([name_in(box) for box in my_boxes(db, clone, me.name)]), limit),
         ).fetchall()
         found = [_sent_message(db, clone, *row) for row in rows]
         return found, bool(bounces(db, clone, now))
@@ -70,7 +68,7 @@ def _sent_message(db: sqlite3.Connection, clone: Clone, oid: Oid, text: str, at:
 
 def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Delivery]) -> bool:
     """Whether somebody in another clone is yet to hear of a message."""
-    if all(split_mailbox(d.session)[1] == clone.id or d.state != "queued" for d in ledger):
+    if all(clone.has(d.session) or d.state != "queued" for d in ledger):
         return False
     from gitcoord.sync import remotes
 
@@ -86,10 +84,10 @@ def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
         " FROM deliveries d WHERE message = ? AND addressed = 1 ORDER BY box",
         (oid,),
     )
-    return tuple(_delivery(box, max(state, floor), at, seen) for box, state, at, seen in rows)
+    return tuple(delivery_of(box, max(state, floor), at, seen) for box, state, at, seen in rows)
 
 
-def _delivery(box: str, state: int, at: int, seen: int | None) -> Delivery:
+def delivery_of(box: str, state: int, at: int, seen: int | None) -> Delivery:
     """`seen` is when a part of the message was surfaced; for `inbox` it is unread still."""
     return Delivery(box, LEDGER[SURFACED], seen) if seen is not None and state < SURFACED else Delivery(box, LEDGER[state], at)
 
@@ -99,7 +97,7 @@ def _delivery(box: str, state: int, at: int, seen: int | None) -> Delivery:
 
 def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
     """The mailboxes that a session of this clone empties: its own, and those it inherited."""
-    return leading_to(db, mailbox(name, clone.id or ""))
+    return leading_to(db, clone.box(name))
 
 
 def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> None:
@@ -112,7 +110,7 @@ def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> N
                 (oid, box) for oid, box, reached in my_deliveries(db, clone, me.name, wanted)
                 if reached < state and is_local(db, oid) == local
             ]  # fmt: skip
-            return receipts(me, clone.id or "", behind, state)
+            return receipts(me, clone.id, behind, state)
 
         if wanted and (not local or clone.read(lambda db: any(is_local(db, oid) for oid in wanted))):
             clone.append(decide, local)
@@ -178,7 +176,7 @@ def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
         Draft(
             "message",
             f"Expired before {boxes} read it: {' '.join(text.split())}",
-            {"to": [mailbox(author, clone.id or "")], "notice": "bounce", "about": oid, "reply_to": oid},
+            {"to": [clone.box(author)], "notice": "bounce", "about": oid, "reply_to": oid},
             author=author,
         )
         for oid, author, text, boxes in rows

@@ -21,7 +21,7 @@ def mail(clone: Clone, events: Iterable[Event]) -> None:
     held = held_back(clone, [event.id for event in found])
     for event in (event for event in found if event.id not in held):
         facts = {"kind": "message", "id": event.id, "from": event.sender, "text": event.text}
-        line = f"{display(event.sender, clone.id or '')}: {event.text}"
+        line = f"{display(event.sender, clone.id)}: {event.text}"
         notify(clone.repo.setting("notify"), clone.repo.environ, line, facts)
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.features.messages.fold import ACKED, READ
 from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
+from gitcoord.lean import Any, Mapping, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.secrets import LooksSecret
-from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
-from gitcoord.sessions.identity import Identity, worktree_name
-from gitcoord.sessions.mailboxes import address, addressed, canonical, resolve_name
+from gitcoord.names import EVERYBODY, mailbox, session_name
+from gitcoord.sessions.identity import Identity, person_name, worktree_name
+from gitcoord.sessions.mailboxes import address, addressed, canonical, known_mailboxes, resolve_name
 from gitcoord.sessions.membership import present, states
 from gitcoord.sessions.presence import expect, register
 from gitcoord.store.objects import Oid
@@ -125,8 +124,7 @@ def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[st
 
 def _near(clone: Clone, boxes: Sequence[str]) -> list[str]:
     """Those of some mailboxes that are this clone's, and that no other clone has adopted."""
-    ours = clone.read(lambda db: {box for box in boxes if split_mailbox(canonical(db, box))[1] == clone.id})
-    return [box for box in boxes if box in ours and split_mailbox(box)[1] == clone.id]
+    return clone.read(lambda db: [box for box in boxes if clone.has(box) and clone.has(canonical(db, box))])
 
 
 def _audience(to: Sequence[str]) -> list[str]:
@@ -164,7 +162,7 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
         group = word.removeprefix("@").removeprefix("role:")
         if word.startswith(("@", "role:")) or word == EVERYBODY:
             boxes += _members(clone, me, group, word)
-        elif queue and not _is_known(clone, word):
+        elif _is_unopened(clone, word, here) or (queue and not _is_known(clone, word)):
             opens.append(session_name(word))
             boxes.append(mailbox(word, here))
         else:
@@ -172,9 +170,16 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
     return list(dict.fromkeys(boxes)), opens
 
 
+def _is_unopened(clone: Clone, word: str, here: str) -> bool:
+    """Whether `word` is the user of this repository, who wrote nothing yet: a person can be written to all the same."""
+    if word != person_name(clone.repo):
+        return False
+    return clone.read(lambda db: canonical(db, mailbox(word, here)) not in known_mailboxes(db))
+
+
 def _is_known(clone: Clone, word: str) -> bool:
     try:
-        clone.read(lambda db: resolve_name(db, word, clone.id or ""))
+        clone.read(lambda db: resolve_name(db, word, clone.id))
     except UsageError as error:
         if "ambiguous" in error.what:
             raise
@@ -184,7 +189,7 @@ def _is_known(clone: Clone, word: str) -> bool:
 
 def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
     """The sessions that are not gone, without the sender; of one role unless everybody is meant."""
-    mine = mailbox(me.name, clone.id or "")
+    mine = clone.box(me.name)
     meant = [s.box for s in present(clone) if s.box != mine and (group == EVERYBODY or s.role == group)]
     if not meant:
         raise UsageError(f"{word} is nobody at the moment", "git coord sessions")
@@ -210,11 +215,11 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
         ring.mail(clone, [event])
     homes = clone.read(lambda db: [canonical(db, box) for box in event.data["to"]])
     life = states(clone, homes)
-    recipients = tuple(Recipient(box, *life[box], split_mailbox(box)[1] != clone.id) for box in homes)
+    recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in homes)
     return Sent(event.id, event.data.get("thread") or event.id, recipients)
 
 
 def _reply_boxes(clone: Clone, me: Identity, original: Event) -> list[str]:
-    mine = mailbox(me.name, clone.id or "")
+    mine = clone.box(me.name)
     sender, home = clone.read(lambda db: (address(db, original.sender), canonical(db, original.sender)))
     return [sender] if home != mine else [box for box in original.data["to"] if isinstance(box, str)]

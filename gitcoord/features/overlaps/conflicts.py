@@ -59,11 +59,11 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
     Raises UsageError for an unknown session, RepositoryError with a git before 2.39.
     """
     sides = live_sides(clone, time.time() if now is None else now)
-    mine = mailbox(me.name, clone.id or "")
+    mine = clone.box(me.name)
     sides.sort(key=lambda side: mine not in side.sessions)
     pairs = list(combinations(sides, 2))
     if only is not None:
-        box = clone.read(lambda db: resolve_name(db, only, clone.id or ""))
+        box = clone.read(lambda db: resolve_name(db, only, clone.id))
         if not any(box in side.sessions for side in sides):
             raise UsageError(f"{only} has no work here that could be merged", "git coord sessions")
         pairs = [pair for pair in pairs if box in pair[0].sessions + pair[1].sessions]
@@ -74,7 +74,7 @@ def live_sides(clone: Clone, now: float) -> list[Side]:
     """The worktrees in which sessions are, and the heads of other clones' sessions as far as they are here."""
     records = Records(clone.repo.coord_dir)
     known = [r for r in records.all() if not r.expected and not r.person]
-    here = clone.id or ""
+    here = clone.id
     sides = []
     for worktree in list_worktrees(clone.repo):
         there = sharers(known, worktree.git_dir, records, now) if worktree.git_dir else []

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Any
 
 from gitcoord.features.tasks import leased
 from gitcoord.features.tasks.read import Row, best, find
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.write import Drafts, about, claiming, write
+from gitcoord.lean import Any
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
 from gitcoord.store.objects import Oid

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.features.tasks.fold import DEFAULT_PRIORITY, PRIORITIES, TITLE
+from gitcoord.lean import Any, NamedTuple, Sequence
 from gitcoord.log.event import check_text
 
 HINT = 'a line is like {"id": "a", "title": "…", "text": "…", "priority": 2, "labels": [], "needs": ["b"], "assignee": "s"}'

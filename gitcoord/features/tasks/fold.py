@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 from gitcoord.features.tasks import tangles
 from gitcoord.features.tasks.tangles import judge, needs_of, set_needs
+from gitcoord.lean import Callable, Collection, Iterable, Iterator, Mapping, NamedTuple
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.query import COLUMNS, event_of

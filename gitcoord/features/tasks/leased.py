@@ -8,15 +8,13 @@ that died there.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable
-from contextlib import suppress
-from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import Row, best, rows
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.write import claiming, write
+from gitcoord.lean import Any, Callable, Collection, Iterable, NamedTuple, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, split_mailbox
@@ -68,7 +66,7 @@ def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:
             return None
         if row.id in look.taken:
             holder = next(r.holder for r in table.rows.values() if r.key == row.id and r.nonce not in look.free)
-            raise Refused(f"{row.id[:SHORT]} is held by {display(holder, clone.id or '')}", "git coord task next --claim")
+            raise Refused(f"{row.id[:SHORT]} is held by {display(holder, clone.id)}", "git coord task next --claim")
         left = [n for n, r in table.rows.items() if r.key == row.id]
         return table.without(left).plus(Lease(fresh, row.id, mailbox(me.name, clone.settled_id()), TTL))
 
@@ -102,7 +100,7 @@ class Look(NamedTuple):
 
 
 def _look(db: sqlite3.Connection, clone: Clone, table: Table) -> Look:
-    claims = [row for row in rows(db, "t.claim <> ''") if split_mailbox(row.holder)[1] != clone.id]
+    claims = [row for row in rows(db, "t.claim <> ''") if not clone.has(row.holder)]
     leases = [r for r in table.rows.values() if not _is_over(db, clone, r)]
     homes = Homes(db)
     marks = {row.claim: f"{row.claim} {holder_mark(db, row.holder)}" for row in claims}
@@ -119,7 +117,7 @@ def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease) -> bool:
     """The claim that it was taken for is no longer the task's; or it is ours, and there never was a claim."""
     found = db.execute("SELECT claim FROM task_leases WHERE nonce = ?", (lease.nonce,)).fetchall()
     if not found:
-        return split_mailbox(lease.holder)[1] == clone.id
+        return clone.has(lease.holder)
     current = db.execute("SELECT claim FROM tasks WHERE id = ?", (lease.key,)).fetchone()
     return current is None or all(claim != current[0] for (claim,) in found)
 
@@ -178,7 +176,7 @@ def _verdict(db: sqlite3.Connection, clone: Clone, claim: str, lease: str) -> li
     drafts = [Draft("task.settle", f"{author}'s offline claim of: {row.title}\n\n{outcome}", data, author=author)]
     if "lease" in data or _ended_here(db, clone, task, claim):
         return drafts
-    by = f"{display(row.holder, clone.id or '')} was first at the remote" if row.holder and not held else "somebody was quicker"
+    by = f"{display(row.holder, clone.id)} was first at the remote" if row.holder and not held else "somebody was quicker"
     text = f"Your offline claim of {task[:SHORT]} {row.title} did not hold: {by}"
     return [*drafts, Draft("message", text, {"to": [mailbox(author, at)], "notice": "task", "about": task}, author=author)]
 
@@ -213,7 +211,7 @@ def _session(clone: Clone, name: str) -> Identity | None:
     from gitcoord.sessions.records import Records
 
     record = Records(clone.repo.coord_dir).get(name)
-    box = mailbox(name, clone.id or "")
+    box = clone.box(name)
     if record is None or states(clone, [box])[box][0] == "gone":
         return None
     return Identity(name, "--as", record, record.harness, record.harness_id, record.person)
@@ -221,5 +219,5 @@ def _session(clone: Clone, name: str) -> Identity | None:
 
 def finished(clone: Clone, table: Table) -> list[str]:
     """Rows of ours that are over."""
-    mine = [r for r in table.rows.values() if split_mailbox(r.holder)[1] == clone.id]
+    mine = [r for r in table.rows.values() if clone.has(r.holder)]
     return [r.nonce for r in mine if clone.read(lambda db, r=r: _is_over(db, clone, r))]  # type: ignore[misc]

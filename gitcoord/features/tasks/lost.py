@@ -6,12 +6,10 @@ An honest clone writes a notice with the event. Whoever pushes the event alone w
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from gitcoord.features.tasks.fold import ended_claims, events_of, split_text
 from gitcoord.features.tasks.read import WORDS
-from gitcoord.log import trust
+from gitcoord.lean import Iterator, Mapping, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import split_mailbox
@@ -48,7 +46,7 @@ def _losses(db: sqlite3.Connection, clone: Clone, steps: Mapping[Oid, str]) -> I
     here = clone.id or ""
     for task, events in events_of(db, sorted(set(steps.values()))).items():
         for event, holder in ended_claims(events):
-            if event.id in steps and trust.is_own(clone, split_mailbox(holder)[1]):
+            if event.id in steps and clone.has(holder):
                 what = "took over" if event.type == "task.claim" else WORDS[event.type]
                 title = split_text(events[0].text)[0]
                 yield _Loss(holder, task, f"{display(event.sender, here)} {what} {task[:10]} {title}, which you held")

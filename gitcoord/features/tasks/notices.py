@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import UNMET
+from gitcoord.lean import Callable, Collection, Mapping, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import clone_in
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import display
 
@@ -34,7 +34,7 @@ class Telling:
 
     def __init__(self, db: sqlite3.Connection, clone: Clone, me: Identity) -> None:
         self.db = db
-        self.me = mailbox(me.name, clone.id or "")
+        self.me = clone.box(me.name)
         self._author = me.name
         self._mine = {self.me, *my_boxes(db, clone, me.name)}
         self._lines: dict[str, list[str]] = {}
@@ -43,7 +43,7 @@ class Telling:
     def tell(self, boxes: Collection[str], about: str, sentence: Sentence) -> None:
         for box in sorted(boxes):
             if box and box not in self._mine:
-                here = split_mailbox(box)[1]
+                here = clone_in(box)
                 line = sentence(lambda name, here=here: display(name, here))  # type: ignore[misc]
                 self._lines.setdefault(box, []).append(line)
                 self._about.setdefault(box, about)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.fold import STATUSES, UNFINISHED, events_of, replay, split_text
 from gitcoord.features.tasks.ready import READY
+from gitcoord.lean import Any, Callable, Collection, Iterable, Mapping, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import resolve_id

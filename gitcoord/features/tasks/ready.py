@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Sequence
-from typing import NamedTuple
 
+from gitcoord.lean import Collection, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import held_back, is_required, kept_back
 

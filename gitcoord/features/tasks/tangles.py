@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from gitcoord.lean import Collection, Iterable, Mapping, Sequence
 
 MAX_TANGLE = 200
 """Tasks of one tangle whose needs are judged one by one; of a larger one none counts."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, NamedTuple
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.messages.ledger import my_boxes
@@ -14,6 +12,7 @@ from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
 from gitcoord.features.tasks.read import Row, find
 from gitcoord.features.tasks.tangles import needed_by
+from gitcoord.lean import Any, Callable, Collection, Mapping, NamedTuple, Sequence
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, LaterDraft, check_text
 from gitcoord.sessions.identity import Identity
@@ -59,7 +58,7 @@ def _filing(db: sqlite3.Connection, clone: Clone, me: Identity, tasks: Sequence[
         task = tasks[place]
         data = _facts(priority=task.priority, labels=list(task.labels))
         if task.assignee:
-            data["assignee"] = addressed(db, task.assignee, clone.id or "")
+            data["assignee"] = addressed(db, task.assignee, clone.id)
             assigned.setdefault(data["assignee"], []).append((at, task.title))
         drafts.append(_filed(me, task, data, [written[n] if n in written else find(db, n).id for n in task.needs]))
     return [*drafts, *(_assigned(db, clone, me, box, mine) for box, mine in assigned.items() if not _is_me(db, clone, me, box))]
@@ -119,7 +118,7 @@ def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
         )
         telling = Telling(db, clone, me)
         if change.assignee is not None:
-            data["assignee"] = addressed(db, change.assignee, clone.id or "") if change.assignee else ""
+            data["assignee"] = addressed(db, change.assignee, clone.id) if change.assignee else ""
             if data["assignee"] not in ("", row.assignee):
                 tell_of_assignments(telling, {data["assignee"]: [(row.id, title or row.title)]})
         text = _text(f"edited: {title or row.title}", change.text or "")
@@ -184,7 +183,7 @@ def _refuse_held(db: sqlite3.Connection, clone: Clone, row: Row, hint: str) -> N
     if row.claim:
         state = states_in(db, clone, [row.holder])[row.holder][0]
         if state != "gone":
-            raise Refused(f"{row.id[:SHORT]} is held by {display(row.holder, clone.id or '')} ({state})", hint)
+            raise Refused(f"{row.id[:SHORT]} is held by {display(row.holder, clone.id)} ({state})", hint)
 
 
 # ending
@@ -256,7 +255,7 @@ def _claim_of(row: Row) -> dict[str, Any]:
 
 
 def _state(clone: Clone, row: Row) -> str:
-    by = f" by {display(row.holder, clone.id or '')}" if row.holder else ""
+    by = f" by {display(row.holder, clone.id)}" if row.holder else ""
     return f"{row.id[:SHORT]} is {row.status}{by}"
 
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from itertools import islice
-from typing import Any
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
+from gitcoord.lean import Any, Callable, Collection, Iterable, Iterator, Sequence, contextmanager
 from gitcoord.log import trust
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
 from gitcoord.log.index import intake
@@ -26,7 +24,7 @@ from gitcoord.log.index.tables import SCHEMA as SCHEMA
 from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_ours, log_of
+from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_ours, log_of, owner
 
 ATTEMPTS = 3
 
@@ -115,7 +113,7 @@ class Index(Folding):
 
     def _known_tips(self, out: Collection[str]) -> dict[str, Oid]:
         known = self.known_tips()
-        return {ref: oid for ref, oid in known.items() if ref.split("/")[3] not in out} if out else known
+        return {ref: oid for ref, oid in known.items() if owner(ref) not in out} if out else known
 
     def _left_out(self) -> set[str]:
         """The clones of which nothing more is taken in."""
@@ -262,7 +260,7 @@ class Index(Folding):
 
     def _may_go_on(self, ref: str, commits: Sequence[Commit], strange: int) -> bool:
         """Count what was taken in of another clone; says whether more may come."""
-        clone = ref.split("/")[3]
+        clone = owner(ref)
         if clone == self.mailroom.here():
             return True
         return intake.count(self.db, clone, len(commits), strange, sum(len(raw) for _, raw in commits))
@@ -348,10 +346,7 @@ class Index(Folding):
         return {
             ref: oid
             for ref, oid in tips.refs.items()
-            if is_ours(ref)
-            and (clone := ref.split("/")[3]) not in self.ignored
-            and clone not in out
-            and not _is_below(ref, lowest)
+            if is_ours(ref) and (clone := owner(ref)) not in self.ignored and clone not in out and not _is_below(ref, lowest)
         }
 
 

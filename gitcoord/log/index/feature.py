@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Any, Generic, NamedTuple, TypeVar
 
+from gitcoord.lean import Any, Callable, Collection, Generic, Iterable, Iterator, Mapping, NamedTuple, Sequence, TypeVar
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.schemas import Schema
 

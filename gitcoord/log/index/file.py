@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import closing, suppress
-from typing import Any
+from contextlib import closing
 
+from gitcoord.lean import Any, suppress
 from gitcoord.log import trust
 from gitcoord.log.index import database, intake
 from gitcoord.log.index.database import primary_code, transaction

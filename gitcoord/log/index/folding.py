@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
 
+from gitcoord.lean import Any, Callable, Iterable, Iterator, Sequence
 from gitcoord.log import schemas, trust
 from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.log.index import database
@@ -14,7 +13,7 @@ from gitcoord.log.index.file import IndexFile
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.log.schemas import Schema
 from gitcoord.store.objects import GitObject, Oid, parent_of
-from gitcoord.store.ref_names import NAMESPACE, epoch_of
+from gitcoord.store.ref_names import NAMESPACE, epoch_of, log_ref
 
 _INSERT = (
     "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
@@ -182,7 +181,7 @@ class Folding(IndexFile):
     def _fold_late(self, verdict: trust.Verdict, watched: bool) -> None:
         """Fold an event that came before, once what it waited for is known. What its fold raises sets it aside alone."""
         clone, epoch = self.db.execute("SELECT clone, epoch FROM events WHERE id = ?", (verdict.id,)).fetchone()
-        ref = f"{NAMESPACE}log/{clone}/{epoch:04d}"
+        ref = log_ref(clone, epoch)
         try:
             with database.part(self.db):
                 self._fold(verdict, ref, watched)

@@ -21,7 +21,7 @@ from gitcoord.log.trust.reach import speaker
 from gitcoord.store import signing
 from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, make_object
-from gitcoord.store.ref_names import NAMESPACE
+from gitcoord.store.ref_names import is_presence
 from gitcoord.store.repository import Repository
 from gitcoord.store.signing import GOOD
 from gitcoord.system.files import read_ours
@@ -38,7 +38,7 @@ class Within(NamedTuple):
     repo: Repository
     store: Store
     clock: Callable[[], float]
-    id: str | None
+    id: str
     path: Callable[..., str]
     db: sqlite3.Connection
 
@@ -102,7 +102,7 @@ def sign_presence(clone: Writer, prompt: bool = True) -> int:
     if not signing.wants_signatures(clone.repo):
         return 0
     tips = clone.store.tips().refs
-    mine = [ref for ref in tips if ref.startswith(f"{NAMESPACE}sessions/") and speaker(ref) == clone.id]
+    mine = [ref for ref in tips if is_presence(ref) and speaker(ref) == clone.id]
     done = 0
     for ref, item in zip(mine, list(clone.store.read(tips[ref] for ref in mine)), strict=True):
         fresh = _signed(clone, item, prompt)

@@ -30,8 +30,8 @@ class Reader(Protocol):
         """What gives the time, in Unix seconds."""
 
     @property
-    def id(self) -> str | None:
-        """Its id; None until the first write."""
+    def id(self) -> str:
+        """Its id; empty until the first write."""
 
     @property
     def path(self) -> Callable[..., str]:

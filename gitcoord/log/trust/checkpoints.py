@@ -44,7 +44,7 @@ def checkpoint(clone: Writer, prompt: bool = True) -> Event | None:
 
 def is_due(clone: Reader) -> bool:
     """Whether `checkpoint` has anything to sign."""
-    return signing.wants_signatures(clone.repo) and bool(clone.read(lambda db: _due(db, clone.id or "")))
+    return signing.wants_signatures(clone.repo) and bool(clone.read(lambda db: _due(db, clone.id)))
 
 
 def _sign_once(clone: Reader, signed: dict[bytes, bytes], raw: bytes, prompt: bool, last: bool) -> bytes:

@@ -83,7 +83,7 @@ def _is_asked_for(db: sqlite3.Connection, clone: Reader) -> bool:
     """Where somebody signs, or did: a log whose signatures are gone must not pass for one that never had any."""
     if clone.repo.flag("requiresigned") or os.path.exists(clone.path("signatures")):
         return True
-    return db.execute("SELECT 1 FROM checkpoints WHERE clone != ? LIMIT 1", (clone.id or "",)).fetchone() is not None
+    return db.execute("SELECT 1 FROM checkpoints WHERE clone != ? LIMIT 1", (clone.id,)).fetchone() is not None
 
 
 def _places(db: sqlite3.Connection, clone: Reader, ids: Sequence[str]) -> list[Place]:
@@ -94,7 +94,7 @@ def _places(db: sqlite3.Connection, clone: Reader, ids: Sequence[str]) -> list[P
         " UNION ALL SELECT c.id, c.clone, c.epoch, 0 FROM carried c JOIN events e ON e.id = c.id AND e.clone = c.clone"
         " WHERE c.clone != ?1 AND c.id IN (SELECT value FROM json_each(?2))"
     )
-    return [Place(*row) for row in db.execute(query, (clone.id or "", json.dumps(ids)))]
+    return [Place(*row) for row in db.execute(query, (clone.id, json.dumps(ids)))]
 
 
 def covering(marks: Sequence[Mark], at: Place) -> Signature:

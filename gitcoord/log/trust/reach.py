@@ -11,7 +11,7 @@ import sqlite3
 
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.schemas import ID, NAME, Schema, line, number
-from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of
+from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, owner
 
 EPOCH, CHECKPOINT = "epoch", "checkpoint"
 NEVER_CARRIED = (EPOCH, CHECKPOINT)
@@ -54,7 +54,7 @@ OWN = "e.clone = ?"
 
 def speaker(ref: str) -> str:
     """The clone whose word a ref is, and nobody else's, whatever the commits in it say."""
-    return ref.split("/")[3]
+    return owner(ref)
 
 
 def note_checkpoint(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator
 from os.path import exists
-from typing import TYPE_CHECKING
 
+from gitcoord.lean import TYPE_CHECKING, Iterator
 from gitcoord.log.trust import rules
 
 if TYPE_CHECKING:

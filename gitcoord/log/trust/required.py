@@ -29,7 +29,7 @@ def trusted_values(clone: Reader) -> tuple[str, str, str]:
         for mark in judge.marks(name)
         if mark.signature.state == GOOD
     ])  # fmt: skip
-    return clone.id or "", covered, covered
+    return clone.id, covered, covered
 
 
 def covered(clone: Reader, db: sqlite3.Connection, of: str) -> list[str]:

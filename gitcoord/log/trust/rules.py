@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
 
+from gitcoord.lean import Any, Iterable, Iterator, Mapping, NamedTuple
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.log.trust import names

@@ -1,0 +1,50 @@
+"""The types of what the verbs of the API take and return: plain named tuples, safe to keep, to compare and to pass on.
+
+`Identity` and `Repository` are handed back to the API and not looked into; what is in them may change.
+"""
+
+from gitcoord.api.messages import Polled
+from gitcoord.api.sessions import Registered
+from gitcoord.doctor import Finding
+from gitcoord.features.jobs.launch import Launched
+from gitcoord.features.jobs.read import Job
+from gitcoord.features.locks.guard import Verdict
+from gitcoord.features.locks.read import Lock
+from gitcoord.features.messages.inbox import Inbox, Message
+from gitcoord.features.messages.ledger import Delivery, SentMessage
+from gitcoord.features.messages.sending import Recipient, Sent
+from gitcoord.features.notes import Note
+from gitcoord.features.numbers import Allocation
+from gitcoord.features.overlaps.conflicts import Collision
+from gitcoord.features.state import Value
+from gitcoord.features.tasks.file import NewTask
+from gitcoord.features.tasks.read import Comment, Step, Task
+from gitcoord.log.event import Event
+from gitcoord.log.index.intake import LeftOut
+from gitcoord.log.retention import Collected, Redacted
+from gitcoord.log.trust.doubts import Doubt, Signer
+from gitcoord.overview.brief import Brief
+from gitcoord.overview.checks import Check, Touch
+from gitcoord.overview.counts import Short
+from gitcoord.overview.roster import Session
+from gitcoord.overview.status import Holding, Status, Strange, Syncing
+from gitcoord.overview.waiting import Held
+from gitcoord.sessions.identity import Identity
+from gitcoord.setup import Initialized, Traces
+from gitcoord.store.hooks import Hook
+from gitcoord.store.repository import Repository
+from gitcoord.store.signing import Signature
+from gitcoord.store.worktrees import TouchedFile
+from gitcoord.sync.exchange import Report
+from gitcoord.sync.link import Refusal
+from gitcoord.sync.purge_remote import Standing
+
+__all__ = [
+    "Allocation", "Brief", "Check", "Collected", "Collision", "Comment", "Delivery", "Doubt", "Event", "Finding", "Held",
+    "Holding", "Hook", "Identity", "Inbox", "Initialized", "Job", "Launched", "LeftOut", "Lock", "Message", "NewTask", "Note",
+    "Polled", "Recipient", "Redacted", "Refusal", "Registered", "Report", "Repository", "Sent", "SentMessage", "Session",
+    "Short", "Signature", "Signer", "Standing", "Status", "Step", "Strange", "Syncing", "Task", "Touch", "TouchedFile",
+    "Traces", "Value", "Verdict",
+]  # fmt: skip
+OPAQUE = (Identity, Repository)
+"""Handed back to the API and not looked into."""

@@ -1,0 +1,89 @@
+"""The conversation of everybody: messages with the ledger of each, for those who look on."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gitcoord.features.messages.fold import EXPIRED, QUEUED
+from gitcoord.features.messages.inbox import FACTS, Message, message_of
+from gitcoord.features.messages.ledger import Delivery, delivery_of
+from gitcoord.log.clone import Clone
+from gitcoord.log.trust import held_back
+from gitcoord.names import split_mailbox
+from gitcoord.sessions.mailboxes import leading_to, resolve_name
+
+
+class Said(NamedTuple):
+    """A message, where it stands with each of its recipients, and whether `coord.requireSigned` keeps it back."""
+
+    message: Message
+    ledger: tuple[Delivery, ...]
+    held: bool = False
+
+
+class Talk(NamedTuple):
+    """Messages, oldest first; `more` says that there are older ones."""
+
+    said: tuple[Said, ...]
+    more: bool
+
+
+class Which(NamedTuple):
+    """Which messages: of or to one session, containing `words`, with gitcoord's own notices or without."""
+
+    notices: bool = False
+    session: str | None = None
+    words: str = ""
+
+
+EVERYTHING = Which()
+
+
+def recent(clone: Clone, limit: int, which: Which = EVERYTHING) -> Talk:
+    """The newest messages, oldest of them first. Raises UsageError for an unknown session."""
+
+    def ask(db: sqlite3.Connection) -> tuple[list[Message], dict[str, list[Delivery]]]:
+        condition, values = _condition(db, clone, which)
+        query = f"SELECT {FACTS} WHERE {condition} ORDER BY m.lc DESC, m.id DESC LIMIT ?"
+        found = [message_of(row) for row in db.execute(query, (*values, limit + 1))]
+        return found, _ledgers(db, [message.id for message in found])
+
+    found, ledgers = clone.read(ask)
+    held = held_back(clone, [message.id for message in found])
+    said = [Said(m, tuple(ledgers.get(m.id, ())), m.id in held) for m in reversed(found[:limit])]
+    return Talk(tuple(said), len(found) > limit)
+
+
+def _condition(db: sqlite3.Connection, clone: Clone, which: Which) -> tuple[str, list[object]]:
+    conditions, values = ["1" if which.notices else "m.notice = ''"], list[object]()
+    if which.words:
+        conditions.append("e.text LIKE ? ESCAPE '\\'")
+        values.append("%" + re.sub(r"([%_\\])", r"\\\1", which.words) + "%")
+    if which.session is not None:
+        boxes = leading_to(db, resolve_name(db, which.session, clone.id or ""))
+        senders = [list(split_mailbox(box)) for box in boxes]
+        conditions.append(
+            "(m.id IN (SELECT message FROM deliveries WHERE box IN (SELECT value FROM json_each(?)))"
+            " OR EXISTS (SELECT 1 FROM json_each(?) s WHERE m.author = json_extract(s.value, '$[0]')"
+            " AND m.clone = json_extract(s.value, '$[1]')))"
+        )
+        values += [json.dumps(boxes), json.dumps(senders)]
+    return " AND ".join(conditions), values
+
+
+def _ledgers(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[Delivery]]:
+    rows = db.execute(
+        "SELECT d.message, d.box, d.state, d.at, EXISTS (SELECT 1 FROM bounces b WHERE b.message = d.message),"
+        " (SELECT min(g.at) FROM glimpses g WHERE g.message = d.message AND g.box = d.box)"
+        " FROM deliveries d WHERE d.addressed = 1 AND d.message IN (SELECT value FROM json_each(?)) ORDER BY d.box",
+        (json.dumps(list(ids)),),
+    )
+    found: dict[str, list[Delivery]] = {}
+    for message, box, state, at, bounced, seen in rows:
+        floor = EXPIRED if bounced else QUEUED
+        found.setdefault(message, []).append(delivery_of(box, max(state, floor), at, seen))
+    return found

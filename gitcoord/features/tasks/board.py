@@ -1,0 +1,52 @@
+"""The board: every task at a glance, without the history of each, which costs a hundred times more to read."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import NamedTuple
+
+from gitcoord.features.tasks.fold import UNFINISHED
+from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.ready import held_tasks
+from gitcoord.log.clone import Clone
+from gitcoord.sessions.membership import states_in
+
+
+class Board(NamedTuple):
+    """`tasks`: those not done or dropped, oldest first, then those that ended last, the latest first. `needs`: what each
+    waits for still, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned` keeps back."""
+
+    tasks: tuple[Row, ...]
+    needs: dict[str, tuple[str, ...]]
+    states: dict[str, str]
+    held: frozenset[str]
+
+
+_UNMET = (
+    "SELECT n.task, n.need FROM task_needs n JOIN tasks t ON t.id = n.task JOIN tasks o ON o.id = n.need"
+    " WHERE n.ignored = 0 AND t.status NOT IN ('done', 'dropped') AND o.status NOT IN ('done', 'dropped')"
+    " ORDER BY n.lc, n.id, n.need"
+)
+
+
+def board(clone: Clone, ended: int, now: float | None = None) -> Board:
+    """The tasks at a glance, with the `ended` ones that were done or dropped last."""
+    now = time.time() if now is None else now
+    held = held_tasks(clone)
+
+    def ask(db: sqlite3.Connection) -> Board:
+        wanted = ", ".join("?" * len(UNFINISHED))
+        found = rows(db, f"t.status IN ({wanted})", UNFINISHED) + _ended(db, ended)
+        needs: dict[str, tuple[str, ...]] = {}
+        for task, need in db.execute(_UNMET):
+            needs[task] = (*needs.get(task, ()), need)
+        life = states_in(db, clone, {row.holder for row in found if row.holder and row.status in UNFINISHED}, now)
+        return Board(tuple(found), needs, {box: state for box, (state, _) in life.items()}, held)
+
+    return clone.read(ask)
+
+
+def _ended(db: sqlite3.Connection, limit: int) -> list[Row]:
+    latest = "t.id IN (SELECT id FROM tasks WHERE status IN ('done', 'dropped') ORDER BY changed DESC, lc DESC LIMIT ?)"
+    return sorted(rows(db, latest, (limit,)), key=lambda row: (-row.changed, -row.lc))

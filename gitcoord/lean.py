@@ -1,0 +1,187 @@
+"""Light stand-ins for `typing`, `contextlib`, `functools` and `collections.abc`, which take 15 ms to import.
+
+A type checker sees the real ones. A running program gets names that only annotations use, a `NamedTuple` whose
+classes are made in a tenth of the time, `contextmanager`, `suppress` and `cached_property`, which do what the real ones do.
+What a quick command loads takes them from here; `python -m bench --quick` notices what does not.
+"""
+
+from __future__ import annotations
+
+from _collections_abc import Callable as Callable
+from _collections_abc import Collection as Collection
+from _collections_abc import Iterable as Iterable
+from _collections_abc import Iterator as Iterator
+from _collections_abc import Mapping as Mapping
+from _collections_abc import Sequence as Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from contextlib import contextmanager as contextmanager
+    from contextlib import suppress as suppress
+    from functools import cache as cache
+    from functools import cached_property as cached_property
+    from functools import lru_cache as lru_cache
+    from functools import partial as partial
+    from typing import IO as IO
+    from typing import Any as Any
+    from typing import Generic as Generic
+    from typing import Literal as Literal
+    from typing import NamedTuple as NamedTuple
+    from typing import NewType as NewType
+    from typing import NoReturn as NoReturn
+    from typing import Protocol as Protocol
+    from typing import Self as Self
+    from typing import TypeVar as TypeVar
+    from typing import cast as cast
+else:
+    from _functools import _lru_cache_wrapper
+    from _functools import partial as partial
+
+    try:
+        from _collections import _tuplegetter as _field
+    except ImportError:
+        from operator import itemgetter
+
+        def _field(place, doc):
+            return property(itemgetter(place), doc=doc)
+
+    class _Name:
+        """Stands in an annotation, or below a class, for a type that only a checker looks at."""
+
+        def __class_getitem__(cls, of):
+            return cls
+
+    class Generic(_Name): ...
+
+    class Protocol(_Name): ...
+
+    IO = Any = Literal = NoReturn = Self = _Name
+
+    def TypeVar(name, **_):
+        return _Name
+
+    def NewType(name, base):
+        return base
+
+    def cast(kind, value):
+        return value
+
+    class _Slotless(type):
+        def __new__(kind, name, bases, body):
+            return type.__new__(kind, name, bases, {"__slots__": (), **body})
+
+    class NamedTuple(tuple, metaclass=_Slotless):
+        """A tuple whose places have names. The constructor of a class is made when it is called first."""
+
+        _fields = ()
+        _field_defaults = {}
+
+        def __init_subclass__(cls):
+            if NamedTuple not in cls.__bases__:
+                return
+            cls._fields = cls.__match_args__ = tuple(cls.__annotations__)
+            cls._field_defaults = {name: vars(cls)[name] for name in cls._fields if name in vars(cls)}
+            for place, name in enumerate(cls._fields):
+                setattr(cls, name, _field(place, f"Field {place}"))
+
+        def __new__(cls, *args, **kwargs):
+            made = next(kind for kind in cls.__mro__ if "_fields" in vars(kind))
+            names = ", ".join(made._fields)
+            code = f"lambda _cls, {names}: _new(_cls, ({names},))"  # a field, named in a class body, begins with a letter
+            constructor = eval(code, {"_new": tuple.__new__, "__builtins__": {}})
+            constructor.__defaults__ = tuple(made._field_defaults.values())
+            constructor.__name__ = constructor.__qualname__ = f"{made.__name__}.__new__"
+            made.__new__ = staticmethod(constructor)
+            return constructor(cls, *args, **kwargs)
+
+        @classmethod
+        def _make(cls, values):
+            return cls(*values)
+
+        def _replace(self, **changes):
+            found = tuple.__new__(
+                type(self), [changes.pop(name, value) for name, value in zip(self._fields, self, strict=True)]
+            )
+            if changes:
+                raise TypeError(f"{type(self).__name__} has no field {', '.join(changes)}")
+            return found
+
+        def _asdict(self):
+            return dict(zip(self._fields, self, strict=True))
+
+        def __repr__(self):
+            return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
+
+        def __getnewargs__(self):
+            return tuple(self)
+
+    class suppress:
+        """Leave a block without a word when one of these is raised."""
+
+        __slots__ = ("_kinds",)
+
+        def __init__(self, *kinds):
+            self._kinds = kinds
+
+        def __enter__(self):
+            return None
+
+        def __exit__(self, kind, error, traceback):
+            return kind is not None and issubclass(kind, self._kinds)
+
+    class _Managed:
+        __slots__ = ("_steps",)
+
+        def __init__(self, steps):
+            self._steps = steps
+
+        def __enter__(self):
+            return next(self._steps)
+
+        def __exit__(self, kind, error, traceback):
+            if error is None:
+                next(self._steps, None)
+                return False
+            try:
+                self._steps.throw(error)
+            except StopIteration as ended:
+                return ended is not error
+            except BaseException as raised:
+                if raised is error or (isinstance(error, StopIteration) and raised.__cause__ is error):
+                    error.__traceback__ = traceback
+                    return False
+                raise
+            return False
+
+    def contextmanager(function):
+        """A function that yields once, as what stands behind `with`."""
+
+        def managed(*args, **kwargs):
+            return _Managed(function(*args, **kwargs))
+
+        managed.__wrapped__, managed.__name__, managed.__doc__ = function, function.__name__, function.__doc__
+        return managed
+
+    def lru_cache(maxsize=128):
+        """Remember what a function of hashable arguments returned the last `maxsize` times."""
+        return lambda function: _lru_cache_wrapper(function, maxsize, False, tuple)
+
+    def cache(function):
+        """Remember all that a function of hashable arguments returned."""
+        return _lru_cache_wrapper(function, None, False, tuple)
+
+    class cached_property:
+        """A property that is found once for each object."""
+
+        def __init__(self, find):
+            self._find = find
+            self.__doc__ = find.__doc__
+
+        def __set_name__(self, owner, name):
+            self._name = name
+
+        def __get__(self, found, owner=None):
+            if found is None:
+                return self
+            value = vars(found)[self._name] = self._find(found)
+            return value
