@@ -9,7 +9,7 @@ its marks is in the text: most texts have none, and cost a few searches for a wo
 from __future__ import annotations
 
 from gitcoord.errors import Refused
-from gitcoord.lean import Iterable, NamedTuple
+from gitcoord.lean import Iterable, Iterator, NamedTuple
 
 ALLOW = "--allow-secret"
 
@@ -83,9 +83,18 @@ def find(text: str) -> str:
 
 def check(text: str, values: Iterable[object], attached: Iterable[bytes]) -> None:
     """Raises LooksSecret if any part of an event that is about to be written does."""
-    for part in (text, *(value for value in values if isinstance(value, str))):
+    for part in (text, *_strings(values)):
         if found := find(part):
             raise LooksSecret(found)
     for content in attached:
         if found := find(content.decode("latin-1")):
             raise LooksSecret(found, "an attachment")
+
+
+def _strings(values: Iterable[object]) -> Iterator[str]:
+    """The strings of a payload, each list of them at once."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | tuple | dict):
+            yield "\n".join(_strings(value.values() if isinstance(value, dict) else value))

@@ -68,20 +68,20 @@ def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running
     end = Draft("job.lost" if ending.lost else "job.end", outcome, {"job": job.id, **said}, author=running.owner)
     drafts = [end]
     if running.publish:
-        drafts.append(_detail(job, "end", running, {"tail": _publishable(clone, ending.tail)}))
+        drafts.append(_detail(job, "end", running, {"tail": _publishable(running, ending.tail)}))
     far = [box for box in _boxes(db, clone, running) if not clone.has(box)]
     if far:
-        told = ending._replace(tail=_publishable(clone, ending.tail))
+        told = ending._replace(tail=_publishable(running, ending.tail))
         text = _message_text(job, outcome, told) if running.publish else outcome
         drafts.append(_message(job, running, ending, far, text))
     return drafts
 
 
-def _publishable(clone: Clone, tail: str) -> str:
+def _publishable(running: Running, tail: str) -> str:
     """Output as other clones may see it: not at all where it seems to have a secret in it."""
     from gitcoord.log import secrets
 
-    found = "" if clone.allows_secrets else secrets.find(tail)
+    found = "" if running.secrets else secrets.find(tail)
     return f"(the output stays in its clone: it has what looks like {found})" if found else tail
 
 
