@@ -168,3 +168,8 @@ def test_the_names_of_ignored_files_are_not_published(repo: Path, cli: Cli) -> N
     assert cli(repo, "editing", ".env", "readme.txt").code == 0
     logs = git(repo, "log", "--format=%B", "--glob=refs/coord/*")
     assert "readme.txt" in logs and ".env" not in logs
+
+
+def test_a_label_with_a_secret_is_refused(repo: Path, cli: Cli) -> None:
+    ran = cli(repo, "task", "add", "a task", "--label", TOKEN)
+    assert ran.code == 1 and "what looks like a GitHub token: nothing was written" in ran.err, ran
