@@ -21,6 +21,7 @@ class Events(Facade):
         note = coord.notes.add("said too much")
         coord.events.log(kind="note", limit=5)
         coord.events.log(session="alpha")
+        coord.events.get(note).text
         coord.events.search("too much")
         "note" in coord.events.types()
         follow = coord.events.watch(since=coord.events.log(limit=2)[-1].id)
@@ -48,6 +49,12 @@ class Events(Facade):
         return self._clone.read(
             lambda db: query.list_events(db, since, kind, limit, boxes_of(db, session, self._clone.id or ""))
         )
+
+    def get(self, event_id: str) -> Event:
+        """One event, of any type. Raises UsageError."""
+        from gitcoord.log import query
+
+        return self._clone.read(lambda db: query.get_event(db, query.resolve_id(db, event_id)))
 
     def types(self) -> set[str]:
         """The event types that this version knows, and those that were met."""

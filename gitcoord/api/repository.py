@@ -29,6 +29,7 @@ class Repository(Facade):
         with coord.repository.around_a_command() as mended:
             coord.repository.last_hook_error()
         coord.repository.lfs_remark()
+        coord.repository.report(ValueError("of ours"), ["git coord", "example"])
         [finding.what for finding in coord.repository.doctor() if not finding.well]
         coord.repository.gc(keep=30 * 24 * 3600)
         coord.repository.traces()
@@ -113,6 +114,12 @@ class Repository(Facade):
             return read_ours(path).decode("utf-8", "replace"), path
         except OSError:
             return None
+
+    def report(self, error: Exception, words: Sequence[str]) -> str:
+        """Write the report of a bug of ours; returns the line that tells of it. `words` name what was being done."""
+        from gitcoord.system import reports
+
+        return reports.tell(error, words, lambda: self._clone.repo.coord_dir)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
         """What is well and what is not; with `fix`, after mending what can be mended."""

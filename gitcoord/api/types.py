@@ -1,6 +1,6 @@
 """The types of what the verbs of the API take and return: plain named tuples, safe to keep, to compare and to pass on.
 
-`Identity` and `Repository` are handed back to the API and not looked into; what is in them may change.
+`Identity`, `Repository` and `Vigil` are handed back to the API and not looked into; what is in them may change.
 """
 
 from gitcoord.api.messages import Polled
@@ -13,12 +13,14 @@ from gitcoord.features.locks.read import Lock
 from gitcoord.features.messages.inbox import Inbox, Message
 from gitcoord.features.messages.ledger import Delivery, SentMessage
 from gitcoord.features.messages.sending import Recipient, Sent
+from gitcoord.features.messages.talk import Said, Talk
 from gitcoord.features.notes import Note
 from gitcoord.features.numbers import Allocation
 from gitcoord.features.overlaps.conflicts import Collision
 from gitcoord.features.state import Value
+from gitcoord.features.tasks.board import Board
 from gitcoord.features.tasks.file import NewTask
-from gitcoord.features.tasks.read import Comment, Step, Task
+from gitcoord.features.tasks.read import Comment, Row, Step, Task
 from gitcoord.log.event import Event
 from gitcoord.log.index.intake import LeftOut
 from gitcoord.log.retention import Collected, Redacted
@@ -27,7 +29,8 @@ from gitcoord.overview.brief import Brief
 from gitcoord.overview.checks import Check, Touch
 from gitcoord.overview.counts import Short
 from gitcoord.overview.roster import Session
-from gitcoord.overview.status import Holding, Status, Strange, Syncing
+from gitcoord.overview.status import Holding, Status, Strange, Syncing, Trouble
+from gitcoord.overview.vigil import Vigil
 from gitcoord.overview.waiting import Held
 from gitcoord.sessions.identity import Identity
 from gitcoord.setup import Initialized, Traces
@@ -40,11 +43,11 @@ from gitcoord.sync.link import Refusal
 from gitcoord.sync.purge_remote import Standing
 
 __all__ = [
-    "Allocation", "Brief", "Check", "Collected", "Collision", "Comment", "Delivery", "Doubt", "Event", "Finding", "Held",
-    "Holding", "Hook", "Identity", "Inbox", "Initialized", "Job", "Launched", "LeftOut", "Lock", "Message", "NewTask", "Note",
-    "Polled", "Recipient", "Redacted", "Refusal", "Registered", "Report", "Repository", "Sent", "SentMessage", "Session",
-    "Short", "Signature", "Signer", "Standing", "Status", "Step", "Strange", "Syncing", "Task", "Touch", "TouchedFile",
-    "Traces", "Value", "Verdict",
+    "Allocation", "Board", "Brief", "Check", "Collected", "Collision", "Comment", "Delivery", "Doubt", "Event",
+    "Finding", "Held", "Holding", "Hook", "Identity", "Inbox", "Initialized", "Job", "Launched", "LeftOut", "Lock",
+    "Message", "NewTask", "Note", "Polled", "Recipient", "Redacted", "Refusal", "Registered", "Report", "Repository",
+    "Row", "Said", "Sent", "SentMessage", "Session", "Short", "Signature", "Signer", "Standing", "Status", "Step",
+    "Strange", "Syncing", "Talk", "Task", "Touch", "TouchedFile", "Traces", "Trouble", "Value", "Verdict", "Vigil",
 ]  # fmt: skip
-OPAQUE = (Identity, Repository)
+OPAQUE = (Identity, Repository, Vigil)
 """Handed back to the API and not looked into."""

@@ -29,7 +29,7 @@ COMPLETE = "_GIT_COORD_COMPLETE"
 """The variable by which a shell asks for completions."""
 PRINTS = frozenset(
     """
-    inbox sent wait tasks board notes thread search log watch locks check sessions whoami jobs status brief conflicts skill
+    inbox sent wait tasks board notes thread show search log watch locks check sessions whoami jobs status brief conflicts skill
     trust doctor help task:show task:list state:get state:show job:show job:log hooks:status
     """.split()
 )
@@ -43,11 +43,25 @@ def main(args: list[str] | None = None) -> None:
     streams.open_streams()
     if args[:1] == ["help"]:
         args = [*args[1:2], "--help"]
+    if not args and COMPLETE not in environ and _is_in_a_repository():
+        args = ["status"]
     if args[:1] == ["sync"]:
         from gitcoord.sync import early_look
 
         early_look.begin(args[1:])
     _leave(run(args), args)
+
+
+def _is_in_a_repository() -> bool:
+    """Whether `git coord` alone has a state to show; elsewhere it shows the help."""
+    from gitcoord.errors import CoordError
+    from gitcoord.store.discovery import find_repository
+
+    try:
+        find_repository()
+    except (CoordError, OSError):
+        return False
+    return True
 
 
 def _quietly_until_it_runs() -> None:
@@ -143,8 +157,9 @@ def _call(args: list[str]) -> int:
         call = parse(command, args[1:]) if command else None
     if call is None:
         from gitcoord.cli import group
+        from gitcoord.cli.spelling import spelled_out
 
-        return group.run(args)
+        return group.run(args if COMPLETE in environ else spelled_out(args))
     result = call()
     return result if isinstance(result, int) else 0
 

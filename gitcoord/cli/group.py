@@ -10,6 +10,7 @@ import click
 
 from gitcoord.cli import COMPLETE
 from gitcoord.cli.command import Choice, Command, IntRange, Param
+from gitcoord.cli.spelling import unknown_verb
 from gitcoord.cli.verbs import VERBS, find
 from gitcoord.errors import UsageError
 
@@ -81,7 +82,7 @@ class Verbs(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         if args and self.get_command(ctx, args[0]) is None:
-            raise _unknown_verb(args[0], self.list_commands(ctx))
+            raise unknown_verb(args[0])
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -89,7 +90,9 @@ class Verbs(click.Group):
         for group, verbs in VERBS.items():
             formatter.write(f"\n{group}\n")
             for verb, (_, about) in verbs.items():
-                formatter.write(f"  {verb:<9} {about}\n")
+                formatter.write(f"  {verb:<9} {about}\n" if about else "")
+            if rest := [verb for verb, (_, about) in verbs.items() if not about]:
+                formatter.write(f"  {' '.join(rest)}\n")
 
 
 def names_in(args: Sequence[str]) -> list[str]:
@@ -112,13 +115,6 @@ def _own_words(command: click.Command) -> set[str]:
     options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
     kinds = (parameter.type for parameter in command.params)
     return {o for o in options if o.startswith("-")} | {str(c) for k in kinds if isinstance(k, click.Choice) for c in k.choices}
-
-
-def _unknown_verb(name: str, verbs: list[str]) -> Exception:
-    import difflib
-
-    near = difflib.get_close_matches(name, verbs, n=1, cutoff=0.5)
-    return UsageError(f"{ascii(name)[1:-1]} is not a verb", f"git coord {near[0]}" if near else "git coord help")
 
 
 @click.group(cls=Verbs, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})

@@ -1,9 +1,9 @@
-"""note, notes, thread, search, log."""
+"""note, notes, thread, search, log, show."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.cli.command import IntRange, argument, command, option
@@ -112,6 +112,36 @@ def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as
             _say_end(len(found), limit, "Nothing happened.")
 
 
+@command(short_help="anything by its id")
+@argument("event_id", metavar="ID")
+@common
+def show(event_id: str, as_name: str | None, as_json: bool) -> None:
+    """What an id stands for, whole: a message, a task, a job, a note, any event.
+
+    Example: git coord show 3f9a1c77
+    """
+    with opened(as_name) as coord:
+        event = coord.events.get(event_id)
+        if event.type.startswith("task"):
+            from gitcoord.cli.work import say_whole_task
+
+            say_whole_task(coord, event.data.get("task", event.id), as_json)
+        elif event.type.startswith("job."):
+            from gitcoord.cli.jobs import say_job
+
+            say_job(coord, coord.jobs.get(event.data.get("job", event.id)), as_json)
+        elif as_json:
+            say_json(_event_json(coord, event, signatures_of(coord, [(event.id, event.clone)]).get(event.id)))
+        else:
+            _say_events(coord, [event], as_json, whole=True)
+            if event.type == "message":
+                say("to " + ", ".join(shown_name(coord, box) for box in event.data.get("to", ())))
+
+
+def _event_json(coord: Coord, event: Event, signature: Signature | None) -> dict[str, Any]:
+    return event_json(coord, event) | verified_json(signature)
+
+
 def _check_type(coord: Coord, kind: str) -> None:
     known = coord.events.types()
     if kind not in known:
@@ -121,7 +151,7 @@ def _check_type(coord: Coord, kind: str) -> None:
 def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -> None:
     signed = signatures_of(coord, [(event.id, event.clone) for event in events])
     if as_json:
-        say_json([event_json(coord, event) | verified_json(signed.get(event.id)) for event in events])
+        say_json([_event_json(coord, event, signed.get(event.id)) for event in events])
         return
     for event in events:
         line = _head(coord, event, signed.get(event.id))

@@ -111,7 +111,7 @@ def show(job_id: str, as_name: str | None, as_json: bool) -> None:
     Example: git coord job show 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_job(coord, coord.jobs.get(job_id), as_json)
+        say_job(coord, coord.jobs.get(job_id), as_json)
 
 
 @job.command(short_help="its output")
@@ -144,7 +144,7 @@ def kill(job_id: str, as_name: str | None, as_json: bool) -> None:
     Example: git coord job kill build
     """
     with opened(as_name) as coord:
-        _say_job(coord, coord.jobs.kill(job_id), as_json)
+        say_job(coord, coord.jobs.kill(job_id), as_json)
 
 
 def _line(coord: Coord, job: Job) -> str:
@@ -165,7 +165,8 @@ def _line(coord: Coord, job: Job) -> str:
     )
 
 
-def _say_job(coord: Coord, job: Job, as_json: bool) -> None:
+def say_job(coord: Coord, job: Job, as_json: bool) -> None:
+    """Print everything about a job but its output."""
     if as_json:
         say_json(job_json(coord, job))
         return

@@ -25,6 +25,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "note": ("history", "leave a note for everybody, now and later"),
         "notes": ("history", "read the notes"),
         "thread": ("history", "a whole conversation"),
+        "show": ("history", "anything by its id"),
         "search": ("history", "find words in messages and notes"),
         "log": ("history", "everything that happened, newest first"),
         "watch": ("waits", "follow everything as it happens"),
@@ -49,6 +50,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "job": ("jobs", "show, log or kill one job"),
     },
     "keep track": {
+        "ui": ("ui", "one live screen: what needs me, and who does what"),
         "status": ("overview", "where I stand, on one screen"),
         "brief": ("overview", "the digest to go on with"),
         "state": ("overview", "keys and values that outlive me"),
@@ -60,17 +62,20 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "set-up": {
         "init": ("setup", "install hooks, register the worktrees"),
         "hooks": ("setup", "install, remove or show the hooks"),
-        "mcp": ("agents", "serve agents over MCP"),
-        "skill": ("agents", "print what teaches agents to use this"),
-        "trust": ("trust", "who signs what, and what is wrong"),
-        "redact": ("trust", "take an event out of my log"),
-        "gc": ("trust", "drop what ended long ago"),
         "doctor": ("setup", "what is well, what is not"),
         "demo": ("setup", "a guided run, thrown away after"),
-        "purge": ("setup", "remove every trace of gitcoord"),
+    },
+    "more": {
+        "mcp": ("agents", ""),
+        "skill": ("agents", ""),
+        "trust": ("trust", ""),
+        "redact": ("trust", ""),
+        "gc": ("trust", ""),
+        "purge": ("setup", ""),
     },
 }
-"""By group: the verb, the module of `gitcoord.cli` that has a command of that name, and what the help page says of it."""
+"""By group: the verb, the module of `gitcoord.cli` that has a command of that name, and what the help page says of it.
+Those of which it says nothing stand there in one line, so that it stays short: an agent pays for all of it."""
 
 HIDDEN = {"hook": "setup"}
 """Verbs that are not on the help page, and their modules."""

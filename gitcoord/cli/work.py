@@ -131,14 +131,19 @@ def show(task_id: str, as_name: str | None, as_json: bool) -> None:
     Example: git coord task show 3f9a1c77
     """
     with opened(as_name) as coord:
-        found = coord.tasks.show(task_id)
-        if as_json:
-            say_json(task_json(coord, found))
-        else:
-            say_task(coord, found, [coord.tasks.show(need) for need in found.needs])
-            unsigned = coord.trust.held_back([comment.id for comment in found.comments])
-            if unsigned or found.id in coord.trust.held_tasks():
-                remark("note: some of these words are not signed: git coord log")
+        say_whole_task(coord, task_id, as_json)
+
+
+def say_whole_task(coord: Coord, task_id: str, as_json: bool) -> None:
+    """Print everything about a task."""
+    found = coord.tasks.show(task_id)
+    if as_json:
+        say_json(task_json(coord, found))
+        return
+    say_task(coord, found, [coord.tasks.show(need) for need in found.needs])
+    unsigned = coord.trust.held_back([comment.id for comment in found.comments])
+    if unsigned or found.id in coord.trust.held_tasks():
+        remark("note: some of these words are not signed: git coord log")
 
 
 @task.command(short_help="take one")

@@ -25,7 +25,7 @@ from gitcoord.store.ref_names import NAMESPACE, newest_epoch, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
-    pass
+    from gitcoord.log.journal import Place
 
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
@@ -119,7 +119,7 @@ class Clone(Opened):
         return fresh
 
     def _write(self, ref: str, tip: Oid, objects: Sequence[GitObject], tips: Tips, fd: int) -> None:
-        self.journal.rotate(self.clock())
+        self.journal.rotate(self.clock(), self._packed_up_to)
         self.journal.add(objects)
         self.store.write(objects)
         self.store.move(ref, tip, tips.refs.get(ref), fd)
@@ -129,6 +129,11 @@ class Clone(Opened):
             self.journal.note(own_logs(self._tips.refs, self.settled_id()))
         if any(item.oid.startswith("17") for item in objects):
             self._look()  # one object in 256: often enough to pack before git counts them
+
+    def _packed_up_to(self) -> Place | None:
+        from gitcoord.log import recent
+
+        return recent.place(self._checked)
 
     def _keep_alive(self, objects: Sequence[GitObject]) -> None:
         """A foreign `git prune --expire=now` may have taken them before their ref was there; from now on it does not."""

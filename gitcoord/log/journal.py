@@ -4,9 +4,11 @@ Neither an index nor a judge: nothing is read from it while git still has what w
 does not take off. One that is there and cannot be read raises Unreadable everywhere: that is not the same as none. A
 text file, one record a line, so that a line torn by a crash spoils itself alone:
 
-    journal 1 UNIX-TIME UPTIME
+    journal 1 UNIX-TIME UPTIME SERIAL
     o KIND OID BASE64
     t REF=OID [REF=OID]
+
+After a megabyte or a day a new file is begun, with a higher serial number; the last day of them is in `archive`.
 """
 
 from __future__ import annotations
@@ -14,21 +16,28 @@ from __future__ import annotations
 import os
 import time
 
-from gitcoord.lean import Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, suppress
+from gitcoord.lean import TYPE_CHECKING, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, suppress
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
 from gitcoord.system import clocks
-from gitcoord.system.files import open_ours, rename_ours, unreadable
+from gitcoord.system.files import open_ours, replace_ours, unreadable
 from gitcoord.system.lock import sync_directory, unwritable, write_whole
 
+if TYPE_CHECKING:
+    from gitcoord.log.archive import Segment
+
 KEEP_SECONDS = 24 * 3600
+MAX_SIZE = 1 << 20
+"""Bytes of the newest file, past which a writer begins another once most of what it has is packed."""
+HUGE = 4 * MAX_SIZE
+"""Bytes past which nothing is waited for."""
 TAIL = 1 << 13
 
 
 class Place(NamedTuple):
-    """A position in the journal: how far into which file."""
+    """A position in the journal: how far into which of its files, by the serial number in its head."""
 
-    inode: int
+    serial: int
     offset: int
 
 
@@ -50,7 +59,7 @@ class Journal:
 
     def note(self, tips: Mapping[str, Oid]) -> None:
         """Record where our logs stand."""
-        end = self._append(b"t %s\n" % " ".join(f"{ref}={oid}" for ref, oid in sorted(tips.items())).encode())
+        end = self._append(_tips_line(tips))
         self._noted = end, dict(tips)
 
     def tips(self) -> dict[str, Oid]:
@@ -66,37 +75,60 @@ class Journal:
         return self._noted[1]
 
     def _read_tips(self) -> dict[str, Oid]:
-        for path in (self.path, self.old_path):
-            line = _last_line(path, b"t ")
-            if line is not None:
-                pairs = (word.partition("=") for word in line[2:].decode("ascii", "replace").split())
-                return {ref: Oid(oid) for ref, _, oid in pairs if is_log(ref)}
-        return {}
+        line = _last_line(self.path, b"t ")
+        if line is None:
+            from gitcoord.log import archive
+
+            line = archive.tips_line(self._archived()[0])
+        pairs = (word.partition("=") for word in (line or b"t ")[2:].decode("ascii", "replace").split())
+        return {ref: Oid(oid) for ref, _, oid in pairs if is_log(ref)}
+
+    def _archived(self) -> tuple[list[Segment], bool]:
+        """What was rotated out in the last day, and whether nothing of it is torn."""
+        from gitcoord.log import archive
+
+        try:
+            return archive.read(self.old_path)
+        except FileNotFoundError:
+            return [], True
+        except OSError as error:
+            raise unreadable(self.old_path, error) from error
 
     def objects(self, since: Place | None = None) -> Iterator[GitObject]:
         """Every object kept (added after `since`), oldest first. Torn lines are passed over."""
-        here = since is not None and _inode(self.path) == since.inode
-        files = [(self.path, since.offset)] if since and here else [(self.old_path, 0), (self.path, 0)]
-        for path, offset in files:
-            for line in _lines(path, offset):
-                item = _parse_object(line)
-                if item is not None:
-                    yield item
+        serial, offset = _serial(self.path), 0
+        if since and serial == since.serial:
+            offset = since.offset
+        else:
+            from gitcoord.log import archive
+
+            yield from (item for _, _, item in archive.objects(self._archived()[0], since))
+        for line in _lines(self.path, offset):
+            item = _parse_object(line)
+            if item is not None:
+                yield item
 
     def written(self, oids: Iterable[Oid]) -> set[Oid]:
         """Those of `oids` that were written here lately."""
-        known = {oid.decode("ascii", "replace") for path in (self.path, self.old_path) for oid in _ids(_lines(path))}
-        return {oid for oid in oids if oid in known}
+        wanted = set(oids)
+        known = {oid.decode("ascii", "replace") for oid in _ids(_lines(self.path))}
+        if not wanted <= known:
+            known |= self._archived_ids()
+        return wanted & known
+
+    def _archived_ids(self) -> set[str]:
+        from gitcoord.log import archive
+
+        return {item.oid for _, _, item in archive.objects(self._archived()[0])}
 
     def has(self, oids: Iterable[Oid]) -> bool:
         """Whether all of `oids` were written here lately; the newest are looked for first."""
         wanted = {oid.encode() for oid in oids}
         if wanted:
             wanted -= _ids(_tail(self.path, TAIL * 32).splitlines())
-        for path in (self.path, self.old_path):
-            if wanted:
-                wanted -= _ids(_lines(path))
-        return not wanted
+        if wanted:
+            wanted -= _ids(_lines(self.path))
+        return not wanted or {oid.decode("ascii", "replace") for oid in wanted} <= self._archived_ids()
 
     def needed(self, tips: Iterable[Oid], since: Place | None = None) -> dict[Oid, GitObject]:
         """The objects kept, whole, that are reachable from `tips`: not those of a writer that died before its ref moved."""
@@ -110,56 +142,96 @@ class Journal:
                 todo += named_in(item)
         return found
 
-    def ids_after(self, place: Place | None) -> tuple[list[tuple[int, Oid]], Place | None]:
-        """The objects added after `place` (None, or a place in an older file: from the start), each with the offset where
-        its line ends; and the place where the file ends now. Nothing is decoded."""
+    def ids_after(self, place: Place | None) -> tuple[list[tuple[Place, Oid]], Place | None]:
+        """The objects added after `place` (None: all), each with the place where its line ends; and the place where the
+        newest file ends now. Nothing of that file is decoded."""
+        from gitcoord.log.archive import objects
+
+        serial = _serial(self.path)
+        begins = place.offset if place and place.serial == serial else 0
+        found = [] if begins else [(Place(*at), item.oid) for *at, item in objects(self._archived()[0], place)]
         try:
             with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
-                inode = os.fstat(file.fileno()).st_ino
-                offset = place.offset if place and place.inode == inode else 0
-                file.seek(offset)
-                found = []
+                offset = file.seek(begins)
                 for line in file:
                     offset += len(line)
                     if line.startswith(b"o ") and line.count(b" ") == 3:
-                        found.append((offset, Oid(line.split(b" ", 3)[2].decode("ascii", "replace"))))
-                return found, Place(inode, offset)
+                        found.append((Place(serial, offset), Oid(line.split(b" ", 3)[2].decode("ascii", "replace"))))
+                return found, Place(serial, offset)
         except FileNotFoundError:
-            return [], None
+            return found, None
         except OSError as error:
             raise unreadable(self.path, error) from error
 
     def scrub(self, oids: Collection[Oid]) -> None:
         """Forget the bytes of `oids`. Raises RepositoryError."""
         gone = {oid.encode() for oid in oids}
-        for path in (self.path, self.old_path):
-            if gone & _ids(_lines(path)):
-                lines = [line for line in _lines(path) if not gone & _ids([line])]
-                write_whole(path, b"".join(line + b"\n" for line in lines).decode("ascii", "replace"))
+        if gone & _ids(_lines(self.path)):
+            lines = [line for line in _lines(self.path) if not gone & _ids([line]) and not line.startswith(b"journal ")]
+            self._begin(_serial(self.path) + 1, b"".join(line + b"\n" for line in lines))
+        if not self._archived_ids().isdisjoint(oids):
+            from gitcoord.log import archive
 
-    def rotate(self, now: float) -> bool:
-        """Begin a new file once this one began a day ago, or a day ahead of a clock that jumped back; the one before the
-        last is dropped. Says whether it did."""
-        if not self._is_old(now):
+            try:
+                replace_ours(self.old_path, archive.without(self._archived()[0], oids), durable=True)
+            except OSError as error:
+                raise unwritable(os.path.dirname(self.path), error) from error
+
+    def rotate(self, now: float, packed: Callable[[], Place | None] = lambda: None) -> bool:
+        """Begin a new file once this one is large, or began a day ago, or a day ahead of a clock that jumped back.
+
+        What it holds is kept for another day. A large one is archived up to the place `packed`, before which no object lies
+        loose: the objects after that are looked at again soon. Says whether it did. Raises RepositoryError; then nothing
+        changed.
+        """
+        size = self._size_when_due(now)
+        if not size:
             return False
-        tips = self.tips()
-        rename_ours(self.path, self.old_path)
-        self.note(tips)
+        serial, end = _serial(self.path), size
+        if size <= HUGE and not self._is_old(now):
+            place = packed()
+            if place is None or place.serial != serial or not size // 2 < place.offset <= size:
+                return False
+            end = place.offset
+        self._rotate(serial, end, now)
         return True
 
-    def _is_old(self, now: float) -> bool:
+    def _rotate(self, serial: int, end: int, now: float) -> None:
+        from gitcoord.log import archive
+
+        tips, (at, up) = _tips_line(self.tips()), self._read_began()
+        rest = b"".join(line + b"\n" for line in _lines(self.path, end) if line.startswith(b"o "))
+        at, up = (at, up or 0.0) if at else (now, clocks.uptime(now))
+        head = archive.Segment(serial, int(at), int(up), end)
         try:
-            inode = os.stat(self.path).st_ino
-            if inode != self._began[0]:
-                with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
-                    _, _, at, *up = file.readline(64).split()
-                    self._began = inode, int(at), int(up[0]) if up else None
+            archive.add(self.old_path, archive.segment(head, _kept(self.path, end), tips.rstrip(b"\n")), now)
+        except OSError as error:
+            raise unwritable(os.path.dirname(self.path), error) from error
+        self._begin(serial + 1, rest + tips)
+
+    def _begin(self, serial: int, lines: bytes) -> None:
+        write_whole(self.path, (_new_head(serial) + lines).decode("ascii", "replace"), durable=self.fsync)
+
+    def _size_when_due(self, now: float) -> int:
+        """The size of the newest file if it is large or old; else 0."""
+        try:
+            stat = os.stat(self.path)
+            if stat.st_ino != self._began[0]:
+                self._began = stat.st_ino, *self._read_began()
         except FileNotFoundError:
-            return False
+            return 0
         except OSError as error:
             raise unreadable(self.path, error) from error
-        except (IndexError, ValueError):
-            return True  # its head is torn: only a new file has a known age
+        return stat.st_size if stat.st_size > MAX_SIZE or self._is_old(now) else 0
+
+    def _read_began(self) -> tuple[float, float | None]:
+        with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
+            words = file.readline(80).split()
+        if len(words) < 3 or not all(word.isdigit() for word in words[2:]):
+            return 0.0, None  # its head is torn: only a new file has a known age
+        return int(words[2]), int(words[3]) if len(words) > 3 else None
+
+    def _is_old(self, now: float) -> bool:
         return clocks.age(self._began[1], self._began[2], now) > KEEP_SECONDS
 
     def _append(self, data: bytes) -> tuple[int, int]:
@@ -172,7 +244,7 @@ class Journal:
             stat = os.fstat(fd)
             size = stat.st_size
             if size == 0:
-                data = b"journal 1 %d %d\n" % (time.time(), clocks.uptime(time.time())) + data
+                data = _new_head(int(time.time() * 1000)) + data
             elif (stat.st_ino, size) != self._end and _byte_at(fd, size - 1) != b"\n":
                 data = b"\n" + data  # a writer died in the middle of its line
             self._write_whole(fd, data, size)
@@ -196,6 +268,37 @@ class Journal:
             raise unwritable(os.path.dirname(self.path), error) from error
 
 
+def _new_head(serial: int) -> bytes:
+    now = time.time()
+    return b"journal 1 %d %d %d\n" % (now, clocks.uptime(now), serial)
+
+
+def _tips_line(tips: Mapping[str, Oid]) -> bytes:
+    return b"t %s\n" % " ".join(f"{ref}={oid}" for ref, oid in sorted(tips.items())).encode()
+
+
+def _serial(path: str) -> int:
+    """The number of the newest file; 0 where there is none, or its head is torn."""
+    try:
+        with open(open_ours(path, os.O_RDONLY), "rb") as file:
+            words = file.readline(80).split()
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return int(words[4]) if len(words) == 5 and words[0] == b"journal" and words[4].isdigit() else 0
+
+
+def _kept(path: str, end: int) -> Iterator[tuple[int, GitObject]]:
+    """The objects of the newest file up to `end`, each with where its line ends."""
+    offset = 0
+    for line in _lines(path):
+        offset += len(line) + 1
+        item = _parse_object(line) if offset <= end else None
+        if item is not None:
+            yield offset, item
+
+
 def _object_line(item: GitObject) -> bytes:
     import binascii  # here: reading a repository needs no objects of the journal
 
@@ -213,13 +316,6 @@ def _parse_object(line: bytes) -> GitObject | None:
         return GitObject(parts[1].decode(), Oid(parts[2].decode()), binascii.a2b_base64(parts[3]))  # type: ignore[arg-type]
     except (ValueError, UnicodeDecodeError):
         return None
-
-
-def _inode(path: str) -> int:
-    try:
-        return os.stat(path).st_ino
-    except OSError:
-        return 0
 
 
 def _lines(path: str, offset: int = 0) -> Iterator[bytes]:

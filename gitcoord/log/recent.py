@@ -28,8 +28,8 @@ class Recent(NamedTuple):
 def place(checked: str) -> Place | None:
     """Everything before this place of the journal is in a pack, or was never needed."""
     try:
-        inode, offset = read_ours(checked).split()
-        return Place(int(inode), int(offset))
+        serial, offset = read_ours(checked).split()
+        return Place(int(serial), int(offset))
     except (OSError, ValueError):
         return None
 
@@ -37,7 +37,7 @@ def place(checked: str) -> Place | None:
 def save(checked: str, end: Place | None) -> None:
     """Note that somebody looked just now. Failing costs time only."""
     with suppress(OSError):
-        write_ours(checked, f"{end.inode} {end.offset}\n".encode() if end else b"")
+        write_ours(checked, f"{end.serial} {end.offset}\n".encode() if end else b"")
 
 
 def look(store: Store, journal: Journal, checked: str) -> Recent:
@@ -48,7 +48,7 @@ def look(store: Store, journal: Journal, checked: str) -> Recent:
     gone = store.missing([oid for _, oid in entries if oid not in loose])
     restored = _restore(store, journal, known) if gone else []
     loose.update(oid for oid in gone if is_loose(store.repo, oid))
-    save(checked, _packed_up_to(known, entries, end, loose))
+    save(checked, _packed_up_to(known, entries, loose) if end else None)
     return Recent(tuple(restored), len(loose), end)
 
 
@@ -58,12 +58,10 @@ def _restore(store: Store, journal: Journal, since: Place | None) -> list[str]:
     return restore_objects(store, journal, journal.tips().values(), since)
 
 
-def _packed_up_to(known: Place | None, entries: list[tuple[int, Oid]], end: Place | None, loose: set[Oid]) -> Place | None:
-    if end is None:
-        return None
-    offset = known.offset if known and known.inode == end.inode else 0
-    for line_end, oid in entries:
+def _packed_up_to(known: Place | None, entries: list[tuple[Place, Oid]], loose: set[Oid]) -> Place | None:
+    """The place before the first object that lies loose."""
+    for at, oid in entries:
         if oid in loose:
             break
-        offset = line_end
-    return Place(end.inode, offset)
+        known = at
+    return known

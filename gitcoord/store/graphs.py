@@ -13,10 +13,8 @@ from __future__ import annotations
 import mmap
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from typing import NamedTuple
 
+from gitcoord.lean import Iterable, Iterator, NamedTuple, Sequence, contextmanager, suppress
 from gitcoord.store.absent import absent
 from gitcoord.store.objects import Oid, make_tree
 from gitcoord.store.repository import Repository

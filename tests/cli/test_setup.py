@@ -242,7 +242,7 @@ def test_the_verbs_fit_500_tokens(tmp_path: Path, cli: Cli, args: list[str]) -> 
     ran = cli(tmp_path, *args)
     assert (ran.code, ran.err) == (0, "")
     assert tokens(ran.out) < 500
-    assert [verb for verb in VERBS if not re.search(rf"^  {verb} ", ran.out, re.MULTILINE)] == []
+    assert [verb for verb in VERBS if not re.search(rf"^  (.* )?{verb}\b", ran.out, re.MULTILINE)] == []
 
 
 def test_every_verbs_help_fits_150_tokens_has_an_example_and_takes_json(reference: ModuleType) -> None:

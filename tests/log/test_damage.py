@@ -18,6 +18,7 @@ from log.test_journal import delete_and_prune, prune, say, sends, tip
 from gitcoord import Coord
 from gitcoord.errors import RepositoryError
 from gitcoord.log.event import Draft
+from gitcoord.log.journal import KEEP_SECONDS, Journal
 from gitcoord.store import absent, refs
 from gitcoord.store.discovery import find_repository
 
@@ -56,9 +57,10 @@ def forget_the_end(path: Path, content: bytes) -> None:
 
 
 def truncate_the_rotated(path: Path, content: bytes) -> None:
-    path.rename(path.with_name("journal.old"))
-    path.with_name("journal.old").write_bytes(content[: len(content) // 2])
-    path.write_bytes(b"journal 1 %d\n" % time.time() + content.splitlines(keepends=True)[-1])
+    path.write_bytes(content)
+    assert Journal(str(path.parent)).rotate(time.time() + 2 * KEEP_SECONDS)
+    old = path.with_name("journal.old")
+    old.write_bytes(old.read_bytes()[: old.stat().st_size // 2])
 
 
 @pytest.mark.parametrize("lose", [forget_the_end, truncate_the_rotated], ids=lambda lose: lose.__name__)

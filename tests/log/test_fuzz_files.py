@@ -7,6 +7,7 @@ is what git reads. What once failed stays in the examples.
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from profiles import examples
 
 from gitcoord import Coord, RepositoryError
-from gitcoord.log.journal import Journal
+from gitcoord.log.journal import KEEP_SECONDS, Journal
 from gitcoord.store.objects import make_object
 from gitcoord.store.ref_files import NotPlain, RefFiles
 
@@ -32,6 +33,7 @@ PIECES = [
     b"t ",
     b"journal 1 ",
     b"journal 99 0\n",
+    b"z 1 2 3 4 5\n",
     b"=",
     b"\xff\xfe",
     b"A" * 5000,
@@ -60,21 +62,34 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return Path(journal.path).read_bytes()
 
 
+@pytest.fixture(scope="module")
+def archived(sound: bytes, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The same journal, rotated twice."""
+    journal = Journal(str(tmp_path_factory.mktemp("archived")))
+    for day in (1, 3):
+        Path(journal.path).write_bytes(sound)
+        journal.rotate(time.time() + day * KEEP_SECONDS + 10)
+    return Path(journal.old_path).read_bytes()
+
+
 @given(GARBLES, st.booleans())
 @example([(0.0, 0.3, b"")], False)
 @example([(0.5, 0.3, b"\0" * 64), (1.0, 0.0, b"t ")], True)
 @example([(0.0, 0.0, b"journal 99 0\n")], False)
 @examples(60)
-def test_any_journal_can_be_read_or_is_refused(sound: bytes, garbles: list[tuple[float, float, bytes]], old: bool) -> None:
+def test_any_journal_can_be_read_or_is_refused(
+    sound: bytes, archived: bytes, garbles: list[tuple[float, float, bytes]], old: bool
+) -> None:
     with TemporaryDirectory() as place:
         journal = Journal(place)
-        Path(journal.old_path if old else journal.path).write_bytes(garbled(sound, garbles))
+        Path(journal.old_path if old else journal.path).write_bytes(garbled(archived if old else sound, garbles))
         questions: list[Callable[[], object]] = [
             journal.tips,
             lambda: list(journal.objects()),
             lambda: journal.needed([make_object("commit", b"x 4", "sha1").oid]),  # type: ignore[list-item]
             lambda: journal.ids_after(None),
             lambda: journal.rotate(2e9),
+            lambda: journal.scrub([make_object("commit", b"x 4", "sha1").oid]),
             lambda: journal.note({"refs/coord/log/a-00000000/0001": make_object("commit", b"x", "sha1").oid}),
         ]
         for question in questions:

@@ -12,7 +12,8 @@ import pytest
 from conftest import Cli, Ran, git, make_repo
 
 from gitcoord import Coord
-from gitcoord.log.journal import KEEP_SECONDS, Journal, Place
+from gitcoord.log import archive
+from gitcoord.log.journal import HUGE, KEEP_SECONDS, MAX_SIZE, Journal, Place
 from gitcoord.store.objects import Oid, make_object
 
 Damage = Callable[[Path, str], None]
@@ -223,21 +224,120 @@ def test_ids_after_a_place_are_those_added_since(tmp_path: Path) -> None:
     assert [oid for _, oid in journal.ids_after(Place(0, 99))[0]] == [first.oid, second.oid]
 
 
+TIPS = {"refs/coord/log/a/0001": Oid("0" * 40)}
+
+
+def begin_at(journal: Journal, at: int) -> None:
+    """Let the newest file have begun at `at` (Unix seconds)."""
+    file = Path(journal.path)
+    _, rest = file.read_bytes().split(b"\n", 1)
+    file.write_bytes(b"journal 1 %d\n" % at + rest)
+
+
 def test_a_rotated_journal_keeps_the_last_day(tmp_path: Path) -> None:
     journal = Journal(str(tmp_path))
     items = [make_object("blob", b"%d" % n, "sha1") for n in range(3)]
-    tips = {"refs/coord/log/a/0001": Oid("0" * 40)}
     began = 1_000_000
-    for item in items:
+    for number, item in enumerate(items):
         journal.add([item])
-        journal.note(tips)
-        file = Path(journal.path)
-        rest = file.read_bytes().partition(b"\n")[2]
-        file.write_bytes(b"journal 1 %d\n" % began + rest)
-        assert journal.rotate(began + KEEP_SECONDS) is False
-        assert journal.rotate(began + KEEP_SECONDS + 1) is True
-        assert journal.tips() == tips
+        journal.note(TIPS)
+        begin_at(journal, began + number * KEEP_SECONDS)
+        assert journal.rotate(began + (number + 1) * KEEP_SECONDS) is False
+        assert journal.rotate(began + (number + 1) * KEEP_SECONDS + 1) is True
+        assert journal.tips() == TIPS
         assert [kept.oid for kept in journal.objects()] == [item.oid]
+
+
+def fill(journal: Journal, size: int, seed: int = 0) -> list[Oid]:
+    """Objects that make so many bytes of the newest file."""
+    oids = []
+    while not os.path.exists(journal.path) or os.path.getsize(journal.path) <= size:
+        item = make_object("commit", b"%d %d " % (seed, len(oids)) + b"word " * 400, "sha1")
+        journal.add([item])
+        oids.append(item.oid)
+    journal.note(TIPS)
+    return oids
+
+
+def test_a_large_journal_is_archived_up_to_what_is_packed_and_takes_a_tenth_then(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    oids = fill(journal, MAX_SIZE)
+    places = {oid: place for place, oid in journal.ids_after(None)[0]}
+    assert journal.rotate(time.time()) is False
+    assert journal.rotate(time.time(), lambda: Place(places[oids[5]].serial, places[oids[5]].offset)) is False
+    packed = places[oids[-11]]
+    assert journal.rotate(time.time(), lambda: packed) is True
+    assert os.path.getsize(journal.old_path) < MAX_SIZE / 10
+    assert journal.tips() == TIPS
+    assert [item.oid for item in journal.objects()] == oids
+    assert all(make_object(item.kind, item.data, "sha1").oid == item.oid for item in journal.objects())
+    assert [oid for _, oid in journal.ids_after(packed)[0]] == oids[-10:]
+    assert [item.oid for item in journal.objects(packed)] == oids[-10:]
+    assert [oid for _, oid in journal.ids_after(places[oids[-20]])[0]] == oids[-19:]
+    assert journal.has(oids)
+    assert journal.written([oids[0], oids[-1], Oid("1" * 40)]) == {oids[0], oids[-1]}
+
+
+def test_nothing_is_waited_for_when_the_journal_is_huge(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    journal.add([make_object("blob", os.urandom(HUGE), "sha1")])
+    assert journal.rotate(time.time()) is True
+    assert os.path.getsize(journal.path) < 1000
+
+
+def test_what_was_redacted_is_in_no_part_of_the_journal(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    old = fill(journal, HUGE)
+    assert journal.rotate(time.time())
+    new = fill(journal, 10_000, seed=1)
+    journal.scrub([old[3], new[1]])
+    assert [item.oid for item in journal.objects()] == [oid for oid in [*old, *new] if oid not in (old[3], new[1])]
+    assert journal.tips() == TIPS
+
+
+@pytest.mark.parametrize("end", [0, 1, 20, 60, 900, -200, -1])
+def test_a_torn_archive_gives_what_is_whole_and_is_written_anew(tmp_path: Path, end: int) -> None:
+    journal = Journal(str(tmp_path))
+    for seed in range(2):
+        fill(journal, HUGE, seed)
+        assert journal.rotate(time.time())
+    path = Path(journal.old_path)
+    path.write_bytes(path.read_bytes()[:end] if end else b"\0" * 5000)
+    whole = [item.oid for item in journal.objects()]
+    oids = fill(journal, HUGE, 2)
+    assert journal.rotate(time.time())
+    assert [item.oid for item in journal.objects()] == [*whole, *oids]
+    assert archive.read(journal.old_path)[1]
+
+
+def test_a_writer_that_is_killed_between_archive_and_new_file_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(str(tmp_path))
+    oids = fill(journal, HUGE)
+    monkeypatch.setattr(journal, "_begin", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        journal.rotate(time.time())
+    again = Journal(str(tmp_path))
+    assert {item.oid for item in again.objects()} == set(oids)
+    assert again.rotate(time.time())
+    assert again.tips() == TIPS
+    assert {item.oid for item in again.objects()} == set(oids)
+
+
+def test_events_of_a_large_journal_come_back_after_a_fetch_that_prunes(repo: Path, cli: Cli) -> None:
+    with Coord.open(repo, as_name="a") as coord:
+        coord.sessions.join()
+        for number in range(5):
+            coord.send("a", f"with file {number}", attachments={"file.txt": os.urandom(1_000_000)})
+        ref = f"refs/coord/log/{coord.clone.id}/0001"
+        assert os.path.exists(coord.clone.journal.old_path)
+    before = tip(repo, ref)
+    (repo / ".git/coord/index.sqlite").unlink()
+    delete_and_prune(repo, ref)
+    assert say(cli, repo, "after").code == 0
+    assert tip(repo, f"{ref}~1") == before
+    assert git(repo, "fsck", "--strict", "--no-dangling") == ""
 
 
 # a hole that nothing can fill

@@ -1,0 +1,49 @@
+"""The live view, `git coord ui`: what needs its person, who works on what, and what was said, in a terminal or a browser.
+
+`facts` is what the API tells, `model` the rows that are made of it, `desk` keeps them up to date and acts as the person;
+`terminal` and `web` are the two faces, whose libraries are an extra. This room may use `api` alone; begin with `model`.
+Never let a face decide what a row says, and never speak as anybody but the person.
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from gitcoord.errors import RepositoryError
+
+if TYPE_CHECKING:
+    from gitcoord.ui.web.options import Options
+
+LIBRARIES = ("textual", "rich", "starlette", "uvicorn", "anyio", "h11")
+
+
+def in_terminal(place: str, read_only: bool = False) -> None:
+    """Show the view in this terminal until the person leaves it. Raises RepositoryError without a terminal, or without
+    the libraries."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise RepositoryError("the live view needs a terminal", "git coord ui --web, or: git coord ui --json")
+    try:
+        from gitcoord.ui.terminal.app import run
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
+    run(place, read_only)
+
+
+def in_browser(place: str, options: Options) -> None:
+    """Serve the view to a browser on this machine until it is interrupted. Raises RepositoryError for a port that is
+    taken, or without the libraries."""
+    try:
+        from gitcoord.ui.web.serving import serve
+    except ModuleNotFoundError as error:
+        raise missing(error) from None
+    serve(place, options)
+
+
+def missing(error: ModuleNotFoundError) -> Exception:
+    """What to say of a library that is not installed; any other module that is missing is a bug of ours."""
+    if (error.name or "").partition(".")[0] not in LIBRARIES:
+        return error
+    command = f"{shlex.quote(sys.executable)} -m pip install 'gitcoord[ui]'"
+    return RepositoryError("the live view needs the packages textual, starlette and uvicorn", command)

@@ -1,0 +1,192 @@
+"""Keeps the view true: looks whenever something may have changed, does what the person asks for, and tells the face.
+
+A `Coord` belongs to one thread, so each of four has its own: one that looks, one for what git takes a while for, one that
+acts as the person, and one that answers questions. All but the one that acts look on, and leave no trace.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeVar
+
+from gitcoord import Coord
+from gitcoord.errors import CoordError, Refused
+from gitcoord.text import one_line
+from gitcoord.ui import acts, details
+from gitcoord.ui.facts import FURTHEST, NO_MERGES, PAGES, Facts, Merges, gather, gather_merges
+from gitcoord.ui.model.screen import Screen, screen
+
+T = TypeVar("T")
+Work = Callable[[Coord], None]
+TICK = 15.0
+"""Seconds after which states that depend on the clock (idle, gone) are looked at without being woken."""
+MERGES_EVERY = 3.0
+"""Seconds between two looks into the worktrees, however much happens."""
+FILES_ANYWAY = 60.0
+"""Seconds after which the worktrees are looked into although nobody told of a change."""
+RETRY = 2.0
+"""Seconds after which a repository that could not be read is tried again."""
+
+
+class News(NamedTuple):
+    """What a face shows: the last look that succeeded, and what is wrong since, empty while all is well."""
+
+    screen: Screen | None
+    wrong: str
+
+
+class Desk:
+    """The view of one person on one repository."""
+
+    def __init__(self, place: str, read_only: bool = False) -> None:
+        self.place = place
+        self.read_only = read_only
+        self.news = News(None, "")
+        self._tell: Callable[[News], None] = lambda _: None
+        self._pages = dict(PAGES)
+        self._facts: Facts | None = None
+        self._merges: Merges = NO_MERGES
+        self._wrong: dict[str, str] = {}
+        self._busy = threading.Lock()
+        self._over = threading.Event()
+        self._dirty = threading.Event()
+        self._wake: Callable[[], None] = lambda: None
+        self._acting = _Hand(place, looks_on=False)
+        self._asking = _Hand(place, looks_on=True)
+
+    def check(self) -> None:
+        """Raises CoordError for what cannot be opened, and for an agent."""
+        with Coord.open(self.place) as coord:
+            coord.speak_as(coord.sessions.user(looks_on=True))
+            self.place = coord.worktree or self.place
+        self._acting.place = self._asking.place = self.place
+
+    def start(self, tell: Callable[[News], None]) -> None:
+        """Begin to look; `tell` is called from other threads, with each change."""
+        self._tell = tell
+        for work in (self._look_on, self._look_deep):
+            threading.Thread(target=self._again, args=(work,), daemon=True).start()
+
+    def stop(self) -> None:
+        """Stop looking; what is being done is finished first."""
+        self._over.set()
+        self._dirty.set()
+        self._wake()
+        self._acting.close()
+        self._asking.close()
+
+    def act(self, name: str, arguments: Mapping[str, Any]) -> Future[str]:
+        """Have the person do something; the answer is a line for them, or a CoordError."""
+        if self.read_only:
+            raise Refused("this view only looks on (--read-only)", "start it without --read-only")
+        return self._acting.submit(lambda coord: acts.perform(coord, name, arguments))
+
+    def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]:
+        """Look at one thing in depth; the answer is rows, or a CoordError."""
+        return self._asking.submit(lambda coord: details.ask(coord, kind, arguments))
+
+    def more(self, section: str) -> None:
+        """Read further back in a list that is read in part."""
+        if section in self._pages and self._pages[section] < FURTHEST:
+            self._pages[section] = min(FURTHEST, self._pages[section] * 3)
+            self._wake()
+
+    def look_again(self) -> None:
+        """Look at once, into the worktrees too."""
+        self._dirty.set()
+        self._wake()
+
+    # the threads that look
+
+    def _again(self, work: Work) -> None:
+        """Do some work with a repository of its own; whatever goes wrong is said, and tried again until it goes well."""
+        while not self._over.is_set():
+            try:
+                with Coord.open(self.place) as coord:
+                    coord.speak_as(coord.sessions.user(looks_on=True))
+                    self._work(coord, work)
+            except (CoordError, OSError, sqlite3.Error) as error:
+                self._complain(work, one_line(getattr(error, "what", str(error)), 300))
+            self._over.wait(RETRY)
+
+    def _work(self, coord: Coord, work: Work) -> None:
+        try:
+            work(coord)
+        except (CoordError, OSError, sqlite3.Error):
+            raise
+        except Exception as error:
+            self._complain(work, coord.repository.report(error, ["git coord", "ui"]))
+
+    def _look_on(self, coord: Coord) -> None:
+        with coord.events.vigil(tells=not self.read_only) as vigil:
+            self._wake = vigil.wake
+            while not self._over.is_set():
+                self._put(self._look_on, facts=gather(coord, time.time(), self._pages))
+                if vigil.wait(TICK):
+                    self._dirty.set()
+
+    def _look_deep(self, coord: Coord) -> None:
+        while not self._over.is_set():
+            self._dirty.clear()
+            self._put(self._look_deep, merges=gather_merges(coord))
+            self._over.wait(MERGES_EVERY)
+            self._dirty.wait(FILES_ANYWAY)
+
+    def _put(self, work: Work, facts: Facts | None = None, merges: Merges | None = None) -> None:
+        """What a look found."""
+        with self._busy:
+            self._facts, self._merges = facts or self._facts, merges or self._merges
+            self._wrong.pop(work.__name__, None)
+            self._publish()
+
+    def _complain(self, work: Work, what: str) -> None:
+        with self._busy:
+            self._wrong[work.__name__] = what
+            self._publish()
+
+    def _publish(self) -> None:
+        """Tell the face, unless nothing it shows is different."""
+        shown = screen(self._facts, self._merges) if self._facts else None
+        news = News(shown, next(iter(self._wrong.values()), ""))
+        if news != self.news and not self._over.is_set():
+            self.news = news
+            self._tell(news)
+
+
+class _Hand:
+    """A thread with a repository of its own, opened when it is first needed."""
+
+    def __init__(self, place: str, looks_on: bool) -> None:
+        self.place = place
+        self._looks_on = looks_on
+        self._coord: Coord | None = None
+        self._thread = ThreadPoolExecutor(1)
+
+    def submit(self, work: Callable[[Coord], T]) -> Future[T]:
+        return self._thread.submit(self._work, work)
+
+    def _work(self, work: Callable[[Coord], T]) -> T:
+        """Who the person is, is found anew each time: their record changes with what they do."""
+        if self._coord is None:
+            self._coord = Coord.open(self.place)
+        try:
+            self._coord.speak_as(self._coord.sessions.user(looks_on=self._looks_on))
+            return work(self._coord)
+        except (OSError, sqlite3.Error):
+            self._coord.close()
+            self._coord = None
+            raise
+
+    def close(self) -> None:
+        def shut() -> None:
+            if self._coord is not None:
+                self._coord.close()
+
+        with suppress(RuntimeError):
+            self._thread.submit(shut)
+        self._thread.shutdown(wait=False)

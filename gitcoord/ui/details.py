@@ -1,0 +1,114 @@
+"""One thing in depth, on demand: a task with its history, a session's events, a job's output, a search of what was said."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gitcoord.errors import CoordError, UsageError
+from gitcoord.ui.facts import FURTHEST, Facts, gather
+from gitcoord.ui.model.talk import Thread, threads
+from gitcoord.ui.model.timeline import EventRow, timeline
+from gitcoord.ui.model.words import body, line, name
+
+if TYPE_CHECKING:
+    from gitcoord import Coord
+
+TAIL = 16 * 1024
+"""Bytes of a job's output that are shown, from its end."""
+HISTORY = 100
+"""Events of one session that are shown at first."""
+
+
+class Step(NamedTuple):
+    """What was done to a task, or said about it."""
+
+    at: float
+    who: str
+    what: str
+    text: str
+
+
+class TaskDetail(NamedTuple):
+    """A task with all that was done to it and said about it, oldest first."""
+
+    key: str
+    title: str
+    text: str
+    filed_by: str
+    at: float
+    steps: tuple[Step, ...]
+
+
+class Output(NamedTuple):
+    """The end of a job's output, or why it is not here; `size` is how much there is in all, in bytes."""
+
+    key: str
+    text: str
+    size: int
+    running: bool
+
+
+def task(coord: Coord, id: str) -> TaskDetail:
+    """Raises UsageError for an unknown id."""
+    found, here = coord.tasks.show(id), coord.clone_id
+    steps = [
+        Step(s.at, name(s.sender, here), s.what + (" (void: another was quicker)" if s.void else ""), body(s.text, 4000))
+        for s in found.history
+    ]
+    steps += [Step(c.at, name(c.sender, here), "says", body(c.text, 4000)) for c in found.comments]
+    steps.sort(key=lambda step: step.at)
+    return TaskDetail(found.id, line(found.title), body(found.text), name(found.creator, here), found.at, tuple(steps))
+
+
+def session(coord: Coord, name: str, limit: int = HISTORY) -> tuple[EventRow, ...]:
+    """What one session did, the newest first. Raises UsageError for an unknown name."""
+    return timeline(coord.events.log(session=name, limit=min(limit, FURTHEST)), coord.clone_id)
+
+
+def job(coord: Coord, id: str) -> Output:
+    """The end of what a job wrote. Raises UsageError for an unknown id."""
+    found = coord.jobs.get(id)
+    try:
+        written = coord.jobs.log(found.id)
+    except CoordError as error:
+        return Output(found.id, line(error.what), 0, found.state == "running")
+    text = written[-TAIL:].decode("utf-8", "replace")
+    return Output(found.id, body(_settled(text)), len(written), found.state == "running")
+
+
+def _settled(text: str) -> str:
+    """Of a line that was written over and over (a progress bar), the last state."""
+    return "\n".join(part.rstrip("\r").rpartition("\r")[2] for part in text.split("\n"))
+
+
+def talk(coord: Coord, words: str = "", session: str = "", notices: bool = False, limit: int = 100) -> tuple[Thread, ...]:
+    """The conversation of one session, or with some words in it. Raises UsageError for an unknown name."""
+    facts: Facts = gather(coord, time.time())
+    found = coord.messages.recent(
+        limit=min(limit, FURTHEST), words=words[:200], session=session or None, notices=notices
+    )  # fmt: skip
+    return threads(found, facts)
+
+
+DETAILS: Mapping[str, tuple[Callable[..., Any], Mapping[str, type]]] = {
+    "task": (task, {"id": str}),
+    "session": (session, {"name": str, "limit": int}),
+    "job": (job, {"id": str}),
+    "talk": (talk, {"words": str, "session": str, "notices": bool, "limit": int}),
+}
+
+
+def ask(coord: Coord, kind: str, arguments: Mapping[str, Any]) -> Any:
+    """Rows about one thing. Raises UsageError for a question that cannot be asked."""
+    if kind not in DETAILS:
+        raise UsageError(f"{kind!a} is not a thing to be shown", "one of " + ", ".join(DETAILS))
+    look, takes = DETAILS[kind]
+    for key, value in arguments.items():
+        if type(value) is not takes.get(key) or (isinstance(value, int) and not 0 <= value <= FURTHEST):
+            raise UsageError(f"{kind}: {key!a} cannot be {value!a:.60}", f"it takes {', '.join(takes)}")
+    try:
+        return look(coord, **arguments)
+    except TypeError:
+        raise UsageError(f"{kind} needs more", f"it takes {', '.join(takes)}") from None

@@ -1,0 +1,99 @@
+"""The facts that the view shows, as the API tells them at one moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.errors import CoordError
+
+if TYPE_CHECKING:
+    from gitcoord import Coord
+    from gitcoord.features.jobs.read import Job
+    from gitcoord.features.locks.read import Lock
+    from gitcoord.features.messages.inbox import Inbox
+    from gitcoord.features.messages.talk import Talk
+    from gitcoord.features.overlaps.conflicts import Collision
+    from gitcoord.features.tasks.board import Board
+    from gitcoord.log.event import Event
+    from gitcoord.overview.roster import Session
+    from gitcoord.overview.status import Trouble
+
+DAY = 24 * 3600
+PAGES: Mapping[str, int] = {"talk": 100, "events": 200, "ended": 20}
+"""How much is read at first of what can be endless; scrolling asks for more."""
+FURTHEST = 20_000
+"""No list is read further back than this."""
+AWAITING = 50
+"""Messages that wait for the person are listed up to this number."""
+
+
+class Facts(NamedTuple):
+    """One look at the repository. `user` is the person's name, `lost` are settled claims of the last day."""
+
+    user: str
+    clone: str
+    project: str
+    sessions: tuple[Session, ...]
+    awaiting: Inbox
+    talk: Talk
+    board: Board
+    jobs: tuple[Job, ...]
+    locks: tuple[Lock, ...]
+    events: tuple[Event, ...]
+    more_events: bool
+    lost: tuple[Event, ...]
+    trouble: Trouble
+
+
+class Merges(NamedTuple):
+    """What takes git a while: the files that lie changed, by worktree or mailbox; what will collide; why that is unknown."""
+
+    files: Mapping[str, tuple[str, ...]]
+    collisions: tuple[Collision, ...]
+    unknown: str = ""
+
+
+NO_MERGES = Merges({}, (), "looking…")
+
+
+def gather(coord: Coord, now: float, pages: Mapping[str, int] = PAGES) -> Facts:
+    """Everything that is quick to read. Marks nothing."""
+    sessions = tuple(coord.sessions.list(everyone=False, files=False))
+    events = coord.events.log(limit=pages["events"] + 1)
+    return Facts(
+        coord.identity.name,
+        coord.clone_id,
+        _project(coord, sessions),
+        sessions,
+        coord.messages.awaiting(limit=AWAITING),
+        coord.messages.recent(limit=pages["talk"]),
+        coord.tasks.board(ended=pages["ended"]),
+        tuple(coord.jobs.list()),
+        tuple(coord.locks.held()),
+        tuple(events[: pages["events"]]),
+        len(events) > pages["events"],
+        tuple(coord.events.log(kind="task.settle", since=int(now) - DAY)),
+        coord.overview.trouble(),
+    )
+
+
+def _project(coord: Coord, sessions: tuple[Session, ...]) -> str:
+    """The folder of the main worktree, which git lists first."""
+    first = next((s.worktree for s in sessions if s.local and s.worktree), None)
+    return os.path.basename(first or coord.worktree or coord.cwd)
+
+
+def gather_merges(coord: Coord) -> Merges:
+    """What git has to be asked for."""
+    files = {place_of(s): tuple(f.path for f in s.files) for s in coord.sessions.list() if s.files}
+    try:
+        return Merges(files, tuple(coord.overview.conflicts()))
+    except CoordError as error:
+        return Merges(files, (), error.what)
+
+
+def place_of(session: Session) -> str:
+    """What tells a row of the roster from all others: the mailbox, or the worktree of one without a session."""
+    return f"{session.session}@{session.clone}" if session.session else f"{session.worktree}"

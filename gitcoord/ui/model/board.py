@@ -1,0 +1,95 @@
+"""The board: tasks in columns, with what waits for what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.ui.facts import Facts
+from gitcoord.ui.model.offers import Choice, of_task
+from gitcoord.ui.model.words import SHORT, line, name
+
+if TYPE_CHECKING:
+    from gitcoord.features.tasks.read import Row
+
+COLUMNS = ("ready", "claimed", "blocked", "done lately")
+SHOWN = 200
+"""Tasks of a column that are shown; how many more there are is said."""
+
+
+class TaskRow(NamedTuple):
+    """A task. `waits` are those it needs first, `needed_by` those that need it; `words` say why it is blocked."""
+
+    key: str
+    title: str
+    priority: int
+    status: str
+    holder: str
+    holder_state: str
+    assignee: str
+    labels: tuple[str, ...]
+    waits: tuple[str, ...]
+    needed_by: tuple[str, ...]
+    words: str
+    creator: str
+    at: float
+    tentative: bool
+    choices: tuple[Choice, ...] = ()
+
+
+class Column(NamedTuple):
+    """Tasks that stand alike; `more` is how many of them are not in `rows`."""
+
+    name: str
+    rows: tuple[TaskRow, ...]
+    more: int
+
+
+def columns(facts: Facts) -> tuple[Column, ...]:
+    """Ready ones by priority, then age; the others as they came; done ones the latest first."""
+    found: dict[str, list[TaskRow]] = {column: [] for column in COLUMNS}
+    titles: dict[str, str] = {row.id: f"{row.id[:SHORT]} {line(row.title, 80)}" for row in facts.board.tasks}
+    needed = _turned(facts.board.needs)
+    for row in facts.board.tasks:
+        if row.id not in facts.board.held:
+            found[_column(row)].append(_task(row, facts, titles, needed))
+    found["ready"].sort(key=lambda task: task.priority)
+    found["blocked"].sort(key=lambda task: task.status != "blocked")
+    return tuple(Column(column, tuple(rows[:SHOWN]), max(0, len(rows) - SHOWN)) for column, rows in found.items())
+
+
+def _turned(needs: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
+    turned: dict[str, list[str]] = {}
+    for task, its in needs.items():
+        for need in its:
+            turned.setdefault(need, []).append(task)
+    return turned
+
+
+def _column(row: Row) -> str:
+    if row.status in ("done", "dropped"):
+        return "done lately"
+    if row.status == "claimed":
+        return "claimed"
+    return "ready" if row.ready else "blocked"
+
+
+def _task(row: Row, facts: Facts, titles: Mapping[str, str], needed: Mapping[str, list[str]]) -> TaskRow:
+    here = facts.clone
+    return TaskRow(
+        row.id,
+        line(row.title),
+        row.priority,
+        row.status,
+        name(row.holder, here),
+        facts.board.states.get(row.holder, "") if row.status in ("claimed", "blocked") else "",
+        name(row.assignee, here),
+        tuple(line(label, 40) for label in row.labels),
+        tuple(titles.get(need, need[:SHORT]) for need in facts.board.needs.get(row.id, ())),
+        tuple(titles.get(task, task[:SHORT]) for task in needed.get(row.id, ())),
+        line(row.words, 300),
+        name(row.creator, here),
+        row.changed or row.at,
+        row.tentative,
+        of_task(row.id, row.status, bool(row.claim)),
+    )

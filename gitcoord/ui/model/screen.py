@@ -1,0 +1,88 @@
+"""The whole view at one moment."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gitcoord.text import inert
+from gitcoord.ui.facts import Facts, Merges
+from gitcoord.ui.model import board, jobs, needs, overlaps, people, talk, timeline
+
+
+class Head(NamedTuple):
+    """What stands above all: the project, the person, how many sessions are in which state, and the exchange.
+
+    `remote` is empty without one, `synced` when it was last exchanged with, `unsent` how many of our events it lacks.
+    """
+
+    project: str
+    user: str
+    clone: str
+    states: tuple[tuple[str, int], ...]
+    remote: str
+    synced: float | None
+    unsent: int
+    sync_failed: bool
+
+
+class Screen(NamedTuple):
+    """All sections. `more_…` say that there is more to be read than these rows."""
+
+    head: Head
+    needs: tuple[needs.Need, ...]
+    sessions: tuple[people.SessionRow, ...]
+    threads: tuple[talk.Thread, ...]
+    more_threads: bool
+    board: tuple[board.Column, ...]
+    pairs: tuple[overlaps.Pair, ...]
+    overlaps_unknown: str
+    locks: tuple[overlaps.LockRow, ...]
+    jobs: tuple[jobs.JobRow, ...]
+    events: tuple[timeline.EventRow, ...]
+    more_events: bool
+
+
+def screen(facts: Facts, merges: Merges) -> Screen:
+    """Rows for all that the view shows."""
+    rows = people.sessions(facts, merges)
+    tasks = board.columns(facts)
+    pairs = overlaps.pairs(facts, merges)
+    work = jobs.jobs(facts)
+    return Screen(
+        _head(facts, rows),
+        needs.needs(facts, rows, tasks, pairs, work),
+        rows,
+        talk.threads(facts.talk, facts),
+        facts.talk.more,
+        tasks,
+        pairs,
+        inert(merges.unknown),
+        overlaps.locks(facts),
+        work,
+        timeline.timeline(facts.events, facts.clone),
+        facts.more_events,
+    )
+
+
+def _head(facts: Facts, rows: tuple[people.SessionRow, ...]) -> Head:
+    counts: dict[str, int] = {}
+    for row in rows:
+        if row.name and not row.is_user:
+            counts[row.state] = counts.get(row.state, 0) + 1
+    sync = facts.trouble.sync
+    return Head(
+        inert(facts.project), facts.user, facts.clone,
+        tuple(sorted(counts.items(), key=lambda item: people.ORDER.get(item[0], 9))),
+        inert(sync.remote) if sync else "", sync.at if sync else None, sync.waiting if sync else 0, bool(sync and sync.error),
+    )  # fmt: skip
+
+
+def plain(value: Any) -> Any:
+    """Rows as JSON has them: objects with the names of their fields."""
+    if isinstance(value, tuple) and hasattr(value, "_asdict"):
+        return {key: plain(item) for key, item in value._asdict().items()}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(item) for item in value]
+    return value

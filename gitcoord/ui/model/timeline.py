@@ -1,0 +1,29 @@
+"""The timeline: every event as it happens, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitcoord.ui.model.words import body, line, name
+
+if TYPE_CHECKING:
+    from gitcoord.log.event import Event
+
+
+class EventRow(NamedTuple):
+    """An event: when, what kind, who, and its first line."""
+
+    key: str
+    at: float
+    kind: str
+    who: str
+    text: str
+    whole: str
+
+
+def timeline(events: Iterable[Event], here: str) -> tuple[EventRow, ...]:
+    """Events as rows, in their order."""
+    return tuple(
+        EventRow(e.id, e.at, line(e.type, 40), name(e.sender, here), line(e.text, 200), body(e.text, 4000)) for e in events
+    )

@@ -1,0 +1,442 @@
+"""The terminal view: what needs the person on top, a section below, one row in full beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
+from typing import Any, ClassVar, Protocol
+
+from rich.text import Text
+from textual import events
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.message import Message
+from textual.screen import Screen as TextualScreen
+from textual.widgets import Input, Static
+
+from gitcoord.errors import CoordError
+from gitcoord.text import one_line
+from gitcoord.ui.desk import Desk, News
+from gitcoord.ui.model.offers import ANYWHERE, OFFERS, Choice
+from gitcoord.ui.model.screen import Screen
+from gitcoord.ui.model.talk import Thread
+from gitcoord.ui.terminal import bars, listings
+from gitcoord.ui.terminal.details import detail, question
+from gitcoord.ui.terminal.forms import Form, Help, Menu, Question, Values
+from gitcoord.ui.terminal.rows import Rows
+
+NARROWEST = 40
+"""Columns below which nothing useful fits."""
+WIDE = 110
+"""Columns from which the details stand beside the list instead of below it."""
+AGES_EVERY = 10.0
+"""Seconds after which ages are looked at; only the lines whose text changed are drawn."""
+OUTPUT_EVERY = 1.0
+"""Seconds after which the log of a running job is read again, while it is shown."""
+SAID_FOR = 8.0
+"""Seconds for which the answer to an act stays."""
+SETTLED = 0.12
+"""Seconds that the cursor rests on a row before more is asked about it."""
+
+
+class Source(Protocol):
+    """Where the view comes from: the desk, or what a test puts in its place."""
+
+    read_only: bool
+
+    def start(self, tell: Callable[[News], None]) -> None: ...
+    def stop(self) -> None: ...
+    def act(self, name: str, arguments: Mapping[str, Any]) -> Future[str]: ...
+    def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]: ...
+    def more(self, section: str) -> None: ...
+    def look_again(self) -> None: ...
+
+
+class Arrived(Message):
+    """Something came from another thread; `take` is called with it."""
+
+    def __init__(self, take: Callable[[], None]) -> None:
+        super().__init__()
+        self.take = take
+
+
+class LiveView(App[None]):
+    """The frame."""
+
+    TITLE = "git coord"
+    ENABLE_COMMAND_PALETTE = True
+    CSS = bars.CSS
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("q", "quit", "leave"),
+        Binding("question_mark", "help", "help"),
+        Binding("colon", "command_palette", "commands", show=False),
+        Binding("slash", "search", "search"),
+        Binding("escape", "return", "back", show=False),
+        Binding("0", "needs", "needs you", show=False),
+        *[Binding(str(n), f"section({n - 1})", f"section {n}", show=False) for n in range(1, 7)],
+        Binding("left_square_bracket,h,left", "step(-1)", "section before", show=False),
+        Binding("right_square_bracket,l,right", "step(1)", "section after", show=False),
+        Binding("x", "menu", "menu", show=False),
+        Binding("R", "again", "look again", show=False),
+        Binding("n", "new", "new", show=False),
+        *[Binding(o.key, f"offer('{name}')", o.label, show=False) for name, o in OFFERS.items() if name not in ("send", "add")],
+    ]
+
+    def __init__(self, source: Source, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.theme = "ansi-dark"
+        self.source = source
+        self.clock = clock
+        self.shown: Screen | None = None
+        self.section = 0
+        self.words = ""
+        self.found: tuple[Any, ...] | None = None
+        """The threads of a search that went through the whole history."""
+        self.deep: dict[str, Any] = {}
+        self._said = Text()
+        self._asked = ""
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="head", markup=False)
+        yield Rows("needs")
+        yield Static(id="tabs", markup=False)
+        with Container(id="panes"):
+            yield Rows("list")
+            with VerticalScroll(id="side"):
+                yield Static(id="detail", markup=False)
+        yield Input(id="search", placeholder="words, or @NAME")
+        yield Static(id="foot", markup=False)
+        yield Static(id="narrow", markup=False)
+
+    def on_mount(self) -> None:
+        self.needs.border_title = "Needs you"
+        self.listed.focus()
+        self.set_interval(AGES_EVERY, self.redraw)
+        self.set_interval(OUTPUT_EVERY, self._follow_output)
+        self._shape()
+        self.query_one("#head", Static).update(" looking…")
+        self.source.start(lambda news: self._later(lambda: self._take(news)))
+
+    def on_unmount(self) -> None:
+        self.source.stop()
+
+    @property
+    def needs(self) -> Rows:
+        return self.query_one("#needs", Rows)
+
+    @property
+    def listed(self) -> Rows:
+        return self.query_one("#list", Rows)
+
+    @property
+    def side(self) -> VerticalScroll:
+        return self.query_one("#side", VerticalScroll)
+
+    @property
+    def current(self) -> Rows:
+        """The list that keys are meant for."""
+        return self.needs if self.needs.has_focus else self.listed
+
+    # what arrives
+
+    def _later(self, take: Callable[[], None]) -> None:
+        """From any thread."""
+        self.post_message(Arrived(take))
+
+    def on_arrived(self, message: Arrived) -> None:
+        message.take()
+
+    def _take(self, news: News) -> None:
+        if news.screen is not None:
+            self.shown = news.screen
+        self.wrong = news.wrong
+        self.redraw()
+
+    wrong = ""
+
+    def redraw(self) -> None:
+        """Bring every line up to date; those that stayed the same are not drawn."""
+        now = self.clock()
+        bars.put(self.query_one("#head", Static), bars.head(self.shown, self.wrong, now))
+        if self.shown is None:
+            return
+        needs = listings.needs(self.shown, now)
+        height = min(max(1, len(needs.entries)), max(3, self.size.height // 3)) + 2
+        if self.needs.styles.height is None or self.needs.styles.height.value != height:
+            self.needs.styles.height = height
+        self.needs.border_title = f"Needs you {len(needs.entries)}" if needs.entries else "Needs you"
+        self.needs.set_class(bool(needs.entries), "pressing")
+        self.needs.show(needs)
+        self._list(now)
+        self._rest(now)
+
+    def _list(self, now: float, key: str = "") -> None:
+        if self.shown is None:
+            return
+        shown = self.shown if self.found is None else self.shown._replace(threads=self.found, more_threads=False)
+        listing = listings.SECTIONS[self.section].listing(shown, now)
+        words = "" if self.found is not None else self.words
+        self.listed.show(listings.matching(listing, words), key)
+
+    def _rest(self, now: float) -> None:
+        """The tabs, the details and the keys."""
+        if self.shown is None:
+            return
+        bars.put(self.query_one("#tabs", Static), bars.tabs(self.shown, self.section, self.words, self.size.width))
+        row = self.current.row
+        bars.put(self.query_one("#detail", Static), detail(row, self.deep.get(self.current.key), now))
+        bars.put(self.query_one("#foot", Static), self._said or bars.keys(row, self.section, self.source.read_only))
+
+    # where the person is
+
+    def on_rows_moved(self, message: Rows.Moved) -> None:
+        if message.rows is self.current:
+            self.side.scroll_home(animate=False)
+            self._rest(self.clock())
+            self.set_timer(SETTLED, self._ask)
+
+    def on_descendant_focus(self) -> None:
+        if self.shown is not None:
+            self._rest(self.clock())
+            self.set_timer(SETTLED, self._ask)
+
+    def on_rows_chosen(self, message: Rows.Chosen) -> None:
+        row = message.rows.row
+        if message.rows is self.needs and row.section:
+            self._go([s.name for s in listings.SECTIONS].index(row.section), row.about)
+            self.listed.focus()
+            self._has_read(self.listed.row)
+            return
+        self._has_read(row)
+        if not self.side.display:
+            self.set_class(True, "opened")
+            self.side.focus()
+        else:
+            self.side.focus()
+
+    def _has_read(self, row: Any) -> None:
+        """A thread was opened: its sender is told that the person has read it."""
+        read = next((choice for choice in getattr(row, "choices", ()) if choice.offer == "read"), None)
+        if read is not None and isinstance(row, Thread) and not self.source.read_only:
+            self._act("read", read.given)
+
+    def on_rows_ended(self, message: Rows.Ended) -> None:
+        pages = {"conversation": "talk", "timeline": "events"}
+        self.source.more(pages.get(listings.SECTIONS[self.section].name, ""))
+
+    def _go(self, section: int, key: str = "") -> None:
+        self.section, self.words, self.found = section, "", None
+        self._list(self.clock(), key)
+        self._rest(self.clock())
+
+    def action_section(self, section: int) -> None:
+        """Show a section."""
+        self._go(section)
+        self.listed.focus()
+
+    def action_step(self, step: int) -> None:
+        """Show the section before or after this one."""
+        self.action_section((self.section + step) % len(listings.SECTIONS))
+
+    def action_needs(self) -> None:
+        """Go to what needs the person."""
+        self.needs.focus()
+
+    def action_return(self) -> None:
+        """Show all again, or go back to the list."""
+        search = self.query_one("#search", Input)
+        search.display = False
+        self.set_class(False, "opened")
+        if self.words:
+            self._go(self.section)
+        self.listed.focus()
+
+    def action_help(self) -> None:
+        """Show the keys."""
+        self.push_screen(Help())
+
+    def action_again(self) -> None:
+        """Look again at once."""
+        self.source.look_again()
+        self.say(Text(" looked again"))
+
+    # more about a row
+
+    def _ask(self) -> None:
+        """Ask about the row under the cursor, once it rests there."""
+        row, key = self.current.row, self.current.key
+        asked = question(row)
+        if asked is None or key == self._asked:
+            return
+        self._asked = key
+        answer = self.source.ask(*asked)
+        answer.add_done_callback(lambda done: self._later(lambda: self._answered(key, done)))
+
+    def _answered(self, key: str, done: Future[Any]) -> None:
+        self._asked = ""
+        if done.exception() is None:
+            changed = self.deep.get(key) != done.result()
+            self.deep = {**dict(list(self.deep.items())[-50:]), key: done.result()}
+            if changed:
+                self._rest(self.clock())
+
+    def _follow_output(self) -> None:
+        row = self.current.row
+        if row is not None and getattr(row, "state", "") == "running" and hasattr(row, "tail"):
+            self._ask()
+
+    # search
+
+    def action_search(self) -> None:
+        """Search what is listed."""
+        search = self.query_one("#search", Input)
+        search.value = self.words
+        search.display = True
+        search.focus()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        if message.input.id == "search" and message.input.display:
+            self.words, self.found = message.value.strip(), None
+            self._list(self.clock())
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        if message.input.id != "search":
+            return
+        message.input.display = False
+        self.listed.focus()
+        if self.words and listings.SECTIONS[self.section].name == "conversation":
+            self._search_history()
+        self._rest(self.clock())
+
+    def _search_history(self) -> None:
+        """In the conversation a search goes through everything that was ever said."""
+        words = self.words
+        asked = {"session": words[1:]} if words.startswith("@") else {"words": words}
+        answer = self.source.ask("talk", {**asked, "limit": 500})
+
+        def take(done: Future[Any]) -> None:
+            if done.exception() is not None:
+                self.say(_failure(done.exception()))
+            elif self.words == words:
+                self.found = done.result()
+                self._list(self.clock())
+
+        answer.add_done_callback(lambda done: self._later(lambda: take(done)))
+
+    # acting
+
+    def action_new(self) -> None:
+        """Write a message or, on the board, file a task."""
+        self.perform(Choice("add" if listings.SECTIONS[self.section].name == "board" else "send", {}))
+
+    def action_offer(self, name: str) -> None:
+        """Do what a key stands for, where the row allows it."""
+        found = next((choice for choice in self._choices() if choice.offer == name), None)
+        if found is not None:
+            self.perform(found)
+        elif name in ANYWHERE:
+            self.perform(Choice(name, {}))
+
+    def action_menu(self) -> None:
+        """Show all that can be done to the row."""
+        offers = [(choice.offer, OFFERS[choice.offer]) for choice in self._choices()]
+        self.push_screen(Menu(offers), lambda name: self.action_offer(name) if name else None)
+
+    def _choices(self) -> tuple[Choice, ...]:
+        row = self.current.row
+        return tuple(row.choices) if row is not None and hasattr(row, "choices") else ()
+
+    def perform(self, choice: Choice) -> None:
+        """Ask what has to be asked, then act."""
+        offer = OFFERS[choice.offer]
+        if self.source.read_only:
+            self.say(Text(" this view only looks on (--read-only)", "yellow"))
+            return
+        fields = [field for field in offer.fields if field.name not in choice.given]
+        if offer.asks:
+            about = one_line(str(self.current.row and self.current.listing.entries and self._about()), 100)
+            self.push_screen(Question(offer.asks, about), lambda yes: self._act(offer.act, choice.given) if yes else None)
+        elif fields:
+            title = f"{offer.label} {choice.given.get('to', '')}".strip().capitalize()
+            self.push_screen(Form(title, fields, self._names()), lambda values: self._filled(choice, values))
+        else:
+            self._act(offer.act, choice.given)
+
+    def _about(self) -> str:
+        entry = next(entry for entry in self.current.listing.entries if entry.key == self.current.key)
+        return "  ".join(cell.text.strip() for cell in entry.cells if cell.text.strip())
+
+    def _names(self) -> list[str]:
+        rows = self.shown.sessions if self.shown else ()
+        return [row.name for row in rows if row.name and not row.is_user]
+
+    def _filled(self, choice: Choice, values: Values | None) -> None:
+        if values is not None:
+            self._act(OFFERS[choice.offer].act, {**choice.given, **values})
+
+    def _act(self, act: str, arguments: Mapping[str, Any]) -> None:
+        try:
+            answer = self.source.act(act, arguments)
+        except CoordError as error:
+            self.say(_failure(error))
+            return
+        answer.add_done_callback(lambda done: self._later(lambda: self._done(done)))
+
+    def _done(self, done: Future[str]) -> None:
+        self.source.look_again()
+        error = done.exception()
+        self.say(Text(f" {done.result()}", "green") if error is None else _failure(error))
+
+    def say(self, text: Text) -> None:
+        """Say something in the last line, for a while."""
+        self._said = text
+        self._rest(self.clock())
+        self.set_timer(SAID_FOR, lambda: self._unsay(text))
+
+    def _unsay(self, text: Text) -> None:
+        if self._said is text:
+            self._said = Text()
+            self._rest(self.clock())
+
+    # the frame
+
+    def on_resize(self, event: events.Resize) -> None:
+        self._shape()
+        self.redraw()
+
+    def _shape(self) -> None:
+        """Lay the panes out for the size of the terminal."""
+        width, height = self.size
+        self.set_class(width >= WIDE, "wide")
+        self.set_class(height < 20, "low")
+        self.set_class(width < NARROWEST or height < 10, "tiny")
+        words = f"{width}×{height} is too small: the view needs {NARROWEST}×10. q leaves."
+        bars.put(self.query_one("#narrow", Static), Text(words))
+
+    def get_system_commands(self, screen: TextualScreen[Any]) -> Iterable[SystemCommand]:
+        """What the command palette offers."""
+        for n, section in enumerate(listings.SECTIONS):
+            yield SystemCommand(f"Show {section.name}", f"key {n + 1}", lambda n=n: self.action_section(n))
+        yield SystemCommand("Needs you", "key 0", self.action_needs)
+        for choice in (*self._choices(), *(Choice(name, {}) for name in ANYWHERE)):
+            offer = OFFERS[choice.offer]
+            yield SystemCommand(offer.label.capitalize(), f"key {offer.key}", lambda choice=choice: self.perform(choice))
+        yield SystemCommand("Theme", "choose other colours", self.action_change_theme)
+        yield SystemCommand("Keys", "key ?", self.action_help)
+        yield SystemCommand("Leave", "key q", self.exit)
+
+
+def _failure(error: BaseException | None) -> Text:
+    if isinstance(error, CoordError):
+        hint = f"  ({error.hint})" if error.hint else ""
+        return Text(f" {one_line(error.what, 300)}{one_line(hint, 200)}", "bold red")
+    return Text(f" {type(error).__name__}: {one_line(str(error), 200)}", "bold red")
+
+
+def run(place: str, read_only: bool = False) -> None:
+    """Show the view until the person leaves it. Raises CoordError for what cannot be opened."""
+    desk = Desk(place, read_only)
+    desk.check()
+    LiveView(desk).run()

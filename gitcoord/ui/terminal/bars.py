@@ -1,0 +1,88 @@
+"""The lines around the lists: the head, the tabs, the keys; and how all is laid out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.text import Text
+from textual.widgets import Static
+
+from gitcoord.ui.model.offers import OFFERS
+from gitcoord.ui.model.screen import Screen
+from gitcoord.ui.model.words import age
+from gitcoord.ui.terminal.listings import COLOURS, SECTIONS
+
+CSS = """
+Screen { layout: vertical; }
+#head, #foot, #tabs { height: 1; width: 100%; }
+#foot { dock: bottom; }
+#needs { height: 3; border: round ansi_bright_black; }
+#needs.pressing { border: round ansi_yellow; }
+#panes { height: 1fr; layout: vertical; }
+.wide #panes { layout: horizontal; }
+#list { height: 3fr; border: round ansi_bright_black; }
+#side { height: 2fr; border: round ansi_bright_black; padding: 0 1; }
+.wide #list { width: 3fr; height: 100%; }
+.wide #side { width: 2fr; height: 100%; }
+#needs:focus, #list:focus, #side:focus { border: round ansi_cyan; }
+.low #side { display: none; }
+.wide.low #side, .opened #side { display: block; }
+.low.opened #list { display: none; }
+.wide.low.opened #list { display: block; }
+#search { display: none; height: 3; dock: bottom; }
+#narrow { display: none; }
+.tiny #narrow { display: block; height: 100%; }
+.tiny #head, .tiny #needs, .tiny #tabs, .tiny #panes, .tiny #foot { display: none; }
+ModalScreen { align: center middle; }
+#form { width: 80%; max-width: 76; height: auto; max-height: 90%; border: round ansi_cyan; padding: 0 1; }
+#form TextArea { height: 7; }
+.hint { color: ansi_bright_black; margin-top: 1; }
+"""
+
+
+def put(where: Static, text: Text) -> None:
+    """Show a text, unless it is shown already."""
+    if getattr(where, "put_before", None) != (text, text.spans):
+        where.put_before = (text, text.spans)  # type: ignore[attr-defined]
+        where.update(text)
+
+
+def head(shown: Screen | None, wrong: str, now: float) -> Text:
+    """The project, the person, the sessions by state, the exchange; and what is wrong."""
+    if shown is None:
+        return Text(f" {wrong or 'looking…'}", "bold red" if wrong else "dim")
+    head = shown.head
+    text = Text().append(f" {head.project}", "bold").append(f"  you are {head.user}", "dim")
+    for state, count in head.states:
+        text.append("  ").append(f"{count} {state}", COLOURS.get(state, ""))
+    if head.remote:
+        text.append(f"  {head.remote} ", "cyan").append(
+            f"synced {age(head.synced, now)}" if head.synced else "not synced", "dim"
+        )
+        text.append(f", {head.unsent} to send" if head.unsent else "", "yellow")
+    if wrong:
+        text.append(f"  {wrong}; trying again", "bold red")
+    return text
+
+
+def tabs(shown: Screen, section: int, words: str, width: int) -> Text:
+    """The sections, with what they count."""
+    text = Text()
+    for n, tab in enumerate(SECTIONS):
+        count = tab.count(shown)
+        name = tab.name.capitalize() if width >= 90 else tab.short
+        label = f" {n + 1} {name}{f' {count}' if count and width >= 60 else ''} "
+        text.append(label, "bold reverse" if n == section else "")
+    return text.append(f" /{words}", "yellow") if words else text
+
+
+def keys(row: Any, section: int, read_only: bool) -> Text:
+    """The keys that do something here."""
+    text = Text(" ")
+    choices = [] if read_only else [choice.offer for choice in getattr(row, "choices", ())]
+    for name in choices:
+        text.append(OFFERS[name].key, "bold cyan").append(f" {OFFERS[name].label}  ")
+    new = "task" if SECTIONS[section].name == "board" else "message"
+    for key, what in (*(() if read_only else (("n", f"new {new}"),)), ("/", "search"), ("?", "help"), ("q", "leave")):
+        text.append(key, "bold cyan").append(f" {what}  ")
+    return text

@@ -1,0 +1,138 @@
+"""Who is let in: a browser on this machine whose person had the link, and no page of another origin.
+
+The link has a token that works once; it is exchanged for a cookie that scripts cannot read and other sites do not send.
+A request is refused before anything of it is read but its head.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HEADER, MARK = "x-gitcoord", "1"
+"""What our own page says with each POST: no form and no foreign script can, without asking first."""
+LARGEST = 256 * 1024
+"""Bytes of a request's body."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'none';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+)
+HEADERS = {
+    "content-security-policy": POLICY,
+    "cache-control": "no-store",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+}
+
+
+class Refusal(NamedTuple):
+    """Why a request is not answered."""
+
+    status: int
+    why: str
+
+
+class Door:
+    """What opens: tokens that were given out and not used, and the cookie of those who came in.
+
+    `hosts` are the names that a browser may call us by; without a port each, any port may follow (a forwarded socket).
+    """
+
+    def __init__(self, hosts: Iterable[str], cookie: str) -> None:
+        self.hosts = frozenset(hosts)
+        self.cookie = cookie
+        self._key = secrets.token_urlsafe(32)
+        self._tokens: set[str] = set()
+
+    def invite(self) -> str:
+        """A new token, which works once."""
+        token = secrets.token_urlsafe(32)
+        self._tokens.add(token)
+        return token
+
+    def enter(self, token: str) -> bool:
+        """Use a token up."""
+        found = next((known for known in self._tokens if hmac.compare_digest(known.encode(), token.encode())), None)
+        self._tokens.discard(found or "")
+        return found is not None
+
+    def key(self) -> str:
+        return self._key
+
+    def knows(self, key: str) -> bool:
+        return hmac.compare_digest(self._key.encode(), key.encode())
+
+    def is_called(self, host: str) -> bool:
+        """Whether a Host header names us."""
+        name, _, port = host.partition(":")
+        return host in self.hosts or (name in self.hosts and port.isdigit())
+
+
+def refusal(request: Request, door: Door) -> Refusal | None:
+    """Why a request for anything but `/enter` is refused; None lets it in."""
+    headers = request.headers
+    if request.method not in ("GET", "POST"):
+        return Refusal(405, "only GET and POST are answered")
+    if not door.knows(request.cookies.get(door.cookie, "")):
+        return Refusal(401, "open the link that git coord ui --web printed; it works once, and Enter there prints another")
+    site = headers.get("sec-fetch-site")
+    if site not in (None, "same-origin", "none"):
+        return Refusal(403, "a page of another origin cannot read this")
+    return _refused_post(headers) if request.method == "POST" else None
+
+
+def _refused_post(headers: Headers) -> Refusal | None:
+    if headers.get("origin") != f"http://{headers.get('host')}" or headers.get("sec-fetch-site") != "same-origin":
+        return Refusal(403, "a page of another origin cannot write here")
+    if headers.get(HEADER) != MARK or headers.get("content-type") != "application/json":
+        return Refusal(403, "only the page of this view can write here")
+    if not headers.get("content-length", "").isdigit() or int(headers["content-length"]) > LARGEST:
+        return Refusal(413, f"a request has at most {LARGEST} bytes, and says how many")
+    return None
+
+
+class Gate:
+    """Stands before the application; whatever is answered gets the headers that keep others out."""
+
+    def __init__(self, app: ASGIApp, door: Door) -> None:
+        self._app, self._door = app, door
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)  # lifespan; WebSockets are not spoken
+            return
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(HEADERS)
+            await send(message)
+
+        answer = self._answer(Request(scope))
+        await (answer or self._app)(scope, receive, guarded)
+
+    def _answer(self, request: Request) -> Response | None:
+        hosts = request.headers.getlist("host")
+        if len(hosts) != 1 or not self._door.is_called(hosts[0]):
+            return PlainTextResponse("this is not a name of this view\n", 403)
+        if request.url.path == "/enter":
+            return self._enter(request)
+        refused = refusal(request, self._door)
+        return PlainTextResponse(f"{refused.why}\n", refused.status) if refused else None
+
+    def _enter(self, request: Request) -> Response:
+        if request.method != "GET" or not self._door.enter(request.query_params.get("token", "")):
+            return PlainTextResponse("this link was used already, or is not one; Enter in the terminal prints another\n", 403)
+        answer = RedirectResponse("/", 303)
+        answer.set_cookie(self._door.cookie, self._door.key(), httponly=True, samesite="strict", path="/")
+        return answer

@@ -1,0 +1,65 @@
+"""What is sent by itself: to each open page, the sections that are different from what it has."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+from gitcoord.ui.desk import News
+from gitcoord.ui.model.offers import ANYWHERE, OFFERS
+from gitcoord.ui.model.screen import plain
+
+BEAT_EVERY = 15.0
+"""Seconds after which a quiet server says that it is there, and what time it is here."""
+
+
+class Hub:
+    """The newest look, and the pages that wait for the next."""
+
+    def __init__(self, read_only: bool) -> None:
+        self._hello = json.dumps({"offers": plain(dict(OFFERS)), "anywhere": plain(ANYWHERE), "read_only": read_only})
+        self._parts: dict[str, str] = {}
+        self._bells: set[asyncio.Event] = set()
+        self._over = False
+
+    def put(self, news: News) -> None:
+        """Have all pages told; in the server's own thread."""
+        if news.screen is not None:
+            self._parts = {name: json.dumps(plain(value)) for name, value in news.screen._asdict().items()}
+        self._parts["wrong"] = json.dumps(news.wrong)
+        self._ring()
+
+    def end(self) -> None:
+        """Let all pages go."""
+        self._over = True
+        self._ring()
+
+    def _ring(self) -> None:
+        for bell in self._bells:
+            bell.set()
+
+    async def stream(self) -> AsyncIterator[str]:
+        """Server-sent events for one page, as long as it listens."""
+        bell = asyncio.Event()
+        self._bells.add(bell)
+        sent: dict[str, str] = {}
+        try:
+            yield _event("hello", self._hello)
+            while not self._over:
+                bell.clear()
+                for name, value in self._parts.items():
+                    if sent.get(name) != value:
+                        sent[name] = value
+                        yield _event(name, value)
+                yield _event("beat", json.dumps(time.time()))
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(bell.wait(), BEAT_EVERY)
+        finally:
+            self._bells.discard(bell)
+
+
+def _event(name: str, value: str) -> str:
+    return f"event: {name}\ndata: {value}\n\n"
