@@ -58,7 +58,7 @@ def _shown(run: re.Match[str]) -> str:
 def harmless(value: Any) -> Any:
     """A value for a JSON document, with every text in it as `block` shows it."""
     if isinstance(value, str):
-        return value if value.isascii() and value.isprintable() else block(value)
+        return value if value.isascii() and value.isprintable() else block(value.replace("\r\n", "\n"))
     if isinstance(value, dict):
         return {harmless(key): harmless(item) for key, item in value.items()}
     return [harmless(item) for item in value] if isinstance(value, list | tuple) else value
