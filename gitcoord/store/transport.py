@@ -178,15 +178,24 @@ def give_up(look: Look) -> None:
     _kill(look.started)
 
 
+AT_ONCE = 1000
+"""Refs that one `git fetch` is asked for: it compares each with each, and takes 14 s for 5,000 of them."""
+
+
 def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = False) -> None:
     """Bring `refs` (as they are called here) up to date; a log that does not go on from ours is left as it is.
 
     Which came is to be seen in the refs. Raises BadObjects when git-fsck(1) would complain of what came (then nothing
     did), another RemoteError when the remote could not be reached at all.
     """
-    route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also switch off the check that a log goes on
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
+    for start in range(0, len(specs), AT_ONCE):
+        _fetch(repo, remote, specs[start : start + AT_ONCE], quiet)
+
+
+def _fetch(repo: Repository, remote: Remote, specs: Sequence[str], quiet: bool) -> None:
+    route = _route(repo, remote.name)
     argv = [
         "-c", "fetch.fsckObjects=true",
         "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
