@@ -584,7 +584,10 @@ def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
     assert {r["state"] for m in json.loads(cli(ada, "sent", "--json").out) for r in m["recipients"]} == {"queued"}
 
 
-FORGED_STEPS = ["adopt", "rename", "receipt", "task.done", "task.edit", "job.end"]
+FORGED_STEPS = [
+    "adopt", "join", "rename", "receipt", "task.done", "task.edit", "job.start", "job.end", "lock", "unlock", "message",
+    "bounce",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", FORGED_STEPS)
@@ -593,43 +596,69 @@ def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_requir
 ) -> None:
     """Pushed on the log of Ada, who signs; once she has signed it, it counts."""
     ada, bob = clones
-    own = clone_id(ada)
+    own, boxes = clone_id(ada), {"bob": box_of(bob, "bob"), "w": box_of(bob, "w")}
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
         message = coord.messages.send(box_of(ada, "ada"), "read me").id
         task = coord.tasks.add("a task").id
         coord.sessions.leave()
         coord.remote.sync()
-    job = json.loads(cli(ada, "run", "--json", "--detach", "--name", "build", "--", "sleep", "100").out)["id"]
+    sync(ada)
+    with Coord.open(ada, as_name="old") as coord:
+        coord.sessions.join("old")
+    assert cli(ada, "join", "new", env={"GIT_COORD_SESSION": "old"}).code == 0
+    assert cli(ada, "lock", "a.py", "--as", "ada").code == 0
+    assert cli(ada, "send", boxes["w"], "in time", "--expires", "1h", "--as", "ada").code == 0
+    job, key = (found := cli_job(cli, ada))["id"], found["key"]
+    assert cli(ada, "task", "add", "for w", "--for", boxes["w"]).code == 0
     sync(ada)
     git(bob, "config", "coord.requireSigned", "true")
     sync(bob)
-    data = {
-        "adopt": {"session": "w", "from": clone_id(bob)},
-        "rename": {"old": "ada", "new": "elsewhere"},
-        "receipt": {"session": "ada", "state": "acked", "ids": [message]},
-        "task.done": {"task": task},
-        "task.edit": {"task": task, "priority": 4},
-        "job.end": {"job": job, "exit": 0, "ms": 1},
-    }[kind]
+    lock = next(e.id for e in events(bob) if e.type == "lock")
+    notice = next(e.id for e in events(bob) if e.data.get("notice") == "task")
+    sent = next(e.id for e in events(bob) if e.text == "in time")
+    forms: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "adopt": ("adopt", {"session": "w", "from": clone_id(bob)}),
+        "join": ("join", {"session": "old"}),
+        "rename": ("rename", {"old": "ada", "new": "elsewhere"}),
+        "receipt": ("receipt", {"session": "ada", "state": "acked", "ids": [message]}),
+        "task.done": ("task.done", {"task": task}),
+        "task.edit": ("task.edit", {"task": task, "priority": 4}),
+        "job.start": ("job.start", {"name": "build", "key": key, "was": job}),
+        "job.end": ("job.end", {"job": job, "exit": 0, "ms": 1}),
+        "lock": ("lock", {"patterns": ["/b.py"], "supersedes": [lock]}),
+        "unlock": ("unlock", {"locks": {lock: []}}),
+        "message": ("message", {"to": [boxes["w"]], "notice": "task", "about": "x", "replaces": [notice]}),
+        "bounce": ("message", {"to": [boxes["bob"]], "notice": "bounce", "about": sent, "replaces": [sent]}),
+    }
+    type_of, data = forms[kind]
 
     def stands() -> dict[str, object]:
-        (sent,) = json.loads(cli(bob, "sent", "--as", "w", "--json").out)
+        (mine,) = json.loads(cli(bob, "sent", "--as", "w", "--json").out)
         shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
+        shown_job = json.loads(cli(bob, "job", "show", job, "--json").out)
         with Coord.open(bob) as coord:
             names = coord.clone.read(lambda db: db.execute("SELECT name, clone, alias_of FROM names ORDER BY 1, 2").fetchall())
-        job_state = json.loads(cli(bob, "job", "show", job, "--json").out)["state"]
+            bounced = coord.clone.read(lambda db: db.execute("SELECT message FROM bounces").fetchall())
+            expired = coord.clone.read(lambda db: db.execute("SELECT message FROM deliveries WHERE state = 1").fetchall())
         return {
             "adopt": [alias for name, _, alias in names if name == "w"],
+            "join": [alias for name, _, alias in names if name == "old"],
             "rename": [alias for name, clone, alias in names if (name, clone) == ("ada", own)],
-            "receipt": sent["recipients"][0]["state"],
+            "receipt": mine["recipients"][0]["state"],
             "task.done": shown_task["status"],
             "task.edit": shown_task["priority"],
-            "job.end": job_state,
+            "job.start": shown_job["id"],
+            "job.end": shown_job["state"],
+            "unlock": [
+                held["patterns"] for held in json.loads(cli(bob, "locks", "--json").out) if held["patterns"] == ["/a.py"]
+            ],
+            "message": expired,
+            "bounce": bounced,
         }
 
     before = stands()
-    (forged,) = mallory.chain(log(own), own, [("ada", kind, "x", data)], lc=1000, on=mallory.tip(log(own)))
+    (forged,) = mallory.chain(log(own), own, [("ada", type_of, "x", data)], lc=1000, on=mallory.tip(log(own)))
     sync(bob)
     assert stands() == before
     (bob / ".git/coord/index.sqlite").unlink()
@@ -639,10 +668,16 @@ def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_requir
     git(ada, "push", "-q", "origin", f"+{sign_commit(ada, mallory.empty, forged, 1001, own, payload)}:{log(own)}")
     sync(bob)
     after = stands()
-    assert {key for key in after if after[key] != before[key]} == {kind}
+    assert {each for each in after if after[each] != before[each]} == {"lock": {"unlock"}}.get(kind, {kind})
     (bob / ".git/coord/index.sqlite").unlink()
     assert stands() == after
     assert cli(ada, "job", "kill", job).code == 0
+
+
+def cli_job(cli: Cli, where: Path) -> dict[str, Any]:
+    """A job that runs, with the key of its files."""
+    oid = json.loads(cli(where, "run", "--json", "--as", "ada", "--detach", "--name", "build", "--", "sleep", "100").out)["id"]
+    return {"id": oid, "key": next(e.data["key"] for e in events(where) if e.id == oid)}
 
 
 def test_a_word_counts_once_its_key_is_accepted_and_without_signatures_all_do(

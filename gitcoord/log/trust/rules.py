@@ -40,7 +40,7 @@ OWN_LOCK = "the clone, about its own locks"
 OWN_JOB = "the clone that started the job"
 
 RULES: Mapping[str, Rule] = {
-    "join": Rule(OWN_NAME, COUNTS),
+    "join": Rule(OWN_NAME, NOTHING),
     "rename": Rule(OWN_NAME, NOTHING),
     "leave": Rule(OWN_NAME, NOTHING),
     "gone": Rule(OWN_NAME, NOTHING),
@@ -65,8 +65,8 @@ RULES: Mapping[str, Rule] = {
     "task.edit": Rule(ANYBODY, NOTHING),
     "task.comment": Rule(ANYBODY, HELD),
     "alloc": Rule("anybody; a number is followed as far as the numbers known explain it", COUNTS),
-    "job.start": Rule("anybody; `was` counts for jobs of its own clone", COUNTS),
-    "job.detail": Rule(OWN_JOB, COUNTS, "job"),
+    "job.start": Rule("anybody; `was` counts for jobs of its own clone", NOTHING),
+    "job.detail": Rule(OWN_JOB, NOTHING, "job"),
     "job.end": Rule(OWN_JOB, NOTHING, "job"),
     "job.lost": Rule(OWN_JOB, NOTHING, "job"),
     CHECKPOINT: Rule("the clone, about the log it stands in", NOTHING),
@@ -117,8 +117,11 @@ def signed(db: sqlite3.Connection, ids: Iterable[str]) -> Iterator[Verdict]:
 
 
 def _needs_signature(event: Event) -> bool:
+    """Whether an unsigned event counts for nothing: by its type, or because it replaces or ends what it names."""
     rule = RULES.get(event.type)
-    return rule is not None and rule.unsigned == NOTHING and event.v == 1 and event.type != CHECKPOINT
+    if rule is None or event.v != 1 or event.type == CHECKPOINT:
+        return False
+    return rule.unsigned == NOTHING or bool(rule.items and rule.items in event.data) or event.data.get("notice") == "bounce"
 
 
 def _any_wait(db: sqlite3.Connection) -> bool:
