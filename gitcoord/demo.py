@@ -56,7 +56,7 @@ class Demo:
         elif self.keep:
             self._say(f"\nThe repository and its worktrees stay in {self.root}")
         else:
-            self._say(f"\nThat was it; {self.root} is gone again. In a repository of yours: git coord init")
+            self._say(f"\nThat was it; {self.root} was removed. In a repository of yours: git coord init")
         return 0
 
     def _prepare(self) -> None:
@@ -85,7 +85,7 @@ class Demo:
         self._show_git()
 
     def _show_arrival(self) -> None:
-        self._heading("A repository, and gitcoord moving in")
+        self._heading("A repository, and gitcoord is installed in it")
         self._git_run(self.root, "git init --quiet shop")
         (self.root / "shop" / "prices.py").write_text("def total(items):\n    return sum(items)\n")
         self._git_run("shop", "git add .", "git commit --quiet -m 'Add prices'", "git coord init")
@@ -110,7 +110,7 @@ class Demo:
         self._git_run("api", "git coord inbox", "git coord sent", "git coord sessions", "git coord notes")
 
     def _show_work(self) -> None:
-        self._heading("Work to be shared: api files two tasks, web takes the one that can be done, and says when it is")
+        self._heading("Shared work: api files two tasks, web claims the one that is ready, and says when it is done")
         first = self._git_run("api", "git coord task add -p 1 'Charge VAT in the basket'").split()[0]
         added = self._git_run("api", f"git coord task add --needs {first} 'Show VAT on the receipt'")
         self.receipt = added.split()[0]
@@ -119,7 +119,7 @@ class Demo:
         self._git_run("api", "git coord inbox", "git coord board")
 
     def _show_collisions(self) -> None:
-        self._heading("api locks what it is at; web asks before it edits, edits all the same, and both are told")
+        self._heading("api locks a file; web checks before it edits, edits all the same, and both are told")
         self._git_run("api", "git coord lock prices.py -m 'VAT everywhere'")
         self._git_run("web", "git coord check prices.py", answer=1)
         (self.root / "web" / "prices.py").write_text("def total(items, discount):\n    return sum(items) - discount\n")
@@ -127,14 +127,14 @@ class Demo:
         self._git_run("api", "git coord conflicts", answer=1)
 
     def _show_memory(self) -> None:
-        self._heading("A test run that fails is told to who ran it; what must not be forgotten is kept for the next start")
+        self._heading("A failed test run is reported to the session that ran it; state is kept for the next start")
         self._git_run("api", "git coord run --name tests -- sh -c 'echo 2 of 7 tests failed >&2; exit 3'", answer=3)
         self._git_run("api", "git coord state set plan 'rounding first, then the receipt'", "git coord brief")
         self._git_run("api", "git coord alloc migrations")
         self._git_run("web", "git coord alloc migrations")
 
     def _show_sync(self) -> None:
-        self._heading("Another machine: any git remote carries it all to a second clone, here a bare repository")
+        self._heading("Another machine: a second clone shares everything through any git remote, here a bare repository")
         self._git_run(self.root, "git clone --quiet --bare shop shop.git")
         self._git_run("shop", "git remote add origin ../shop.git")
         self._git_run("api", "git coord sync")
@@ -142,9 +142,9 @@ class Demo:
         self._git_run(
             "laptop", "git config user.name Grace", "git coord sync", "git coord tasks", "git coord task next --claim"
         )
-        self._heading("A task is claimed once, whichever clone asks first; api is too late")
+        self._heading("Only one clone can claim a task; api is too late")
         self._git_run("api", f"git coord task claim {self.receipt}", answer=1)
-        self._heading("Mail goes there and what became of it comes back")
+        self._heading("Mail goes there, and its state comes back")
         self._git_run("laptop", "git coord send api 'the receipt is mine; shall it round?'", "git coord sync")
         self._git_run("api", "git coord sync", "git coord inbox", "git coord sync")
         self._git_run("laptop", "git coord sync", "git coord sent")

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import NamedTuple
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.log import boot, mend, rollover
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import own_logs
@@ -86,7 +85,7 @@ def _library(clone: Clone) -> Iterator[Finding]:
 def _directory(clone: Clone) -> Iterator[Finding]:
     here = clone.repo.coord_dir
     if not os.path.isdir(here):
-        yield Finding("clone", True, "nothing was written here yet")
+        yield Finding("clone", True, "gitcoord has written nothing here yet")
         return
     writable = os.access(here, os.W_OK)
     said = f"this clone is {clone.id}" if writable else f"{here} cannot be written"
@@ -96,7 +95,7 @@ def _directory(clone: Clone) -> Iterator[Finding]:
 def _files(clone: Clone) -> Iterator[Finding]:
     """Nothing is said while nothing is in the way."""
     for path in obstacles.find(clone.repo.coord_dir):
-        yield Finding("files", False, f"{path} is in the way of a file of gitcoord", "git coord doctor --fix")
+        yield Finding("files", False, f"{path} is in the place of a file of gitcoord", "git coord doctor --fix")
 
 
 def _reports(clone: Clone) -> Iterator[Finding]:
@@ -122,7 +121,7 @@ def _refs(clone: Clone) -> Iterator[Finding]:
         yield Finding("refs", False, f"{ref} has lost an object", "git coord doctor --fix")
     aside = [ref for ref in tips.refs if is_aside(ref, clone.id)]
     if aside:
-        said = f"{len(aside)} refs keep what was found under this clone's name, or in the way"
+        said = f"{len(aside)} refs keep foreign commits that were found in place of this clone's"
         yield Finding("refs", True, f"{said}: git for-each-ref {NAMESPACE}aside")
     if not lost and not holes and not tips.broken:
         count = clone.read(lambda db: db.execute("SELECT count(*) FROM events").fetchone()[0])
@@ -144,7 +143,7 @@ def _events(clone: Clone) -> Iterator[Finding]:
         tips = clone.store.tips().refs
         gone -= {oid for ref in tips if is_log(ref) for oid in _carried(clone, tips[ref])}
     if gone:
-        yield Finding("events", False, f"{len(gone)} of {len(seen)} events that were seen are lost", "git coord doctor --fix")
+        yield Finding("events", False, f"{len(gone)} of {len(seen)} events are lost", "git coord doctor --fix")
 
 
 def _carried(clone: Clone, tip: Oid) -> Iterator[Oid]:
@@ -168,7 +167,7 @@ def _others(clone: Clone) -> Iterator[Finding]:
 
     newer, malformed = clone.read(strange)
     for found in newer:
-        yield Finding("others", True, f"{found.events} events of {found.clone} are for a newer gitcoord")
+        yield Finding("others", True, f"{found.events} events of {found.clone} need a newer gitcoord")
     for found in malformed:
         hint = f"git config --add coord.ignoreClone {found.clone}"
         yield Finding("others", False, f"{_commits(found.events)} in the log of {found.clone} cannot be used", hint)
@@ -176,7 +175,7 @@ def _others(clone: Clone) -> Iterator[Finding]:
             yield Finding("others", False, f"  {oid}: {reason}")
     for left in clone.read(left_out):
         hint = f"git config --add coord.ignoreClone {left.clone}"
-        yield Finding("others", False, f"{left.clone}: nothing more is taken in, because {left.why} (--fix looks again)", hint)
+        yield Finding("others", False, f"{left.clone}: nothing more of it is read: {left.why} (--fix looks again)", hint)
     for warning in warnings(clone):
         yield Finding("others", False, f"{warning.clone}: {warning.what}", warning.command)
 

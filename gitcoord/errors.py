@@ -46,7 +46,7 @@ class Unreadable(RepositoryError):
     """Something that is there, or may be, could not be read: never to be taken for lost. The reason is git's or the
     system's own."""
 
-    def __init__(self, what: str, hint: str = "run the command again; if it stays so: git fsck") -> None:
+    def __init__(self, what: str, hint: str = "run the command again; if it fails again: git fsck") -> None:
         super().__init__(what, hint)
 
 
@@ -71,7 +71,7 @@ class RefMoved(CoordError):
     """A compare-and-swap on a ref lost: the ref no longer has the value the decision was read from."""
 
     def __init__(self, ref: str) -> None:
-        super().__init__(f"{ref} moved meanwhile", "run the command again")
+        super().__init__(f"another process moved {ref}", "run the command again")
         self.ref = ref
 
 

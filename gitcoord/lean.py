@@ -1,27 +1,22 @@
-"""Light stand-ins for `typing`, `contextlib`, `functools` and `collections.abc`, which take 15 ms to import.
+"""Light stand-ins for `typing`, `contextlib`, `re`, `signal` and `sqlite3`, which take 15 ms to import.
 
-A type checker sees the real ones. A running program gets names that only annotations use, a `NamedTuple` whose
-classes are made in a tenth of the time, `contextmanager`, `suppress` and `cached_property`, which do what the real ones do.
-What a quick command loads takes them from here; `python -m bench --quick` notices what does not.
+A type checker sees the real ones. A running program gets names that only annotations use, a `NamedTuple` whose classes are
+made in a tenth of the time, `contextmanager` and `suppress`, which do what the real ones do, `signal` and `sqlite3` without the
+enums and dates around their C parts, and `re` when it is first used. What a quick command loads takes them from here.
 """
 
 from __future__ import annotations
 
-from _collections_abc import Callable as Callable
-from _collections_abc import Collection as Collection
-from _collections_abc import Iterable as Iterable
-from _collections_abc import Iterator as Iterator
-from _collections_abc import Mapping as Mapping
-from _collections_abc import Sequence as Sequence
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re as re
+    import signal as signal
+    import sqlite3 as sqlite3
     from contextlib import contextmanager as contextmanager
     from contextlib import suppress as suppress
-    from functools import cache as cache
-    from functools import cached_property as cached_property
-    from functools import lru_cache as lru_cache
-    from functools import partial as partial
+    from importlib import import_module as import_module
     from typing import IO as IO
     from typing import Any as Any
     from typing import Generic as Generic
@@ -34,8 +29,28 @@ if TYPE_CHECKING:
     from typing import TypeVar as TypeVar
     from typing import cast as cast
 else:
-    from _functools import _lru_cache_wrapper
-    from _functools import partial as partial
+
+    def import_module(name):
+        """Import a module by its full name."""
+        __import__(name)
+        return sys.modules[name]
+
+    class _Later:
+        """A module that is imported when something of it is used first."""
+
+        def __init__(self, name):
+            self._name = name
+
+        def __getattr__(self, name):
+            return getattr(import_module(self._name), name)
+
+    re = _Later("re")
+    signal = import_module("_signal")
+
+    try:
+        sqlite3 = import_module("_sqlite3")
+    except ImportError:
+        sqlite3 = import_module("sqlite3")
 
     try:
         from _collections import _tuplegetter as _field
@@ -161,27 +176,3 @@ else:
 
         managed.__wrapped__, managed.__name__, managed.__doc__ = function, function.__name__, function.__doc__
         return managed
-
-    def lru_cache(maxsize=128):
-        """Remember what a function of hashable arguments returned the last `maxsize` times."""
-        return lambda function: _lru_cache_wrapper(function, maxsize, False, tuple)
-
-    def cache(function):
-        """Remember all that a function of hashable arguments returned."""
-        return _lru_cache_wrapper(function, None, False, tuple)
-
-    class cached_property:
-        """A property that is found once for each object."""
-
-        def __init__(self, find):
-            self._find = find
-            self.__doc__ = find.__doc__
-
-        def __set_name__(self, owner, name):
-            self._name = name
-
-        def __get__(self, found, owner=None):
-            if found is None:
-                return self
-            value = vars(found)[self._name] = self._find(found)
-            return value

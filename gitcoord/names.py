@@ -35,19 +35,19 @@ def session_name(text: str) -> str:
         shown = ascii(text[:60])
         nearest = slug(text, "")
         hint = f"use {nearest}" if nearest else "use lower-case letters, digits, '.', '_' and '-'"
-        raise UsageError(f"{shown} cannot name a session", hint)
+        raise UsageError(f"{shown} is not a valid session name", hint)
     return text
 
 
 def slug(text: str, default: str, limit: int = 40) -> str:
     """The nearest name to `text` that a session or role may have, or `default` when nothing of it is left."""
-    import re
-    import unicodedata
+    if not text.isascii():
+        import unicodedata
 
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9._]+", "-", plain).strip("-._")
-    name = re.sub(r"\.{2,}", ".", name)[:limit].strip("-._")
-    name = name.removesuffix(".lock")
+        text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    words = "".join(c if c in _ALLOWED else "-" for c in text.lower()).split("-")
+    parts = "-".join(filter(None, words)).strip("-._").split(".")
+    name = ".".join(filter(None, parts))[:limit].strip("-._").removesuffix(".lock")
     return f"{name}-1" if name in OURS else name if is_name(name) else default
 
 

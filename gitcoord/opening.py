@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 from gitcoord.features import REGISTRY
-from gitcoord.lean import Mapping
 from gitcoord.log.clone import Clone
 from gitcoord.store.discovery import find_repository
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from contextlib import suppress
 from dataclasses import dataclass
 
 from gitcoord.errors import without_password
+from gitcoord.lean import suppress
 from gitcoord.log import mend
 from gitcoord.log.clone import Clone
 from gitcoord.log.clone_id import read_clone_id

@@ -8,9 +8,9 @@ shape of its own, but power over how the rest is read, is shown as an escape or 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from functools import cache
 
-from gitcoord.lean import TYPE_CHECKING, Any, cache
+from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import re
@@ -24,6 +24,8 @@ _HIDDEN = (
 )
 _SELECTORS = "\ufe0e\ufe0f"
 """Behind a character, one of them says whether it is a picture; anything longer hides something."""
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
+"""A shell reads a word of these characters as it stands."""
 _SHOWN = 8
 """Hidden characters in a row that are shown one by one; of more it is said how many."""
 
@@ -75,12 +77,19 @@ def as_json(text: str) -> str:
 
 def shell_word(text: str) -> str:
     """`text` as one word of a command to copy: on one line, and the very same when a shell reads it."""
-    import shlex
-
     if inert(text) == text:
-        return shlex.quote(text)
+        return quote(text)
     plain = text.replace("\\", "\\\\").replace("'", "\\'")
     return "$'" + _hidden("").sub(lambda run: _bytes(run[0]), plain) + "'"
+
+
+def quote(word: str) -> str:
+    """As `shlex.quote`, whose import takes 6 ms; most words need none of it."""
+    if word and _PLAIN.issuperset(word):
+        return word
+    import shlex
+
+    return shlex.quote(word)
 
 
 def _bytes(text: str) -> str:
@@ -131,7 +140,7 @@ def ago(at: float | None, now: float | None = None) -> str:
 
 def rfc3339(at: float | None) -> str | None:
     """Unix seconds as RFC 3339 in UTC."""
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
 def tokens(text: str) -> int:

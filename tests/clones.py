@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
 from conftest import copy_of, git, make_repo
 from forkserver import Program
 from templates import LASTS
 
 from gitcoord import Coord
+from gitcoord.sync import leases
 
 USERS = ("Ada", "Bob", "Cy", "Dee", "Eve", "Fay", "Gus", "Hal")
 
@@ -96,3 +100,11 @@ def at_once(clones: Iterable[Path], argv: Callable[[int], Iterable[str]]) -> lis
     running = [start(path, *argv(number)) for number, path in enumerate(clones)]
     said = [run.communicate(timeout=120) for run in running]
     return [(run.returncode, out, err) for run, (out, err) in zip(running, said, strict=True)]
+
+
+def set_clocks(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
+    """The two clocks by which leases are observed, to be set."""
+    wall, up = [time.time()], [leases.uptime()]
+    monkeypatch.setattr(leases, "time", SimpleNamespace(time=lambda: wall[0]))
+    monkeypatch.setattr(leases, "uptime", lambda: up[0])
+    return wall, up

@@ -152,7 +152,8 @@ def _load() -> None:
 
     ours = (module.name for module in walk_packages(gitcoord.__path__, "gitcoord."))
     for name in (*LIBRARIES, *ours):
-        if not name.startswith("gitcoord.mcp") and not name.endswith("__main__"):  # MCP's library is large
+        large = name.startswith(("gitcoord.mcp", "gitcoord.ui.terminal", "gitcoord.ui.web"))  # their libraries are
+        if not large and not name.endswith("__main__"):
             import_module(name)
     gc.collect()
     gc.freeze()

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import functools
+import json
 import pickle
+import subprocess
+import sys
 import typing
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from profiles import examples
 
-from gitcoord import lean
+from gitcoord import lean, lean_json
+
+ROOT = Path(__file__).parents[1]
 
 
 class Ours(lean.NamedTuple):
@@ -42,7 +50,7 @@ class Below(Ours):
 def outcome(ask: Callable[[], Any]) -> object:
     try:
         return ask()
-    except (TypeError, ValueError, AttributeError):  # 3.13 says TypeError where 3.11 says ValueError
+    except (TypeError, ValueError, AttributeError, RecursionError):  # 3.13 says TypeError where 3.11 says ValueError
         return "refused"
 
 
@@ -142,33 +150,38 @@ def test_what_is_suppressed_is_as_contextlib_has_it() -> None:
             assert out[0] == out[1]
 
 
-def test_what_is_remembered_is_as_functools_has_it() -> None:
-    def calls(decorate: Any) -> list[int]:
-        asked: list[int] = []
-
-        @decorate
-        def find(number: int) -> int:
-            asked.append(number)
-            return number
-
-        assert [find(number) for number in (1, 2, 1, 3, 1, 2)] == [1, 2, 1, 3, 1, 2]
-        return asked
-
-    assert calls(lean.cache) == calls(functools.cache)
-    assert calls(lean.lru_cache(2)) == calls(functools.lru_cache(2))
+def test_a_module_is_imported_when_it_is_used() -> None:
+    code = "import sys; from gitcoord.lean import re; a = 're' in sys.modules; re.escape('b'); print(a, 're' in sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "False True\n", done.stderr
 
 
-def test_a_cached_property_is_found_once() -> None:
-    class Thing:
-        found = 0
+DOCUMENTS = [
+    "{}", " [1, 2.5, -0, 1e400, NaN, -Infinity] ", '"\\ud800"', '"é\u2028"', '{"a": 1, "a": 2}', "[1", "1 2", "", "nul",
+    "\ufeff1", '{"a" 1}', "[1,]", "\t\n{\"x\": null}\r", '"\x01"', "12345678901234567890", "[" * 100_000,
+]  # fmt: skip
 
-        @lean.cached_property
-        def fact(self) -> int:
-            """A fact."""
-            self.found += 1
-            return self.found
 
-    thing, other = Thing(), Thing()
-    assert (thing.fact, thing.fact, other.fact, Thing.__dict__["fact"].__doc__) == (1, 1, 1, "A fact.")
-    del thing.fact
-    assert thing.fact == 2
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_documents_are_read_as_json_reads_them(document: str) -> None:
+    assert repr(outcome(lambda: lean_json.loads(document))) == repr(outcome(lambda: json.loads(document)))
+    assert repr(outcome(lambda: lean_json.loads(document.encode()))) == repr(outcome(lambda: json.loads(document.encode())))
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.tuples(inner),
+)
+
+
+@examples(60)
+@given(VALUES, st.booleans(), st.booleans(), st.booleans())
+def test_values_are_written_as_json_writes_them(value: object, ascii_: bool, ordered: bool, nan: bool) -> None:
+    for separators in ((", ", ": "), (",", ":")):
+        settings: dict[str, Any] = {"ensure_ascii": ascii_, "sort_keys": ordered, "allow_nan": nan, "separators": separators}
+        assert outcome(lambda: lean_json.dumps(value, **settings)) == outcome(lambda: json.dumps(value, **settings))  # noqa: B023
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, {(1,): 2}, {1: 2}, {None: 1.5}, b"x"])
+def test_what_json_cannot_say_is_refused(value: object) -> None:
+    assert outcome(lambda: lean_json.dumps(value)) == outcome(lambda: json.dumps(value))

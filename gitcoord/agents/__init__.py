@@ -14,18 +14,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from importlib import import_module
-from typing import Any, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, NamedTuple, import_module
 
 HARNESSES = ("claude", "codex", "gemini", "copilot", "opencode", "cursor")
 """The programs there are adapters for."""
 
 MOMENTS = {
-    "start": "a conversation begins, is taken up again, or was compacted",
+    "start": "a conversation begins, is resumed, or was compacted",
     "prompt": "a turn begins",
-    "look": "a file is about to be read: who else changes it is worth knowing",
+    "look": "a file is about to be read: the model may need to know who else changes it",
     "edit": "a file is about to be changed: the guard",
     "edited": "a file was changed",
     "tools": "a batch of tool calls is done, before the model goes on",
@@ -108,7 +107,7 @@ def check_names(names: Sequence[str]) -> None:
     """Raises UsageError for a program there is no adapter for."""
     for name in names:
         if name not in HARNESSES:
-            raise UsageError(f"{name!a} is not an agent program that is known here", "one of " + ", ".join(HARNESSES))
+            raise UsageError(f"{name!a} is not an agent program that gitcoord knows", "one of " + ", ".join(HARNESSES))
 
 
 def text_of(document: Mapping[str, Any], *keys: str) -> str:

@@ -7,15 +7,14 @@ hands on: what is meant for the agent program goes to the descriptor GIT_COORD_S
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import sys
 import time
-from contextlib import suppress
-from typing import Any
 
+from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, UsageError
+from gitcoord.lean import Any, suppress
 
 PATIENCE = 8.0
 """Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""

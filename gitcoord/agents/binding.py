@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import NamedTuple
 
 from gitcoord.agents import Call, Harness
+from gitcoord.lean import NamedTuple, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.opening import open_clone
 from gitcoord.sessions.housekeeping import beat

@@ -6,14 +6,14 @@ least whether any were ever trusted.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 from collections.abc import Mapping
-from contextlib import suppress
 from threading import Timer
-from typing import Any
+
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, suppress
 
 PATIENCE = 10.0
 """Seconds for Codex to answer."""
@@ -26,7 +26,7 @@ def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
     if states is None:
         return "" if _ever_trusted(path, home) else f"Codex has not trusted them yet: {_ASK}"
     if not states:
-        return "Codex reads none of them: what it warns of when it starts says why"
+        return "Codex reads none of them: see its warnings at start"
     missing = [state for state in states if state not in ("trusted", "managed")]
     return f"Codex has not trusted {len(missing)} of {len(states)}: {_ASK}" if missing else ""
 

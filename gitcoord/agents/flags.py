@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import NamedTuple
 
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.system.files import (
     append_ours,

@@ -6,17 +6,16 @@ or worktree) each time. Whatever goes wrong lets the tool go on.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk
 from gitcoord.agents.flags import marks_of
 from gitcoord.errors import UsageError
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.log.trust import held_back
 from gitcoord.overview.checks import Check, check
 from gitcoord.sessions.identity import spoken_name

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
+from gitcoord import lean_json as json
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import Desk, alive, is_elsewhere, settle
 from gitcoord.agents.flags import Marks, marks_of, stamp
@@ -16,6 +15,7 @@ from gitcoord.agents.show import show as _show
 from gitcoord.features import deaths
 from gitcoord.features.messages import waiting
 from gitcoord.features.messages.inbox import Message
+from gitcoord.lean import suppress
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import spoken_name
 from gitcoord.system.files import read_ours, remove_ours, write_ours

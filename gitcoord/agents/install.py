@@ -6,19 +6,18 @@ also says what was made for it (`+event`, `+hooks`, `+file`), so that there is n
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from typing import Any, NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.agents import HARNESSES, MOMENTS, jsonedit, skill
 from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.store.hooks import SCRIPT
 
 MARK = re.compile(r"# gitcoord((?: \+\w+)*)")
@@ -115,7 +114,7 @@ def status(name: str, environ: Mapping[str, str]) -> Installed:
     if not os.access(program, os.X_OK):
         return here._replace(why="the gitcoord that installed it is gone")
     if ours != wanted:
-        return here._replace(why="it is not what this gitcoord installs")
+        return here._replace(why="it differs from what this gitcoord installs")
     return here._replace(why=settings.why_not(path, environ) if settings.why_not else "")
 
 
@@ -126,7 +125,7 @@ def _skills(settings: Settings, environ: Mapping[str, str]) -> str:
 
 def _check_script(text: str | None, path: str) -> None:
     if text is not None and not text.startswith(SCRIPT_MARK):
-        raise RepositoryError(f"{path} is not ours", "move it away, then run the command again")
+        raise RepositoryError(f"gitcoord did not write {path}", "move it away, then run the command again")
 
 
 def _script_status(here: Installed, script: Callable[[str, str], str], text: str) -> Installed:
@@ -137,7 +136,7 @@ def _script_status(here: Installed, script: Callable[[str, str], str], text: str
     here = here._replace(moments=tuple(moment for moment in MOMENTS if f'"{moment}"' in text), program=program)
     if not os.access(program, os.X_OK):
         return here._replace(why="the gitcoord that installed it is gone")
-    return here if text == script(program, FOLDER) else here._replace(why="it is not what this gitcoord installs")
+    return here if text == script(program, FOLDER) else here._replace(why="it differs from what this gitcoord installs")
 
 
 def command(name: str, moment: str) -> str:
@@ -197,7 +196,7 @@ def _with(settings: Settings, text: str | None, path: str) -> str:
 
 def _check(root: jsonedit.Value, hooks: jsonedit.Value | None, entries: jsonedit.Value | None, path: str) -> None:
     if root.kind != "{" or (hooks and hooks.kind != "{") or (entries and entries.kind != "["):
-        raise RepositoryError(f"{path} has no such hooks as were expected", "look at the file, then run the command again")
+        raise RepositoryError(f"{path} does not have the expected hooks", "look at the file, then run the command again")
 
 
 def _marked(entry: Any, made: str) -> Any:
@@ -271,9 +270,9 @@ def _parsed(parser: Any, text: str, path: str) -> Any:
     try:
         return parser(text)
     except RecursionError:
-        raise RepositoryError(f"{path} is nested too deep", "mend the file, then run the command again") from None
+        raise RepositoryError(f"{path} is nested too deep", "repair the file, then run the command again") from None
     except ValueError as error:
-        raise RepositoryError(f"{path} is not JSON: {error}", "mend the file, then run the command again") from None
+        raise RepositoryError(f"{path} is not JSON: {error}", "repair the file, then run the command again") from None
 
 
 # the file

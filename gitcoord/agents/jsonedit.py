@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+
+from gitcoord.lean import Any, NamedTuple
 
 _SPACE = " \t\r\n\ufeff"
 _WAS_OPEN = " "
@@ -38,7 +39,7 @@ def parse(text: str) -> Value:
     """Where everything stands. Raises BadJson."""
     value, end = _value(text, _skip(text, 0))
     if _skip(text, end) != len(text):
-        raise BadJson(f"something follows the document at {_place(text, end)}")
+        raise BadJson(f"there is text after the document at {_place(text, end)}")
     return value
 
 

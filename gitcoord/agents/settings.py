@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+
+from gitcoord.lean import Any, NamedTuple
 
 CommandOf = Callable[[str], str]
 """What the hook of a moment runs."""

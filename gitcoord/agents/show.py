@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
 from gitcoord.agents.binding import Desk
 from gitcoord.agents.flags import Marks, stamp
 from gitcoord.features.messages import waiting
 from gitcoord.features.notes import has_notes_about_paths
+from gitcoord.lean import suppress
 from gitcoord.overview import surfacing
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import Identity

@@ -6,9 +6,9 @@ It goes in and out with a program's hooks (install.py). For AGENTS.md, `git coor
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import suppress
 from gitcoord.system.files import read_bytes
 
 NAME = "git-coord"
@@ -48,7 +48,7 @@ def install(skills: str) -> bool:
         return False
     path = path_in(skills)
     if os.path.exists(path) and not _is_ours(path):
-        raise RepositoryError(f"{path} is not ours", "move it away, or leave out the skill")
+        raise RepositoryError(f"gitcoord did not write {path}", "move it away, or leave out the skill")
     try:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "wb") as file:

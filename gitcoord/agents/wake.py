@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from functools import partial
 
 from gitcoord.agents import Answer
@@ -18,6 +17,7 @@ from gitcoord.agents.flags import Marks, marks_of
 from gitcoord.agents.show import look
 from gitcoord.features import deaths
 from gitcoord.features.messages import waiting
+from gitcoord.lean import contextmanager, suppress
 from gitcoord.overview import surfacing
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.records import Record, Records, is_plain_id

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import time
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 
-from gitcoord.lean import TYPE_CHECKING, Any, Mapping, Self, Sequence
+from gitcoord.lean import TYPE_CHECKING, Any, Self, import_module
 
 if TYPE_CHECKING:
     from gitcoord.api.events import Events

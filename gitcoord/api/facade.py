@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gitcoord.lean import TYPE_CHECKING, Callable, Protocol, TypeVar
+from collections.abc import Callable
+
+from gitcoord.lean import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone

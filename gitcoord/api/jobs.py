@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gitcoord.features.jobs.launch import Launched

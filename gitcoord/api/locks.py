@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
+from gitcoord.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gitcoord.features.locks.guard import Verdict

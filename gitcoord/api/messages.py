@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
 from gitcoord.api.facade import Facade
+from gitcoord.lean import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox, Message

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
+from gitcoord.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gitcoord.errors import RemoteError
     from gitcoord.sync.exchange import Report
+    from gitcoord.sync.moving import Moved
     from gitcoord.sync.purge_remote import Standing
 
 
@@ -21,7 +22,9 @@ class Remote(Facade):
         coord.remote.vouch("origin")
         coord.remote.preview("origin")
         coord.remote.sync("origin")
+        coord.remote.set("origin")
         coord.remote.connected()
+        coord.remote.is_visit("origin")
         coord.remote.syncs_by_itself()
         next(coord.remote.watch())
         coord.remote.withdraw(really=True)
@@ -34,6 +37,12 @@ class Remote(Facade):
         from gitcoord.sync import exchange
 
         return exchange.sync(self._clone, remote, self._coord.cwd, quiet)
+
+    def set(self, remote: str, *, force: bool = False) -> Moved:
+        """Move coordination there, with the claims of this clone. Raises Refused where somebody else has one of them."""
+        from gitcoord.sync import moving
+
+        return moving.move(self._clone, remote, self._coord.cwd, force)
 
     def vouch(self, remote: str | None = None) -> None:
         """Say that not everybody can read it, where gitcoord cannot find that out; remembered for its URL."""
@@ -69,6 +78,12 @@ class Remote(Facade):
         if not remotes.is_connected(self._clone.repo):
             return ""
         return without_password(remotes.current(self._clone.repo).remote)
+
+    def is_visit(self, remote: str) -> bool:
+        """Whether a sync with this remote leaves the claims where they are, as they belong to another one."""
+        from gitcoord.sync import remotes
+
+        return remotes.is_visit(self._clone.repo, remotes.choose(self._clone.repo, remote, self._coord.cwd))
 
     def syncs_by_itself(self) -> bool:
         """Whether what is written goes out in the background."""

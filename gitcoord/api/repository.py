@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
 from gitcoord.errors import CoordError
+from gitcoord.lean import TYPE_CHECKING, contextmanager
 from gitcoord.system.files import read_ours
 
 if TYPE_CHECKING:

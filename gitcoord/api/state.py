@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from gitcoord.api.facade import Facade
+from gitcoord.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gitcoord.features.state import Value

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
 
 from gitcoord.api.facade import Facade
+from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gitcoord.features.tasks.board import Board
@@ -72,14 +72,19 @@ class Tasks(Facade):
         filed: bool = False,
         status: str | None = None,
         everything: bool = False,
+        labels: Sequence[str] = (),
+        holder: str = "",
+        assignee: str = "",
+        sort: str = "worth",
     ) -> list[Task]:
-        """Tasks, oldest first: those not done or dropped, unless `status` or `everything` says otherwise.
+        """Tasks: those not done or dropped, unless `status` or `everything` says otherwise.
 
-        `mine` are those I hold or am assigned to, `filed` those I filed.
+        `mine` are those I hold or am assigned to, `filed` those I filed; `labels` are all of them. `sort` is `worth` (what
+        can be taken first, then by priority and age), `age` or `changed` (the latest first).
         """
         from gitcoord.features.tasks import read
 
-        which = read.Which(ready, mine, filed, status, everything)
+        which = read.Which(ready, mine, filed, status, everything, tuple(labels), holder, assignee, sort)
         return read.list_tasks(self._clone, self._me, which)
 
     def board(self, *, ended: int = 20) -> Board:
@@ -121,6 +126,8 @@ class Tasks(Facade):
 
         Raises BrokenPipeError when the reader of `output`, a descriptor, goes away meanwhile.
         """
+        if timeout == 0:
+            return self.next(claim=claim, offline=offline)
         from gitcoord.features.deaths import watched_pids
         from gitcoord.store.watch import wait_until
 

@@ -40,12 +40,13 @@ from gitcoord.store.signing import Signature
 from gitcoord.store.worktrees import TouchedFile
 from gitcoord.sync.exchange import Report
 from gitcoord.sync.link import Refusal
+from gitcoord.sync.moving import Moved
 from gitcoord.sync.purge_remote import Standing
 
 __all__ = [
     "Allocation", "Board", "Brief", "Check", "Collected", "Collision", "Comment", "Delivery", "Doubt", "Event",
     "Finding", "Held", "Holding", "Hook", "Identity", "Inbox", "Initialized", "Job", "Launched", "LeftOut", "Lock",
-    "Message", "NewTask", "Note", "Polled", "Recipient", "Redacted", "Refusal", "Registered", "Report", "Repository",
+    "Message", "Moved", "NewTask", "Note", "Polled", "Recipient", "Redacted", "Refusal", "Registered", "Report", "Repository",
     "Row", "Said", "Sent", "SentMessage", "Session", "Short", "Signature", "Signer", "Standing", "Status", "Step",
     "Strange", "Syncing", "Talk", "Task", "Touch", "TouchedFile", "Traces", "Trouble", "Value", "Verdict", "Vigil",
 ]  # fmt: skip

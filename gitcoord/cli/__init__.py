@@ -17,9 +17,8 @@ if not sys.flags.ignore_environment and environ.get("PYTHONPATH"):
 
 import gc
 import os
-import signal
 
-from gitcoord.lean import NoReturn, suppress
+from gitcoord.lean import NoReturn, signal, suppress
 from gitcoord.system import streams
 
 gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms
@@ -107,7 +106,7 @@ def run(args: list[str]) -> int:
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "gitcoord":
             return _report(error, args)
-        return _complain(f"gitcoord is not installed whole: {error}", f"install it again for {sys.executable}", 3)
+        return _complain(f"gitcoord's installation is incomplete: {error}", f"install it again for {sys.executable}", 3)
     except Exception as error:
         return _report(error, args)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
 from gitcoord import Coord
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block
 from gitcoord.cli.talk import SHORT
-from gitcoord.lean import TYPE_CHECKING, Iterable, Sequence
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import shown_name
 
 if TYPE_CHECKING:
@@ -120,6 +120,10 @@ def _cell(coord: Coord, task: Task, width: int) -> list[str]:
 
 def _width(text: str) -> int:
     """Columns of a terminal that `text` takes."""
+    if text.isascii():
+        return len(text)
+    import unicodedata
+
     return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 

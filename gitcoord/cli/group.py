@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
 
 import click
 
@@ -13,6 +11,7 @@ from gitcoord.cli.command import Choice, Command, IntRange, Param
 from gitcoord.cli.spelling import unknown_verb
 from gitcoord.cli.verbs import VERBS, find
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, contextmanager
 
 
 class Interrupted(Exception):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
-from gitcoord.cli.command import IntRange, argument, command, option
+from gitcoord.cli.command import Choice, IntRange, argument, command, option
 from gitcoord.cli.output import ago, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, moment, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.overview.shapes import event_json, note_json, shown_name, signatures_of, verified_json
 
 if TYPE_CHECKING:
@@ -18,9 +18,12 @@ if TYPE_CHECKING:
     from gitcoord.store.signing import Signature
 
 
+DATES = ("relative", "iso", "local", "unix")
+
+
 @command(short_help="leave a note for everybody")
 @text_options
-@option("--path", "paths", multiple=True, metavar="P", help="What it is about (repeatable).")
+@option("--path", "paths", multiple=True, metavar="P", help="A path that it is about (repeatable).")
 @common
 def note(
     words: tuple[str, ...],
@@ -34,7 +37,7 @@ def note(
 
     Example: git coord note --path src/db migrations run twice on CI
     """
-    text = the_text(words, message, file)
+    text = the_text(words, message, file, "Your note.")
     with opened(as_name) as coord:
         oid = coord.notes.add(text, paths)
         if as_json:
@@ -44,8 +47,8 @@ def note(
 
 
 @command(short_help="read the notes")
-@option("--path", metavar="P", help="Only what is about this path.")
-@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@option("--path", metavar="P", help="Only notes about this path.")
+@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
     """The notes, newest first.
@@ -78,7 +81,7 @@ def thread(message_id: str, as_name: str | None, as_json: bool) -> None:
 
 @command(short_help="find words in messages and notes")
 @argument("words", nargs=-1, required=True)
-@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="The newest N (20).")
+@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="The newest N (20).")
 @common
 def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: bool) -> None:
     """Messages and notes that contain the words, as one phrase; case does not matter.
@@ -93,21 +96,33 @@ def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: boo
 
 
 @command(short_help="everything that happened")
-@option("--since", metavar="T", help="A duration (2h) or a time.")
+@option("--since", metavar="T", help="2h, yesterday, a date.")
 @option("--type", "kind", metavar="K", help="Only this type of event.")
-@option("--limit", type=IntRange(1, 10000), default=20, metavar="N", help="At most N (20).")
+@option("--from", "sender", metavar="S", help="Only of this session.")
+@option("-n", "--limit", type=IntRange(1, 10000), default=20, metavar="N", help="At most N (20).")
+@option("--date", "dates", type=Choice(DATES), metavar="D", default="relative", help=", ".join(DATES))
+@option("--oneline", is_flag=True, help="Without dates.")
 @common
-def log(since: str | None, kind: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
+def log(
+    since: str | None,
+    kind: str | None,
+    sender: str | None,
+    limit: int,
+    dates: str,
+    oneline: bool,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
     """Everything that happened, newest first.
 
     Example: git coord log --since 1h --type message
     """
-    after = moment(since, "--since", time.time())
     with opened(as_name) as coord:
-        found = coord.events.log(since=after, kind=kind, limit=limit)
+        after = moment(since, "--since", time.time())
+        found = coord.events.log(since=after, kind=kind, session=sender, limit=limit)
         if kind is not None and not found:
             _check_type(coord, kind)
-        _say_events(coord, found, as_json, whole=False)
+        _say_events(coord, found, as_json, whole=False, dates="" if oneline else dates)
         if not as_json:
             _say_end(len(found), limit, "Nothing happened.")
 
@@ -148,22 +163,31 @@ def _check_type(coord: Coord, kind: str) -> None:
         raise UsageError(f"{ascii(kind)[1:-1]} is not a type of event", "one of " + ", ".join(sorted(known)))
 
 
-def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool) -> None:
+def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool, dates: str = "relative") -> None:
     signed = signatures_of(coord, [(event.id, event.clone) for event in events])
     if as_json:
         say_json([_event_json(coord, event, signed.get(event.id)) for event in events])
         return
     for event in events:
-        line = _head(coord, event, signed.get(event.id))
+        line = _head(coord, event, signed.get(event.id), dates)
         say(line if whole else f"{line}: {one_line(_subject(event), 80)}")
         if whole:
             say_block(quoted(event.text))
 
 
-def _head(coord: Coord, event: Event, signature: Signature | None = None) -> str:
+def _head(coord: Coord, event: Event, signature: Signature | None = None, dates: str = "relative") -> str:
     vouched = f", {verified_text(signature._replace(key=''))}" if signature else ""
     sender = shown_name(coord, event.sender) if event.author != event.clone else event.clone
-    return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {sender}, {ago(event.at)}{vouched}"
+    date = _date(event.at, dates)
+    return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {sender}{f', {date}' if date else ''}{vouched}"
+
+
+def _date(at: int, dates: str) -> str:
+    """A time (Unix seconds) as git's --date spells it; "" for no dates."""
+    if dates == "relative":
+        return ago(at)
+    form = {"iso": "%Y-%m-%d %H:%M:%S %z", "local": "%a %b %d %H:%M:%S %Y"}.get(dates)
+    return time.strftime(form, time.localtime(at)) if form else str(at) if dates else ""
 
 
 def event_line(coord: Coord, event: Event) -> str:

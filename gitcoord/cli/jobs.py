@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, group, option
@@ -12,6 +11,7 @@ from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_bl
 from gitcoord.cli.params import common, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import job_json, shown_name
 from gitcoord.system.streams import remark
 from gitcoord.text import block
@@ -26,12 +26,12 @@ COLOURS = {"running": "32", "exited": "0", "killed": "31", "lost": "31"}
 
 @command(short_help="run a command as a job", context_settings={"allow_interspersed_args": False})
 @argument("argv", metavar="-- CMD...", nargs=-1)
-@option("--name", default="", metavar="N", help="What to call it.")
+@option("--name", default="", metavar="N", help="The job's name.")
 @option("--notify", default="", metavar="WHO,…", help="Tell them its end, too.")
-@option("--detach", is_flag=True, help="In the background, whatever ends here.")
-@option("--session", default="", metavar="S", help="The command is session S.")
+@option("--detach", is_flag=True, help="Run in the background.")
+@option("--session", default="", metavar="S", help="Run the command as session S.")
 @option("--publish", is_flag=True, help="Other clones may see command and output.")
-@option("--watch-pid", type=int, default=0, metavar="PID", help="A process instead of CMD.")
+@option("--watch-pid", type=int, default=0, metavar="PID", help="Watch a process instead.")
 @common
 def run(
     argv: tuple[str, ...],
@@ -44,7 +44,7 @@ def run(
     as_name: str | None,
     as_json: bool,
 ) -> int:
-    """Run CMD and exit as it does; how it ended is a message to my session.
+    """Run CMD and exit as it does; my session gets a message when it ends.
 
     Example: git coord run --notify ada -- make test
     """
@@ -73,11 +73,11 @@ def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
     return job.failed
 
 
-@command(short_help="what runs, what ended lately")
-@option("--all", "everything", is_flag=True, help="Those that ended long ago, too.")
+@command(short_help="running and recently ended jobs")
+@option("--all", "everything", is_flag=True, help="Also jobs that ended long ago.")
 @common
 def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
-    """Running jobs and those that ended within a day, of everybody, oldest first.
+    """Everybody's running jobs, and those that ended within a day, oldest first.
 
     Example: git coord jobs --json
     """
@@ -96,13 +96,13 @@ def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
 
 @group(short_help="show, log or kill one job")
 def job() -> None:
-    """One job, by its id, the beginning of it, or its name.
+    """One job, by its id, a prefix of it, or its name.
 
     Example: git coord job log build
     """
 
 
-@job.command(short_help="how it stands")
+@job.command(short_help="show its state")
 @argument("job_id", metavar="ID")
 @common
 def show(job_id: str, as_name: str | None, as_json: bool) -> None:
@@ -114,12 +114,12 @@ def show(job_id: str, as_name: str | None, as_json: bool) -> None:
         say_job(coord, coord.jobs.get(job_id), as_json)
 
 
-@job.command(short_help="its output")
+@job.command(short_help="print its output")
 @argument("job_id", metavar="ID")
-@option("--raw", is_flag=True, help="Byte for byte, escape sequences too.")
+@option("--raw", is_flag=True, help="Byte for byte, with escape sequences.")
 @common
 def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
-    """What a job of this clone wrote; of more than 1 MiB, the beginning and the end.
+    """Print the output of a job of this clone; of more than 1 MiB, the beginning and the end.
 
     Example: git coord job log build
     """
@@ -135,7 +135,7 @@ def log(job_id: str, raw: bool, as_name: str | None, as_json: bool) -> None:
             sys.stdout.write(block(plain(data)))
 
 
-@job.command(short_help="end it")
+@job.command(short_help="end it with all it started")
 @argument("job_id", metavar="ID")
 @common
 def kill(job_id: str, as_name: str | None, as_json: bool) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, option
@@ -11,6 +10,7 @@ from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted,
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
 from gitcoord.system.streams import remark
 from gitcoord.text import shell_word
@@ -24,10 +24,10 @@ FOR_EVER = "-"
 
 @command(short_help="lock paths or patterns")
 @argument("patterns", nargs=-1, metavar="PATTERN…")
-@option("-m", "reason", default="", metavar="REASON", help="Why, for those who meet it.")
+@option("-m", "reason", default="", metavar="REASON", help="The reason, for others to see.")
 @option("--ttl", metavar="2h", help="How long it holds (2h).")
-@option("--shared", is_flag=True, help="Others may share it.")
-@option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Queue up, for S seconds at most.")
+@option("--shared", is_flag=True, help="Let others share it.")
+@option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait in a queue, at most S seconds.")
 @option("--global", "everywhere", is_flag=True, help="In all clones of the remote.")
 @common
 def lock(
@@ -40,7 +40,7 @@ def lock(
     as_name: str | None,
     as_json: bool,
 ) -> int:
-    """Lock paths or patterns as in .gitignore until I unlock, leave, or the time is over.
+    """Lock paths or patterns as in .gitignore until I unlock or leave, or the time is over.
 
     Example: git coord lock src/db '*.sql' -m "new schema"
     """
@@ -69,8 +69,8 @@ def lock(
 
 @command(short_help="end my locks")
 @argument("patterns", nargs=-1, metavar="[PATTERN]…")
-@option("--all", "everything", is_flag=True, help="All of mine.")
-@option("--force", is_flag=True, help="Another's too; the holder is told.")
+@option("--all", "everything", is_flag=True, help="All my locks.")
+@option("--force", is_flag=True, help="Another's lock too; its holder is told.")
 @common
 def unlock(patterns: tuple[str, ...], everything: bool, force: bool, as_name: str | None, as_json: bool) -> None:
     """End my locks on these patterns, or all of mine.
@@ -118,7 +118,7 @@ def _line(coord: Coord, lock: Lock) -> str:
 @argument("paths", nargs=-1, required=True, metavar="PATH…")
 @common
 def check(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
-    """Exit 1 if another holds a lock on a path, or works in the worktree it lies in. Edits and notes only inform.
+    """Exit 1 if another session has locked a path or works in its worktree. Edits and notes are only shown.
 
     Example: git coord check src/db/schema.py
     """
@@ -134,7 +134,7 @@ def check(paths: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
 
 def _say_check(coord: Coord, item: Check) -> None:
     me = coord.mailbox
-    say(f"{item.path}: {'better not' if item.blocked else 'free'}")
+    say(f"{item.path}: {'taken' if item.blocked else 'free'}")
     held = coord.trust.held_back([lock.id for lock in item.locks])
     for lock in item.locks:
         say(f"  {'locked by you' if lock.holder == me else 'locked'}: {_line(coord, lock)}{not_signed(lock.id, held)}")

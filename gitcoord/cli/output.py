@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
+from collections.abc import Collection
 
-from gitcoord.lean import Any, Collection
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, re
 from gitcoord.system.streams import shows_everything
 from gitcoord.text import ago as ago
 from gitcoord.text import as_json, block, harmless

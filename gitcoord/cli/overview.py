@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.cli.command import Choice, IntRange, argument, command, group, option
@@ -11,6 +10,7 @@ from gitcoord.cli.output import paint, say, say_block, say_json
 from gitcoord.cli.params import common, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.names import mailbox
 from gitcoord.overview.shapes import collision_json, shown_name
 from gitcoord.text import ago, inert, one_line, rfc3339, said
@@ -108,11 +108,11 @@ def _say_status(coord: Coord, found: Status) -> None:
     if found.sync:
         say(inert(f"sync    {_syncing(found.sync)}"))
     for strange in found.newer:
-        say(f"newer   {_strange(strange)}: a newer gitcoord is about")
+        say(f"newer   {_strange(strange)}: another clone runs a newer gitcoord")
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
     for left in found.left_out[:SHOWN]:
-        say(f"left    {left.clone}: nothing more is taken in, because {left.why} (git coord doctor --fix looks again)")
+        say(f"left    {left.clone}: nothing more of it is read, because {left.why} (git coord doctor --fix looks again)")
     for warning in found.warnings[:SHOWN]:
         say(inert(f"trust   {warning.clone}: {warning.what} ({warning.command})"))
 
@@ -122,7 +122,7 @@ def _syncing(sync: Syncing) -> str:
     if sync.waiting:
         facts.append(f"{sync.waiting} event{'s' if sync.waiting > 1 else ''} to be sent (git coord sync)")
     if sync.refused:
-        facts.append(f"it takes no {', no '.join(sync.refused)}")
+        facts.append(f"it rejects {', '.join(sync.refused)}")
     return "; ".join([*facts, *([f"failing: {one_line(sync.error, 120)}"] if sync.error else [])])
 
 
@@ -154,8 +154,8 @@ def _strange(strange: Strange) -> str:
 # brief
 
 
-@command(short_help="the digest to go on with")
-@option("--budget", type=IntRange(100, 100_000), default=1000, metavar="TOKENS", help="At most this long (1000).")
+@command(short_help="what a session needs to continue")
+@option("--budget", type=IntRange(100, 100_000), default=1000, metavar="TOKENS", help="At most this many tokens (1000).")
 @common
 def brief(budget: int, as_name: str | None, as_json: bool) -> None:
     """What to know to go on after a compaction or a restart, the most worthy first; marks nothing read.
@@ -173,7 +173,7 @@ def brief(budget: int, as_name: str | None, as_json: bool) -> None:
 # state
 
 
-@group(short_help="keys and values that outlive me")
+@group(short_help="keys and values that outlive a restart")
 def state() -> None:
     """Keys and values of my session that come back after a restart.
 
@@ -184,7 +184,7 @@ def state() -> None:
 @state.command(name="set")
 @argument("key")
 @text_options
-@option("--type", "kind", type=Choice(["text", "json"]), default="text", help="Check that it is JSON.")
+@option("--type", "kind", type=Choice(["text", "json"]), default="text", help="Refuse a value that is not JSON.")
 @common
 def set_(
     key: str,
@@ -234,11 +234,11 @@ def unset(key: str, as_name: str | None, as_json: bool) -> None:
     Example: git coord state unset plan
     """
     with opened(as_name) as coord:
-        _say_value(f"forgot {key}", coord.state.unset(key), as_json)
+        _say_value(f"unset {key}", coord.state.unset(key), as_json)
 
 
 @state.command()
-@option("--session", metavar="S", help="Another session's.")
+@option("--session", metavar="S", help="The keys of another session.")
 @common
 def show(session: str | None, as_name: str | None, as_json: bool) -> None:
     """All keys that are set, mine or another session's.
@@ -266,8 +266,8 @@ def _say_value(key: str, value: Value, as_json: bool) -> None:
 # conflicts
 
 
-@command(short_help="which files will collide, between whom")
-@option("--with", "only", metavar="S", help="Only what concerns this session.")
+@command(short_help="files that will conflict, between whom")
+@option("--with", "only", metavar="S", help="Only conflicts with this session.")
 @common
 def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
     """Merge in memory what live sessions have, uncommitted work too; exit 1 if anything conflicts.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import re
 import sys
+from collections.abc import Callable, Iterator
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, option
 from gitcoord.errors import UsageError
-from gitcoord.lean import Any, Callable, Iterator, TypeVar, contextmanager
+from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
 from gitcoord.system.streams import remark
 
 F = TypeVar("F", bound=Callable[..., Any])
+ID_LIKE = 7
+"""Hexadecimal digits from which a word with a numeral in it is taken for an id."""
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 
 
@@ -23,7 +25,7 @@ _allows_secrets = False
 
 def common(function: F) -> F:
     """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
-    function = option("--as", "as_name", metavar="NAME", help="Look on as NAME.")(function)
+    function = option("--as", "as_name", metavar="NAME", help="Act as NAME.")(function)
     function = option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
     return option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
@@ -32,7 +34,7 @@ def text_options(function: F) -> F:
     """Text as words, -m TEXT or -F FILE."""
     for param in vars(function)["params"]:
         if param.name == "allow_secret":
-            param.settings |= {"hidden": False, "help": "Send a secret."}
+            param.settings |= {"hidden": False, "help": "Allow secrets."}
     function = option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)
@@ -43,13 +45,56 @@ def _allow(value: bool) -> None:
     _allows_secrets = value
 
 
-def the_text(words: tuple[str, ...], message: str | None, file: str | None) -> str:
-    """The one text given, in whichever way. Raises UsageError for none, for two, and for what is not UTF-8."""
+def the_text(words: tuple[str, ...], message: str | None, file: str | None, what: str = "") -> str:
+    """The one text given, in whichever way; "" where none is, unless a person can be asked for `what`, in their editor.
+
+    Raises UsageError for two texts, and for one that is not UTF-8.
+    """
     given = [" ".join(words) if words else None, message, _read(file) if file is not None else None]
     texts = [text for text in given if text is not None]
     if len(texts) > 1:
         raise UsageError("the text is given twice", "give it as words, with -m TEXT or with -F FILE")
+    if not texts and what:
+        from gitcoord.cli import editor
+
+        return editor.ask(what) if editor.can_ask() else ""
     return texts[0] if texts else ""
+
+
+def ids_and_text(
+    coord: Coord, first: str, words: tuple[str, ...], message: str | None, file: str | None
+) -> tuple[list[str], str]:
+    """The ids that a line begins with, and the text behind them. Raises UsageError for a word that may be either."""
+    ids = [first]
+    for word in words:
+        if not _begins_text(coord, word):
+            ids.append(word)
+            continue
+        break
+    return ids, the_text(words[len(ids) - 1 :], message, file)
+
+
+def text_about(coord: Coord, words: tuple[str, ...], message: str | None, file: str | None, what: str) -> str:
+    """The text behind the one id that a verb takes; see `the_text`. Raises UsageError for a second id."""
+    if words and not _begins_text(coord, words[0]):
+        raise UsageError(f"{words[0]} is a second id, and this takes one", f"one at a time; text that looks so: -m {words[0]}")
+    return the_text(words, message, file, what)
+
+
+def _begins_text(coord: Coord, word: str) -> bool:
+    """Whether a word behind an id is text. What looks like an id and stands for nothing is refused: it was mistyped."""
+    if not re.fullmatch(r"[0-9a-f]{4,64}", word):
+        return True
+    is_sure = len(word) >= ID_LIKE and not word.isalpha()
+    try:
+        coord.events.get(word)
+    except UsageError:
+        if is_sure:
+            raise
+        return True
+    if not is_sure:
+        raise UsageError(f"{word} is an id, and may be a word", f"text: -m {word}; an id: at least {ID_LIKE} digits of it")
+    return False
 
 
 def _read(file: str) -> str:
@@ -73,7 +118,10 @@ def duration(text: str | None, option: str) -> int | None:
 
 
 def moment(text: str | None, option: str, now: float) -> int | None:
-    """A duration back from now, or an RFC 3339 time, in Unix seconds. Raises UsageError."""
+    """A duration back from now, an RFC 3339 time, or what git takes for a date (`yesterday`), in Unix seconds.
+
+    Raises UsageError. To be called inside of a repository.
+    """
     if text is None or re.fullmatch(r"\d+[smhdw]?", text):
         back = duration(text, option)
         return None if back is None else int(now) - back
@@ -82,7 +130,22 @@ def moment(text: str | None, option: str, now: float) -> int | None:
     try:
         return int(datetime.fromisoformat(text).astimezone().timestamp())
     except ValueError:
-        raise UsageError(f"{option} {ascii(text)[1:-1]} is not a time", "write 2h, or 2026-01-31T12:00:00Z") from None
+        return _as_git_has_it(text, option)
+
+
+def _as_git_has_it(text: str, option: str) -> int:
+    """git takes anything for a date: what it does not know is now. Raises UsageError for that."""
+    import subprocess
+    import time
+
+    argv = ["git", "rev-parse", f"--since={text}"]
+    said = subprocess.run(argv, capture_output=True, text=True, errors="replace").stdout.strip()
+    number = said.removeprefix("--max-age=")
+    if not number.isdigit() or (abs(time.time() - int(number)) < 5 and text.strip().lower() != "now"):
+        raise UsageError(
+            f"{option} {ascii(text)[1:-1]} is not a time", "write 2h, yesterday, or 2026-01-31T12:00:00Z"
+        ) from None
+    return int(number)
 
 
 @contextmanager
@@ -98,4 +161,6 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
             for line in mended:
                 remark(f"warning: {line}")
             if where := coord.elsewhere:
-                remark(f"note: you are {coord.identity.name}, the session of {where} (git coord join: one for this worktree)")
+                remark(
+                    f"note: you are {coord.identity.name}, the session of {where} (for one of this worktree: git coord join)"
+                )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
 from gitcoord.cli.params import common, opened
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.names import mailbox
 from gitcoord.overview.shapes import session_json, shown_name
 
@@ -19,7 +18,7 @@ COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unkn
 
 @command(short_help="who works here")
 @argument("name", required=False)
-@option("--all", "everyone", is_flag=True, help="Gone ones too.")
+@option("--all", "everyone", is_flag=True, help="Gone sessions too.")
 @common
 def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: bool) -> int:
     """The worktrees and who works in them. With NAME: that one, exit 0 only if it is alive.
@@ -105,9 +104,9 @@ RULES = {
 
 @command(short_help="register or rename my session")
 @argument("name", required=False)
-@option("--role", metavar="R", help="What @R reaches.")
+@option("--role", metavar="R", help="Mail to @R reaches it.")
 @option("--focus", metavar="T", help="What I work on.")
-@option("--pid", type=int, metavar="P", help="The process that is this session.")
+@option("--pid", type=int, metavar="P", help="The process of this session.")
 @option("--from", "origin", metavar="CLONE", help="Adopt NAME from another clone.")
 @common
 def join(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, check_names
@@ -14,6 +12,7 @@ from gitcoord.cli.command import Choice, argument, command, option
 from gitcoord.cli.output import ago, inert, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import CoordError, UsageError
+from gitcoord.lean import TYPE_CHECKING, Any, suppress
 from gitcoord.system import background
 from gitcoord.system.background import REFUSED
 from gitcoord.system.streams import remark
@@ -31,10 +30,10 @@ LEAVES = """\
 sessions, branches and changed files. Never: local messages, paths on disk, host names, processes."""
 
 
-@command(short_help="install the git hooks, register the worktrees")
-@option("--no-hooks", is_flag=True, help="Leave git's hooks alone.")
+@command(short_help="install git hooks, register the worktrees")
+@option("--no-hooks", is_flag=True, help="Install no git hooks.")
 @option("--agents", metavar="A,…", help="Install hooks for agent programs, in your own settings.")
-@option("--no-agents", is_flag=True, help="Do not ask about them.")
+@option("--no-agents", is_flag=True, help="Do not offer them.")
 @common
 def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | None, as_json: bool) -> None:
     """Install the git hooks and expect a session in each linked worktree. May be run again.
@@ -77,8 +76,8 @@ def _leaves(coord: Coord) -> str:
     """What could ever leave the machine, and where it goes already."""
     name = coord.remote.connected()
     if not name:
-        return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What could go there then")
-    return LEAVES.format(where=inert(f"What goes to {name} (git coord sync --dry-run)"))
+        return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What would be sent then")
+    return LEAVES.format(where=inert(f"What is sent to {name} (git coord sync --dry-run)"))
 
 
 def _wanted_agents() -> list[str]:
@@ -149,7 +148,7 @@ def _say_what_stays() -> None:
     from gitcoord.agents.install import with_ours
 
     if stay := with_ours(os.environ):
-        say(f"Those of agent programs stay, for all your repositories: git coord hooks uninstall {' '.join(stay)}")
+        say(f"Hooks of agent programs stay, as all your repositories use them: git coord hooks uninstall {' '.join(stay)}")
 
 
 def agent_hooks(action: str, name: str) -> Installed:
@@ -191,7 +190,7 @@ def _say_last_error(coord: Coord) -> None:
     with suppress(ValueError, IndexError):
         lines = found[0].splitlines()
         at, _, what = lines[0].partition(" ")
-        remark(f"note: the hook '{what}' of an agent failed {ago(float(at))}: {lines[-1]}")
+        remark(f"note: an agent's hook '{what}' failed {ago(float(at))}: {lines[-1]}")
         remark(f"  {found[1]}")
 
 
@@ -215,7 +214,7 @@ def _hook_json(hook: Hook) -> dict[str, Any]:
 
 
 def _where(hook: Hook) -> str:
-    return hook.where if hook.how in ("config", "file") else f"our lines in {hook.where}"
+    return hook.where if hook.how in ("config", "file") else f"gitcoord's lines in {hook.where}"
 
 
 def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
@@ -238,9 +237,9 @@ def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
 
 
 @command(short_help="remove every trace of gitcoord")
-@option("--everyone", is_flag=True, help="What other clones wrote, too.")
+@option("--everyone", is_flag=True, help="The refs of other clones, too.")
 @option("--remote", metavar="R", help="Only this clone's refs at a remote.")
-@option("--yes", is_flag=True, help="Really do it.")
+@option("--yes", is_flag=True, help="Remove it; without --yes it is only listed.")
 @common
 def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as_json: bool) -> None:
     """Remove this clone's coordination refs, our files, hooks and settings. Without --yes: what would go.
@@ -248,7 +247,7 @@ def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as
     Example: git coord purge --everyone
     """
     if remote is not None and everyone:
-        raise UsageError("at a remote only one's own refs can be deleted", f"git coord purge --remote {shell_word(remote)}")
+        raise UsageError("you can delete only your own refs at a remote", f"git coord purge --remote {shell_word(remote)}")
     with opened(as_name) as coord:
         if remote is not None:
             _say_withdrawn(coord.remote.withdraw(remote, really=yes), remote, yes, as_json)
@@ -279,7 +278,7 @@ def _say_withdrawn(found: Standing, remote: str, yes: bool, as_json: bool) -> No
     elif not yes:
         say(inert(f"Nothing was deleted: git coord purge --remote {remote} --yes"))
     else:
-        say(inert(f"What others fetched they keep. Nothing goes there any more before: git coord sync {shell_word(remote)}"))
+        say(inert(f"Others keep what they fetched. Nothing is sent there until: git coord sync {shell_word(remote)}"))
     if found.others:
         refs, clones = sum(found.others.values()), len(found.others)
         say(f"{refs} ref{'s' * (refs != 1)} of {clones} other clone{'s' * (clones != 1)} stay there.")
@@ -302,8 +301,8 @@ def _traces_lines(found: Traces) -> list[str]:
     return lines + ([f"the files in {found.files}"] if found.files else [])
 
 
-@command(short_help="what is well and what is not")
-@option("--fix", is_flag=True, help="Mend first: refs, objects, index.")
+@command(short_help="what is well, what is not")
+@option("--fix", is_flag=True, help="First repair refs, objects, index.")
 @common
 def doctor(fix: bool, as_name: str | None, as_json: bool) -> int:
     """Look at git, refs, index, hooks and sync; exit 1 if something is not well.

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
 
 from gitcoord import Coord
-from gitcoord.cli.command import argument, command, option
+from gitcoord.cli.command import argument, command, group, option
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.errors import RemoteError
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.system.streams import remark
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.sync.exchange import Report
@@ -18,11 +19,40 @@ if TYPE_CHECKING:
 EVERY = "5"
 
 
+@group(short_help="where coordination happens")
+def remote() -> None:
+    """The remote that has the claims of all clones.
+
+    Example: git coord remote set origin
+    """
+
+
+@remote.command("set", short_help="move coordination to another remote")
+@argument("name", metavar="REMOTE")
+@option("--force", is_flag=True, help="Even if the old remote cannot be reached.")
+@common
+def remote_set(name: str, force: bool, as_name: str | None, as_json: bool) -> None:
+    """Move coordination, with my clone's claims, to another remote. Refuses if another clone holds one of them there.
+
+    Example: git coord remote set git@example.org:team/coordination.git
+    """
+    with opened(as_name, notice=False) as coord:
+        moved = coord.remote.set(name, force=force)
+        if as_json:
+            say_json(moved._asdict())
+            return
+        came = f", left {moved.left}" if moved.left else ""
+        say(inert(f"Coordination is at {moved.remote} now{came}; {moved.claims} leases went along."))
+        if moved.others:
+            remark(f"warning: still at {moved.left}: {', '.join(moved.others)}. Claims and numbers there do not count here.")
+            remark(f"hint: in each of these clones: git coord remote set {shell_word(moved.remote)}")
+
+
 @command(short_help="exchange with the remote")
 @argument("remote", required=False)
-@option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep on, looking every S seconds (5).")
-@option("--yes-private", is_flag=True, help="Not everybody can read this remote: send, and remember that.")
-@option("--dry-run", is_flag=True, help="Only what would be sent, by type.")
+@option("--watch", is_flag=False, flag_value=EVERY, metavar="[S]", help="Keep syncing, every S seconds (5).")
+@option("--yes-private", is_flag=True, help="This remote is private: send, and remember that.")
+@option("--dry-run", is_flag=True, help="Only count what would be sent, by type.")
 @common
 def sync(remote: str | None, watch: str | None, yes_private: bool, dry_run: bool, as_name: str | None, as_json: bool) -> None:
     """Send what is new here to a remote (a name or a URL) and fetch what others sent.
@@ -40,6 +70,14 @@ def sync(remote: str | None, watch: str | None, yes_private: bool, dry_run: bool
             _keep_on(coord, remote, duration(watch, "--watch") or 1, as_json)
         else:
             _say_report(coord.remote.sync(remote), as_json)
+            _say_visit(coord, remote)
+
+
+def _say_visit(coord: Coord, remote: str | None) -> None:
+    """Say which remote keeps the claims, where another one was named."""
+    kept = coord.remote.connected()
+    if remote and coord.remote.is_visit(remote):
+        remark(f"note: a visit. Claims stay with {inert(kept)}; to move them: git coord remote set {shell_word(remote)}")
 
 
 def _keep_on(coord: Coord, remote: str | None, every: int, as_json: bool) -> None:
@@ -77,7 +115,7 @@ def _say_report(report: Report, as_json: bool, prefix: str = "") -> None:
         by_reason.setdefault(refusal.why, []).append(refusal.ref)
     for why, refs in by_reason.items():
         more = f" and {len(refs) - 1} more" if len(refs) > 1 else ""
-        remark(f"warning: {refs[0]}{more} did not cross: {why}")
+        remark(f"warning: not synced: {refs[0]}{more}: {why}")
 
 
 def _json(report: Report) -> dict[str, Any]:

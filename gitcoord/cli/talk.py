@@ -8,8 +8,8 @@ import sys
 from gitcoord import Coord
 from gitcoord.cli.command import IntRange, argument, command, option
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
-from gitcoord.cli.params import common, duration, opened, text_options, the_text
-from gitcoord.errors import UsageError
+from gitcoord.cli.params import common, duration, ids_and_text, opened, text_about, text_options, the_text
+from gitcoord.errors import Refused, UsageError
 from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.log.secrets import ALLOW
 from gitcoord.names import clone_in
@@ -28,6 +28,8 @@ MARKING = 5.0
 """Seconds to mark what was printed, whatever a --wait has left by then."""
 SHOWN = 5
 """Warnings beside an inbox; `status` has them all."""
+NOTHING_SENT: dict[str, Any] = {"id": None, "thread": None, "recipients": []}
+ALL_OF_THEM = 1_000_000_000
 SHORT = 10
 """Digits of an id that people are shown; any unique prefix works."""
 
@@ -57,7 +59,7 @@ def send(
 
     Example: git coord send worker-1 the schema is merged
     """
-    text = the_text(words, message, file)
+    text = the_text(words, message, file, f"Your message to {to}.")
     seconds = duration(expires, "--expires")
     attachments = _attachments(attach)
     with opened(as_name) as coord:
@@ -84,8 +86,8 @@ def reply(
 
     Example: git coord reply 3f9a1c77 done, see my branch
     """
-    text = the_text(words, message, file)
     with opened(as_name) as coord:
+        text = text_about(coord, words, message, file, f"Your answer to {message_id}.")
         _say_sent(coord, coord.messages.reply(message_id, text, attachments=_attachments(attach)), as_json)
 
 
@@ -101,19 +103,23 @@ def ack(
     as_name: str | None,
     as_json: bool,
 ) -> None:
-    """Acknowledge a message, with an answer if you like.
+    """Acknowledge a message, or several: ID… [TEXT]. TEXT is an answer.
 
     Example: git coord ack 3f9a1c77 on it
     """
-    text = the_text(words, message, file)
     with opened(as_name) as coord:
-        sent = coord.messages.ack(message_id, text)
-        if sent is not None:
-            _say_sent(coord, sent, as_json)
-        elif as_json:
-            say_json({"id": None, "thread": None, "recipients": []})
-        else:
-            say(f"acked {message_id}")
+        ids, text = ids_and_text(coord, message_id, words, message, file)
+        found = [coord.events.get(one).id for one in ids] if len(ids) > 1 else ids
+        sent = [coord.messages.ack(one, text) for one in found]
+        if as_json:
+            documents = [receipt_json(coord, one) if one else NOTHING_SENT for one in sent]
+            say_json(documents[0] if len(documents) == 1 else documents)
+            return
+        for message_id, answer in zip(ids, sent, strict=True):
+            if answer is None:
+                say(f"acked {message_id}")
+            else:
+                _say_sent(coord, answer, as_json)
 
 
 def _attachments(files: tuple[str, ...]) -> dict[str, bytes]:
@@ -135,7 +141,7 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
         return
     say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
     if sent.kept:
-        remark(f"kept in this clone: it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
+        remark(f"kept in this clone, as it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
     if any(r.waits_for_sync for r in sent.recipients):
         say(_when(coord))
 
@@ -143,8 +149,8 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
 def _when(coord: Coord) -> str:
     """When another clone can hear of it at the earliest."""
     if coord.remote.syncs_by_itself():
-        return "other clones hear of it with the next sync, which is under way"
-    return "other clones hear of it with the next sync: git coord sync"
+        return "other clones get it with the next sync, which is under way"
+    return "other clones get it with the next sync: git coord sync"
 
 
 def _recipient(coord: Coord, recipient: Any) -> str:
@@ -154,16 +160,18 @@ def _recipient(coord: Coord, recipient: Any) -> str:
 
 @command(short_help="print unread messages and mark them read")
 @option("--peek", is_flag=True, help="Mark nothing read.")
-@option("--all", "everything", is_flag=True, help="Read ones too, the newest.")
-@option("--again", is_flag=True, help="Once more what was marked read last.")
+@option("--all", "everything", is_flag=True, help="The newest, read ones too.")
+@option("--again", is_flag=True, help="Print again what was marked last.")
+@option("--mark-all", is_flag=True, help="Print nothing, mark all read.")
 @option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
 @option("--from", "sender", metavar="S", help="Only from this session.")
-@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def inbox(
     peek: bool,
     everything: bool,
     again: bool,
+    mark_all: bool,
     wait: str | None,
     sender: str | None,
     limit: int,
@@ -174,6 +182,10 @@ def inbox(
 
     Example: git coord inbox --json
     """
+    if mark_all:
+        if peek or everything or again or wait is not None:
+            raise UsageError("--mark-all takes only --from beside it", "git coord inbox --mark-all")
+        return _mark_all(as_name, sender, as_json)
     with opened(as_name, patience=None if wait is None else _patience(wait)) as coord:
         page: Inbox | None
         if wait is not None:
@@ -191,6 +203,20 @@ def inbox(
         else:
             say("No messages." if everything or again else "No new messages.")
         return 0 if wait is None else 1
+
+
+def _mark_all(as_name: str | None, sender: str | None, as_json: bool) -> int:
+    """Mark all unread messages read, unseen. With --as, or where another process may be the session, nothing is marked."""
+    with opened(as_name) as coord:
+        if coord.identity.shared or coord.identity.observer:
+            raise Refused(f"only {coord.identity.name} marks its mail read", "git coord whoami")
+        unread = coord.messages.inbox(sender=sender, limit=ALL_OF_THEM).messages
+        coord.messages.mark_read(unread)
+        if as_json:
+            say_json({"marked": len(unread)})
+        else:
+            say(f"{len(unread)} marked read")
+    return 0
 
 
 def _patience(wait: str) -> int | None:
@@ -230,7 +256,7 @@ def verified_text(signature: Signature) -> str:
     if signature.state == "other-key":
         return paint(f"signed by {said(signature.by)} with a key that is not this clone's", "31")
     if signature.state == "old":
-        return "signed by an older gitcoord, which counts once that clone is upgraded"
+        return "signed by an older gitcoord; it counts once that clone upgrades"
     return paint("not signed", "31")
 
 
@@ -257,11 +283,11 @@ def _message_lines(coord: Coord, message: Message, signature: Signature | None =
 
 
 @command(short_help="what I sent and how far it got")
-@option("--undelivered", is_flag=True, help="Only what somebody has not read yet.")
-@option("--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@option("--undelivered", is_flag=True, help="Only those somebody has not read.")
+@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
 @common
 def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> None:
-    """What I sent, newest first, and its state with each recipient: queued, expired, surfaced, read, acked.
+    """My messages, newest first, with their state at each recipient: queued, expired, surfaced, read, acked.
 
     Example: git coord sent --undelivered
     """

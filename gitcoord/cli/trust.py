@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import inert, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT, verified_text
+from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.overview.shapes import verified_json
 from gitcoord.text import said
 
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from gitcoord.log.trust import Signer
 
 
-@command(short_help="who signs what, and what is wrong")
-@option("--accept", "accepted", metavar="CLONE", help="Take it as it signs now; forget what was wrong.")
+@command(short_help="which clones sign, and what is wrong")
+@option("--accept", "accepted", metavar="CLONE", help="Trust its present key; forget its warnings.")
 @common
 def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
     """The other clones: who vouches for their newest checkpoint, with which key, and what the user should look at.
@@ -68,16 +67,16 @@ def redact(event_id: str, as_name: str | None, as_json: bool) -> None:
         if as_json:
             say_json({"id": done.id, "carried": done.carried, "sent": done.sent})
             return
-        say(f"{done.id[:SHORT]} is redacted; the log goes on with {done.carried} event{'s' if done.carried != 1 else ''}.")
+        say(f"{done.id[:SHORT]} is redacted; the log continues with {done.carried} event{'s' if done.carried != 1 else ''}.")
         if done.sent:
-            say("It was sent: git coord sync takes it off the remote. Clones that fetched it drop it then; copies may exist.")
+            say("It was sent: git coord sync deletes it at the remote, and clones that fetched it drop it. Copies may exist.")
         else:
             say("No sync of this clone has sent it; copies may exist where it was pushed by hand or backed up.")
         say("Its object stays in this repository until git prunes it: git gc --prune=now does so at once.")
 
 
 @command(short_help="drop what ended long ago")
-@option("--keep", default="90d", metavar="90d", help="What ended since then stays (90d).")
+@option("--keep", default="90d", metavar="90d", help="Keep what ended since then (90d).")
 @common
 def gc(keep: str, as_name: str | None, as_json: bool) -> None:
     """Drop from this clone's log read mail, finished tasks and jobs, old notes, locks that are over.

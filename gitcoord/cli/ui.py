@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import os
 
-import click
-
+from gitcoord.cli.command import IntRange, command, option
 from gitcoord.cli.output import say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
 
 
-@click.command(short_help="one live screen")
-@click.option("--web", is_flag=True, help="In the browser.")
-@click.option("--open", "opens", is_flag=True, help="Start the browser, too.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Serve on this port.")
-@click.option("--socket", metavar="PATH", default="", help="Serve on a socket.")
-@click.option("--read-only", is_flag=True, help="Only look on.")
+@command(short_help="one live screen")
+@option("--web", is_flag=True, help="In the browser.")
+@option("--open", "opens", is_flag=True, help="Start the browser, too.")
+@option("--port", type=IntRange(0, 65535), default=0, metavar="N", help="Serve on this port.")
+@option("--socket", metavar="PATH", default="", help="Serve on a socket.")
+@option("--read-only", is_flag=True, help="Only look on.")
 @common
 def ui(web: bool, opens: bool, port: int, socket: str, read_only: bool, as_name: str | None, as_json: bool) -> None:
-    """Show what needs you, who works on what, and what was said; and act on it. Press ? for the keys.
+    """Show what needs you and who works on what, and act on it; ? shows the keys.
 
-    The view is yours, by your git name, whatever session this worktree has. Agents are refused.
+    The view is yours, by your git name. Agents are refused.
 
     Example: git coord ui --web --open
     """

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 from gitcoord.cli.command import Command
+from gitcoord.lean import import_module
 
 VERBS: dict[str, dict[str, tuple[str, str]]] = {
     "talk": {
         "send": ("talk", "send a message to sessions, a role or all"),
         "reply": ("talk", "answer a message in its thread"),
         "ack": ("talk", "acknowledge a message"),
-        "inbox": ("talk", "print my unread messages and mark them read"),
+        "inbox": ("talk", "print unread messages and mark them read"),
         "sent": ("talk", "what I sent and how far it got"),
         "wait": ("waits", "sleep until something concerns me"),
     },
@@ -45,25 +44,26 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "editing": ("people", "say which files I edit"),
     },
     "run": {
-        "run": ("jobs", "run a command as a job, tell how it ended"),
-        "jobs": ("jobs", "what runs, and what ended lately"),
+        "run": ("jobs", "run a command, report how it ended"),
+        "jobs": ("jobs", "running and recently ended jobs"),
         "job": ("jobs", "show, log or kill one job"),
     },
     "keep track": {
         "ui": ("ui", "one live screen: what needs me, and who does what"),
         "status": ("overview", "where I stand, on one screen"),
-        "brief": ("overview", "the digest to go on with"),
-        "state": ("overview", "keys and values that outlive me"),
-        "conflicts": ("overview", "which files will collide, between whom"),
+        "brief": ("overview", "what a session needs to continue"),
+        "state": ("overview", "keys and values that outlive a restart"),
+        "conflicts": ("overview", "files that will conflict, between whom"),
     },
     "other clones": {
         "sync": ("sync", "exchange with the remote"),
+        "remote": ("sync", "where coordination happens"),
     },
     "set-up": {
-        "init": ("setup", "install hooks, register the worktrees"),
+        "init": ("setup", "install git hooks, register the worktrees"),
         "hooks": ("setup", "install, remove or show the hooks"),
         "doctor": ("setup", "what is well, what is not"),
-        "demo": ("setup", "a guided run, thrown away after"),
+        "demo": ("setup", "a guided run in a throw-away repository"),
     },
     "more": {
         "mcp": ("agents", ""),

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from typing import Any
 
 from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.history import event_line
 from gitcoord.cli.output import one_line, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import show_page
+from gitcoord.lean import Any, signal
 from gitcoord.overview.shapes import event_json, shown_name
 
 
@@ -47,7 +46,7 @@ def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, 
         if as_json:
             say_json({"timeout": seconds})
         else:
-            say(f"Nothing in {seconds} seconds.")
+            say(f"Nothing happened in {seconds} seconds.")
         return 1
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Sequence
 
 from gitcoord import Coord
 from gitcoord.cli.board import columns, say_board, say_task, task_line
 from gitcoord.cli.command import Choice, IntRange, argument, command, group, option
 from gitcoord.cli.output import not_signed, say, say_json
-from gitcoord.cli.params import common, duration, opened, text_options, the_text
+from gitcoord.cli.params import common, duration, ids_and_text, opened, text_about, text_options, the_text
 from gitcoord.errors import UsageError
+from gitcoord.lean import TYPE_CHECKING, Any, TypeVar
 from gitcoord.overview.shapes import task_json
 from gitcoord.system.streams import remark
 
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 PAGE = 20
+SORTS = ("worth", "age", "changed")
 STATUSES = ("open", "claimed", "blocked", "done", "dropped")
 task_id = argument("task_id", metavar="ID")
-force = option("--force", is_flag=True, help="Although a live other holds it.")
+task_ids = argument("task_ids", metavar="ID...", nargs=-1, required=True)
+force = option("--force", is_flag=True, help="Even if another live session holds it.")
 offline = option("--offline", is_flag=True, help="Without the remote: tentative until the next sync.")
 
 
@@ -32,6 +34,19 @@ def task() -> None:
 
     Example: git coord task next --claim
     """
+
+
+def _say_each(coord: Coord, ids: Sequence[str], verb: Callable[[str], Task], as_json: bool) -> None:
+    """Do the same to several tasks; an id that stands for none keeps all as they were."""
+    if len(ids) == 1:
+        _say_one(coord, verb(ids[0]), as_json)
+        return
+    known = [coord.tasks.show(one).id for one in ids]
+    done = [verb(one) for one in dict.fromkeys(known)]
+    if as_json:
+        say_json([task_json(coord, one) for one in done])
+    else:
+        say(*(task_line(coord, one) for one in done))
 
 
 def _say_one(coord: Coord, found: Task, as_json: bool) -> None:
@@ -46,8 +61,8 @@ def _say_one(coord: Coord, found: Task, as_json: bool) -> None:
 @option("-m", "text", metavar="TEXT", default="", help="What is to be done.")
 @option("-p", "priority", type=IntRange(0, 4), default=2, metavar="N", help="0 (highest) to 4; 2.")
 @option("--label", "labels", multiple=True, metavar="L", help="A label (repeatable).")
-@option("--needs", "needs", multiple=True, metavar="ID", help="Must be done before (repeatable).")
-@option("--for", "assignee", metavar="S", help="The session that is to do it.")
+@option("--needs", "needs", multiple=True, metavar="ID", help="A task to be done before (repeatable).")
+@option("--for", "assignee", metavar="S", help="Assign it to session S.")
 @option("-F", "file", metavar="FILE", help='JSON lines {"id", "title", "needs": [ids], …}; all or none.')
 @common
 def add(words: tuple[str, ...], file: str | None, as_name: str | None, as_json: bool, **facts: Any) -> None:
@@ -78,51 +93,61 @@ def _add_many(file: str, as_name: str | None, as_json: bool) -> None:
 
 
 def _filters(function: F) -> F:
-    function = option("--all", "everything", is_flag=True, help="Done and dropped ones too.")(function)
-    function = option("--status", type=Choice(STATUSES), metavar="S", help=", ".join(STATUSES))(function)
-    function = option("--filed", is_flag=True, help="That I filed.")(function)
-    function = option("--mine", is_flag=True, help="That I hold or am to do.")(function)
-    return option("--ready", is_flag=True, help="That can be taken now.")(function)
+    for one in (
+        option("--all", "everything", is_flag=True, help="Ended ones too."),
+        option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="At most N."),
+        option("--sort", type=Choice(SORTS), default="worth", metavar="S", help="worth, age, changed"),
+        option("--label", "labels", multiple=True, metavar="L", help="Labelled L."),
+        option("--for", "assignee", default="", metavar="S", help="For S."),
+        option("--holder", default="", metavar="S", help="Held by S."),
+        option("--status", type=Choice(STATUSES), metavar="S", help="open, claimed, …"),
+        option("--filed", is_flag=True, help="Filed by me."),
+        option("--mine", is_flag=True, help="Mine."),
+        option("--ready", is_flag=True, help="That can be taken."),
+    ):
+        function = one(function)
+    return function
 
 
 def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
+    limit = which.pop("limit")
     with opened(as_name) as coord:
         found = coord.tasks.list(**which)
         if as_json:
-            say_json([task_json(coord, one) for one in found])
+            say_json([task_json(coord, one) for one in found[:limit]])
             return
         held = coord.trust.held_tasks()
-        for one in found[:PAGE]:
+        for one in found[: limit or PAGE]:
             say(task_line(coord, one) + not_signed(one.id, held))
         if not found:
             say("No tasks.")
-        elif len(found) > PAGE:
-            say(f"({len(found) - PAGE} more: --json lists all)")
+        elif len(found) > (limit or PAGE):
+            say(f"({len(found) - (limit or PAGE)} more: -n {len(found)})")
 
 
 @command(short_help="the tasks that are not done")
 @_filters
 @common
 def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
-    """The tasks that are not done or dropped, oldest first.
+    """The tasks that are not done or dropped; those that can be taken first.
 
     Example: git coord tasks --ready
     """
     _list(as_name, as_json, which)
 
 
-@task.command("list", short_help="as `git coord tasks`")
+@task.command("list", short_help="same as `git coord tasks`")
 @_filters
 @common
 def list_(as_name: str | None, as_json: bool, **which: Any) -> None:
-    """The tasks that are not done or dropped, oldest first.
+    """The tasks that are not done or dropped; those that can be taken first.
 
     Example: git coord task list --mine
     """
     _list(as_name, as_json, which)
 
 
-@task.command(short_help="everything about one")
+@task.command(short_help="print all about a task")
 @task_id
 @common
 def show(task_id: str, as_name: str | None, as_json: bool) -> None:
@@ -146,21 +171,21 @@ def say_whole_task(coord: Coord, task_id: str, as_json: bool) -> None:
         remark("note: some of these words are not signed: git coord log")
 
 
-@task.command(short_help="take one")
-@task_id
+@task.command(short_help="claim a task")
+@task_ids
 @offline
 @common
-def claim(task_id: str, offline: bool, as_name: str | None, as_json: bool) -> None:
+def claim(task_ids: tuple[str, ...], offline: bool, as_name: str | None, as_json: bool) -> None:
     """Take a task. Of several callers one gets it; the others exit 1. One whose holder is gone is taken over.
 
     Example: git coord task claim 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.claim(task_id, offline=offline), as_json)
+        _say_each(coord, task_ids, lambda one: coord.tasks.claim(one, offline=offline), as_json)
 
 
-@task.command("next", short_help="the best one to take now")
-@option("--claim", "take", is_flag=True, help="Take it.")
+@task.command("next", short_help="find or claim the next task")
+@option("--claim", "take", is_flag=True, help="Claim it.")
 @option("--wait", is_flag=False, flag_value="", metavar="[S]", help="Wait until there is one, at most S (30s, 5m).")
 @offline
 @common
@@ -184,7 +209,7 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
         return 0 if found is not None else 1
 
 
-@task.command(short_help="it is done")
+@task.command(short_help="finish a task")
 @task_id
 @text_options
 @force
@@ -198,16 +223,16 @@ def done(
     as_name: str | None,
     as_json: bool,
 ) -> None:
-    """Finish a task. Who filed it is told, and those whose tasks are ready now.
+    """Finish a task, or several: ID… [TEXT]. Who filed it is told, and those whose tasks are ready now.
 
     Example: git coord task done 3f9a1c77 merged as 77aa12b
     """
-    text = the_text(words, message, file)
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.done(task_id, text, force=force), as_json)
+        ids, text = ids_and_text(coord, task_id, words, message, file)
+        _say_each(coord, ids, lambda one: coord.tasks.done(one, text, force=force), as_json)
 
 
-@task.command(short_help="it cannot go on, and why")
+@task.command(short_help="block a task, saying why")
 @task_id
 @text_options
 @force
@@ -225,54 +250,54 @@ def block(
 
     Example: git coord task block 3f9a1c77 the API key is missing
     """
-    text = the_text(words, message, file)
     with opened(as_name) as coord:
+        text = text_about(coord, words, message, file, f"Why {task_id} cannot go on.")
         _say_one(coord, coord.tasks.block(task_id, text, force=force), as_json)
 
 
-@task.command(short_help="give it back")
-@task_id
+@task.command(short_help="give a task back")
+@task_ids
 @force
 @common
-def release(task_id: str, force: bool, as_name: str | None, as_json: bool) -> None:
+def release(task_ids: tuple[str, ...], force: bool, as_name: str | None, as_json: bool) -> None:
     """Give a task back: it is open again.
 
     Example: git coord task release 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.release(task_id, force=force), as_json)
+        _say_each(coord, task_ids, lambda one: coord.tasks.release(one, force=force), as_json)
 
 
-@task.command(short_help="it will not be done")
-@task_id
+@task.command(short_help="drop a task")
+@task_ids
 @common
-def drop(task_id: str, as_name: str | None, as_json: bool) -> None:
+def drop(task_ids: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     """Say that a task will not be done. What needed it waits no longer.
 
     Example: git coord task drop 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.drop(task_id), as_json)
+        _say_each(coord, task_ids, lambda one: coord.tasks.drop(one), as_json)
 
 
-@task.command(short_help="it is open again")
-@task_id
+@task.command(short_help="open a task again")
+@task_ids
 @common
-def reopen(task_id: str, as_name: str | None, as_json: bool) -> None:
+def reopen(task_ids: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
     """Open a blocked, done or dropped task again.
 
     Example: git coord task reopen 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_one(coord, coord.tasks.reopen(task_id), as_json)
+        _say_each(coord, task_ids, lambda one: coord.tasks.reopen(one), as_json)
 
 
-@task.command(short_help="change its title, text, …")
+@task.command(short_help="change title, text, … of a task")
 @task_id
 @option("--title", metavar="T")
 @option("-m", "text", metavar="TEXT")
 @option("-p", "priority", type=IntRange(0, 4), metavar="N", help="0 (highest) to 4.")
-@option("--for", "assignee", metavar="S", help="The session that is to do it; '' for nobody.")
+@option("--for", "assignee", metavar="S", help="Assign it to session S; '' for nobody.")
 @option("--label", "labels", multiple=True, metavar="L")
 @option("--no-label", "not_labels", multiple=True, metavar="L")
 @option("--needs", multiple=True, metavar="ID")
@@ -287,7 +312,7 @@ def edit(task_id: str, as_name: str | None, as_json: bool, **changes: Any) -> No
         _say_one(coord, coord.tasks.edit(task_id, **changes), as_json)
 
 
-@task.command(short_help="say something about it")
+@task.command(short_help="comment on a task")
 @task_id
 @text_options
 @common
@@ -298,8 +323,8 @@ def comment(
 
     Example: git coord task comment 3f9a1c77 see the note on src/db
     """
-    text = the_text(words, message, file)
     with opened(as_name) as coord:
+        text = text_about(coord, words, message, file, f"Your comment on {task_id}.")
         _say_one(coord, coord.tasks.comment(task_id, text), as_json)
 
 
@@ -320,7 +345,7 @@ def board(as_name: str | None, as_json: bool) -> None:
 
 @command(short_help="the next number of a sequence")
 @argument("sequence")
-@option("--start", type=int, metavar="N", help="Not below N (1).")
+@option("--start", type=int, metavar="N", help="Begin at N (1).")
 @common
 def alloc(sequence: str, start: int | None, as_name: str | None, as_json: bool) -> None:
     """Hand out the next number of a sequence, each exactly once.

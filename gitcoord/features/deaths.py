@@ -6,14 +6,14 @@ death was told; joining again takes it back.
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Callable, Iterator, Sequence
 
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
 from gitcoord.features.messages.ledger import owed_by
 from gitcoord.features.tasks.ready import held_by
-from gitcoord.lean import Callable, Iterator, Sequence, suppress
+from gitcoord.lean import sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature, Hooks
@@ -161,7 +161,7 @@ def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Co
     at = standing(db, clone)
     for lock in (lock for lock in at.over if lock.holder == box and not lock.waits):
         for wait in (wait for wait in at.waits if lock.hinders(wait.patterns, wait.shared)):
-            yield wait.holder, f"Its lock on {', '.join(lock.patterns)} holds no longer."
+            yield wait.holder, f"Its lock on {', '.join(lock.patterns)} has ended."
 
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
@@ -173,4 +173,4 @@ def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
 def _task_creators(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
     for row in held_by(db, boxes):
         what = f"It held your task {row.id[:10]}, {row.title}"
-        yield row.creator, f"{what}: anybody may take it over now (git coord task claim {row.id[:10]})."
+        yield row.creator, f"{what}: any session may take it over now (git coord task claim {row.id[:10]})."

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
-from gitcoord.lean import NamedTuple, Sequence
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
 from gitcoord.log.index.feature import Concern, Feature

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import sqlite3
-from typing import NamedTuple
 
 from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -58,11 +57,11 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     Raises UsageError for a name or a start that is none, Refused when no number is left.
     """
     if _NAME.fullmatch(sequence) is None:
-        raise UsageError(f"{sequence[:60]!a} cannot name a sequence", "use letters, digits, '.', '_', '-' and '/'")
+        raise UsageError(f"{sequence[:60]!a} is not a valid sequence name", "use letters, digits, '.', '_', '-' and '/'")
     if start is not None and not 0 <= start <= HIGHEST:
         raise UsageError(f"{start} is not a number to start with", f"0 to {HIGHEST}")
 
-    if remotes.is_connected(clone.repo):
+    if remotes.decides(clone.repo):
         return _allocate_everywhere(clone, me, sequence, start)
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
@@ -92,7 +91,7 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
         taken[:] = [clone.read(lambda db: _next(db, clone, sequence, least))]
         return table._replace(counters={**table.counters, sequence: taken[0]})
 
-    with connected(clone, "try again later: the remote counts for all clones") as at:
+    with connected(clone, "try again later: the remote counts numbers for all clones") as at:
         change(at, KIND, decide)
         with clone.locked():
             register(clone, me)
@@ -112,5 +111,5 @@ def _next(db: sqlite3.Connection, clone: Clone, sequence: str, start: int | None
     first = 1 if start is None else start
     number = first if last is None else max(last + 1, start or 0)
     if number > HIGHEST:
-        raise Refused(f"{sequence} has no number left", "begin another sequence")
+        raise Refused(f"all numbers of {sequence} are used", "begin another sequence")
     return number

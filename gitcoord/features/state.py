@@ -5,13 +5,12 @@ Every change is an event, so the log is the history; the last writer of a key wi
 
 from __future__ import annotations
 
-import json
 import re
-import sqlite3
 from collections.abc import Mapping
-from typing import Any, NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
 from gitcoord.log.index.feature import Feature

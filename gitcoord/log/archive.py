@@ -14,8 +14,9 @@ from __future__ import annotations
 import io
 import os
 import zlib
+from collections.abc import Collection, Iterable, Iterator
 
-from gitcoord.lean import Collection, Iterable, Iterator, NamedTuple
+from gitcoord.lean import NamedTuple
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.system import clocks
 from gitcoord.system.files import LIMIT, open_ours, read_ours, replace_ours

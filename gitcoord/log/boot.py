@@ -12,7 +12,7 @@ from gitcoord.log.salvage import drop_damaged
 from gitcoord.store import graphs, sweep
 from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store, Tips
-from gitcoord.store.loose import hollow_files, remove_loose
+from gitcoord.store.loose import remove_loose, torn_files
 from gitcoord.store.ref_names import is_coordination
 
 
@@ -22,10 +22,10 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
     """
     repo = ground.store.repo
     done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
-    hollow = [oid for oid in hollow_files(repo) if remove_loose(repo, oid)]
-    if hollow:
-        many = f"{len(hollow)} object file{'s' if len(hollow) > 1 else ''}"
-        done.append(f"removed {many} with nothing in {'them' if len(hollow) > 1 else 'it'}: a power loss left that")
+    torn = [oid for oid in torn_files(repo, ground.pen.tree({})[-1].oid) if remove_loose(repo, oid)]
+    if torn:
+        many = f"{len(torn)} torn or empty object file{'s' if len(torn) > 1 else ''}"
+        done.append(f"removed {many}, as a power loss leaves them")
     drop_damaged(ground.store, sweep.superseded(os.path.join(repo.coord_dir, "superseded")))
     done += settle_refs(ground, tips, thoroughly or bool(done))
     return done + graphs.mend(repo, thoroughly)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import MAX_CLOCK, MAX_CLOCK_STEP
 from gitcoord.store.objects import Oid
 
@@ -33,7 +32,7 @@ def next_clock(db: sqlite3.Connection, parent: Oid | None) -> int:
     ours = db.execute("SELECT lc FROM events WHERE id = ?", (parent,)).fetchone()
     lc = max(ours[0] + 1, min(seen + 1, ours[0] + MAX_CLOCK_STEP)) if ours else seen + 1
     if lc > MAX_CLOCK:
-        raise RepositoryError("the clock of this log ran to the end of its range", "git coord gc")
+        raise RepositoryError("the clock of this log has reached its limit", "git coord gc")
     return int(lc)
 
 

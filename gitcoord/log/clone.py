@@ -7,10 +7,10 @@ Read `Clone.append` first. Nothing is written but under the write lock, on refs 
 from __future__ import annotations
 
 import os
-import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 
 from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
-from gitcoord.lean import TYPE_CHECKING, Callable, Mapping, Sequence, TypeVar, suppress
+from gitcoord.lean import TYPE_CHECKING, TypeVar, sqlite3, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
@@ -77,7 +77,7 @@ class Clone(Opened):
                     self._mend_log(amiss.ref, fd)
                 if self.index.rewound or (attempt == 0 and self.index.unreadable):
                     self._mend_others(fd)
-        raise RepositoryError("the log keeps moving under our lock", "git coord doctor")
+        raise RepositoryError("another program keeps moving the log", "git coord doctor")
 
     def _append_once(self, decide: Decide, local: bool, sign: Sign | None, tips: Tips, fd: int) -> list[Event]:
         moved = False
@@ -212,7 +212,7 @@ class Clone(Opened):
                     sweep.supersede(self.path("superseded"), old, self.clock())
                 return
             self._tips = None
-        raise RepositoryError(f"{ref} keeps moving under our lock", "git coord doctor")
+        raise RepositoryError(f"another program keeps moving {ref}", "git coord doctor")
 
     # tidying
 

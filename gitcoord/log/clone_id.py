@@ -9,9 +9,9 @@ another machine is found out at the remote (`sync.new_clone_id`).
 
 from __future__ import annotations
 
-import json
 import os
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
 from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.log.journal import Journal

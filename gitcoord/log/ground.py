@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gitcoord.lean import Mapping
+from collections.abc import Mapping
+
 from gitcoord.log.index import Index
 from gitcoord.log.journal import Journal
 from gitcoord.log.pen import Pen

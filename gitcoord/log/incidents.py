@@ -5,9 +5,9 @@ One small JSON file in `coord/`, a line a clone: the latest of each kind is enou
 
 from __future__ import annotations
 
-import json
 import os
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RepositoryError
 from gitcoord.lean import NamedTuple, suppress
 from gitcoord.names import is_name

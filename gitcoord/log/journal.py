@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from gitcoord.lean import TYPE_CHECKING, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, Sequence, suppress
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, suppress
 from gitcoord.store.objects import GitObject, Oid, is_intact, named_in
 from gitcoord.store.ref_names import is_log
 from gitcoord.system import clocks

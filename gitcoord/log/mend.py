@@ -9,8 +9,10 @@ two ends of our log differ, or a part of it is lost, `salvage` carries on all th
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
-from gitcoord.lean import Iterable, Mapping, Sequence, suppress
+from gitcoord.lean import suppress
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
@@ -154,7 +156,7 @@ def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
     name = aside_name(ref, oid)
     with suppress(RefMoved):  # it is there already
         ground.store.move(name, oid, None, ground.fd)
-    return f"{ref} held what this clone never wrote, under its name: it is kept as {name} (git log {name})"
+    return f"{ref} has commits that this clone never wrote: they are kept as {name} (git log {name})"
 
 
 # how two ends of a log stand to each other
@@ -228,7 +230,7 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
     done = []
     for ref in tips.broken:
         if not is_coordination(ref):
-            done.append(f"{ref} is unreadable and none of gitcoord's: git update-ref --no-deref -d {shell_word(ref)}")
+            done.append(f"{ref} is unreadable and not a ref of gitcoord: git update-ref --no-deref -d {shell_word(ref)}")
             continue
         result = store.repo.git("update-ref", "--no-deref", "-d", ref, keep_fd=fd)
         left = os.path.join(store.repo.common_dir, ref)
@@ -257,4 +259,4 @@ def drop_lost(ground: Ground, refs: Iterable[str], tips: Tips) -> list[str]:
 
 
 def _how_back(ref: str) -> str:
-    return "; git coord sync fetches it anew" if "/sessions/" not in ref else ""
+    return "; git coord sync fetches it again" if "/sessions/" not in ref else ""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from contextlib import suppress
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RefMoved
+from gitcoord.lean import suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import Ground
 from gitcoord.log.trust import lowest_epochs

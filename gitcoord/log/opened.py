@@ -7,23 +7,12 @@ under the lock before anything is answered or written.
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 
 from gitcoord.errors import Unwritable
-from gitcoord.lean import (
-    TYPE_CHECKING,
-    Any,
-    Callable,
-    Iterator,
-    Mapping,
-    Sequence,
-    TypeVar,
-    cached_property,
-    cast,
-    contextmanager,
-    suppress,
-)
+from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, cast, contextmanager, sqlite3, suppress
 from gitcoord.log import clone_id, trust
 from gitcoord.log.ground import Ground, own_logs
 from gitcoord.log.index import Index, OwnLogAmiss

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from gitcoord.lean import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+
 from gitcoord.log.clone_id import Known
 from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text, is_marked
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree

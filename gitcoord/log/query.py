@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import re
-import sqlite3
 from collections.abc import Collection
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import RESERVED, Event
 from gitcoord.store.objects import Oid
 
 COLUMNS = "id, type, lc, clone, author, email, at, text, data, v"
 MIN_PREFIX = 4
+_HEX = frozenset("0123456789abcdefABCDEF")
 
 
 def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Event:
@@ -29,7 +29,7 @@ _LISTED = {"task": "git coord tasks", "message": "git coord inbox --all", "job.s
 def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> Oid:
     """The full id that a unique prefix of at least 4 digits stands for. Raises UsageError with the candidates."""
     listed = _LISTED.get(kind or "", "git coord log")
-    if not re.fullmatch(r"[0-9a-fA-F]{4,64}", prefix):
+    if not MIN_PREFIX <= len(prefix) <= 64 or not _HEX.issuperset(prefix):
         raise UsageError(f"{prefix!a} is not an id", f"an id is at least {MIN_PREFIX} hexadecimal digits: {listed}")
     low = prefix.lower()
     wanted = " AND type = ?" if kind else ""
@@ -41,7 +41,7 @@ def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> 
         raise UsageError(f"no {kind or 'event'} has the id {prefix}", listed)
     if len(rows) > 1:
         candidates = ", ".join(f"{oid[:12]} ({author})" for oid, _, author, _ in rows[:5])
-        raise UsageError(f"{prefix} is ambiguous", f"say more of it: {candidates}")
+        raise UsageError(f"{prefix} is ambiguous", f"give more digits: {candidates}")
     return Oid(rows[0][0])
 
 
@@ -72,7 +72,7 @@ def list_events(
 
 def search_events(db: sqlite3.Connection, words: str, limit: int) -> list[Event]:
     """The newest messages and notes that contain `words`, oldest of them first; case does not matter."""
-    pattern = "%" + re.sub(r"([%_\\])", r"\\\1", words) + "%"
+    pattern = "%" + "".join(f"\\{c}" if c in "%_\\" else c for c in words) + "%"
     rows = db.execute(
         f"SELECT {COLUMNS} FROM events WHERE type IN ('message', 'note') AND text LIKE ? ESCAPE '\\'"
         " ORDER BY lc DESC, id DESC LIMIT ?",

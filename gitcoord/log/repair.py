@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 
 from gitcoord.errors import RefMoved
+from gitcoord.lean import suppress
 from gitcoord.log import incidents, mend
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Tips
@@ -30,7 +30,7 @@ def put_back(ground: Ground, ref: str, old: Oid, at: float) -> None:
             store.move(ref, old, now, ground.fd)
     else:
         ground.index.discard()
-    outcome = "what was seen of it is kept" if kept else "what was seen of it is lost"
+    outcome = "its fetched events are kept" if kept else "its fetched events are lost"
     incidents.note(store.repo.coord_dir, owner(ref), f"its log was {what}; {outcome}", at)
 
 

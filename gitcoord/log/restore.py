@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Iterable
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
-from gitcoord.lean import Iterable
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import RESERVED, Draft, Envelope, encode
 from gitcoord.log.ground import Ground
 from gitcoord.log.journal import Journal, Place

@@ -6,14 +6,12 @@ a task that another clone filed would open it again.
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, NamedTuple, sqlite3, suppress
 from gitcoord.log import rollover
 from gitcoord.log.clone import Clone
 from gitcoord.log.epoch import Commit
@@ -54,7 +52,7 @@ def redact(clone: Clone, prefix: str, is_waiting: Callable[[sqlite3.Connection, 
         if not gone:
             whose = "the log itself" if event.clone == clone.id else event.clone
             raise UsageError(f"{event.id[:10]} is of {whose}", "a clone redacts its own messages, notes, tasks, …")
-        _leave_out(clone, local, kept, gone, "The log goes on here without 1 event that was redacted")
+        _leave_out(clone, local, kept, gone, "The log continues here without 1 event that was redacted")
         return Redacted(event.id, len(kept), sent)
 
 
@@ -98,7 +96,7 @@ def _collect(clone: Clone, local: bool, since: float, now: float) -> Collected:
     living = _living(clone, events, since, now)
     kept, gone = _parted(clone, local, lambda event: event.id not in living)
     if gone:
-        text = f"The log goes on here without {len(gone)} event{'s' if len(gone) > 1 else ''} that no longer live"
+        text = f"The log continues here without {len(gone)} event{'s' if len(gone) > 1 else ''} that ended"
         _leave_out(clone, local, kept, gone, text)
     return Collected(len(kept), len(gone))
 

@@ -7,9 +7,9 @@ refs still stand. So a crash at any place leaves the log as it was or as it is t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 
 from gitcoord.errors import RefMoved
+from gitcoord.lean import suppress
 from gitcoord.log import epoch
 from gitcoord.log.clock import seen_clock
 from gitcoord.log.epoch import Commit

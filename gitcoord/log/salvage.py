@@ -6,11 +6,10 @@ They are looked for in git, in the roots of epochs, and in the index itself. Wha
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved
+from gitcoord.lean import sqlite3, suppress
 from gitcoord.log import rollover
 from gitcoord.log.epoch import Commit, carried, carry
 from gitcoord.log.event import Malformed, decode
@@ -60,9 +59,9 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
     lost = sum(oid not in events and kind not in NEVER_CARRIED for oid, kind in known.items()) or 1
     many = f"{lost} event{'s' if lost > 1 else ''}"
     if now is not None and _has_all(ground.store, now, events):
-        line = f"{ref} has lost {many} for good: it goes on from what is left of it"
+        line = f"{ref} has lost {many} for good: it continues with the rest"
     elif events:
-        text = f"The log goes on here: {many} of {ref} {'are' if lost > 1 else 'is'} lost, {len(events)} are carried over"
+        text = f"The log continues here: {many} of {ref} {'are' if lost > 1 else 'is'} lost, {len(events)} are carried over"
         rollover.begin(ground, ref, list(events.items()), text)
         line = f"{ref} has lost {many} for good: {len(events)} events were carried into a new epoch"
     else:
@@ -130,7 +129,7 @@ def keep_readable(ground: Ground, ref: str, tip: Oid) -> list[str]:
     if not commits:
         return []
     objects = carry(ground.store, commits, ground.pen.repo.object_format)
-    root = ground.pen.root("", rollover.carrying(ground.pen.clone, f"What could be read of {ref}", {}), 1, objects[-1].oid)
+    root = ground.pen.root("", rollover.carrying(ground.pen.clone, f"The readable part of {ref}", {}), 1, objects[-1].oid)
     bulk.write_all(ground.store, [*objects, root])
     name = aside_name(ref, tip)
     with suppress(RefMoved):

@@ -7,8 +7,10 @@ fields; a test compares it with what is declared. Fields that no schema names ar
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+
 from gitcoord.errors import UsageError
-from gitcoord.lean import Any, Callable, Mapping, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple
 from gitcoord.log.event import Event, is_attachment_name
 from gitcoord.names import EVERYBODY, is_name
 

@@ -8,8 +8,10 @@ its marks is in the text: most texts have none, and cost a few searches for a wo
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 from gitcoord.errors import Refused
-from gitcoord.lean import Iterable, Iterator, NamedTuple
+from gitcoord.lean import NamedTuple
 
 ALLOW = "--allow-secret"
 
@@ -65,7 +67,7 @@ class LooksSecret(Refused):
     def __init__(self, found: str, where: str = "the text") -> None:
         super().__init__(
             f"{where} has what looks like {found}: nothing was written",
-            f"take it out; or, if everybody who can read the remote may know it, add {ALLOW}",
+            f"remove it; or, if every reader of the remote may know it, add {ALLOW}",
         )
         self.found = found
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 
 from gitcoord.errors import RepositoryError
-from gitcoord.lean import Callable, suppress
+from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log import recent
 from gitcoord.log.ground import own_logs
 from gitcoord.log.journal import Journal
@@ -13,6 +13,9 @@ from gitcoord.log.recent import Recent
 from gitcoord.log.restore import restore_objects
 from gitcoord.store import packing
 from gitcoord.store.contract import Store
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
 
 FEW_LOOSE = 64
 """Loose objects of ours that are never worth a pack."""

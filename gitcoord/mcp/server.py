@@ -93,7 +93,7 @@ def _refusal_of(line: str) -> str:
     with suppress(ValueError, AttributeError):
         message = json.loads(line)
         if not is_unicode(json.dumps(message, ensure_ascii=False)):
-            what = "the request is not valid Unicode: it has half of a surrogate pair"
+            what = "the request is not valid Unicode: it contains half of a surrogate pair"
             return json.dumps({"jsonrpc": "2.0", "id": message.get("id"), "error": {"code": -32602, "message": what}}) + "\n"
     return ""
 

@@ -7,10 +7,8 @@ before the further ones of any; what did not fit is counted, with the command th
 from __future__ import annotations
 
 import json
-import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 from gitcoord.features import notes, state
 from gitcoord.features.jobs import read
@@ -20,6 +18,7 @@ from gitcoord.features.messages.inbox import Message
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Task, Which, list_tasks
 from gitcoord.features.tasks.ready import held_tasks
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import held_back, is_required
 from gitcoord.names import mailbox

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 import time
+from collections.abc import Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.notes import Note, notes_about
-from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, Sequence
+from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
@@ -45,7 +45,7 @@ class Check(NamedTuple):
     touched_by: tuple[Touch, ...]
     notes: tuple[Note, ...]
     blocked: bool
-    """Another's lock, or a live session's worktree: better not."""
+    """Another's lock, or a live session's worktree."""
 
 
 def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float | None = None) -> list[Check]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Collection
 
 from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.ready import held_count, held_tasks, ready_count
-from gitcoord.lean import TYPE_CHECKING, Collection, NamedTuple
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.liveness import judge_published

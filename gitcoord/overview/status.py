@@ -5,16 +5,15 @@ What a newer gitcoord wrote and what is malformed in some clone's log is said he
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
-from typing import TYPE_CHECKING, NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.errors import without_password
 from gitcoord.features.messages import inbox
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import rows
 from gitcoord.features.tasks.ready import HELD, held_tasks, ready_count
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.intake import LeftOut, left_out
 from gitcoord.overview import roster

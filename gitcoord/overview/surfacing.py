@@ -7,16 +7,15 @@ twice, never zero times.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from gitcoord.features.messages.fold import SURFACED
 from gitcoord.features.messages.inbox import Message, notifier
 from gitcoord.features.messages.ledger import is_local, mark, my_deliveries, receipts
 from gitcoord.features.messages.waiting import waiting_mail
 from gitcoord.features.notes import Note, get_notes
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.log.trust import held_back

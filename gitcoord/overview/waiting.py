@@ -5,14 +5,13 @@ Level-triggered: what already holds ends a wait at once. Conditions consume noth
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gitcoord.errors import Busy, UsageError
 from gitcoord.features import deaths
 from gitcoord.features.messages.inbox import inbox
+from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, TypeVar, sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of, resolve_id
 from gitcoord.overview.around import look_out, notice_deaths

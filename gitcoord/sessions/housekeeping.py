@@ -7,11 +7,11 @@ they must not depend on a background process.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
 
+from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, Any, suppress
 from gitcoord.log.clone import Clone
@@ -208,7 +208,7 @@ def _head_moved(clone: Clone, name: str, before: dict[str, Any], now: dict[str, 
     if not before.get("head") or (before.get("branch"), before["head"]) == (now.get("branch"), now.get("head")):
         return []
     was, at = [f"{facts.get('branch') or 'detached'} {(facts.get('head') or '')[:10]}" for facts in (before, now)]
-    text = f"{mover or 'Somebody'} moved HEAD of this worktree, which you share: it was {was}, it is {at}"
+    text = f"{mover or 'Somebody'} moved HEAD of this worktree, which you share, from {was} to {at}"
     data = {"to": [mailbox(name, clone.settled_id())], "notice": "overlap", "about": now.get("head") or ""}
     return [Draft("message", text, data, author=mover or name)]
 

@@ -7,11 +7,11 @@ write lock, in one step with the record (`presence.settle`).
 from __future__ import annotations
 
 import os
-import re
 import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from gitcoord.errors import Refused, UsageError
-from gitcoord.lean import Collection, Iterable, Literal, Mapping, NamedTuple, Protocol, Sequence
+from gitcoord.lean import Literal, NamedTuple, Protocol
 from gitcoord.log.clone import Clone
 from gitcoord.names import session_name, slug, split_mailbox
 from gitcoord.sessions.liveness import Liveness, judge
@@ -41,13 +41,14 @@ HARNESS_PIDS = {"claude": "CLAUDE_PID", "opencode": "OPENCODE_PID"}
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout", "nice", "git")
 """Programs that stand between an agent program and a command without being one themselves."""
 
-_HELPERS_PLACE = re.compile(r"/\.claude/worktrees/agent-[0-9a-f]{8,}$")
+_HELPERS_PLACES = "/.claude/worktrees/agent-"
 """A worktree that Claude Code made for a subagent, whose commands are its session's in all else."""
 
 
 def is_helpers_place(worktree: str) -> bool:
     """Whether a session's helper is at work there, while the session itself has stayed where it was."""
-    return _HELPERS_PLACE.search(worktree.replace(os.sep, "/")) is not None
+    _, ours, number = worktree.replace(os.sep, "/").rpartition(_HELPERS_PLACES)
+    return bool(ours) and len(number) >= 8 and not number.strip("0123456789abcdef")
 
 
 class Identity(NamedTuple):
@@ -199,7 +200,7 @@ def _named(around: Surroundings, name: str, rule: Rule) -> Identity:
     record = _record(around.records, session_name(name))
     person = record.person if record else name == person_name(around.repo)
     if person and is_agent(around.repo.environ):
-        raise UsageError(f"{name} is a person; an agent cannot speak for one", "leave out --as and GIT_COORD_SESSION")
+        raise UsageError(f"{name} is a person; an agent cannot speak for a person", "leave out --as and GIT_COORD_SESSION")
     return Identity(name, rule, record, person=person)
 
 

@@ -5,10 +5,10 @@ A name outlives its holder: joining, renaming and adopting are events, and whoev
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterable
 
 from gitcoord.errors import UsageError
-from gitcoord.lean import Iterable
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import (

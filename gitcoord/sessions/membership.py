@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 import time
+from collections.abc import Iterable, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
-from gitcoord.lean import Any, Iterable, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
@@ -111,7 +111,7 @@ def join(
         if facts["process"] is None:
             raise UsageError(f"no process has the pid {pid}", "name a running process, or leave out --pid")
     if origin is not None and name is None:
-        raise UsageError("--from needs the name to adopt", "git coord join NAME --from CLONE")
+        raise UsageError("--from needs the name of the session to adopt", "git coord join NAME --from CLONE")
     with clone.locked():
         me = _decide(clone, me, joins=True)
         if origin is not None and name is not None:
@@ -123,7 +123,7 @@ def join(
         record = register(clone, me, **facts)
         if origin is not None:
             what = {"session": me.name, "from": origin}
-            clone.append(lambda db: [Draft("adopt", f"{me.name} of {origin} goes on here", what, author=me.name)])
+            clone.append(lambda db: [Draft("adopt", f"{me.name} of {origin} continues here", what, author=me.name)])
         return record
 
 
@@ -160,7 +160,7 @@ def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
 
 
 def _refuse_role(role: str) -> str:
-    raise UsageError(f"{role!a} cannot name a role", "use lower-case letters, digits and '-'")
+    raise UsageError(f"{role!a} is not a valid role name", "use lower-case letters, digits and '-'")
 
 
 def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
@@ -174,7 +174,7 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
     if (away := clone.read(lambda db: adopter(db, clone.settled_id(), name))) and (
         there := states(clone, [away])[away][0]
     ) not in ("gone", "unknown"):
-        raise Refused(f"{name} goes on as {away}, which is {there}", "choose another name")
+        raise Refused(f"{name} continues as {away}, which is {there}", "choose another name")
     mine = me.record
     if mine is None or mine.person or mine.left is not None or me.observer:
         return me._replace(name=name, record=target, person=False)

@@ -5,12 +5,13 @@ The record is the truth of this clone; the presence commit is the part of it tha
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 
+from gitcoord import lean_json as json
 from gitcoord.errors import CoordError
-from gitcoord.lean import TYPE_CHECKING, Any, Collection, Iterable, NamedTuple, Sequence, partial, suppress
+from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, sqlite3, suppress
 from gitcoord.log import incidents, trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -100,7 +101,7 @@ def take_back(clone: Clone, events: Iterable[Event]) -> None:
         with clone.locked():
             if _is_adopted(clone, record.name):
                 clone.append(lambda db, back=record: [_joining(back)])  # type: ignore[misc]
-                what = f"it adopted {record.name} of this clone, which is here and has taken its name back"
+                what = f"it adopted {record.name} of this clone, which is alive here and has taken back its name"
                 incidents.note(clone.repo.coord_dir, event.clone, what, clone.clock())
 
 

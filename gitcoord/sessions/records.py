@@ -6,9 +6,9 @@ in `coord/beats/`.
 
 from __future__ import annotations
 
-import json
 import os
 
+from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.names import is_name
 from gitcoord.sessions import touched

@@ -6,12 +6,12 @@ then. `@foreign` has the paths of all other clones' sessions. The folder is ther
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
+from collections.abc import Iterable
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RepositoryError
-from gitcoord.lean import Iterable, suppress
+from gitcoord.lean import sqlite3, suppress
 from gitcoord.system.files import append_ours, make_directory, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 

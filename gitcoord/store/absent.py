@@ -9,9 +9,9 @@ from here. A loose file whose bytes are not the object is as good as none: nothi
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator, Sequence
 
 from gitcoord.errors import CoordError, ObjectMissing, Unreadable
-from gitcoord.lean import Iterable, Iterator, Sequence
 from gitcoord.store.objects import Oid, make_object
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes

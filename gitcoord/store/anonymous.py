@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Iterator
 
-from gitcoord.lean import Iterator, NamedTuple
+from gitcoord.lean import NamedTuple, re
 from gitcoord.store.repository import Repository
 
 PATIENCE = 20.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gitcoord.lean import Iterable, Iterator, NamedTuple, Protocol, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+from gitcoord.lean import NamedTuple, Protocol
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import NAMESPACE as NAMESPACE
 from gitcoord.store.repository import Repository

@@ -8,9 +8,9 @@ from that very place, and has thereby accepted it. Whatever is out of the ordina
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Mapping
 
 from gitcoord.errors import RepositoryError
-from gitcoord.lean import Iterator, Mapping
 from gitcoord.store.repository import LOCAL_ENV_VARS, OURS, SETTINGS, Repository, collect
 from gitcoord.system.files import read_bytes
 from gitcoord.system.spawn import Result, collect_children, run
@@ -136,7 +136,7 @@ def _refusal(path: str | os.PathLike[str], result: Result) -> RepositoryError:
         )
     if "not a git repository: " in said:
         gone, here = said.partition("not a git repository: ")[2].partition("\n")[0], os.path.abspath(path)
-        what = f"the link of this worktree to its repository is broken: {gone} is not there"
+        what = f"the link of this worktree to its repository is broken: {gone} is missing"
         return RepositoryError(what, f"in the main worktree: git worktree repair {shell_word(here)}")
     if "not a git repository" in said:
         return RepositoryError("not a git repository", "cd into one, or make one: git init")

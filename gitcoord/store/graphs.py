@@ -13,8 +13,9 @@ from __future__ import annotations
 import mmap
 import os
 import time
+from collections.abc import Iterable, Iterator, Sequence
 
-from gitcoord.lean import Iterable, Iterator, NamedTuple, Sequence, contextmanager, suppress
+from gitcoord.lean import NamedTuple, contextmanager, suppress
 from gitcoord.store.absent import absent
 from gitcoord.store.objects import Oid, make_tree
 from gitcoord.store.repository import Repository
@@ -260,4 +261,4 @@ def mend(repo: Repository, thoroughly: bool = False) -> list[str]:
     chain = os.path.exists(os.path.join(_info(repo), "commit-graphs", "commit-graph-chain"))
     repo.git("commit-graph", "write", "--reachable", *(["--split=replace"] if chain else []))
     many = f"{len(gone)} lost commit{'s' if len(gone) > 1 else ''}"
-    return [f"git's commit-graph named {many}: it was written anew"]
+    return [f"git's commit-graph named {many}: it was written again"]

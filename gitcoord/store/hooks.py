@@ -13,13 +13,12 @@ import os
 import re
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Literal, suppress
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import make_top, remove_ours, replace_ours
 from gitcoord.system.lock import unwritable
@@ -254,10 +253,8 @@ def lfs_remark(repo: Repository) -> str:
     alone = [event for event in ours if b"git lfs" not in _content(ground.folder / event)]
     if not ours:
         return ""
-    what = (
-        f"its lines are missing in {', '.join(alone)}: git lfs update --manual prints them" if alone else "it runs beside ours"
-    )
-    return f"git-lfs: {what}. Its --force would overwrite our hooks; git coord hooks install brings them back"
+    what = f"its lines are missing in {', '.join(alone)}; see git lfs update --manual" if alone else "it runs beside gitcoord's"
+    return f"git-lfs: {what}. Its --force overwrites gitcoord's hooks; git coord hooks install restores them"
 
 
 def _not_run(ground: Ground, path: Path) -> str:
@@ -283,9 +280,9 @@ def _why_not(ground: Ground, event: str) -> tuple[str, str]:
     if path.is_symlink():
         return f"{path} is a symbolic link; add to its target", _by_hand(event)
     if path.exists() and not os.access(path, os.X_OK):
-        return f"{path} is there and switched off (not executable); add to it", _by_hand(event)
+        return f"{path} exists but is not executable; add to it", _by_hand(event)
     if not _is_shell(content):
-        return f"{path} is not a shell script; let it run", _by_hand(event)
+        return f"{path} is not a shell script; make it run", _by_hand(event)
     return "", ""
 
 

@@ -12,7 +12,8 @@ import struct
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+
+from gitcoord.lean import suppress
 
 assert sys.platform != "win32"  # `store.watch` asks for it on Linux alone
 

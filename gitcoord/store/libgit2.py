@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import pygit2
 from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError
+from gitcoord.lean import Any
 from gitcoord.store import refs
 from gitcoord.store.absent import absent, why_unread
 from gitcoord.store.contract import Tips

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 
-from gitcoord.lean import Iterable, suppress
+from gitcoord.lean import suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes
@@ -81,21 +82,43 @@ def all_loose(repo: Repository, oids: Iterable[Oid]) -> list[Oid]:
     return [oid for oid in oids if is_loose(repo, oid)]
 
 
-def hollow_files(repo: Repository) -> list[Oid]:
-    """The loose objects whose files hold nothing, or nothing but zeros: what a power loss leaves of a file that was not
-    synced. git takes such a file for the object; its own gc fails on it."""
+def torn_files(repo: Repository, tree: Oid) -> list[Oid]:
+    """The loose objects that a power loss left: files that hold nothing, or nothing but zeros, and the torn ones of commits
+    with nothing but `tree` in them, as far as their beginning tells. git takes such a file for the object; its own gc fails
+    on it."""
     top = os.path.join(repo.common_dir, "objects")
     found = []
     for directory in _names(top):
         if len(directory) == 2:
-            names = _names(os.path.join(top, directory))
-            found += [Oid(directory + n) for n in names if len(n) in (38, 62) and _is_hollow(os.path.join(top, directory, n))]
+            names = [name for name in _names(os.path.join(top, directory)) if len(name) in (38, 62)]
+            found += [Oid(directory + n) for n in names if _is_torn(os.path.join(top, directory, n), tree)]
     return found
 
 
-def _is_hollow(path: str) -> bool:
+_SMALL = 4096
+"""Bytes of a loose file past which it is looked at no more: events, presence and leases are smaller."""
+
+
+def _is_torn(path: str, tree: Oid) -> bool:
     try:
         with open(path, "rb") as file:
-            return file.read(1) in (b"", b"\0") and not file.read().strip(b"\0")
+            start = file.read(_SMALL)
+            if start[:1] in (b"", b"\0"):
+                return not (start + file.read()).strip(b"\0")
     except OSError:
         return False
+    return len(start) < _SMALL and _is_torn_commit(start, b"tree " + tree.encode())
+
+
+def _is_torn_commit(data: bytes, tree: bytes) -> bool:
+    """Whether a loose file ends too early or is garbled, and begins as a commit of ours does, as far as it can be inflated."""
+    import zlib
+
+    stream, found = zlib.decompressobj(), b""
+    with suppress(zlib.error):
+        for at in range(0, len(data), 16):
+            found += stream.decompress(data[at : at + 16])
+        if stream.eof:
+            return False
+    head, _, body = found.partition(b"\0")
+    return (b"commit "[: len(head)] == head[:7]) and tree[: len(body)] == body[: len(tree)]

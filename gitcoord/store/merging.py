@@ -13,12 +13,11 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store.objects import Oid, make_tree
 from gitcoord.store.refs import merge_base
 from gitcoord.store.repository import Repository

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
+from collections.abc import Callable, Mapping
+from functools import cache
 
-from gitcoord.lean import Any, Callable, Literal, Mapping, NamedTuple, NewType, cache, cast, suppress
+from gitcoord.lean import Any, Literal, NamedTuple, NewType, cast, import_module, suppress
 
 Oid = NewType("Oid", str)
 """A full object id in hexadecimal: 40 digits for SHA-1, 64 for SHA-256."""

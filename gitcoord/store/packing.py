@@ -8,14 +8,14 @@ least twice as many objects as all newer ones together, which keeps them few.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import RepositoryError
-from gitcoord.lean import Mapping, NamedTuple, Sequence, suppress
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
-from gitcoord.system.files import read_ours
+from gitcoord.system.files import read_bytes, read_ours
 from gitcoord.system.lock import try_lock, write_whole
 
 LOOSE_OBJECTS = 1000
@@ -65,25 +65,25 @@ def _pack_new(repo: Repository, tips: Sequence[Oid], known: Sequence[Oid]) -> st
 
 
 def _pack_objects(repo: Repository, stdin: str, *options: str) -> str | None:
-    base = str(_directory(repo) / "pack")
+    base = os.path.join(_directory(repo), "pack")
     args = ["-c", "pack.threads=1", "pack-objects", "-q", "--non-empty", "--delta-base-offset", *options, base]
     result = repo.git(*args, stdin=stdin.encode())
     return result.out.decode().strip() if result.code == 0 else None
 
 
-def _directory(repo: Repository) -> Path:
-    return Path(repo.common_dir, "objects", "pack")
+def _directory(repo: Repository) -> str:
+    return os.path.join(repo.common_dir, "objects", "pack")
 
 
-def _file(repo: Repository, name: str, suffix: str) -> Path:
-    return _directory(repo) / f"pack-{name}{suffix}"
+def _file(repo: Repository, name: str, suffix: str) -> str:
+    return os.path.join(_directory(repo), f"pack-{name}{suffix}")
 
 
 def _drop_loose(repo: Repository, name: str) -> int:
     """Remove the loose files of what a new pack holds. Not `git prune-packed`: beside a gc that has just made the user's
     unreachable objects loose, before it deletes their pack, that would take their last copy."""
     oids = _contents(repo, name)
-    if _file(repo, name, ".pack").exists():
+    if os.path.exists(_file(repo, name, ".pack")):
         for oid in oids:
             remove_loose(repo, oid)
     return len(oids)
@@ -91,7 +91,7 @@ def _drop_loose(repo: Repository, name: str) -> int:
 
 def _contents(repo: Repository, name: str) -> list[Oid]:
     try:
-        index = _file(repo, name, ".idx").read_bytes()
+        index = read_bytes(_file(repo, name, ".idx"))
     except OSError:
         return []
     result = repo.git("show-index", f"--object-format={repo.object_format}", stdin=index)
@@ -100,17 +100,17 @@ def _contents(repo: Repository, name: str) -> list[Oid]:
 
 def _merge(repo: Repository, packs: list[tuple[str, int]], limit: int | None) -> list[tuple[str, int]]:
     """Merge the newest packs into one where they are out of proportion; returns what there is then."""
-    packs = [pack for pack in packs if _file(repo, pack[0], ".idx").exists()]  # a gc takes them over
+    packs = [pack for pack in packs if os.path.exists(_file(repo, pack[0], ".idx"))]  # a gc takes them over
     first = _first_to_merge([count for _, count in packs], limit)
     small = packs[first:]
-    if len(small) < 2 or gc_is_running(repo) or (_directory(repo) / "multi-pack-index").exists():
+    if len(small) < 2 or gc_is_running(repo) or os.path.exists(os.path.join(_directory(repo), "multi-pack-index")):
         return packs
     oids = dict.fromkeys(oid for name, _ in small for oid in _contents(repo, name))
     merged = _pack_objects(repo, "".join(f"{oid}\n" for oid in oids))
     if not merged or gc_is_running(repo) or len(_contents(repo, merged)) != len(oids):
         return [*packs, (merged, len(oids))] if merged else packs
     for name, _ in small:
-        if name != merged and not _file(repo, name, ".keep").exists():
+        if name != merged and not os.path.exists(_file(repo, name, ".keep")):
             _remove(repo, name)
     return [*packs[:first], (merged, len(oids))]
 
@@ -131,8 +131,8 @@ def _remove(repo: Repository, name: str) -> None:
         with suppress(OSError):
             path = _file(repo, name, suffix)
             if os.name == "nt":
-                path.chmod(0o666)
-            path.unlink()
+                os.chmod(path, 0o666)
+            os.unlink(path)
 
 
 def _load(repo: Repository) -> Packed:

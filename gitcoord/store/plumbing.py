@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, Unreadable
-from gitcoord.lean import IO, TYPE_CHECKING, Iterable, Iterator, Sequence, contextmanager, suppress
+from gitcoord.lean import IO, TYPE_CHECKING, contextmanager, re, suppress
 from gitcoord.store import refs
 from gitcoord.store.absent import absent, why_unread
 from gitcoord.store.contract import Tips

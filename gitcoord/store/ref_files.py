@@ -7,8 +7,8 @@ NotPlain, and git is asked instead, who also knows what to call it.
 from __future__ import annotations
 
 import os
-import re
 import time
+from collections.abc import Iterator
 
 from gitcoord.lean import NamedTuple
 from gitcoord.store.objects import Oid
@@ -16,9 +16,9 @@ from gitcoord.store.ref_names import NAMESPACE
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]*")
-_VALUE = re.compile(rb"([0-9a-f]{40})[ \n\r\t]*")
-_PACKED = re.compile(rb"^([0-9a-fA-F]{40}) (%s\S+)$" % NAMESPACE.encode(), re.MULTILINE)
+_FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_")
+_IN_A_NAME = _FIRST | frozenset(".@+-")
+_HEX = b"0123456789abcdef"
 RACY = 0.1
 """Seconds within which a file may be replaced twice without its times showing it."""
 RACY_DIRECTORY = 3.0
@@ -84,7 +84,7 @@ class RefFiles:
         for entry in entries:
             if entry.name.endswith(".lock") or entry.name.startswith("."):
                 continue
-            if _NAME.fullmatch(entry.name) is None:
+            if entry.name[0] not in _FIRST or not _IN_A_NAME.issuperset(entry.name):
                 raise NotPlain(prefix + entry.name)
             if entry.is_dir():
                 below.append(f"{prefix}{entry.name}/")
@@ -101,14 +101,14 @@ class RefFiles:
         except OSError as error:
             raise NotPlain(ref) from error
         try:
-            match = _VALUE.fullmatch(os.read(fd, 256))
+            value = os.read(fd, 256).rstrip(b" \n\r\t")
         except OSError as error:
             raise NotPlain(ref) from error
         finally:
             os.close(fd)
-        if match is None or not match[1].strip(b"0"):
+        if len(value) != 40 or value.strip(_HEX) or not value.strip(b"0"):
             raise NotPlain(ref)
-        found[ref] = Oid(match[1].decode())
+        found[ref] = Oid(value.decode())
 
     def _read_packed(self) -> dict[str, Oid]:
         try:
@@ -118,10 +118,20 @@ class RefFiles:
                 data = read_bytes(f"{self._directory}/packed-refs")
                 if data and (not data.endswith(b"\n") or b"\0" in data):  # torn: git reads nothing of it, and says why
                     raise NotPlain("packed-refs")
-                self._packed = {ref.decode("utf-8", "replace"): Oid(oid.decode().lower()) for oid, ref in _PACKED.findall(data)}
+                self._packed = dict(_packed(data))
                 self._signature = signature if abs(time.time() - stat.st_mtime) > RACY else ()
         except FileNotFoundError:
             return {}
         except OSError as error:
             raise NotPlain("packed-refs") from error
         return self._packed
+
+
+def _packed(data: bytes) -> Iterator[tuple[str, Oid]]:
+    """Our refs in `packed-refs`, and their values."""
+    marker = b" " + NAMESPACE.encode()
+    for line in data.split(b"\n"):
+        if line.startswith(marker, 40):
+            oid, ref = line[:40].lower(), line[41:]
+            if not oid.strip(_HEX) and ref.split() == [ref] and len(ref) > len(NAMESPACE):
+                yield ref.decode("utf-8", "replace"), Oid(oid.decode())

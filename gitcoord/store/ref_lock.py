@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 
 from gitcoord.errors import CoordError, RepositoryError
-from gitcoord.lean import Callable
 from gitcoord.system.files import remove_ours, touch_ours
 
 STALE_AFTER = 5.0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from gitcoord.lean import Iterable, lru_cache
+from collections.abc import Iterable
+from functools import lru_cache
+
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
@@ -33,8 +35,9 @@ def is_lease(ref: str) -> bool:
 
 
 def is_coordination(ref: str) -> bool:
-    """Whether gitcoord keeps a ref whole: a log, a local log or a session of any clone, or a table of leases."""
-    return is_ours(ref) or is_lease(ref)
+    """Whether gitcoord keeps a ref whole: a log, a local log or a session of any clone, a table of leases, or what was set
+    aside."""
+    return is_ours(ref) or is_lease(ref) or _is_aside(ref)
 
 
 def is_log(ref: str) -> bool:
@@ -97,3 +100,9 @@ def aside_name(ref: str, oid: str) -> str:
 def is_aside(ref: str, clone: str) -> bool:
     """Whether a ref keeps something that stood at a log of `clone`."""
     return ref.startswith(f"{NAMESPACE}aside/{clone}/")
+
+
+def _is_aside(ref: str) -> bool:
+    """Whether a ref keeps something that stood at a log of any clone."""
+    parts = ref.split("/")
+    return len(parts) == 5 and ref.startswith(f"{NAMESPACE}aside/") and is_name(parts[3])

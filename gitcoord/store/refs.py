@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import sys
+from collections.abc import Sequence
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError, Unreadable
-from gitcoord.lean import Sequence, suppress
+from gitcoord.lean import re, suppress
 from gitcoord.store.absent import absent
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid

@@ -8,10 +8,11 @@ they would point every git call, wherever it is meant to go, at the hook's repos
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 from gitcoord.errors import Unreadable
-from gitcoord.lean import Iterable, Mapping, cached_property
 from gitcoord.system.files import read_bytes
 from gitcoord.system.spawn import Result, run
 

@@ -10,10 +10,9 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import NamedTuple
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result, run
@@ -55,7 +54,7 @@ def sign(repo: Repository, raw: bytes, prompt: bool = True) -> bytes:
     if done.code:
         lines = [line for line in done.error_text.splitlines() if line.strip()] or ["git commit-tree failed"]
         why = lines[-1].removeprefix("fatal: ").removeprefix("error: ")
-        raise RepositoryError(f"cannot sign: {why}", "git config coord.sign false, or see that 'git commit -S' works")
+        raise RepositoryError(f"cannot sign: {why}", "make 'git commit -S' work, or: git config coord.sign false")
     signed = repo.git("cat-file", "commit", done.out.decode().strip()).out
     if split(signed)[0] != raw:
         raise RepositoryError("git changed what it signed", "git config coord.sign false")

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from gitcoord.errors import RepositoryError
-from gitcoord.lean import Sequence, suppress
+from gitcoord.lean import suppress
 from gitcoord.store import graphs
 from gitcoord.store.loose import gc_is_running, loose_path, remove_loose
 from gitcoord.store.objects import Oid

@@ -7,12 +7,11 @@ A remote keeps our refs below a prefix, `refs/coord/` unless a host wants anothe
 from __future__ import annotations
 
 import os
-import re
 import sys
-from enum import Enum
+from collections.abc import Iterable, Mapping, Sequence
 
 from gitcoord.errors import RemoteError
-from gitcoord.lean import TYPE_CHECKING, Iterable, Mapping, NamedTuple, Sequence, suppress
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
 from gitcoord.store import refs
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
@@ -40,9 +39,7 @@ _NO_WRITE = (
     "error: 403", "service not enabled", "not allowed to push", "write access", "read-only", "denied to", "DENIED",
     "not permitted", "forbidden",
 )  # fmt: skip
-_BAD_OBJECTS = re.compile(
-    r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
-)
+_BAD_OBJECTS = r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did not (?:receive|send) all|invalid object"
 
 
 class Remote(NamedTuple):
@@ -63,14 +60,14 @@ class Remote(NamedTuple):
         return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
 
 
-class How(Enum):
+class How:
     """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
 
-    FORWARD = 0
+    FORWARD = "forward"
     """Only go on from where it stands."""
-    REPLACE = 1
+    REPLACE = "replace"
     """Whatever it stands at."""
-    SWAP = 2
+    SWAP = "swap"
     """Only if it stands where we think: compare-and-swap."""
 
 
@@ -78,12 +75,16 @@ class BadObjects(RemoteError):
     """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
 
 
+class NotAtomic(RemoteError):
+    """The remote cannot take several refs as one change; it took none of them."""
+
+
 class Update(NamedTuple):
     """One ref to be pushed: `new` None deletes it. `expected` is for a SWAP; None: there must be no such ref."""
 
     ref: str
     new: Oid | None
-    how: How = How.FORWARD
+    how: str = How.FORWARD
     expected: Oid | None = None
 
 
@@ -202,8 +203,8 @@ def _fetch(repo: Repository, remote: Remote, specs: Sequence[str], quiet: bool) 
         "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,
     ]  # fmt: skip
     result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
-    if result.code and _BAD_OBJECTS.search(result.error_text):
-        raise BadObjects(f"git refuses objects of {remote.name}: {_last_words(result)}", "git coord status")
+    if result.code and re.search(_BAD_OBJECTS, result.error_text):
+        raise BadObjects(f"git rejects objects of {remote.name}: {_last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise unreachable(remote.name, result)
 
@@ -218,20 +219,27 @@ def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = Fals
         raise unreachable(remote.name, result)
 
 
-def push(repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False) -> list[Outcome]:
-    """Push, each ref on its own: one that is refused keeps no other from going. Raises RemoteError."""
+def push(
+    repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False, atomic: bool = False
+) -> list[Outcome]:
+    """Push, each ref on its own: one that is refused keeps no other from going; `atomic`: all or none.
+
+    Raises NotAtomic where the remote does not know how to, RemoteError.
+    """
     route = _route(repo, remote.name)
     specs, leases = [], []
     for update in updates:
         there = remote.there(update.ref)
-        if update.how is How.SWAP:
+        if update.how == How.SWAP:
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
-        specs.append(f"{'+' if update.how is How.REPLACE and update.new else ''}{update.new or ''}:{there}")
+        specs.append(f"{'+' if update.how == How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
         "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
-        "--recurse-submodules=no", *leases, "--", route.place, *specs,
+        "--recurse-submodules=no", *(["--atomic"] if atomic else []), *leases, "--", route.place, *specs,
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
+    if result.code and "does not support --atomic" in result.error_text:
+        raise NotAtomic(f"{remote.name} takes one ref at a time", f"git push --dry-run {remote.name}")
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
         raise _unwritable(remote, result)
@@ -369,10 +377,10 @@ def unreachable(name: str, result: Result) -> RemoteError:
     """Why a remote did not answer, and what to try."""
     said = result.error_text
     if any(phrase in said for phrase in _NO_ENTRY):
-        return RemoteError(f"{name} does not let us in: {_last_words(result)}", f"git ls-remote {name}")
+        return RemoteError(f"{name} denies access: {_last_words(result)}", f"git ls-remote {name}")
     if any(phrase in said for phrase in _NOT_THERE):
-        return RemoteError(f"{name} is out of reach: {_last_words(result)}", "try again later; local commands go on")
-    return RemoteError(f"{name} does not answer as a repository: {_last_words(result)}", f"git ls-remote {name}")
+        return RemoteError(f"{name} cannot be reached: {_last_words(result)}", "try again later; local commands work meanwhile")
+    return RemoteError(f"{name} is not a readable repository: {_last_words(result)}", f"git ls-remote {name}")
 
 
 def _unwritable(remote: Remote, result: Result) -> RemoteError:
@@ -382,8 +390,8 @@ def _unwritable(remote: Remote, result: Result) -> RemoteError:
     if any(phrase.lower() in said for phrase in _NO_WRITE):
         return refuses(remote, _last_words(result))
     if any(phrase in result.error_text for phrase in _NO_ENTRY):  # who may read may yet have to say who he is to write
-        return RemoteError(f"{remote.name} does not let us push: {_last_words(result)}", f"git push --dry-run {remote.name}")
-    return RemoteError(f"{remote.name} did not take the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
+        return RemoteError(f"{remote.name} denies pushes: {_last_words(result)}", f"git push --dry-run {remote.name}")
+    return RemoteError(f"{remote.name} rejected the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
 
 
 def refuses(remote: Remote, why: str) -> RemoteError:
@@ -391,4 +399,4 @@ def refuses(remote: Remote, why: str) -> RemoteError:
     hint = "use a repository of its own: git config coord.remote URL"
     if not remote.prefix.startswith("refs/heads/"):
         hint += "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"
-    return RemoteError(f"{remote.name} refuses coordination refs: {why}", hint)
+    return RemoteError(f"{remote.name} rejects coordination refs: {why}", hint)

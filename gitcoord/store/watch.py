@@ -12,9 +12,10 @@ import stat
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-from gitcoord.lean import Callable, Iterable, Sequence, TypeVar
+from gitcoord.lean import TypeVar
 from gitcoord.store.repository import Repository
 from gitcoord.system.lock import removed
 

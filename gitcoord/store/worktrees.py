@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
-from gitcoord.lean import Iterable, NamedTuple
+from gitcoord.lean import NamedTuple
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes
 

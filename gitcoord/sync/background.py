@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 
 from gitcoord.errors import CoordError, RemoteError
-from gitcoord.lean import Iterator, suppress
+from gitcoord.lean import suppress
 from gitcoord.log.clone import Clone
 from gitcoord.sync import remotes
 from gitcoord.sync.exchange import Report, exchange

@@ -7,9 +7,10 @@ if nobody of this clone was at the network since: else what it shows may be olde
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from gitcoord.errors import CoordError
-from gitcoord.lean import NamedTuple, Sequence, suppress
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store import transport
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Look

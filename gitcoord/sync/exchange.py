@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 
-from gitcoord.errors import CoordError, ObjectMissing, RemoteError, RepositoryError, without_password
+from gitcoord.errors import CoordError, RemoteError, without_password
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
@@ -70,7 +70,7 @@ def _exchange(at: Link, look: Look) -> Report:
         at, seen = take(at, there) if attempt == 0 else pull(at)
         received += seen.events
         lease_chores.settle(at, seen.refs)
-        vouch(at)
+        outgoing.vouch(at)
         went = outgoing.push(at, seen.refs)
         sent += went.events
         if not went.moved:
@@ -78,19 +78,7 @@ def _exchange(at: Link, look: Look) -> Report:
             foreign = sum(event.clone != at.clone.id for event in received)
             return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)
-    raise RemoteError(f"{at.remote.name} keeps moving under our pushes", "git coord sync, once more")
-
-
-def vouch(at: Link) -> None:
-    """Sign what is about to go out, if this user signs. Where that fails it goes all the same: the next signature covers
-    it, too."""
-    from gitcoord.log import trust
-
-    try:
-        trust.checkpoint(at.clone, prompt=not at.quiet)
-        trust.sign_presence(at.clone, prompt=not at.quiet)
-    except (RepositoryError, ObjectMissing) as error:
-        at.clone.mended.append(f"nothing was signed: {error.what}")
+    raise RemoteError(f"{at.remote.name} changed during every attempt to push", "git coord sync")
 
 
 def _refresh_presence(clone: Clone) -> None:

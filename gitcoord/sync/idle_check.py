@@ -7,8 +7,8 @@ when the answer is there. What is written here meanwhile goes with the next sync
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
 
+from gitcoord.lean import TYPE_CHECKING, NamedTuple
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_lease, owner
 
@@ -34,7 +34,7 @@ def look_here(at: Link) -> Here:
     clone = at.clone
     refs = clone.store.tips().refs
     idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(at, refs) and not trust.is_due(clone)
-    return Here(refs, idle)
+    return Here({ref: oid for ref, oid in refs.items() if not (at.visit and is_lease(ref))}, idle)
 
 
 def agree(clone: Clone, there: Refs, here: Here) -> bool:
@@ -45,6 +45,7 @@ def agree(clone: Clone, there: Refs, here: Here) -> bool:
 
 
 def _shown(clone: Clone, refs: Refs) -> set[str]:
-    """The refs that the remote has if all is well: our log, and presence, others' as well: it goes when its owner says so."""
+    """The refs that the remote has if all is well: our log, the tables of leases, and presence, others' as well: it goes
+    when its owner says so."""
     log, presence = f"{NAMESPACE}log/{clone.id}/", f"{NAMESPACE}sessions/"
-    return {ref for ref in refs if ref.startswith((log, presence))}
+    return {ref for ref in refs if ref.startswith((log, presence)) or is_lease(ref)}

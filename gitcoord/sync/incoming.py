@@ -8,10 +8,9 @@ fetched apart from then on, so that nobody else is kept from coming.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
-from typing import TYPE_CHECKING
 
 from gitcoord.errors import RefMoved
+from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
@@ -32,7 +31,7 @@ Refs = Mapping[str, Oid]
 NO_COMMIT = "it is not a commit"
 TOO_MANY = f"its clone has more than {MAX_REFS:,} refs"
 TOO_FULL = f"the remote has more than {MAX_CLONES:,} clones"
-BROKEN = "it sent objects that git fsck refuses"
+BROKEN = "it sent objects that git fsck rejects"
 
 
 def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
@@ -99,7 +98,7 @@ def _alarm(clone: Clone, whose: str, what: str) -> None:
 
 
 def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
-    """Say of others' logs which did not go on from what we know: rewritten, or taken back at the only remote there is.
+    """Say of others' logs which did not go on from what we know: rewritten, or rolled back at the only remote there is.
 
     One that went on further since it was listed is neither.
     """
@@ -110,8 +109,8 @@ def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
     for ref in logs:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
         if not behind:
-            refused.append(Refusal(ref, "it does not go on from what we know of it: it was rewritten"))
+            refused.append(Refusal(ref, "it does not continue its known log: it was rewritten"))
         if not behind or remotes == 1:
-            what = "taken back" if behind else "rewritten"
-            _alarm(clone, _owner(ref), f"its log at {at.remote.name} was {what}; what was seen of it is kept")
+            what = "rolled back" if behind else "rewritten"
+            _alarm(clone, _owner(ref), f"its log at {at.remote.name} was {what}; its fetched events are kept")
     return refused

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 
+from gitcoord.lean import suppress
 from gitcoord.log.clone import Clone
 from gitcoord.store.objects import Oid
 from gitcoord.sync import leases, rejected
@@ -14,20 +14,21 @@ from gitcoord.sync.link import Link, Refs
 
 def is_due(at: Link, refs: Refs) -> bool:
     """Whether `settle` or `tidy` has anything to do, the remote's tables being those of `refs`."""
-    if rejected.LEASES in rejected.known(at):
+    if at.visit or rejected.LEASES in rejected.known(at):
         return False
     with suppress(NoLeases):
         return any(_is_due(at.clone, kind, refs) for kind in _kinds(at.clone))
     return True
 
 
-def settle(at: Link, there: Refs) -> None:
-    """Settle claims before our log is sent. Raises RemoteError."""
-    if rejected.LEASES in rejected.known(at):
-        return
+def settle(at: Link, refs: Refs) -> None:
+    """Settle claims before our log is sent; `refs` are those of the tables as they were fetched. Raises RemoteError."""
     for kind in _kinds(at.clone):
-        with suppress(NoLeases):
-            kind.settle(at, there)
+        if not at.visit and rejected.LEASES not in rejected.known(at):
+            with suppress(NoLeases):
+                if kind.is_pending(at.clone, read_table(at.clone, kind.name, refs.get(lease_ref(kind.name)))):
+                    kind.settle(at)
+        kind.tell(at.clone)
 
 
 def tidy(at: Link, refs: Refs) -> None:
@@ -35,7 +36,7 @@ def tidy(at: Link, refs: Refs) -> None:
 
     `refs` are those of the tables as they were fetched. Raises RemoteError.
     """
-    if rejected.LEASES in rejected.known(at):
+    if at.visit or rejected.LEASES in rejected.known(at):
         return
     for kind in _kinds(at.clone):
         with suppress(NoLeases):
@@ -48,7 +49,8 @@ def _kinds(clone: Clone) -> Iterator[Kind]:
 
 
 def _is_due(clone: Clone, kind: Kind, refs: Refs) -> bool:
-    return kind.is_pending(clone) or bool(_over(clone, kind, refs.get(lease_ref(kind.name))))
+    table = read_table(clone, kind.name, refs.get(lease_ref(kind.name)))
+    return kind.is_pending(clone, table) or bool(kind.finished(clone, table))
 
 
 def _give_back(at: Link, kind: Kind, known: Oid | None) -> None:

@@ -8,12 +8,13 @@ observer last saw it or its holder's presence change, by the observer's own cloc
 
 from __future__ import annotations
 
-import json
 import os
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RemoteError, RepositoryError, UsageError
-from gitcoord.lean import Any, Callable, Collection, Iterable, Iterator, Mapping, NamedTuple, NoReturn, contextmanager, suppress
+from gitcoord.lean import Any, NamedTuple, NoReturn, contextmanager, suppress
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, Malformed, decode
@@ -22,7 +23,7 @@ from gitcoord.store import transport
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import LEASES, NAMESPACE
 from gitcoord.store.transport import How, Update
-from gitcoord.sync import public_guard, rejected, remotes
+from gitcoord.sync import outgoing, public_guard, rejected, remotes
 from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause
 from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
@@ -43,6 +44,10 @@ class Row(NamedTuple):
     ttl: int
     patterns: tuple[str, ...] = ()
     shared: bool = False
+    event: str = ""
+    """How the id of the event begins that the lease was taken for; empty from a version that wrote the event later."""
+    replaced: tuple[str, ...] = ()
+    """The nonces of the rows whose place it took before their claims had ended."""
 
 
 class Table(NamedTuple):
@@ -68,18 +73,26 @@ class Kind(NamedTuple):
     name: str
     finished: Callable[[Clone, Table], list[str]]
     """The nonces of this clone's rows that are over."""
-    is_pending: Callable[[Clone], bool] = lambda clone: False
-    """Whether claims that were made offline wait for the remote's word."""
-    settle: Callable[[Link, Refs], None] = lambda at, there: None
-    """Take leases for those claims, and complete what was interrupted. Raises RemoteError, NoLeases."""
+    is_pending: Callable[[Clone, Table], bool] = lambda clone, table: False
+    """Whether claims of this clone wait for a row in the table, or its sessions for the news that some did not hold."""
+    settle: Callable[[Link], None] = lambda at: None
+    """Take leases for those claims. Raises RemoteError, NoLeases."""
+    tell: Callable[[Clone], None] = lambda clone: None
+    """Tell the sessions of this clone which of their words did not hold."""
 
 
 EMPTY = Table()
+MAX_ROWS = 1800
+"""Rows of a table: so many fit into a commit whatever they say."""
 Decide = Callable[[Table], Table | None]
 
 
 class NoLeases(RemoteError):
     """The remote takes our logs, but has no table of leases that we can use: what this clone claims stays tentative."""
+
+
+class Unanswered(RemoteError):
+    """The connection broke before the remote said whether it took our row: what is claimed stays tentative till a sync."""
 
 
 @contextmanager
@@ -92,7 +105,7 @@ def connected(clone: Clone, hint: str) -> Iterator[Link]:
         with link(clone, remote) as at:
             yield at
         clone.have_sent()  # the claim itself: until then others know of the lease alone
-    except NoLeases:
+    except (NoLeases, Unanswered):
         raise
     except RemoteError as error:
         raise RemoteError(error.what, hint) from None
@@ -125,7 +138,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
 def unreadable(kind: str, why: str = "is not a table of leases") -> NoReturn:
     """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
     ref = lease_ref(kind)
-    raise NoLeases(f"{ref} at the remote {why}", f"if nobody is at work: git push REMOTE :{ref}")
+    raise NoLeases(f"{ref} at the remote {why}", f"if no session claims anything now: git push REMOTE :{ref}")
 
 
 _ROW = record(
@@ -136,6 +149,8 @@ _ROW = record(
         "ttl": number(1, 366 * 86400),
         "patterns": listed(line(1000), 100),
         "shared": FLAG,
+        "event": line(64),
+        "replaced": listed(line(64), 100),
     },
     ("nonce", "key", "holder", "ttl"),
 )
@@ -157,45 +172,87 @@ def _parse(event: Event) -> Table:
         raise Malformed("no table of leases")
     if why := objection(SCHEMA, event):
         raise Malformed(why)
-    rows = [
-        Row(**{**row, "patterns": tuple(row.get("patterns", ()))}) for row in map(_known_fields, event.data.get("rows", ()))
-    ]
+    rows = [_row(row) for row in event.data.get("rows", ())]
     return Table({row.nonce: row for row in rows}, dict(event.data.get("counters", {})))
 
 
-def _known_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in row.items() if key in Row._fields}
+def _row(row: Mapping[str, Any]) -> Row:
+    known = {key: value for key, value in row.items() if key in Row._fields}
+    lists: dict[str, Any] = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
+    return Row(**{**known, **lists})
 
 
 def _draft(clone: Clone, kind: str, table: Table) -> Draft:
-    filled = [row._asdict() | {"patterns": list(row.patterns)} for row in table.rows.values()]
-    rows = [{key: value for key, value in row.items() if value not in ([], False)} for row in filled]
+    filled = [{k: list(v) if isinstance(v, tuple) else v for k, v in row._asdict().items()} for row in table.rows.values()]
+    rows = [{key: value for key, value in row.items() if value not in ([], False, "")} for row in filled]
     data: dict[str, Any] = {"kind": kind, "nonce": nonce()} | ({"rows": rows} if rows else {})
     data |= {"counters": dict(table.counters)} if table.counters else {}
     if complaint(SCHEMA.fields, SCHEMA.needed, data):
-        raise RemoteError(f"the table of leases of {kind} is full", "end what is done: git coord task done, git coord unlock")
+        raise full(kind, len(rows))
     return Draft("lease", f"{len(rows)} leases of {kind}", data, author=clone.settled_id()[:40])
 
 
 def change(at: Link, kind: str, decide: Decide) -> Link:
     """Replace the remote's table by what `decide` makes of it, on the newest state of everything; None leaves it.
 
-    `decide` is asked again whenever somebody was quicker. Raises what it raises, and RemoteError.
+    What `decide` writes into our log goes out in the same push, all or none where the host can. It is asked again whenever
+    somebody was quicker. Raises what it raises, Unanswered where nobody knows how it ended, and RemoteError.
     """
     ref = lease_ref(kind)
     for attempt in range(TRIES):
         at, seen = pull(at)
         old = seen.refs.get(ref)
-        table = decide(read_table(at.clone, kind, old))
-        if table is None:
+        table = read_table(at.clone, kind, old)
+        if _is_shared(at.clone, table):
+            from gitcoord.sync import new_clone_id
+
+            new_clone_id.part(at, seen.refs)
+            continue
+        wanted = decide(table)
+        if wanted is None:
             return at
-        public_guard.guard(at.clone, at.remote.name, {f"lease of {kind}": 1})
-        fresh = _written(at, kind, table)
-        if _replace(at, ref, fresh, old):
+        fresh = _written(at, kind, wanted)
+        if _replace(at, Update(ref, fresh, How.SWAP, old), seen.refs):
             at.clone.point(ref, fresh)
             return at
         pause(attempt)
-    raise RemoteError(f"too many claim at {at.remote.name} at the same time", "run the command again")
+    raise RemoteError(f"too many sessions claim at {at.remote.name} at the same time", "run the command again")
+
+
+def give_up(at: Link, kind: str) -> None:
+    """Take all rows of this clone off the table of a remote that has our claims no more. Raises RemoteError."""
+    listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+    ref = lease_ref(kind)
+    old = listing.get(at.remote.there(ref))
+    if old is None:
+        return
+    transport.fetch_objects(at.clone.repo, at.remote, ref, at.quiet)
+    table = read_table(at.clone, kind, old)
+    mine = [row.nonce for row in table.rows.values() if at.clone.has(row.holder)]
+    if mine:
+        fresh = _written(at, kind, table.without(mine))
+        transport.push(at.clone.repo, at.remote, [Update(ref, fresh, How.SWAP, old)], at.quiet)
+
+
+def _is_shared(clone: Clone, table: Table) -> bool:
+    """Whether a row in our name is for an event that is not in our log: then somebody else goes by our id.
+
+    An event is written before its row is asked for.
+    """
+    mine = [row.event for row in table.rows.values() if row.event and clone.has(row.holder)]
+    query = "SELECT 1 FROM events WHERE id >= ? AND id < ? AND clone = ?"
+    return any(clone.read(lambda db, e=e: db.execute(query, (e, e + "g", clone.id)).fetchone()) is None for e in mine)  # type: ignore[misc]
+
+
+def check_room(table: Table, kind: str) -> None:
+    """Raises RemoteError where one row more would be too many."""
+    if len(table.rows) >= MAX_ROWS:
+        raise full(kind, len(table.rows))
+
+
+def full(kind: str, rows: int) -> RemoteError:
+    what = f"the table of leases of {kind} at the remote is full: {rows:,} are held at once"
+    return RemoteError(what, "end what is done: git coord task done ID, git coord unlock PATTERN; then git coord sync")
 
 
 def _written(at: Link, kind: str, table: Table) -> Oid:
@@ -209,21 +266,48 @@ def _written(at: Link, kind: str, table: Table) -> Oid:
     return oid
 
 
-def _replace(at: Link, ref: str, fresh: Oid, old: Oid | None) -> bool:
-    """Compare-and-swap at the remote; after a reply that was lost, the remote itself says how it went."""
+def _replace(at: Link, swap: Update, there: Refs) -> bool:
+    """Compare-and-swap at the remote, together with what is new in our log; says whether the remote took it."""
+    outgoing.vouch(at)
+    logs = outgoing.logs_to_go(at, there)
+    public_guard.guard(
+        at.clone, at.remote.name, {f"lease of {swap.ref.rpartition('/')[2]}": 1, **outgoing.unsent(at.clone, there)}
+    )
     try:
-        (outcome,) = transport.push(at.clone.repo, at.remote, [Update(ref, fresh, How.SWAP, old)], at.quiet)
-    except RemoteError:
-        listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
-        if listing.get(at.remote.there(ref)) == fresh:
+        states = _push(at, [swap, *logs])
+    except RemoteError as error:
+        if _is_there(at, swap, error):
             return True
-        raise
-    if outcome.state == "refused":
-        rejected.note(at, {rejected.LEASES: outcome.why})
-        raise NoLeases(f"{at.remote.name} keeps no leases for us: {outcome.why}", "task claim --offline: tentative only")
-    if outcome.state == "done":
+        raise Unanswered(f"{at.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
+    first, *rest = states
+    if first.state == "refused" and rest and all(outcome.state != "moved" for outcome in rest):
+        first, *rest = _push(at, [swap])  # it may be the log that is refused, and not the lease
+    if first.state == "refused":
+        rejected.note(at, {rejected.LEASES: first.why})
+        raise NoLeases(f"{at.remote.name} rejects our leases: {first.why}", "git coord task claim --offline: tentative")
+    if first.state == "done":
         rejected.forget(at, rejected.LEASES)
-    return outcome.state == "done"
+        outgoing.logs_went(at, there, [log for log, outcome in zip(logs, rest, strict=False) if outcome.state == "done"])
+    return first.state == "done"
+
+
+def _push(at: Link, updates: Sequence[Update]) -> list[transport.Outcome]:
+    """How each of `updates` went: all or none of them, or the first alone at a host that cannot do that."""
+    try:
+        found = transport.push(at.clone.repo, at.remote, updates, at.quiet, atomic=len(updates) > 1)
+    except transport.NotAtomic:
+        found = transport.push(at.clone.repo, at.remote, updates[:1], at.quiet)
+    by_ref = {outcome.ref: outcome for outcome in found}
+    return [by_ref[update.ref] for update in updates if update.ref in by_ref]
+
+
+def _is_there(at: Link, swap: Update, error: RemoteError) -> bool:
+    """After a reply that was lost the remote itself says how it went. Raises Unanswered if it does not."""
+    try:
+        listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+    except RemoteError:
+        raise Unanswered(f"{at.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
+    return listing.get(at.remote.there(swap.ref)) == swap.new
 
 
 # who still holds

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 
-from gitcoord.lean import Iterator, Mapping, NamedTuple, contextmanager
+from gitcoord.lean import NamedTuple, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
@@ -26,6 +27,8 @@ class Link(NamedTuple):
     quiet: bool
     look: Look | None = None
     """One that was begun before (`early_look`)."""
+    visit: bool = False
+    """It leads to a remote that is not the coordination remote: logs and presence cross, leases stay where they are."""
 
 
 class Seen(NamedTuple):
@@ -47,7 +50,7 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
         touch_ours(early_look.turn_file(clone.repo))
         before, clone.keeps_to_itself = clone.keeps_to_itself, True
         try:
-            yield Link(clone, remote, quiet, look)
+            yield Link(clone, remote, quiet, look, remotes.is_visit(clone.repo, remote))
         finally:
             clone.keeps_to_itself = before
 

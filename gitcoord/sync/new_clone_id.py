@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from gitcoord.errors import RemoteError, without_password
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.log import clone_id, epoch, old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, decode
 from gitcoord.log.trust import EPOCH
+from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
 from gitcoord.store import transport
 from gitcoord.store.objects import GitObject, Oid
@@ -54,11 +55,8 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
         if not strange:
             return True
         used = any(belongs_to(ref, old) for ref in strange)
-        if used and clone.repo.setting("clone"):
-            raise RemoteError(
-                f"{at.remote.name} has events of {old} that we did not write", "git config coord.clone ANOTHER-ID"
-            )
         if used:
+            _refuse_pinned(at, old, "events")
             _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, mended, fd)
         _let_go(clone, strange, fd)
     if used:
@@ -66,13 +64,35 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     return True
 
 
-def _go_on(at: Link, old: str) -> None:
-    """What is here goes on under the new name, and everybody here hears of it."""
+def part(at: Link, there: Mapping[str, Oid]) -> None:
+    """Go on under a new id because somebody else, at the same remote, acts under ours; our log stands at `there`.
+
+    Raises RemoteError where `coord.clone` pins the id.
+    """
+    clone = at.clone
+    with clone.locked() as fd:
+        old = clone.settled_id()
+        _refuse_pinned(at, old, "claims")
+        mended = clone.settled_tips(fd).refs
+        shared = {ref: there.get(ref) for ref in mended if is_log(ref) and belongs_to(ref, old) and "/local/" not in ref}
+        _renew(clone, shared, mended, fd)
+        _let_go(clone, shared, fd)
+    _go_on(at, old, "claims")
+
+
+def _refuse_pinned(at: Link, old: str, what: str) -> None:
+    if at.clone.repo.setting("clone"):
+        raise RemoteError(f"{at.remote.name} has {what} of {old} that we did not write", "git config coord.clone ANOTHER-ID")
+
+
+def _go_on(at: Link, old: str, what: str = "events") -> None:
+    """What is here goes on under the new name, and everybody here hears of it; so do those who go on under the old one."""
     clone = at.clone
     name = without_password(at.remote.name)
-    news = f"{name} has events of {old} that were not written here (a restored backup, or a copy at work)"
+    news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy at work)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
+        _tell_the_other(clone, old)
         for hooks in clone.registry.hooks("renamed"):
             if hooks.renamed:
                 hooks.renamed(clone, old)
@@ -90,7 +110,7 @@ def _is_old(at: Link, ref: str, theirs: Oid) -> bool:
     return (known is not None and known.ours.get(ref) == theirs) or _is_known(at.clone, end, theirs)
 
 
-def _renew(clone: Clone, strange: Mapping[str, Oid], tips: Mapping[str, Oid], fd: int) -> None:
+def _renew(clone: Clone, strange: Mapping[str, Oid | None], tips: Mapping[str, Oid], fd: int) -> None:
     """The new log first, then the id, and then the old refs let go: killed anywhere, nothing is on no ref."""
     old = clone.settled_id()
     kept = [commit for ref, theirs in strange.items() for commit in _only_here(clone, tips.get(ref), theirs)]
@@ -101,7 +121,7 @@ def _renew(clone: Clone, strange: Mapping[str, Oid], tips: Mapping[str, Oid], fd
     clone_id.renew_clone_id(clone.repo, known)
 
 
-def _let_go(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
+def _let_go(clone: Clone, strange: Mapping[str, Oid | None], fd: int) -> None:
     """Logs of names that are not ours any more stand where the remote has them; their sessions are not here."""
     tips = clone.store.tips().refs
     for ref, theirs in strange.items():
@@ -113,15 +133,15 @@ def _let_go(clone: Clone, strange: Mapping[str, Oid], fd: int) -> None:
     clone.index.discard()  # which would put a log back that does not go on from where it saw it
 
 
-def _only_here(clone: Clone, mine: Oid | None, theirs: Oid) -> list[tuple[Oid, bytes]]:
-    if mine is None or is_ancestor(clone.repo, mine, theirs):
+def _only_here(clone: Clone, mine: Oid | None, theirs: Oid | None) -> list[tuple[Oid, bytes]]:
+    if mine is None or (theirs and is_ancestor(clone.repo, mine, theirs)):
         return []
-    return list(clone.store.chain(mine, merge_base(clone.repo, mine, theirs)))
+    return list(clone.store.chain(mine, merge_base(clone.repo, mine, theirs) if theirs else None))
 
 
 def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) -> None:
     objects = epoch.carry(clone.store, commits, clone.repo.object_format)
-    text = f"{old} goes on here: {len(commits)} events that only this copy of it has are carried over"
+    text = f"{old} continues here: {len(commits)} events that only this copy of it has are carried over"
     draft = Draft(EPOCH, text, {"carried": len(commits), "continues": old}, author=clone.settled_id())
     highest = max(decode(oid, raw).lc for oid, raw in commits)
     ref = log_ref(clone.settled_id())
@@ -145,6 +165,15 @@ def _join_again(clone: Clone, news: str, old: str) -> None:
         clone.append(lambda db: [_told(clone, r.name, news, old) for r in here], local=True)
         for record in here:
             publish(clone, record, time.time())
+
+
+def _tell_the_other(clone: Clone, old: str) -> None:
+    """Those who go on under the old name hear that they are two: neither could know it before."""
+    names = [record.name for record in Records(clone.repo.coord_dir).all() if record.left is None]
+    text = f"A copy of your clone was at work as {old}, too. It is {clone.id} now; {old} stays yours."
+    data = {"to": [mailbox(name, old) for name in names], "notice": "clone", "about": old}
+    if names:
+        clone.append(lambda db: [Draft("message", text, data, author=names[0])])
 
 
 def _told(clone: Clone, name: str, news: str, old: str) -> Draft:

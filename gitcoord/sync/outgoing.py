@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord.errors import without_password
+from gitcoord.errors import ObjectMissing, RepositoryError, without_password
+from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3
 from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
@@ -50,6 +49,31 @@ def push(at: Link, there: Refs) -> Sent:
     if fresh := rejected.kinds([*updates, *replaced], [*outcomes, *dropped]):
         rejected.note(at, fresh)
     return Sent(events, any(outcome.state == "moved" for outcome in outcomes), refused)
+
+
+def logs_to_go(at: Link, there: Refs) -> list[Update]:
+    """What a push of our logs alone would send, the remote standing at `there`."""
+    tips = at.clone.store.tips().refs
+    old = old_epochs.dropped(at.clone, tips) if rolled_over([*tips, *there]) else set()
+    return [update for update in _updates(at.clone, tips, there, old) if update.new and is_log(update.ref)]
+
+
+def logs_went(at: Link, there: Refs, logs: Sequence[Update]) -> None:
+    """Remember that the remote has taken `logs`."""
+    stand = {ref: oid for ref, oid in there.items() if is_to_go(ref, at.clone)}
+    remember(at, stand | {update.ref: update.new for update in logs if update.new}, pushed=True)
+
+
+def vouch(at: Link) -> None:
+    """Sign what is about to go out, if this user signs. Where that fails it goes all the same: the next signature covers
+    it, too."""
+    from gitcoord.log import trust
+
+    try:
+        trust.checkpoint(at.clone, prompt=not at.quiet)
+        trust.sign_presence(at.clone, prompt=not at.quiet)
+    except (RepositoryError, ObjectMissing) as error:
+        at.clone.mended.append(f"nothing was signed: {error.what}")
 
 
 def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Update]:
@@ -122,6 +146,8 @@ def _count(clone: Clone, before: Refs, after: Refs) -> int:
 
 def remember(at: Link, ours: Refs, pushed: bool) -> None:
     """The remote has `ours` of our refs now; keep that, and what it is known to refuse."""
+    if at.visit or at.remote.name == at.clone.repo.common_dir:  # this repository is the remote of others, and not its own
+        return
     repo, now = at.clone.repo, time.time()
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
@@ -137,6 +163,6 @@ def remember(at: Link, ours: Refs, pushed: bool) -> None:
 def _in_sight(remote: Remote) -> str:
     name, short = without_password(remote.name), remote.prefix.removeprefix("refs/heads/")
     return (
-        f"coordination is in branches of {name} called {short}…: who fetches sees them in git branch -r, the host shows"
-        " them on its pages, and a push to them may start what runs for every branch"
+        f"coordination is in branches of {name} called {short}…: git branch -r and the host's pages list"
+        " them. Pushes to them may trigger CI"
     )

@@ -8,11 +8,12 @@ readable, and the user's word, are remembered for the URL; whatever else was fou
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Mapping
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RemoteError, RepositoryError, without_password
-from gitcoord.lean import Any, Mapping, suppress
+from gitcoord.lean import Any, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.store import anonymous, transport
 from gitcoord.system.files import read_ours
@@ -58,11 +59,11 @@ def check_public(clone: Clone, remote_url: str, listing: Mapping[str, int], remo
         name = shell_word(without_password(remote or url))
         raise RemoteError(
             f"cannot find out whether everybody can read {url}; not sent: {what}",
-            f"if it is private: git coord sync {name} --yes-private; if everybody may: git config coord.allowPublic true",
+            f"if it is private: git coord sync {name} --yes-private; else allow it: git config coord.allowPublic true",
         )
     raise RemoteError(
         f"everybody can read {url}; not sent: {what}",
-        "use a private repository: git config coord.remote URL; or, if they may: git config coord.allowPublic true",
+        "use a private repository: git config coord.remote URL; or allow it: git config coord.allowPublic true",
     )
 
 

@@ -5,7 +5,8 @@ Others' logs only ever grow: one that was rewritten is left as this clone knows 
 
 from __future__ import annotations
 
-from gitcoord.lean import Sequence
+from collections.abc import Sequence
+
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
@@ -30,7 +31,8 @@ def heard(at: Link, look: Look) -> tuple[Link, Refs]:
     """What the remote has of ours and of others', once it has answered. Raises RemoteError."""
     listing = transport.answer(look)
     at = joining(at, listing)
-    return at, {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
+    refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
+    return at, {ref: oid for ref, oid in refs.items() if not (at.visit and is_lease(ref))}
 
 
 def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
@@ -50,7 +52,7 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
     here = {oid for oid, size in zip(moved.values(), clone.store.sizes(list(moved.values())), strict=True) if size is not None}
     wanted = [ref for ref, oid in moved.items() if oid not in here or _is_wanted(clone, ref, oid, before)]
     if not wanted and not rolled_over([*refs, *before]):
-        _tidy_up(clone, refs, before, before)
+        _tidy_up(at, refs, before, before)
         return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
     wanted = sorted(set(wanted) - old_epochs.dropped(clone, wanted))
     with clone.locked():
@@ -61,7 +63,7 @@ def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
         pack(clone.repo, fd)
     old_epochs.drop_replaced(clone)
     after = clone.store.tips().refs
-    _tidy_up(clone, refs, before, after)
+    _tidy_up(at, refs, before, after)
     told = {refusal.ref for refusal in refused}
     refused += incoming.compare(at, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
     newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # it may have moved since it was listed
@@ -78,10 +80,13 @@ def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
     return is_lease(ref) or not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
 
 
-def _tidy_up(clone: Clone, there: Refs, before: Refs, after: Refs) -> None:
-    """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there."""
-    logs = {owner(ref) for ref in there if is_log(ref)}
-    gone = [ref for ref in after if is_presence(ref) and ref not in there and owner(ref) in logs - {clone.id}]
+def _tidy_up(at: Link, there: Refs, before: Refs, after: Refs) -> None:
+    """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there. So does
+    a table of leases that the remote has no more."""
+    clone = at.clone
+    logs = {owner(ref) for ref in there if is_log(ref)} - {clone.id}
+    gone = [] if at.visit else [ref for ref in after if is_lease(ref) and ref not in there]
+    gone += [ref for ref in after if is_presence(ref) and ref not in there and owner(ref) in logs and not at.visit]
     replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
     if gone or replaced:
         from gitcoord.store import sweep

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from gitcoord.errors import RemoteError, without_password
+from gitcoord.lean import NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
 from gitcoord.store.ref_names import belongs_to, is_lease, owner
@@ -58,4 +58,4 @@ def _must(found: Standing, outcomes: Sequence[transport.Outcome]) -> None:
     left = [outcome for outcome in outcomes if outcome.state != "done"]
     if left:
         what = f"{found.remote} kept {len(left)} of {len(found.refs)} refs: {left[0].why}"
-        raise RemoteError(what, f"delete them on the host, or ask who runs it: {found.refs[0]} and so on")
+        raise RemoteError(what, f"delete them on the host, or ask its administrator: {found.refs[0]} and so on")

@@ -7,8 +7,9 @@ push. What a host refused is said once, remembered for a day (`coord/remote`) an
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
-from gitcoord.lean import TYPE_CHECKING, Mapping, Sequence
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.store import transport
 from gitcoord.store.ref_names import is_lease, is_log
 from gitcoord.store.transport import Outcome, Update

@@ -5,13 +5,13 @@ Before the first sync nothing is remembered, and no command but `sync` looks for
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import time
+from collections.abc import Mapping
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError, without_password
-from gitcoord.lean import TYPE_CHECKING, Any, Mapping, NamedTuple, suppress
+from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, re, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, is_log, owner
 from gitcoord.store.repository import Repository
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from gitcoord.log.clone import Clone
 
-PREFIX = re.compile(r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/")
+PREFIX = r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/"
 PUSHES_A_MINUTE = 4
 LOOK_EVERY = 60.0
 """Seconds after which commands that only read have the remote looked at in the background."""
@@ -119,7 +119,26 @@ def connected(repo: Repository) -> Remote | None:
     """The coordination remote, if there is one: what the user set, else the one of the last sync. Raises UsageError."""
     known = load(repo)
     name = repo.setting("remote") or (known.remote if known else "")
+    if not name and _is_host(repo):
+        return Remote(repo.common_dir)
     return _with_prefix(repo, name, known) if name else None
+
+
+def is_visit(repo: Repository, remote: Remote) -> bool:
+    """Whether a remote is another one than that which has the claims of this clone."""
+    known = load(repo)
+    told = repo.setting("remote")
+    return not (told == remote.name if told else known is None or known.is_of(remote.name))
+
+
+def decides(repo: Repository) -> bool:
+    """Whether claims are decided by leases: at the coordination remote, or in this repository where others push theirs."""
+    return is_connected(repo) or _is_host(repo)
+
+
+def _is_host(repo: Repository) -> bool:
+    """Whether clones for which this repository is the remote have leases here."""
+    return bool(repo.git("for-each-ref", "--count=1", "--format=%(refname)", f"{NAMESPACE}lease/").out)
 
 
 def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
@@ -129,6 +148,8 @@ def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
         name = repo.setting("remote") or (known.remote if known else "") or _only_one(repo)
     elif name not in remote_names(repo) and os.path.exists(os.path.join(cwd, name)):
         name = os.path.abspath(os.path.join(cwd, name))
+    if known and name == known.url:
+        name = known.remote
     if name.startswith("-") or not name.isprintable():
         raise UsageError(f"{name!a} is not a remote", "git remote")
     return _with_prefix(repo, name, known)
@@ -151,7 +172,7 @@ def _with_prefix(repo: Repository, name: str, known: Known | None) -> Remote:
     if not told:
         return Remote(name, known.prefix if known and known.is_of(name) else NAMESPACE)
     prefix = told if told.endswith("/") else told + "/"
-    if PREFIX.fullmatch(prefix) is None or ".." in prefix or "//" in prefix:
+    if re.fullmatch(PREFIX, prefix) is None or ".." in prefix or "//" in prefix:
         raise UsageError(
             f"coord.remotePrefix={told!a} is not a prefix of refs", "git config coord.remotePrefix refs/heads/coord/"
         )

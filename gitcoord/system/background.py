@@ -12,8 +12,9 @@ import os
 import stat
 import sys
 import time
+from collections.abc import Collection, Mapping
 
-from gitcoord.lean import Collection, Mapping, suppress
+from gitcoord.lean import suppress
 
 ISOLATED = ("-E", "-P")
 """Options for a Python of ours: nothing of the environment or of the working directory decides what it imports."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 
+from gitcoord.lean import suppress
 from gitcoord.system import process as processes
 from gitcoord.system.files import read_bytes
 from gitcoord.text import inert

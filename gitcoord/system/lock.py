@@ -11,9 +11,10 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 
 from gitcoord.errors import Busy, RepositoryError, Unwritable
-from gitcoord.lean import Callable, Iterator, contextmanager, suppress
+from gitcoord.lean import contextmanager, suppress
 from gitcoord.system.files import STRANGE, open_ours, replace_ours
 
 if sys.platform == "win32":
@@ -318,7 +319,7 @@ def unwritable(where: str, error: OSError) -> RepositoryError:
         git_dir = re.sub(r"/coord(/.*)?$", "", where)
         hint = f'let Codex write there: writable_roots = ["{git_dir}"] in [sandbox_workspace_write] of ~/.codex/config.toml'
     if error.errno in (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP) or _leads_nowhere(error.filename):
-        where, hint = error.filename2 or error.filename or where, "git coord doctor --fix, which moves aside what is there"
+        where, hint = error.filename2 or error.filename or where, "git coord doctor --fix (moves it aside)"
     return Unwritable(f"cannot write to {where}: {error.strerror or error}", hint)
 
 

@@ -6,10 +6,10 @@ on its standard input. Nobody waits for it: it may be slow, fail or be missing.
 
 from __future__ import annotations
 
-import json
-import tempfile
+from collections.abc import Mapping
 
-from gitcoord.lean import Any, Mapping, suppress
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, suppress
 
 MAX_LINE = 200
 _SCRIPT = 'exec 3<&0; (eval "$GIT_COORD_COMMAND \\"\\$1\\"" <&3 3<&-) &'
@@ -21,6 +21,8 @@ def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[s
     """Run `command`, the value of `coord.notify`; an empty one is none."""
     if not command:
         return
+    import tempfile
+
     flat = " ".join("".join(c if c.isprintable() else " " for c in line).split())[:MAX_LINE]
     environ = {**environ, "GIT_COORD_COMMAND": command, "GIT_COORD_NOTIFY": flat}
     with suppress(OSError, ValueError), tempfile.TemporaryFile() as document:

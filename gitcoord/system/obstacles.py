@@ -47,5 +47,5 @@ def move_aside(coord_dir: str) -> list[str]:
         while os.path.lexists(fresh := f"{path}.aside{number}"):
             number += 1
         os.rename(path, fresh)
-        said.append(f"{path} was in the way of a file of gitcoord; it is now {fresh}")
+        said.append(f"{path} was in the place of a file of gitcoord; it is now {fresh}")
     return said

@@ -9,8 +9,9 @@ import os
 import select
 import sys
 import time
+from functools import cache
 
-from gitcoord.lean import NamedTuple, cache
+from gitcoord.lean import NamedTuple
 from gitcoord.system.files import read_bytes
 from gitcoord.system.uptime import uptime as uptime
 

@@ -13,11 +13,10 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from traceback import walk_tb
 from types import FrameType
-from typing import NamedTuple
 
+from gitcoord.lean import NamedTuple, suppress
 from gitcoord.system.files import make_directory, names_in, remove_ours, replace_ours
 
 EXIT_CODE = 70
@@ -80,7 +79,7 @@ def _own_temporary() -> str:
         os.mkdir(folder, 0o700)
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or (user != "" and (found.st_uid != user or found.st_mode & 0o022)):
-        raise PermissionError(f"{folder} is not ours")
+        raise PermissionError(f"{folder} belongs to another user")
     return folder
 
 

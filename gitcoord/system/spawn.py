@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 import sys
+from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import RepositoryError, Unreadable
-from gitcoord.lean import Mapping, NamedTuple, Sequence
+from gitcoord.lean import NamedTuple
 
 PIPE_SAFE = 32 * 1024
 """Bytes that fit any pipe at once, so that writing them cannot block on a child that is not reading yet."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
-from gitcoord.lean import Any, suppress
+from gitcoord.lean import Any, signal, suppress
 
 assert sys.platform != "win32"  # no job begins there
 

@@ -76,7 +76,7 @@ def test_a_plugin_of_opencode_that_is_not_ours_is_left_alone(hermetic: Path) -> 
     path = Path(SETTINGS["opencode"].path(os.environ))
     path.parent.mkdir(parents=True)
     path.write_text("export const Mine = async () => ({})\n")
-    with pytest.raises(RepositoryError, match="is not ours"):
+    with pytest.raises(RepositoryError, match="gitcoord did not write"):
         install.install("opencode", os.environ)
     install.uninstall("opencode", os.environ)
     assert path.read_text() == "export const Mine = async () => ({})\n"

@@ -91,7 +91,7 @@ def test_an_older_installation_is_brought_up_to_date(environ: dict[str, str]) ->
     path.write_text(fresh.replace(sys.executable, "/gone/python"))
     assert status("claude", environ).why == "the gitcoord that installed it is gone"
     path.write_text(fresh.replace('"timeout": 30', '"timeout": 31').replace("moment=tools", "moment=prompt"))
-    assert status("claude", environ).why == "it is not what this gitcoord installs"
+    assert status("claude", environ).why == "it differs from what this gitcoord installs"
     install("claude", environ)
     assert status("claude", environ).runs
     assert len(MARK.findall(path.read_text())) == len(MARK.findall(fresh))
@@ -131,7 +131,7 @@ def test_the_commands(repo: Path, hermetic: Path, cli: Cli) -> None:
     path = hermetic / ".claude" / "settings.json"
     ran = cli(repo, "init", "--no-hooks", "--agents", "claude")
     assert ran.code == 0 and f"Claude Code: hooks installed in {path}, they run " in ran.out
-    stays = "Those of agent programs stay, for all your repositories: git coord hooks uninstall claude\n"
+    stays = "Hooks of agent programs stay, as all your repositories use them: git coord hooks uninstall claude\n"
     assert cli(repo, "hooks", "uninstall").out == f"No hooks were installed.\n{stays}"
     assert cli(repo, "hooks", "uninstall", "claude").out == f"Claude Code: removed from {path}.\n"
     assert cli(repo, "hooks", "uninstall").out == "No hooks were installed.\n"
@@ -142,7 +142,7 @@ def test_the_commands(repo: Path, hermetic: Path, cli: Cli) -> None:
     assert cli(repo, "init", "--no-agents").out.count("Claude") == 0
     ran = cli(repo, "hooks", "install", "emacs")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("error: 'emacs' is not an agent program that is known here\nhint: one of claude, codex")
+    assert ran.err.startswith("error: 'emacs' is not an agent program that gitcoord knows\nhint: one of claude, codex")
 
 
 def test_what_is_found_here(environ: dict[str, str], tmp_path: Path) -> None:

@@ -220,9 +220,7 @@ def test_a_broken_repository_is_no_reason_to_stop(alpha: Conversation, repo: Pat
     assert "Unwritable" in (repo / ".git" / "coord" / "agents" / "@error").read_text()
     lock.rmdir()
     told = cli(repo, "hooks", "status").err
-    assert told.startswith(
-        "note: the hook 'claude tools' of an agent failed just now: gitcoord.errors.Unwritable: cannot write"
-    )
+    assert told.startswith("note: an agent's hook 'claude tools' failed just now: gitcoord.errors.Unwritable: cannot write")
 
 
 @pytest.mark.parametrize(

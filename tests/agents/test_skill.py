@@ -83,7 +83,7 @@ def test_an_older_one_is_replaced_and_a_strangers_is_left_alone(tmp_path: Path) 
     (tmp_path / "other").mkdir()
     assert skill.install(str(tmp_path)) and path.read_bytes() == skill.whole()
     path.write_text("mine\n")
-    with pytest.raises(RepositoryError, match="is not ours"):
+    with pytest.raises(RepositoryError, match="gitcoord did not write"):
         skill.install(str(tmp_path))
     assert not skill.uninstall(str(tmp_path))
     assert path.read_text() == "mine\n" and (tmp_path / "other").is_dir()

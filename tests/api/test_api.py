@@ -77,7 +77,7 @@ def _named(annotation: str) -> set[str]:
 
 def _builtin() -> set[str]:
     plain = {"None", "Sequence", "Mapping", "Iterable", "Iterator", "Callable", "Collection", "Any", "Self", "Literal"}
-    return plain | {"Oid", "RemoteError", "PathLike"}
+    return plain | {"Oid", "RemoteError", "PathLike", "Exception"}
 
 
 def test_what_verbs_return_is_public_to_the_last_field() -> None:

@@ -64,7 +64,7 @@ def test_what_lies_where_a_file_of_ours_belongs_is_moved_aside(repo: Path, name:
     still_there = os.path.lexists(place) and not (place.is_dir() if name in FOLDERS else place.is_file())
     with Coord.open(repo, as_name="w") as coord:
         bad = [finding.said for finding in coord.repository.doctor() if finding.what == "files"]
-        assert f"{place} is in the way of a file of gitcoord" in bad or not still_there
+        assert f"{place} is in the place of a file of gitcoord" in bad or not still_there
         coord.repository.doctor(fix=True)
         assert not [finding for finding in coord.repository.doctor() if finding.what == "files"]
         coord.notes.add("after")
@@ -120,4 +120,4 @@ def test_an_event_that_is_none_is_told_with_its_culprit(repo: Path, cli: Cli) ->
     assert ran.code == 1
     assert "BAD others   1 commit in the log of eve-0badcafe cannot be used" in ran.out
     assert "git config --add coord.ignoreClone eve-0badcafe" in ran.out
-    assert f"{head}: no Coord trailer" in ran.out, "by id, with the reason"
+    assert f"{head}: the Coord trailer is missing" in ran.out, "by id, with the reason"

@@ -47,14 +47,14 @@ send beta hello | send all hello | reply {m} yes | ack {m} | inbox | sent | wait
 task add one more | task claim {t} | task edit {t} --title other | task comment {t} hm | task block {t} -m why
 task release {t} | task next --claim | task done {t} | task reopen {t} | task show {t} | task list | task drop {t}
 tasks | board | alloc ids
-note --path readme.txt read it | notes | thread {m} | search hello | log
+note --path readme.txt read it | notes | thread {m} | show {m} | search hello | log
 lock new.txt | locks | check new.txt | unlock new.txt
 run -- true | run --detach --name long -- sleep 60 | jobs | job show long | job log long | job kill long
 status | brief | state set k v | state get k | state show | state unset k | conflicts
-sync origin | hooks install | hooks status | hooks uninstall | skill | trust | redact {e} | gc
+sync origin | remote set origin | hooks install | hooks status | hooks uninstall | skill | trust | redact {e} | gc
 hook refresh | hook worktree-added | hook pre-commit | doctor --fix | leave | purge
 """
-UNTRIED = {"demo": "has a repository of its own", "mcp": "calls the same", "watch": "follows for ever"}
+UNTRIED = {"ui": "runs for ever", "demo": "has a repository of its own", "mcp": "calls the same", "watch": "follows for ever"}
 """Calls that are not run here."""
 
 

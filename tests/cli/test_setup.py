@@ -59,7 +59,7 @@ def test_init_expects_a_session_in_each_linked_worktree_and_says_what_it_did(rep
         "Expected in their worktrees: alpha, beta.\n"
         "Hooks: none installed (git coord hooks install).\n"
         "\n"
-        "Nothing leaves this machine until you name a remote for it. What could go there then: messages, notes, names of\n"
+        "Nothing leaves this machine until you name a remote for it. What would be sent then: messages, notes, names of\n"
         "sessions, branches and changed files. Never: local messages, paths on disk, host names, processes.\n"
         "\n"
         "Try:\n"

@@ -168,7 +168,7 @@ def test_unknown_jobs_are_an_error(worktrees: Pair, cli: Cli) -> None:
         assert ran.err == "error: no job is called build or has this id\nhint: git coord jobs --all\n"
     cli(worktrees[0], "run", "--name", "build", "true")
     over = cli(worktrees[0], "job", "kill", "build")
-    assert (over.code, over.err.splitlines()[0]) == (1, "error: build does not run any more")
+    assert (over.code, over.err.splitlines()[0]) == (1, "error: build has ended already")
 
 
 # streams
@@ -340,7 +340,7 @@ def test_kill_ends_everything_that_the_job_started(worktrees: Pair, fifo: Path) 
         assert (killed.state, killed.signal) == ("killed", signal.SIGTERM)
         with pytest.raises(ProcessLookupError):
             _await_group_end(job.pid)
-        with pytest.raises(Refused, match="does not run any more"):
+        with pytest.raises(Refused, match="has ended already"):
             coord.jobs.kill("stubborn")
 
 
@@ -439,7 +439,7 @@ def test_a_job_without_supervisor_runs_on_and_is_lost_once_when_it_ends(worktree
         assert [event.type for event in coord.events.log(limit=1000)].count("job.lost") == 1
     for where in worktrees:
         (notice,) = notices(where)
-        assert notice.startswith("orphan was lost: it ended, and so did its supervisor, nobody saw how: sh -c 'read x <")
+        assert notice.startswith("orphan was lost: it and its supervisor ended, nobody saw how: sh -c 'read x <")
 
 
 def test_a_job_without_supervisor_can_be_killed(worktrees: Pair, fifo: Path) -> None:
@@ -604,7 +604,7 @@ def test_a_worker_is_session_and_job_at_once(worktrees: Pair, cli: Cli, fifo: Pa
         )
         assert coord.sessions.get("w1").state == "active"
         assert (coord.jobs.get("worker").session.split("@")[0], coord.jobs.get("worker").runs) == ("alpha", "w1")
-        with pytest.raises(Refused, match="w1 is another process already"):
+        with pytest.raises(Refused, match="w1 is bound to another process"):
             coord.jobs.start(["true"], session="w1")
         with pytest.raises(UsageError, match="is a person"):
             coord.jobs.start(["true"], session="ada-lovelace")
@@ -627,7 +627,7 @@ def test_a_process_that_somebody_else_started_is_watched(worktrees: Pair, cli: C
         other.wait()
         over = ended(worktrees[0], "server")
         assert (over.state, over.exit, over.signal) == ("exited", None, None)
-    assert shown(notices(worktrees[0])[0]).startswith("server ended after N s, its exit code is unknown")
+    assert shown(notices(worktrees[0])[0]).startswith("server ended after N s with an unknown exit code")
     ran = cli(worktrees[0], "run", "--watch-pid", str(other.pid))
     assert (ran.code, ran.err.splitlines()[0]) == (125, f"error: no process has the pid {other.pid}")
 

@@ -175,7 +175,7 @@ def test_whoever_overtakes_an_expired_lock_names_it(worktrees: tuple[Path, Path]
         beta.locks.take(["src/a.py"])
         event = next(e for e in beta.events.log(kind="lock"))
         assert event.data["supersedes"] == [old.id]
-        assert [m.text for m in alpha.messages.receive().messages] == ["beta overtook your lock on src/*, which had expired"]
+        assert [m.text for m in alpha.messages.receive().messages] == ["beta took over your lock on src/*, which had expired"]
 
 
 def test_the_lock_of_a_dead_process_can_be_overtaken(worktrees: tuple[Path, Path], cli: Cli) -> None:
@@ -186,7 +186,7 @@ def test_the_lock_of_a_dead_process_can_be_overtaken(worktrees: tuple[Path, Path
     holder.communicate()
     assert cli(worktrees[1], "lock", "a").code == 0
     (message,) = json.loads(cli(worktrees[0], "inbox", "--peek", "--json", "--as", "alpha").out)
-    assert message["text"] == "beta overtook your lock on /a, which was yours while you were gone"
+    assert message["text"] == "beta took over your lock on /a, which you held while you were gone"
 
 
 def test_two_processes_lock_overlapping_patterns_at_once_and_one_wins(repo: Path, locker: Locker) -> None:
@@ -263,7 +263,7 @@ def test_two_who_would_wait_for_each_other_are_not_let(repo: Path, locker: Locke
         assert answer(one) == "done"
         tell(one, "wait b")
         wait_until(two.clone.repo, lambda: queued(two) or None, 60)
-        with pytest.raises(Held, match="you would wait for each other"):
+        with pytest.raises(Held, match="each would wait for the other"):
             two.locks.take(["a"], wait=None)
         two.locks.release(everything=True)
         assert answer(one) == "done"

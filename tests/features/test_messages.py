@@ -83,7 +83,7 @@ def test_all_reaches_everybody_who_is_not_gone_but_the_sender(repo: Path, worktr
 
 def test_a_role_reaches_those_who_have_it(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
-        with pytest.raises(UsageError, match="@reviewer is nobody at the moment"):
+        with pytest.raises(UsageError, match="@reviewer reaches no session at the moment"):
             alpha.send("@reviewer", "look")
         beta.sessions.join(role="reviewer")
         alpha.send("role:reviewer", "look")
@@ -233,13 +233,13 @@ def test_attachments_are_files_in_the_commit(worktrees: Pair, cli: Cli, tmp_path
         (["send", "beta", "words", "-m", "and more"], "error: the text is given twice"),
         (["send", "beta", "-F", "missing"], "error: cannot read missing: No such file or directory"),
         (["send", "beta", "x", "--attach", "missing"], "error: cannot read missing: No such file or directory"),
-        (["send", "beta", "x", "--attach", ".git"], "error: '.git' cannot name an attachment"),
+        (["send", "beta", "x", "--attach", ".git"], "error: '.git' is not a valid attachment name"),
         (["send", "beta", "x", "--expires", "soon"], "error: --expires soon is not a duration"),
-        (["send", "", "x"], "error: nobody is named"),
-        (["send", "@nobody", "x"], "error: @nobody is nobody at the moment"),
+        (["send", "", "x"], "error: no recipient is named"),
+        (["send", "@nobody", "x"], "error: @nobody reaches no session at the moment"),
         (["send", "beta@elsewhere-12345678", "x"], "error: no session is called beta@elsewhere-12345678"),
         (["send", "b\x1b[31m", "x"], "error: no session is called b\\x1b[31m"),
-        (["send", "Beta!", "x", "--queue"], "error: 'Beta!' cannot name a session"),
+        (["send", "Beta!", "x", "--queue"], "error: 'Beta!' is not a valid session name"),
         (["reply", "abc", "x"], "error: 'abc' is not an id"),
         (["reply", "deadbeef", "x"], "error: no message has the id deadbeef"),
         (["ack", "deadbeef"], "error: no message has the id deadbeef"),

@@ -185,7 +185,7 @@ def test_those_who_share_a_worktree_are_told_who_moved_its_head(pair: Pair, cli:
     commit(alpha)
     after = git(alpha, "rev-parse", "HEAD")[:10]
     assert cli(alpha, "hook", "refresh", env=env).code == 0
-    text = f"guest moved HEAD of this worktree, which you share: it was alpha {before}, it is topic {after}"
+    text = f"guest moved HEAD of this worktree, which you share, from alpha {before} to topic {after}"
     assert text in cli(alpha, "inbox", "--as", "alpha").out
     assert cli(alpha, "inbox", "--as", "guest").out == "No new messages.\n"
 

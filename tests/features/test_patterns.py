@@ -203,8 +203,8 @@ def test_what_is_ambiguous_is_said(repo: Path, cli: Cli) -> None:
     ran = cli(repo, "lock", "weird*name.txt", "app/[ch].ts")
     assert ran.code == 0
     assert ran.err == (
-        "weird*name.txt is taken for a pattern; for the file of that name alone: 'weird\\*name.txt'\n"
-        "app/[ch].ts is taken for a path; [ ] is a choice of characters in a range ([0-9]) or beside * or ?\n"
+        "weird*name.txt was read as a pattern; for the file of that name alone: 'weird\\*name.txt'\n"
+        "app/[ch].ts was read as a path; [ ] is a pattern only with a range ([0-9]) or beside * or ?\n"
     )
     assert cli(repo, "unlock", "--all").code == 0
     assert "/weird\\*name.txt" in cli(repo, "lock", "weird\\*name.txt").out

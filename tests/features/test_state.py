@@ -44,7 +44,7 @@ def test_show_lists_what_is_set(worktrees: Pair, cli: Cli) -> None:
 
 def test_a_key_that_is_not_set_is_exit_1(worktrees: Pair, cli: Cli) -> None:
     cli(worktrees[0], "state", "set", "plan", "x")
-    assert cli(worktrees[0], "state", "unset", "plan").out == "forgot plan = x\n"
+    assert cli(worktrees[0], "state", "unset", "plan").out == "unset plan = x\n"
     for verb in ("get", "unset"):
         ran = cli(worktrees[0], "state", verb, "plan")
         assert (ran.code, ran.out, ran.err) == (1, "", "error: plan is not set\nhint: git coord state show\n")

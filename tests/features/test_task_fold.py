@@ -23,15 +23,16 @@ from gitcoord.log.query import COLUMNS
 from gitcoord.log.schemas import objection
 from gitcoord.store.objects import Oid
 
-MINE = ("tasks", "task_events", "task_comments", "task_needs", "allocations")
+MINE = ("tasks", "task_events", "task_comments", "task_needs", "task_void", "tasks_fenced", "allocations")
 
 
-def event(lc: int, kind: str, author: str = "ann", said: str = "", oid: str = "", **data: Any) -> Event:
+HERE, THERE = "here-12345678", "there-12345678"
+
+
+def event(lc: int, kind: str, author: str = "ann", said: str = "", oid: str = "", clone: str = HERE, **data: Any) -> Event:
     """An event as it would be read from a log; the id is made from what it says unless given."""
-    key = json.dumps([lc, kind, author, said, data])
-    return Event(
-        Oid(oid or hashlib.sha1(key.encode()).hexdigest()), kind, lc, "here-12345678", author, "", 1000 + lc, said, data
-    )
+    key = json.dumps([lc, kind, author, said, clone, data])
+    return Event(Oid(oid or hashlib.sha1(key.encode()).hexdigest()), kind, lc, clone, author, "", 1000 + lc, said, data)
 
 
 def folded(events: list[Event]) -> sqlite3.Connection:
@@ -76,7 +77,26 @@ def filings(draw: st.DrawFn) -> Event:
 @st.composite
 def claims(draw: st.DrawFn) -> Event:
     data = {"task": draw(st.sampled_from(IDS)), "supersedes": draw(supersedes)}
-    return event(draw(clocks), "task.claim", draw(authors), "claimed", draw(st.sampled_from(CLAIMS)), **data)
+    data |= draw(leased)
+    return event(draw(clocks), "task.claim", draw(authors), "claimed", draw(st.sampled_from(CLAIMS)), draw(where), **data)
+
+
+NONCES = ["n0", "n1", "n2"]
+where = st.sampled_from([HERE, THERE])
+leased = st.one_of(
+    st.just({}),
+    st.just({"tentative": True}),
+    st.fixed_dictionaries(
+        {"lease": st.sampled_from(NONCES)}, optional={"replaces": st.lists(st.sampled_from(NONCES), max_size=2, unique=True)}
+    ),
+)
+
+
+@st.composite
+def verdicts(draw: st.DrawFn) -> Event:
+    data = {"task": draw(st.sampled_from(IDS)), "supersedes": draw(supersedes)}
+    data |= draw(st.one_of(leased, st.just({"void": True})))
+    return event(draw(clocks), "task.settle", draw(authors), "settled", "", draw(where), **data)
 
 
 @st.composite
@@ -88,7 +108,7 @@ def deeds(draw: st.DrawFn) -> Event:
         data |= draw(
             st.sampled_from([{}, {"priority": 0}, {"assignee": "bob@here-12345678"}, {"text": True}, {"title": "new"}])
         )
-    return event(draw(clocks), f"task.{kind}", draw(authors), "subject\n\nwords", **data)
+    return event(draw(clocks), f"task.{kind}", draw(authors), "subject\n\nwords", "", draw(where), **data)
 
 
 @st.composite
@@ -99,7 +119,9 @@ def numbers(draw: st.DrawFn) -> Event:
 
 
 histories = st.lists(
-    st.one_of(filings(), filings(), claims(), deeds(), deeds(), numbers()), max_size=25, unique_by=lambda e: e.id
+    st.one_of(filings(), filings(), claims(), claims(), verdicts(), deeds(), deeds(), numbers()),
+    max_size=25,
+    unique_by=lambda e: e.id,
 )
 
 
@@ -142,8 +164,8 @@ def claim(lc: int, author: str, *superseded: str) -> Event:
 def test_of_two_claims_the_first_in_the_order_holds_and_the_other_is_void() -> None:
     first, second = claim(2, "ann"), claim(3, "bob")
     assert row(second, first) == ("claimed", "ann@here-12345678")
-    _, held = replay([event(1, "task", "pm", "a", A), first, second])
-    assert first.id in held and second.id not in held
+    void = replay([event(1, "task", "pm", "a", A), first, second]).void
+    assert void == {second.id: first.id}
 
 
 def test_a_takeover_holds_only_against_the_current_claim() -> None:
@@ -164,6 +186,69 @@ def test_done_is_done_whoever_held_it() -> None:
     first = claim(2, "ann")
     assert row(first, event(4, "task.done", "bob", task=A)) == ("done", "bob@here-12345678")
     assert row(first, event(4, "task.done", "bob", task=A), claim(5, "cat")) == ("done", "bob@here-12345678")
+
+
+# leases
+
+
+def leased_claim(lc: int, author: str, lease: str, *superseded: str, clone: str = HERE, **more: Any) -> Event:
+    return event(lc, "task.claim", author, "", "", clone, task=A, supersedes=list(superseded), lease=lease, **more)
+
+
+def about(lc: int, verb: str, author: str, claimed: str = "", clone: str = HERE, **more: Any) -> Event:
+    named = [claimed] if claimed else []
+    return event(lc, f"task.{verb}", author, "", "", clone, task=A, supersedes=named, **more)
+
+
+@pytest.mark.parametrize("stale", [2, 9])
+def test_a_claim_whose_lease_was_replaced_is_void_whenever_it_arrives(stale: int) -> None:
+    late = leased_claim(stale, "ann", "n1")
+    winner = leased_claim(5, "bob", "n2", clone=THERE, replaces=["n1"])
+    done = about(stale + 1, "done", "ann", late.id)
+    for order in ([late, winner], [winner, late], [winner, done, late], [done, late, winner]):
+        assert row(*order) == ("claimed", f"bob@{THERE}")
+    filed = event(1, "task", "pm", "a", A)
+    void = replay(sorted([filed, late, done, winner], key=lambda e: (e.lc, e.id))).void
+    assert void == {late.id: winner.id, done.id: winner.id}
+
+
+def test_a_claim_that_was_seen_was_good_until_it_was_taken_over() -> None:
+    first = leased_claim(2, "ann", "n1")
+    winner = leased_claim(5, "bob", "n2", first.id, clone=THERE, replaces=["n1"])
+    late = about(7, "done", "ann", first.id)
+    events = [event(1, "task", "pm", "a", A), first, winner, late]
+    assert row(*events[1:]) == ("claimed", f"bob@{THERE}")
+    assert replay(events).void == {late.id: winner.id}
+
+
+@pytest.mark.parametrize("verb", ["drop", "done", "reopen", "block"])
+@pytest.mark.parametrize("at", [3, 9])
+def test_what_does_not_know_of_a_lease_ends_no_claim_that_has_one(verb: str, at: int) -> None:
+    taken = leased_claim(5, "bob", "n1", clone=THERE)
+    assert row(taken, about(at, verb, "ann")) == ("claimed", f"bob@{THERE}")
+
+
+def test_the_word_of_the_holders_clone_counts_before_that_of_any_other() -> None:
+    taken = leased_claim(2, "bob", "n1", clone=THERE)
+    dropped, done = about(3, "drop", "ann", taken.id), about(4, "done", "bob", taken.id, THERE)
+    assert row(taken, dropped) == ("dropped", "")
+    assert row(taken, dropped, done) == row(done, dropped, taken) == ("done", f"bob@{THERE}")
+
+
+def test_what_never_got_its_lease_replaced_none() -> None:
+    first = leased_claim(2, "ann", "n1")
+    lost = leased_claim(3, "bob", "n2", clone=THERE, replaces=["n1"])
+    given_up = event(4, "task.settle", "bob", "", "", THERE, task=A, supersedes=[lost.id], void=True)
+    for order in ([first, lost, given_up], [given_up, lost, first]):
+        assert row(*order) == ("claimed", f"ann@{HERE}")
+
+
+def test_a_stale_reopen_does_not_take_back_what_it_never_saw() -> None:
+    dropped = about(2, "drop", "ann")
+    taken = leased_claim(3, "bob", "n1", clone=THERE)
+    done = about(4, "done", "bob", taken.id, THERE)
+    assert row(dropped, taken, done, about(5, "reopen", "ann", reopens=dropped.id)) == ("done", f"bob@{THERE}")
+    assert row(dropped, taken, done, about(5, "reopen", "ann", reopens=done.id)) == ("open", "")
 
 
 def test_an_event_before_its_task_or_of_an_unknown_one_is_ignored() -> None:

@@ -351,7 +351,7 @@ def test_a_cycle_is_refused(team: Team) -> None:
     c = team.pm.tasks.add("c", needs=[b]).id
     before = log_tip(team.pm.cwd)
     for need in (a, b, c):
-        with pytest.raises(UsageError, match=rf"{need[:10]} needs {a[:10]} itself"):
+        with pytest.raises(UsageError, match=rf"{need[:10]} already needs {a[:10]}"):
             team.pm.tasks.edit(a, needs=[need])
     assert log_tip(team.pm.cwd) == before
 
@@ -394,15 +394,15 @@ def test_a_file_of_tasks_that_need_each_other(worktrees: Pair, cli: Cli, tmp_pat
         ('{"title": "a"}\n[]', "line 2 is not a JSON object"),
         ('{"title": ""}', "line 1: the title is empty"),
         ('{"text": "a"}', "line 1: the title is empty"),
-        ('{"title": "a", "need": []}', "line 1: 'need' means nothing here"),
-        ('{"title": "a", "needs": "b"}', "line 1: needs is no list of texts"),
-        ('{"title": "a", "priority": true}', "line 1: priority is no whole number"),
+        ('{"title": "a", "need": []}', "line 1: 'need' is not a known key"),
+        ('{"title": "a", "needs": "b"}', "line 1: needs is not a list of texts"),
+        ('{"title": "a", "priority": true}', "line 1: priority is not a whole number"),
         ('{"title": "a", "priority": 5}', "line 1: 5 is not a priority"),
         ('{"title": "a", "labels": ["a b"]}', "line 1: 'a b' is not a label"),
         ('{"title": "a\\ud800"}', "line 1: the text is not valid Unicode"),
         ('{"id": "a", "title": "a"}\n{"id": "a", "title": "b"}', "line 2: a second task has the id 'a'"),
-        ('{"id": "a", "title": "A", "needs": ["b"]}\n{"id": "b", "title": "B", "needs": ["a"]}', "'B' needs itself in the end"),
-        ('{"id": "a", "title": "A", "needs": ["a"]}', "'A' needs itself in the end"),
+        ('{"id": "a", "title": "A", "needs": ["b"]}\n{"id": "b", "title": "B", "needs": ["a"]}', "'B' needs itself in a cycle"),
+        ('{"id": "a", "title": "A", "needs": ["a"]}', "'A' needs itself in a cycle"),
         ('{"title": "a"}\n{"title": "b", "needs": ["deadbeef"]}', "no task has the id deadbeef"),
         ('{"title": "a"}\n{"title": "b", "assignee": "nobody"}', "no session is called nobody"),
     ],
@@ -442,8 +442,11 @@ def test_lists_by_what_one_wants_to_see(team: Team) -> None:
     def titles(coord: Coord, **which: Any) -> str:
         return "".join(task.title for task in coord.tasks.list(**which))
 
-    assert titles(team.pm) == "ad"
-    assert titles(team.pm, everything=True) == "abcd"
+    assert titles(team.pm) == "da"  # what can be taken comes first
+    assert titles(team.pm, sort="age") == "ad"
+    assert titles(team.pm, everything=True, sort="age") == "abcd"
+    assert titles(team.pm, holder="ann") == titles(team.pm, holder=f"ann@{team.pm.clone_id}") == "a"
+    assert titles(team.pm, assignee="bob") == "d"
     assert titles(team.pm, filed=True) == titles(team.ann, mine=True) == "a"
     assert titles(team.bob, mine=True) == titles(team.bob, ready=True) == "d"
     assert [titles(team.bob, status=status) for status in ("open", "claimed", "blocked", "done", "dropped")] == [
@@ -453,14 +456,31 @@ def test_lists_by_what_one_wants_to_see(team: Team) -> None:
         "b",
         "c",
     ]
-    with pytest.raises(UsageError, match="'ripe' is not a status"):
-        team.bob.tasks.list(status="ripe")
+    for wrong, match in (({"status": "ripe"}, "'ripe' is not a status"), ({"sort": "luck"}, "'luck' is not an order"),
+                         ({"holder": "nemo"}, "no session is called nemo")):  # fmt: skip
+        with pytest.raises(UsageError, match=match):
+            team.bob.tasks.list(**wrong)
+
+
+def test_a_list_shows_first_what_is_worth_most(team: Team, cli: Cli) -> None:
+    first = team.pm.tasks.add("p3", priority=3).id
+    for title, priority, labels, needs in (("p0 waits", 0, ["db"], [first]), ("p1", 1, ["db", "ui"], []), ("p2", 2, [], [])):
+        team.pm.tasks.add(title, priority=priority, labels=labels, needs=needs)
+    titles = [line.split(" ", 3)[3].split("  (")[0] for line in cli(team.pm.cwd, "tasks", "-n", "3").out.splitlines()[:3]]
+    assert [title.strip() for title in titles] == ["p1 p1", "p2 p2", "p3 p3"]
+    assert cli(team.pm.cwd, "tasks", "-n", "3").out.splitlines()[-1] == "(1 more: -n 4)"
+    assert [task.title for task in team.pm.tasks.list(labels=["db"])] == ["p1", "p0 waits"]
+    assert [task.title for task in team.pm.tasks.list(labels=["db", "ui"])] == ["p1"]
+    team.pm.tasks.edit(first, title="p3 again")
+    assert (
+        next(iter(json.loads(cli(team.pm.cwd, "tasks", "--json", "--sort", "changed", "-n", "1").out)))["title"] == "p3 again"
+    )
 
 
 def test_a_long_list_says_that_it_is_cut(team: Team, cli: Cli) -> None:
     team.pm.tasks.add_all([NewTask(f"task {number}") for number in range(23)])
     lines = cli(team.pm.cwd, "tasks", "--as", "pm").out.splitlines()
-    assert (len(lines), lines[-1]) == (21, "(3 more: --json lists all)")
+    assert (len(lines), lines[-1]) == (21, "(3 more: -n 23)")
     assert len(json.loads(cli(team.pm.cwd, "task", "list", "--json", "--as", "pm").out)) == 23
 
 
@@ -522,14 +542,14 @@ def test_the_board_fits_the_terminal(team: Team, cli: Cli) -> None:
         (["task", "add", "x", "-m", "y" * 65536], 2, "error: the text has 65539 bytes, at most 65536 fit a message"),
         (["task", "show", "zzzz"], 2, "error: 'zzzz' is not an id"),
         (["task", "claim", "deadbeef"], 2, "error: no task has the id deadbeef"),
-        (["task", "block", "deadbeef"], 2, "error: why is it blocked?"),
+        (["task", "block", "deadbeef"], 2, "error: the reason is missing"),
         (["task", "comment", "deadbeef"], 2, "error: the text is empty"),
-        (["task", "edit", "deadbeef"], 2, "error: nothing is to be changed"),
+        (["task", "edit", "deadbeef"], 2, "error: the command changes nothing"),
         (["task", "edit", "deadbeef", "--title", ""], 2, "error: the title is empty"),
         (["task", "next", "--wait=soon"], 2, "error: --wait soon is not a duration"),
         (["task", "frobnicate"], 2, "error: No such command 'frobnicate'"),
         (["tasks", "--status", "ripe"], 2, "error: Invalid value for '--status'"),
-        (["alloc", "a b"], 2, "error: 'a b' cannot name a sequence"),
+        (["alloc", "a b"], 2, "error: 'a b' is not a valid sequence name"),
         (["alloc", "a", "--start", "-1"], 2, "error: -1 is not a number to start with"),
         (["alloc", "a", "--start", "9" * 30], 2, f"error: {'9' * 30} is not a number to start with"),
     ],
@@ -588,5 +608,5 @@ def test_numbers_of_a_sequence(worktrees: Pair, cli: Cli) -> None:
     with Coord.open(worktrees[0]) as alpha:
         assert [e.text for e in alpha.events.log(kind="alloc")][-2:] == ["beta took migrations 2", "alpha took migrations 1"]
         assert alpha.numbers.allocate("last", start=10**15).number == 10**15
-        with pytest.raises(Refused, match="last has no number left"):
+        with pytest.raises(Refused, match="all numbers of last are used"):
             alpha.numbers.allocate("last")

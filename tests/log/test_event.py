@@ -27,6 +27,7 @@ from gitcoord.log.event import (
     Envelope,
     Event,
     Malformed,
+    _headers,
     canonical_json,
     check_attachment,
     check_step,
@@ -39,6 +40,13 @@ from gitcoord.log.event import (
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid, make_object, make_tree
 
+HEAD = re.compile(
+    rb"tree ([0-9a-f]{40}|[0-9a-f]{64})\n(?:parent ([0-9a-f]{40}|[0-9a-f]{64})\n)?"
+    rb"author ([^\n]*) <([^<>\n]*)> (\d{1,15}) \+0000\n"
+    rb"committer [^<>\n]* <[^<>\n]*> (0|[1-9]\d{0,18}) \+0000"
+    rb"(?:\ngpgsig(?:-sha256)? [^\n]*(?:\n [^\n]*)*)?"
+)
+"""The headers of an event's commit as docs/format.md has them, in one expression."""
 EMPTY = make_tree({}, "sha1").oid
 WHO = Envelope(7, "ada-00000001", "ada@example.org", "Ada Lovelace <ada@example.org>", 1_700_000_000)
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=300)
@@ -222,7 +230,7 @@ def test_an_author_that_is_no_session_name_is_refused() -> None:
 )
 def test_a_name_that_could_not_stand_in_a_tree_everywhere_is_refused(name: str) -> None:
     assert not is_attachment_name(name)
-    with pytest.raises(UsageError, match="cannot name an attachment"):
+    with pytest.raises(UsageError, match="is not a valid attachment name"):
         check_attachment(name, b"")
 
 
@@ -249,7 +257,7 @@ def test_no_name_breaks_or_forges_a_header(name: str) -> None:
 
 MALFORMED = {
     "larger than 512 KiB": with_trailer(trailer_with(x="y" * MAX_COMMIT)),
-    "no Coord trailer": wrapped().replace(b"Coord: ", b"coord: "),
+    "the Coord trailer is missing": wrapped().replace(b"Coord: ", b"coord: "),
     "text longer than 64 KiB": with_trailer(trailer_with(), b"x" * (MAX_TEXT + 1)),
     "a NUL byte in the message": with_trailer(trailer_with(), b"a\0b"),
     "text is not UTF-8": with_trailer(trailer_with(), b"\xff"),
@@ -271,7 +279,7 @@ MALFORMED = {
 }
 REASONS = [
     *((reason, commit) for reason, commit in MALFORMED.items()),
-    ("no Coord trailer", b""),
+    ("the Coord trailer is missing", b""),
     ("no author", with_trailer(trailer_with()).partition(b"\n\n")[2].join([b"\n\n", b""])),
     ("no author", wrapped().replace(b"1700000000", b"1" * 5000)),
     ("no author", wrapped().replace(b"1700000000 +0000", b"1700000000 +0100")),
@@ -388,3 +396,37 @@ def test_unknown_types_and_later_versions_are_kept_and_reported(repo: Path) -> N
         assert reasons == {ids[0]: "unknown poll v1", ids[1]: "unknown note v2"}
         coord.notes.add("life goes on")
     assert find_repository(repo).git("fsck", "--strict").code == 0
+
+
+GOOD_HEAD = [
+    b"tree " + EMPTY.encode(), b"parent " + b"1" * 40, b"author ada <a@b> 17 +0000", b"committer Ada L <a@b> 7 +0000",
+    b"gpgsig -----BEGIN", b" more",
+]  # fmt: skip
+HEAD_LINES = st.sampled_from([
+    *GOOD_HEAD,
+    b"tree " + b"2" * 64, b"tree " + b"G" * 40, b"tree 12", b"parent " + b"A" * 40, b"", b" ", b"gpgsig", b"gpgsig-sha256 x",
+    b"author  <> 0 +0000", b"author <a@b> 17 +0000", b"author ada <a@b> 1234567890123456 +0000",
+    b"author ada <a@b> 17 +0100", b"author a <b> c <d> 1 +0000", b"author ada <a<b> 17 +0000", b"author ada <a@b> -1 +0000",
+    b"author ada <a@b>  1 +0000", b"committer  <> 0 +0000", b"committer A <a@b> 07 +0000", b"committer A> <a@b> 7 +0000",
+    b"committer A <a@b> 7 +0000 ", b"committer A <a@b> 12345678901234567890 +0000", b"committer A <a@b>7 +0000",
+    b"encoding latin-1", b"\xff <> 1 +0000",
+])  # fmt: skip
+
+
+@examples(500)
+@given(st.data())
+def test_the_headers_are_those_of_the_format_and_no_others(data: st.DataObject) -> None:
+    lines = list(GOOD_HEAD[: data.draw(st.sampled_from([4, 5, 6]))])
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(lines)))
+        lines[at : at + data.draw(st.integers(0, 1))] = data.draw(st.lists(HEAD_LINES, max_size=2))
+    head = b"\n".join(lines)
+    match = HEAD.fullmatch(head)
+    try:
+        found: object = _headers(head)
+    except Malformed:
+        found = None
+    if match is None or match[3] != b"ada":
+        assert found is None, head
+    else:
+        assert found == (match[1], "ada", match[4].decode(), int(match[5]), int(match[6])), head

@@ -138,14 +138,14 @@ def test_a_log_changed_by_force_stays_as_it_was_seen(
     assert ran.code == 0 and "three" in ran.out
     assert sorted(notes(ada)) == before
     assert lines(cli, ada, "trust") == [
-        f"trust   {MALLORY}: its log was {said}; what was seen of it is kept (git coord trust --accept {MALLORY})"
+        f"trust   {MALLORY}: its log was {said}; its fetched events are kept (git coord trust --accept {MALLORY})"
     ]
     (ada / ".git/coord/index.sqlite").unlink()
     assert sorted(notes(ada)) == before, "the ref is back, not only what the index knew"
     settle(cli, ada)
 
 
-@pytest.mark.parametrize(("texts", "said"), [(("one",), "taken back"), (("one", "changed", "three"), "rewritten")])
+@pytest.mark.parametrize(("texts", "said"), [(("one",), "rolled back"), (("one", "changed", "three"), "rewritten")])
 def test_a_sync_takes_no_log_that_does_not_go_on(ada: Path, remote: Path, cli: Cli, texts: tuple[str, ...], said: str) -> None:
     put(remote, LOG, *chain("one", "two", "three"))
     assert sync(cli, ada)["received"] == 3
@@ -156,7 +156,7 @@ def test_a_sync_takes_no_log_that_does_not_go_on(ada: Path, remote: Path, cli: C
     assert [r["ref"] for r in found["refused"]] == ([LOG] if said == "rewritten" else [])
     assert sorted(notes(ada)) == before
     (line,) = lines(cli, ada, "trust")
-    assert line.startswith(f"trust   {MALLORY}: its log at origin was {said}; what was seen of it is kept")
+    assert line.startswith(f"trust   {MALLORY}: its log at origin was {said}; its fetched events are kept")
     put(remote, LOG, *chain("one", "two", "three", "four"))
     assert sync(cli, ada)["received"] == 1, "and goes on when it does"
 
@@ -169,7 +169,7 @@ def test_what_was_lost_for_good_is_said(ada: Path, remote: Path, cli: Cli) -> No
     git(ada, "fetch", "-q", "origin", EVERYTHING)
     git(ada, "gc", "-q", "--prune=now")
     assert sorted(notes(ada)) == ["ada was here", "another"]
-    assert "its log was rewritten; what was seen of it is lost" in lines(cli, ada, "trust")[0]
+    assert "its log was rewritten; its fetched events are lost" in lines(cli, ada, "trust")[0]
 
 
 def test_a_log_that_vanished_is_said(ada: Path, remote: Path, cli: Cli) -> None:
@@ -246,10 +246,10 @@ def test_a_presence_that_is_no_commit_is_nobody(ada: Path, remote: Path, cli: Cl
 
 
 WHAT_IS_SAID = {
-    "above our log": "under its name",
+    "above our log": "this clone never wrote",
     "in place of our log": "restored",
-    "in an epoch of ours": "under its name",
-    "as our first local log": "under its name",
+    "in an epoch of ours": "this clone never wrote",
+    "as our first local log": "this clone never wrote",
 }
 
 
@@ -368,8 +368,7 @@ def test_a_clock_from_the_end_of_the_range_is_not_followed(ada: Path, remote: Pa
         assert [e.lc for e in last if e.clone == coord.clone.id] and last[1].lc < 1000
         coord.sessions.focus("presence goes on, too")
     assert lines(cli, ada, "trust") == [
-        f"trust   {MALLORY}: its clock is ahead of anything that could have happened, in 1 event"
-        f" (git config --add coord.ignoreClone {MALLORY})"
+        f"trust   {MALLORY}: its clock is impossibly far ahead in 1 event (git config --add coord.ignoreClone {MALLORY})"
     ]
     git(ada, "config", "--add", "coord.ignoreClone", MALLORY)
     assert lines(cli, ada, "trust") == []
@@ -494,7 +493,7 @@ def test_objects_that_fsck_refuses_do_not_come_and_stop_nobody_else(ada: Path, r
     assert "hello" in notes(ada)
     assert git(ada, "fsck", "--strict", "--no-dangling") == ""
     assert lines(cli, ada, "trust") == [
-        f"trust   {MALLORY}: it sent objects that git fsck refuses (git coord trust --accept {MALLORY})"
+        f"trust   {MALLORY}: it sent objects that git fsck rejects (git coord trust --accept {MALLORY})"
     ]
     put(remote, "refs/coord/log/grace-00000001/0001", *chain("hello", "again", clone="grace-00000001", author="g"))
     assert sync(cli, ada)["received"] == 1

@@ -86,7 +86,7 @@ def test_a_redacted_note_is_nowhere_once_git_has_pruned(ada: Path, cli: Cli) -> 
     assert SECRET.encode() in everything_of_git(ada)
     ran = cli(ada, "redact", oid[:8])
     assert ran.code == 0 and ran.out == (
-        f"{oid[:10]} is redacted; the log goes on with 4 events.\n"
+        f"{oid[:10]} is redacted; the log continues with 4 events.\n"
         "No sync of this clone has sent it; copies may exist where it was pushed by hand or backed up.\n"
         "Its object stays in this repository until git prunes it: git gc --prune=now does so at once.\n"
     )
@@ -232,7 +232,7 @@ def test_others_drop_what_was_redacted_with_the_next_sync(tmp_path: Path, cli: C
         assert cli(where, "sync").code == 0
     assert "hunter2" in cli(bob, "inbox", "--peek").out
     ran = cli(ada, "redact", secret)
-    assert "It was sent: git coord sync takes it off the remote." in ran.out
+    assert "It was sent: git coord sync deletes it at the remote," in ran.out
     assert cli(ada, "sync").code == 0
     assert [ref for ref in coord_refs(remote) if own in ref] == [f"log/{own}/0002"]
     for _ in range(2):

@@ -66,7 +66,8 @@ def test_a_message_with_a_secret_stays_in_the_clone_and_says_so(worktrees: tuple
     ran = cli(alpha, "send", "beta", f"use {TOKEN}")
     assert ran.code == 0
     assert (
-        ran.err == "kept in this clone: it has what looks like a GitHub token; to let other clones see it, add --allow-secret\n"
+        ran.err
+        == "kept in this clone, as it has what looks like a GitHub token; to let other clones see it, add --allow-secret\n"
     )
     said = json.loads(cli(alpha, "send", "beta", "--json", f"use {TOKEN}").out)
     assert said["kept_local"] == "it has what looks like a GitHub token"
@@ -124,10 +125,10 @@ def test_published_output_with_a_secret_stays_here(repo: Path, cli: Cli) -> None
         == 1
     )
     logs = git(repo, "log", "--format=%B", "--glob=refs/coord/log/*")
-    assert "ghp_a1B2" not in logs and "the output stays in its clone: it has what looks like a GitHub token" in logs
+    assert "ghp_a1B2" not in logs and "the output stays in its clone, as it has what looks like a GitHub token" in logs
     ran = cli(repo, "run", "--publish", "--", "echo", TOKEN)
     assert ran.code == 1 or ran.code == 125, ran
-    assert "what looks like a GitHub token: it is not published, and was not run" in ran.err
+    assert "what looks like a GitHub token: it was neither run nor published" in ran.err
     assert "add --allow-secret" in ran.err
     assert cli(repo, "run", "--name", TOKEN, "--", "true").code == 125
 

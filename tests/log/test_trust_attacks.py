@@ -234,7 +234,7 @@ def test_a_checkpoint_of_an_older_gitcoord_is_shown_as_that(
     sync(bob)
     found, _ = both(cli, bob, "OLD")
     assert found is not None and found["verified"] is False
-    assert f"{own}  signed by an older gitcoord, which counts once that clone is upgraded" in cli(bob, "trust").out
+    assert f"{own}  signed by an older gitcoord; it counts once that clone upgrades" in cli(bob, "trust").out
     assert cli(bob, "status").err == "" and "trust " not in cli(bob, "status").out
 
 
@@ -503,7 +503,7 @@ def test_unlock_of_another_clones_lock_says_that_it_cannot(clones: tuple[Path, P
     ran = cli(bob, "unlock", "a.py", "--force")
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == (
-        f"error: /a.py is locked in another clone, by {box_of(ada, 'ada')}: only that clone can end it\n"
+        f"error: {box_of(ada, 'ada')} of another clone has locked /a.py: only that clone can unlock it\n"
         f"hint: git coord send {box_of(ada, 'ada')} 'please unlock /a.py'\n"
     )
 
@@ -894,7 +894,7 @@ def test_a_claim_made_offline_is_settled_by_its_own_clone(clones: tuple[Path, Pa
     git(bob, "fetch", "-q", "origin", f"{log(MALLORY)}:{log(MALLORY)}")
     shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
     assert (shown_task["status"], shown_task["holder"], shown_task["tentative"]) == ("claimed", "bob", True)
-    assert "task.settle: about what another clone wrote" in cli(bob, "status").out
+    assert "task.settle: it speaks of an event of another clone" in cli(bob, "status").out
 
 
 @pytest.mark.parametrize("kind", ["task.done", "task.drop", "task.release", "task.claim"])

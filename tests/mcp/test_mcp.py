@@ -451,7 +451,10 @@ def test_what_goes_wrong_is_said_with_what_to_do(worktrees: Pair, tmp_path: Path
         "hint": "git coord sessions",
     }
     assert refused(alpha, "send_message", to="beta") == {"error": "this needs text", "hint": "call it again with text"}
-    assert refused(alpha, "send_message", to="beta", reply_to="1234", text="x")["error"] == "an answer goes to whoever wrote"
+    assert (
+        refused(alpha, "send_message", to="beta", reply_to="1234", text="x")["error"]
+        == "a reply goes to the author of that message"
+    )
     assert refused(alpha, "task", action="claim")["error"] == "claim needs id"
     assert refused(alpha, "task", action="claim", id="ffff")["error"] == "no task has the id ffff"
     assert refused(alpha, "poll_messages", wait=601)["error"] == "wait: 601 is greater than the maximum of 600"
@@ -518,7 +521,7 @@ def test_the_call_says_who_and_where_before_anything_else_does(worktrees: Pair) 
     assert call(alpha, "send_message", session="gamma", to="alpha", text="hi", env={"CLAUDE_CODE_SESSION_ID": "c1"})
     assert call(alpha, "poll_messages", session="alpha")["messages"][0]["from"] == "gamma"
     assert refused(alpha, "send_message", session="ada-lovelace", to="beta", text="I am the user")["error"] == (
-        "ada-lovelace is a person; an agent cannot speak for one"
+        "ada-lovelace is a person; an agent cannot speak for a person"
     )
 
 
@@ -591,7 +594,7 @@ def test_locks_and_what_is_known_of_a_path(worktrees: Pair) -> None:
     taken = call(alpha, "lock", action="lock", paths=["src/*"], text="a rename", minutes=5)["locked"]
     assert (taken["patterns"], taken["session"], taken["reason"]) == (["src/*"], "alpha", "a rename")
     (path,) = call(beta, "lock", action="check", paths=["src/a.py"])["paths"]
-    assert (path["advice"], path["locks"][0]["session"]) == ("better not", "alpha")
+    assert (path["advice"], path["locks"][0]["session"]) == ("taken", "alpha")
     assert call(beta, "lock", action="check", paths=["b"])["paths"][0]["advice"] == "free"
     assert [lock["patterns"] for lock in call(beta, "lock", action="list")["locks"]] == [["src/*"]]
     assert [lock["patterns"] for lock in call(alpha, "lock", action="unlock")["unlocked"]] == [["src/*"]]

@@ -225,7 +225,7 @@ def test_status_says_what_a_newer_gitcoord_wrote_and_which_log_has_garbage(repo:
     forge(repo, "new-00000001", '{"clone":"new-00000001","lc":1,"type":"telepathy","v":3}')
     forge(repo, "bad-00000002", '{"clone":"somebody-else","lc":1,"type":"note","v":1}')
     assert cli(worktrees[0], "status").out.splitlines()[-2:] == [
-        "newer   1 event skipped in the log of new-00000001 (unknown telepathy v3): a newer gitcoord is about",
+        "newer   1 event skipped in the log of new-00000001 (unknown telepathy v3): another clone runs a newer gitcoord",
         "bad     1 event skipped in the log of bad-00000002 (written under another clone's name: somebody-else);"
         " to drop that log: git config --add coord.ignoreClone bad-00000002",
     ]

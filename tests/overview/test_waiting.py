@@ -89,7 +89,7 @@ def test_what_already_holds_ends_a_wait_at_once(worktrees: Pair, cli: Cli) -> No
 
 def test_a_wait_gives_up_after_its_timeout(worktrees: Pair, cli: Cli) -> None:
     ran = cli(worktrees[0], "wait", "--timeout", "1s")
-    assert (ran.code, ran.out) == (1, "Nothing in 1 seconds.\n")
+    assert (ran.code, ran.out) == (1, "Nothing happened in 1 seconds.\n")
     assert json.loads(cli(worktrees[0], "wait", "session:beta=gone", "--timeout", "1", "--json").out) == {"timeout": 1}
     waited = cli(worktrees[0], "inbox", "--wait=1")
     assert (waited.code, waited.out) == (1, "No new messages.\n")
@@ -136,7 +136,7 @@ def test_who_only_waits_tells_of_the_dead(worktrees: Pair, cli: Cli, start: Star
     os.kill(supervisor, signal.SIGKILL)
     os.kill(job["pid"], signal.SIGKILL)
     printed, _ = waiter.communicate()
-    assert "  > build was lost: it ended, and so did its supervisor" in printed
+    assert "  > build was lost: it and its supervisor ended" in printed
 
 
 @linux

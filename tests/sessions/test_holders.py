@@ -20,6 +20,7 @@ from gitcoord.sessions.records import Records
 
 ROUNDS = int(os.environ.get("GITCOORD_HOLDER_ROUNDS", "1"))
 CLAIMANTS = 16 if "GITCOORD_HOLDER_ROUNDS" in os.environ else 6
+pytestmark = pytest.mark.timeout(300 + 30 * ROUNDS)
 CLAIMANT = Path(__file__).parents[1] / "claimant.py"
 
 

@@ -179,7 +179,7 @@ def test_an_agent_cannot_speak_for_a_person() -> None:
     ["", "Alpha", "a b", "a/b", "x.lock", "a..b", "-x", "é", "a\nb", "<x>", "con", "a" * 41, "all", "gitcoord"],
 )
 def test_a_name_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot name a session"):
+    with pytest.raises(UsageError, match="is not a valid session name"):
         who_am_i(around(), name)
 
 

@@ -128,9 +128,9 @@ def test_what_was_written_around_our_lines_meanwhile_stays(repo: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "mode", "why"),
     [
-        ("#!/usr/bin/env python3\nprint('mine')\n", 0o755, "is not a shell script; let it run"),
+        ("#!/usr/bin/env python3\nprint('mine')\n", 0o755, "is not a shell script; make it run"),
         ("#!/bin/sh\ncall_lefthook run post-commit\n", 0o755, "lefthook owns it; add a command to post-commit in lefthook.yml"),
-        ("#!/bin/sh\necho switched off\n", 0o644, "is there and switched off (not executable); add to it"),
+        ("#!/bin/sh\necho switched off\n", 0o644, "exists but is not executable; add to it"),
     ],
 )
 def test_a_hook_that_is_not_ours_to_touch_is_left_and_the_line_is_printed(
@@ -198,8 +198,8 @@ def test_git_lfs_is_explained_and_its_own_advice_does_us_no_lasting_harm(repo: P
     git(repo, "config", "filter.lfs.process", "git-lfs filter-process")
     assert {hook.how for hook in install(repo).values()} == {"file", "block"}
     said = cli(repo, "hooks", "status").out
-    assert "git-lfs: its lines are missing in post-checkout, post-commit: git lfs update --manual prints them." in said
-    assert "Its --force would overwrite our hooks; git coord hooks install brings them back" in said
+    assert "git-lfs: its lines are missing in post-checkout, post-commit; see git lfs update --manual." in said
+    assert "Its --force overwrites gitcoord's hooks; git coord hooks install restores them" in said
     write_hook(repo, "post-checkout", lfs.replace("post-merge", "post-checkout"))  # git lfs update --force
     assert status(repo)["post-checkout"].why == "not installed"
     assert install(repo)["post-checkout"].how == "block"

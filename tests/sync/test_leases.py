@@ -10,17 +10,15 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
-from clones import at_once, clone_id, holders, make_met, sync_all
+from clones import at_once, clone_id, holders, make_met, set_clocks, sync_all
 from conftest import Cli, git
 
 from gitcoord import Coord, Refused, RemoteError
 from gitcoord.features.locks.take import list_locks
-from gitcoord.features.tasks import leased
 from gitcoord.features.tasks.file import NewTask
-from gitcoord.sync import leases
+from gitcoord.features.tasks.standing import TTL
 
 ROUNDS = int(os.environ.get("GITCOORD_CLONE_ROUNDS", "2"))
 Two = tuple[Coord, Coord]
@@ -114,7 +112,7 @@ def test_offline_a_claim_is_tentative_and_the_first_at_the_remote_wins(tmp_path:
     ran = cli(clones[1], "task", "claim", task, "--as", "w")
     assert ran.code == 4
     assert ran.out == ""
-    assert "or --offline: tentative" in ran.err
+    assert "--offline: tentative" in ran.err
     for path in clones[1:]:
         ran = cli(path, "task", "claim", task, "--offline", "--as", "w")
         assert (ran.code, "tentative" in ran.out) == (0, True), ran
@@ -183,14 +181,6 @@ def test_a_gone_holder_is_replaced_and_an_unknown_one_is_not(two: Two) -> None:
     assert bob.tasks.claim(task).holder == f"w@{bob.clone.id}"
 
 
-def set_clocks(monkeypatch: pytest.MonkeyPatch) -> tuple[list[float], list[float]]:
-    """The two clocks by which leases are observed, to be set."""
-    wall, up = [time.time()], [leases.uptime()]
-    monkeypatch.setattr(leases, "time", SimpleNamespace(time=lambda: wall[0]))
-    monkeypatch.setattr(leases, "uptime", lambda: up[0])
-    return wall, up
-
-
 def test_silence_for_a_whole_lease_frees_a_task_by_the_observers_own_clock(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     ada, bob = two
     task = ada.tasks.add("shared").id
@@ -200,16 +190,16 @@ def test_silence_for_a_whole_lease_frees_a_task_by_the_observers_own_clock(two: 
     with pytest.raises(Refused):
         bob.tasks.claim(task)
     wall, up = set_clocks(monkeypatch)
-    wall[0] += leased.TTL + 1  # a clock set forward, and nothing else
+    wall[0] += TTL + 1  # a clock set forward, and nothing else
     with pytest.raises(Refused):
         bob.tasks.claim(task)
-    up[0] += leased.TTL + 1
+    up[0] += TTL + 1
     ada.sessions.focus("still here")
     ada.remote.sync()
     with pytest.raises(Refused):  # its presence changed, so it counts anew
         bob.tasks.claim(task)
-    wall[0] += leased.TTL + 1
-    up[0] += leased.TTL + 1
+    wall[0] += TTL + 1
+    up[0] += TTL + 1
     assert bob.tasks.claim(task).holder == f"w@{bob.clone.id}"
 
 
@@ -254,7 +244,7 @@ def test_where_no_leases_may_be_written_claims_stay_tentative(tmp_path: Path, cl
         ada.remote.sync()
     ran = cli(clones[0], "task", "claim", task, "--as", "w")
     assert (ran.code, ran.out) == (4, "")
-    assert "origin keeps no leases for us: no leases here" in ran.err
+    assert "origin rejects our leases: no leases here" in ran.err
     assert cli(clones[0], "task", "claim", task, "--offline", "--as", "w").code == 0
     sync_all(clones)
     assert [(status, tentative) for status, _, tentative in holders(clones, task)] == [("claimed", True)] * 2

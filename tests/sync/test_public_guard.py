@@ -65,7 +65,7 @@ def test_what_git_daemon_serves_is_public_until_allowed(ada: Path, tmp_path: Pat
         assert (ran.code, ran.out) == (4, "")
         assert ran.err == (
             f"error: everybody can read {url}/remote.git; not sent: 1 join, 2 note, 1 presence\n"
-            "hint: use a private repository: git config coord.remote URL; or, if they may: git config coord.allowPublic true\n"
+            "hint: use a private repository: git config coord.remote URL; or allow it: git config coord.allowPublic true\n"
         )
         assert refs_at(tmp_path / "remote.git") == []
         git(ada, "config", "coord.allowPublic", "true")

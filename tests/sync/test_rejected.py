@@ -75,7 +75,7 @@ def test_who_may_only_read_without_a_password_is_not_told_to_go_elsewhere(tmp_pa
         git(ada, "config", "credential.helper", "")
         say(ada, "ada", "more")
         ran = cli(ada, "sync")
-        assert ran.code == 4 and ran.err.startswith("error: origin does not let us push: could not read Username for "), ran
+        assert ran.code == 4 and ran.err.startswith("error: origin denies pushes: could not read Username for "), ran
         assert ran.err.endswith("terminal prompts disabled\nhint: git push --dry-run origin\n")
 
 
@@ -85,13 +85,13 @@ def test_a_host_that_refuses_the_namespace_is_recognised(tmp_path: Path, cli: Cl
         hidden(host)
         ran = cli(ada, "sync")
         assert (ran.code, ran.out) == (4, "")
-        assert ran.err == f"error: origin refuses coordination refs: deny updating a hidden ref\n{INSTEAD}{PREFIX}\n"
+        assert ran.err == f"error: origin rejects coordination refs: deny updating a hidden ref\n{INSTEAD}{PREFIX}\n"
         git(host.bare, "config", "--unset", "receive.hideRefs")
         branches_only(host)
         own = clone_id(ada)
         ran = cli(ada, "sync")
         assert (ran.code, ran.out) == (4, "")
-        what = re.escape("error: origin refuses coordination refs: only branches are taken here, not refs/coord/")
+        what = re.escape("error: origin rejects coordination refs: only branches are taken here, not refs/coord/")
         assert re.fullmatch(f"{what}(log/{own}/0001|sessions/{own}/ada)\n{re.escape(INSTEAD + PREFIX)}\n", ran.err), ran
         assert cli(ada, "status").out.count("sync") == 0, "that was no success, so nothing goes there by itself"
 
@@ -117,7 +117,7 @@ def test_where_we_may_only_read(name: str, tmp_path: Path, cli: Cli) -> None:
                 git(host.bare, "config", "http.receivepack", "false")
             bob = make_clone(tmp_path, host, "bob")
         ran = cli(bob, "sync")
-        told = f"error: origin refuses coordination refs: {said.format(url=host.url())}\n{INSTEAD}{PREFIX}\n"
+        told = f"error: origin rejects coordination refs: {said.format(url=host.url())}\n{INSTEAD}{PREFIX}\n"
         assert (ran.code, ran.out, ran.err) == (4, "", told)
 
 
@@ -141,8 +141,8 @@ def test_a_repository_of_its_own(tmp_path: Path, cli: Cli) -> None:
 
 
 IN_BRANCHES = """\
-warning: coordination is in branches of origin called claude/coord/…: who fetches sees them in git branch -r, the host \
-shows them on its pages, and a push to them may start what runs for every branch
+warning: coordination is in branches of origin called claude/coord/…: git branch -r and the host's pages list \
+them. Pushes to them may trigger CI
 """
 
 
@@ -171,8 +171,8 @@ def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli
         if force:
             assert ran.err == ""
         else:
-            assert ran.err == f"warning: refs/coord/sessions/{clone_id(bob)}/bob did not cross: no force here\n"
-            assert "it takes no presence" in cli(bob, "status").out
+            assert ran.err == f"warning: not synced: refs/coord/sessions/{clone_id(bob)}/bob: no force here\n"
+            assert "it rejects presence" in cli(bob, "status").out
             assert cli(bob, "sync").err == "", "said once"
         sync(ada)
         assert texts(ada) == ["found you"]
@@ -183,7 +183,7 @@ def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli
             coord.tasks.claim(task)
         ran = cli(ada, "task", "claim", second[:10])
         if not force:
-            words = "error: origin keeps no leases for us: no force here\nhint: task claim --offline: tentative only\n"
+            words = "error: origin rejects our leases: no force here\nhint: git coord task claim --offline: tentative\n"
             assert (ran.code, ran.out, ran.err) == (4, "", words)
             assert cli(ada, "task", "claim", "--offline", second[:10]).code == 0
         else:
@@ -230,8 +230,8 @@ def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> No
         ran = cli(bob, "task", "claim", task[:10])
         assert ran.code == 4
         assert ran.err.splitlines() == [
-            "error: origin keeps no leases for us: FATAL: W refs/coord/lease/tasks leaseless bob DENIED by refs/coord/lease/",
-            "hint: task claim --offline: tentative only",
+            "error: origin rejects our leases: FATAL: W refs/coord/lease/tasks leaseless bob DENIED by refs/coord/lease/",
+            "hint: git coord task claim --offline: tentative",
         ]
         assert cli(bob, "task", "claim", "--offline", task[:10]).code == 0
         sync(bob, ada)
@@ -243,12 +243,12 @@ def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> No
             with Coord.open(where) as coord:
                 assert coord.tasks.show(task).holder.startswith("bob") and coord.tasks.show(task).tentative
                 assert coord.tasks.show(other).holder.startswith("ada") and not coord.tasks.show(other).tentative
-        assert "it takes no leases" in cli(bob, "status").out
+        assert "it rejects leases" in cli(bob, "status").out
         host.gitolite_conf(host.gitolite_conf().replace("    -   refs/coord/lease/ = bob\n", ""))
         with Coord.open(bob) as coord:
             third = coord.tasks.add("Bench the parser").id
             assert not coord.tasks.claim(third).tentative, "who asks is not kept waiting for a day"
-        assert "it takes no leases" not in cli(bob, "status").out
+        assert "it rejects leases" not in cli(bob, "status").out
         sync(bob, ada)
         with Coord.open(ada) as coord:
             assert not coord.tasks.show(task).tentative, "and what was tentative is settled"

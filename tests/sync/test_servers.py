@@ -122,7 +122,7 @@ def test_who_is_not_let_in_is_told_and_not_asked(kind: type[PasswordHost | SshHo
             for key, value in settings.items():
                 git(ada, "config", key, value)
             ran = cli(ada, "sync")
-            told = f"error: origin does not let us in: {said.format(url=url, place=place, user=user)}\n"
+            told = f"error: origin denies access: {said.format(url=url, place=place, user=user)}\n"
             assert (ran.code, ran.out, ran.err) == (4, "", f"{told}hint: git ls-remote origin\n")
         for key, value in right.items():
             git(ada, "config", key, value)
@@ -134,7 +134,7 @@ def test_a_host_that_never_answers_is_given_up(tmp_path: Path, repo: Path, monke
     monkeypatch.setattr("gitcoord.store.transport.LOOK_TIMEOUT", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         git(repo, "remote", "add", "origin", f"git://127.0.0.1:{silent.getsockname()[1]}/project.git")
-        with Coord.open(repo) as coord, pytest.raises(RemoteError, match=r"origin is out of reach: timed out after 0 s"):
+        with Coord.open(repo) as coord, pytest.raises(RemoteError, match=r"origin cannot be reached: timed out after 0 s"):
             coord.remote.sync()
 
 
@@ -148,7 +148,7 @@ def test_windows_and_terminals_ask_for_nothing_in_the_background(tmp_path: Path)
         script.chmod(0o755)
         git(ada, "remote", "set-url", "origin", host.url().replace("://", "://ada@"))
         with Coord.open(ada, environ={**os.environ, "GIT_ASKPASS": str(script)}) as coord:
-            with pytest.raises(RemoteError, match="does not let us in"):
+            with pytest.raises(RemoteError, match="denies access"):
                 coord.remote.sync(quiet=True)
             assert not asked.exists()
             assert coord.remote.sync().refused == ()

@@ -43,7 +43,7 @@ def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: t
     to = f"w@{clone_id(bob)}"
     ran = cli(ada, "send", to, "please look", "--attach", "plan.md", "--needs-ack", "--as", "w")
     assert called(ran.out, ada, bob) == (
-        "ID queued for w@bob (active)\nother clones hear of it with the next sync: git coord sync\n"
+        "ID queued for w@bob (active)\nother clones get it with the next sync: git coord sync\n"
     )
     assert called(cli(ada, "sent", "--as", "w").out, ada, bob) == (
         "ID just now: w@bob queued (to be synced: git coord sync)\n  > please look\n"
@@ -106,7 +106,7 @@ def test_what_is_local_is_not_for_another_clone(pair: tuple[Path, Path], cli: Cl
     theirs = f"w@{clone_id(bob)}"
     ran = cli(ada, "send", theirs, "never comes", "--local", "--as", "w")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err == f"error: {theirs} is in another clone, where a local message never comes\nhint: leave out --local\n"
+    assert ran.err == f"error: {theirs} is in another clone, and --local keeps the message here\nhint: leave out --local\n"
     assert cli(ada, "send", f"all,{theirs}", "never comes", "--local", "--as", "w").code == 2
     assert cli(ada, "send", "all", "nobody here", "--local", "--as", "w").code == 2
     with Coord.open(ada, as_name="x") as coord:
@@ -201,10 +201,10 @@ def test_status_says_when_and_what_waits(pair: tuple[Path, Path], cli: Cli) -> N
     hub.rename(ada.parent / "away.git")
     ran = cli(ada, "sync")
     assert (ran.code, ran.out) == (4, "")
-    assert ran.err.startswith("error: origin does not answer as a repository: ")
+    assert ran.err.startswith("error: origin is not a readable repository: ")
     assert ran.err.count("\n") == 2
     assert line()[0].startswith(
-        "sync    origin, just now; 1 event to be sent (git coord sync); failing: origin does not answer"
+        "sync    origin, just now; 1 event to be sent (git coord sync); failing: origin is not a readable"
     )
     (ada.parent / "away.git").rename(hub)
     assert cli(ada, "sync").out == "origin: 1 sent\n"
@@ -213,7 +213,7 @@ def test_status_says_when_and_what_waits(pair: tuple[Path, Path], cli: Cli) -> N
 
 def test_init_says_where_it_goes_once_that_is_known(pair: tuple[Path, Path], cli: Cli) -> None:
     said = cli(pair[0], "init", "--no-hooks", "--no-agents").out
-    assert "\nWhat goes to origin (git coord sync --dry-run): messages, notes, names of\n" in said
+    assert "\nWhat is sent to origin (git coord sync --dry-run): messages, notes, names of\n" in said
     assert "Nothing leaves this machine" not in said
 
 
@@ -314,7 +314,7 @@ def test_a_restored_backup_goes_on_under_a_new_name(pair: tuple[Path, Path], mor
         assert coord.clone.id != before
         (line,) = coord.clone.mended
         assert line.startswith(
-            f"origin has events of {before} that were not written here (a restored backup, or a copy at work)"
+            f"origin has events of {before} that were not written here (a restored backup, or a copy in use)"
         )
         coord.notes.add("life goes on")
         coord.remote.sync()
@@ -392,7 +392,7 @@ def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tupl
         away = f"w1@{coord.clone.id}"
     assert cli(ada, "sync").code == 0
     ran = cli(ada, "join", "w1")
-    assert (ran.code, ran.err) == (1, f"error: w1 goes on as {away}, which is active\nhint: choose another name\n")
+    assert (ran.code, ran.err) == (1, f"error: w1 continues as {away}, which is active\nhint: choose another name\n")
     with Coord.open(ada, as_name="w") as coord:
         assert coord.tasks.show(task).holder == away
     with Coord.open(bob, as_name="w1") as coord:
@@ -412,7 +412,7 @@ def test_a_pinned_name_that_is_in_use_elsewhere_is_said(pair: tuple[Path, Path])
         coord.remote.sync()
     with Coord.open(bob, as_name="w") as coord:
         coord.notes.add("no, I am")
-        with pytest.raises(RemoteError, match=r"origin has events of ada-\w+ that we did not write"):
+        with pytest.raises(RemoteError, match=r"origin has events of ada-\w+ that this clone did not write"):
             coord.remote.sync()
 
 
@@ -427,7 +427,7 @@ def test_a_log_that_was_rewritten_is_left_as_we_know_it(pair: tuple[Path, Path],
     git(hub, "update-ref", ref, git(hub, "commit-tree", f"{ref}^{{tree}}", "-p", ref, "-m", "other", env=_SOMEBODY).strip())
     ran = cli(bob, "sync")
     assert ran.code == 0
-    assert f"{ref} did not cross" in ran.err
+    assert f"not synced: {ref}" in ran.err
     assert everything(bob) == ["said once"]
 
 
@@ -476,7 +476,7 @@ def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None
     try:
         hub.rename(ada.parent / "away.git")
         assert watcher.stderr
-        assert "does not answer as a repository" in watcher.stderr.readline()
+        assert "is not a readable repository" in watcher.stderr.readline()
         (ada.parent / "away.git").rename(hub)
         with Coord.open(ada, as_name="w") as coord:
             coord.notes.add("back again")
@@ -495,7 +495,7 @@ def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: t
     git(ada, "config", "coord.remote", "../nowhere.git")
     assert cli(ada, "sync").code == 4
     assert "../nowhere.git, never; " in (status := cli(ada, "status").out)
-    assert "failing: ../nowhere.git does not answer as a repository" in status
+    assert "failing: ../nowhere.git is not a readable repository" in status
     assert not remotes.is_due(repo) and remotes.current(find_repository(ada)).error
     git(ada, "config", "--unset", "coord.remote")
     assert "failing" not in cli(ada, "status").out

@@ -78,7 +78,7 @@ def test_a_bug_in_a_verb_is_exit_70_and_a_report_without_a_word_of_the_message(
     assert text.startswith("gitcoord ") and "git version " in text and "\nLookupError\n" in text
     assert "in Messages.send" in text and "sending.send(" in text
     assert not re.search("xyzzy|beta|2h", text.lower()) and str(repo) not in text
-    assert run(broken, worktrees[0], "send", "beta", "another", "--urgent", "--expires=3h", "--json").code == 70
+    assert run(broken, worktrees[0], "send", "beta", "--urgent", "-manother", "--expires=3h", "--json").code == 70
     assert kept(repo) == [report], "the same bug has one report"
     told = cli(repo, "doctor")
     assert told.code == 1 and f"please attach {report} to an issue" in told.out

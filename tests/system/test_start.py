@@ -71,7 +71,7 @@ def test_an_installation_that_is_not_whole_says_so_in_two_lines(repo: Path) -> N
     code = "import sys; sys.modules['click'] = None; from gitcoord.cli import main; main(['help'])"
     done = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True)
     assert done.returncode == 3
-    assert done.stderr.startswith("error: gitcoord is not installed whole: import of click halted")
+    assert done.stderr.startswith("error: gitcoord's installation is incomplete: import of click halted")
     assert done.stderr.endswith(f"\nhint: install it again for {sys.executable}\n")
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
+from gitcoord import lean_json as json
 from gitcoord.agents import Answer, Call, Harness, Output, call_of, patched_paths, text_of
+from gitcoord.lean import Any
 
 EVENTS = {
     "start": "SessionStart",

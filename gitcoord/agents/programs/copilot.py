@@ -5,11 +5,11 @@ A hook before a tool that fails denies the tool, so nothing here may fail; the s
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
+from gitcoord import lean_json as json
 from gitcoord.agents import Answer, Call, Harness, Output, call_of, patched_paths, path_in
+from gitcoord.lean import Any
 
 EVENTS = {
     "start": "SessionStart",

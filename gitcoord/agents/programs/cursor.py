@@ -4,11 +4,11 @@ at the beginning, with the result of a tool, or when the turn would end.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
+from gitcoord import lean_json as json
 from gitcoord.agents import Answer, Call, Harness, Output, text_of
+from gitcoord.lean import Any
 
 EVENTS = {
     "start": "sessionStart",

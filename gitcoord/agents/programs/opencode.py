@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from typing import Any
 
+from gitcoord import lean_json as json
 from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
+from gitcoord.lean import Any
 from gitcoord.system.files import read_bytes
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
+from collections.abc import Mapping, Sequence
 
-from gitcoord.lean import Mapping, NamedTuple, Sequence, suppress
+from gitcoord.lean import NamedTuple, signal, suppress
 from gitcoord.system import terminal
 
 assert sys.platform != "win32"  # no job begins there

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
 import time
+from collections.abc import Sequence
 
 from gitcoord.errors import CoordError, Refused
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending, Running
 from gitcoord.features.jobs.read import Job, by_key, describe_end, describe_state, show, shown_command
-from gitcoord.lean import Any, Sequence, suppress
+from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
@@ -82,7 +82,7 @@ def _publishable(running: Running, tail: str) -> str:
     from gitcoord.log import secrets
 
     found = "" if running.secrets else secrets.find(tail)
-    return f"(the output stays in its clone: it has what looks like {found})" if found else tail
+    return f"(the output stays in its clone, as it has what looks like {found})" if found else tail
 
 
 def _tell_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running, ending: Ending) -> list[Draft]:
@@ -150,7 +150,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
         raise Refused(f"{job.name} runs in another clone", f"git coord send {job.session} {ask}")
     running = files.get(clone.repo.coord_dir, job.key)
     if job.state != "running" or running is None or running.command is None:
-        raise Refused(f"{job.name} does not run any more", f"git coord job show {job.id[:10]}")
+        raise Refused(f"{job.name} has ended already", f"git coord job show {job.id[:10]}")
     if sys.platform != "win32":  # where no job begins
         from gitcoord.features.jobs.killing import end_command
 

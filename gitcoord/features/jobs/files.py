@@ -6,9 +6,9 @@ find out whether somebody still looks after it. The log is `coord/jobs/KEY.log`.
 
 from __future__ import annotations
 
-import json
 import os
 
+from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-
+from gitcoord import lean_json as json
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import MAX_TEXT, Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import HEX, ID, NAME, Schema, either, line, listed, number, one_of, text

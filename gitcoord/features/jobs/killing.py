@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import time
-from contextlib import suppress
 
 from gitcoord.errors import Refused
 from gitcoord.features.jobs.files import Running
+from gitcoord.lean import signal, suppress
 from gitcoord.system.process import is_alive, wait_for_end
 
 assert sys.platform != "win32"  # no job begins there
@@ -32,7 +31,7 @@ def end_command(running: Running, grace: float) -> None:
     except ProcessLookupError:
         return
     except PermissionError:
-        raise Refused(f"{running.name} is another user's process", "ask them to end it") from None
+        raise Refused(f"{running.name} is another user's process", "ask that user to end it") from None
     if not wait_for_end(command, grace):
         _kill(send, command.pid)
         wait_for_end(command, None)

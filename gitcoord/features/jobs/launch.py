@@ -6,16 +6,16 @@ process tree and no signal to a group of the caller's finds the supervisor.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, Refused, RepositoryError, UsageError
 from gitcoord.features.jobs.files import log_path
 from gitcoord.features.jobs.start import Begun, Spec, watched_process
+from gitcoord.lean import Any, NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
 from gitcoord.system.background import ISOLATED

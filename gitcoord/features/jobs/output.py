@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
-from gitcoord.lean import suppress
+from gitcoord.lean import re, suppress
 from gitcoord.system.files import open_ours, rename_ours
 
 LIMIT = 1024 * 1024
@@ -19,7 +18,7 @@ TOLD_LINES = 20
 TOLD_BYTES = 2000
 """How much of the end goes into a message."""
 
-_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
 
 
 class BoundedLog:
@@ -96,7 +95,7 @@ def last_lines(data: bytes) -> str:
 
 def plain(data: bytes) -> str:
     """Output as text without power over a terminal: no escape sequences, no controls; of a redrawn line, the last state."""
-    text = _ESCAPE.sub("", data.decode("utf-8", "replace")).replace("\r\n", "\n")
+    text = re.sub(_ESCAPE, "", data.decode("utf-8", "replace")).replace("\r\n", "\n")
     redrawn = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return "".join(c for c in "\n".join(redrawn) if c in "\n\t" or c.isprintable())
 

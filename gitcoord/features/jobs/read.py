@@ -7,21 +7,21 @@ runs them.
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 import time
+from collections.abc import Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.jobs import files
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.fold import _GOES_ON, MAX_COMMAND
-from gitcoord.lean import Any, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.query import resolve_id
 from gitcoord.names import clone_in, mailbox
 from gitcoord.store.objects import Oid
-from gitcoord.text import duration
+from gitcoord.text import duration, quote
 
 RECENT = 24 * 3600
 """Seconds for which an ended job is listed without being asked for."""
@@ -147,7 +147,7 @@ def log_file(clone: Clone, job: Job) -> str:
     if here != clone.id:
         raise Refused(f"{job.name} ran in another clone, {here}", f"git coord job show {job.id[:10]}")
     if not os.path.exists(path):
-        raise Refused(f"the log of {job.name} is not kept any more", f"git coord job show {job.id[:10]}")
+        raise Refused(f"the log of {job.name} was deleted", f"git coord job show {job.id[:10]}")
     return path
 
 
@@ -156,9 +156,7 @@ def log_file(clone: Clone, job: Job) -> str:
 
 def shown_command(job: Job, limit: int = 200) -> str:
     """A command line as one would type it, on one line."""
-    import shlex
-
-    line = " ".join(shlex.join(job.command).split())
+    line = " ".join(" ".join(map(quote, job.command)).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -166,11 +164,11 @@ def describe_end(name: str, ending: Ending, started: float) -> str:
     """How a job ended, in one line that says nothing private."""
     took = duration(ending.at - started)
     if ending.lost:
-        return f"{name} was lost: it ended, and so did its supervisor, nobody saw how"
+        return f"{name} was lost: it and its supervisor ended, nobody saw how"
     if ending.signal is not None:
         return f"{name} was killed by {signal_name(ending.signal)} after {took}"
     if ending.exit is None:
-        return f"{name} ended after {took}, its exit code is unknown"
+        return f"{name} ended after {took} with an unknown exit code"
     return f"{name} failed with exit code {ending.exit} after {took}" if ending.exit else f"{name} is done, after {took}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from gitcoord.errors import Refused, RepositoryError, UsageError
 from gitcoord.features.jobs import files
@@ -11,7 +12,7 @@ from gitcoord.features.jobs.files import Running
 from gitcoord.features.jobs.fold import MAX_NAME
 from gitcoord.features.jobs.read import bounded_command, by_key
 from gitcoord.features.messages.sending import recipients_of
-from gitcoord.lean import NamedTuple, Sequence
+from gitcoord.lean import NamedTuple
 from gitcoord.log import secrets
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
@@ -86,7 +87,7 @@ def _look_for_secrets(clone: Clone, spec: Spec) -> None:
     ):
         if (found := secrets.find(part)) and not clone.allows_secrets:
             hint = f"{instead}, or add {secrets.ALLOW}"
-            raise Refused(f"{what} has what looks like {found}: it is not published, and was not run", hint)
+            raise Refused(f"{what} has what looks like {found}: it was neither run nor published", hint)
 
 
 def _job_name(spec: Spec, watched: Process | None) -> str:
@@ -107,7 +108,7 @@ def _check_session(clone: Clone, name: str) -> None:
         raise UsageError(f"{name} is a person", "choose another name for the session")
     if record and record.process and processes.is_alive(record.process):
         state = liveness_of(record, records.beat(name), time.time()).state
-        raise Refused(f"{name} is another process already, and {state}", "choose another name, or end that one first")
+        raise Refused(f"{name} is bound to another process and {state}", "choose another name, or end that process first")
 
 
 def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd: str) -> Begun:
@@ -134,7 +135,7 @@ def go_on(clone: Clone, old: str) -> None:
         if running is None or job is None or job.state != "running":
             continue
         data = {"name": job.name, "key": key, "was": job.id} | ({"runs": job.runs} if job.runs else {})
-        begun = clone.append(lambda db, j=job, d=data, r=running: [Draft("job.start", f"{j.name} goes on", d, author=r.owner)])  # type: ignore[misc]
+        begun = clone.append(lambda db, j=job, d=data, r=running: [Draft("job.start", f"{j.name} resumes", d, author=r.owner)])  # type: ignore[misc]
         if job.pid is not None:
             facts = {"job": begun[0].id, "part": "start", "command": list(job.command), "cwd": job.cwd, "pid": job.pid}
             detail = Draft("job.detail", f"{job.name}: details", facts, author=running.owner)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import select
-import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from gitcoord.errors import CoordError, RepositoryError
@@ -20,7 +20,7 @@ from gitcoord.features.jobs.end import settle
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.output import BoundedLog, Tail
 from gitcoord.features.jobs.start import Begun, Spec, begin, command_known, environment, watched_process
-from gitcoord.lean import Any, Callable, suppress
+from gitcoord.lean import Any, signal, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.records import Records
@@ -93,7 +93,7 @@ def _let_go(clone: Clone, begun: Begun, spec: Spec, child: children.Child, cwd: 
     try:
         command = processes.describe(child.pid)
         if command is None:
-            raise RepositoryError("the command's process is gone before it began", "run the command again")
+            raise RepositoryError("the command's process ended before it began", "run the command again")
         return command_known(clone, begun, spec, command, cwd)
     except BaseException:
         children.turn_away(child)

@@ -7,9 +7,8 @@ promised: what both locked before they met, both hold, and both see it.
 
 from __future__ import annotations
 
-import sqlite3
-
 from gitcoord.features.locks.patterns import MAX_LENGTH, why_not
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import FLAG, ID, MANY, Kind, Schema, line, listed, mapped, number, text

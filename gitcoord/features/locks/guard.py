@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from gitcoord.features.locks.patterns import matches
 from gitcoord.features.locks.read import Lock, standing
 from gitcoord.features.locks.take import settle
+from gitcoord.lean import NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import held_back
 from gitcoord.names import name_in

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from gitcoord.lean import sqlite3
 
 
 def is_anything_held(db: sqlite3.Connection) -> bool:

@@ -7,4 +7,5 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.index.feature import Hooks
 from gitcoord.sync.leases import Kind
 
-HOOKS: Hooks[Clone] = Hooks(parting=take.farewell, parted=take.keep_marker, leases=Kind(leased.KIND, leased.finished))
+_LEASES = Kind(leased.KIND, leased.finished, leased.is_pending, leased.settle)
+HOOKS: Hooks[Clone] = Hooks(parting=take.farewell, parted=take.keep_marker, leases=_LEASES)

@@ -6,26 +6,28 @@ with its lock, or with its time: counted by an observer from when it first saw t
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from gitcoord.errors import RemoteError
 from gitcoord.features.locks import read, take
 from gitcoord.features.locks.patterns import overlap, spell_as, why_not
 from gitcoord.features.locks.read import Held, Lock
 from gitcoord.features.locks.take import Wish
+from gitcoord.lean import sqlite3
 from gitcoord.log.clone import Clone
-from gitcoord.names import mailbox
+from gitcoord.names import mailbox, name_in
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display
 from gitcoord.sessions.presence import published_gone, register
 from gitcoord.store.objects import Oid
-from gitcoord.sync.leases import Row, Table, change, connected, nonce, observe
+from gitcoord.sync.leases import Row, Table, change, check_room, connected, nonce, observe
+from gitcoord.sync.link import Link
 
 KIND = "locks"
 LOOK_AGAIN = 5.0
 """Seconds between two looks at the remote by one who waits."""
-HINT = "try again later, or without --global: a lock of this clone"
+HINT = "try again later, or lock in this clone alone, without --global"
 
 
 def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock:
@@ -46,28 +48,42 @@ def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock
 
 
 def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
+    """The lock first, then its row, both in one push; a lock that got none ends."""
     fresh = nonce()
+    made: list[Oid] = []
 
     def decide(table: Table) -> Table:
-        clone.read(lambda db: take.take(db, clone, me, wish))
         over = clone.read(lambda db: _over(db, clone, table))
-        hindering = [row for row in table.rows.values() if row.nonce not in over and _hinders(row, clone, wish)]
-        if hindering:
-            raise _held(hindering, clone)
-        holder = mailbox(me.name, clone.settled_id())
-        return table.without(over).plus(Row(fresh, "lock", holder, wish.ttl, wish.patterns, wish.shared))
-
-    with connected(clone, HINT) as at:
-        change(at, KIND, decide)
-        try:
+        if not made:
+            clone.read(lambda db: take.take(db, clone, me, wish))
+        _check(clone, table, over, wish)
+        if not made:
+            check_room(table, KIND)
             with clone.locked():
                 register(clone, me)
-                event = clone.append(lambda db: take.take(db, clone, me, wish, lease=fresh))[0]
+                made.append(clone.append(lambda db: take.take(db, clone, me, wish, lease=fresh))[0].id)
                 take.keep_marker(clone)
-        except Held:
-            change(at, KIND, lambda table: table.without([fresh]))
+        return table.without(over).plus(_row(clone, me.name, made[0], fresh, wish))
+
+    with connected(clone, HINT) as at:
+        try:
+            change(at, KIND, decide)
+        except (Held, RemoteError):
+            if made:
+                take.end(clone, made[0], me.name)
             raise
-    return read.lock_of(clone, event.id)
+    return read.lock_of(clone, made[0])
+
+
+def _row(clone: Clone, name: str, lock: Oid, lease: str, wish: Wish) -> Row:
+    return Row(lease, "lock", mailbox(name, clone.settled_id()), wish.ttl, wish.patterns, wish.shared, lock[:16])
+
+
+def _check(clone: Clone, table: Table, over: Collection[str], wish: Wish) -> None:
+    """Raises Held where a row of another clone is in the way."""
+    hindering = [row for row in table.rows.values() if row.nonce not in over and _hinders(row, clone, wish)]
+    if hindering:
+        raise _held(hindering, clone)
 
 
 def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
@@ -104,3 +120,49 @@ def finished(clone: Clone, table: Table) -> list[str]:
     """Rows of ours that are over."""
     over = set(clone.read(lambda db: _over(db, clone, table)))
     return [n for n, row in table.rows.items() if n in over and clone.has(row.holder)]
+
+
+# with every sync
+
+
+def is_pending(clone: Clone, table: Table) -> bool:
+    """Whether a lock of this clone has no row in `table`: it was interrupted, or the remote lost its table."""
+    return bool(_bare(clone, table))
+
+
+def _bare(clone: Clone, table: Table) -> list[tuple[Lock, str]]:
+    """Locks of this clone that were taken in all clones and have no row, each with the nonce of its lease."""
+
+    def ask(db: sqlite3.Connection) -> list[tuple[Lock, str]]:
+        leased = dict(db.execute("SELECT lock, nonce FROM lock_leases").fetchall())
+        if not leased:
+            return []
+        mine = [lock for lock in read.standing(db, clone).valid if lock.clone == clone.id and lock.id in leased]
+        return [(lock, leased[lock.id]) for lock in mine if leased[lock.id] not in table.rows]
+
+    return clone.read(ask)
+
+
+def settle(at: Link) -> None:
+    """Rows for the locks that have none; one that another clone has taken meanwhile ends, and its holder is told."""
+    clone = at.clone
+    lost: dict[Lock, Held] = {}
+
+    def decide(table: Table) -> Table | None:
+        lost.clear()
+        over = clone.read(lambda db: _over(db, clone, table))
+        fresh = []
+        for lock, lease in _bare(clone, table):
+            wish = Wish(lock.patterns, lock.shared, "", max(1, int(lock.expires - clone.clock())))
+            try:
+                _check(clone, table, over, wish)
+            except Held as held:
+                lost[lock] = held
+            else:
+                fresh.append(_row(clone, name_in(lock.holder), lock.id, lease, wish))
+        return table.without(over).plus(*fresh) if fresh else None
+
+    change(at, KIND, decide)
+    for lock, held in lost.items():
+        why = f"Your lock on {', '.join(lock.patterns)} did not hold: {held.what}"
+        take.end(clone, lock.id, name_in(lock.holder), why)

@@ -11,11 +11,12 @@ lest `*.py` and `*.js` be in each other's way for the sake of a file `x.py/y.js`
 from __future__ import annotations
 
 import os
-import re
+from collections.abc import Iterator
 from contextvars import ContextVar
+from functools import lru_cache
 
 from gitcoord.errors import UsageError
-from gitcoord.lean import Iterator, NamedTuple, lru_cache
+from gitcoord.lean import NamedTuple, re
 from gitcoord.log.schemas import is_one_line
 from gitcoord.store.repository import Repository
 from gitcoord.store.worktrees import place_of
@@ -27,7 +28,7 @@ MAX_STARS = 4
 EVERYTHING = "*"
 _WILD = frozenset("*?[")
 _STARS = frozenset("*?")
-_ESCAPE = re.compile(r"\\[*?\[]")
+_ESCAPE = r"\\[*?\[]"
 
 
 # as typed
@@ -67,20 +68,20 @@ def remark_on(repo: Repository, cwd: str, text: str) -> str:
     base, rest = (repo.worktree or cwd, text[2:]) if text.startswith(":/") else (cwd, text)
     wild = any(_is_wild(segment) for segment in rest.split("/"))
     if wild and os.path.lexists(os.path.join(base, rest)):
-        return f"{inert(text)} is taken for a pattern; for the file of that name alone: {shell_word(_escaped(rest))}"
+        return f"{inert(text)} was read as a pattern; for the file of that name alone: {shell_word(_escaped(rest))}"
     if not wild and "[" in rest:
-        return f"{inert(text)} is taken for a path; [ ] is a choice of characters in a range ([0-9]) or beside * or ?"
+        return f"{inert(text)} was read as a path; [ ] is a pattern only with a range ([0-9]) or beside * or ?"
     return ""
 
 
 def _is_wild(segment: str) -> bool:
     """Whether a name can only be a pattern: it has a star or a question mark, or a range of characters in brackets."""
-    segment = _ESCAPE.sub("", segment) if "\\" in segment else segment
+    segment = re.sub(_ESCAPE, "", segment) if "\\" in segment else segment
     return not _STARS.isdisjoint(segment) or ("[" in segment and _has_range(segment))
 
 
 def _without_escapes(text: str) -> str:
-    return _ESCAPE.sub(lambda found: found[0][1], text) if "\\" in text else text
+    return re.sub(_ESCAPE, lambda found: found[0][1], text) if "\\" in text else text
 
 
 def _has_range(segment: str) -> bool:

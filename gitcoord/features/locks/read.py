@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Iterable, Sequence
 
 from gitcoord.errors import Refused
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap, spell_as
-from gitcoord.lean import Iterable, NamedTuple, Sequence
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import clone_in, mailbox, name_in
 from gitcoord.sessions.mailboxes import Homes
@@ -113,7 +113,7 @@ def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[s
     because = f": {first.reason}" if first.reason else ""
     more = f" (and {len(hindering) - 1} more)" if len(hindering) > 1 else ""
     what = f"{', '.join(patterns)} {verb} {name} (since {span(now - first.at)}{until}){because}{more}"
-    return Held(what, f"git coord lock --wait …, or ask: git coord send {name} …", hindering)
+    return Held(what, f"git coord lock --wait …, or ask its holder: git coord send {name} …", hindering)
 
 
 def merged(chosen: Sequence[Lock]) -> list[Lock]:

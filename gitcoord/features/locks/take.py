@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Callable, Iterable, Sequence
 
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
 from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
-from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
@@ -69,7 +69,7 @@ def check(wish: Wish) -> None:
     if not 0 < wish.ttl <= MAX_TTL:
         raise UsageError("a lock lasts at most a year", "give --ttl 2h, or 30d")
     if not REASON.fits(wish.reason):
-        raise UsageError(f"the reason is not {REASON.says}", "say it in a line")
+        raise UsageError(f"the reason is not {REASON.says}", "give it in one line")
 
 
 def take(
@@ -106,8 +106,8 @@ def take(
 
 
 def _overtaken(me: Identity, old: Lock, now: float) -> Draft:
-    why = "had expired" if old.expires <= now else "was yours while you were gone"
-    text = f"{me.name} overtook your lock on {', '.join(old.patterns)}, which {why}"
+    why = "had expired" if old.expires <= now else "you held while you were gone"
+    text = f"{me.name} took over your lock on {', '.join(old.patterns)}, which {why}"
     return Draft("message", text, {"to": [old.holder], "notice": "lock", "about": old.id}, author=me.name)
 
 
@@ -124,7 +124,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
             for lock in _in_the_way(at, holder, wanted, wait):
                 if lock.holder == here:
                     name = name_in(holder)
-                    what = f"{name} waits for {', '.join(lock.patterns)}, which you hold: you would wait for each other"
+                    what = f"{name} waits for {', '.join(lock.patterns)}, which you hold: each would wait for the other"
                     raise Held(what, f"git coord unlock {shell_word(lock.patterns[0])}", hindering)
                 todo.append(lock)
 
@@ -152,7 +152,7 @@ def _attempt(clone: Clone, me: Identity, wish: Wish, wait: Oid) -> Lock | None:
 def _waiting(db: sqlite3.Connection, wait: Oid) -> Lock:
     found = next((lock for lock in all_locks(db) if lock.id == wait), None)
     if found is None:
-        raise Refused("somebody took you out of the queue", "git coord locks")
+        raise Refused("another session ended your wait", "git coord locks")
     return found
 
 
@@ -162,7 +162,7 @@ def _give_up(clone: Clone, me: Identity, wait: Oid) -> Held | None:
     def decide(db: sqlite3.Connection) -> list[Draft]:
         if all(lock.id != wait for lock in all_locks(db)):
             return []
-        return [Draft("unlock", f"{me.name} waits no longer", {"locks": {wait: []}}, author=me.name)]
+        return [Draft("unlock", f"{me.name} left the queue", {"locks": {wait: []}}, author=me.name)]
 
     def ask(db: sqlite3.Connection) -> list[Lock]:
         mine = next((lock for lock in all_locks(db) if lock.id == wait), None)
@@ -183,7 +183,7 @@ def unlock(clone: Clone, me: Identity, patterns: Sequence[str], everything: bool
     Raises Refused for what is not locked, and for what another holds.
     """
     if not patterns and not everything:
-        raise UsageError("nothing is named", "git coord unlock PATTERN, or --all for all of mine")
+        raise UsageError("no pattern is named", "git coord unlock PATTERN, or --all for all of mine")
     ended: list[Lock] = []
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
@@ -209,7 +209,7 @@ def _named(found: Sequence[Lock], here: str, pattern: str, force: bool, clone: C
         raise Refused(f"{pattern} is not locked", f"git coord unlock {shell_word(near)}" if near else "git coord locks")
     if not trust.is_own(clone, lock.clone):
         hint = f"git coord send {shell_word(lock.holder)} {shell_word(f'please unlock {pattern}')}"
-        raise Held(f"{pattern} is locked in another clone, by {lock.holder}: only that clone can end it", hint, [lock])
+        raise Held(f"{lock.holder} of another clone has locked {pattern}: only that clone can unlock it", hint, [lock])
     if lock.holder != here and not force:
         refusal = held([lock], clone, time.time())
         raise Held(refusal.what, "git coord unlock --force ends it and tells the holder", [lock])
@@ -226,6 +226,14 @@ def _ends(name: str, ended: Sequence[Lock], told: Sequence[Lock], why: str = "")
         text = why or f"{name} ended your lock on {', '.join(lock.patterns)}"
         drafts.append(Draft("message", text, {"to": [lock.holder], "notice": "lock", "about": lock.id}, author=name))
     return drafts
+
+
+def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
+    """End one lock of this clone; its holder is told `why`, if that is said."""
+    with clone.locked():
+        found = [each for each in clone.read(all_locks) if each.id == lock]
+        clone.append(lambda db: _ends(name, found, found if why else [], why))
+        keep_marker(clone)
 
 
 def farewell(db: sqlite3.Connection, box: str, name: str) -> list[Draft]:

@@ -7,11 +7,12 @@ before it starts Python.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable, Iterable
 
+from gitcoord import lean_json as json
 from gitcoord.errors import Refused, RepositoryError
-from gitcoord.lean import Callable, Iterable, TypeVar, suppress
+from gitcoord.lean import TypeVar, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.store.objects import Oid
 from gitcoord.system import process as processes
@@ -65,7 +66,7 @@ def wait(
         with suppress(OSError):
             remove_ours(clone.path("waiters", wait))
     if found is None:
-        raise refusal or Refused("it became free too late", "run the command again")
+        raise refusal or Refused("the lock became free too late", "run the command again")
     return found
 
 

@@ -6,9 +6,8 @@ speaks only for sessions of the clone that wrote it, a bounce only for messages 
 
 from __future__ import annotations
 
-import json
-import sqlite3
-
+from gitcoord import lean_json as json
+from gitcoord.lean import sqlite3
 from gitcoord.log import trust
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Concern, Feature
@@ -182,8 +181,8 @@ FEATURE = Feature(
     """,
     _fold,
     """
-    CREATE INDEX messages_sender ON messages (clone, author, lc, id);
-    CREATE INDEX messages_thread ON messages (thread);
+    CREATE INDEX messages_sender ON messages (clone, author, lc);
+    CREATE INDEX messages_thread ON messages (thread) WHERE thread != id;
     CREATE INDEX messages_expiring ON messages (expires) WHERE expires > 0;
     CREATE INDEX deliveries_unread ON deliveries (box, message) WHERE state = 0 AND addressed = 1;
     CREATE INDEX deliveries_box ON deliveries (box);

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
+from collections.abc import Collection, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.features.messages.fold import LEDGER
 from gitcoord.features.messages.ledger import PAGE, bounced_first, bounces, my_boxes
-from gitcoord.lean import Any, Collection, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import get_event, resolve_id
@@ -204,8 +204,10 @@ def thread(clone: Clone, prefix: str) -> list[Event]:
 
     def ask(db: sqlite3.Connection) -> list[Event]:
         oid = resolve_id(db, prefix, "message")
+        (first,) = db.execute("SELECT thread FROM messages WHERE id = ?", (oid,)).fetchone()
         ids = db.execute(
-            "SELECT id FROM messages WHERE thread = (SELECT thread FROM messages WHERE id = ?) ORDER BY lc, id", (oid,)
+            "SELECT id FROM messages WHERE (thread = ?1 AND thread != id) OR (id = ?1 AND thread = ?1) ORDER BY lc, id",
+            (first,),
         ).fetchall()
         return [get_event(db, found) for (found,) in ids]
 

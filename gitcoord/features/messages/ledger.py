@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
+from collections.abc import Callable, Iterable, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import RepositoryError
 from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFACED
-from gitcoord.lean import Any, Callable, Iterable, NamedTuple, Sequence, TypeVar, suppress
+from gitcoord.lean import Any, NamedTuple, TypeVar, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox, name_in, split_mailbox

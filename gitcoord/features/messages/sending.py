@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import UsageError
 from gitcoord.features.messages.fold import ACKED, READ
 from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
-from gitcoord.lean import Any, Mapping, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
@@ -118,7 +119,7 @@ def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[st
     here = _near(clone, boxes)
     away = [box for box in boxes if box not in here]
     if away and (not here or len(_audience(to)) < len(to)):
-        raise UsageError(f"{away[0]} is in another clone, where a local message never comes", "leave out --local")
+        raise UsageError(f"{away[0]} is in another clone, and --local keeps the message here", "leave out --local")
     return here
 
 
@@ -154,7 +155,7 @@ def _is_meant(clone: Clone, worktree: Worktree, to: Sequence[str]) -> bool:
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
     """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
     if not to:
-        raise UsageError("nobody is named", "git coord sessions")
+        raise UsageError("no recipient is named", "git coord sessions")
     boxes: list[str] = []
     opens: list[str] = []
     here = clone.settled_id()
@@ -192,7 +193,7 @@ def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
     mine = clone.box(me.name)
     meant = [s.box for s in present(clone) if s.box != mine and (group == EVERYBODY or s.role == group)]
     if not meant:
-        raise UsageError(f"{word} is nobody at the moment", "git coord sessions")
+        raise UsageError(f"{word} reaches no session at the moment", "git coord sessions")
     return meant
 
 

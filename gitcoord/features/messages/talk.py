@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
-import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
 
+from gitcoord import lean_json as json
 from gitcoord.features.messages.fold import EXPIRED, QUEUED
 from gitcoord.features.messages.inbox import FACTS, Message, message_of
 from gitcoord.features.messages.ledger import Delivery, delivery_of
+from gitcoord.lean import NamedTuple, re, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import held_back
 from gitcoord.names import split_mailbox

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
 
+from gitcoord import lean_json as json
 from gitcoord.features.messages.fold import READ, SURFACED
 from gitcoord.features.messages.inbox import COLUMNS, Message, message_of
 from gitcoord.features.messages.ledger import my_boxes
+from gitcoord.lean import sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import TRUSTED, trusted_values
 from gitcoord.sessions.identity import Identity

@@ -9,13 +9,12 @@ import json
 import os
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import Any, Literal, NamedTuple, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
@@ -65,7 +64,7 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
     if only is not None:
         box = clone.read(lambda db: resolve_name(db, only, clone.id))
         if not any(box in side.sessions for side in sides):
-            raise UsageError(f"{only} has no work here that could be merged", "git coord sessions")
+            raise UsageError(f"{only} has no work in this clone to merge", "git coord sessions")
         pairs = [pair for pair in pairs if box in pair[0].sessions + pair[1].sessions]
     return sorted(collide(clone, pairs), key=lambda c: c.kind != "conflict")
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
-
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import MAILBOX, PATH, Schema, listed

@@ -8,14 +8,13 @@ nor a branch that both began from, no merges, no mere renames. Whether it collid
 from __future__ import annotations
 
 import os
-import re
-import sqlite3
 import time
+from collections.abc import Iterator, Sequence
 
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
 from gitcoord.features.overlaps.fold import MAX_PATHS
-from gitcoord.lean import Iterator, NamedTuple, Sequence, suppress
+from gitcoord.lean import NamedTuple, re, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
@@ -220,4 +219,4 @@ def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:
     return "\n".join([f"{peer.name}{where} changed what you changed:", *lines, *more])
 
 
-_VERDICT = {True: "it merges cleanly", False: "it will conflict", None: "this git cannot say whether it merges"}
+_VERDICT = {True: "it merges cleanly", False: "it will conflict", None: "this git is too old to say whether it merges"}

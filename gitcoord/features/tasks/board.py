@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
-from typing import NamedTuple
 
 from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import held_tasks
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.membership import states_in
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-
-from gitcoord.features.tasks import leased
 from gitcoord.features.tasks.read import Row, best, find
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.write import Drafts, about, claiming, write
-from gitcoord.lean import Any
+from gitcoord.lean import Any, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
 from gitcoord.store.objects import Oid
@@ -17,7 +14,9 @@ from gitcoord.sync import remotes
 
 def claim(clone: Clone, me: Identity, prefix: str, offline: bool = False) -> Oid:
     """Take a task; nothing happens if I hold it. Raises Refused when somebody else holds it, or it is not open."""
-    if not offline and remotes.is_connected(clone.repo):
+    if not offline and remotes.decides(clone.repo):
+        from gitcoord.features.tasks import leased
+
         return leased.claim(clone, me, clone.read(lambda db: find(db, prefix)).id)
     return about(clone, me, prefix, lambda db: claiming(db, clone, me, find(db, prefix), _tentative(clone, offline)))
 
@@ -31,7 +30,9 @@ def take_next(clone: Clone, me: Identity, offline: bool = False) -> Oid | None:
     held = held_tasks(clone)
     if clone.read(lambda db: best(db, clone, me, taken=held)) is None:
         return None
-    if not offline and remotes.is_connected(clone.repo):
+    if not offline and remotes.decides(clone.repo):
+        from gitcoord.features.tasks import leased
+
         return leased.take_next(clone, me)
     taken: list[Row] = []
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
 from gitcoord.features.tasks.fold import DEFAULT_PRIORITY, PRIORITIES, TITLE
-from gitcoord.lean import Any, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple
 from gitcoord.log.event import check_text
 
 HINT = 'a line is like {"id": "a", "title": "…", "text": "…", "priority": 2, "labels": [], "needs": ["b"], "assignee": "s"}'
@@ -52,9 +53,9 @@ def _parse_line(line: str, where: str) -> NewTask:
         raise UsageError(f"{where} is not a JSON object", HINT)
     for key, value in data.items():
         if key not in KINDS:
-            raise UsageError(f"{where}: {key!a} means nothing here", HINT)
+            raise UsageError(f"{where}: {key!a} is not a known key", HINT)
         if type(value) is not KINDS[key] or (isinstance(value, list) and not all(type(v) is str for v in value)):
-            raise UsageError(f"{where}: {key} is no {_kind(key)}", HINT)
+            raise UsageError(f"{where}: {key} is not a {_kind(key)}", HINT)
     try:
         return check(_new_task(data))
     except UsageError as error:
@@ -120,7 +121,7 @@ def in_order(tasks: Sequence[NewTask]) -> list[int]:
             needs = [places[need] for need in tasks[place].needs if need in places]
             missing = [need for need in needs if not state.get(need)]
             if any(need in state for need in missing):
-                raise UsageError(f"{tasks[place].title!r} needs itself in the end", "leave out one of the needs")
+                raise UsageError(f"{tasks[place].title!r} needs itself in a cycle", "leave out one of the needs")
             ahead += reversed(missing)
             if not missing:
                 state[place] = True

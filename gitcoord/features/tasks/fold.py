@@ -1,17 +1,18 @@
 """Tasks as events: what each says, and what all of them together make of a task (docs/format.md).
 
-Pure: whether an event holds depends on the events before it in (lc, id), on no clock and on nobody's liveness. What
-ends or replaces a claim names that claim in `supersedes`, and holds only while it is the current one.
+Pure: whether an event holds depends on the other events of its task, in the order (lc, id), on no clock and on nobody's
+liveness. What ends or replaces a claim names that claim in `supersedes`, and holds only while it is the current one. What
+a lease makes void, in whatever order it arrives, is in `fences`.
 """
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-from gitcoord.features.tasks import tangles
+from gitcoord import lean_json as json
+from gitcoord.features.tasks import fences, tangles
 from gitcoord.features.tasks.tangles import judge, needs_of, set_needs
-from gitcoord.lean import Callable, Collection, Iterable, Iterator, Mapping, NamedTuple
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.query import COLUMNS, event_of
@@ -23,6 +24,8 @@ PRIORITIES = range(5)
 DEFAULT_PRIORITY = 2
 TITLE = 200
 """Characters of a title that are kept."""
+MAX_REPLACED = 100
+"""Leases that one claim may say it replaced."""
 MAX_NEEDS, MAX_LABELS = 100, 50
 """Of each, how many a task has; what an edit adds beyond them does not count."""
 
@@ -40,6 +43,10 @@ class State(NamedTuple):
     holder: str = ""
     """Who holds it; of one done, who did it."""
     claim: str = ""
+    lease: str = ""
+    """The nonce of the lease that `claim` has; empty for one without."""
+    last: str = ""
+    """The last event that changed the status."""
     tentative: bool = False
     words: str = ""
     """Why it is blocked, or what was said when it ended."""
@@ -49,24 +56,44 @@ class State(NamedTuple):
 # one task
 
 
-def replay(events: Iterable[Event]) -> tuple[State | None, set[str]]:
-    """What a task's events, in total order, make of it; and the ids of those that held."""
-    state: State | None = None
-    held: set[str] = set()
-    for event in events:
-        after = _STEPS[event.type](state, event) if state else _filed(event)
-        if after is not None:
-            state = after
-            held.add(event.id)
-    return state, held
+class Replayed(NamedTuple):
+    """What a task's events make of it. `void` has each event that changed nothing, with the event because of which."""
+
+    state: State | None
+    void: Mapping[str, str]
 
 
-def ended_claims(events: Iterable[Event]) -> Iterator[tuple[Event, str]]:
-    """Each of a task's events, in total order, that ended somebody else's claim, and who held it."""
+def replay(events: Sequence[Event]) -> Replayed:
+    """Go through a task's events, which are in total order."""
+    state: State | None = None
+    void: dict[str, str] = {}
+    fenced = fences.void(events)
+    for event in events:
+        after = None if event.id in fenced else _STEPS[event.type](state, event) if state else _filed(event)
+        if after is None:
+            void[event.id] = fenced.get(event.id) or (state.last if state else "")
+            continue
+        if state and (late := _overridden(state, event)):
+            void[late] = event.id
+        state = after
+    return Replayed(state, void)
+
+
+def _overridden(state: State, event: Event) -> str:
+    """The event that a claim with a lease takes the place of, unless it says so itself; empty if none."""
+    if not fences.claims_with_lease(event) or state.claim in event.data.get("supersedes", ()):
+        return ""
+    return state.claim or (state.last if state.status in ("done", "dropped") else "")
+
+
+def ended_claims(events: Sequence[Event]) -> Iterator[tuple[Event, str]]:
+    """Each of a task's events, in total order, that ended somebody else's claim, and who held it. Claims that turned out
+    to be void are left out: `settling` tells their authors."""
+    fenced, void = fences.void(events), replay(events).void
     state: State | None = None
     for event in events:
-        after = _STEPS[event.type](state, event) if state else _filed(event)
-        if state and after and state.claim not in ("", after.claim) and event.sender != state.holder:
+        after = None if event.id in fenced else _STEPS[event.type](state, event) if state else _filed(event)
+        if state and after and state.claim not in {"", after.claim, *void} and event.sender != state.holder:
             yield event, state.holder
         state = after or state
 
@@ -98,23 +125,23 @@ def _names_the_claim(state: State, event: Event) -> bool:
 
 
 def _claim(state: State, event: Event) -> State | None:
+    """A lease is given for a task that is to be had; so what its author had not seen counts less, whatever it was."""
     free = state.status == "open" or (state.claim and state.status in UNFINISHED)
-    if not free or not (_names_the_claim(state, event) or _outranks(state, event)):
+    if not event.data.get("lease") and not (free and _names_the_claim(state, event)):
         return None
     tentative = event.data.get("tentative", False)
-    return _to(state, event, "claimed")._replace(holder=event.sender, claim=event.id, tentative=tentative, words="")
-
-
-def _outranks(state: State, event: Event) -> bool:
-    """A claim that has its lease need not know of one made offline, nor of a release; whichever comes first in the order."""
-    return bool(event.data.get("lease")) and (state.tentative or not state.claim)
+    after = _to(state, event, "claimed")
+    return after._replace(holder=event.sender, claim=event.id, lease=event.data.get("lease", ""), tentative=tentative, words="")
 
 
 def _settle(state: State, event: Event) -> State | None:
     """A claim that was made offline got its lease, and counts from here on; or it did not."""
     if event.data.get("lease"):
         after = _claim(state, event)
-        return after._replace(status=state.status, words=state.words) if after and state.status == "blocked" else after
+        blocked = after and state.status == "blocked" and _names_the_claim(state, event)
+        return after._replace(status=state.status, words=state.words) if after and blocked else after
+    if event.data.get("void"):
+        return state
     return _to(state, event, "open") if state.tentative and _names_the_claim(state, event) else None
 
 
@@ -125,25 +152,36 @@ def _release(state: State, event: Event) -> State | None:
 def _block(state: State, event: Event) -> State | None:
     if state.status not in UNFINISHED or not _names_the_claim(state, event):
         return None
-    return _to(state, event, "blocked")._replace(holder=state.holder, claim=state.claim, tentative=state.tentative)
+    return _to(state, event, "blocked")._replace(
+        holder=state.holder, claim=state.claim, lease=state.lease, tentative=state.tentative
+    )
 
 
 def _done(state: State, event: Event) -> State | None:
-    """Work that is done is done, whoever held the task meanwhile."""
-    return _to(state, event, "done")._replace(holder=event.sender) if state.status in UNFINISHED else None
+    """Work that is done is done, whoever held the task meanwhile; but who has a lease is not ended unseen."""
+    return _to(state, event, "done")._replace(holder=event.sender) if _may_end(state, event) else None
 
 
 def _drop(state: State, event: Event) -> State | None:
-    return _to(state, event, "dropped") if state.status in UNFINISHED else None
+    return _to(state, event, "dropped") if _may_end(state, event) else None
+
+
+def _may_end(state: State, event: Event) -> bool:
+    return state.status in UNFINISHED and (not state.lease or _names_the_claim(state, event))
 
 
 def _reopen(state: State, event: Event) -> State | None:
-    return _to(state, event, "open") if state.status in ("blocked", "done", "dropped") else None
+    """It names what it takes back; from a version before this, which did not, it takes back what it finds."""
+    if state.status not in ("blocked", "done", "dropped") or event.data.get("reopens", state.last) != state.last:
+        return None
+    return _to(state, event, "open") if not state.lease or _names_the_claim(state, event) else None
 
 
 def _to(state: State, event: Event, status: str) -> State:
     words = split_text(event.text)[1]
-    return state._replace(status=status, holder="", claim="", tentative=False, words=words, changed=event.at)
+    return state._replace(
+        status=status, holder="", claim="", lease="", last=event.id, tentative=False, words=words, changed=event.at
+    )
 
 
 def _edit(state: State, event: Event) -> State:
@@ -186,27 +224,34 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
         db.execute("INSERT OR IGNORE INTO task_comments VALUES (?, ?, ?)", (task, event.lc, event.id))
         return
     db.execute("INSERT OR IGNORE INTO task_events VALUES (?, ?, ?)", (task, event.lc, event.id))
+    if fences.fences(event):
+        db.execute("INSERT OR IGNORE INTO tasks_fenced VALUES (?)", (task,))
     if not _goes_on(db, task, event):
         db.execute("INSERT OR IGNORE INTO tasks_due VALUES (?)", (task,))
 
 
 def _goes_on(db: sqlite3.Connection, task: str, event: Event) -> bool:
-    """Take the next step from the state that the index has, if `event` is the last of its task; else all are to be gone
-    through again, once for all the events of a transaction."""
+    """Take the next step from the state that the index has, if `event` is the last of its task and nobody contests
+    anything; else all are to be gone through again, once for all the events of a transaction."""
     last = db.execute("SELECT id FROM task_events WHERE task = ? ORDER BY lc DESC, id DESC LIMIT 1", (task,)).fetchone()
-    if last[0] != event.id or db.execute("SELECT 1 FROM tasks_due WHERE task = ?", (task,)).fetchone():
+    if last[0] != event.id or any(db.execute(f"SELECT 1 FROM {t} WHERE task = ?", (task,)).fetchone() for t in _CONTESTED):
         return False
     before = _stored(db, task)
-    state = _STEPS[event.type](before, event) if before else _filed(event)
-    if state is not None and before is None:
-        _store(db, task, state, event)
-    elif state is not None and before is not None:
-        _update(db, task, before, state)
+    if before is None:
+        if first := _filed(event):
+            _store(db, task, first, event)
+        return True
+    state = _STEPS[event.type](before, event)
+    if state is None or _overridden(before, event):
+        return False
+    _update(db, task, before, state)
     return True
 
 
+_CONTESTED = ("tasks_due", "tasks_fenced")
 _KEPT = (
-    "title", "text", "status", "priority", "assignee", "labels", "holder", "claim", "tentative", "words", "changed",
+    "title", "text", "status", "priority", "assignee", "labels", "holder", "claim", "lease", "last", "tentative", "words",
+    "changed",
 )  # fmt: skip
 """The fields of a State that are columns of `tasks`."""
 
@@ -226,14 +271,16 @@ def _columns(state: State) -> list[object]:
 
 def _store(db: sqlite3.Connection, task: str, state: State, first: Event) -> None:
     db.execute(
-        f"INSERT OR REPLACE INTO tasks (id, lc, creator, at, {', '.join(_KEPT)}) VALUES ({', '.join('?' * 15)})",
+        f"INSERT OR REPLACE INTO tasks (id, lc, creator, at, {', '.join(_KEPT)}) VALUES ({', '.join('?' * (4 + len(_KEPT)))})",
         (task, first.lc, first.sender, first.at, *_columns(state)),
     )
     set_needs(db, task, state.needs)
 
 
 def _update(db: sqlite3.Connection, task: str, before: State, state: State) -> None:
-    db.execute(f"UPDATE tasks SET ({', '.join(_KEPT)}) = ({', '.join('?' * 11)}) WHERE id = ?", (*_columns(state), task))
+    db.execute(
+        f"UPDATE tasks SET ({', '.join(_KEPT)}) = ({', '.join('?' * len(_KEPT))}) WHERE id = ?", (*_columns(state), task)
+    )
     if state.needs != before.needs:
         set_needs(db, task, state.needs)
 
@@ -243,9 +290,11 @@ def _go_through(db: sqlite3.Connection) -> None:
     due = [task for (task,) in db.execute("SELECT task FROM tasks_due").fetchall()]
     for task in due:
         events = events_of(db, [task])[task]
-        state, _ = replay(events)
+        state, void = replay(events)
         if state is not None:  # else it has not been filed, as far as we know
             _store(db, task, state, next(e for e in events if e.type == "task"))
+        db.execute("DELETE FROM task_void WHERE task = ?", (task,))
+        db.executemany("INSERT INTO task_void VALUES (?, ?, ?)", [(oid, task, by) for oid, by in void.items() if by])
     if due:
         db.execute("DELETE FROM tasks_due")
     judge(db)
@@ -291,13 +340,15 @@ _FACTS = {
 }
 _EDITED = {"title": text(TITLE), "text": FLAG, "not_labels": listed(LABEL, MAX_LABELS), "not_needs": listed(ID, MAX_NEEDS)}
 _ABOUT: dict[str, Kind] = {"task": ID, "supersedes": listed(ID, 10)}
-_CLAIM = Schema({**_ABOUT, "tentative": FLAG, "lease": line(64)}, ("task",))
+_NONCE = line(64)
+_CLAIM = Schema({**_ABOUT, "tentative": FLAG, "lease": _NONCE, "replaces": listed(_NONCE, MAX_REPLACED)}, ("task",))
 SCHEMAS = {
     **{kind: Schema(_ABOUT, ("task",)) for kind in (*_STEPS, "task.comment")},
+    "task.reopen": Schema({**_ABOUT, "reopens": ID}, ("task",)),
     "task": Schema(_FACTS, (), _objection),
     "task.edit": Schema({"task": ID, **_FACTS, **_EDITED}, ("task",)),
     "task.claim": _CLAIM,
-    "task.settle": _CLAIM,
+    "task.settle": Schema({**_CLAIM.fields, "void": FLAG}, ("task",)),
 }
 
 FEATURE = Feature(
@@ -306,14 +357,16 @@ FEATURE = Feature(
     """
     CREATE TABLE tasks (id TEXT PRIMARY KEY, lc INTEGER NOT NULL, creator TEXT NOT NULL, at INTEGER NOT NULL,
         title TEXT NOT NULL, text TEXT NOT NULL, status TEXT NOT NULL, priority INTEGER NOT NULL, assignee TEXT NOT NULL,
-        labels TEXT NOT NULL, holder TEXT NOT NULL, claim TEXT NOT NULL, tentative INTEGER NOT NULL, words TEXT NOT NULL,
-        changed INTEGER NOT NULL) WITHOUT ROWID;
+        labels TEXT NOT NULL, holder TEXT NOT NULL, claim TEXT NOT NULL, lease TEXT NOT NULL, last TEXT NOT NULL,
+        tentative INTEGER NOT NULL, words TEXT NOT NULL, changed INTEGER NOT NULL) WITHOUT ROWID;
     CREATE INDEX tasks_status ON tasks (status, lc, id);
     CREATE TABLE task_events (task TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (task, lc, id)) WITHOUT ROWID;
     CREATE TABLE task_comments (task TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
         PRIMARY KEY (task, lc, id)) WITHOUT ROWID;
     CREATE TABLE tasks_due (task TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE tasks_fenced (task TEXT PRIMARY KEY) WITHOUT ROWID;
+    CREATE TABLE task_void (id TEXT PRIMARY KEY, task TEXT NOT NULL, by TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE task_leases (nonce TEXT NOT NULL, claim TEXT NOT NULL, task TEXT NOT NULL,
         PRIMARY KEY (nonce, claim, task)) WITHOUT ROWID;
     CREATE TABLE offline_claims (claim TEXT NOT NULL, clone TEXT NOT NULL, task TEXT NOT NULL, settled INTEGER NOT NULL,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from gitcoord.features.tasks import leased, lost
+from gitcoord.features.tasks import lost, settling, standing
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.feature import Hooks
 from gitcoord.sync.leases import Kind
 
-HOOKS: Hooks[Clone] = Hooks(
-    arrived=lost.tell_holders, leases=Kind(leased.KIND, leased.finished, leased.is_pending, leased.settle)
-)
+_LEASES = Kind(standing.KIND, standing.finished, settling.is_pending, settling.settle, settling.tell)
+HOOKS: Hooks[Clone] = Hooks(arrived=lost.tell_holders, leases=_LEASES)

@@ -5,11 +5,11 @@ An honest clone writes a notice with the event. Whoever pushes the event alone w
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
 
 from gitcoord.features.tasks.fold import ended_claims, events_of, split_text
 from gitcoord.features.tasks.read import WORDS
-from gitcoord.lean import Iterator, Mapping, NamedTuple, Sequence
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import split_mailbox

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import UNMET
-from gitcoord.lean import Callable, Collection, Mapping, Sequence
+from gitcoord.lean import sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import clone_in

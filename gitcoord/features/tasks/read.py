@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.fold import STATUSES, UNFINISHED, events_of, replay, split_text
 from gitcoord.features.tasks.ready import READY
-from gitcoord.lean import Any, Callable, Collection, Iterable, Mapping, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.query import resolve_id
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import Homes
+from gitcoord.sessions.mailboxes import Homes, resolve_name
 from gitcoord.sessions.membership import states, states_in
 from gitcoord.store.objects import Oid
+from gitcoord.sync import asked
 
 
 class Row(NamedTuple):
@@ -36,6 +37,10 @@ class Row(NamedTuple):
     labels: tuple[str, ...]
     holder: str
     claim: str
+    lease: str
+    """The nonce of the lease that `claim` has; empty for one without."""
+    last: str
+    """The last event that changed the status; empty while it is as it was filed."""
     tentative: bool
     words: str
     changed: int
@@ -99,8 +104,20 @@ class Which(NamedTuple):
     filed: bool = False
     status: str | None = None
     everything: bool = False
+    labels: tuple[str, ...] = ()
+    """All of these."""
+    holder: str = ""
+    assignee: str = ""
+    """Names of sessions."""
+    sort: str = "worth"
 
 
+SORTS: dict[str, Callable[[Task], Any]] = {
+    "worth": lambda task: (not task.ready, task.status in ("done", "dropped"), task.priority),
+    "age": lambda task: 0,
+    "changed": lambda task: -task.changed,
+}
+"""Orders of a list; what is equal stands in the order in which it was filed. `worth`: what can be taken, by priority."""
 UNFINISHED_ONES = Which()
 WORDS = {
     "task": "filed",
@@ -150,11 +167,13 @@ def get_task(clone: Clone, prefix: str, now: float | None = None) -> Task:
 
 
 def list_tasks(clone: Clone, me: Identity, which: Which = UNFINISHED_ONES, now: float | None = None) -> list[Task]:
-    """Tasks, oldest first. Raises UsageError for a status that is none."""
+    """Tasks, in the order that `which` says. Raises UsageError for a status, an order or a session that there is not."""
+    if which.sort not in SORTS:
+        raise UsageError(f"{which.sort!a} is not an order of tasks", "one of " + ", ".join(SORTS))
     if which.status is not None and which.status not in STATUSES:
         raise UsageError(f"{which.status!a} is not a status", "one of " + ", ".join(STATUSES))
     found = _tasks(clone, lambda db: _select(db, clone, me, which), now)
-    return [task for task in found if task.ready or not which.ready]
+    return sorted((task for task in found if task.ready or not which.ready), key=SORTS[which.sort])
 
 
 def _select(db: sqlite3.Connection, clone: Clone, me: Identity, which: Which) -> list[Row]:
@@ -163,7 +182,13 @@ def _select(db: sqlite3.Connection, clone: Clone, me: Identity, which: Which) ->
     mine = set(my_boxes(db, clone, me.name))
     if which.mine:
         found = [row for row in found if mine & {row.holder, row.assignee}]
-    return [row for row in found if row.creator in mine] if which.filed else found
+    if which.filed:
+        found = [row for row in found if row.creator in mine]
+    for name in ("holder", "assignee"):
+        if asked := getattr(which, name):
+            box = resolve_name(db, asked, clone.id)
+            found = [row for row in found if getattr(row, name) == box]
+    return [row for row in found if set(which.labels) <= set(row.labels)]
 
 
 def _tasks(clone: Clone, select: Callable[[sqlite3.Connection], list[Row]], now: float | None) -> list[Task]:
@@ -175,6 +200,8 @@ def _tasks(clone: Clone, select: Callable[[sqlite3.Connection], list[Row]], now:
 
     found, details = clone.read(ask)
     life = states(clone, {row.holder for row in found if row.holder}, now)
+    waiting = asked.waiting(clone)
+    found = [row._replace(tentative=row.tentative or row.lease in waiting) for row in found]
     return [_task(row, details, life[row.holder][0] if row.holder else None) for row in found]
 
 
@@ -204,14 +231,14 @@ def _details(db: sqlite3.Connection, ids: Collection[str]) -> _Details:
     return details
 
 
-def history_of(events: Collection[Event]) -> list[Step]:
+def history_of(events: Sequence[Event]) -> list[Step]:
     """What was done to one task, oldest first."""
-    _, held = replay(events)
+    void = replay(events).void
     senders: dict[str, str] = {e.id: e.sender for e in events}
     return [
         Step(
             e.id, e.sender, _what(e, senders),
-            "" if e.type in ("task", "task.edit") else split_text(e.text)[1], e.at, e.lc, e.id not in held,
+            "" if e.type in ("task", "task.edit") else split_text(e.text)[1], e.at, e.lc, e.id in void,
         )
         for e in events
     ]  # fmt: skip

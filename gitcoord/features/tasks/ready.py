@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Collection, Sequence
 
-from gitcoord.lean import Collection, NamedTuple, Sequence
+from gitcoord import lean_json as json
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import held_back, is_required, kept_back
 

@@ -6,10 +6,10 @@ which tangle is kept, so that a change touches only those that it concerns.
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from gitcoord.lean import Collection, Iterable, Mapping, Sequence
+from gitcoord import lean_json as json
+from gitcoord.lean import sqlite3
 
 MAX_TANGLE = 200
 """Tasks of one tangle whose needs are judged one by one; of a larger one none counts."""

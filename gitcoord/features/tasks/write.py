@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 
 from gitcoord.errors import Refused, UsageError
@@ -12,7 +12,7 @@ from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
 from gitcoord.features.tasks.read import Row, find
 from gitcoord.features.tasks.tangles import needed_by
-from gitcoord.lean import Any, Callable, Collection, Mapping, NamedTuple, Sequence
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, LaterDraft, check_text
 from gitcoord.sessions.identity import Identity
@@ -99,7 +99,7 @@ class Edit(NamedTuple):
 def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
     """Change a task's facts. Raises UsageError for an unknown id or name, and for a need that closes a cycle."""
     if change == Edit():
-        raise UsageError("nothing is to be changed", "git coord task edit --help")
+        raise UsageError("the command changes nothing", "git coord task edit --help")
     if change.priority is not None:
         check_priority(change.priority)
     check_labels(change.labels)
@@ -131,7 +131,7 @@ def _new_needs(db: sqlite3.Connection, row: Row, needs: Sequence[str]) -> list[O
     found = [find(db, need) for need in needs]
     for need in found:
         if row.id in needed_by(db, [need.id]):
-            raise UsageError(f"{need.id[:SHORT]} needs {row.id[:SHORT]} itself", f"git coord task show {need.id[:SHORT]}")
+            raise UsageError(f"{need.id[:SHORT]} already needs {row.id[:SHORT]}", f"git coord task show {need.id[:SHORT]}")
     return [need.id for need in found]
 
 
@@ -213,7 +213,7 @@ def change(clone: Clone, me: Identity, prefix: str, verb: str, words: str = "", 
     """
     check_text(words)
     if verb == "block" and not words.strip():
-        raise UsageError("why is it blocked?", "git coord task block ID REASON")
+        raise UsageError("the reason is missing", "git coord task block ID REASON")
     return about(clone, me, prefix, lambda db: _changing(db, clone, me, find(db, prefix), verb, words, force))
 
 
@@ -231,7 +231,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
     tell_of_deed(telling, row, verb, words)
     if verb in ("done", "drop"):
         tell_of_ready(telling, row)
-    data = {"task": row.id} | _claim_of(row)
+    data = {"task": row.id} | _claim_of(row) | ({"reopens": row.last} if verb == "reopen" and row.last else {})
     return [Draft(f"task.{verb}", _text(f"{rule.word}: {row.title}", words), data, author=me.name), *telling.drafts()]
 
 

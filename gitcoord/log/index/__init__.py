@@ -6,12 +6,12 @@ it is a pure function of the commits below those tips, but for `presence.seen`, 
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
-from gitcoord.lean import Any, Callable, Collection, Iterable, Iterator, Sequence, contextmanager
+from gitcoord.lean import Any, contextmanager, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
 from gitcoord.log.index import intake

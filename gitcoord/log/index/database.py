@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sqlite3
+from collections.abc import Iterator
 
 from gitcoord.errors import RepositoryError
-from gitcoord.lean import Iterator, contextmanager, suppress
+from gitcoord.lean import contextmanager, sqlite3, suppress
 from gitcoord.system.files import open_ours
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}

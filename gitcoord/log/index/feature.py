@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 import sys
-from importlib import import_module
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-from gitcoord.lean import Any, Callable, Collection, Generic, Iterable, Iterator, Mapping, NamedTuple, Sequence, TypeVar
+from gitcoord.lean import Any, Generic, NamedTuple, TypeVar, import_module, sqlite3
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.schemas import Schema
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import sqlite3
-from contextlib import closing
 
-from gitcoord.lean import Any, suppress
+from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log import trust
 from gitcoord.log.index import database, intake
 from gitcoord.log.index.database import primary_code, transaction
@@ -80,8 +78,11 @@ class IndexFile:
         self.in_memory = True
         db = sqlite3.connect(":memory:", isolation_level=None)
         try:
-            with closing(sqlite3.connect(f"file:{database.quoted(self.path)}?mode=ro&immutable=1", uri=True)) as source:
+            source = sqlite3.connect(f"file:{database.quoted(self.path)}?mode=ro&immutable=1", uri=True)
+            try:
                 source.backup(db)
+            finally:
+                source.close()
             return self._prepare(db)
         except sqlite3.DatabaseError:
             db.close()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from gitcoord.lean import Any, Callable, Iterable, Iterator, Sequence
+from gitcoord.lean import Any, sqlite3
 from gitcoord.log import schemas, trust
 from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
 from gitcoord.log.index import database

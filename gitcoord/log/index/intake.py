@@ -6,9 +6,9 @@ name it. A rebuild of the index (`doctor --fix`) looks again. This clone's own e
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator, Sequence
 
-from gitcoord.lean import Iterator, NamedTuple, Sequence
+from gitcoord.lean import NamedTuple, sqlite3
 
 MAX_EVENTS = 5_000_000
 """Events of one clone."""

@@ -8,8 +8,9 @@ ids of what the session is told of this way alone (notes).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable, Iterator
 
-from gitcoord.lean import Callable, Iterable, Iterator, contextmanager, suppress
+from gitcoord.lean import contextmanager, suppress
 from gitcoord.system.files import append_ours, names_in
 
 EVERYBODY = ""

@@ -11,7 +11,9 @@ so it loads the rest only when it is asked.
 
 from __future__ import annotations
 
-from gitcoord.lean import TYPE_CHECKING, Iterable
+from collections.abc import Iterable
+
+from gitcoord.lean import TYPE_CHECKING
 from gitcoord.log.trust.names import reconsidered as reconsidered
 from gitcoord.log.trust.names import speaks_for as speaks_for
 from gitcoord.log.trust.reach import EPOCH as EPOCH

@@ -8,12 +8,10 @@ one does not come back in the place of a newer one.
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Any, NamedTuple, TypeVar, sqlite3, suppress
 from gitcoord.log.event import Event
 from gitcoord.log.trust.caller import Reader, Writer
 from gitcoord.log.trust.judge import Judge, signatures

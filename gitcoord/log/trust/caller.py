@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
 
+from gitcoord.lean import Protocol, TypeVar, sqlite3
 from gitcoord.log.event import Draft, Event, LaterDraft
 from gitcoord.store.contract import Store
 from gitcoord.store.objects import Oid

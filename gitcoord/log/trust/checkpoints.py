@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import sqlite3
-
+from gitcoord.lean import re, sqlite3
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.trust.caller import Reader, Writer
 from gitcoord.log.trust.reach import CHECKPOINT

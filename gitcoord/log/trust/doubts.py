@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from gitcoord.errors import UsageError
+from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log import incidents
 from gitcoord.log.clock import ahead_of_time
 from gitcoord.log.trust.caller import Reader
@@ -66,7 +65,7 @@ def warnings(clone: Reader) -> list[Doubt]:
     for of in sorted({name for (name,) in asked if name != clone.id} | judge.bound()):
         found += [_settled(of, what) for what in _about(clone, judge, of, judge.marks(of))]
     for of, count in clone.read(ahead_of_time):
-        what = f"its clock is ahead of anything that could have happened, in {count} event{'s' if count > 1 else ''}"
+        what = f"its clock is impossibly far ahead in {count} event{'s' if count > 1 else ''}"
         found.append(Doubt(of, what, f"git config --add coord.ignoreClone {of}"))
     return found
 

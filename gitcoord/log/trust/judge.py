@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
 
 from gitcoord.errors import RepositoryError
+from gitcoord.lean import Any, NamedTuple, sqlite3, suppress
 from gitcoord.log.trust.caller import Reader
 from gitcoord.store import signing
 from gitcoord.store.objects import Oid

@@ -7,9 +7,9 @@ arrive late, so the receipts of adopters are folded again.
 
 from __future__ import annotations
 
-import sqlite3
+from collections.abc import Iterator
 
-from gitcoord.lean import Iterator
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of
 

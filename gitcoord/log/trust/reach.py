@@ -7,8 +7,7 @@ that the index knows it without opening an object.
 
 from __future__ import annotations
 
-import sqlite3
-
+from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.schemas import ID, NAME, Schema, line, number
 from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, owner

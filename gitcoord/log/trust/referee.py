@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
+from collections.abc import Iterator
 from os.path import exists
 
-from gitcoord.lean import TYPE_CHECKING, Iterator
+from gitcoord.lean import TYPE_CHECKING, sqlite3
 from gitcoord.log.trust import rules
 
 if TYPE_CHECKING:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
 from collections.abc import Iterable
 
+from gitcoord import lean_json as json
+from gitcoord.lean import sqlite3
 from gitcoord.log.trust import judge
 from gitcoord.log.trust.alone import within
 from gitcoord.log.trust.caller import Reader

@@ -6,10 +6,10 @@ waited for: the event is judged again, about that item alone, when it arrives. S
 
 from __future__ import annotations
 
-import json
-import sqlite3
+from collections.abc import Iterable, Iterator, Mapping
 
-from gitcoord.lean import Any, Iterable, Iterator, Mapping, NamedTuple
+from gitcoord import lean_json as json
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.log.trust import names
@@ -159,7 +159,7 @@ def _permitted(db: sqlite3.Connection, event: Event, only: str | None) -> Event 
     if rule.boxes:
         _check_boxes(event, event.data.get(rule.boxes))
     if event.type == "adopt" and event.data.get("from") == event.clone:
-        raise Malformed("adopt: the name is of this clone already")
+        raise Malformed("adopt: the name belongs to this clone already")
     names.note(db, event)
     for each in (rule, _BOUNCE) if event.data.get("notice") == "bounce" and event.type == "message" else (rule,):
         kept = _own_items(db, event, each, only) if each.items in event.data else event
@@ -184,7 +184,7 @@ def _own_items(db: sqlite3.Connection, event: Event, rule: Rule, only: str | Non
     own = {item for item in named if event.clone in clones.get(item, ()) and only in (None, item)}
     if named and len(own) < len(named) and rule.whole:
         if all(item in clones for item in named):
-            raise Malformed(f"{event.type}: about what another clone wrote")
+            raise Malformed(f"{event.type}: it speaks of an event of another clone")
         return None
     if len(own) == len(named):
         return event

@@ -12,6 +12,7 @@ from textual import events
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
+from textual.geometry import Size
 from textual.message import Message
 from textual.screen import Screen as TextualScreen
 from textual.widgets import Input, Static
@@ -95,44 +96,39 @@ class LiveView(App[None]):
         self.found: tuple[Any, ...] | None = None
         """The threads of a search that went through the whole history."""
         self.deep: dict[str, Any] = {}
+        self.wrong = ""
+        self.head, self.tabs, self.detail, self.foot, self.narrow = (
+            Static(id=name, markup=False) for name in ("head", "tabs", "detail", "foot", "narrow")
+        )
+        self.needs, self.listed = Rows("needs"), Rows("list")
+        self.side = VerticalScroll(id="side")
+        self.search = Input(id="search", placeholder="words, or @NAME")
         self._said = Text()
         self._asked = ""
 
     def compose(self) -> ComposeResult:
-        yield Static(id="head", markup=False)
-        yield Rows("needs")
-        yield Static(id="tabs", markup=False)
+        yield self.head
+        yield self.needs
+        yield self.tabs
         with Container(id="panes"):
-            yield Rows("list")
-            with VerticalScroll(id="side"):
-                yield Static(id="detail", markup=False)
-        yield Input(id="search", placeholder="words, or @NAME")
-        yield Static(id="foot", markup=False)
-        yield Static(id="narrow", markup=False)
+            yield self.listed
+            with self.side:
+                yield self.detail
+        yield self.search
+        yield self.foot
+        yield self.narrow
 
     def on_mount(self) -> None:
         self.needs.border_title = "Needs you"
         self.listed.focus()
         self.set_interval(AGES_EVERY, self.redraw)
         self.set_interval(OUTPUT_EVERY, self._follow_output)
-        self._shape()
-        self.query_one("#head", Static).update(" looking…")
+        self._shape(self.size)
+        self.redraw()
         self.source.start(lambda news: self._later(lambda: self._take(news)))
 
     def on_unmount(self) -> None:
         self.source.stop()
-
-    @property
-    def needs(self) -> Rows:
-        return self.query_one("#needs", Rows)
-
-    @property
-    def listed(self) -> Rows:
-        return self.query_one("#list", Rows)
-
-    @property
-    def side(self) -> VerticalScroll:
-        return self.query_one("#side", VerticalScroll)
 
     @property
     def current(self) -> Rows:
@@ -154,25 +150,25 @@ class LiveView(App[None]):
         self.wrong = news.wrong
         self.redraw()
 
-    wrong = ""
-
     def redraw(self) -> None:
         """Bring every line up to date; those that stayed the same are not drawn."""
         now = self.clock()
-        bars.put(self.query_one("#head", Static), bars.head(self.shown, self.wrong, now))
+        bars.put(self.head, bars.head(self.shown, self.wrong, now))
         if self.shown is None:
             return
         needs = listings.needs(self.shown, now)
-        height = min(max(1, len(needs.entries)), max(3, self.size.height // 3)) + 2
+        height = min(max(1, len(needs.entries)), max(3, self.size.height // 4)) + 2
         if self.needs.styles.height is None or self.needs.styles.height.value != height:
             self.needs.styles.height = height
-        self.needs.border_title = f"Needs you {len(needs.entries)}" if needs.entries else "Needs you"
+        title = f"Needs you {len(needs.entries)}" if needs.entries else "Needs you"
+        if self.needs.border_title != title:
+            self.needs.border_title = title
         self.needs.set_class(bool(needs.entries), "pressing")
         self.needs.show(needs)
         self._list(now)
         self._rest(now)
 
-    def _list(self, now: float, key: str = "") -> None:
+    def _list(self, now: float, key: str | None = None) -> None:
         if self.shown is None:
             return
         shown = self.shown if self.found is None else self.shown._replace(threads=self.found, more_threads=False)
@@ -184,10 +180,10 @@ class LiveView(App[None]):
         """The tabs, the details and the keys."""
         if self.shown is None:
             return
-        bars.put(self.query_one("#tabs", Static), bars.tabs(self.shown, self.section, self.words, self.size.width))
+        bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.size.width))
         row = self.current.row
-        bars.put(self.query_one("#detail", Static), detail(row, self.deep.get(self.current.key), now))
-        bars.put(self.query_one("#foot", Static), self._said or bars.keys(row, self.section, self.source.read_only))
+        bars.put(self.detail, detail(row, self.deep.get(self.current.key), now))
+        bars.put(self.foot, self._said or bars.keys(row, self.section, self.source.read_only))
 
     # where the person is
 
@@ -246,8 +242,7 @@ class LiveView(App[None]):
 
     def action_return(self) -> None:
         """Show all again, or go back to the list."""
-        search = self.query_one("#search", Input)
-        search.display = False
+        self.search.display = False
         self.set_class(False, "opened")
         if self.words:
             self._go(self.section)
@@ -291,10 +286,9 @@ class LiveView(App[None]):
 
     def action_search(self) -> None:
         """Search what is listed."""
-        search = self.query_one("#search", Input)
-        search.value = self.words
-        search.display = True
-        search.focus()
+        self.search.value = self.words
+        self.search.display = True
+        self.search.focus()
 
     def on_input_changed(self, message: Input.Changed) -> None:
         if message.input.id == "search" and message.input.display:
@@ -403,17 +397,17 @@ class LiveView(App[None]):
     # the frame
 
     def on_resize(self, event: events.Resize) -> None:
-        self._shape()
+        self._shape(event.size)
         self.redraw()
 
-    def _shape(self) -> None:
+    def _shape(self, size: Size) -> None:
         """Lay the panes out for the size of the terminal."""
-        width, height = self.size
+        width, height = size
         self.set_class(width >= WIDE, "wide")
         self.set_class(height < 20, "low")
         self.set_class(width < NARROWEST or height < 10, "tiny")
         words = f"{width}×{height} is too small: the view needs {NARROWEST}×10. q leaves."
-        bars.put(self.query_one("#narrow", Static), Text(words))
+        bars.put(self.narrow, Text(words))
 
     def get_system_commands(self, screen: TextualScreen[Any]) -> Iterable[SystemCommand]:
         """What the command palette offers."""
@@ -430,8 +424,8 @@ class LiveView(App[None]):
 
 def _failure(error: BaseException | None) -> Text:
     if isinstance(error, CoordError):
-        hint = f"  ({error.hint})" if error.hint else ""
-        return Text(f" {one_line(error.what, 300)}{one_line(hint, 200)}", "bold red")
+        hint = f"  ({one_line(error.hint, 200)})" if error.hint else ""
+        return Text(f" {one_line(error.what, 300)}{hint}", "bold red")
     return Text(f" {type(error).__name__}: {one_line(str(error), 200)}", "bold red")
 
 

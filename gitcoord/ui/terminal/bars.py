@@ -12,6 +12,9 @@ from gitcoord.ui.model.screen import Screen
 from gitcoord.ui.model.words import age
 from gitcoord.ui.terminal.listings import COLOURS, SECTIONS
 
+SHOWN = 3
+"""Acts of a row whose keys are named; the menu has all of them."""
+
 CSS = """
 Screen { layout: vertical; }
 #head, #foot, #tabs { height: 1; width: 100%; }
@@ -21,7 +24,7 @@ Screen { layout: vertical; }
 #panes { height: 1fr; layout: vertical; }
 .wide #panes { layout: horizontal; }
 #list { height: 3fr; border: round ansi_bright_black; }
-#side { height: 2fr; border: round ansi_bright_black; padding: 0 1; }
+#side { height: 2fr; border: round ansi_bright_black; padding: 0 1; scrollbar-size: 0 1; }
 .wide #list { width: 3fr; height: 100%; }
 .wide #side { width: 2fr; height: 100%; }
 #needs:focus, #list:focus, #side:focus { border: round ansi_cyan; }
@@ -80,8 +83,10 @@ def keys(row: Any, section: int, read_only: bool) -> Text:
     """The keys that do something here."""
     text = Text(" ")
     choices = [] if read_only else [choice.offer for choice in getattr(row, "choices", ())]
-    for name in choices:
+    for name in choices[:SHOWN]:
         text.append(OFFERS[name].key, "bold cyan").append(f" {OFFERS[name].label}  ")
+    if len(choices) > SHOWN:
+        text.append("x", "bold cyan").append(" more  ")
     new = "task" if SECTIONS[section].name == "board" else "message"
     for key, what in (*(() if read_only else (("n", f"new {new}"),)), ("/", "search"), ("?", "help"), ("q", "leave")):
         text.append(key, "bold cyan").append(f" {what}  ")

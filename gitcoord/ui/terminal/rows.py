@@ -77,6 +77,8 @@ def fit(text: str, width: int) -> str:
 class Rows(ScrollView, can_focus=True):
     """A list with a cursor, which stays on its row when others come and go."""
 
+    DEFAULT_CSS = "Rows { overflow-x: hidden; scrollbar-size: 0 1; }"
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j,down", "move(1)", "down", show=False),
         Binding("k,up", "move(-1)", "up", show=False),
@@ -116,17 +118,23 @@ class Rows(ScrollView, can_focus=True):
         return entries[self._at].row if self._at < len(entries) else None
 
     @property
+    def room(self) -> Size:
+        """What can be drawn on, beside the scrollbar."""
+        return self.scrollable_content_region.size
+
+    @property
     def key(self) -> str:
         entries = self.listing.entries
         return entries[self._at].key if self._at < len(entries) else ""
 
-    def show(self, listing: Listing, key: str = "") -> None:
-        """Show a listing; the cursor stays where it was, or goes to the row `key`."""
+    def show(self, listing: Listing, key: str | None = None) -> None:
+        """Show a listing; the cursor stays on its row, or goes to the row `key`, else to the first."""
         before, old_key, old_row = self.listing, self.key, self.row
         self.listing = listing
-        self._at = self._place(key or old_key)
+        self._at = self._at if key is None else 0
+        self._at = self._place(old_key if key is None else key)
         self._resize()
-        if key or self.key != old_key:
+        if key is not None or self.key != old_key:
             self._see()
         self._redraw(before)
         if self.row != old_row or self.key != old_key:
@@ -149,7 +157,7 @@ class Rows(ScrollView, can_focus=True):
         return 0
 
     def _resize(self) -> None:
-        size = Size(self.size.width, max(1, len(self.listing.entries)))
+        size = Size(self.room.width, max(1, len(self.listing.entries)))
         if size != self.virtual_size:
             self.virtual_size = size
 
@@ -159,11 +167,11 @@ class Rows(ScrollView, can_focus=True):
             self.refresh()
             return
         top = self.scroll_offset.y
-        for y in range(self.size.height):
+        for y in range(self.room.height):
             at = top + y
             old, new = (it.entries[at] if at < len(it.entries) else None for it in (before, self.listing))
             if old is not None and new is not None and (old.cells, old.key) != (new.cells, new.key):
-                self.refresh(Region(0, y, self.size.width, 1))
+                self.refresh(Region(0, y, self.room.width, 1))
 
     def on_resize(self, event: events.Resize) -> None:
         self._resize()
@@ -171,7 +179,7 @@ class Rows(ScrollView, can_focus=True):
 
     def _see(self) -> None:
         top = self._at - 1 if self._at and self.listing.entries[self._at - 1].row is None else self._at
-        height = self.size.height
+        height = self.room.height
         if top < self.scroll_offset.y:
             self.scroll_to(y=top, animate=False)
         elif height and self._at >= self.scroll_offset.y + height:
@@ -184,7 +192,7 @@ class Rows(ScrollView, can_focus=True):
         self._go(self._nearest(max(0, min(last, self._at + step)), 1 if step > 0 else -1))
 
     def action_page(self, step: int) -> None:
-        self.action_move(step * max(1, self.size.height - 2))
+        self.action_move(step * max(1, self.room.height - 2))
 
     def action_choose(self) -> None:
         if self.row is not None:
@@ -216,7 +224,7 @@ class Rows(ScrollView, can_focus=True):
         self.refresh()
 
     def render_line(self, y: int) -> Strip:
-        width = self.size.width
+        width = self.room.width
         at = self.scroll_offset.y + y
         entries = self.listing.entries
         if not entries:
@@ -234,13 +242,14 @@ class Rows(ScrollView, can_focus=True):
         base = self.rich_style
         if entry.row is None:
             return [Segment(fit(f" {entry.cells[0].text}", width), base + style(entry.cells[0].style or "bold"))]
+        picked = here and self.has_focus
         if here:
-            base = base + style("reverse" if self.has_focus else "bold")
+            base = base + style("reverse" if picked else "bold")
         mark = "›" if here else " "
         segments = [Segment(mark, base)]
         for cell, room in zip(entry.cells, widths(self.listing.columns, width - 2), strict=False):
             if room:
                 gap = " " * GAP if len(segments) > 1 else ""
-                segments.append(Segment(gap + fit(cell.text, room), base + style(cell.style)))
+                segments.append(Segment(gap + fit(cell.text, room), base if picked else base + style(cell.style)))
         used = sum(segment.cell_length for segment in segments)
         return [*segments, Segment(" " * max(0, width - used), base)]

@@ -40,7 +40,6 @@ export const LINES = {
     return [
       span(`p${row.priority}`, row.priority === 0 ? "strong" : "dim"),
       span(row.title, row.status === "blocked" ? "title red" : "title"),
-      ageSpan(row.at),
       ...(more ? [span(more, row.holder_state === "gone" ? "more red" : "more dim")] : []),
     ];
   },

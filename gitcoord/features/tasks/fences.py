@@ -1,0 +1,60 @@
+"""Which words about a task never held, whenever they arrive: the part of the fold that leases decide.
+
+A lease is won at the remote, one after the other. So a claim that has one counts before all that its author had not seen;
+it is void if the lease that it names was replaced by another one. What ends such a claim must name it, and the word of the
+clone that made the claim counts before that of any other. All of it follows from the events of the task alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from gitcoord.log.event import Event
+
+ENDS = ("task.done", "task.drop", "task.release")
+"""What ends a claim, and not only changes it."""
+
+
+def claims_with_lease(event: Event) -> bool:
+    """Whether an event claims its task by a lease."""
+    return event.type in ("task.claim", "task.settle") and bool(event.data.get("lease"))
+
+
+def fences(event: Event) -> bool:
+    """Whether an event can make another one void, in whatever order they arrive."""
+    return bool(event.data.get("replaces") or event.data.get("void"))
+
+
+def void(events: Sequence[Event]) -> dict[str, str]:
+    """Of a task's events, in total order, those that never held, each with the event that made it void."""
+    found: dict[str, str] = {claim: event.id for event in events if event.data.get("void") for claim in _named(event)}
+    leased = [event for event in events if claims_with_lease(event)]
+    by_nonce: dict[str, list[str]] = {}
+    for event in leased:
+        by_nonce.setdefault(event.data["lease"], []).append(event.id)
+    for event in leased:
+        if event.id not in found:  # what did not get its lease replaced none
+            for claim in _unseen(event, by_nonce):
+                found.setdefault(claim, event.id)
+    last = next((event for event in reversed(leased) if event.id not in found), None)
+    return {**_outspoken(events, last), **found} if last else found
+
+
+def _named(event: Event) -> Sequence[str]:
+    named: Sequence[str] = event.data.get("supersedes", ())
+    return named
+
+
+def _unseen(event: Event, by_nonce: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    """The claims whose leases `event` replaced without having seen them. One that it names was good until then."""
+    for nonce in event.data.get("replaces", ()):
+        for claim in by_nonce.get(nonce, ()):
+            if claim != event.id and claim not in _named(event):
+                yield claim
+
+
+def _outspoken(events: Sequence[Event], claim: Event) -> Mapping[str, str]:
+    """What others did to a claim that its own clone has ended, without knowing of each other."""
+    about = [event for event in events if event.type in (*ENDS, "task.block") and claim.id in _named(event)]
+    own = next((event for event in about if event.clone == claim.clone and event.type in ENDS), None)
+    return {event.id: own.id for event in about if event.clone != claim.clone} if own else {}

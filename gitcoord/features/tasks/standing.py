@@ -1,0 +1,81 @@
+"""The table of leases beside the claims: which tasks others hold, and which rows may be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from gitcoord.features.tasks.fold import events_of, replay
+from gitcoord.features.tasks.read import rows
+from gitcoord.lean import NamedTuple, sqlite3
+from gitcoord.log.clone import Clone
+from gitcoord.sessions.mailboxes import Homes, display
+from gitcoord.sessions.presence import holder_mark, published_gone
+from gitcoord.sync.leases import Row as Lease
+from gitcoord.sync.leases import Table, observe
+
+KIND = "tasks"
+TTL = 12 * 3600
+"""Seconds for which a claim outlives the last sign of its holder's clone; who dies at home is found gone at once."""
+
+
+class Look(NamedTuple):
+    """What the leases and claims of others come to: tasks that are `taken`, claims that fell `silent` and may be taken
+    over, and rows that are `free` to be replaced."""
+
+    taken: frozenset[str]
+    silent: frozenset[str]
+    free: frozenset[str]
+
+
+def look_at(db: sqlite3.Connection, clone: Clone, table: Table, asking: Collection[str] = ()) -> Look:
+    """How things stand; `asking` are claims of ours that have no lease yet, and so end nobody's."""
+    claims = [row for row in rows(db, "t.claim <> ''") if not clone.has(row.holder)]
+    leases = [r for r in table.rows.values() if not _is_over(db, clone, r, asking)]
+    homes = Homes(db)
+    marks = {row.claim: f"{row.claim} {holder_mark(db, row.holder)}" for row in claims}
+    marks |= {r.nonce: f"{r.nonce} {holder_mark(db, homes.of(r.holder))}" for r in leases}
+    ages = observe(clone, KIND, marks.values())
+    silent = {row.claim for row in claims if ages[marks[row.claim]] >= TTL}
+    dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= r.ttl}
+    live = {r.nonce for r in leases} - dead
+    taken = {r.key for r in leases if r.nonce in live}
+    return Look(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)
+
+
+def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease, asking: Collection[str] = ()) -> bool:
+    """The claim that it was taken for is no longer the task's; or it is ours, and there never was a claim."""
+    known = db.execute("SELECT 1 FROM task_leases WHERE nonce = ?", (lease.nonce,)).fetchone()
+    return has_ended(db, lease, asking) if known else clone.has(lease.holder)
+
+
+def has_ended(db: sqlite3.Connection, lease: Lease, asking: Collection[str] = ()) -> bool:
+    """Whether the claim that a row was taken for is known, and is not the task's any more."""
+    found = [claim for (claim,) in db.execute("SELECT claim FROM task_leases WHERE nonce = ?", (lease.nonce,))]
+    return bool(found) and _current(db, lease.key, asking) not in found
+
+
+def _current(db: sqlite3.Connection, task: str, asking: Collection[str]) -> str:
+    """The claim by which a task is held, as if those that are `asking` had not been made."""
+    found = db.execute("SELECT claim FROM tasks WHERE id = ?", (task,)).fetchone()
+    if found is None or found[0] not in asking:
+        return str(found[0]) if found else ""
+    state = replay([event for event in events_of(db, [task])[task] if event.id not in asking]).state
+    return state.claim if state else ""
+
+
+def replaces(db: sqlite3.Connection, table: Table, task: str, asking: Collection[str] = ()) -> tuple[str, ...]:
+    """The nonces of a task's rows whose claims have not been seen to end, with those that they replaced themselves."""
+    found = [row for row in table.rows.values() if row.key == task and not has_ended(db, row, asking)]
+    return tuple(dict.fromkeys(n for row in found for n in (row.nonce, *row.replaced)))[:100]
+
+
+def holder_of(clone: Clone, table: Table, look: Look, task: str) -> str:
+    """Who has the lease of a task that is taken, as this clone writes it."""
+    holder = next(r.holder for r in table.rows.values() if r.key == task and r.nonce not in look.free)
+    return display(holder, clone.id)
+
+
+def finished(clone: Clone, table: Table) -> list[str]:
+    """Rows of ours that are over."""
+    mine = [r for r in table.rows.values() if clone.has(r.holder)]
+    return [r.nonce for r in mine if clone.read(lambda db, r=r: _is_over(db, clone, r))]  # type: ignore[misc]

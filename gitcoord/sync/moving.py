@@ -1,0 +1,111 @@
+"""Move coordination to another remote: claims go along, or nothing does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gitcoord.errors import Refused, RemoteError, without_password
+from gitcoord.lean import NamedTuple
+from gitcoord.log.clone import Clone
+from gitcoord.sessions.mailboxes import display
+from gitcoord.store import transport
+from gitcoord.store.ref_names import LEASES, is_presence, owner
+from gitcoord.store.transport import Remote
+from gitcoord.sync import remotes
+from gitcoord.sync.exchange import exchange
+from gitcoord.sync.leases import Row, lease_ref, read_table
+from gitcoord.sync.link import Link, joining, link
+from gitcoord.system.files import remove_ours
+from gitcoord.text import shell_word
+
+
+class Moved(NamedTuple):
+    """Where coordination is now and where it was (empty: nowhere), the clones that still coordinate there, and how many
+    claims of this clone went along."""
+
+    remote: str
+    left: str
+    others: tuple[str, ...]
+    claims: int
+
+
+def move(clone: Clone, name: str, cwd: str = ".", force: bool = False) -> Moved:
+    """Let another remote be the coordination remote, and take the leases of this clone there.
+
+    Raises Refused where somebody else holds there what this clone holds, RemoteError when either remote cannot be reached;
+    with `force` the old one need not be.
+    """
+    old, new = remotes.connected(clone.repo), remotes.choose(clone.repo, name, cwd)
+    if old is None or old.name == new.name or not remotes.is_connected(clone.repo):
+        with link(clone, new) as at:
+            exchange(at)
+        return Moved(without_password(new.name), "", (), 0)
+    others = _last_exchange(clone, old, new, force)
+    mine = _leases(clone)
+    with link(clone, new) as at:
+        _check(at, mine)
+        _settle_on(clone, new)
+        exchange(at._replace(visit=False, look=None))
+    _give_back(clone, old)
+    return Moved(without_password(new.name), without_password(old.name), others, len(mine))
+
+
+def _last_exchange(clone: Clone, old: Remote, new: Remote, force: bool) -> tuple[str, ...]:
+    """Bring and get everything at the old remote; who else is there. Raises RemoteError unless `force`."""
+    try:
+        with link(clone, old) as at:
+            exchange(at)
+            listing = transport.list_remote(clone.repo, old.name)
+    except RemoteError as error:
+        if force:
+            return ()
+        hint = f"git coord remote set {shell_word(new.name)} --force leaves it all the same, with whoever is there"
+        raise RemoteError(f"{without_password(old.name)} cannot be asked who coordinates there: {error.what}", hint) from None
+    refs = [here for ref in listing if (here := old.here(ref))]
+    return tuple(sorted({owner(ref) for ref in refs if is_presence(ref)} - {clone.id}))
+
+
+def _leases(clone: Clone) -> Mapping[str, Row]:
+    """The rows of this clone at the remote of the last sync, by what they are about."""
+    refs = clone.store.tips().refs
+    tables = (read_table(clone, kind, refs.get(lease_ref(kind))) for kind in LEASES)
+    return {row.nonce: row for table in tables for row in table.rows.values() if clone.has(row.holder)}
+
+
+def _check(at: Link, mine: Mapping[str, Row]) -> None:
+    """Raises Refused where another clone has the lease of a task that this one holds."""
+    listing = transport.list_remote(at.clone.repo, at.remote.name)
+    remote = joining(at, listing).remote
+    ref = lease_ref("tasks")
+    table = listing.get(remote.there(ref))
+    if table is None:
+        return
+    transport.fetch_objects(at.clone.repo, remote, ref)
+    tasks = {row.key for row in mine.values() if not row.patterns}
+    theirs = [row for row in read_table(at.clone, "tasks", table).rows.values() if not at.clone.has(row.holder)]
+    for row in (row for row in theirs if row.key in tasks):
+        who = display(row.holder, at.clone.id)
+        raise Refused(
+            f"{row.key[:10]} is held at {without_password(remote.name)} by {who}", f"git coord task release {row.key[:10]}"
+        )
+
+
+def _settle_on(clone: Clone, new: Remote) -> None:
+    """From here on the new one is the coordination remote. A setting of the user's says so, too, if there is one."""
+    if clone.repo.setting("remote"):
+        clone.repo.git("config", "coord.remote", new.name)
+        clone.repo.config["coord.remote"] = new.name
+    remove_ours(clone.path("remote"))
+
+
+def _give_back(clone: Clone, old: Remote) -> None:
+    """Our rows at the old remote are nobody's any more; where that fails they run out there."""
+    from gitcoord.sync import leases
+
+    try:
+        with link(clone, old) as at:
+            at = at._replace(visit=True)
+            for kind in LEASES:
+                leases.give_up(at, kind)
+    except RemoteError:
+        clone.mended.append(f"our leases at {without_password(old.name)} run out by themselves: it cannot be reached")
