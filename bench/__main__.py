@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agents, hostile, powerloss, reading, soak, startup, syncing, tokens, users_git, writing
+from bench import agents, counted, hostile, live_view, powerloss, reading, soak, startup, syncing, tokens, users_git, writing
 from bench.measure import Row, isolate, table
 
 
@@ -35,6 +35,7 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         "hostile": lambda where: hostile.attacks(where / "hostile", 1 if full else 8),
         "powerloss": lambda where: powerloss.losses(where / "powerloss", 30 if full else 8),
         "soak": lambda where: soak.soak(where, 60_000 if full else 5_000, rounds),
+        "ui": lambda where: live_view.view(where, *((9, 100_000, 500, 2_000) if full else (3, 10_000, 50, 200))),
         "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
     }
 
@@ -46,9 +47,13 @@ def main() -> None:
         sys.exit(run.main(sys.argv[2:]))
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--full", action="store_true", help="the sizes that the budgets name (some minutes)")
+    parser.add_argument("--quick", action="store_true", help="only what noise does not touch, against bench/allowed.json")
+    parser.add_argument("--allow", action="store_true", help="with --quick: what is counted now is allowed from now on")
     parser.add_argument("names", nargs="*", help=f"only these: {', '.join(sections(False))}")
     options = parser.parse_args()
     chosen = {name: work for name, work in sections(options.full).items() if not options.names or name in options.names}
+    if options.quick:
+        chosen = {"counted": lambda where: counted.quick(where, options.allow)}
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="gitcoord-bench-") as place:
         isolate(Path(place, "home"))

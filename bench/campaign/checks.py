@@ -56,7 +56,11 @@ def next_write(ground: Ground) -> Iterator[str]:
 
 
 def after_doctor(ground: Ground) -> Iterator[str]:
-    """What no command of the day has to read, a torn presence or lease, is put right by `doctor --fix` and the refresh."""
+    """What no command of the day has to read, a torn presence or lease, is put right by `doctor --fix` and the refresh.
+
+    A sync comes first: `doctor` says when the last one failed, as it does on a full disk.
+    """
+    subprocess.run([sys.executable, "-m", "gitcoord", "sync", "origin"], cwd=ground.main, capture_output=True, check=False)
     done = subprocess.run(
         [sys.executable, "-m", "gitcoord", "doctor", "--fix"], cwd=ground.main, capture_output=True, text=True
     )

@@ -1,7 +1,7 @@
-"""Features: what people and agents use coordination for. Each has its event types, its fold and its verbs together.
+"""Features: what people and agents use coordination for. Each has its event types, its fold and its verbs in one place.
 
-A feature may use `sync` and what lies below, and the feature `messages`; it knows no other feature. Begin with `notes`, the
-smallest. Adding one is adding a module with a `FEATURE`, and a line here and in `log/trust/rules`.
+A feature may use `sync` and the rooms below, and the feature `messages`, but no other feature. Begin with `notes`, the
+smallest. To add one, add a module with a `FEATURE`, and a line here and in `log/trust/rules`.
 """
 
 from __future__ import annotations
@@ -44,6 +44,6 @@ REGISTRY: Registry[Clone] = Registry(
         "gitcoord.features.jobs.hooks",
         "renamed",
     ),
-    Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync"),
+    Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync parting"),
 )
 """Every feature there is. Modules are named, not imported: a command loads only those whose events it meets."""

@@ -1,7 +1,7 @@
-"""What ended without a word: sessions whose process died, jobs whose supervisor did. Those concerned are told, once.
+"""The ends of sessions, and of jobs whose supervisor died. Those concerned are told, once.
 
-Told by whichever process of the clone looks first: every command does, and whoever waits. The event `gone` says that a
-death was told; joining again takes it back.
+A session that leaves tells them by itself. Of one that died without a word, the first process of the clone that looks
+tells them: every command does, and every waiter. The event `gone` says that a death was told; joining again takes it back.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
 from gitcoord.features.messages.ledger import owed_by
-from gitcoord.features.tasks.ready import held_by
 from gitcoord.lean import sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -117,20 +116,36 @@ def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
 
 
 def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) -> list[Draft]:
-    box = mailbox(record.name, clone.settled_id())
-    event = Draft(
-        "gone", f"{record.name} is gone: {_cause(record)}", {"session": record.name, "since": since}, author=record.name
-    )
+    what = {"session": record.name, "since": since}
+    said = f"{record.name} is gone: {'its worktree was removed' if record.removed else 'its process ended'}"
+    return [Draft("gone", said, what, author=record.name), *_messages(db, clone, record.name, said)]
+
+
+def parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
+    """What those concerned are told of a session that leaves: most workers end so, holding what they were given."""
+    return _messages(db, clone, name, f"{name} has ended its session")
+
+
+def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str) -> list[Draft]:
+    """A message to everybody whom the session owed something: what happened, then a line for each thing."""
+    box = mailbox(name, clone.settled_id())
+    boxes = [box, *_former(db, box)]
     lines: dict[str, list[str]] = {}
-    for who, line in [*_concerned(db, [box, *_former(db, box)]), *_lock_waiters(db, clone, box)]:
+    for who, line in [
+        *_senders(db, boxes),
+        *_task_creators(db, boxes),
+        *_lock_waiters(db, clone, box),
+        *_job_readers(clone, name),
+    ]:
         to = address(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
-    return [event, *(_message(record, box, to, said) for to, said in sorted(lines.items()))]
-
-
-def _cause(record: Record) -> str:
-    return "its worktree was removed" if record.removed else "its process ended"
+    about = {"notice": "gone", "about": box}
+    return [
+        Draft("message", "\n".join([f"{said}.", *found]), {"to": [to], **about}, author=name)
+        for to, found in sorted(lines.items())
+        if found
+    ]
 
 
 def _former(db: sqlite3.Connection, box: str) -> list[str]:
@@ -139,29 +154,27 @@ def _former(db: sqlite3.Connection, box: str) -> list[str]:
     return leading_to(db, box)[1:]
 
 
-def _message(record: Record, box: str, to: str, lines: Sequence[str]) -> Draft:
-    text = "\n".join([f"{record.name} is gone: {_cause(record)}.", *lines])
-    return Draft("message", text, {"to": [to], "notice": "gone", "about": box}, author=record.name)
-
-
-HOOKS: Hooks[Clone] = Hooks(before_sync=notice)
+HOOKS: Hooks[Clone] = Hooks(before_sync=notice, parting=parting)
 
 Concern = tuple[str, str]
 """A mailbox, and the line that it is told."""
-
-
-def _concerned(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
-    yield from _senders(db, boxes)
-    yield from _task_creators(db, boxes)
 
 
 def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Concern]:
     from gitcoord.features.locks.read import standing
 
     at = standing(db, clone)
-    for lock in (lock for lock in at.over if lock.holder == box and not lock.waits):
+    for lock in (lock for lock in (*at.valid, *at.over) if lock.holder == box and not lock.waits):
         for wait in (wait for wait in at.waits if lock.hinders(wait.patterns, wait.shared)):
             yield wait.holder, f"Its lock on {', '.join(lock.patterns)} has ended."
+
+
+def _job_readers(clone: Clone, name: str) -> Iterator[Concern]:
+    """A job outlives its session."""
+    coord_dir = clone.repo.coord_dir
+    for job in (files.get(coord_dir, key) for key in files.keys(coord_dir)):
+        if job is not None and job.owner == name:
+            yield from ((box, f"Its job {job.name} still runs (git coord job show {job.name}).") for box in job.notify)
 
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
@@ -171,6 +184,8 @@ def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
 
 
 def _task_creators(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
+    from gitcoord.features.tasks.ready import held_by
+
     for row in held_by(db, boxes):
         what = f"It held your task {row.id[:10]}, {row.title}"
         yield row.creator, f"{what}: any session may take it over now (git coord task claim {row.id[:10]})."

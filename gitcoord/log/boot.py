@@ -1,10 +1,13 @@
-"""What a power loss may have left: looked for by the first command after a boot (`boots`), and by `git coord doctor --fix`."""
+"""Find and repair what a power loss may have left: at the first command after a boot (`boots`), and with `git coord
+doctor --fix`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
+from gitcoord.errors import RefMoved
 from gitcoord.log import mend
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import restore_objects
@@ -17,9 +20,8 @@ from gitcoord.store.ref_names import is_coordination
 
 
 def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
-    """Restore what is torn of our objects, remove files of objects that hold nothing, and settle the refs that lead
-    nowhere; a line for each. Our logs are walked to their roots if anything was amiss, or `thoroughly`. Raises Unreadable.
-    """
+    """Restore our torn objects, remove files of empty objects, and settle refs that point nowhere; returns a line for
+    each. Our logs are walked to their roots if there was any damage, or if `thoroughly`. Raises Unreadable."""
     repo = ground.store.repo
     done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
     torn = [oid for oid in torn_files(repo, ground.pen.tree({})[-1].oid) if remove_loose(repo, oid)]
@@ -29,6 +31,20 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
     drop_damaged(ground.store, sweep.superseded(os.path.join(repo.coord_dir, "superseded")))
     done += settle_refs(ground, tips, thoroughly or bool(done))
     return done + graphs.mend(repo, thoroughly)
+
+
+_OF_OBJECTS = ("object", "inflate", "unpack", "did not send all")
+
+
+def is_about_objects(said: str) -> bool:
+    """Whether git's words are about objects that it could not read."""
+    return any(word in said for word in _OF_OBJECTS)
+
+
+def restore_and_settle(ground: Ground, tips: Tips) -> list[str]:
+    """Restore what the journal has of the objects that are lost, and settle the refs that lead nowhere."""
+    done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
+    return done + settle_refs(ground, tips, thoroughly=bool(done))
 
 
 def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
@@ -45,6 +61,8 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
     own = ground.own_logs(tips)
     done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)
     for ref in own if thoroughly else [ref for ref in lost if ref in own]:
-        if not mend.is_whole(ground.store, own[ref]):
+        with suppress(RefMoved):  # the next command looks again
+            if mend.is_whole(ground.store, own[ref]):
+                continue
             done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))
     return done

@@ -1,7 +1,7 @@
-"""The reading half of a clone: which clone it is, its index, the write lock, and putting right what is found amiss.
+"""The reading half of a clone: its id, its index, the write lock, and the repair of damage that it finds.
 
-Read `Opened.read` first. What could not be read is an error and never an answer; what is amiss with our own logs is mended
-under the lock before anything is answered or written.
+Read `Opened.read` first. Data that could not be read is an error and never an empty answer. Damage to our own logs is
+repaired under the lock before anything is answered or written.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from gitcoord.errors import Unwritable
+from gitcoord.errors import CoordError, RefMoved, RepositoryError, Unwritable
 from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, cast, contextmanager, sqlite3, suppress
 from gitcoord.log import clone_id, trust
 from gitcoord.log.ground import Ground, own_logs
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from gitcoord.log.recent import Recent
 
 T = TypeVar("T")
+ATTEMPTS = 10
 CHECK_EVERY = 2.0
 """Seconds between two looks at whether our recent objects are still there."""
 
@@ -44,7 +45,7 @@ class Opened:
         self.store: Store = open_store(repo, long_lived)
         self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
         self.mended: list[str] = []
-        """What this process had to put right, a line each, for the user to read."""
+        """The repairs of this process, a line each, for the user to read."""
         self.long_lived = long_lived
         self.clock: Callable[[], float] = time.time
         self.registry = registry
@@ -80,7 +81,7 @@ class Opened:
         return bool(self.id) and clone_in(box) == self.id
 
     def settled_id(self) -> str:
-        """This clone's id, made if there is none; to be called under the write lock."""
+        """This clone's id, made if missing. Call it under the write lock."""
         return self.pen.clone
 
     @property
@@ -166,7 +167,7 @@ class Opened:
         return answer
 
     def _read_locked(self, fd: int, question: Callable[[sqlite3.Connection], T]) -> T:
-        """What was put right may show that more is to be: a repair can reveal a second damage, never a third."""
+        """Repair twice at most: a repair can reveal a second damage, never a third."""
         for last in (False, False, True):
             self.index.forgets = last
             try:
@@ -190,21 +191,38 @@ class Opened:
     # mending
 
     def ground(self, fd: int) -> Ground:
-        """What a repair stands on; to be asked for under the write lock, whose descriptor `fd` is."""
+        """The parts that a repair needs. Call it under the write lock, whose descriptor `fd` is."""
         return Ground(self.store, self.journal, self.index, self.pen, fd)
 
     def mend(self, action: Callable[[Ground, Tips], Sequence[str]]) -> list[str]:
         """Put something right under the write lock; returns what was, a line each, which the user reads as well."""
         with self.locked() as fd:
-            done = list(action(self.ground(fd), self.store.tips()))
+            tips = self.settled_tips(fd)
+            done = list(action(self.ground(fd), tips))
             self._mended(done)
             return done
 
+    def settle_lost(self, why: str = "") -> bool:
+        """After something failed: settle the refs of our format that lead nowhere; whether there were any. Never fails.
+
+        Where git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
+        """
+        from gitcoord.log import boot
+
+        try:
+            if boot.is_about_objects(why):
+                return bool(self.mend(boot.restore_and_settle))
+            found = any(boot.lost_refs(self.store, self.store.tips()))
+            if found:
+                self.mend(boot.settle_refs)
+            return found
+        except CoordError:
+            return False
+
     def _mended(self, done: Sequence[str]) -> None:
-        """Remember what was put right, for the user, and where our logs stand now, for the next repair."""
+        """Remember what was put right, for the user. Where our logs stand then is noted by whoever lists the refs next."""
         self.mended += [line for line in done if line not in self.mended]
         self._tips = None
-        self._note(self.store.tips())
 
     def _note(self, tips: Tips) -> None:
         own = own_logs(tips.refs, self.settled_id())
@@ -212,25 +230,40 @@ class Opened:
             self.journal.note(own)
 
     def settled_tips(self, fd: int) -> Tips:
-        """The refs as they are now, with ours put right; to be asked for under the write lock."""
+        """The refs as they are now, with ours repaired. Call it under the write lock."""
         self._tips = None
         return self._mended_tips(fd)
 
     def _mended_tips(self, fd: int) -> Tips:
-        """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
+        """The refs, listed once under the lock, with ours repaired. The repair never waits for other programs."""
         if self._tips is None:
-            from gitcoord.log import mend
-
             if not 0 <= time.time() - self._looked() < CHECK_EVERY:
                 self._look()
+            self._tips = self._put_right(fd)
+        return self._tips
+
+    def _put_right(self, fd: int) -> Tips:
+        """The refs, with ours put right. Where our logs stand is noted only of a list on which nothing was amiss: an older
+        value in packed-refs comes to light where an empty file of a ref is removed, and a fetch may turn back what was just
+        put right. The last attempt is taken as it is."""
+        from gitcoord.log import mend
+
+        for left in range(ATTEMPTS)[::-1]:
             tips = self.store.tips()
-            done = mend.drop_broken(self.store, tips, fd) + mend.mend(self.ground(fd), tips)
+            if broken := mend.drop_broken(self.store, tips, fd):
+                tips = self.store.tips()
+            try:
+                done = mend.mend(self.ground(fd), tips)
+            except RefMoved:
+                continue
             if self._is_after_boot():
                 done += self._after_boot(fd)
-            self.mended += [line for line in done if line not in self.mended]
-            self._tips = self.store.tips() if done else tips
-            self._note(self._tips)
-        return self._tips
+            self.mended += [line for line in [*broken, *done] if line not in self.mended]
+            if done and left:
+                continue
+            self._note(tips)
+            return tips
+        raise RepositoryError("refs below refs/coord keep moving under our lock", "git coord doctor")
 
     def _is_after_boot(self) -> bool:
         """Whether this is the first command since the machine was started; looked at once a process."""
@@ -257,7 +290,8 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
+            with suppress(RefMoved):  # the caller looks again
+                self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
         """Others' logs and presence that have a hole, or were rewound by force."""

@@ -1,7 +1,7 @@
-"""Sync: bring our logs and presence to the coordination remote, and fetch everybody else's.
+"""Sync: send our logs and presence to the coordination remote, and fetch everybody else's.
 
-One `git ls-remote` tells what is new on either side; with nothing new it is the only connection. Our refs are written
-by us alone, so a push of ours is never a merge. Others' logs only ever grow: one that was rewritten is left as we know it.
+One `git ls-remote` shows what is new on either side; with nothing new it is the only connection. Only we write our
+refs, so our push is never a merge. Others' logs only ever grow: a rewritten one stays as we know it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gitcoord.log.event import Event
 from gitcoord.store import transport
 from gitcoord.store.transport import Look
 from gitcoord.sync import remotes
-from gitcoord.sync.link import ATTEMPTS, Link, joining, link, pause
+from gitcoord.sync.link import ATTEMPTS, Link, joining, link, pause, settling
 from gitcoord.sync.pull import heard, pull, take
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ PRESENCE_AGE = 60.0
 
 
 class Report(NamedTuple):
-    """What a sync did: events that crossed either way, and what did not."""
+    """What a sync did: events sent and received, and refs that failed."""
 
     remote: str
     sent: int
@@ -46,10 +46,18 @@ def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = Fa
 
 def exchange(at: Link) -> Report:
     """One sync over a link. What fails is remembered for `status`. Raises RemoteError."""
-    look = at.look or transport.start_look(at.clone.repo, at.remote.name, at.quiet)  # and meanwhile, what takes a while here
-    _refresh_presence(at.clone)
-    try:
+    looks = [look] if (look := at.look) else []
+
+    def work() -> Report:
+        look = looks.pop() if looks else transport.start_look(at.clone.repo, at.remote.name, at.quiet)
+        _refresh_presence(at.clone)  # meanwhile, for it takes a while
         return _exchange(at, look)
+
+    try:
+        report = settling(at.clone, work)
+        if report.refused:
+            at.clone.settle_lost(report.refused[0].why)
+        return report
     except RemoteError as error:
         remotes.failed(at.clone.repo, at.remote.name, error.what)
         raise
@@ -100,7 +108,7 @@ def _refresh_presence(clone: Clone) -> None:
 
 
 def _warm_up(clone: Clone) -> None:
-    """Load what comes after the answer while there is none."""
+    """Load, while there is no answer, the modules that are needed after it."""
     from gitcoord.log import trust
     from gitcoord.sync import lease_chores, outgoing
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
-from gitcoord.lean import NamedTuple, contextmanager
+from gitcoord.errors import CoordError
+from gitcoord.lean import NamedTuple, TypeVar, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
@@ -14,6 +15,7 @@ from gitcoord.sync import early_look, remotes
 from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import file_lock
 
+T = TypeVar("T")
 ATTEMPTS = 8
 Refs = Mapping[str, Oid]
 """Refs as they are called here, and what they name at the remote."""
@@ -55,6 +57,16 @@ def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
             clone.keeps_to_itself = before
 
 
+def settling(clone: Clone, work: Callable[[], T]) -> T:
+    """Do `work`, and once more if it failed while a ref of ours led nowhere: that may be why, and it is settled by then."""
+    try:
+        return work()
+    except CoordError as error:
+        if error.exit_code not in (3, 4) or not clone.settle_lost(error.what):
+            raise
+    return work()
+
+
 def pause(attempt: int) -> None:
     """Before another try, for a while that differs from others'."""
     import random
@@ -63,7 +75,7 @@ def pause(attempt: int) -> None:
 
 
 def joining(at: Link, listing: Refs) -> Link:
-    """Coordination that is there already, below whatever prefix, is joined rather than begun a second time."""
+    """Join coordination that exists below any prefix, rather than begin it a second time."""
     found = remotes.discover(listing)
     if found is None or at.clone.repo.setting("remotePrefix") or any(ref.startswith(at.remote.prefix) for ref in listing):
         return at
@@ -71,7 +83,7 @@ def joining(at: Link, listing: Refs) -> Link:
 
 
 class Refusal(NamedTuple):
-    """A ref that did not cross, and why."""
+    """A ref that was not synced, and why."""
 
     ref: str
     why: str

@@ -16,8 +16,6 @@ from gitcoord.system.files import read_bytes
 from gitcoord.system.uptime import uptime as uptime
 
 PROC = sys.platform.startswith("linux")
-SIGN_EVERY = 60.0
-"""Seconds between two signs of life of whoever is to be judged from another kernel."""
 LOOK_EVERY = 0.2
 """Seconds between two looks at a process where the kernel cannot tell us of its end."""
 
@@ -35,7 +33,7 @@ class Process(NamedTuple):
 
 
 def from_json(data: object) -> Process | None:
-    """The process in a record of ours, or None if there is none."""
+    """The process in a record of ours, or None."""
     try:
         return Process(**data) if isinstance(data, dict) else None
     except TypeError:
@@ -54,22 +52,6 @@ def is_alive(process: Process) -> bool | None:
         return None
     now = _start_and_parent(process.pid)
     return now is not None and now[0] == process.start
-
-
-def has_ended(process: Process, machine: str, seen: float) -> bool | None:
-    """Whether it is over, also by a new start of `machine`, where it ran; None when this cannot be judged from here.
-
-    `seen` is when it gave its last sign of life (Unix seconds), which it does at least every SIGN_EVERY seconds. Another
-    boot id alone says nothing: a virtual machine that shares the repository often has the same machine id, and another
-    kernel. So what gave no sign since this kernel runs, and long enough, went with the kernel before.
-    """
-    alive = is_alive(process)
-    if alive is not None:
-        return not alive
-    if machine != machine_id() or process.boot == boot_id():
-        return None
-    up = uptime()
-    return True if up > 3 * SIGN_EVERY and seen < time.time() - up else None
 
 
 def end_fd(process: Process) -> int | None:
@@ -123,7 +105,7 @@ def command(pid: int) -> str:
 
 
 def terminal_leader() -> int | None:
-    """The pid of the shell that leads our terminal, when we stand at one."""
+    """The pid of the shell that leads our terminal, if we have one."""
     if not hasattr(os, "getsid") or not any(_is_tty(fd) for fd in (0, 1, 2)):
         return None
     return os.getsid(0) or None
@@ -160,13 +142,19 @@ def _ask_psutil(pid: int) -> tuple[str, int] | None:
 
 
 @cache
+def kernel_boot_id() -> str:
+    """What Linux says of this boot; empty elsewhere, and where it must not be read."""
+    try:
+        return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip() if PROC else ""
+    except OSError:
+        return ""
+
+
+@cache
 def boot_id() -> str:
-    """What changes when the machine starts anew."""
+    """What changes when the machine starts anew; empty where that cannot be told."""
     if PROC:
-        try:
-            return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
-        except OSError:
-            return ""
+        return kernel_boot_id()
     import psutil
 
     return str(int(psutil.boot_time()))
@@ -174,7 +162,7 @@ def boot_id() -> str:
 
 @cache
 def namespace() -> str:
-    """The pid namespace, which differs between containers; empty where there are none."""
+    """The pid namespace, which differs between containers; empty on systems without them."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

@@ -1,7 +1,8 @@
-"""How long the machine runs: a clock that nobody sets."""
+"""How long the machine has run: a clock that nobody sets."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 
@@ -11,3 +12,11 @@ def uptime() -> float:
     if sys.platform == "win32":
         return time.monotonic()
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))  # Linux counts sleep in the first only
+
+
+def was_written_since_boot(path: str) -> bool:
+    """Whether a file was written since the machine was started, by its time and the machine's clock."""
+    try:
+        return abs(time.time() - os.stat(path).st_mtime) < uptime()
+    except OSError:
+        return False

@@ -1,8 +1,9 @@
-"""The live view, `git coord ui`: what needs its person, who works on what, and what was said, in a terminal or a browser.
+"""The live view, `git coord ui`: what needs its person, who works on what, and what was said, in a terminal or a
+browser.
 
-`facts` is what the API tells, `model` the rows that are made of it, `desk` keeps them up to date and acts as the person;
-`terminal` and `web` are the two faces, whose libraries are an extra. This room may use `api` alone; begin with `model`.
-Never let a face decide what a row says, and never speak as anybody but the person.
+`facts` reads the API, `model` makes rows of the facts, `desk` keeps them up to date and acts as the person. `terminal`
+and `web` are the two faces, whose libraries are an extra. This room may use `api` alone; begin with `model`. Never let
+a face decide what a row says, and never speak as anybody but the person.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from gitcoord.errors import RepositoryError
 
 if TYPE_CHECKING:
+    from gitcoord.ui.desk import Desk
     from gitcoord.ui.web.options import Options
 
 LIBRARIES = ("textual", "rich", "starlette", "uvicorn", "anyio", "h11")
@@ -24,21 +26,33 @@ def in_terminal(place: str, read_only: bool = False) -> None:
     the libraries."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RepositoryError("the live view needs a terminal", "git coord ui --web, or: git coord ui --json")
+    desk = _begun(place, read_only)
     try:
         from gitcoord.ui.terminal.app import run
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    run(place, read_only)
+    run(desk)
+
+
+def _begun(place: str, read_only: bool) -> Desk:
+    """A desk that looks already, while the libraries of its face are loaded. Raises CoordError."""
+    from gitcoord.ui.desk import Desk
+
+    desk = Desk(place, read_only)
+    desk.check()
+    desk.begin()
+    return desk
 
 
 def in_browser(place: str, options: Options) -> None:
     """Serve the view to a browser on this machine until it is interrupted. Raises RepositoryError for a port that is
     taken, or without the libraries."""
+    desk = _begun(place, options.read_only)
     try:
         from gitcoord.ui.web.serving import serve
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    serve(place, options)
+    serve(desk, options)
 
 
 def missing(error: ModuleNotFoundError) -> Exception:

@@ -1,6 +1,7 @@
-"""What the person can do from the view: each act is checked, done through the API as the person, and answered in a line.
+"""What the person can do from the view: each act is checked, done through the API as the person, and answered in a
+line.
 
-What a face hands over may come from a browser: names, types and sizes are checked here, once, before anything is done.
+Input from a face may come from a browser: names, types and sizes are checked here, once, before anything is done.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def _comment(coord: Coord, id: str, text: str) -> str:
 
 
 def _unlock(coord: Coord, patterns: list[str]) -> str:
-    released = coord.locks.release(patterns, force=True)
+    released = coord.locks.release(patterns, force=True, as_held=True)
     return f"unlocked {inert(', '.join(pattern for lock in released for pattern in lock.patterns))}"
 
 

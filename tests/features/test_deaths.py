@@ -246,3 +246,38 @@ def test_a_worktree_that_comes_again_has_a_session_of_its_name(repo: Path, workt
     assert cli(repo, "init", "--no-hooks").code == 0
     assert json.loads(cli(worktrees[1], "sessions", "alpha", "--json").out)["state"] == "expected"
     assert cli(worktrees[0], "join").out == "joined as alpha\n"
+
+
+# sessions that say that they end
+
+
+def test_who_was_owed_something_is_told_that_a_session_has_left(worktrees: Pair, cli: Cli) -> None:
+    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
+        task = alpha.tasks.add("merge the schema").id
+        asked = alpha.send("beta", "please look", needs_ack=True).id
+        beta.tasks.claim(task)
+        beta.locks.take(["schema.sql"])
+        waits = Program(["-m", "gitcoord", "lock", "schema.sql", "--wait"], worktrees[0], os.environ)
+        assert wait_until(beta.clone.repo, lambda: "lock.wait" in kinds(worktrees[0]) or None, 60)
+        beta.jobs.start(["sleep", "60"], name="build", notify=["alpha"])
+        beta.sessions.leave()
+        assert waits.wait() == 0
+        beta.jobs.kill("build")
+    assert told(worktrees[0])[0].splitlines() == [
+        "beta has ended its session.",
+        f"It has not read your message {asked[:10]}.",
+        f"It held your task {task[:10]}, merge the schema: any session may take it over now"
+        f" (git coord task claim {task[:10]}).",
+        "Its lock on /schema.sql has ended.",
+        "Its job build still runs (git coord job show build).",
+    ]
+
+
+def test_a_session_that_owes_nothing_leaves_without_a_word(worktrees: Pair) -> None:
+    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
+        alpha.send("beta", "no answer needed")
+        beta.messages.receive()
+        beta.tasks.claim(beta.tasks.add("its own").id)
+        beta.sessions.leave()
+        beta.sessions.join()
+    assert told(worktrees[0]) == []

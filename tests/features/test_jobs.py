@@ -34,7 +34,9 @@ from gitcoord.log.schemas import objection
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid
 from gitcoord.store.watch import wait_until
+from gitcoord.system import own_boots
 from gitcoord.system import process as processes
+from gitcoord.system.uptime import uptime
 
 Pair = tuple[Path, Path]
 T = TypeVar("T")
@@ -466,10 +468,16 @@ def test_a_later_process_with_the_same_pid_is_not_taken_for_the_job(worktrees: P
         assert coord.jobs.get("old").state == "lost"
 
 
-def test_after_a_new_start_of_the_machine_a_job_is_lost(worktrees: Pair, fifo: Path) -> None:
-    facts = _as_if_elsewhere(worktrees[0], fifo, boot="an earlier boot")
-    before_this_boot = time.time() - processes.uptime() - 1
-    os.utime(files.running_dir(str(find_repository(worktrees[0]).coord_dir)) + f"/{facts.key}.json", (before_this_boot,) * 2)
+def test_after_a_new_start_of_the_machine_a_job_is_lost(
+    worktrees: Pair, fifo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(own_boots, "PLACE", str(tmp_path))
+    monkeypatch.setattr(own_boots, "boot_id", lambda: "an-earlier-boot")
+    own_boots.note()
+    monkeypatch.undo()
+    monkeypatch.setattr(own_boots, "PLACE", str(tmp_path))
+    facts = _as_if_elsewhere(worktrees[0], fifo, boot="an-earlier-boot")
+    _no_sign_since_the_start(worktrees[0], facts)
     assert ended(worktrees[0], "far").state == "lost"
     fifo.write_text("go\n")
     assert facts.command is not None and processes.wait_for_end(facts.command, FOR_EVER)
@@ -480,8 +488,13 @@ def test_after_a_new_start_of_the_machine_a_job_is_lost(worktrees: Pair, fifo: P
     [{"namespace": "pid:[1]"}, {"boot": "another kernel", "machine": "another machine"}, {"boot": "another kernel"}],
     ids=["container", "machine", "virtual machine with our machine id"],
 )
-def test_what_cannot_be_judged_from_here_is_never_lost(worktrees: Pair, fifo: Path, elsewhere: dict[str, str]) -> None:
-    _as_if_elsewhere(worktrees[0], fifo, **elsewhere)
+@pytest.mark.parametrize("supervisor", ["lives", "died before this kernel began"])
+def test_what_cannot_be_judged_from_here_is_never_lost(
+    worktrees: Pair, fifo: Path, elsewhere: dict[str, str], supervisor: str
+) -> None:
+    facts = _as_if_elsewhere(worktrees[0], fifo, **elsewhere)
+    if supervisor != "lives":
+        _no_sign_since_the_start(worktrees[0], facts)
     with Coord.open(worktrees[0]) as coord:
         assert reap(coord.clone) == []
         job = coord.jobs.get("far")
@@ -490,6 +503,11 @@ def test_what_cannot_be_judged_from_here_is_never_lost(worktrees: Pair, fifo: Pa
             coord.jobs.kill("far")
     fifo.write_text("go\n")
     assert ended(worktrees[0], "far").state == "exited"
+
+
+def _no_sign_since_the_start(where: Path, facts: files.Running) -> None:
+    before = time.time() - uptime() - 1
+    os.utime(files.running_dir(str(find_repository(where).coord_dir)) + f"/{facts.key}.json", (before, before))
 
 
 def _as_if_elsewhere(where: Path, fifo: Path, machine: str = "", **facts: str) -> files.Running:

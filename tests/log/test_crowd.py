@@ -127,7 +127,7 @@ def test_a_machine_that_grants_little_costs_a_refusal(repo: Path, limit: Callabl
     done = subprocess.run(
         [sys.executable, "-m", "gitcoord", *args], cwd=repo, preexec_fn=limit, capture_output=True, text=True, timeout=120
     )
-    assert "Traceback" not in done.stderr or "MemoryError" in done.stderr or "ImportError" in done.stderr, done.stderr
+    assert done.returncode in (0, 1, 3) and "Traceback" not in done.stderr, done
     with Coord.open(repo, as_name="w") as coord:
         messages = [event.id for event in reversed(coord.events.log(kind="message", limit=100))]
         assert messages == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import shutil
@@ -10,17 +11,21 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from clones import clone_id, make_met, sync_all
 from conftest import Cli, git, make_repo
 from log.test_journal import delete_and_prune, prune, say, sends, tip
 
+import gitcoord
 from gitcoord import Coord
 from gitcoord.errors import RepositoryError
 from gitcoord.log.event import Draft
 from gitcoord.log.journal import KEEP_SECONDS, Journal
 from gitcoord.store import absent, refs
 from gitcoord.store.discovery import find_repository
+from gitcoord.store.objects import Oid
 
 TEXTS = [f"message {number}" for number in range(10)]
 
@@ -448,10 +453,28 @@ def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
     assert texts(repo) == [*TEXTS, *["on"] * 3]
 
 
-@pytest.mark.parametrize(
-    "verb",
-    ["config", "for-each-ref", "cat-file", "merge-base", "update-ref", "hash-object", "rev-parse", "ls-remote", "remote"],
-)
+RUN = (
+    "cat-file", "check-ignore", "commit-graph", "commit-tree", "config", "diff", "diff-tree", "fetch", "for-each-ref",
+    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "pack-objects", "pack-refs", "push",
+    "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index", "update-ref", "var",
+    "verify-commit", "version", "worktree", "write-tree",
+)  # fmt: skip
+"""Every command of git that ours runs: what one says that was killed decides nothing."""
+WORDS = {"add", "branch", "clone", "commit", "help", "hook", "notes", "replace", "show"}
+"""Words of ours that git has as commands, too."""
+
+
+def test_every_child_process_is_among_those_that_are_killed() -> None:
+    listed = subprocess.run(["git", "--list-cmds=main"], capture_output=True, text=True, check=True).stdout.split()
+    found = set()
+    for path in Path(gitcoord.__file__).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            words = node.args if isinstance(node, ast.Call) else node.elts if isinstance(node, ast.List | ast.Tuple) else []
+            found |= {word.value for word in words if isinstance(word, ast.Constant) and word.value in listed}
+    assert found - WORDS == set(RUN)
+
+
+@pytest.mark.parametrize("verb", RUN)
 def test_one_child_that_is_killed_changes_nothing_lasting(
     repo: Path, tmp_path: Path, cli: Cli, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -468,7 +491,7 @@ def test_one_child_that_is_killed_changes_nothing_lasting(
     (bin_ / "git").write_text(f'#!/bin/sh\nfor word in "$@"; do [ "$word" = {verb} ] && kill -9 $$; done\nexec {real} "$@"\n')
     (bin_ / "git").chmod(0o755)
     killing = {**me, "PATH": f"{bin_}{os.pathsep}{os.environ['PATH']}"}
-    for command in (["inbox"], ["send", "a", "maybe"], ["sync"]):
+    for command in (["inbox"], ["send", "a", "maybe"], ["sync"], ["alloc", "ports"], ["brief"]):
         ran = cli(repo, *command, env=killing)
         assert ran.code in (0, 3, 4) and "Traceback" not in ran.err, ran
         assert ran.code == 0 or "No new messages" not in ran.out
@@ -544,3 +567,125 @@ def test_an_emptied_ref_of_what_was_set_aside_is_removed_like_any_other_of_ours(
     assert cli(repo, *command, env={"GIT_COORD_SESSION": "a"}).code == 0
     assert not path.exists()
     is_sound(repo)
+
+
+@pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [("lease", ("alloc", "ports")), ("sessions", ("focus", "something else")), ("sessions", ("sync", "origin"))],
+    ids=["alloc", "focus", "sync"],
+)
+def test_a_damaged_tip_is_settled_by_the_command_that_needs_it(
+    repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None], kind: str, command: tuple[str, ...]
+) -> None:
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    sends(repo, "one")
+    me = {"GIT_COORD_SESSION": "a"}
+    assert cli(repo, "sync", "origin").code == 0
+    assert cli(repo, "alloc", "ports", env=me).out == "1\n"
+    assert cli(repo, "focus", "to be sent", env=me).code == 0
+    (ref,) = git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/{kind}").split()
+    damage(loose(repo, tip(repo, ref)))
+    ran = cli(repo, *command, env=me)
+    assert ran.code == 0, ran
+    assert command[0] != "alloc" or ran.out == "2\n"
+    is_sound(repo)
+
+
+@pytest.mark.parametrize("command", [("inbox",), ("send", "a", "more"), ("doctor", "--fix")], ids=["inbox", "send", "doctor"])
+@pytest.mark.parametrize("index", ["there", "gone"])
+def test_an_emptied_ref_that_is_packed_with_an_older_value_loses_nothing(
+    repo: Path, cli: Cli, command: tuple[str, ...], index: str
+) -> None:
+    """Found by the campaign (seed 104): the older value came to light, and was noted as where the log stands."""
+    sends(repo, "one")
+    git(repo, "pack-refs", "--all")
+    ref = sends(repo, "two", "three")
+    (repo / ".git" / ref).write_bytes(b"")
+    if index == "gone":
+        (repo / ".git/coord/index.sqlite").unlink()
+    assert cli(repo, *command, env={"GIT_COORD_SESSION": "a"}).code == 0
+    assert texts(repo)[:3] == ["one", "two", "three"]
+    is_sound(repo)
+
+
+@pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
+def test_a_sync_that_stumbles_over_a_damaged_event_restores_it_and_goes_on(
+    repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None]
+) -> None:
+    """Found by the campaign (seed 301)."""
+    git(tmp_path, "init", "-q", "--bare", "remote.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
+    ref = sends(repo, "one", "two", "three")
+    damage(loose(repo, tip(repo, f"{ref}~1")))
+    ran = cli(repo, "sync", "origin", env={"GIT_COORD_SESSION": "a"})
+    assert ran.code == 0, ran
+    assert git(tmp_path / "remote.git", "log", "--format=%s", ref).split()[:3] == ["three", "two", "one"]
+    is_sound(repo)
+
+
+@pytest.mark.parametrize("index", ["there", "gone"])
+def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeypatch: pytest.MonkeyPatch, index: str) -> None:
+    """Found by the campaign (seed 305): where our logs stood was noted from a listing without the local one."""
+    from gitcoord.log import mend
+
+    with Coord.open(repo, as_name="a") as coord:
+        coord.sessions.join()
+        coord.send("a", "here only", local=True)
+        coord.send("a", "for all")
+        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+    git(repo, "update-ref", "-d", log)
+    real, again = mend.mend, []
+
+    def mended(*args: Any) -> list[str]:
+        done = real(*args)
+        if done and not again:
+            again.append(done)
+            git(repo, "update-ref", "-d", local)
+            if index == "gone":
+                (repo / ".git/coord/index.sqlite").unlink()
+        return done
+
+    monkeypatch.setattr(mend, "mend", mended)
+    with Coord.open(repo, as_name="a") as coord:
+        coord.send("a", "afterwards")
+    assert again
+    assert texts(repo) == ["here only", "for all", "afterwards"]
+
+
+def test_a_log_that_the_journal_forgot_is_known_from_the_index(repo: Path) -> None:
+    with Coord.open(repo, as_name="a") as coord:
+        coord.sessions.join()
+        coord.send("a", "here only", local=True)
+        coord.send("a", "for all")
+        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+        coord.clone.journal.note({log: Oid(tip(repo, log))})
+    git(repo, "update-ref", "-d", local)
+    with Coord.open(repo, as_name="a") as coord:
+        coord.send("a", "afterwards")
+    assert texts(repo) == ["here only", "for all", "afterwards"]
+
+
+@pytest.mark.parametrize("kind", ["lease/tasks", "log", "sessions"])
+def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cli, kind: str) -> None:
+    """Found by the campaign (seeds 304 and 306): every claim failed for ever, as if others were quicker."""
+    _, (here, there) = make_met(tmp_path, 2)
+    me = {"GIT_COORD_SESSION": "w"}
+    for number in range(2):
+        assert cli(here, "task", "add", f"task {number}", env=me).code == 0
+    assert cli(here, "task", "next", "--claim", env=me).code == 0
+    sync_all([here, there])
+    names = git(here, "for-each-ref", "--format=%(refname)", f"refs/coord/{kind}").split()
+    (ref,) = [name for name in names if clone_id(there) in name or "lease" in name]
+    assert cli(there, "task", "next", "--claim", env=me).code == 0
+    assert cli(there, "focus", "something else", env=me).code == 0
+    assert cli(there, "sync", env=me).code == 0
+    assert tip(here, ref) != tip(there, ref)
+    lock = here / ".git" / f"{ref}.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - 60,) * 2)
+    ran = cli(here, "sync", env=me)
+    assert ran.code == 0
+    assert not lock.exists(), ran
+    assert tip(here, ref) == tip(there, ref)

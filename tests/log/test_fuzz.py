@@ -26,6 +26,7 @@ from gitcoord.store.objects import GitObject, Oid
 from gitcoord.sync.leases import _parse
 
 CLONES = ("ada-00000001", "bob-00000002")
+BOB = CLONES[1]
 IDS = [f"{n:040x}" for n in range(4)]
 ATOMS = st.sampled_from([
     *IDS, "m", "n", "m@ada-00000001", "n@bob-00000002", "ada-00000001", "read", "acked", "surfaced", "active", "start", "end",
@@ -123,7 +124,30 @@ def tables_after(written: Sequence[tuple[int, Sequence[GitObject]]]) -> tuple[di
     return {name: found for name, found in rows.items() if not name.startswith("sqlite")}, [row[2] for row in rows["strange"]]
 
 
+def log_of(*events: tuple[str, dict[str, Any]], clone: str = CLONES[0]) -> list[GitObject]:
+    """A log of these events, a type and a payload each."""
+    found: list[GitObject] = []
+    for lc, (kind, data) in enumerate(events, 1):
+        found.append(commit(kind, "x", data, lc, found[-1].oid if found else None, clone=clone))
+    return found
+
+
 @given(logs())
+@example([log_of(("task.reopen", {"task": ""})), []])  # each of these made every command fail for good
+@example([log_of(("task.reopen", {"task": "\u0000"})), []])
+@example(
+    [log_of(("task.needs", {"task": IDS[0], "needs": [IDS[0]]})), log_of(("task.done", {"task": IDS[0]}), clone=CLONES[1])]
+)
+@example(
+    [log_of(("message", {"to": ["@all", "", "m"], "thread": IDS[1]})), log_of(("receipt", {"read": [IDS[1]]}), clone=CLONES[1])]
+)
+@example([log_of(("rename", {"session": "m", "to": "n"}), ("rename", {"session": "n", "to": "m"})), []])
+@example(
+    [
+        log_of(("epoch", {"lowest": 2, "carried": 10**9})),
+        log_of(("adopt", {"session": "m", "from": CLONES[0]}), clone=CLONES[1]),
+    ]
+)
 @examples(60, suppress_health_check=[HealthCheck.too_slow])
 def test_any_payloads_fold_without_an_exception_and_in_any_order(written: list[list[GitObject]]) -> None:
     numbered = list(enumerate(written))

@@ -21,7 +21,9 @@ from profiles import examples
 
 from gitcoord import Coord, RepositoryError
 from gitcoord.log.journal import KEEP_SECONDS, Journal
-from gitcoord.store.objects import make_object
+from gitcoord.store import graphs
+from gitcoord.store.discovery import find_repository
+from gitcoord.store.objects import Oid, make_object, make_tree
 from gitcoord.store.ref_files import NotPlain, RefFiles
 
 OID = "1" * 40
@@ -152,6 +154,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]
 
 
 @given(LINES)
+@example([f"{OID} refs/coord/log/a-00000000/0001", "^" + OID])
+@example(["", f"{OID} refs/coord/log/a-00000000/0001"])
+@example([f"{OID.replace('1', 'A')} refs/coord/upper", f"{OID} refs/coord/..", f"{OID} refs/coord/x.lock"])
+@example([f"{'0' * 40} refs/coord/zero", f"{OID[:39]} refs/coord/short", f"{OID}0 refs/coord/long"])
 @examples(60)
 def test_packed_refs_are_read_as_git_reads_them(bare: tuple[Path, str], lines: list[str]) -> None:
     repo, commit = bare
@@ -163,3 +169,40 @@ def test_packed_refs_are_read_as_git_reads_them(bare: tuple[Path, str], lines: l
         return  # then git is asked
     if expected is not None:
         assert {ref: str(oid) for ref, oid in found.items()} == expected
+
+
+# the user's commit-graph
+
+
+@pytest.fixture(scope="module")
+def graphed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """A repository with our events in it, and its commit-graph."""
+    repo = make_repo(tmp_path_factory.mktemp("graphed") / "project")
+    with Coord.open(repo, as_name="w") as coord:
+        coord.notes.add("one")
+    git(repo, "commit-graph", "write", "--reachable")
+    return repo, (repo / ".git/objects/info/commit-graph").read_bytes()
+
+
+@given(GARBLES)
+@example([(0.0, 0.0, b"")])
+@example([(0.0, 0.3, b"CGPH\x01\x01\xff\x00")])
+@example([(0.0, 0.02, b"CGPH\x01\x01\x03\x00OIDF" + b"\xff" * 8), (0.5, 0.3, b"")])
+@example([(0.1, 0.9, b"")])
+@examples(60)
+def test_any_commit_graph_is_read_or_passed_over(
+    graphed: tuple[Path, bytes], garbles: list[tuple[float, float, bytes]]
+) -> None:
+    where, sound = graphed
+    path = where / ".git/objects/info/commit-graph"
+    path.chmod(0o644)
+    path.write_bytes(garbled(sound, garbles))
+    repo = find_repository(where)
+    tip = git(where, "for-each-ref", "--format=%(objectname)", "refs/coord/sessions").split()[0]
+    with graphs.opened(repo) as found:
+        assert found.may_name(Oid(tip), 0.0) in (True, False)
+        for name in found.without_content(make_tree({}, "sha1").oid, only_roots=False):
+            assert len(name) == 40
+    if path.read_bytes() == sound:
+        with graphs.opened(repo) as found:
+            assert found.names(Oid(tip))

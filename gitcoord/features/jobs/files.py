@@ -1,7 +1,7 @@
-"""What a clone alone knows of its jobs: processes, who is to be told, logs. Never in git.
+"""The files about jobs that stay in this clone: processes, whom to tell, logs. Never in git.
 
-`coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that whoever comes by can
-find out whether somebody still looks after it. The log is `coord/jobs/KEY.log`.
+`coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that any process can find
+out whether a supervisor still lives. The log is `coord/jobs/KEY.log`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from gitcoord.lean import Any, NamedTuple, suppress
 from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours
 from gitcoord.system.lock import unwritable, write_whole
+from gitcoord.system.own_boots import has_ended
 from gitcoord.system.process import Process
 
 KEEP_LOGS = 100
@@ -69,7 +70,7 @@ def log_path(coord_dir: str, key: str) -> str:
 
 
 def keys(coord_dir: str) -> list[str]:
-    """The keys of the jobs that are not settled; costs next to nothing when there are none."""
+    """The keys of the jobs whose end is not reported; costs next to nothing without such jobs."""
     names = names_in(running_dir(coord_dir))
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
 
@@ -131,14 +132,14 @@ def prune_logs(coord_dir: str) -> None:
 
 def is_supervised(running: Running) -> bool | None:
     """Whether its supervisor lives; None when that cannot be judged from here."""
-    over = processes.has_ended(running.supervisor, running.machine, running.seen)
+    over = has_ended(running.supervisor, running.machine, running.seen)
     return None if over is None else not over
 
 
 def is_abandoned(running: Running) -> bool:
     """Whether supervisor and command are both known to be over."""
-    if processes.has_ended(running.supervisor, running.machine, running.seen) is not True:
+    if has_ended(running.supervisor, running.machine, running.seen) is not True:
         return False
     if running.command is None or running.ending is not None:
         return True
-    return processes.has_ended(running.command, running.machine, running.seen) is True
+    return has_ended(running.command, running.machine, running.seen) is True

@@ -1,4 +1,4 @@
-"""What job events make of the tables."""
+"""Fold job events into the tables."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _GOES_ON = (
     "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
     " AND " + SAYS_OF_IT.format(word="n", item="j")
 )
-"""What job `j` is by now, if its clone goes on under a new id and so ends another."""
+"""What job `j` is called now, if its clone continues under a new id. Only that clone can say so, or this one."""
 _PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}
 
 

@@ -1,4 +1,4 @@
-"""The beginning of a job, as the log and the files see it: before its command runs, and once its process is known."""
+"""Begin a job in the log and the files: before its command runs, and once its process is known."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from gitcoord.sessions.identity import Identity, person_name
 from gitcoord.sessions.presence import liveness_of, register
 from gitcoord.sessions.records import Records
 from gitcoord.store.objects import Oid
+from gitcoord.system import own_boots
 from gitcoord.system import process as processes
 from gitcoord.system.process import Process, machine_id
 
@@ -74,6 +75,7 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
             os.urandom(8).hex(), supervisor, machine_id(), me.name, name, time.time(), notify, spec.publish,
             clone.allows_secrets, watched=watched is not None,
         )  # fmt: skip
+        own_boots.note()
         files.put(clone.repo.coord_dir, running)
         data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
         return Begun(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
@@ -112,7 +114,7 @@ def _check_session(clone: Clone, name: str) -> None:
 
 
 def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd: str) -> Begun:
-    """Note the process of the command, which is about to go on; make it the session that it is to be."""
+    """Note the process of the command, which is about to run; make it a session if it is to be one."""
     running = begun.running._replace(command=command, started=time.time())
     line = spec.argv or (processes.command(command.pid) or running.name,)
     facts = {"command": bounded_command(line), "cwd": bounded_command([cwd])[0], "pid": command.pid}

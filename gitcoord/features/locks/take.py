@@ -1,4 +1,4 @@
-"""Taking locks, waiting for them, and giving them back."""
+"""Take locks, wait for them, and give them back."""
 
 from __future__ import annotations
 
@@ -236,8 +236,9 @@ def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
         keep_marker(clone)
 
 
-def farewell(db: sqlite3.Connection, box: str, name: str) -> list[Draft]:
+def farewell(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
     """What a session that leaves gives back."""
+    box = clone.box(name)
     return _ends(name, [lock for lock in all_locks(db) if lock.holder == box], [])
 
 

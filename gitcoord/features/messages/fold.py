@@ -1,7 +1,7 @@
-"""What message events make of the tables: messages, and the ledger of each.
+"""Fold message events into the tables: messages, and the ledger of each.
 
-The ledger of a message has one row a recipient: queued < expired < surfaced < read < acked, the highest wins. A receipt
-speaks only for sessions of the clone that wrote it, a bounce only for messages of the clone that wrote it.
+The ledger of a message has one row for each recipient: queued < expired < surfaced < read < acked, the highest wins. A
+receipt counts only for sessions of the clone that wrote it, a bounce only for messages of the clone that wrote it.
 """
 
 from __future__ import annotations

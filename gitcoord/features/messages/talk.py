@@ -1,4 +1,4 @@
-"""The conversation of everybody: messages with the ledger of each, for those who look on."""
+"""Everybody's conversations: messages with their ledgers, for views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gitcoord.sessions.mailboxes import leading_to, resolve_name
 
 
 class Said(NamedTuple):
-    """A message, where it stands with each of its recipients, and whether `coord.requireSigned` keeps it back."""
+    """A message, its state with each of its recipients, and whether `coord.requireSigned` keeps it back."""
 
     message: Message
     ledger: tuple[Delivery, ...]
@@ -46,7 +46,7 @@ def recent(clone: Clone, limit: int, which: Which = EVERYTHING) -> Talk:
 
     def ask(db: sqlite3.Connection) -> tuple[list[Message], dict[str, list[Delivery]]]:
         condition, values = _condition(db, clone, which)
-        query = f"SELECT {FACTS} WHERE {condition} ORDER BY m.lc DESC, m.id DESC LIMIT ?"
+        query = f"SELECT {FACTS} WHERE {condition} ORDER BY e.lc DESC, e.id DESC LIMIT ?"
         found = [message_of(row) for row in db.execute(query, (*values, limit + 1))]
         return found, _ledgers(db, [message.id for message in found])
 

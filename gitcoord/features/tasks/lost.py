@@ -1,6 +1,6 @@
 """Who held a task hears that another clone ended or took the claim, where that clone itself said nothing.
 
-An honest clone writes a notice with the event. Whoever pushes the event alone would otherwise end somebody's claim in silence.
+An honest clone writes a notice with the event. A clone that pushes the event alone would end a claim in silence.
 """
 
 from __future__ import annotations

@@ -1,0 +1,77 @@
+"""Which earlier boots were this system's own: the proof that a process of one of them is gone.
+
+Another boot id alone proves nothing: a virtual machine that shares the repository, and often the machine id and the home
+folder, runs another kernel beside ours. So who starts something that is to be judged later notes the boot in a folder that
+outlives a new start and is not shared. Nothing is ever called gone because the note is missing.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+import time
+
+from gitcoord.lean import suppress
+from gitcoord.system.process import Process, boot_id, is_alive, machine_id
+from gitcoord.system.uptime import uptime
+
+PLACE = "/var/tmp"  # which, unlike /tmp, is kept over a new start (file-hierarchy(7))
+KEPT = 100
+_SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def _file() -> str:
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
+    return os.path.join(PLACE if os.path.isdir(PLACE) else tempfile.gettempdir(), f"gitcoord-boots-{user}")
+
+
+def note() -> None:
+    """Remember the boot that runs now. Failing costs only that what is started now cannot be called gone later."""
+    known, here = _read(), boot_id()
+    if here and here not in known:
+        with suppress(OSError):
+            fd = os.open(_file(), os.O_WRONLY | os.O_CREAT | os.O_APPEND | _SAFELY, 0o600)
+            try:
+                if _is_ours(fd):
+                    if len(known) >= KEPT:
+                        os.ftruncate(fd, 0)
+                    os.write(fd, f"{here}\n".encode())
+            finally:
+                os.close(fd)
+
+
+def is_own(boot: str) -> bool:
+    """Whether a boot that is not the running one was this system's."""
+    return boot in _read()
+
+
+def _read() -> list[str]:
+    try:
+        fd = os.open(_file(), os.O_RDONLY | _SAFELY)
+    except OSError:
+        return []
+    try:
+        return os.read(fd, 1 << 16).decode("ascii", "replace").split() if _is_ours(fd) else []
+    finally:
+        os.close(fd)
+
+
+def _is_ours(fd: int) -> bool:
+    """Whether nobody else could have written the file: everybody may make one in that folder."""
+    found = os.fstat(fd)
+    mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
+    return stat.S_ISREG(found.st_mode) and mine
+
+
+def has_ended(process: Process, machine: str, seen: float) -> bool | None:
+    """Whether a process is over, also by a new start of `machine`, where it ran; None when this cannot be judged from here.
+
+    `seen` is when it gave its last sign of life (Unix seconds).
+    """
+    alive = is_alive(process)
+    if alive is not None:
+        return not alive
+    if machine != machine_id() or process.boot == boot_id() or not is_own(process.boot):
+        return None
+    return True if seen < time.time() - uptime() else None
