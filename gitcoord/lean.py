@@ -1,8 +1,9 @@
 """Light stand-ins for `typing`, `contextlib`, `re`, `signal` and `sqlite3`, which take 15 ms to import.
 
-A type checker sees the real ones. A running program gets names that only annotations use, a `NamedTuple` whose classes are
-made in a tenth of the time, `contextmanager` and `suppress`, which do what the real ones do, `signal` and `sqlite3` without the
-enums and dates around their C parts, and `re` when it is first used. What a quick command loads takes them from here.
+A type checker sees the real ones. At run time this module has: names that only annotations use; a `NamedTuple` that
+makes its classes in a tenth of the time; `contextmanager` and `suppress`, which behave like the real ones; `signal` and
+`sqlite3` without the enums and dates around their C parts; and `re`, imported when it is first used. Modules that quick
+commands load import them from here.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ else:
             return property(itemgetter(place), doc=doc)
 
     class _Name:
-        """Stands in an annotation, or below a class, for a type that only a checker looks at."""
+        """A stand-in, in an annotation or as a base class, for a type that only a type checker looks at."""
 
         def __class_getitem__(cls, of):
             return cls
@@ -86,7 +87,7 @@ else:
             return type.__new__(kind, name, bases, {"__slots__": (), **body})
 
     class NamedTuple(tuple, metaclass=_Slotless):
-        """A tuple whose places have names. The constructor of a class is made when it is called first."""
+        """A tuple with named fields. The constructor of a class is made at its first call."""
 
         _fields = ()
         _field_defaults = {}
@@ -131,7 +132,7 @@ else:
             return tuple(self)
 
     class suppress:
-        """Leave a block without a word when one of these is raised."""
+        """Leave a block silently when one of these is raised."""
 
         __slots__ = ("_kinds",)
 
@@ -169,7 +170,7 @@ else:
             return False
 
     def contextmanager(function):
-        """A function that yields once, as what stands behind `with`."""
+        """A function that yields once, usable with `with`."""
 
         def managed(*args, **kwargs):
             return _Managed(function(*args, **kwargs))

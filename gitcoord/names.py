@@ -1,4 +1,4 @@
-"""The names that become ref components: sessions, clones, roles; and how a mailbox is spelled."""
+"""Names that become ref components: sessions, clones, roles; and the spelling of a mailbox."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from gitcoord.errors import UsageError
 _FIRST = frozenset("abcdefghijklmnopqrstuvwxyz0123456789")
 _ALLOWED = _FIRST | frozenset("._-")
 _RESERVED = frozenset(["con", "nul", "aux", "prn", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))])
-"""No file can be called so on Windows, whatever its ending."""
+"""Names that no file can have on Windows, with any ending."""
 MAX_NAME = 40
 EVERYBODY = "all"
 OURS = frozenset(
     [EVERYBODY, "everybody", "everyone", "nobody", "somebody", "someone", "me", "you", "gitcoord", "git-coord", "message"]
 )
-"""Names that have a meaning where sessions are named: everybody, nobody in particular, gitcoord itself (as a sender), a
-condition of `wait`. No session or role can be called so."""
+"""Reserved names: everybody, nobody in particular, gitcoord itself (as a sender), a condition of `wait`. No session or
+role can be called so."""
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a session: a valid ref component on every system, lower case only."""
+    """Whether `text` is a valid session name: a valid ref component on every system, lower case only."""
     return (
         0 < len(text) <= MAX_NAME
         and text[0] in _FIRST

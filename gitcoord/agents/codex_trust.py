@@ -1,7 +1,7 @@
-"""Whether Codex runs our hooks: it leaves out, without a word, those that its user has not looked at and trusted.
+"""Find out whether Codex runs our hooks: it silently ignores hooks that its user has not looked at and trusted.
 
-Asked of Codex itself, for a hook that was changed has to be trusted again; where it cannot be asked, its settings say at
-least whether any were ever trusted.
+Codex itself is asked, because a changed hook has to be trusted again. If it cannot be asked, its settings at least say
+whether any hook was ever trusted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ASK = "type /hooks in codex, and trust them"
 
 
 def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
-    """What keeps the hooks in the file `path` from running; empty if nothing does."""
+    """The reason why the hooks in the file `path` do not run; empty if they do."""
     states = _asked(path, environ)
     if states is None:
         return "" if _ever_trusted(path, home) else f"Codex has not trusted them yet: {_ASK}"
@@ -32,7 +32,7 @@ def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
 
 
 def _asked(path: str, environ: Mapping[str, str]) -> list[str] | None:
-    """What Codex says of each hook in that file; None if it says nothing."""
+    """Codex's answer about each hook in that file; None without an answer."""
     program = shutil.which("codex", path=environ.get("PATH"))
     if program is None:
         return None

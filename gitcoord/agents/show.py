@@ -1,4 +1,4 @@
-"""Put what is new in front of a model, and mark it, so that of two hooks at the same time one shows it."""
+"""Show a model what is new, and mark it, so that only one of two simultaneous hooks shows it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from gitcoord.system.files import touch_ours
 
 
 def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
-    """Write what is new and mark it, all under the lock: of two hooks at the same time one shows it.
+    """Write what is new and mark it, all under the lock: of two simultaneous hooks one shows it.
 
-    `say` gets the text and the ids of notes in it. What did not fit waits for the next time.
+    `say` gets the text and the ids of notes in it. Items that did not fit wait for the next time.
     """
     me = me_of(desk)
     with desk.clone.locked():
@@ -41,7 +41,7 @@ def look(desk: Desk, marks: Marks) -> list[str]:
     began = time.time()
     marks.take()
     desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id))
-    marks.take()  # what we ourselves have just taken in
+    marks.take()  # what we ourselves have just read in
     desk.clone.read(lambda db: None)
     stamp(desk.clone, began)
     _keep_notes_flag(desk)
@@ -49,7 +49,7 @@ def look(desk: Desk, marks: Marks) -> list[str]:
 
 
 def _keep_notes_flag(desk: Desk) -> None:
-    """`coord/noted` is there when notes are about paths: then the hook asks before a path's first edit."""
+    """Keep `coord/noted` while notes are about paths: then the hook asks before a path's first edit."""
     path = desk.path("noted")
     if not os.path.exists(path) and desk.clone.read(has_notes_about_paths):
         with suppress(OSError):

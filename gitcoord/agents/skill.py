@@ -1,6 +1,6 @@
-"""The skill: what teaches a model when and how to use `git coord`, as a file in the folder where a harness looks.
+"""The skill: a file that teaches a model when and how to use `git coord`, in the folder where its program looks.
 
-It goes in and out with a program's hooks (install.py). For AGENTS.md, `git coord skill` prints the same.
+It is installed and removed with the program's hooks (install.py). `git coord skill` prints the same text for AGENTS.md.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ NAME = "git-coord"
 FILE = "SKILL.md"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PLACES = (os.path.join(_PACKAGE, "skill"), os.path.join(_PACKAGE, os.pardir, "plugin", "skills", NAME))
-"""Installed, or in a checkout, where the Claude Code plugin has it."""
+"""Where the skill is: in the installation, or in a checkout, where the Claude Code plugin has it."""
 
 
 def whole() -> bytes:
@@ -25,17 +25,17 @@ def whole() -> bytes:
 
 
 def text() -> str:
-    """The skill without its front matter, as other instructions to a model can hold it."""
+    """The skill without its front matter, as a part of other instructions to a model."""
     return whole().decode().split("---\n", 2)[2].lstrip("\n")
 
 
 def path_in(skills: str) -> str:
-    """Where the skill stands below a harness's folder of skills (`~/.claude/skills`)."""
+    """Where the skill is, below a program's folder of skills (`~/.claude/skills`)."""
     return os.path.join(skills, NAME, FILE)
 
 
 def is_installed(skills: str) -> bool:
-    """Whether the skill stands there as this version has it."""
+    """Whether the skill is there as this version has it."""
     try:
         return read_bytes(path_in(skills)) == whole()
     except OSError:
@@ -43,7 +43,7 @@ def is_installed(skills: str) -> bool:
 
 
 def install(skills: str) -> bool:
-    """Put the skill below `skills`, in place of an older one; False if it stands there. Raises RepositoryError."""
+    """Put the skill below `skills`, in place of an older one; False if it is there already. Raises RepositoryError."""
     if is_installed(skills):
         return False
     path = path_in(skills)
@@ -59,7 +59,7 @@ def install(skills: str) -> bool:
 
 
 def uninstall(skills: str) -> bool:
-    """Remove the skill and the folders that are empty then; False if it is not there, or not ours."""
+    """Remove the skill and the folders that are then empty; False if it is not there, or not ours."""
     path = path_in(skills)
     if not os.path.exists(path) or not _is_ours(path):
         return False
@@ -71,5 +71,5 @@ def uninstall(skills: str) -> bool:
 
 
 def _is_ours(path: str) -> bool:
-    """Whether a file is this skill, of whatever version."""
+    """Whether a file is this skill, of any version."""
     return read_bytes(path).startswith(f"---\nname: {NAME}\n".encode())

@@ -1,7 +1,7 @@
 """The Python API: `Coord`, and one facade for each noun. The command line, the MCP server and the views call only this.
 
 This room may use every room below. Begin with `Coord`, then any facade: all follow one pattern. Flags are keyword-only,
-and what reads marks nothing. Start-up matters here: a method imports what it needs when it is called.
+and reading marks nothing. Start-up time matters here: a method imports what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Coord:
     """One session's view of one repository. Not for use from several threads at a time.
 
     Times are Unix seconds, sessions are mailboxes (`name@clone`), ids are full object ids; arguments take bare names and
-    unique id prefixes too. Everything that a user can cause is raised as a `CoordError`, which carries a hint.
+    unique id prefixes too. Every error that a user can cause is a `CoordError`, which has a hint.
     """
 
     def __init__(self, clone: Clone, cwd: str, as_name: str | None = None) -> None:
@@ -72,7 +72,7 @@ class Coord:
         return cls(open_clone(path, environ, long_lived), _absolute(path), as_name)
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close files."""
         self.clone.close()
 
     def __enter__(self) -> Self:
@@ -85,7 +85,7 @@ class Coord:
 
     @property
     def identity(self) -> Identity:
-        """The session that the calls speak for, and the rule that said so; found once, and again after `join`."""
+        """The session that the calls speak for, and the rule that decided; found once, and again after `join`."""
         if self._identity is None:
             from gitcoord.sessions.identity import current
 
@@ -94,14 +94,14 @@ class Coord:
 
     @property
     def elsewhere(self) -> str:
-        """The worktree of the session that spoke, where this terminal has one there and none in the worktree it stands in."""
+        """The worktree of this terminal's session, if that is another worktree and this one has no session."""
         from gitcoord.sessions.identity import is_elsewhere
 
         me = self._identity
         return me.record.worktree if me and me.record and is_elsewhere(self.clone.repo, me) else ""
 
     def speak_as(self, identity: Identity) -> None:
-        """Speak for a session that is known already, without looking for it by the rules."""
+        """Speak for a known session, without applying the rules."""
         self._identity = identity
         self._beat_at = time.monotonic()
 
@@ -112,7 +112,7 @@ class Coord:
             self._as_name = name
 
     def beat(self) -> None:
-        """Give a sign of life, at most every 20 seconds; what speaks for the session does it by itself."""
+        """Give a sign of life, at most every 20 seconds; methods that speak for the session do it themselves."""
         if not 0 <= time.monotonic() - self._beat_at < BEAT_EVERY:
             from gitcoord.sessions.housekeeping import beat
 
@@ -160,15 +160,15 @@ class Coord:
     state: State = _noun("state")
     """The caller's keys and values, which outlive it."""
     numbers: Numbers = _noun("numbers")
-    """Sequences of numbers, each handed out exactly once."""
+    """Sequences of numbers, each given out exactly once."""
     events: Events = _noun("events")
-    """The history: every event, its search, and what arrives."""
+    """The history: every event, searching it, and following it."""
     remote: Remote = _noun("remote")
     """The exchange with other clones."""
     trust: Trust = _noun("trust")
-    """What the events of other clones are worth."""
+    """The signatures of other clones' events."""
     overview: Overview = _noun("overview")
-    """What several nouns know of one thing: status, brief, conflicts."""
+    """Answers that join several nouns: status, brief, conflicts."""
     repository: Repository = _noun("repository")
     """Set-up, health and removal."""
 
@@ -194,5 +194,5 @@ class Coord:
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    """Not normalized: `..` behind a symbolic link leads elsewhere."""
+    """An absolute path, not normalized, because `..` behind a symbolic link leads elsewhere."""
     return os.getcwd() if path == "." else os.path.join(os.getcwd(), path)

@@ -36,7 +36,7 @@ class Events(Facade):
     def log(
         self, *, since: int | None = None, kind: str | None = None, session: str | None = None, limit: int = 20
     ) -> list[Event]:
-        """The newest events, newest first; `since` in Unix seconds, `kind` an event type, `session` whose they are.
+        """The newest events, newest first; `since` in Unix seconds, `kind` an event type, `session` their author.
 
         Raises UsageError for an unknown name.
         """
@@ -57,7 +57,7 @@ class Events(Facade):
         return self._clone.read(lambda db: query.get_event(db, query.resolve_id(db, event_id)))
 
     def types(self) -> set[str]:
-        """The event types that this version knows, and those that were met."""
+        """The event types that this version knows, and others that were seen."""
         from gitcoord.log import query
 
         known = {kind for entry in self._clone.registry.entries for kind in entry.types.split()}
@@ -79,7 +79,7 @@ class Events(Facade):
         return waiting.follow(self._coord, kind, since, output)
 
     def vigil(self, *, tells: bool = True) -> Vigil:
-        """A context in which `wait` sleeps until something may have changed. `tells`: those concerned of the dead, and the
+        """A context in which `wait` sleeps until something may have changed. `tells`: deaths are told, and the
         remote is asked for news."""
         from gitcoord.overview.vigil import Vigil
 

@@ -45,14 +45,14 @@ class Jobs(Facade):
         return read.show(self._coord.clone, job)
 
     def log(self, job: str) -> bytes:
-        """What it wrote; of much output, the beginning and the end. Raises Refused when that is not here."""
+        """The output of a job; of much output, the beginning and the end. Raises Refused if this clone does not have it."""
         from gitcoord.features.jobs import read
         from gitcoord.system.files import read_ours
 
         return read_ours(read.log_file(self._clone, self.get(job)))
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
-        """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""
+        """End a job's whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it has ended."""
         from gitcoord.features.jobs import end
 
         return end.kill(self._clone, job, grace)
@@ -68,7 +68,7 @@ class Jobs(Facade):
         watch_pid: int = 0,
         cwd: str | os.PathLike[str] | None = None,
     ) -> Launched:
-        """Run a command in the background, whatever becomes of us; returns as soon as it runs.
+        """Run a command in the background; it outlives the caller. Returns as soon as it runs.
 
         `session` makes it a session of that name; `publish` lets its command line and output leave the clone;
         `watch_pid` is a process that somebody else started, instead of `argv`. Raises CoordError.

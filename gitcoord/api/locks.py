@@ -62,7 +62,7 @@ class Locks(Facade):
         return taken
 
     def remarks(self, patterns: Sequence[str]) -> list[str]:
-        """What to say of those of `patterns` that could be meant as a path and as a pattern."""
+        """Remarks on those of `patterns` that could be meant as a path and as a pattern."""
         from gitcoord.features.locks.patterns import remark_on
 
         return [line for text in patterns if (line := remark_on(self._clone.repo, self._coord.cwd, text))]
@@ -84,13 +84,13 @@ class Locks(Facade):
         return take.list_locks(self._clone)
 
     def check(self, paths: Sequence[str]) -> list[Check]:
-        """What is known of each path: locks, who works in its worktree, recent edits, notes."""
+        """The facts about each path: locks, who works in its worktree, recent edits, notes."""
         from gitcoord.overview import checks
 
         return checks.check(self._clone, self._me, paths, self._coord.cwd)
 
     def guard(self) -> Verdict:
-        """What the pre-commit hook says of the commit that is being made."""
+        """The pre-commit hook's verdict on the commit that is being made."""
         from gitcoord.features.locks import guard
 
         return guard.pre_commit(self._clone, self._me)

@@ -85,7 +85,7 @@ class Messages(Facade):
         return self._write(lambda me: sending.ack(self._clone, me, message_id, text))
 
     def inbox(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
-        """My unread messages, oldest first. `everything` adds those read, `again` is what was marked last, once more."""
+        """My unread messages, oldest first. `everything` adds those read, `again` returns what was marked last again."""
         from gitcoord.features.messages import inbox
 
         return inbox.inbox(self._clone, self._me, everything, again, sender, limit)
@@ -97,7 +97,7 @@ class Messages(Facade):
         return inbox.awaiting(self._clone, self._me, limit)
 
     def receive(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
-        """As `inbox`, and mark the page read."""
+        """Return a page as `inbox` does, and mark it read."""
         page = self.inbox(everything=everything, again=again, sender=sender, limit=limit)
         self.mark_read(page.messages)
         return page
@@ -113,7 +113,7 @@ class Messages(Facade):
         return waiting.wait_for_mail(self._coord, timeout, sender, output)
 
     def poll(self, *, again: bool = False, waits: bool = False) -> Polled:
-        """As `inbox`, with what a caller that `waits` has to watch meanwhile."""
+        """Return a page as `inbox` does, with what a caller that `waits` has to watch meanwhile."""
         from gitcoord.features import deaths
         from gitcoord.overview import around
 
@@ -122,7 +122,7 @@ class Messages(Facade):
         return Polled(self.inbox(again=again), tuple(deaths.watched_pids(self._clone)), self._clone.repo)
 
     def mark_read(self, shown: Iterable[Message]) -> None:
-        """Mark what was really shown; nothing for one who only looks on."""
+        """Mark messages that were really shown as read; a caller with `as_name` marks nothing."""
         fresh = [message.id for message in shown if message.state not in ("read", "acked")]
         me = self._me
         if fresh and not me.observer and not me.shared:
@@ -142,14 +142,14 @@ class Messages(Facade):
         ledger.mark(self._clone, me, fresh)
 
     def sent(self, *, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
-        """What I sent, newest first, with the state at each recipient."""
+        """My sent messages, newest first, with their state at each recipient."""
         from gitcoord.features.messages import ledger
 
         return ledger.sent(self._clone, self._me, undelivered, limit)
 
     def recent(self, *, limit: int = 100, notices: bool = False, session: str | None = None, words: str = "") -> Talk:
-        """What everybody said lately, oldest first, with the ledger of each message: of or to one `session`, containing
-        `words`; with `notices` also what gitcoord itself told sessions. Raises UsageError for an unknown name."""
+        """Everybody's latest messages, oldest first, with the ledger of each: of or to one `session`, containing
+        `words`; with `notices` also those that gitcoord itself wrote. Raises UsageError for an unknown name."""
         from gitcoord.features.messages import talk
 
         return talk.recent(self._clone, limit, talk.Which(notices, session, words))

@@ -1,4 +1,4 @@
-"""`coord.numbers`: sequences whose numbers are handed out exactly once."""
+"""`coord.numbers`: sequences that give out each number exactly once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ class Numbers(Facade):
     __slots__ = ()
 
     def allocate(self, sequence: str, *, start: int | None = None) -> Allocation:
-        """The next number of a sequence, which begins at `start` (1). Raises RemoteError where the remote is out of reach."""
+        """The next number of a sequence, which begins at `start` (1). Raises RemoteError if the remote cannot be
+        reached."""
         from gitcoord.features import numbers
 
         return self._write(lambda me: numbers.allocate(self._clone, me, sequence, start), waits=self._is_connected)

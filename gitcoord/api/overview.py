@@ -1,4 +1,4 @@
-"""`coord.overview`: what several nouns know of one thing. Nothing here marks anything read."""
+"""`coord.overview`: answers that join several nouns. Nothing here marks anything read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Overview(Facade):
-    """Where the caller stands, and what will collide.
+    """The caller's situation, and which files will conflict.
 
     Example:
 
@@ -27,31 +27,32 @@ class Overview(Facade):
     __slots__ = ()
 
     def status(self) -> Status:
-        """Where I stand, without looking into worktrees."""
+        """The caller's situation, without looking into worktrees."""
         from gitcoord.overview import status
 
         return status.status(self._clone, self._me)
 
     def trouble(self) -> Trouble:
-        """What is wrong with other clones, or with the exchange with them."""
+        """Problems with other clones, or with the exchange with them."""
         from gitcoord.overview import status
 
         return status.trouble(self._clone)
 
     def short(self) -> Short:
-        """What of it fits a prompt."""
+        """The same in short, for a prompt."""
         from gitcoord.overview import counts
 
         return counts.short(self._clone, self._me)
 
     def brief(self, budget: int = 1000) -> Brief:
-        """The digest to go on with, in at most `budget` tokens."""
+        """What a session needs to know to continue, in at most `budget` tokens."""
         from gitcoord.overview import brief
 
         return brief.brief(self._clone, self._me, budget)
 
     def conflicts(self, only: str | None = None) -> list[Collision]:
-        """Which files will collide between live sessions, and which both changed; `only` what concerns one session."""
+        """The files that conflict between live sessions, and those that both changed; with `only`, those of one
+        session."""
         from gitcoord.features.overlaps import conflicts
 
         return conflicts.conflicts(self._clone, self._me, only)

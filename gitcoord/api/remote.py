@@ -33,38 +33,39 @@ class Remote(Facade):
     __slots__ = ()
 
     def sync(self, remote: str | None = None, *, quiet: bool = False) -> Report:
-        """Exchange everything; `quiet` asks nobody for a password."""
+        """Exchange everything; with `quiet` git asks nobody for a password."""
         from gitcoord.sync import exchange
 
         return exchange.sync(self._clone, remote, self._coord.cwd, quiet)
 
     def set(self, remote: str, *, force: bool = False) -> Moved:
-        """Move coordination there, with the claims of this clone. Raises Refused where somebody else has one of them."""
+        """Move coordination to a remote, with the claims of this clone. Raises Refused if another clone has one of
+        them."""
         from gitcoord.sync import moving
 
         return moving.move(self._clone, remote, self._coord.cwd, force)
 
     def vouch(self, remote: str | None = None) -> None:
-        """Say that not everybody can read it, where gitcoord cannot find that out; remembered for its URL."""
+        """Say that the remote is private, if gitcoord cannot find that out; remembered for its URL."""
         from gitcoord.sync import public_guard, remotes
 
         with self._clone.locked():
             public_guard.vouch(self._clone, remotes.choose(self._clone.repo, remote, self._coord.cwd).name)
 
     def preview(self, remote: str | None = None) -> dict[str, int]:
-        """What a sync would send: how many events of each type, and how many presences."""
+        """The events that a sync would send, counted by type, and the number of presences."""
         from gitcoord.sync import exchange
 
         return exchange.preview(self._clone, remote, self._coord.cwd)
 
     def watch(self, remote: str | None = None, every: float = 5.0) -> Iterator[Report | RemoteError]:
-        """Keep in step for ever: at once when something of ours is new, else every so many seconds."""
+        """Sync for ever: at once after events of ours, otherwise every so many seconds."""
         from gitcoord.sync import background
 
         return background.watch(self._clone, remote, self._coord.cwd, every)
 
     def withdraw(self, remote: str | None = None, *, really: bool = False) -> Standing:
-        """Delete this clone's refs at a remote; without `really`, only say which those are."""
+        """Delete this clone's refs at a remote; without `really`, only list them."""
         from gitcoord.sync import purge_remote
 
         act = purge_remote.withdraw if really else purge_remote.standing
@@ -80,13 +81,13 @@ class Remote(Facade):
         return without_password(remotes.current(self._clone.repo).remote)
 
     def is_visit(self, remote: str) -> bool:
-        """Whether a sync with this remote leaves the claims where they are, as they belong to another one."""
+        """Whether a sync with this remote exchanges no claims, because they belong to another remote."""
         from gitcoord.sync import remotes
 
         return remotes.is_visit(self._clone.repo, remotes.choose(self._clone.repo, remote, self._coord.cwd))
 
     def syncs_by_itself(self) -> bool:
-        """Whether what is written goes out in the background."""
+        """Whether written events are sent in the background."""
         from gitcoord.sync import remotes
 
         return remotes.wants_autosync(self._clone.repo)

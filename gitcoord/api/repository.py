@@ -51,17 +51,17 @@ class Repository(Facade):
         return actions[action](self._clone.repo)
 
     def lfs_remark(self) -> str:
-        """What a user of git-lfs should know of its hooks and ours; empty where they do not meet."""
+        """A remark about git-lfs's hooks beside ours; empty if there is nothing to say."""
         from gitcoord.store import hooks
 
         return hooks.lfs_remark(self._clone.repo)
 
     def in_background(self, event: str, args: Sequence[str] = (), *, moves: bool = False) -> None:
-        """Do what a git hook or a command asked for when it had no time: `worktree-added`, `sync` or `refresh [SESSION]`.
+        """Do in the background what a git hook or a command asked for: `worktree-added`, `sync` or `refresh [SESSION]`.
 
         `refresh` with a session publishes and tidies for it; without one, git moved something in this worktree. Does
-        nothing in a repository that holds nothing of ours. `moves` is for a process that was started for this alone: it works
-        from our folder, with a umask to match.
+        nothing in a repository where gitcoord was never used. `moves` is for a process that was started
+        for this alone: it works from our folder, with a umask to match.
         """
         from gitcoord.sessions import housekeeping
         from gitcoord.system import background
@@ -107,7 +107,7 @@ class Repository(Facade):
             around.look_out_if_due(self._coord)
 
     def last_hook_error(self) -> tuple[str, str] | None:
-        """What last went wrong in an agent's hook, which says nothing of it there, and the file that has it; or None."""
+        """The last failure of an agent's hook, which does not report it itself, and the file that has it; or None."""
         path = self._clone.path("agents", "@error")
         try:
             return read_ours(path).decode("utf-8", "replace"), path
@@ -121,7 +121,7 @@ class Repository(Facade):
         return reports.tell(error, words, lambda: self._clone.repo.coord_dir)
 
     def doctor(self, *, fix: bool = False) -> list[Finding]:
-        """What is well and what is not; with `fix`, after mending what can be mended."""
+        """The findings of all checks; with `fix`, after repairing what can be repaired."""
         from gitcoord import doctor
 
         return doctor.examine(self._clone, fix)

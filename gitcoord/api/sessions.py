@@ -23,7 +23,7 @@ class Registered(NamedTuple):
 
 
 class Sessions(Facade):
-    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what is another's.
+    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what belongs to another session.
 
     Example:
 

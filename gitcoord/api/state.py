@@ -37,13 +37,13 @@ class State(Facade):
         return state.get_state(self._clone, self._me, key)
 
     def unset(self, key: str) -> Value:
-        """Forget a key; returns what it was."""
+        """Unset a key; returns its last value."""
         from gitcoord.features import state
 
         return self._write(lambda me: state.unset_state(self._clone, me, key))
 
     def show(self, session: str | None = None) -> Mapping[str, Value]:
-        """All that is set, sorted by key: mine, or another session's."""
+        """All keys that are set, sorted: mine, or another session's."""
         from gitcoord.features import state
 
         return state.show_state(self._clone, self._me, session)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 class Tasks(Facade):
     """The tasks of a repository, as one session sees and changes them. Ids may be given as unique prefixes.
 
-    What changes a task returns it as it is then. Raises Refused for what the state of the task forbids, UsageError for
-    an unknown id or name and for what cannot be stored; then nothing was written.
+    A method that changes a task returns it as it is then. Raises Refused if the state of the task forbids it, UsageError for
+    an unknown id or name and for input that cannot be stored; then nothing was written.
 
     Example:
 
@@ -61,7 +61,7 @@ class Tasks(Facade):
         return self.show(self.add_all([NewTask(title, text, priority, tuple(labels), tuple(needs), assignee)])[0])
 
     def add_all(self, tasks: Sequence[NewTask]) -> list[Oid]:
-        """File several at once, all or none; they may need each other by their `local` names."""
+        """File several tasks, all or none; they may need each other by their `local` names."""
         from gitcoord.features.tasks import write
 
         return self._write(lambda me: write.add(self._clone, me, tasks))
@@ -144,11 +144,11 @@ class Tasks(Facade):
         return wait_until(self._clone.repo, lambda: self.next(claim=claim, offline=offline), timeout, pids, output)
 
     def done(self, task_id: str, text: str = "", *, force: bool = False) -> Task:
-        """Finish a task; `force` if a live other holds it. Its creator is told, and those whose tasks are ready now."""
+        """Finish a task, with `force` even a live other's. Its creator is told, and those whose tasks are ready now."""
         return self._change(task_id, "done", text, force)
 
     def block(self, task_id: str, reason: str, *, force: bool = False) -> Task:
-        """Say that a task cannot go on, and why. Who holds it keeps it."""
+        """Block a task, and say why. Its holder keeps it."""
         return self._change(task_id, "block", reason, force)
 
     def release(self, task_id: str, *, force: bool = False) -> Task:
@@ -156,11 +156,11 @@ class Tasks(Facade):
         return self._change(task_id, "release", "", force)
 
     def drop(self, task_id: str) -> Task:
-        """It will not be done."""
+        """Drop a task: it will not be done."""
         return self._change(task_id, "drop", "", False)
 
     def reopen(self, task_id: str) -> Task:
-        """A blocked, done or dropped task is open again, and nobody's."""
+        """Open a blocked, done or dropped task again, without a holder."""
         return self._change(task_id, "reopen", "", False)
 
     def _change(self, task_id: str, verb: str, text: str, force: bool) -> Task:
@@ -175,7 +175,7 @@ class Tasks(Facade):
         return self.show(self._write(lambda me: write.edit(self._clone, me, task_id, write.Edit(**changes))))
 
     def comment(self, task_id: str, text: str) -> Task:
-        """Say something about a task; its holder is told."""
+        """Comment on a task; its holder is told."""
         from gitcoord.features.tasks import write
 
         return self.show(self._write(lambda me: write.comment(self._clone, me, task_id, text)))

@@ -31,7 +31,7 @@ class Trust(Facade):
     __slots__ = ()
 
     def signatures(self, ids: Iterable[str]) -> dict[str, Signature]:
-        """What events of other clones are worth, by id: `verified` (by whom), `unknown`, `bad` or `unsigned`.
+        """The signatures of events of other clones, by id: `verified` (by whom), `unknown`, `bad` or `unsigned`.
 
         Empty where nobody signs, unless `coord.requireSigned` is set; events of this clone are never in it.
         """
@@ -40,19 +40,19 @@ class Trust(Facade):
         return trust.signatures(self._clone, ids)
 
     def held_back(self, ids: Iterable[str]) -> set[str]:
-        """Those of the events that `coord.requireSigned` keeps from being shown unasked."""
+        """Those of the events that `coord.requireSigned` keeps back."""
         from gitcoord.log import trust
 
         return trust.held_back(self._clone, ids)
 
     def held_tasks(self) -> set[str]:
-        """The tasks that `coord.requireSigned` keeps from being shown unasked."""
+        """The tasks that `coord.requireSigned` keeps back."""
         from gitcoord.features.tasks.ready import held_tasks
 
         return set(held_tasks(self._clone))
 
     def speaker(self, message: Message) -> str:
-        """Who speaks in a message, for people: gitcoord itself in its notices, else the session that sent it."""
+        """The author of a message, for people: gitcoord itself for its notices, otherwise the session."""
         from gitcoord.features.messages.inbox import notifier
         from gitcoord.sessions.identity import spoken_name
 
@@ -65,19 +65,19 @@ class Trust(Facade):
         return box == f"{person_name(self._clone.repo)}@{self._clone.id}"
 
     def signers(self) -> list[Signer]:
-        """The other clones: what their newest checkpoint is worth, the key each is known for, and what is wrong."""
+        """The other clones: the signature of their newest checkpoint, the key each is known for, and what is wrong."""
         from gitcoord.log import trust
 
         return trust.signers(self._clone)
 
     def warnings(self) -> list[Doubt]:
-        """What has to be said unasked: a log that was tampered with, a key that changed, a signer that stopped signing."""
+        """Warnings for the user: a log that was tampered with, a key that changed, a signer that stopped signing."""
         from gitcoord.log import trust
 
         return trust.warnings(self._clone)
 
     def accept(self, clone: str) -> Signer:
-        """Take a clone as it signs now. Raises UsageError for one that is not known."""
+        """Accept a clone's present key. Raises UsageError for an unknown clone."""
         from gitcoord.log import trust
 
         return trust.accept(self._clone, clone)

@@ -1,6 +1,6 @@
-"""The types of what the verbs of the API take and return: plain named tuples, safe to keep, to compare and to pass on.
+"""The types that the API takes and returns: plain named tuples, safe to keep, to compare and to pass on.
 
-`Identity`, `Repository` and `Vigil` are handed back to the API and not looked into; what is in them may change.
+Hand `Identity`, `Repository` and `Vigil` back to the API and do not look into them: their content may change.
 """
 
 from gitcoord.api.messages import Polled

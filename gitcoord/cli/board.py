@@ -1,4 +1,4 @@
-"""How tasks look: a line each, one whole, and as columns that fit the terminal."""
+"""How tasks look: one line each, one whole task, and columns that fit the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 COLOURS = {"ready": "32", "open": "0", "claimed": "36", "blocked": "31", "done": "2", "dropped": "2"}
 GAP = 2
 NARROW = 14
-"""A column below this many characters says nothing; then they stand below each other."""
+"""The least width of a column in characters; in less room the columns are printed below each other."""
 DEEP = 20
 """Tasks shown in a column; of the done ones the latest few."""
 LATEST = 5

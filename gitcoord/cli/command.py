@@ -1,7 +1,8 @@
-"""Commands as data: `command`, `group`, `argument` and `option` are spelled as click's decorators, and only record.
+"""Commands as data: `command`, `group`, `argument` and `option` are spelled like click's decorators, and only record.
 
-A plain command line is read from the record (`plain`); click's own command is built from it (`group`) for help, errors and all
-else. So both mean the same, and only lines that need click pay for importing it, which takes as long as a whole command.
+`plain` reads a simple command line from the record. `group` builds click's own command from it for help, errors and all
+else. So both mean the same, and only lines that need click pay for importing it, which takes as long as a whole
+command.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The verbs as click's commands, built from their declarations: for help, errors, completion, and whatever is not plain."""
+"""The verbs as click's commands, built from their declarations: for help, errors, completion, and lines that are not
+plain."""
 
 from __future__ import annotations
 

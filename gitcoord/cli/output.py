@@ -1,4 +1,4 @@
-"""What people and agents see: lines, JSON, colour; and whether it really reached its reader."""
+"""What people and agents see: lines, JSON, colour; and whether the output really reached its reader."""
 
 from __future__ import annotations
 

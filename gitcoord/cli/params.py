@@ -11,7 +11,7 @@ from gitcoord.errors import UsageError
 from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
-from gitcoord.system.streams import remark
+from gitcoord.system.streams import Progress, remark
 
 F = TypeVar("F", bound=Callable[..., Any])
 ID_LIKE = 7
@@ -82,7 +82,8 @@ def text_about(coord: Coord, words: tuple[str, ...], message: str | None, file: 
 
 
 def _begins_text(coord: Coord, word: str) -> bool:
-    """Whether a word behind an id is text. What looks like an id and stands for nothing is refused: it was mistyped."""
+    """Whether a word behind an id is text. A word that looks like an id and matches none is refused, because it was
+    mistyped."""
     if not re.fullmatch(r"[0-9a-f]{4,64}", word):
         return True
     is_sure = len(word) >= ID_LIKE and not word.isalpha()
@@ -154,10 +155,12 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
         mended: list[str] = []
+        Progress.allowed = True
         try:
             with coord.repository.around_a_command(notice=notice, allow_secrets=_allows_secrets) as mended:
                 yield coord
         finally:
+            Progress.allowed = False
             for line in mended:
                 remark(f"warning: {line}")
             if where := coord.elsewhere:

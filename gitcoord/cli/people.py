@@ -38,7 +38,7 @@ def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: boo
 
 
 def _say_sessions(coord: Coord, found: list[Session]) -> None:
-    """Like git-worktree(1): one line a worktree; several sessions of one stand under it."""
+    """Print one line for each worktree, like git-worktree(1), with its sessions below it."""
     places = [_place(s) for s in found]
     width = max((len(p) for p in places), default=0)
     last = None

@@ -1,7 +1,7 @@
 """Read a plain command line from the record of its command, without click.
 
-Plain is a line of known options, spelled out, with values that fit. Where the slightest thing is left to be said or guessed,
-`parse` raises Irregular, and click reads the line.
+A plain line has known options, spelled out, with values that fit. In all other cases `parse` raises Irregular, and
+click reads the line.
 """
 
 from __future__ import annotations

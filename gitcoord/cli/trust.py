@@ -1,4 +1,4 @@
-"""trust, redact, gc: who signs, what became of other clones' logs, and what is taken out of our own."""
+"""trust, redact, gc: which clones sign, what happened to other clones' logs, and what is removed from our own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
 
 
 def _signed(signer: Signer) -> str:
-    """What signed last, and the key and person that the clone is known for."""
+    """The last signer, and the key and person that the clone is known for."""
     text = verified_text(signer.signature._replace(key=""))
     text += f" ({inert(signer.signature.key)})" if signer.signature.key else ""
     known = f"known for {inert(signer.known_key)}" + (f" of {said(signer.known_by)}" if signer.known_by else "")

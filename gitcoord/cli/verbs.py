@@ -74,8 +74,8 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "purge": ("setup", ""),
     },
 }
-"""By group: the verb, the module of `gitcoord.cli` that has a command of that name, and what the help page says of it.
-Those of which it says nothing stand there in one line, so that it stays short: an agent pays for all of it."""
+"""By group: the verb, the module of `gitcoord.cli` that has a command of that name, and its text on the help page.
+Verbs without a text share one line, so that the page stays short: an agent pays for all of it."""
 
 HIDDEN = {"hook": "setup"}
 """Verbs that are not on the help page, and their modules."""

@@ -37,7 +37,7 @@ def task() -> None:
 
 
 def _say_each(coord: Coord, ids: Sequence[str], verb: Callable[[str], Task], as_json: bool) -> None:
-    """Do the same to several tasks; an id that stands for none keeps all as they were."""
+    """Do the same to several tasks; an unknown id leaves all of them unchanged."""
     if len(ids) == 1:
         _say_one(coord, verb(ids[0]), as_json)
         return
@@ -103,7 +103,7 @@ def _filters(function: F) -> F:
         option("--status", type=Choice(STATUSES), metavar="S", help="open, claimed, …"),
         option("--filed", is_flag=True, help="Filed by me."),
         option("--mine", is_flag=True, help="Mine."),
-        option("--ready", is_flag=True, help="That can be taken."),
+        option("--ready", is_flag=True, help="Ready ones."),
     ):
         function = one(function)
     return function
@@ -129,7 +129,7 @@ def _list(as_name: str | None, as_json: bool, which: dict[str, Any]) -> None:
 @_filters
 @common
 def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
-    """The tasks that are not done or dropped; those that can be taken first.
+    """Tasks that are not done or dropped, ready ones first.
 
     Example: git coord tasks --ready
     """
@@ -140,7 +140,7 @@ def tasks(as_name: str | None, as_json: bool, **which: Any) -> None:
 @_filters
 @common
 def list_(as_name: str | None, as_json: bool, **which: Any) -> None:
-    """The tasks that are not done or dropped; those that can be taken first.
+    """Tasks that are not done or dropped, ready ones first.
 
     Example: git coord task list --mine
     """

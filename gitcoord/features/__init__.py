@@ -1,7 +1,7 @@
-"""Features: what people and agents use coordination for. Each has its event types, its fold and its verbs together.
+"""Features: what people and agents use coordination for. Each has its event types, its fold and its verbs in one place.
 
-A feature may use `sync` and what lies below, and the feature `messages`; it knows no other feature. Begin with `notes`, the
-smallest. Adding one is adding a module with a `FEATURE`, and a line here and in `log/trust/rules`.
+A feature may use `sync` and the rooms below, and the feature `messages`, but no other feature. Begin with `notes`, the
+smallest. To add one, add a module with a `FEATURE`, and a line here and in `log/trust/rules`.
 """
 
 from __future__ import annotations

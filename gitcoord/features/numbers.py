@@ -1,4 +1,4 @@
-"""Numbers handed out exactly once: migrations, ports, ticket numbers."""
+"""Numbers that are given out exactly once: migrations, ports, ticket numbers."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ FEATURE = Feature(
 
 
 class Allocation(NamedTuple):
-    """A number that nobody else got from this sequence."""
+    """A number of a sequence, given out once."""
 
     sequence: str
     number: int
@@ -54,7 +54,7 @@ class Allocation(NamedTuple):
 def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None) -> Allocation:
     """The next number of `sequence`, at least `start` (the first is 1); the event says who took it.
 
-    Raises UsageError for a name or a start that is none, Refused when no number is left.
+    Raises UsageError for an invalid name or start, Refused when no number is left.
     """
     if _NAME.fullmatch(sequence) is None:
         raise UsageError(f"{sequence[:60]!a} is not a valid sequence name", "use letters, digits, '.', '_', '-' and '/'")
@@ -78,7 +78,8 @@ def _draft(me: Identity, sequence: str, number: int) -> Draft:
 
 
 def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int | None) -> Allocation:
-    """The remote counts. Who dies before he says that he took a number leaves a gap, and nobody gets it twice."""
+    """Let the remote count. A process that dies before it has recorded its number leaves a gap; no number is given out
+    twice."""
     from gitcoord.sync.leases import Table, change, connected, unreadable
 
     taken: list[int] = []

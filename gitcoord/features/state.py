@@ -67,7 +67,7 @@ class Value(NamedTuple):
 
 
 def _parse(text: str) -> Any:
-    """What a JSON document says; NaN and its kin are none. Raises ValueError or RecursionError."""
+    """The value of a JSON document; NaN and the infinities are invalid. Raises ValueError or RecursionError."""
 
     def refuse(constant: str) -> None:
         raise ValueError(constant)

@@ -1,4 +1,5 @@
-"""What a power loss may have left: looked for by the first command after a boot (`boots`), and by `git coord doctor --fix`."""
+"""Find and repair what a power loss may have left: at the first command after a boot (`boots`), and with `git coord
+doctor --fix`."""
 
 from __future__ import annotations
 
@@ -19,9 +20,8 @@ from gitcoord.store.ref_names import is_coordination
 
 
 def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
-    """Restore what is torn of our objects, remove files of objects that hold nothing, and settle the refs that lead
-    nowhere; a line for each. Our logs are walked to their roots if anything was amiss, or `thoroughly`. Raises Unreadable.
-    """
+    """Restore our torn objects, remove files of empty objects, and settle refs that point nowhere; returns a line for
+    each. Our logs are walked to their roots if there was any damage, or if `thoroughly`. Raises Unreadable."""
     repo = ground.store.repo
     done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
     torn = [oid for oid in torn_files(repo, ground.pen.tree({})[-1].oid) if remove_loose(repo, oid)]
@@ -61,7 +61,7 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
     own = ground.own_logs(tips)
     done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)
     for ref in own if thoroughly else [ref for ref in lost if ref in own]:
-        with suppress(RefMoved):  # whoever comes next looks again
+        with suppress(RefMoved):  # the next command looks again
             if mend.is_whole(ground.store, own[ref]):
                 continue
             done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))

@@ -1,4 +1,4 @@
-"""Whether this is the first command since the machine was started.
+"""Tell whether this is the first command since the machine started.
 
 `coord/boots` has the ids of the last boots that were seen here; several, because two kernels may share one repository. Where
 the kernel tells no such id in a file (macOS, Windows), the time of the file tells whether it was written since the machine was

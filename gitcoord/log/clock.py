@@ -1,4 +1,4 @@
-"""The Lamport clock: one more than the largest seen, as far as what was seen can be believed."""
+"""The Lamport clock: one more than the largest clock seen that is believable."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""One clone as a participant: the one way to write, to its log and to the refs that are replaced.
+"""One clone as a participant: the one way to write to its log and to the refs that it replaces.
 
-Read `Clone.append` first. Nothing is written but under the write lock, on refs that were looked at and put right under it
-(`opened`); and nothing that was acknowledged is ever taken off.
+Read `Clone.append` first. A clone writes only under the write lock, on refs that it has checked and repaired under that
+lock (`opened`). It never removes an acknowledged event.
 """
 
 from __future__ import annotations
@@ -60,10 +60,11 @@ class Clone(Opened):
     # events
 
     def append(self, decide: Decide, local: bool = False, sign: Sign | None = None) -> list[Event]:
-        """Decide on the newest state and write what `decide` returns, as one move of our log; none: write nothing.
+        """Decide on the newest state and write what `decide` returns, as one move of our log; without drafts write
+        nothing.
 
-        `decide` may run more than once: when the ref or the index turn out to have moved, it is asked again.
-        `sign` turns the last of the raw commits into the one to be written. Whatever they raise leaves all as it was.
+        `decide` may run more than once: it is asked again when the ref or the index have moved. `sign` turns the last
+        of the raw commits into the one to be written. If either raises, everything stays as it was.
         """
         with self.locked() as fd:
             for attempt in range(ATTEMPTS):
@@ -108,8 +109,8 @@ class Clone(Opened):
         return [event for event, _ in written]
 
     def _newer_tips(self, tips: Tips) -> Tips:
-        """The refs, listed again, for others' may have moved. Where ours did (a fetch that prunes), all begins anew: what
-        was decided on the refs as they were put right must not be written on a list that was not."""
+        """List the refs again, because others' may have moved. If ours did (a fetch that prunes), all begins anew: a
+        decision made on the repaired refs must not be written on refs that were not repaired."""
         fresh = self.store.tips()
         clone = self.settled_id()
         if own_logs(fresh.refs, clone) != own_logs(tips.refs, clone):

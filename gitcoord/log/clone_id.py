@@ -1,10 +1,10 @@
-"""Which clone this is: the id that names our refs, and how `mv`, mounts, shares and copies are told apart.
+"""The id of this clone, which names our refs, and the means to tell `mv`, mounts, shares and copies apart.
 
 `coord/clone` has the id, a random secret, and the places from which this clone was reached. Another path, other inode
-numbers or another machine only raise the question, for a mount and a share have them as well. What answers it is a proof:
-at one of the known places there is a `coord/` with our id and our secret, and a file that is made through ours does not
-appear there. Then a copy lives, and who asks takes a new id. Without that proof a clone stays what it is; a copy on
-another machine is found out at the remote (`sync.new_clone_id`).
+numbers or another machine only raise the question whether this is a copy, because a mount and a share have them as
+well. A proof answers it: at one of the known places there is a `coord/` with our id and our secret, and a file that we
+make in ours does not appear there. Then the clone there is another one, and we take a new id. Without that proof a
+clone keeps its id; a copy on another machine is found at the remote (`sync.new_clone_id`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Place(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What `coord/clone` says. Whoever knows the secret can write in this clone's name, so it never leaves the directory."""
+    """The content of `coord/clone`. A process that knows the secret can write in this clone's name, so it never leaves
+    the directory."""
 
     id: str
     secret: str = ""
@@ -57,7 +58,7 @@ def read_clone_id(repo: Repository) -> str | None:
 
 
 def read_known(repo: Repository) -> Known | None:
-    """As `read_clone_id`, with the secret, which is empty where there is none yet."""
+    """As `read_clone_id`, with the secret, which is empty if there is none yet."""
     pinned = repo.setting("clone")
     if pinned:
         return (_known(repo) or Known(pinned))._replace(id=_checked(pinned))
@@ -66,10 +67,10 @@ def read_known(repo: Repository) -> Known | None:
 
 
 def settle_clone_id(repo: Repository) -> Known:
-    """The id of this clone and its secret, made if there is none; to be called under the write lock.
+    """The id of this clone and its secret, made if missing. Call it under the write lock.
 
-    In a copy, what `coord/` knew of the original's sessions goes: they are that other clone's now, its log is history.
-    Raises Unreadable, Unwritable.
+    In a copy, what `coord/` knew of the original's sessions is deleted: they belong to the other clone now, and its log
+    is history. Raises Unreadable, Unwritable.
     """
     pinned, known, here = repo.setting("clone"), _known(repo), _place(repo)
     if pinned:

@@ -1,7 +1,7 @@
-"""The root of a new epoch carries earlier events in its tree.
+"""The root of a new epoch, which carries earlier events in its tree.
 
-The tree of the root has, for each event, its raw commit as a blob called by the commit's id, so that ids stay
-checkable, and its attachments as a tree called `ID.files`. A reader takes them in as if they stood in the chain.
+For each event the tree has its raw commit as a blob named by the commit's id, so that ids stay checkable, and its
+attachments as a tree called `ID.files`. A reader treats them as if they were in the chain.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""An event ⇄ a commit (docs/format.md).
+"""Translate between events and commits (docs/format.md).
 
 The message is the text, verbatim, a blank line, and one trailer line `Coord: {…}` in canonical JSON. The author is the
-session at the real time; the committer's date is the Lamport clock, so that git offers code before coordination.
+session at the real time. The committer's date is the Lamport clock, so that git offers code before coordination.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def check_text(text: str) -> str:
 
 
 def check_attachment(name: str, content: bytes) -> None:
-    """Raises UsageError for a name that could not stand in a tree everywhere, or a content over 10 MiB."""
+    """Check an attachment. Raises UsageError for a name that not every system allows in a tree, or a content over 10
+    MiB."""
     if not is_attachment_name(name):
         raise UsageError(f"{name!a} is not a valid attachment name", "use letters, digits, '.', '_' and '-'")
     if len(content) > MAX_ATTACHMENT:
@@ -220,7 +221,7 @@ _is_author = lru_cache(maxsize=256)(is_name)
 
 
 def trailer_of(commit: bytes) -> str:
-    """The payload of a commit that `decode` accepts, as it stands there: with the mandatory keys."""
+    """The payload of a commit that `decode` accepts, unchanged: with the mandatory keys."""
     return commit[commit.rfind(_TRAILER) + len(_TRAILER) : -1].decode("ascii")
 
 

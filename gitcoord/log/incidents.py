@@ -1,6 +1,6 @@
-"""What other clones did that an honest one does not do: remembered until the user has seen to it.
+"""Misdeeds of other clones, which an honest clone never commits; remembered until the user has accepted them.
 
-One small JSON file in `coord/`, a line a clone: the latest of each kind is enough to know whom to look at.
+One small JSON file in `coord/` has one line for each clone, with the latest incident of each kind.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def note(coord_dir: str, clone: str, what: str, now: float) -> None:
 
 
 def read(coord_dir: str) -> list[Alarm]:
-    """All alarms, by clone; a damaged file counts as none."""
+    """All incidents, by clone; a damaged file counts as empty."""
     try:
         rows = json.loads(read_ours(_path(coord_dir)))
         return sorted(Alarm(str(clone), str(what), float(at)) for clone, what, at in rows if is_name(str(clone)))

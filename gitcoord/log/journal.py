@@ -1,14 +1,15 @@
 """Recovery data: the raw objects this clone wrote in its last day or two, and the tips of its own logs.
 
-Neither an index nor a judge: nothing is read from it while git still has what we wrote, and what it does not know, it
-does not take off. One that is there and cannot be read raises Unreadable everywhere: that is not the same as none. A
-text file, one record a line, so that a line torn by a crash spoils itself alone:
+The journal is no index and no judge: nothing is read from it while git still has what we wrote, and an event that is
+missing in it is not removed for that. A journal that exists and cannot be read raises Unreadable everywhere, because it
+may still have what is needed. It is a text file with one record on each line, so a line that a crash cut short makes no
+other line unreadable:
 
     journal 1 UNIX-TIME UPTIME SERIAL
     o KIND OID BASE64
     t REF=OID [REF=OID]
 
-After a megabyte or a day a new file is begun, with a higher serial number; the last day of them is in `archive`.
+After a megabyte or a day a new file is begun, with a higher serial number; the last day of old files is in `archive`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Journal:
         self._append(b"".join(_object_line(item) for item in objects))
 
     def note(self, tips: Mapping[str, Oid]) -> None:
-        """Record where our logs stand."""
+        """Record the tips of our logs."""
         end = self._append(_tips_line(tips))
         self._noted = end, dict(tips)
 
@@ -279,7 +280,7 @@ def _tips_line(tips: Mapping[str, Oid]) -> bytes:
 
 
 def _serial(path: str) -> int:
-    """The number of the newest file; 0 where there is none, or its head is torn."""
+    """The number of the newest file; 0 without one, or if its head is torn."""
     try:
         with open(open_ours(path, os.O_RDONLY), "rb") as file:
             words = file.readline(80).split()

@@ -1,9 +1,8 @@
-"""Put our logs back where they stood. Called under the write lock by every writer; with nothing amiss it compares strings,
-and loads nothing.
+"""Restore our logs. Every writer calls this under the write lock; without damage it compares strings and loads nothing.
 
-What speaks for an event of ours: a ref, the chain below it, the journal, what the index has seen, and the mark in each
-event that only this clone can make. Each may be damaged, and none of them takes anything off. A log that is whole and
-goes on from where it was known is kept. What this clone did not write, under its name, is kept under another name. Where
+Five things prove an event to be ours: a ref, the chain below it, the journal, the index, and the mark in each event
+that only this clone can make. Each may be damaged, so none of them alone removes an event. A log that is whole and
+continues its known tip is kept. Commits under our name that this clone did not write are kept under another name. If
 two ends of our log differ, or a part of it is lost, `salvage` carries on all that is known.
 """
 
@@ -16,20 +15,20 @@ from gitcoord.lean import suppress
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log
+from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log, log_of
 from gitcoord.text import shell_word
 
 Commit = tuple[Oid, bytes]
 
 
 def mend(ground: Ground, tips: Tips) -> list[str]:
-    """Put right what is amiss with the logs of this clone, as far as refs and journal show it; a line for each.
+    """Repair the logs of this clone, as far as refs and journal show the damage; returns a line for each.
 
     Raises Unreadable where git cannot tell what is there: then nothing is changed. Raises RefMoved where a ref is not as
     `tips` has it: then list them again.
     """
     noted = ground.journal.tips()
-    known = noted or own_seen(ground)
+    known = {**_forgotten(ground, noted), **noted}
     own = ground.own_logs(tips)
     done: list[str] = []
     for ref, was in known.items():
@@ -38,6 +37,12 @@ def mend(ground: Ground, tips: Tips) -> list[str]:
     for ref in [ref for ref in own if noted and ref not in noted]:
         done += _judge(ground, ref, own[ref], list(noted.items()))
     return done
+
+
+def _forgotten(ground: Ground, noted: Mapping[str, Oid]) -> dict[str, Oid]:
+    """What the index saw of those of our logs of which the journal knows nothing."""
+    logs = {log_of(ref) for ref in noted}
+    return {ref: oid for ref, oid in own_seen(ground).items() if log_of(ref) not in logs}
 
 
 def own_seen(ground: Ground) -> dict[str, Oid]:
@@ -77,7 +82,7 @@ def settle(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
 
 
 def _fill(ground: Ground, ref: str, now: Oid, was: Oid) -> list[str]:
-    """A log that stands where it should, and may have a hole."""
+    """Fill the holes of a log whose ref is where it should be."""
     if is_whole(ground.store, now):
         return []
     from gitcoord.log import salvage
@@ -94,9 +99,11 @@ def _move(ground: Ground, ref: str, to: Oid, now: Oid | None) -> list[str]:
 
 
 def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[str]:
-    """What a log goes on with: ours up to the last event that we know, or marked, as ours. The rest is kept aside.
+    """Divide what a log adds to its known tip: events up to the last one that we know, or marked, are ours; the rest is
+    kept aside.
 
-    Where nothing of it speaks for us, it is another's only if the event before it is marked: else we did not mark yet.
+    If no event of the rest proves to be ours, the rest is another's only if the event before it is marked; otherwise
+    the rest is from a version that did not mark.
     """
     ours = _ours(ground, ref, above)
     if len(ours) == len(above):
@@ -159,11 +166,11 @@ def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
     return f"{ref} has commits that this clone never wrote: they are kept as {name} (git log {name})"
 
 
-# how two ends of a log stand to each other
+# how two ends of a log are related
 
 
 def _above(store: Store, now: Oid, was: Oid) -> list[Commit] | None:
-    """The commits after `was` up to `now`; None if `now` does not go on from it, or something between is lost."""
+    """The commits after `was` up to `now`; None if `now` does not continue `was`, or something between is lost."""
     try:
         return list(store.chain(now, was))
     except (NotDescendant, ObjectMissing, NotACommit):

@@ -1,4 +1,4 @@
-"""Epochs that a later epoch of the same log took the place of: which they are, and when their refs go."""
+"""Epochs that a later epoch of the same log has replaced: which they are, and when their refs are deleted."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The reading half of a clone: which clone it is, its index, the write lock, and putting right what is found amiss.
+"""The reading half of a clone: its id, its index, the write lock, and the repair of damage that it finds.
 
-Read `Opened.read` first. What could not be read is an error and never an answer; what is amiss with our own logs is mended
-under the lock before anything is answered or written.
+Read `Opened.read` first. Data that could not be read is an error and never an empty answer. Damage to our own logs is
+repaired under the lock before anything is answered or written.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Opened:
         self.store: Store = open_store(repo, long_lived)
         self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
         self.mended: list[str] = []
-        """What this process had to put right, a line each, for the user to read."""
+        """The repairs of this process, a line each, for the user to read."""
         self.long_lived = long_lived
         self.clock: Callable[[], float] = time.time
         self.registry = registry
@@ -81,7 +81,7 @@ class Opened:
         return bool(self.id) and clone_in(box) == self.id
 
     def settled_id(self) -> str:
-        """This clone's id, made if there is none; to be called under the write lock."""
+        """This clone's id, made if missing. Call it under the write lock."""
         return self.pen.clone
 
     @property
@@ -169,7 +169,7 @@ class Opened:
         return answer
 
     def _read_locked(self, fd: int, question: Callable[[sqlite3.Connection], T]) -> T:
-        """What was put right may show that more is to be: a repair can reveal a second damage, never a third."""
+        """Repair twice at most: a repair can reveal a second damage, never a third."""
         for last in (False, False, True):
             self.index.forgets = last
             try:
@@ -193,7 +193,7 @@ class Opened:
     # mending
 
     def ground(self, fd: int) -> Ground:
-        """What a repair stands on; to be asked for under the write lock, whose descriptor `fd` is."""
+        """The parts that a repair needs. Call it under the write lock, whose descriptor `fd` is."""
         return Ground(self.store, self.journal, self.index, self.pen, fd)
 
     def mend(self, action: Callable[[Ground, Tips], Sequence[str]]) -> list[str]:
@@ -222,10 +222,9 @@ class Opened:
             return False
 
     def _mended(self, done: Sequence[str]) -> None:
-        """Remember what was put right, for the user, and where our logs stand now, for the next repair."""
+        """Remember what was put right, for the user. Where our logs stand then is noted by whoever lists the refs next."""
         self.mended += [line for line in done if line not in self.mended]
         self._tips = None
-        self._note(self.store.tips())
 
     def _note(self, tips: Tips) -> None:
         own = own_logs(tips.refs, self.settled_id())
@@ -233,12 +232,12 @@ class Opened:
             self.journal.note(own)
 
     def settled_tips(self, fd: int) -> Tips:
-        """The refs as they are now, with ours put right; to be asked for under the write lock."""
+        """The refs as they are now, with ours repaired. Call it under the write lock."""
         self._tips = None
         return self._mended_tips(fd)
 
     def _mended_tips(self, fd: int) -> Tips:
-        """The refs, listed once while we hold the lock, with ours put right. What is not ours is never waited for."""
+        """The refs, listed once under the lock, with ours repaired. The repair never waits for other programs."""
         if self._tips is None:
             if not 0 <= time.time() - self._looked() < CHECK_EVERY:
                 self._look()
@@ -293,7 +292,7 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            with suppress(RefMoved):  # whoever asked looks again
+            with suppress(RefMoved):  # the caller looks again
                 self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:

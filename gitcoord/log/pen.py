@@ -1,4 +1,4 @@
-"""The hand of one clone: makes its commits, with its name, its time and the mark that only it can make."""
+"""Make the commits of one clone, with its name, its time and the mark that only it can make."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Pen:
     def chain(
         self, ref: str, lc: int, drafts: Sequence[Draft | LaterDraft], parent: Oid | None, sign: Sign | None = None
     ) -> tuple[list[Written], list[GitObject]]:
-        """The events of `drafts`, to go on after `parent` in the log `ref`, and every object they need."""
+        """The events of `drafts`, to follow `parent` in the log `ref`, and every object they need."""
         ids: list[Oid] = []
         written: list[Written] = []
         objects: list[GitObject] = []

@@ -1,4 +1,4 @@
-"""Looking events up in the index: by id prefix, by thread, by text, newest first."""
+"""Find events in the index: by id prefix, by thread, by text, newest first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LISTED = {"task": "git coord tasks", "message": "git coord inbox --all", "job.s
 
 
 def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> Oid:
-    """The full id that a unique prefix of at least 4 digits stands for. Raises UsageError with the candidates."""
+    """The full id of a unique prefix of at least 4 digits. Raises UsageError with the candidates."""
     listed = _LISTED.get(kind or "", "git coord log")
     if not MIN_PREFIX <= len(prefix) <= 64 or not _HEX.issuperset(prefix):
         raise UsageError(f"{prefix!a} is not an id", f"an id is at least {MIN_PREFIX} hexadecimal digits: {listed}")

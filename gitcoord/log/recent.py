@@ -1,9 +1,10 @@
-"""Are the objects written lately still there, and how many of them lie loose?
+"""Check that recently written objects still exist, and count how many of them are loose.
 
-A foreign `git gc --prune=now` beside a writer may delete an object between its creation and the move of the ref, which
-leaves a hole that stops the user's own gc. Only loose objects can vanish so; what is in a pack is safe. So every two
-seconds at most (the time of `coord/checked`), a writer looks for the files of what the journal has after the last
-object known to be packed. That costs a `stat` each and no process, and a writer packs them before they are many.
+A foreign `git gc --prune=now` beside a writer may delete an object between its creation and the move of the ref. The
+hole that this leaves stops the user's own gc. Only loose objects can vanish so; objects in a pack are safe. So every
+two seconds at most (the time of `coord/checked`), a writer looks for the files of the objects that the journal has
+after the last one known to be packed. That costs one `stat` each and no process, and a writer packs them before they
+are many.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Others' logs only grow here, whatever a fetch by force did to them; and what was done to them is remembered."""
+"""Keep others' logs growing, even after a forced fetch, and remember what was done to them."""
 
 from __future__ import annotations
 

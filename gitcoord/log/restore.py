@@ -1,4 +1,4 @@
-"""Write objects of ours again that git has lost, bit for bit, from the journal or from what the index has seen."""
+"""Write again objects of ours that git has lost, bit for bit, from the journal or from what the index has read."""
 
 from __future__ import annotations
 

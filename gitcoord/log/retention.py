@@ -1,7 +1,7 @@
-"""redact and gc: our log begins a new epoch without an event, or without what no longer lives.
+"""redact and gc: begin a new epoch of our log without one event, or without events that have ended.
 
-What another clone wrote is that clone's to drop. What of ours speaks about something that stays, stays: dropping the end of
-a task that another clone filed would open it again.
+Only the clone that wrote an event drops it. Our events about things that stay also stay: dropping the end of a task
+that another clone filed would open the task again.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEEP = 90 * 24 * 3600
 
 
 class Redacted(NamedTuple):
-    """What `redact` did: the event that is gone, how many the log goes on with, and whether it had been sent to a remote."""
+    """What `redact` did: the redacted event, how many the log continues with, and whether it had been sent to a remote."""
 
     id: Oid
     carried: int

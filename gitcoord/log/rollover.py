@@ -1,7 +1,8 @@
-"""A log goes on in a new epoch: over a hole that nothing can fill, without an event, or without what no longer lives.
+"""Continue a log in a new epoch: over a hole that nothing can fill, without one event, or without events that have
+ended.
 
-The root of the new epoch is the one step that counts: from then on readers pass over the older epochs, also where their
-refs still stand. So a crash at any place leaves the log as it was or as it is to be.
+The root of the new epoch is the one step that counts: from then on readers ignore the older epochs, even if their refs
+still exist. So after a crash at any point the log is as it was before, or as it should be after.
 """
 
 from __future__ import annotations
@@ -50,15 +51,17 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
     ground.journal.add([*objects, root])
     bulk.write_all(store, [*objects, root])
     store.move(fresh, root.oid, None, ground.fd)
+    ground.note(old, {fresh: root.oid})
     drop_refs(ground, old)
 
 
 def drop_refs(ground: Ground, refs: Mapping[str, Oid]) -> None:
     """Delete refs of ours that a new epoch took the place of."""
+    if any(ref in refs for ref in ground.journal.tips()):
+        ground.note(refs, {})
     for ref, oid in refs.items():
         with suppress(RefMoved):
             ground.store.move(ref, None, oid, ground.fd)
-    ground.journal.note(ground.own_logs(ground.store.tips()))
 
 
 def carrying(clone: str, text: str, data: Mapping[str, object]) -> Draft:

@@ -1,7 +1,7 @@
-"""Go on over a hole that nothing can fill: a new epoch of our log carries every event that is known and can be found.
+"""Continue over a hole that nothing can fill: a new epoch of our log carries every known event that can be found.
 
-Known are the events on the chains that can be read, those that earlier epochs carry, and all that the index has seen.
-They are looked for in git, in the roots of epochs, and in the index itself. What is lost is counted, and said.
+Known are the events on the readable chains, those that earlier epochs carry, and all that the index has read. They are
+searched in git, in the roots of epochs, and in the index itself. Lost events are counted and reported.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def readable(store: Store, tip: Oid) -> list[Commit]:
 
 
 def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> list[str]:
-    """Our log `ref`, which stands at `now`, is known to have had all below `tips`, the last of them latest.
+    """Continue our log `ref`, which is at `now` and is known to have had all below `tips`, the last of them latest.
 
     Raises Unreadable; RefMoved when the log does not stand there any more.
     """
@@ -58,7 +58,7 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
     lost = sum(oid not in events and kind not in NEVER_CARRIED for oid, kind in known.items()) or 1
     many = f"{lost} event{'s' if lost > 1 else ''}"
     if now is not None and _has_all(ground.store, now, events):
-        ground.journal.note(ground.own_logs(ground.store.tips()))
+        ground.note((), {ref: now})
         line = f"{ref} has lost {many} for good: it continues with the rest"
     elif events:
         text = f"The log continues here: {many} of {ref} {'are' if lost > 1 else 'is'} lost, {len(events)} are carried over"
@@ -66,7 +66,7 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
         line = f"{ref} has lost {many} for good: {len(events)} events were carried into a new epoch"
     else:
         ground.store.move(ref, None, now, ground.fd)
-        ground.journal.note(ground.own_logs(ground.store.tips()))
+        ground.note([ref], {})
         many = f"{lost} events" if len(known) > len(tips) else "events"
         line = f"{ref} is lost for good: git has none of its {many} any more"
     drop_damaged(ground.store, [*tips, *known])

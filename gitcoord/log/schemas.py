@@ -1,8 +1,8 @@
-"""What the payload of each type of event may be: the names, types and bounds of its fields.
+"""The payload of each type of event: the names, types and bounds of its fields.
 
 A feature declares the schemas of its own types beside its fold (`Feature.schemas`). One function, `objection`, judges a
 payload by them, both before an event is written and when it is read, before any fold sees it. docs/format.md lists the
-fields; a test compares it with what is declared. Fields that no schema names are kept and mean nothing.
+fields; a test compares it with the declarations. Fields without a schema are kept and ignored.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def record(fields: Mapping[str, Kind], needed: Sequence[str]) -> Kind:
 
 
 def either(kind: Kind, nothing: str | None) -> Kind:
-    """A value of a kind, or the one that stands for none."""
+    """A value of a kind, or the value that means none."""
     return Kind(f"{kind.says}, or {'null' if nothing is None else 'empty'}", lambda value: value == nothing or kind.fits(value))
 
 

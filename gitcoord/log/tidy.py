@@ -1,4 +1,4 @@
-"""What a writer does after it let go of the lock: pack our loose objects before git counts them, sweep old presence."""
+"""What a writer does after it has released the lock: pack our loose objects before git counts them, sweep old presence."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The MCP server, `git coord mcp`: six tools over the API, for programs that would rather call a tool than a shell.
 
-`tools` is what they do, `forms` how that is told, `caller` who called, `server` the protocol. Only `server` needs the
-SDK, which is an extra. This room may use `api` and what lies below; begin with `tools`. Never mark mail read that was
-not delivered to the client.
+`tools` does the work, `forms` words the results, `caller` finds out who called, `server` speaks the protocol. Only
+`server` needs the SDK, which is an extra. This room may use `api` and the rooms below; begin with `tools`. Never mark
+mail read that was not delivered to the client.
 """
 
 from __future__ import annotations

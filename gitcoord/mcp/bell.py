@@ -1,4 +1,4 @@
-"""What wakes the calls that wait. They share one watch of a repository, and hold no thread while they sleep."""
+"""Wake the calls that wait. They share one watch of a repository, and hold no thread while they sleep."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from gitcoord.store.watch import LOOK_ANYWAY, EndWatch, RefWatch
 
 
 class Bell:
-    """Rings in the server's own thread, whoever rings it."""
+    """Ring in the server's own thread, from any thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
 
     def set(self) -> None:
-        """As `threading.Event` has it, which watches ring. A server that ends has nobody left to wake."""
+        """Wake the caller, like `threading.Event`, which watches call. A server that has ended has no caller to wake."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._rung.set)
 
@@ -35,7 +35,7 @@ class Bell:
 
 
 class Tower:
-    """One watch a repository, for as long as some call waits for it; it rings the bells of all of them."""
+    """One watch of a repository, while calls wait for it; it rings the bells of all of them."""
 
     def __init__(self) -> None:
         self._bells: dict[str, list[Bell]] = {}

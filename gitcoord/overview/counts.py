@@ -1,4 +1,4 @@
-"""`status --short`: what a prompt shows before every command, so neither the folds nor the readers are loaded for it."""
+"""`status --short`: for a prompt, so it loads neither the folds nor the readers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Short(NamedTuple):
-    """What fits a prompt: counts."""
+    """The counts for a prompt."""
 
     session: str
     unread: int

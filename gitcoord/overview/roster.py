@@ -51,14 +51,14 @@ class _Board(NamedTuple):
     unread: dict[str, int]
     subjects: dict[str, str]
     titles: dict[str, str]
-    """Of the task that each mailbox holds."""
+    """The title of the task that each mailbox holds."""
 
 
 def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:
     """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
 
-    In a worktree that several share, what none of them is known to have changed stands in a row without a session.
-    Without `files` no worktree is looked into, which takes a `git status` each.
+    In a worktree that several sessions share, changed files of unknown origin are in a row without a session. Without
+    `files` no worktree is looked into, which takes a `git status` each.
     """
     rows, unread, titles = clone.read(lambda db: (presences(db), _unread(db), _titles(db)))
     worktrees = list_worktrees(clone.repo)
@@ -85,7 +85,7 @@ def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool
 
 
 def find_session(clone: Clone, text: str) -> Session:
-    """One session by name. Raises UsageError when there is none."""
+    """One session by name. Raises UsageError for an unknown name."""
     name, at = split_mailbox(clone.read(lambda db: resolve_name(db, text, clone.id)))
     for session in list_sessions(clone, everyone=True):
         if session.session == name and session.clone == at:
@@ -122,7 +122,7 @@ def _own(board: _Board, record: Record, worktree: Worktree | None, files: Sequen
 
 
 def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
-    """The subject of each worktree's last commit, which stands in for a focus that nobody set."""
+    """The subject of each worktree's last commit, used where a session has set no focus."""
     heads = sorted({worktree.head for worktree in worktrees if worktree.head})
     if not heads:
         return {}

@@ -1,6 +1,6 @@
 """Where I stand, on one screen: quick enough for every turn, so it looks into no worktree.
 
-What a newer gitcoord wrote and what is malformed in some clone's log is said here, and nowhere else unasked.
+Only here gitcoord reports, without being asked, events of a newer gitcoord and malformed commits in other logs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Holding(NamedTuple):
 
 class Syncing(NamedTuple):
     """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
-    why the last attempt failed (empty if it did not), and what it does not take (`refusals`)."""
+    why the last attempt failed (empty if it did not), and what it rejects (`rejected`)."""
 
     remote: str
     at: float | None
@@ -71,10 +71,10 @@ class Status(NamedTuple):
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
     left_out: tuple[LeftOut, ...]
-    """Clones past a limit, of which nothing more is taken in."""
+    """Clones past a limit, of which nothing more is read."""
     warnings: tuple[Doubt, ...]
     sync: Syncing | None
-    """None while there is no coordination remote."""
+    """None without a coordination remote."""
 
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
@@ -112,7 +112,7 @@ def _held(db: sqlite3.Connection, clone: Clone, me: Identity) -> tuple[Holding, 
 
 
 class Trouble(NamedTuple):
-    """What is wrong, or strange, with other clones and the exchange with them: fields as in `Status`."""
+    """Problems with other clones and the exchange with them: fields as in `Status`."""
 
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
@@ -122,7 +122,7 @@ class Trouble(NamedTuple):
 
 
 def trouble(clone: Clone) -> Trouble:
-    """What has to be said unasked."""
+    """Problems that are shown unasked."""
     from gitcoord.log.trust import warnings
 
     newer, malformed = clone.read(strange)
@@ -130,7 +130,7 @@ def trouble(clone: Clone) -> Trouble:
 
 
 def syncing(clone: Clone) -> Syncing | None:
-    """How we stand with the coordination remote."""
+    """The state of the exchange with the coordination remote."""
     from gitcoord.sync import remotes
 
     if not remotes.is_connected(clone.repo):

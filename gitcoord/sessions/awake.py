@@ -1,7 +1,8 @@
-"""How long a machine slept: a silence while nobody could speak is no sign of death.
+"""How long a machine slept: silence while it sleeps is not a sign of death.
 
-The kernel says how long it has slept since it started; `coord/sleeps` says when that was first seen to have grown, a line
-each: the start of the machine, the time, the seconds slept by then. Nothing is kept on a machine that never slept.
+The kernel says how long it has slept since it started. `coord/sleeps` records when that was first seen to have grown,
+one line each: the start of the machine, the time, the seconds slept by then. It stays empty on a machine that never
+slept.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def slept() -> float:
     """Seconds for which this machine slept since it started; 0 where the system does not say."""
     if sys.platform != "linux":
         return 0.0
-    # the first goes on while the machine sleeps, the other stands still
+    # the first counts while the machine sleeps, the other does not
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC))
 
 
@@ -54,7 +55,7 @@ class Sleeps:
         return self._seen
 
     def _read(self) -> list[tuple[float, float]]:
-        """The lines of this start of the machine; what is none is passed over."""
+        """The lines of this start of the machine; invalid ones are ignored."""
         found = []
         with suppress(OSError, ValueError):
             for line in read_ours(self._path).decode("ascii").splitlines()[-KEPT:]:

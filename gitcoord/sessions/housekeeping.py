@@ -1,8 +1,8 @@
-"""What nobody waits for: presence every five minutes, sessions gone for a day, the sweep, merging packs.
+"""Work that no command waits for: presence every five minutes, sessions gone for a day, the sweep, merging packs.
 
 `refresh` does all of it. A long-lived process calls it itself; a one-shot command starts `git-coord hook refresh` in
-the background and goes on. Packing and sweeping also happen in the writer that notices the need (`Clone`), because
-they must not depend on a background process.
+the background and continues. The writer that notices the need also packs and sweeps (`Clone`), because both must work
+without a background process.
 """
 
 from __future__ import annotations
@@ -220,7 +220,8 @@ def _published(clone: Clone, name: str) -> dict[str, Any]:
 
 
 def worktree_added(clone: Clone, now: float | None = None) -> Record | None:
-    """Register a placeholder for the linked worktree we stand in; None if it has a session, or is the main one."""
+    """Register a placeholder for the linked worktree of the current directory; None if it has a session, or is the main
+    one."""
     mine = clone.repo.git_dir
     if mine == clone.repo.common_dir:
         return None

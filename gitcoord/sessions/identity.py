@@ -1,7 +1,7 @@
-"""Who am I: which session a command speaks for, and which rule said so.
+"""Who am I: which session a command speaks for, and which rule decided.
 
-Pure reading. Two processes that look at the same moment may find the same free name: a writer decides again under the
-write lock, in one step with the record (`presence.settle`).
+Reading only. Two simultaneous processes may find the same free name, so a writer decides again under the write lock, in
+one step with the record (`presence.settle`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HARNESS_PIDS = {"claude": "CLAUDE_PID", "opencode": "OPENCODE_PID"}
 """Variables by which agent programs name their own process to their children."""
 
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout", "nice", "git")
-"""Programs that stand between an agent program and a command without being one themselves."""
+"""Programs between an agent program and a command that are not agent programs themselves."""
 
 _HELPERS_PLACES = "/.claude/worktrees/agent-"
 """A worktree that Claude Code made for a subagent, whose commands are its session's in all else."""
@@ -133,7 +133,7 @@ def program_above(
 
 
 def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
-    """The session the caller speaks for. Raises UsageError for a name that is none, or an agent posing as a person."""
+    """The session the caller speaks for. Raises UsageError for an unknown name, or for an agent that poses as a person."""
     if as_name is not None:
         return _named(around, as_name, "--as")
     named = around.repo.environ.get("GIT_COORD_SESSION")
@@ -151,9 +151,10 @@ def current(clone: Clone, as_name: str | None = None) -> Identity:
 
 
 def the_user(clone: Clone, looks_on: bool = False) -> Identity:
-    """The repository's own user, whatever session this worktree or terminal has; one who `looks_on` leaves no trace.
+    """The repository's own user, no matter which session this worktree or terminal has; one who `looks_on` leaves no
+    trace.
 
-    Raises Refused for an agent: nobody but a person speaks for a person.
+    Raises Refused for an agent: only a person speaks for a person.
     """
     around = look_around(clone, time.time())
     if is_agent(around.repo.environ) or _runs_under_an_agent(around):
@@ -183,7 +184,7 @@ def is_settled(me: Identity) -> bool:
 
 
 def is_elsewhere(repo: Repository, me: Identity) -> bool:
-    """Whether a terminal speaks for a session of another worktree than the one it stands in, which has none of its own."""
+    """Whether a terminal speaks for a session of another worktree, while its own worktree has none."""
     record = me.record
     if me.rule != "process" or me.harness or record is None or record.person or record.process is None:
         return False
@@ -265,7 +266,7 @@ def _cleared(around: Surroundings, harness: str) -> Record | None:
 
 
 def _vacant(around: Surroundings) -> Record | None:
-    """A session of this worktree to be taken over: a placeholder, one that nobody stands behind, or a dead one's."""
+    """A session of this worktree to take over: a placeholder, one without a process, or a dead one."""
     here = _here(around)
     free = [r for r in here if r.expected or (r.process is None and not r.harness_id)]
     dead = [r for r in here if around.liveness(r).state == "gone"]
@@ -286,7 +287,7 @@ def _by_process(around: Surroundings) -> Identity | None:
 
 
 def _in_another_worktree(around: Surroundings, record: Record) -> bool:
-    """Whether a terminal that is bound to a session stands in a worktree that has one of its own."""
+    """Whether a terminal that is bound to a session is in a worktree that has a session of its own."""
     at_terminal = record.process is not None and record.process.pid == around.terminal and not record.harness
     return at_terminal and record.git_dir != around.git_dir and bool(_unbound(around))
 
@@ -315,7 +316,7 @@ def _by_terminal(around: Surroundings) -> Identity:
 
 
 def _here(around: Surroundings) -> list[Record]:
-    """The sessions of the worktree we stand in that did not leave, oldest first."""
+    """The sessions of the current worktree that did not leave, oldest first."""
     return [r for r in around.records if r.git_dir and r.git_dir == around.git_dir and r.left is None and not r.person]
 
 

@@ -1,4 +1,4 @@
-"""In which state a session is. Pure: the clock and what is known of the process are passed in."""
+"""The state of a session. Pure: the clock and the facts about the process are passed in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ IDLE_AFTER = 5 * 60
 UNKNOWN_AFTER = 15 * 60
 GONE_AFTER = 2 * 3600
 PRESENCE_TTL = 15 * 60
-"""Seconds for which a published presence speaks for its session, counted by whoever reads it."""
+"""Seconds for which a published presence speaks for its session, counted by its reader."""
 
 
 class Liveness(NamedTuple):

@@ -1,6 +1,6 @@
-"""Mailboxes: the names that sessions go by, and what a user may call them.
+"""Mailboxes: the names of sessions, and what a user may call them.
 
-A name outlives its holder: joining, renaming and adopting are events, and whoever takes a name over inherits its mail.
+A name outlives its holder: joining, renaming and adopting are events, and the next holder of a name inherits its mail.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_
 
 
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
-    """Whoever takes a name over has its mail."""
+    """The next holder of a name has its mail."""
     return Concern([event.data["new"]] if event.type == "rename" and event.clone == here else [])
 
 

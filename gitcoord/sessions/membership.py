@@ -96,10 +96,11 @@ def join(
     pid: int | None = None,
     origin: str | None = None,
 ) -> Record:
-    """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken over.
+    """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken
+    over.
 
     With `origin`, the name is another clone's, and its mail comes here. Raises Refused when the name is a live
-    session's, or bound to a process that we do not run under; UsageError for a name, a clone or a pid that is none.
+    session's, or bound to a process that we do not run under; UsageError for an invalid name, clone or pid.
     """
     facts: dict[str, Any] = {}
     if role is not None:
@@ -193,7 +194,7 @@ def _may_take(target: Record, records: Records) -> bool:
 
 
 def leave(clone: Clone, me: Identity) -> Record:
-    """The caller's session ends; its mailbox and history stay. Raises Refused when there is none."""
+    """End the caller's session; its mailbox and history stay. Raises Refused if it is not registered."""
     with clone.locked():
         me = _decide(clone, me)
         records = Records(clone.repo.coord_dir)

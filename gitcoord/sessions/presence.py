@@ -171,7 +171,7 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
 
 
 def _look_again(clone: Clone, name: str) -> None:
-    """Whatever was done under the lock is done: what fails here does not undo it, and the next look comes."""
+    """Write the presence again if the changed files differ by now. A failure does not undo what the caller did."""
     with suppress(CoordError):
         records, now = Records(clone.repo.coord_dir), time.time()
         if (record := records.get(name)) is None:

@@ -1,7 +1,7 @@
-"""What this clone alone knows of its sessions: worktree, process, harness id, beats. Never in git.
+"""What only this clone knows of its sessions: worktree, process, harness id, beats. Never in git.
 
-One JSON file a session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a file
-in `coord/beats/`.
+One JSON file for each session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a
+file in `coord/beats/`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Record(NamedTuple):
 
 
 def is_plain_id(harness_id: str) -> bool:
-    """Whether an agent program's id can be a file's name as it stands."""
+    """Whether an agent program's id is usable as a file name."""
     return 0 < len(harness_id) <= 200 and harness_id.isascii() and harness_id.replace("-", "").replace("_", "").isalnum()
 
 
@@ -75,7 +75,7 @@ class Records:
         return sorted((r for r in found if r is not None), key=lambda r: (r.joined, r.name))
 
     def get(self, name: str) -> Record | None:
-        """The record of `name`, or None; an unreadable one counts as none."""
+        """The record of `name`, or None; an unreadable one counts as missing."""
         if not is_name(name):
             return None
         try:

@@ -1,7 +1,8 @@
-"""Who has changed which paths, as the agents' hook script can ask without Python: lines in `coord/touched/<session>`.
+"""Which session has changed which paths, readable by the agents' hook script without Python: lines in
+`coord/touched/<session>`.
 
-The script appends what its session edits; whoever writes a session's presence replaces the file by what lies changed
-then. `@foreign` has the paths of all other clones' sessions. The folder is there once an agent's hook ran.
+The script appends what its session edits; the process that writes a session's presence replaces the file by the paths
+changed then. `@foreign` has the paths of all other clones' sessions. The folder exists once an agent's hook has run.
 """
 
 from __future__ import annotations

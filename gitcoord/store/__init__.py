@@ -1,9 +1,9 @@
 """Store: the one door to git's objects and refs, and to everything else that git keeps.
 
-This room may use `system` and what lies below. Begin with `contract`, which says what a store promises. Two implementations
-keep it: `plumbing` runs git itself (a process costs 1.5 ms, right for one-shot commands, and it serves every repository
-that git can open), `libgit2` goes through pygit2 (its import costs 60 ms, right for long-lived processes and bulk reads).
-Never delete or rename a ref through libgit2: that reverted the user's branches.
+This room may use `system` and the rooms below. Begin with `contract`, which says what a store promises. Two
+implementations keep it: `plumbing` runs git itself (a process costs 1.5 ms, right for one-shot commands, and it serves
+every repository that git can open), `libgit2` goes through pygit2 (its import costs 60 ms, right for long-lived
+processes and bulk reads). Never delete or rename a ref through libgit2: that has reverted users' branches.
 """
 
 from __future__ import annotations

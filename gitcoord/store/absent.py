@@ -1,9 +1,9 @@
-"""The one place that decides whether an object is lost, or could only not be read.
+"""The one place that decides whether an object is lost, or merely could not be read.
 
-git says "missing" of both: of an object that it does not have, and of one in a pack that it may not open, or has no
-memory for. Whoever acts on the first (carries a log over a hole, deletes a ref) must never act on the second. So an
-object counts as absent only if git says so twice, without a complaint, while every place where it could lie can be read
-from here. A loose file whose bytes are not the object is as good as none: nothing will ever make it whole again.
+git says "missing" of both: of an object that it does not have, and of one in a pack that it may not open or has no
+memory for. Code that acts on a loss (carries a log over a hole, deletes a ref) must never act on an object that merely
+could not be read. So an object counts as absent only if git says so twice, without a complaint, while every place where
+it could be can be read from here. A loose file with wrong bytes counts as absent: nothing can repair it.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _not_found(repo: Repository, oids: Sequence[Oid]) -> list[Oid]:
 
 
 def _complains(result: Result) -> bool:
-    """Whether git named an error; warnings and the user's GIT_TRACE are none."""
+    """Whether git named an error; warnings and the user's GIT_TRACE do not count."""
     return any(line.startswith(("error: ", "fatal: ")) for line in result.error_text.splitlines())
 
 

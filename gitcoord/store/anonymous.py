@@ -1,4 +1,4 @@
-"""Looking at a remote as a stranger does: without credentials, cookies, headers or certificates of this user's."""
+"""Look at a remote as a stranger does: without credentials, cookies, headers or certificates of this user."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Many objects at once, as one pack: a process and a file, where one by one each would take both (gitformat-pack(5))."""
+"""Write many objects at once, as one pack: one process and one file instead of one of each for every object
+(gitformat-pack(5))."""
 
 from __future__ import annotations
 

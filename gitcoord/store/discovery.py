@@ -1,8 +1,8 @@
-"""Finding the repository we stand in.
+"""Find the repository of the current directory.
 
-git decides what a repository is and whether this user may use it; asking it costs two processes, one for the places and
+git decides what a repository is and whether this user may use it. Asking it costs two processes, one for the places and
 one for the settings. In the common case the second is enough: where `.git` is plainly there, git reads its settings
-from that very place, and has thereby accepted it. Whatever is out of the ordinary is left to `git rev-parse`.
+from that very place, and has thereby accepted it. All other cases are left to `git rev-parse`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from gitcoord.system.spawn import Result, collect_children, run
 from gitcoord.text import shell_word
 
 _SEPARATOR = "--gitcoord-next"
-"""rev-parse prints an option it does not know as it stands: a divider that survives newlines in paths."""
+"""rev-parse prints an unknown option unchanged: a divider that survives newlines in paths."""
 _STEERING = LOCAL_ENV_VARS | {"GIT_CEILING_DIRECTORIES", "GIT_DISCOVERY_ACROSS_FILESYSTEM"}
 _ASKED = rf"^({SETTINGS}|core\.(repositoryformatversion|bare|worktree)$|extensions\.objectformat$)"
 
 
 def find_repository(path: str | os.PathLike[str] = ".", environ: Mapping[str, str] | None = None) -> Repository:
-    """Find the repository as git would from `path`, honouring GIT_DIR and its kin.
+    """Find the repository as git would from `path`, with GIT_DIR and similar variables.
 
-    Raises RepositoryError when there is none or git refuses it.
+    Raises RepositoryError outside of a repository, or when git refuses it.
     """
     collect_children()
     environ = dict(os.environ if environ is None else environ)

@@ -1,9 +1,9 @@
 """The user's commit-graphs, as far as they name commits of ours that refs replace: presence, and tables of leases.
 
-git writes a graph over all refs (gc, maintenance, fetch), and the graph goes on naming what is pruned afterwards; git fsck
-complains of that. So a commit that a graph names goes into a pack with a `.keep` file before its ref moves on: gc, repack
-and prune leave such a pack alone, and as no ref holds the commit the next graph does not name it. When no graph names
-what is in the pack any more, only the `.keep` file goes: the pack is then git's like any other.
+git writes a graph over all refs (gc, maintenance, fetch). The graph still names commits that are pruned later, and git
+fsck complains about that. So a commit that a graph names goes into a pack with a `.keep` file before its ref moves on:
+gc, repack and prune leave such a pack alone, and the next graph does not name the commit, because no ref holds it. When
+no graph names a commit of the pack any more, only the `.keep` file is deleted: the pack is then git's like any other.
 
 The format is that of gitformat-commit-graph(5).
 """

@@ -1,10 +1,10 @@
-"""The git hooks: where they are installed, beside whatever is there already, and how they are taken out again.
+"""The git hooks: where they are installed, beside the user's own, and how they are removed again.
 
-git 2.54 and newer take hooks from the configuration, which leaves every hook file and hook manager alone. Older ones
-get a file each; a shell script that is there already gets a few marked lines after its first one, so that it ends as
-it did before. Where neither is safe (a hook manager's file, a hook in another language, a `core.hooksPath` outside of
-the git directory) nothing is touched, and the line to add by hand is printed. All of it is found again by its marks:
-there is no record that could be lost.
+git 2.54 and newer take hooks from the configuration, which leaves every hook file and hook manager alone. For older
+ones each hook is a file; an existing shell script gets a few marked lines after its first one, and exits as before.
+Where neither is safe (a hook manager's file, a hook in another language, a `core.hooksPath` outside of the git
+directory) nothing is changed, and the line to add by hand is printed. The marks are enough to find everything again, so
+there is no separate record that could be lost.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def _why_not(ground: Ground, event: str) -> tuple[str, str]:
 
 
 def _is_shell(content: bytes) -> bool:
-    """Whether `sh` lines can stand in it; without a first line `#!` git runs it with sh."""
+    """Whether `sh` lines can be in it; without a first line `#!` git runs it with sh."""
     return b"\0" not in content and (not content.startswith(b"#!") or _SHELL.match(content) is not None)
 
 

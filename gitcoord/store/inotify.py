@@ -1,7 +1,7 @@
-"""Linux's own way of telling that files changed. Elsewhere, and where it is refused, `store.watch` uses watchdog.
+"""Watch files through Linux's inotify. On other systems, and where inotify is refused, `store.watch` uses watchdog.
 
-watchdog 7.1 warns on stderr when folders go and come again quickly, and its thread ends with a KeyError: whoever waited was
-deaf from then on (`git pack-refs` in a loop, within half a minute). Its import costs a waiter 37 ms, too.
+watchdog 7.1 warns on stderr when folders go and come again quickly, and its thread ends with a KeyError; from then on
+the waiter heard nothing (`git pack-refs` in a loop, within half a minute). Its import costs a waiter 37 ms, too.
 """
 
 from __future__ import annotations

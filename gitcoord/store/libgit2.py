@@ -1,4 +1,4 @@
-"""The store through libgit2: no process a step, for long-lived programs and bulk reads.
+"""The store through libgit2: no process for each step, for long-lived programs and bulk reads.
 
 libgit2 reads and writes objects and moves refs that exist, under our lock. It rewrites `packed-refs` from a stale copy,
 so everything else about refs goes through git (`refs`).
@@ -68,7 +68,7 @@ class Libgit2Store:
             pygit2.settings.enable_fsync_gitdir(True)
 
     def _objects(self) -> Any:
-        """A database opened afresh (7 µs): one kept open goes on showing packs and objects that gc has removed."""
+        """Open a database afresh (7 µs): one kept open still shows packs and objects that gc has removed."""
         return pygit2.Odb(os.path.join(self.repo.common_dir, "objects"))
 
     def tips(self) -> Tips:

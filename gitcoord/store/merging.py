@@ -1,7 +1,8 @@
-"""Merging in memory what lies in worktrees: uncommitted and untracked work too, nothing of the user's touched.
+"""Merge the content of worktrees in memory: uncommitted and untracked work too, without touching anything of the
+user's.
 
-A worktree's index is copied, what differs from it is added to the copy, and all objects that come of it go to a
-temporary directory that knows the repository's own as an alternate. git merges the snapshots there.
+A worktree's index is copied, its differences are added to the copy, and all new objects go to a temporary directory
+that has the repository's own as an alternate. git merges the snapshots there.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class Scratch:
         return [_conflicting(fields) for _ in pairs]
 
     def base(self, a: Oid | None, b: Oid | None) -> Oid:
-        """The best common ancestor of two commits; the empty tree where there is none."""
+        """The best common ancestor of two commits; the empty tree without one."""
         found = merge_base(self.repo, a, b) if a and b else None
         return found or make_tree({}, self.repo.object_format).oid
 

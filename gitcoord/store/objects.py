@@ -55,7 +55,7 @@ def make_tree(files: Mapping[str, Oid], object_format: str) -> GitObject:
 
 
 def parent_of(commit: bytes) -> Oid | None:
-    """The first parent named in a raw commit, or None for a root. It stands right below the tree, or nowhere."""
+    """The first parent named in a raw commit, or None for a root. It can only be right below the tree."""
     start = commit.find(b"\n") + 1
     if not commit.startswith(b"parent ", start):
         return None

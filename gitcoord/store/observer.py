@@ -1,4 +1,4 @@
-"""What watchdog tells of changed files, where `store.inotify` cannot: on systems other than Linux."""
+"""Watch files through watchdog, on systems other than Linux, where `store.inotify` does not work."""
 
 from __future__ import annotations
 

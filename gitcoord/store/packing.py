@@ -1,8 +1,8 @@
-"""Pack our own loose objects before they are many enough to set off the user's `git gc --auto`.
+"""Pack our own loose objects before they are so many that the user's `git gc --auto` starts.
 
-Only events of ours, and only what refs hold: the user's objects, and superseded presence, stay as they are. Our packs
-are ordinary ones (no `.keep`), so the user's gc takes them over; until then they are merged so that each holds at
-least twice as many objects as all newer ones together, which keeps them few.
+Only our events that refs hold are packed: the user's objects, and superseded presence, stay as they are. Our packs are
+ordinary ones (no `.keep`), so the user's gc takes them over. Until then they are merged so that each has at least twice
+as many objects as all newer ones together, which keeps them few.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ def is_due(repo: Repository, loose: int) -> bool:
 
 
 def pack(repo: Repository, tips: Mapping[str, Oid], limit: int | None) -> bool:
-    """Pack what of `tips` (our logs) lies loose, then remove those loose files, then merge our packs.
+    """Pack the loose objects of `tips` (our logs), then remove those loose files, then merge our packs.
 
-    One process at a time; another just goes on. False when the history has a hole.
+    Only one process does so at a time; others skip it. False when the history has a hole.
     """
     with try_lock(os.path.join(repo.coord_dir, "packing")) as alone:
         if not alone or not tips:
@@ -126,7 +126,7 @@ def _first_to_merge(counts: Sequence[int], limit: int | None) -> int:
 
 
 def _remove(repo: Repository, name: str) -> None:
-    """The index first, as git does: whoever sees the pack no more looks for its objects elsewhere."""
+    """Remove the index first, as git does: a reader that no longer sees the pack looks for its objects elsewhere."""
     for suffix in (".idx", ".rev", ".mtimes", ".bitmap", ".pack"):
         with suppress(OSError):
             path = _file(repo, name, suffix)

@@ -1,4 +1,4 @@
-"""The store through git itself, one short process a step."""
+"""The store through git itself, one short process for each step."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ SHORT_WALK = 64
 
 
 MAX_COMMIT = 1 << 20
-"""Bytes of a commit that are read, twice what an event may have: of a larger one the head, to go on to its parent."""
+"""Bytes of a commit that are read, twice an event's limit; of a larger one only the head, to find its parent."""
 
 
 class PlumbingStore:
-    """See `Store`. Serves every repository that git can open: reftable, SHA-256, partial, whatever comes next."""
+    """See `Store`. Serves every repository that git can open: reftable, SHA-256, partial, and later formats."""
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo

@@ -1,7 +1,7 @@
-"""The `files` ref storage (gitrepository-layout(5)) read directly: a listing for every append, without a process.
+"""Read the `files` ref storage (gitrepository-layout(5)) directly: a listing for every append, without a process.
 
-Reading only, and only what is plain. Whatever is not (an empty or garbled file, a symbolic ref, a strange name) raises
-NotPlain, and git is asked instead, who also knows what to call it.
+This module only reads, and only plain files. For all others (an empty or garbled file, a symbolic ref, a strange name)
+it raises NotPlain, and git is asked instead, whose errors name the problem.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What both stores do when somebody else's lock file lies on a ref of ours."""
+"""What both stores do when another program's lock file lies on a ref of ours."""
 
 from __future__ import annotations
 
@@ -35,6 +35,17 @@ def patiently(attempt: Callable[[], None], lock_file: str) -> None:
         if not _clear_if_stale(lock_file):
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
+
+
+def clear(lock_file: str) -> bool:
+    """Wait until a lock file goes, or clear it as a dead process's; whether it is gone. The caller holds the write lock."""
+    deadline = time.monotonic() + STALE_AFTER + 1
+    while os.path.lexists(lock_file):
+        if time.monotonic() > deadline:
+            return False
+        if not _clear_if_stale(lock_file):
+            time.sleep(0.05)
+    return True
 
 
 def _clear_if_stale(lock_file: str) -> bool:

@@ -1,4 +1,4 @@
-"""The refs below `refs/coord/` that this format defines; all others are somebody else's."""
+"""The refs below `refs/coord/` that this format defines; all others belong to somebody else."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def log_ref(clone: str, epoch: int = 1, local: bool = False) -> str:
 
 
 def newest_epoch(refs: Iterable[str], prefix: str) -> str:
-    """The last epoch among `refs` below `prefix` (which ends in a slash), the first where there is none."""
+    """The last epoch among `refs` below `prefix` (which ends in a slash); otherwise the first one."""
     epochs = [ref for ref in refs if ref.startswith(prefix) and is_log(ref)]
     return max(epochs, key=lambda ref: int(ref[len(prefix) :]), default=prefix + "0001")
 

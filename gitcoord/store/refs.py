@@ -30,7 +30,7 @@ _NO_OBJECT = ("nonexistent object", "not a valid SHA1", "not a valid object")
 
 
 def list_refs(repo: Repository) -> Tips:
-    """What git says stands below `refs/coord/`. Raises RepositoryError."""
+    """The refs below `refs/coord/`, as git lists them. Raises RepositoryError."""
     result = repo.git("for-each-ref", "--format=%(objectname) %(refname)", NAMESPACE)
     if result.code and "packed-refs" in result.error_text:
         raise _broken_packed_refs(repo, result)
@@ -120,7 +120,7 @@ def check_value(repo: Repository, ref: str, expected: Oid | None) -> None:
 
 
 def _value(repo: Repository, ref: str) -> Oid | None:
-    """A loose file says it without a process; where there is none, git does."""
+    """Read a loose file without a process; otherwise ask git."""
     text = ""
     with suppress(OSError):
         fd = os.open(f"{repo.common_dir}/{ref}", os.O_RDONLY)
@@ -184,7 +184,7 @@ def kinds(repo: Repository, oids: Sequence[Oid]) -> list[str]:
 
 
 def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
-    """Whether `old` is `new`, or a commit that `new` goes on from; False where either is lost.
+    """Whether `old` is `new` or an ancestor of it; False where either is lost.
 
     Raises Unreadable where git cannot tell.
     """
@@ -197,7 +197,7 @@ def is_ancestor(repo: Repository, old: Oid, new: Oid) -> bool:
 
 
 def merge_base(repo: Repository, one: Oid, other: Oid) -> Oid | None:
-    """The last commit that both go on from; None if there is none. Raises Unreadable where git cannot tell."""
+    """The last common ancestor of both commits; None if there is none. Raises Unreadable where git cannot tell."""
     result = repo.git("merge-base", one, other)
     if result.code > 1 or result.code < 0:
         _unless_lost(repo, (one, other), result)

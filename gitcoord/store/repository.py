@@ -1,8 +1,8 @@
 """How git is called in a repository.
 
-Where it is, is found once per process (`discovery`). All later calls name the git directory outright and drop the
-variables that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree
-they would point every git call, wherever it is meant to go, at the hook's repository.
+`discovery` finds the place once per process. All later calls name the git directory outright and drop the variables
+that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree they would
+point every git call at the hook's repository.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=fals
 
 
 class Repository:
-    """A repository and, unless it is bare, the worktree we stand in.
+    """A repository and, unless it is bare, the current worktree.
 
     `environ` is the environment the process was started with; git's children get `env`, in which no transport works, or
-    `online_env` for the few that are meant to reach a remote (`transport`). `coord_dir` is where our own
-    files are: `$GIT_COMMON_DIR/coord`.
+    `online_env` for the few that are meant to reach a remote (`transport`). `coord_dir` is where our own files are:
+    `$GIT_COMMON_DIR/coord`.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class Repository:
         return "-c", "core.fsync=loose-object,reference", "-c", "core.fsyncObjectFiles=true"
 
     def hooks_off(self) -> list[str]:
-        """Config-based hooks (git 2.54) run whatever core.hooksPath says; each has to be switched off by name."""
+        """Switch off each config-based hook (git 2.54) by name, because core.hooksPath does not affect them."""
         names = {key[5 : -len(".event")] for key in self.config if key.startswith("hook.") and key.endswith(".event")}
         return [word for name in sorted(names) for word in ("-c", f"hook.{name}.enabled=false")]
 

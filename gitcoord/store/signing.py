@@ -1,7 +1,7 @@
-"""Signed commits: made by git with whatever the user signs commits with, checked with the same programs.
+"""Signed commits: git makes them with the user's own program and key, and the same programs check them.
 
-git checks an ssh signature as of the committer's date, which is a counter here, so that is done anew as of the author's;
-any other signature (openpgp, x509) is judged by `git verify-commit`.
+git checks an ssh signature as of the committer's date, which is a counter here, so that check is repeated as of the
+author's. `git verify-commit` judges any other signature (openpgp, x509).
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def sign(repo: Repository, raw: bytes, prompt: bool = True) -> bytes:
 
 
 def _unasked(repo: Repository, args: list[str], stdin: bytes, env: dict[str, str]) -> Result:
-    """Without a terminal or a display on which somebody could be asked; whoever asks all the same is not waited for."""
+    """Run without a terminal or a display on which somebody could be asked; a program that asks all the same is not
+    waited for."""
     import subprocess
 
     argv = ["git", f"--git-dir={repo.common_dir}", *args]

@@ -1,10 +1,9 @@
-"""Remove presence commits that were replaced long ago, before they set off the user's `git gc --auto`.
+"""Remove presence commits that were replaced long ago, before the user's `git gc --auto` starts because of them.
 
-`coord/superseded` lists them, a line each: when replaced, the id, and how long the machine had run by then: a clock that
-was set wrong makes none of them old. One is removed only while it is loose, an hour
-after it was replaced (a gc, push or clone that saw it on its ref is done by then), while no gc runs, when no ref names
-it and no commit-graph does (`graphs` keeps what one names). What does not qualify is left to git, which prunes it in
-its own time.
+`coord/superseded` lists them, one line each: when it was replaced, the id, and how long the machine had run by then, so
+that a clock that was set wrong makes none of them old. A commit is removed only under five conditions: it is loose; an
+hour has passed (a gc, push or clone that saw it on its ref is done by then); no gc runs; no ref names it; no
+commit-graph names it (`graphs` keeps those). All others are left to git, which prunes them in its own time.
 """
 
 from __future__ import annotations

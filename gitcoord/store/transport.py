@@ -1,4 +1,4 @@
-"""The network, through git alone: its credentials, ssh configuration and proxies are those the user set up.
+"""The network, through git alone, with the credentials, ssh configuration and proxies that the user set up.
 
 A remote keeps our refs below a prefix, `refs/coord/` unless a host wants another; locally they are always below
 `refs/coord/`. Every call names its refs outright: nothing of the user's configuration adds to them or prunes by them.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import RemoteError
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
 from gitcoord.store import refs
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_lock import RefLocked
 from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
@@ -64,11 +65,11 @@ class How:
     """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
 
     FORWARD = "forward"
-    """Only go on from where it stands."""
+    """Move forward only."""
     REPLACE = "replace"
-    """Whatever it stands at."""
+    """Replace, no matter where the ref is."""
     SWAP = "swap"
-    """Only if it stands where we think: compare-and-swap."""
+    """Replace only if the ref is where we think: compare-and-swap."""
 
 
 class BadObjects(RemoteError):
@@ -105,7 +106,7 @@ def remote_names(repo: Repository) -> list[str]:
 
 
 def remote_url(repo: Repository, name: str) -> str:
-    """Where a remote is pushed to (the first place, if there are several); a URL stands for itself."""
+    """The URL to which a remote is pushed (the first, if there are several); a URL is its own answer."""
     return push_urls(repo, name)[0]
 
 
@@ -179,14 +180,14 @@ def give_up(look: Look) -> None:
     _kill(look.started)
 
 
-def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = False) -> None:
-    """Bring `refs` (as they are called here) up to date; a log that does not go on from ours is left as it is.
+def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = False) -> None:
+    """Bring `refs` (under their local names) up to date; a log that does not continue ours stays as it is.
 
-    Which came is to be seen in the refs. Raises BadObjects when git-fsck(1) would complain of what came (then nothing
-    did), another RemoteError when the remote could not be reached at all.
+    The refs show which ones came. Raises BadObjects when git-fsck(1) would complain about the objects (then nothing
+    came), RefLocked where a lock file lies in the way of a ref, RemoteError when the remote could not be reached at all.
     """
     route = _route(repo, remote.name)
-    # --no-show-forced-updates, or the user's setting of it, would also switch off the check that a log goes on
+    # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
         "-c", "fetch.fsckObjects=true",
@@ -198,6 +199,10 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
         raise BadObjects(f"git rejects objects of {remote.name}: {_last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise unreachable(remote.name, result)
+    locks = (os.path.join(repo.common_dir, f"{ref}.lock") for ref in refs) if result.code else ()
+    for lock in locks:  # what was asked for, and not what is said: part of that is the remote's
+        if os.path.lexists(lock) and lock in result.error_text:
+            raise RefLocked(lock)
 
 
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
@@ -343,7 +348,7 @@ def _environment(repo: Repository, route: _Route, quiet: bool, watched: bool) ->
 
 
 def _silent_ssh(route: _Route, env: Mapping[str, str]) -> Mapping[str, str]:
-    """OpenSSH opens the terminal by itself, whatever its standard input is. What else speaks ssh here is left as it is."""
+    """OpenSSH opens the terminal by itself, even without standard input. Other ssh programs here are left as they are."""
     command = env.get("GIT_SSH_COMMAND") or route.ssh
     if not command and env.get("GIT_SSH"):
         return {}
@@ -380,7 +385,7 @@ def _unwritable(remote: Remote, result: Result) -> RemoteError:
         return unreachable(remote.name, result)
     if any(phrase.lower() in said for phrase in _NO_WRITE):
         return refuses(remote, _last_words(result))
-    if any(phrase in result.error_text for phrase in _NO_ENTRY):  # who may read may yet have to say who he is to write
+    if any(phrase in result.error_text for phrase in _NO_ENTRY):  # a reader may have to authenticate to write
         return RemoteError(f"{remote.name} denies pushes: {_last_words(result)}", f"git push --dry-run {remote.name}")
     return RemoteError(f"{remote.name} rejected the push: {_last_words(result)}", f"git push --dry-run {remote.name}")
 

@@ -1,7 +1,7 @@
-"""Being woken when coordination refs move, by whoever moved them: gitcoord, a plain `git fetch`, `git update-ref`.
+"""Wake up when coordination refs move, no matter which program moved them: gitcoord, `git fetch`, `git update-ref`.
 
-The kernel tells us (inotify; through watchdog FSEvents and kqueue); nothing polls. A wake-up only says "look again":
-callers check their condition after `RefWatch` is entered and after every wake-up, so no change can fall in between.
+The kernel reports changes (inotify; through watchdog FSEvents and kqueue); nothing polls. A wake-up only says "look
+again": callers check their condition after `RefWatch` is entered and after every wake-up, so they miss no change.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class RefWatch:
 
 
 class EndWatch(threading.Thread):
-    """Sets `changed` when one of `pids` ends, and when whoever reads our output goes away (then `reader_left` too).
+    """Set `changed` when one of `pids` ends, and when the reader of our output goes away (then `reader_left` too).
 
     Needs pidfd_open(2) for processes; elsewhere LOOK_ANYWAY has to do.
     """

@@ -1,4 +1,4 @@
-"""The repository's worktrees, and what lies changed in them."""
+"""The repository's worktrees, and their changed files."""
 
 from __future__ import annotations
 

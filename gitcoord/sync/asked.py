@@ -1,6 +1,6 @@
-"""The leases that this clone has asked for and has had no answer about: `coord/asked`, a nonce a line.
+"""Leases that this clone has asked for without an answer so far: `coord/asked`, one nonce on each line.
 
-While a nonce stands there, its claim is shown as tentative. Only the holder of the link writes the file.
+While a nonce is in it, its claim is shown as tentative. Only the holder of the link writes the file.
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Sync without being asked: in the background after a write, and for as long as somebody keeps `sync --watch` running.
+"""Sync without being asked: in the background after a write, and continuously for `sync --watch`.
 
-A command that wrote something starts one background process a clone, which waits a moment for more, syncs, and goes on
-while there is more. `coord/autosync` is locked while it runs and says when the last one began. What it may do in a minute
-is limited (`remotes.pushes_left`), and a remote that does not answer is asked less and less often.
+A command that wrote something starts one background process for its clone. The process waits a moment for further
+events, syncs, and repeats that while there are more. `coord/autosync` is locked while it runs and says when the last
+one began. `remotes.pushes_left` limits its pushes in a minute, and it asks a remote that does not answer less and less
+often.
 """
 
 from __future__ import annotations

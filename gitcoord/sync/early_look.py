@@ -1,7 +1,7 @@
-"""The look at the remote that `git coord sync` begins with, begun before the rest of the program is loaded.
+"""The look at the remote with which `git coord sync` begins, started before the rest of the program is loaded.
 
-For a sync with nothing new the answer is all there is to wait for, so loading (30 ms) goes on meanwhile. It is a look only
-if nobody of this clone was at the network since: else what it shows may be older than what is here.
+A sync with nothing new only waits for that answer, so the program loads meanwhile (30 ms). The look counts only if no
+process of this clone has used the network since; otherwise it may be older than the state here.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _begun: list[Begun] = []
 
 
 def begin(args: Sequence[str]) -> None:
-    """For `git coord sync ARGS`, if that is a plain sync. Whatever goes wrong is for the sync itself to find and to say."""
+    """Begin the look for `git coord sync ARGS`, if that is a plain sync. The sync itself finds and reports any failure."""
     rest = [arg for arg in args if arg != "--json"]
     if len(rest) > 1 or any(arg.startswith("-") for arg in rest):
         return

@@ -1,7 +1,7 @@
-"""Sync: bring our logs and presence to the coordination remote, and fetch everybody else's.
+"""Sync: send our logs and presence to the coordination remote, and fetch everybody else's.
 
-One `git ls-remote` tells what is new on either side; with nothing new it is the only connection. Our refs are written
-by us alone, so a push of ours is never a merge. Others' logs only ever grow: one that was rewritten is left as we know it.
+One `git ls-remote` shows what is new on either side; with nothing new it is the only connection. Only we write our
+refs, so our push is never a merge. Others' logs only ever grow: a rewritten one stays as we know it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PRESENCE_AGE = 60.0
 
 
 class Report(NamedTuple):
-    """What a sync did: events that crossed either way, and what did not."""
+    """What a sync did: events sent and received, and refs that failed."""
 
     remote: str
     sent: int
@@ -108,7 +108,7 @@ def _refresh_presence(clone: Clone) -> None:
 
 
 def _warm_up(clone: Clone) -> None:
-    """Load what comes after the answer while there is none."""
+    """Load, while there is no answer, the modules that are needed after it."""
     from gitcoord.log import trust
     from gitcoord.sync import lease_chores, outgoing
 

@@ -1,7 +1,7 @@
-"""Whether a remote and this clone have anything to tell each other.
+"""Find out whether a remote and this clone have anything to exchange.
 
-What this clone has to say is found out while the remote is asked for its refs, so that a sync with nothing new is over
-when the answer is there. What is written here meanwhile goes with the next sync, as if it had been written after this one.
+This clone's own news is collected while the remote lists its refs, so that a sync with nothing new is over when the
+answer is there. Events written here meanwhile go with the next sync, as if they had been written after this one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Refs = Mapping[str, Oid]
 
 
 class Here(NamedTuple):
-    """How this clone stands. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
+    """The state of this clone. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
 
     refs: Refs
     idle: bool

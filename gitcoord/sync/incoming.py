@@ -1,20 +1,21 @@
-"""What a remote may bring here: only whole objects, only commits, only on logs that go on from where we know them.
+"""Check what a remote brings: only whole objects, only commits, only logs that continue what we know of them.
 
-git itself refuses a log that was rewritten, but not a blob in place of one (it compares commits only), and it refuses all
-of a fetch for one bad object in it. So refs are looked at after they came, and whoever sends what git-fsck(1) refuses is
-fetched apart from then on, so that nobody else is kept from coming.
+git itself rejects a rewritten log, but not a blob in place of one (it compares commits only), and it rejects a whole
+fetch for one bad object in it. So refs are checked after they came. A clone that sends objects that git-fsck(1) rejects
+is fetched separately from then on, so that the others still arrive.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from gitcoord.errors import RefMoved
+from gitcoord.errors import RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
-from gitcoord.store import transport
+from gitcoord.store import ref_lock, transport
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_lock import RefLocked
 from gitcoord.store.ref_names import is_lease, is_log, owner
 from gitcoord.store.refs import is_ancestor, kinds
 from gitcoord.store.transport import BadObjects
@@ -35,7 +36,7 @@ BROKEN = "it sent objects that git fsck rejects"
 
 
 def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
-    """Fetch others' refs; those that did not come as they should stand as `before`. Raises RemoteError."""
+    """Fetch others' refs; refs that are not as they should be stay as in `before`. Raises RemoteError."""
     wanted, refused = _few(wanted, {_owner(ref) for ref in before})
     for whose, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
         _alarm(at.clone, whose, f"not all of it is fetched, because {why}")
@@ -43,18 +44,31 @@ def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
     trusted = [ref for ref in wanted if _owner(ref) not in suspects]
     try:
         if trusted:
-            transport.fetch(at.clone.repo, at.remote, trusted, at.quiet)
+            _fetch(at, trusted)
         alone = sorted({_owner(ref) for ref in wanted} & suspects)
     except BadObjects:
         alone = sorted({_owner(ref) for ref in wanted})
     for whose in alone:
         refs = [ref for ref in wanted if _owner(ref) == whose]
         try:
-            transport.fetch(at.clone.repo, at.remote, refs, at.quiet)
+            _fetch(at, refs)
         except BadObjects as error:
             refused += [Refusal(ref, error.what) for ref in refs]
             _alarm(at.clone, whose, BROKEN)
     return refused + _take_back(at.clone, wanted, before)
+
+
+def _fetch(at: Link, refs: Sequence[str]) -> None:
+    """Fetch, and clear what a killed fetch left behind: git takes the lock file of a ref for another git's, for ever."""
+    for last in (False, False, True):
+        try:
+            return transport.fetch(at.clone.repo, at.remote, refs, at.quiet)
+        except RefLocked as held:
+            with at.clone.locked():
+                if not ref_lock.clear(held.what) or last:
+                    why = f"if no git is running, remove {held.what}"
+                    raise RepositoryError(f"{held.what} stays there", why) from None
+    return None
 
 
 def _owner(ref: str) -> str:
@@ -98,9 +112,9 @@ def _alarm(clone: Clone, whose: str, what: str) -> None:
 
 
 def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
-    """Say of others' logs which did not go on from what we know: rewritten, or rolled back at the only remote there is.
+    """Report others' logs that do not continue what we know: rewritten, or rolled back at the only remote.
 
-    One that went on further since it was listed is neither.
+    A log that has grown since it was listed is neither.
     """
     clone, refused = at.clone, []
     left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]

@@ -1,4 +1,5 @@
-"""What every sync does for claims: settle those made offline, complete what was interrupted, and give back what is over."""
+"""What every sync does for claims: settle those made offline, complete interrupted ones, and give back rows that are
+over."""
 
 from __future__ import annotations
 

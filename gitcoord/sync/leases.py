@@ -1,9 +1,9 @@
 """Leases: who may claim what, among the clones that share a remote.
 
-The remote holds one table a kind (`refs/coord/lease/tasks`, `locks`, `numbers`): a parentless commit, replaced by a push
-that names the one it was decided from. Of two such pushes the remote takes one; whoever lost looks again and decides
-anew. A row is good for as long as its holder is not known to be gone, and at the longest for its duration after an
-observer last saw it or its holder's presence change, by the observer's own clock.
+The remote holds one table for each kind (`refs/coord/lease/tasks`, `locks`, `numbers`): a parentless commit, replaced
+by a push that names the commit it was decided from. Of two such pushes the remote takes one; the loser looks again and
+decides anew. A row is valid until its holder is known to be gone, and at most for its duration after an observer last
+saw it or its holder's presence change, by the observer's own clock.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Kind(NamedTuple):
 
 EMPTY = Table()
 MAX_ROWS = 1800
-"""Rows of a table: so many fit into a commit whatever they say."""
+"""Rows of a table: so many fit into a commit at their largest."""
 Decide = Callable[[Table], Table | None]
 
 
@@ -97,7 +97,7 @@ class Unanswered(RemoteError):
 
 @contextmanager
 def connected(clone: Clone, hint: str) -> Iterator[Link]:
-    """The link to the coordination remote; `hint` says what to do while it is out of reach. Raises RemoteError."""
+    """The link to the coordination remote; `hint` says what to do if it cannot be reached. Raises RemoteError."""
     remote = remotes.connected(clone.repo)
     if remote is None:
         raise UsageError("there is no coordination remote", "git coord sync REMOTE")
@@ -121,7 +121,7 @@ def lease_ref(kind: str) -> str:
 
 
 def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
-    """A table as it was fetched; empty where there is none. Raises NoLeases for one that cannot be read."""
+    """A table as it was fetched; empty if it does not exist. Raises NoLeases for an unreadable one."""
     if oid is None:
         return EMPTY
     try:

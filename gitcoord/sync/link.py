@@ -75,7 +75,7 @@ def pause(attempt: int) -> None:
 
 
 def joining(at: Link, listing: Refs) -> Link:
-    """Coordination that is there already, below whatever prefix, is joined rather than begun a second time."""
+    """Join coordination that exists below any prefix, rather than begin it a second time."""
     found = remotes.discover(listing)
     if found is None or at.clone.repo.setting("remotePrefix") or any(ref.startswith(at.remote.prefix) for ref in listing):
         return at
@@ -83,7 +83,7 @@ def joining(at: Link, listing: Refs) -> Link:
 
 
 class Refusal(NamedTuple):
-    """A ref that did not cross, and why."""
+    """A ref that was not synced, and why."""
 
     ref: str
     why: str

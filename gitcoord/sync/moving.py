@@ -59,7 +59,7 @@ def _last_exchange(clone: Clone, old: Remote, new: Remote, force: bool) -> tuple
     except RemoteError as error:
         if force:
             return ()
-        hint = f"git coord remote set {shell_word(new.name)} --force leaves it all the same, with whoever is there"
+        hint = f"git coord remote set {shell_word(new.name)} --force moves all the same"
         raise RemoteError(f"{without_password(old.name)} cannot be asked who coordinates there: {error.what}", hint) from None
     refs = [here for ref in listing if (here := old.here(ref))]
     return tuple(sorted({owner(ref) for ref in refs if is_presence(ref)} - {clone.id}))

@@ -1,8 +1,8 @@
-"""A clone that finds its own name in use at the remote takes a new one.
+"""Take a new id when this clone finds its own in use at the remote.
 
-If the remote's copy of our log holds anything that we did not write, then we are a restored backup, or a copy of a clone
-that goes on working elsewhere; which of them cannot be told from here, and need not be. The old log stays as history, as
-the remote has it; what we wrote and the remote never got goes along into the new log, with its ids, once.
+If the remote's copy of our log has an event that we did not write, this clone is a restored backup, or a copy of a
+clone that is in use elsewhere. We cannot tell which, and need not. The old log stays as history, as the remote has it.
+Our events that the remote never got go into the new log, with their ids, once.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 
 def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
-    """Compare the remote's copy of our log with ours, which stands at `tips`, and go on under a new id where it holds what
-    we did not write. Says whether anything was moved.
+    """Compare the remote's copy of our log with ours, which is at `tips`, and continue under a new id if it has events
+    that we did not write. Says whether anything was moved.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
@@ -49,7 +49,7 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     for ref in strange:
         transport.fetch_objects(clone.repo, at.remote, ref, at.quiet)
     with clone.locked() as fd:
-        # A ref of ours that was turned back is put right first: what the remote has beyond it was written here.
+        # first repair a ref of ours that was rolled back: the further events at the remote were written here
         mended = clone.settled_tips(fd).refs
         strange = {ref: oid for ref, oid in strange.items() if not _is_known(clone, mended.get(ref), oid)}
         if not strange:
@@ -65,7 +65,7 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
 
 
 def part(at: Link, there: Mapping[str, Oid]) -> None:
-    """Go on under a new id because somebody else, at the same remote, acts under ours; our log stands at `there`.
+    """Continue under a new id, because another clone at the same remote acts under ours; our log is at `there`.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
@@ -86,7 +86,7 @@ def _refuse_pinned(at: Link, old: str, what: str) -> None:
 
 
 def _go_on(at: Link, old: str, what: str = "events") -> None:
-    """What is here goes on under the new name, and everybody here hears of it; so do those who go on under the old one."""
+    """Continue under the new name what is here, and tell the sessions here, and those that continue under the old one."""
     clone = at.clone
     name = without_password(at.remote.name)
     news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy at work)"
@@ -122,7 +122,7 @@ def _renew(clone: Clone, strange: Mapping[str, Oid | None], tips: Mapping[str, O
 
 
 def _let_go(clone: Clone, strange: Mapping[str, Oid | None], fd: int) -> None:
-    """Logs of names that are not ours any more stand where the remote has them; their sessions are not here."""
+    """Keep the logs of our former names where the remote has them; their sessions are not here."""
     tips = clone.store.tips().refs
     for ref, theirs in strange.items():
         clone.store.move(ref, theirs, tips.get(ref), fd)
@@ -130,7 +130,7 @@ def _let_go(clone: Clone, strange: Mapping[str, Oid | None], fd: int) -> None:
     for ref in tips:
         if is_presence(ref) and owner(ref) in owners:
             clone.point(ref, None)
-    clone.index.discard()  # which would put a log back that does not go on from where it saw it
+    clone.index.discard()  # which would restore a log that does not continue the tip it saw
 
 
 def _only_here(clone: Clone, mine: Oid | None, theirs: Oid | None) -> list[tuple[Oid, bytes]]:
@@ -168,7 +168,7 @@ def _join_again(clone: Clone, news: str, old: str) -> None:
 
 
 def _tell_the_other(clone: Clone, old: str) -> None:
-    """Those who go on under the old name hear that they are two: neither could know it before."""
+    """Tell the sessions that continue under the old name that they are two: neither could know it before."""
     names = [record.name for record in Records(clone.repo.coord_dir).all() if record.left is None]
     text = f"A copy of your clone was at work as {old}, too. It is {clone.id} now; {old} stays yours."
     data = {"to": [mailbox(name, old) for name in names], "notice": "clone", "about": old}

@@ -1,4 +1,4 @@
-"""What goes out: our logs, presence and removals, each ref on its own; and what is remembered of where the remote stands."""
+"""What we send: our logs, presence and removals, each ref on its own; and what we remember of the remote's state."""
 
 from __future__ import annotations
 
@@ -31,7 +31,8 @@ class Sent(NamedTuple):
 
 
 def push(at: Link, there: Refs) -> Sent:
-    """Send what the remote, where `there` stand, does not have of ours. Raises RemoteError when it takes none of it."""
+    """Send our events that the remote, whose refs are `there`, does not have. Raises RemoteError when it takes none of
+    them."""
     clone = at.clone
     tips = clone.store.tips().refs
     rolled = rolled_over([*tips, *there])
@@ -77,7 +78,7 @@ def vouch(at: Link) -> None:
 
 
 def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Update]:
-    """Logs go on, presence is replaced, that of sessions which gave up their ref is removed."""
+    """The updates to push: logs forward, presence replaced, and the refs of sessions that have ended deleted."""
     ours = {ref: oid for ref, oid in tips.items() if is_to_go(ref, clone) and ref not in old}
     gone = [ref for ref in there if ref not in ours and is_to_go(ref, clone) and not is_log(ref)]
     fresh = [(ref, oid) for ref, oid in ours.items() if there.get(ref) != oid]
@@ -86,7 +87,7 @@ def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Updat
 
 
 def _after(stand: Refs, updates: Sequence[Update], outcomes: Sequence[Outcome]) -> dict[str, Oid]:
-    """Where our refs at the remote stand once `updates` had these outcomes."""
+    """Our refs at the remote once `updates` had these outcomes."""
     new = {update.ref: update.new for update in updates}
     moved = {**stand, **{outcome.ref: new[outcome.ref] for outcome in outcomes if outcome.state == "done"}}
     return {ref: oid for ref, oid in moved.items() if oid}
@@ -119,7 +120,7 @@ def rolled_over(refs: Iterable[str]) -> bool:
 
 
 def unsent(clone: Clone, there: Refs) -> dict[str, int]:
-    """What the remote, where `there` stand, does not have of ours: how many events of each type, and of presences."""
+    """What we have and the remote, whose refs are `there`, does not: how many events of each type, and of presences."""
     tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id)]
     after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
     query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"

@@ -1,9 +1,9 @@
 """The public guard: coordination is not published by accident.
 
-Before the first push to a URL we ask, as a stranger would, whether everybody can read it; if so, nothing goes there until
-`coord.allowPublic` is set. Where that cannot be told, nothing goes there either, until the user says that the remote is
-private: by `git coord sync --yes-private`, or by its name or URL in `coord.privateRemote`. An answer that it was not
-readable, and the user's word, are remembered for the URL; whatever else was found is asked again.
+Before the first push to a URL we ask, as a stranger would, whether everybody can read it. If so, nothing is sent until
+`coord.allowPublic` is set. If we cannot find out, nothing is sent either, until the user says that the remote is
+private: by `git coord sync --yes-private`, or by its name or URL in `coord.privateRemote`. For each URL we remember
+that it was not readable, and what the user said; every other answer is asked for again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What comes in: look at the remote, fetch what is new there, and take it into the index.
+"""Look at the remote, fetch what is new there, and read it into the index.
 
-Others' logs only ever grow: one that was rewritten is left as this clone knows it.
+Others' logs only ever grow: a rewritten one stays as this clone knows it.
 """
 
 from __future__ import annotations

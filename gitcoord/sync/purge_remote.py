@@ -1,4 +1,4 @@
-"""Take back from a remote what this clone put there: its own refs, never another's."""
+"""Delete at a remote what this clone put there: its own refs, never another's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Hosts that take some of our refs and not others: what they will not have is left out, and the rest goes on.
+"""Hosts that reject some of our refs: leave those out, and send the rest.
 
-Where only branches are taken, a push by force or a deletion may be refused, and with it everything that was in the same
-push. What a host refused is said once, remembered for a day (`coord/remote`) and not tried meanwhile.
+A host that takes only branches may reject a forced push or a deletion, and with it everything else in the same push. A
+rejection is reported once, remembered for a day (`coord/remote`) and not tried again meanwhile.
 """
 
 from __future__ import annotations

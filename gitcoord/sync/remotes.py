@@ -1,6 +1,6 @@
-"""Which remote coordination goes to, and what is remembered of it: `coord/remote`, never the user's configuration.
+"""The coordination remote, and what is remembered of it: in `coord/remote`, never in the user's configuration.
 
-Before the first sync nothing is remembered, and no command but `sync` looks for a remote at all.
+Before the first sync nothing is remembered, and only `sync` looks for a remote.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Known(NamedTuple):
     """Which remote `error` is about."""
     tried: float = 0.0
     refused: Mapping[str, str] = {}
-    """What the remote would not take (`refusals`), and its words."""
+    """What the remote rejects (`rejected`), and its words."""
     refused_at: float = 0.0
 
     def is_of(self, name: str) -> bool:
@@ -60,7 +60,7 @@ class Known(NamedTuple):
 
 
 def load(repo: Repository) -> Known | None:
-    """What is remembered; None before the first sync that succeeded. An unreadable file counts as none."""
+    """What is remembered; None before the first sync that succeeded. An unreadable file counts as missing."""
     try:
         data: dict[str, Any] = json.loads(read_ours(_path(repo)))
         return Known(**{**data, "pushes": tuple(data.get("pushes", ()))})
@@ -180,7 +180,7 @@ def _with_prefix(repo: Repository, name: str, known: Known | None) -> Remote:
 
 
 def discover(listing: Mapping[str, Oid]) -> str | None:
-    """The prefix below which somebody keeps coordination at a remote, from its refs; None if there is none."""
+    """The prefix below which a clone keeps coordination at a remote, from its refs; None if there is none."""
     found: dict[str, int] = {}
     for ref in listing:
         prefix, _, rest = ref.partition("log/") if ref.startswith(NAMESPACE) else ref.rpartition("coord/log/")
@@ -193,8 +193,8 @@ def discover(listing: Mapping[str, Oid]) -> str | None:
 
 
 def tracked(repo: Repository) -> tuple[str, str] | None:
-    """A remote at which somebody keeps coordination in branches, and its prefix there, as far as the user's own fetch
-    brought them; None if there is none. Reaches for no network."""
+    """A remote at which a clone keeps coordination in branches, and its prefix there, as far as the user's own fetch
+    brought them; None if there is none. Uses no network."""
     listing = repo.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/remotes").out.decode("utf-8", "replace")
     refs = {ref: Oid(oid) for ref, _, oid in (line.partition(" ") for line in listing.splitlines())}
     for name in sorted(remote_names(repo), key=len, reverse=True):

@@ -1,8 +1,8 @@
-"""Start a program that goes on by itself, detached from everything of ours; and being one.
+"""Start a program detached from everything of ours, or be such a program.
 
-A process in the background keeps nothing that was lent to whoever started it: no lock or pipe on an open descriptor, no
-folder that could not be removed, no umask of a cron job, none of the variables that git sets for a hook. The scripts of the
-hooks start this module, which waits a moment for more to come and then becomes `git-coord hook ACTION`: a shell cannot
+A process in the background keeps nothing of its starter: no lock or pipe on an open descriptor, no folder that could
+then not be removed, no umask of a cron job, none of the variables that git sets for a hook. The scripts of the hooks
+start this module, which waits a moment for further events and then becomes `git-coord hook ACTION`: a shell cannot
 close descriptors above 9.
 """
 
@@ -58,7 +58,7 @@ def _is_inheritable(fd: int) -> bool:
 
 
 def let_go(environ: Collection[str] = ()) -> None:
-    """Keep nothing of whoever started us: their descriptors, their session, and their variables named in `environ`."""
+    """Keep nothing of our starter: its descriptors, its session, and its variables named in `environ`."""
     for fd in inherited():
         with suppress(OSError):
             os.close(fd)

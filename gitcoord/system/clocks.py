@@ -1,4 +1,4 @@
-"""How old something is, told by two clocks: one that was set wrong makes nothing old, or young for ever."""
+"""Tell the age of something by two clocks, so that one that was set wrong makes nothing old, or young for ever."""
 
 from __future__ import annotations
 

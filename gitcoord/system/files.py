@@ -1,10 +1,10 @@
-"""Files: any file by its name, and those of ours below `$GIT_COMMON_DIR/coord`, which only this module opens.
+"""Files: any file by its name, and ours below `$GIT_COMMON_DIR/coord`, which only this module opens.
 
-`pathlib` costs every command 4 ms, so what each of them imports uses plain paths. The functions named `…_ours` take the
-path of a file below `coord/`. They follow no symbolic link from there on, and read and write nothing that is not a
-regular file with one name: whoever can put a link into that folder must not choose which file of the user is overwritten.
-Whether git accepts the repository at all is asked before (`store.discovery`). New files get the permissions of their
-folder where the repository is shared (core.sharedRepository); none of them is made where the folder is gone.
+`pathlib` costs every command 4 ms, so modules that every command imports use plain paths. The functions named `…_ours`
+take the path of a file below `coord/`. From there on they follow no symbolic link, and read and write only regular
+files with one name: a user who can put a link into that folder must not choose which of the caller's files is
+overwritten. `store.discovery` has asked before whether git accepts the repository at all. In a shared repository
+(core.sharedRepository) new files get the permissions of their folder. No file is made if its folder does not exist.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def unreadable(path: str, error: OSError) -> Unreadable:
 
 
 def signature(path: str) -> tuple[int, ...]:
-    """What changes whenever a file is replaced by another; empty where there is none."""
+    """A value that changes whenever the file is replaced by another; empty for a missing file."""
     try:
         found = os.stat(path)
     except OSError:
@@ -173,7 +173,7 @@ def _fill(fd: int, data: bytes) -> None:
 
 def replace_ours(path: str, data: bytes, durable: bool = False) -> None:
     """Replace one of our files at once: readers see the old or the new one, never a part. `durable`: its bytes are on
-    the disk before it takes the place of the old one. Raises OSError."""
+    the disk before it replaces the old one. Raises OSError."""
     folder, name = os.path.split(path)
     fresh = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
@@ -197,7 +197,7 @@ def _sync(path: str) -> None:
 
 
 def rename_ours(path: str, to: str) -> None:
-    """Give one of our files another name in the same folder, in place of whatever has that. Raises OSError."""
+    """Rename one of our files within its folder, and replace the file of that name. Raises OSError."""
     at, name = _enter(path)
     try:
         os.replace(name, os.path.basename(to) if at is not None else to, src_dir_fd=at, dst_dir_fd=at)
@@ -254,7 +254,7 @@ def names_in(folder: str) -> list[str]:
 
 
 def make_directory(path: str) -> None:
-    """Make a folder of ours below `coord/`, if there is none; never those above it. Raises OSError."""
+    """Make a folder of ours below `coord/`, if it is missing; never those above it. Raises OSError."""
     at, name = _enter(path)
     try:
         os.mkdir(name, dir_fd=at)
@@ -268,8 +268,8 @@ def make_directory(path: str) -> None:
 
 
 def make_top(coord_dir: str, shared: int = 0) -> None:
-    """Make `coord/` itself, if it is missing. `shared` is what core.sharedRepository asks for: permission bits of a file
-    to be added, or, negative, to stand for all others; what is there already gets them, too. Raises OSError where
+    """Make `coord/` itself, if it is missing. `shared` is what core.sharedRepository asks for: permission bits of a
+    file to be added, or, if negative, to replace all others; an existing folder gets them, too. Raises OSError where
     something else has that name."""
     with suppress(FileExistsError):
         os.mkdir(coord_dir)

@@ -1,4 +1,4 @@
-"""Who holds a file lock: imported only by a process that has waited for one for seconds."""
+"""Find out which process holds a file lock. Imported only by a process that has waited for one for seconds."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The write lock: an OS file lock that the kernel frees when its holder, and every git child given it, is gone.
+"""The write lock: an OS file lock that the kernel frees when its holder, and every git child given it, has ended.
 
-The kernel queues those that wait, so the lock is fair and nothing polls. Nobody waits for it in silence, nor longer than
-the caller has time (`at_most`). A child that was forked without exec has no lock: `is_held` is False there.
+The kernel queues the waiters, so the lock is fair and nothing polls. No process waits for it silently, or longer than
+its caller has time (`at_most`). A child that was forked without exec has no lock: `is_held` is False there.
 """
 
 from __future__ import annotations

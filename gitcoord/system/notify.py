@@ -1,7 +1,7 @@
-"""Run `coord.notify`, a command of the user's, for what should not wait for a look.
+"""Run `coord.notify`, a command of the user's, for news that cannot wait.
 
-The shell runs the command with a short line as its argument (and in GIT_COORD_NOTIFY) and the facts as one JSON document
-on its standard input. Nobody waits for it: it may be slow, fail or be missing.
+The shell runs the command with a short line as its argument (and in GIT_COORD_NOTIFY) and the facts as one JSON
+document on its standard input. gitcoord does not wait for it: it may be slow, fail or be missing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ A shell takes standard input away from what runs in its background, hence the 3.
 
 
 def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[str, Any]) -> None:
-    """Run `command`, the value of `coord.notify`; an empty one is none."""
+    """Run `command`, the value of `coord.notify`; nothing if it is empty."""
     if not command:
         return
     import tempfile

@@ -1,6 +1,6 @@
-"""What lies where a file or a folder of ours belongs, and can be none: a directory, a file, a link.
+"""Find what lies in the place of a file or folder of ours and cannot serve as one: a directory, a file, a link.
 
-Found and moved aside by `doctor`; nothing is deleted, for it is not ours.
+`doctor` moves it aside. Nothing is deleted, because it is not ours.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Process(NamedTuple):
 
 
 def from_json(data: object) -> Process | None:
-    """The process in a record of ours, or None if there is none."""
+    """The process in a record of ours, or None."""
     try:
         return Process(**data) if isinstance(data, dict) else None
     except TypeError:
@@ -105,7 +105,7 @@ def command(pid: int) -> str:
 
 
 def terminal_leader() -> int | None:
-    """The pid of the shell that leads our terminal, when we stand at one."""
+    """The pid of the shell that leads our terminal, if we have one."""
     if not hasattr(os, "getsid") or not any(_is_tty(fd) for fd in (0, 1, 2)):
         return None
     return os.getsid(0) or None
@@ -162,7 +162,7 @@ def boot_id() -> str:
 
 @cache
 def namespace() -> str:
-    """The pid namespace, which differs between containers; empty where there are none."""
+    """The pid namespace, which differs between containers; empty on systems without them."""
     try:
         return os.readlink("/proc/self/ns/pid")
     except OSError:

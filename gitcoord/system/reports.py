@@ -1,8 +1,8 @@
 """The report of an unexpected error: a file to attach to an issue.
 
-It says which versions ran, which command, and where it failed. What could be private is left out: the words of the
-error, the values of arguments, and paths. Reports lie in `coord/reports/`; where that cannot be written, in a folder of the
-user's in the temporary directory.
+It says which versions ran, which command, and where it failed. It leaves out everything that could be private: the
+words of the error, the values of arguments, and paths. Reports are in `coord/reports/`; if that cannot be written, in a
+folder of the user's in the temporary directory.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def collect_children() -> None:
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd: int | None = None) -> Result:
     """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent.
 
-    Raises Unreadable for a child that was killed: what it said is no answer, whatever was asked.
+    Raises Unreadable for a child that was killed, because its output is not an answer.
     """
     result = _run(argv, env, stdin, keep_fd)
     if result.code < 0:

@@ -1,4 +1,4 @@
-"""How long the machine runs: a clock that nobody sets."""
+"""How long the machine has run: a clock that nobody sets."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""The live view, `git coord ui`: what needs its person, who works on what, and what was said, in a terminal or a browser.
+"""The live view, `git coord ui`: what needs its person, who works on what, and what was said, in a terminal or a
+browser.
 
-`facts` is what the API tells, `model` the rows that are made of it, `desk` keeps them up to date and acts as the person;
-`terminal` and `web` are the two faces, whose libraries are an extra. This room may use `api` alone; begin with `model`.
-Never let a face decide what a row says, and never speak as anybody but the person.
+`facts` reads the API, `model` makes rows of the facts, `desk` keeps them up to date and acts as the person. `terminal`
+and `web` are the two faces, whose libraries are an extra. This room may use `api` alone; begin with `model`. Never let
+a face decide what a row says, and never speak as anybody but the person.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""What the person can do from the view: each act is checked, done through the API as the person, and answered in a line.
+"""What the person can do from the view: each act is checked, done through the API as the person, and answered in a
+line.
 
-What a face hands over may come from a browser: names, types and sizes are checked here, once, before anything is done.
+Input from a face may come from a browser: names, types and sizes are checked here, once, before anything is done.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Keeps the view true: looks whenever something may have changed, does what the person asks for, and tells the face.
+"""Keep the view up to date: look whenever something may have changed, do what the person asks for, and tell the face.
 
-A `Coord` belongs to one thread, so each of four has its own: one that looks, one for what git takes a while for, one that
-acts as the person, and one that answers questions. All but the one that acts look on, and leave no trace.
+A `Coord` belongs to one thread, so each of four has its own: one that looks, one for slow git work, one that acts as
+the person, and one that answers questions. All but the one that acts only read, and leave no trace.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Desk:
     # the threads that look
 
     def _again(self, work: Work) -> None:
-        """Do some work with a repository of its own; whatever goes wrong is said, and tried again until it goes well."""
+        """Do some work with a repository of its own; report failures, and try again until it succeeds."""
         while not self._over.is_set():
             try:
                 with Coord.open(self.place) as coord:

@@ -1,4 +1,4 @@
-"""One thing in depth, on demand: a task with its history, a session's events, a job's output, a search of what was said."""
+"""One thing in depth, on demand: a task with its history, a session's events, a job's output, a search."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""One module for each agent program: what its hooks say, and what they want to hear."""
+"""One module for each agent program: the documents of its hooks, and the answers that it takes."""

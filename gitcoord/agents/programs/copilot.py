@@ -1,6 +1,6 @@
-"""GitHub Copilot CLI. Verified with 1.0.102. Its events by Claude's names give Claude's documents, nearly.
+"""GitHub Copilot CLI. Verified with 1.0.102. Events with Claude's names give almost the same documents as Claude's.
 
-A hook before a tool that fails denies the tool, so nothing here may fail; the script sees to that.
+Copilot denies a tool when a hook before it fails, so nothing here may fail; the script ensures that.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ EVENTS = {
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
-    """Its hooks fire for helpers as for the session, and do not say which it is."""
+    """Read the document. Its hooks run for helpers as for the session, and do not say which it is."""
     path = path_in(document, "path", "file_path")
     return call_of("copilot", moment, document, EVENTS, (path,) if path else patched_paths(document.get("tool_input")))
 
 
 def say(call: Call, answer: Answer) -> Output:
-    """Before a tool what it takes is nested; everywhere else it is not."""
+    """Answer; before a tool Copilot takes a nested document, elsewhere a flat one."""
     if answer.go_on:
         return Output(json.dumps({"decision": "block", "reason": answer.go_on}))
     if call.event != "PreToolUse":

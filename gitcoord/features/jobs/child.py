@@ -1,6 +1,6 @@
-"""A command as a child: in a session and process group of its own, its streams ours, at a gate until it may go on.
+"""Start a command as a child, in a session and process group of its own, held at a gate until it may run.
 
-The gate is what makes the records true: a child whose supervisor dies before it wrote down the child's process never
+The gate makes the records true: if a supervisor dies before it has recorded the child's process, the child never
 becomes the command.
 """
 
@@ -18,7 +18,7 @@ assert sys.platform != "win32"  # no job begins there
 
 
 class Child(NamedTuple):
-    """The parent's ends: `master` of the pseudo-terminal, pipes of what is not on it; -1 where there is none."""
+    """The parent's ends: `master` of the pseudo-terminal, pipes of what is not on it; -1 for a missing one."""
 
     pid: int
     master: int
@@ -60,7 +60,7 @@ def _become(
     os.setsid()
     if slave >= 0:
         terminal.make_controlling(slave)
-    moved = [os.dup(fd) for fd in streams]  # none of them stands where another is to go
+    moved = [os.dup(fd) for fd in streams]  # none of them is at a number that another is about to get
     for number, fd in enumerate(moved):
         os.dup2(fd, number)
         os.close(fd)
@@ -85,7 +85,7 @@ def _exec(argv: Sequence[str], env: Mapping[str, str]) -> None:
 
 
 def open_gate(child: Child) -> int:
-    """Let the child go on; returns 0 once it is the command, or the error number why it could not become it."""
+    """Let the child run; returns 0 once it is the command, or the error number if it could not become it."""
     with suppress(BrokenPipeError):
         os.write(child.gate, b"g")
     os.close(child.gate)

@@ -1,4 +1,5 @@
-"""The end of a job: written down and told once, by its supervisor or by whoever finds it abandoned; and `job kill`."""
+"""The end of a job, recorded and told once, by its supervisor or by the process that finds it abandoned; and `job
+kill`."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ from gitcoord.text import shell_word
 
 
 def settle(clone: Clone, key: str, ending: Ending | None = None) -> Job | None:
-    """Record how a job ended, tell those concerned, forget its file: once, whoever comes first.
+    """Record how a job ended, tell those concerned, and forget its file: once, by the first process that comes.
 
-    Without an `ending` the job is lost, unless its supervisor still got to write one down. May be interrupted anywhere
-    and is then completed by the next one. Returns None if there was nothing left to do. Raises CoordError.
+    Without an `ending` the job is lost, unless its supervisor has still recorded one. The call may be interrupted
+    anywhere and is then completed by the next one. Returns None if there was nothing left to do. Raises CoordError.
     """
     with clone.locked():
         running = files.get(clone.repo.coord_dir, key)
@@ -47,7 +48,7 @@ def _ring(clone: Clone, job: Job) -> None:
 
 
 def _record(clone: Clone, job: Job, running: Running, ending: Ending) -> None:
-    """The output first: whoever sees the end sees all of it."""
+    """Write the output first, so that a reader who sees the end sees all of it."""
     clone.append(lambda db: _tell_drafts(db, clone, job, running, ending), local=True)
     if job.state == "running":
         clone.append(lambda db: _end_drafts(db, clone, job, running, ending))

@@ -1,7 +1,7 @@
-"""What a clone alone knows of its jobs: processes, who is to be told, logs. Never in git.
+"""The files about jobs that stay in this clone: processes, whom to tell, logs. Never in git.
 
-`coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that whoever comes by can
-find out whether somebody still looks after it. The log is `coord/jobs/KEY.log`.
+`coord/jobs/running/KEY.json` exists from before a job's first event until after its last, so that any process can find
+out whether a supervisor still lives. The log is `coord/jobs/KEY.log`.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def log_path(coord_dir: str, key: str) -> str:
 
 
 def keys(coord_dir: str) -> list[str]:
-    """The keys of the jobs that are not settled; costs next to nothing when there are none."""
+    """The keys of the jobs whose end is not reported; costs next to nothing without such jobs."""
     names = names_in(running_dir(coord_dir))
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith("."))
 

@@ -1,4 +1,4 @@
-"""What job events make of the tables."""
+"""Fold job events into the tables."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _GOES_ON = (
     "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
     " AND n.clone IN (j.clone, :here)"
 )
-"""What job `j` is by now, if its clone goes on under a new id and so ends another. Only its own clone can say so, or we."""
+"""What job `j` is called now, if its clone continues under a new id. Only that clone can say so, or this one."""
 _PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}
 
 

@@ -1,4 +1,4 @@
-"""Ending the command of a job, with all that it started, and nothing else."""
+"""End the command of a job with all that it started, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A job that outlives its terminal, its session and its agent program: its supervisor is nobody's child.
+"""Start a job that outlives its terminal, its session and its agent program: its supervisor has no parent of ours.
 
-`launch` starts this module as a program, in a session of its own; that forks and ends at once, so that no walk down the
-process tree and no signal to a group of the caller's finds the supervisor.
+`launch` starts this module as a program in a session of its own. The program forks and ends at once, so that no walk
+down the process tree and no signal to a group of the caller's reaches the supervisor.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _supervise(clone: Clone, order: dict[str, Any], answer: int) -> None:
 
 
 def _say(answer: int, value: dict[str, Any]) -> None:
-    """Once: whoever started us goes on then."""
+    """Answer the process that started us, once, so that it continues."""
     try:
         os.write(answer, json.dumps(value).encode())
         os.close(answer)

@@ -101,7 +101,7 @@ def plain(data: bytes) -> str:
 
 
 def read_tail(path: str) -> str:
-    """The last lines of a log; empty if there is none."""
+    """The last lines of a log; empty without a log."""
     try:
         with open(open_ours(path, os.O_RDONLY), "rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4 * TOLD_BYTES))

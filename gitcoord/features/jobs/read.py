@@ -1,8 +1,7 @@
-"""Jobs: commands that somebody supervises; how they began and ended, and who is told.
+"""Read jobs: supervised commands, how they began and ended, and whom to tell.
 
-A job is its `job.start`. What leaves the clone is its name, how it ended and how long it took; command line, directory,
-process and output are in `job.detail` events, which stay in this clone unless the job is published. `supervise.py`
-runs them.
+A job is its `job.start`. Its name, how it ended and how long it took leave the clone. Command line, directory, process
+and output are in `job.detail` events, which stay in this clone unless the job is published. `supervise.py` runs jobs.
 """
 
 from __future__ import annotations
@@ -81,7 +80,8 @@ def _job(row: tuple[Any, ...]) -> Job:
 
 
 def get(db: sqlite3.Connection, oid: str, here: str) -> Job | None:
-    """The job with this full id, or what it goes on as; as the log has it: a lost one runs until somebody noticed."""
+    """The job with this full id, or the job it continues as, as the log has it: a lost one runs until a process
+    noticed."""
     latest = f"SELECT ({_GOES_ON} ORDER BY n.clone != :here, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
     (found,) = db.execute(latest, {"here": here, "id": oid}).fetchone() or (None,)
     row = db.execute(f"{_SELECT} WHERE j.id = ?", (found or oid,)).fetchone()
@@ -173,7 +173,7 @@ def describe_end(name: str, ending: Ending, started: float) -> str:
 
 
 def describe_state(job: Job) -> str:
-    """How a job stands, in one line that says nothing private."""
+    """The state of a job, in one line that says nothing private."""
     if job.state == "running":
         return f"{job.name} is running"
     ending = Ending(job.started + (job.ms or 0) / 1000, job.exit, job.signal, job.state == "lost")

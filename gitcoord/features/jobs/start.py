@@ -1,4 +1,4 @@
-"""The beginning of a job, as the log and the files see it: before its command runs, and once its process is known."""
+"""Begin a job in the log and the files: before its command runs, and once its process is known."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def _check_session(clone: Clone, name: str) -> None:
 
 
 def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd: str) -> Begun:
-    """Note the process of the command, which is about to go on; make it the session that it is to be."""
+    """Note the process of the command, which is about to run; make it a session if it is to be one."""
     running = begun.running._replace(command=command, started=time.time())
     line = spec.argv or (processes.command(command.pid) or running.name,)
     facts = {"command": bounded_command(line), "cwd": bounded_command([cwd])[0], "pid": command.pid}

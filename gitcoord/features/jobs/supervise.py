@@ -1,7 +1,7 @@
-"""Supervising a command: its streams to ours and to the log, our signals to it, its end to the log of events.
+"""Supervise a command: pass its streams to ours and to the log, our signals to it, and its end to the log of events.
 
-Nothing here depends on the terminal, the session or the agent program once a job is detached. Runs in the main thread
-of its process, which must have no other.
+A detached job depends on no terminal, session or agent program. The supervisor runs in the main thread of its process,
+which must have no other thread.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def run(clone: Clone, me: Identity, spec: Spec, cwd: str, detached: bool = False
 
 
 def _accompany(relay: Relay, begun: Begun, spec: Spec, started: Started | None) -> int:
-    """Let the command go on, and stay with it to its end; returns its exit code, or minus the number of a signal."""
+    """Let the command run, and stay with it to its end; returns its exit code, or minus the number of a signal."""
     relay.signals.group = relay.child.pid
     relay.take_keyboard()
     error_number = children.open_gate(relay.child)
@@ -126,7 +126,8 @@ def _beat(clone: Clone, name: str, key: str) -> None:
 
 
 def _watch(clone: Clone, me: Identity, spec: Spec, cwd: str, started: Started | None) -> int:
-    """Wait for the end of a process that somebody else started. Interrupted, the job goes on without a supervisor."""
+    """Wait for the end of a process that somebody else started. When interrupted, the job continues without a
+    supervisor."""
     command = watched_process(spec)
     assert command is not None
     begun = command_known(clone, begin(clone, me, spec), spec, command, cwd)
@@ -234,7 +235,7 @@ class Relay:
             self._close()
 
     def _take_rest(self) -> None:
-        """What lies in the pipes; whoever outlives the command and goes on writing is not waited for."""
+        """Read what is in the pipes, without waiting for processes that outlive the command and still write."""
         for source in list(self._sinks):
             for _ in range(LAST_CHUNKS):
                 if not self._carry(source):
@@ -292,9 +293,9 @@ class Relay:
             select.select([], [sink], [])  # somebody made our output non-blocking
             self._show(source, data)
         except BrokenPipeError:
-            self._drop(source)  # whoever read our output went away; the command is to notice as it would have
+            self._drop(source)  # our reader is gone: the command must notice it as it would without us
         except OSError:
-            self._sinks[source] = -1  # the terminal is gone: the log goes on
+            self._sinks[source] = -1  # the terminal is gone: the log continues
 
     def _drop(self, source: int) -> None:
         del self._sinks[source]
@@ -303,7 +304,7 @@ class Relay:
             os.close(source)
 
     def take_keyboard(self) -> None:
-        """Begin, or go on, to pass every key on; nothing while we are in the background."""
+        """Begin, or continue, to pass every key on; nothing while we are in the background."""
         if self.keyboard and self.keyboard.take() and not self._typed:
             terminal.end_lines(self.child.master)
             self._poller.register(0, select.POLLIN)

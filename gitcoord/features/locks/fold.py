@@ -1,8 +1,8 @@
-"""What lock events make of the tables.
+"""Fold lock events into the tables.
 
-The write lock makes decisions in one clone follow each other, so a `lock` event is legal by construction: it ends what
-it `supersedes` and stands until it is ended, its time is over, or its holder is gone. Between clones nothing was
-promised: what both locked before they met, both hold, and both see it.
+The write lock puts the decisions of one clone in order, so a `lock` event is legal by construction: it ends the locks
+that it `supersedes` and holds until it is ended, its time is over, or its holder is gone. Clones promise each other
+nothing: if two lock the same path before they sync, both locks hold, and both clones see both.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The pre-commit guard: says which staged paths others have locked. `coord.guard` = off, warn (the default) or block.
+"""The pre-commit guard: name staged paths that others have locked. `coord.guard` = off, warn (the default) or block.
 
-It never stands in the way for a reason of its own: whatever goes wrong here lets the commit pass.
+It never blocks a commit because of a failure of its own.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_LINES = 20
 
 
 class Verdict(NamedTuple):
-    """What is to be said of a commit, a line each, and whether it is refused."""
+    """What to say about a commit, a line each, and whether it is refused."""
 
     lines: tuple[str, ...]
     refused: bool = False

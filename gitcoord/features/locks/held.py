@@ -1,4 +1,4 @@
-"""Whether anything is locked at all: mostly nothing is, and then nothing more is loaded."""
+"""Find out whether anything is locked; usually nothing is, and then no further module is loaded."""
 
 from __future__ import annotations
 

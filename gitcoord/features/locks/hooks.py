@@ -1,4 +1,4 @@
-"""What locks do when something happens in a room below them."""
+"""What locks do when something happens in a room below."""
 
 from __future__ import annotations
 

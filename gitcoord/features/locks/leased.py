@@ -1,7 +1,8 @@
 """Locks that hold in all clones of a remote: `lock --global`.
 
-The row of a lock has its patterns, so that who comes second is refused although he has not seen the event yet. A row ends
-with its lock, or with its time: counted by an observer from when it first saw the row, so no clock is trusted but one's own.
+The row of a lock contains its patterns, so that the second session is refused although it has not seen the event yet. A
+row ends with its lock, or with its time. An observer counts the time from when it first saw the row, so each clone
+trusts only its own clock.
 """
 
 from __future__ import annotations

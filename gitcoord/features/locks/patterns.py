@@ -1,11 +1,11 @@
-"""What a lock is on: a path, or a gitignore(5) pattern, relative to the repository's root.
+"""The patterns of a lock: a path, or a gitignore(5) pattern, relative to the repository's root.
 
-`matches` is a path against a pattern, by the library pathspec; `overlap` is pattern against pattern, decided by walking
-both as automata side by side. It is exact for everything gitignore can say, but for bracket expressions beyond plain
-characters and ranges, which count as any character: two patterns that some path matches both always overlap.
+`matches` compares a path with a pattern, by the library pathspec. `overlap` compares two patterns by walking both as
+automata side by side. It is exact for all of gitignore except bracket expressions beyond plain characters and ranges,
+which count as any character: two patterns that match a common path always overlap.
 
-One thing differs from gitignore: a name with an ending (`a.py`, `*.py`) and no slash after it means files and no folders,
-lest `*.py` and `*.js` be in each other's way for the sake of a file `x.py/y.js`.
+One rule differs from gitignore: a name with an ending (`a.py`, `*.py`) and no slash after it means files, not folders.
+Otherwise `*.py` and `*.js` would conflict because of a possible file `x.py/y.js`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ _ESCAPE = r"\\[*?\[]"
 
 
 def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
-    """What a user typed in `cwd`, as a pattern from the root. What can be a path is one: `app/[slug]/page.tsx` is that
-    file, whether it is there or not, so that the same text means the same lock in every worktree.
+    """Turn what a user typed in `cwd` into a pattern from the root. Text that can be a path is one:
+    `app/[slug]/page.tsx` is that file, whether it exists or not, so that the same text means the same lock in every
+    worktree.
 
-    `:/` at the beginning stands for the root, as in git's own paths. Raises UsageError for what is outside of the
-    repository and for what is not a pattern.
+    `:/` at the beginning means the root, as in git's own paths. Raises UsageError for a path outside of the repository
+    and for an invalid pattern.
     """
     base = cwd
     if text.startswith(":/"):
@@ -109,8 +110,8 @@ def _escaped(path: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """What no line of text can hold (a newline, bytes that are not UTF-8) as a question mark, which stands for any one
-    character: a little more is locked, and the same in every worktree."""
+    """Replace characters that no line of text can hold (a newline, bytes that are not UTF-8) by a question mark, which
+    matches any one character: a little more is locked, and the same in every worktree."""
     return "".join(c if is_one_line(c) and is_unicode(c) else "?" for c in text)
 
 
@@ -152,7 +153,7 @@ _any_case: ContextVar[bool] = ContextVar("any_case", default=False)
 
 
 def spell_as(repo: Repository) -> None:
-    """From now on compare as `core.ignorecase` of this repository says; called by whoever reads locks to compare them."""
+    """Compare as `core.ignorecase` of this repository says from now on; called before locks are compared."""
     _any_case.set(repo.boolean("core.ignorecase"))
 
 
@@ -344,7 +345,7 @@ def overlap(a: str, b: str) -> bool:
 
 
 def common_path(a: str, b: str) -> str | None:
-    """A path that both patterns mean, or None when there is none: both automata are walked at once."""
+    """A path that both patterns match, or None: both automata are walked at once."""
     one, two = _machine(a), _machine(b)
     start = (0, 0, True)  # a state of each, and whether we are at the beginning of a name
     ways = {start: ""}

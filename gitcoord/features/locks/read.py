@@ -1,4 +1,4 @@
-"""Locks as they stand: those that hold, those that are over, and the queue."""
+"""Read the present locks: those that hold, those that are over, and the queue."""
 
 from __future__ import annotations
 

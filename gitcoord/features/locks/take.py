@@ -1,4 +1,4 @@
-"""Taking locks, waiting for them, and giving them back."""
+"""Take locks, wait for them, and give them back."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Beside the locks, in files of this clone: who really waits for one, and whether any are held.
+"""Files beside the locks: which processes wait for one, and whether any lock is held.
 
-`coord/waiters/ID` holds the process that waits, for a waiter may be killed while its session lives on. `coord/guard`
-is there only while locks are held, and holds the time when the first of them ends: the pre-commit hook looks for it
+`coord/waiters/ID` contains the waiting process, because a waiter may be killed while its session lives. `coord/guard`
+exists only while locks are held, and contains the time when the first of them ends; the pre-commit hook looks for it
 before it starts Python.
 """
 
@@ -52,7 +52,7 @@ def wait(
 ) -> T:
     """Try now, whenever refs move and whenever one of the processes `pids` ends.
 
-    Whatever ends it, the place in the queue is given back. Raises Refused.
+    However the wait ends, the place in the queue is given back. Raises Refused.
     """
     from gitcoord.store.watch import wait_until
 
@@ -71,7 +71,7 @@ def wait(
 
 
 def keep_marker(clone: Clone, first_end: int | None) -> None:
-    """Say in `coord/guard` when the first lock ends; no file when there is none. Under the write lock."""
+    """Say in `coord/guard` when the first lock ends; delete the file when no lock is held. Under the write lock."""
     path = clone.path("guard")
     with suppress(OSError, RepositoryError):
         if first_end is None:

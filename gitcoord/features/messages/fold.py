@@ -1,7 +1,7 @@
-"""What message events make of the tables: messages, and the ledger of each.
+"""Fold message events into the tables: messages, and the ledger of each.
 
-The ledger of a message has one row a recipient: queued < expired < surfaced < read < acked, the highest wins. A receipt
-speaks only for sessions of the clone that wrote it, a bounce only for messages of the clone that wrote it.
+The ledger of a message has one row for each recipient: queued < expired < surfaced < read < acked, the highest wins. A
+receipt counts only for sessions of the clone that wrote it, a bounce only for messages of the clone that wrote it.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ def _glimpse(db: sqlite3.Connection, message: str, box: str, clone: str, at: int
 
 
 def _recount(db: sqlite3.Connection, message: str, box: str) -> None:
-    """The ledger of one recipient anew: its own receipts, and those of whoever spoke for it when it wrote them.
+    """Make the ledger of one recipient anew: from its own receipts, and those of clones that spoke for it when they
+    wrote them.
 
-    A receipt is younger than its message: else an adopter whose time is over could write one for what came later.
+    A receipt is younger than its message; otherwise an adopter whose time is over could write one for later messages.
     """
     row = db.execute("SELECT lc FROM messages WHERE id = ?", (message,)).fetchone()
     written, at = row[0] if row else MAX_CLOCK, (message, box)

@@ -1,4 +1,4 @@
-"""What messages do when something happens in a room below them."""
+"""What messages do when something happens in a room below."""
 
 from __future__ import annotations
 

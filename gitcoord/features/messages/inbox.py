@@ -1,4 +1,4 @@
-"""The inbox: what waits for a session, page by page, and the threads of what was said."""
+"""The inbox: the mail of a session, page by page, and conversations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far messages got: receipts of those they were sent to, and news of those that expired unread."""
+"""How far messages got: receipts of their recipients, and notices about messages that expired unread."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PAGE = 20
 
 
 class Delivery(NamedTuple):
-    """Where a message stands with one recipient; `at` (Unix seconds) is when it got there."""
+    """The state of a message with one recipient; `at` (Unix seconds) is when it reached that state."""
 
     session: str
     state: str
@@ -30,7 +30,7 @@ class Delivery(NamedTuple):
 
 
 class SentMessage(NamedTuple):
-    """A message of mine and where it stands with each recipient."""
+    """A message of mine, and its state with each recipient."""
 
     id: Oid
     text: str

@@ -1,4 +1,4 @@
-"""Urgent mail to a person of this clone rings: `coord.notify` is run for it (`system.notify`)."""
+"""Run `coord.notify` for urgent mail to a person of this clone (`system.notify`)."""
 
 from __future__ import annotations
 

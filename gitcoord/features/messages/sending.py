@@ -1,4 +1,4 @@
-"""Sending: whom the words of a user mean, and the message that goes to them."""
+"""Send messages: find the recipients that a user names, and write the message."""
 
 from __future__ import annotations
 

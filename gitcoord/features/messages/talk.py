@@ -1,4 +1,4 @@
-"""The conversation of everybody: messages with the ledger of each, for those who look on."""
+"""Everybody's conversations: messages with their ledgers, for views."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gitcoord.sessions.mailboxes import leading_to, resolve_name
 
 
 class Said(NamedTuple):
-    """A message, where it stands with each of its recipients, and whether `coord.requireSigned` keeps it back."""
+    """A message, its state with each of its recipients, and whether `coord.requireSigned` keeps it back."""
 
     message: Message
     ledger: tuple[Delivery, ...]

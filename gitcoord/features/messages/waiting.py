@@ -1,4 +1,4 @@
-"""What waits for a session: mail that was never shown to it, and acks that it owes."""
+"""Mail that a session has never been shown, and acks that it owes."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which files will collide: what live sessions have, uncommitted work included, merged pairwise in memory.
+"""Find the files that will conflict: merge the work of live sessions pairwise in memory, uncommitted work included.
 
-Answers are remembered by content in `coord/conflicts.json`, a cache that may be removed at any time.
+Results are cached by content in `coord/conflicts.json`, which may be removed at any time.
 """
 
 from __future__ import annotations

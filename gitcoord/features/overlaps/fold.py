@@ -1,4 +1,4 @@
-"""What overlap events make of the tables: which pairs were told of which paths."""
+"""Fold overlap events into the tables: which pairs were told of which paths."""
 
 from __future__ import annotations
 

@@ -1,8 +1,9 @@
-"""Overlap notices: two live sessions changed the same path; both are told, once per pair and path. While one has not seen
-a notice, the next about the same pair takes its place and has all of it: many of them would hide what others wrote.
+"""Overlap notices: when two live sessions changed the same path, tell both, once for each pair and path.
 
-What a session changed is what lies in its worktree and what its own commits say: those that the other does not have,
-nor a branch that both began from, no merges, no mere renames. Whether it collides, git says by merging in memory.
+While a session has not seen a notice, the next one about the same pair replaces it and repeats its content: many
+notices would hide mail. A session's changes are the changes in its worktree and its own commits: commits that the other
+session does not have and that are not in the branch from which both began, without merges and mere renames. git says
+whether the changes conflict, by merging in memory.
 """
 
 from __future__ import annotations

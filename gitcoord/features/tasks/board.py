@@ -1,4 +1,4 @@
-"""The board: every task at a glance, without the history of each, which costs a hundred times more to read."""
+"""The board: every task without its history, which would cost a hundred times more to read."""
 
 from __future__ import annotations
 

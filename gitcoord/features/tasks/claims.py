@@ -1,4 +1,4 @@
-"""Claiming: with a lease where clones share a remote, else by the events of this clone alone."""
+"""Claim tasks: with a lease if clones share a remote, otherwise by the events of this clone alone."""
 
 from __future__ import annotations
 

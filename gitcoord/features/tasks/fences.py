@@ -21,7 +21,7 @@ def claims_with_lease(event: Event) -> bool:
 
 
 def fences(event: Event) -> bool:
-    """Whether an event can make another one void, in whatever order they arrive."""
+    """Whether an event can make another one void, in any order of arrival."""
     return bool(event.data.get("replaces") or event.data.get("void"))
 
 

@@ -1,4 +1,4 @@
-"""Many tasks at once: one JSON object a line, naming each other by labels of their own (docs/guide.md)."""
+"""File many tasks at once: one JSON object a line, which may refer to each other by local ids (docs/guide.md)."""
 
 from __future__ import annotations
 

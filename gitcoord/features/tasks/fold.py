@@ -1,8 +1,8 @@
-"""Tasks as events: what each says, and what all of them together make of a task (docs/format.md).
+"""Fold task events into the tables: the payload of each, and the state that they make of a task (docs/format.md).
 
-Pure: whether an event holds depends on the other events of its task, in the order (lc, id), on no clock and on nobody's
-liveness. What ends or replaces a claim names that claim in `supersedes`, and holds only while it is the current one. What
-a lease makes void, in whatever order it arrives, is in `fences`.
+The fold is pure: whether an event holds depends on the other events of its task, in the order (lc, id), and on no clock
+and no liveness. An event that ends or replaces a claim names that claim in `supersedes`, and holds only while it is the
+current one. `fences` has what a lease makes void, in any order of arrival.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def replay(events: Sequence[Event]) -> Replayed:
 
 
 def _overridden(state: State, event: Event) -> str:
-    """The event that a claim with a lease takes the place of, unless it says so itself; empty if none."""
+    """The event that a claim with a lease replaces, unless it names that event itself; empty if there is none."""
     if not fences.claims_with_lease(event) or state.claim in event.data.get("supersedes", ()):
         return ""
     return state.claim or (state.last if state.status in ("done", "dropped") else "")
@@ -113,7 +113,7 @@ def _names_the_claim(state: State, event: Event) -> bool:
 
 
 def _claim(state: State, event: Event) -> State | None:
-    """A lease is given for a task that is to be had; so what its author had not seen counts less, whatever it was."""
+    """Let a lease win over events that its author had not seen, because a lease is given only for a task that is free."""
     free = state.status == "open" or (state.claim and state.status in UNFINISHED)
     if not event.data.get("lease") and not (free and _names_the_claim(state, event)):
         return None
@@ -146,7 +146,7 @@ def _block(state: State, event: Event) -> State | None:
 
 
 def _done(state: State, event: Event) -> State | None:
-    """Work that is done is done, whoever held the task meanwhile; but who has a lease is not ended unseen."""
+    """Finish a task, no matter who holds it, except a claim with a lease that the author had not seen."""
     return _to(state, event, "done")._replace(holder=event.sender) if _may_end(state, event) else None
 
 

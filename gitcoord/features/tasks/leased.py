@@ -1,8 +1,8 @@
-"""Claims where clones share a remote: the event first, then its lease, both in one push; which of all gets it, the remote says.
+"""Claims of clones that share a remote: the event and its lease go out in one push, and the remote decides who gets it.
 
-A claim is in our log before its row is asked for, so a row in our name without one is none of ours (`leases.change`). A
-claim that did not get its row says so itself: `task.settle` with `void`. Whoever dies in between leaves a claim that the
-next sync settles (`settling`).
+A claim is in our log before its row is asked for, so a row in our name without a claim is not ours (`leases.change`). A
+claim that did not get its row says so itself: `task.settle` with `void`. A process that dies in between leaves a claim
+that the next sync settles (`settling`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Choose = Callable[[sqlite3.Connection, Collection[str]], Row | None]
 
 
 def claim(clone: Clone, me: Identity, task: Oid) -> Oid:
-    """Take a task, with its lease. Raises Refused, or RemoteError when the remote is out of reach."""
+    """Take a task, with its lease. Raises Refused, or RemoteError when the remote cannot be reached."""
     with connected(clone, HINT) as at:
         _claim(at, me, lambda db, taken: _row(db, task))
     return task
@@ -90,7 +90,7 @@ def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:
 
 
 def _make(clone: Clone, me: Identity, choose: Choose, look: Look, table: Table) -> list[_Made]:
-    """Write the claim of a task that is to be had; nothing if there is none. Raises Refused."""
+    """Write the claim of a task that is free; nothing if there is none. Raises Refused."""
     fresh = nonce()
     found: list[tuple[Row, tuple[str, ...], Drafts]] = []
 

@@ -1,4 +1,5 @@
-"""Who is told what about tasks: messages of gitcoord, written with the event they tell of; nobody hears of himself."""
+"""Tell sessions about tasks: messages of gitcoord, written with the event that they report. No session is told of its
+own act."""
 
 from __future__ import annotations
 
@@ -90,13 +91,13 @@ def tell_of_ready(telling: Telling, row: Row) -> None:
 
 
 def tell_of_takeover(telling: Telling, row: Row) -> None:
-    """The creator hears it, and who held it, should he come back."""
+    """Tell the creator, and the former holder in case it comes back."""
     told = {row.creator, row.holder}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} took over {_named(row)}, which {shown(row.holder)} held")
 
 
 def tell_of_assignments(telling: Telling, assigned: Mapping[str, Sequence[tuple[str, str]]]) -> None:
-    """Each assignee hears of all his new tasks (id, title) at once."""
+    """Tell each assignee of all their new tasks (id, title) at once."""
     for box, tasks in assigned.items():
         listed = [f"{oid[:SHORT]} {title}" for oid, title in tasks]
         what = listed[0] if len(listed) == 1 else f"{len(listed)} tasks:\n" + "\n".join(listed[:50])

@@ -49,7 +49,7 @@ class Row(NamedTuple):
 
 
 class Comment(NamedTuple):
-    """What somebody said about a task; `at` in Unix seconds."""
+    """A session's comment on a task; `at` in Unix seconds."""
 
     id: Oid
     sender: str
@@ -59,7 +59,7 @@ class Comment(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What somebody did to a task; `void` when somebody else had been quicker, so that it changed nothing."""
+    """A session's act on a task; `void` if another session was quicker, so that it changed nothing."""
 
     id: Oid
     sender: str
@@ -71,7 +71,7 @@ class Step(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A task as it is shown. `holder` of one that is done is who did it. Times are Unix seconds, names mailboxes."""
+    """A task as it is shown. Times are Unix seconds, names mailboxes; `holder` of a finished task is who finished it."""
 
     id: Oid
     title: str
@@ -117,7 +117,7 @@ SORTS: dict[str, Callable[[Task], Any]] = {
     "age": lambda task: 0,
     "changed": lambda task: -task.changed,
 }
-"""Orders of a list; what is equal stands in the order in which it was filed. `worth`: what can be taken, by priority."""
+"""Orders of a list; equal tasks are in the order in which they were filed. `worth`: ready ones first, by priority."""
 UNFINISHED_ONES = Which()
 WORDS = {
     "task": "filed",

@@ -1,4 +1,4 @@
-"""Which tasks can be taken, and who holds one: as SQL, for those who must not pay for loading more."""
+"""Which tasks are ready, and who holds one: as SQL, for callers that must load nothing more."""
 
 from __future__ import annotations
 

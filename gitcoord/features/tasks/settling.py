@@ -1,7 +1,8 @@
-"""What every sync does for the claims of this clone: leases for those that have none, and word to whose claim did not hold.
+"""Settle the claims of this clone at every sync: get leases for those without one, and tell the authors of those that
+lost.
 
-A claim has none because it was made offline, because it was interrupted, or because the remote lost its table or is
-another one now. First at the remote wins; whoever lost is told, with the winner's name.
+A claim has no lease because it was made offline, because it was interrupted, or because the remote lost its table or
+was replaced by another. The first at the remote wins; the loser is told, with the winner's name.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ DEEDS = {
     "task.claim": "claim", "task.settle": "claim", "task.done": "done", "task.drop": "drop", "task.block": "block",
     "task.reopen": "reopen",
 }  # fmt: skip
-"""The words whose authors are told when they did not hold. Who gave back what he had lost has nothing to hear."""
+"""The types of events whose authors are told when they did not hold. A session that gave back a lost claim is not told."""
 WINNERS = {
     "task.claim": "claimed it", "task.settle": "was first at the remote", "task.done": "finished it",
     "task.drop": "dropped it", "task.release": "gave it back", "task.block": "blocked it", "task.reopen": "reopened it",

@@ -28,7 +28,7 @@ class Look(NamedTuple):
 
 
 def look_at(db: sqlite3.Connection, clone: Clone, table: Table, asking: Collection[str] = ()) -> Look:
-    """How things stand; `asking` are claims of ours that have no lease yet, and so end nobody's."""
+    """The present claims and leases; `asking` are claims of ours that have no lease yet, and so end no other claim."""
     claims = [row for row in rows(db, "t.claim <> ''") if not clone.has(row.holder)]
     leases = [r for r in table.rows.values() if not _is_over(db, clone, r, asking)]
     homes = Homes(db)

@@ -1,7 +1,7 @@
-"""Needs that go round in a circle: of the edges on one, those that close it, in the order they were declared, are ignored.
+"""Cycles of needs: of the needs on a cycle, ignore those that close it, in the order in which they were declared.
 
-Judged once for all the needs that a transaction changed. Tasks that lie on a common circle are a tangle; which tasks are in
-which tangle is kept, so that a change touches only those that it concerns.
+They are judged once for all the needs that a transaction changed. Tasks on a common cycle form a tangle. The index
+keeps which tasks are in which tangle, so that a change touches only the tasks that it concerns.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def _closed(open_: dict[str, None], node: str) -> set[str]:
 
 
 def ignored(tangle: Collection[str], edges: Sequence[Edge]) -> list[Edge]:
-    """The edges that close a circle, taken in the order given; all of them in a tangle that is too large to be judged."""
+    """The edges that close a cycle, taken in the order given; all of them in a tangle that is too large to be judged."""
     if len(tangle) > MAX_TANGLE:
         return list(edges)
     bit = {task: 1 << number for number, task in enumerate(sorted(tangle))}

@@ -1,4 +1,4 @@
-"""What can be done to tasks. Every verb decides under the write lock, on the newest state, and writes with it who is told."""
+"""Change tasks: each verb decides under the write lock, on the newest state, and writes its notices with the change."""
 
 from __future__ import annotations
 

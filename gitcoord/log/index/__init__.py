@@ -1,7 +1,7 @@
-"""The index: what the refs say, folded into SQLite. Disposable: every row can be made again from the refs.
+"""The index: the content of the refs, folded into SQLite. Disposable: every row can be made again from the refs.
 
-It is keyed by the tips it has read, so a read with nothing new costs one listing of refs and one query. All state in
-it is a pure function of the commits below those tips, but for `presence.seen`, an observation of ours.
+It is keyed by the tips it has read, so a read with nothing new costs one listing of refs and one query. All of its
+state is a pure function of the commits below those tips, except `presence.seen`, which is an observation of this clone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_ours, log_of, owner
+from gitcoord.system.streams import Progress
 
 ATTEMPTS = 3
 
@@ -40,9 +41,10 @@ class OwnLogAmiss(Exception):
 
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
 CHUNK = 1000
-"""Commits of a log that are taken in together: most of them by one statement."""
+"""Commits of a log that are folded together, most of them by one statement."""
 BATCH = 20_000
-"""Commits after which what was taken in is committed: whoever is killed then has lost little, whoever waits gets a turn."""
+"""Commits after which the transaction is committed: a killed process has then lost little, and a waiting one gets a
+turn."""
 _CARRIES = b'"type":"epoch"'
 _REBUILDING = "rebuilding"
 
@@ -62,7 +64,7 @@ class Index(Folding):
         super().__init__(directory, registry, here, worth)
         self.ignored = ignored
         self.vouches = vouches
-        """Whether a clone stands by an epoch of its log, by number."""
+        """Whether a clone confirms an epoch of its log, by number."""
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
         self.rewound: dict[str, Oid] = {}
@@ -70,7 +72,7 @@ class Index(Folding):
         self.vanished: list[str] = []
         """Logs known before whose refs are gone."""
         self.forgets = False
-        """Whether a log of ours that is amiss is taken as it is: where nobody can mend it, or everybody tried."""
+        """Whether a damaged log of ours is read as it is: where nobody can repair it, or every process has tried."""
         self._since = 0
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
@@ -97,7 +99,7 @@ class Index(Folding):
         return self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == (self.worth is not None)
 
     def _judged_as(self) -> bool:
-        """Whether presence was taken in as it is where signatures are required."""
+        """Whether presence was folded under the rules of `coord.requireSigned`."""
         return self.db.execute("SELECT 1 FROM meta WHERE key = 'signed presence'").fetchone() is not None
 
     def _judge_presence_anew(self) -> None:
@@ -116,7 +118,7 @@ class Index(Folding):
         return {ref: oid for ref, oid in known.items() if owner(ref) not in out} if out else known
 
     def _left_out(self) -> set[str]:
-        """The clones of which nothing more is taken in."""
+        """The clones of which nothing more is read."""
         return {row.clone for row in intake.left_out(self.db)}
 
     @contextmanager
@@ -187,9 +189,9 @@ class Index(Folding):
         self.db.execute(f"PRAGMA cache_size = {_CACHE}")
 
     def _breathe(self, ref: str, oid: Oid, count: int) -> None:
-        """Commit what was taken in after enough of it: a process that is killed has lost little, one that waits gets a turn.
+        """Commit after enough commits were read: a killed process has then lost little, and a waiting one gets a turn.
 
-        Raises _Overtaken when another process took it and went on with this log.
+        Raises _Overtaken when another process took its turn and continued this log.
         """
         self._since += count
         if self._since < BATCH:
@@ -208,11 +210,12 @@ class Index(Folding):
         logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
         lowest = self._lowest()
         own = self._here() or ""  # ours before all: if it has a hole, nothing of what was seen may be forgotten yet
-        for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
-            if not _is_below(ref, lowest):
-                self._ingest_log(store, ref, oid, known.get(ref))
-                self._doubt(ref)
-                lowest = self._lowest() if epoch_of(ref) > 1 else lowest
+        with Progress("Reading events") as progress:
+            for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
+                if not _is_below(ref, lowest):
+                    self._ingest_log(store, ref, oid, known.get(ref), progress)
+                    self._doubt(ref)
+                    lowest = self._lowest() if epoch_of(ref) > 1 else lowest
         self._ingest_carried(store)
         self._reconsider()
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
@@ -221,7 +224,7 @@ class Index(Folding):
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
 
     def _doubt(self, ref: str) -> None:
-        """Where a clone is known to sign, an epoch takes the place of earlier ones once that clone has signed it."""
+        """If a clone is known to sign, its epoch replaces earlier ones only once that clone has signed it."""
         if epoch_of(ref) > 1 and self.vouches:
             doubted = not self.vouches(self.db, trust.speaker(ref), epoch_of(ref))
             self.db.execute("UPDATE epochs SET doubted = ? WHERE log = ?", (doubted, log_of(ref)))
@@ -234,7 +237,7 @@ class Index(Folding):
         """The lowest epoch that counts, for the logs that have begun a new one."""
         return trust.lowest_epochs(self.db)
 
-    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
+    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None, progress: Progress) -> None:
         lc, place = self._end_of(ref)
         try:
             for number_of, commits in enumerate(_chunks(store.chain(new, old))):
@@ -242,6 +245,7 @@ class Index(Folding):
                 if old is None and number_of == 0 and _CARRIES in commits[0][1]:
                     self._begin_epoch(ref, *commits[0])
                 lc, place = self._add(ref, self._decoded(ref, commits), lc, place)
+                progress.add(len(commits))
                 self._set_tip(ref, commits[-1][0], lc, place)
                 if not self._may_go_on(ref, commits, self._reported - before):
                     return
@@ -259,7 +263,7 @@ class Index(Folding):
         self._set_tip(ref, new, lc, place)
 
     def _may_go_on(self, ref: str, commits: Sequence[Commit], strange: int) -> bool:
-        """Count what was taken in of another clone; says whether more may come."""
+        """Count what was read of another clone; says whether more may come."""
         clone = owner(ref)
         if clone == self.mailroom.here():
             return True
@@ -279,8 +283,8 @@ class Index(Folding):
             self.db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (ref, oid))
 
     def _ingest_carried(self, store: Store) -> None:
-        """Take in what the roots of epochs carry, after all chains, and in another clone's name after that: what stands
-        in a log is its own clone's word first."""
+        """Read what the roots of epochs carry: after all chains, and last what is in another clone's name. An event in
+        a log is its own clone's word first."""
         roots = self.db.execute("SELECT ref, id FROM roots ORDER BY ref").fetchall()
         for in_foreign_names in (False, True) if roots else ():
             for ref, oid in roots:
@@ -318,7 +322,7 @@ class Index(Folding):
             trust.note_carried(self.db, found, ref)
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
-        """Inside a transaction: take in events just written to `ref`, without reading them back."""
+        """Read, inside a transaction, events just written to `ref`, without reading their objects."""
         lc, place = self._add(ref, written, *self._end_of(ref))
         self._reconsider()
         self._set_tip(ref, written[-1][0].id, lc, place)
@@ -351,7 +355,7 @@ class Index(Folding):
 
 
 class _Overtaken(Exception):
-    """Another process went on with the same log while we let it have its turn: see anew what is left."""
+    """Look anew at what is left, because another process continued the same log in its turn."""
 
 
 def _goes_on(ref: str, now: Iterable[str]) -> bool:

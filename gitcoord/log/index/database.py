@@ -1,4 +1,4 @@
-"""The index's SQLite connection: how it is opened, what its errors mean, and its transactions."""
+"""The index's SQLite connection: opening it, the meaning of its errors, and its transactions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def inode(path: str) -> int:
 
 
 def schema_of(db: sqlite3.Connection) -> int:
-    """The version of the tables; 0 where there are none."""
+    """The version of the tables; 0 without tables."""
     version: int = db.execute("PRAGMA user_version").fetchone()[0]
     return version
 

@@ -1,4 +1,4 @@
-"""What a feature tells the rooms below it: how its events are folded, and what it does when something happens there."""
+"""What a feature declares to the rooms below: how to fold its events, and hooks for what happens there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitcoord.log.event import Draft, Event
 from gitcoord.log.schemas import Schema
 
 C = TypeVar("C")
-"""The clone that a hook is called for; named so because the clone itself stands above this module."""
+"""The clone that a hook is called for; a protocol, because the clone itself is above this module."""
 
 
 class Concern(NamedTuple):
@@ -24,8 +24,8 @@ class Feature(NamedTuple):
     """One feature's event types, its tables, and how an event changes them.
 
     `fold` is pure: it reads the event and its own tables, no clock, no repository, and gives the same tables for any
-    order of arrival. It is given only events whose payload fits the schema of their type. Whatever it raises sets that
-    event aside: the tables stay as they were, the event is counted, and `doctor` names it.
+    order of arrival. It gets only events whose payload fits the schema of their type. If it raises, that event is set
+    aside: the tables stay as they were, the event is counted, and `doctor` names it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Hooks(NamedTuple, Generic[C]):
     """What a feature does when something happens in a room below it. A hook that is None does nothing."""
 
     before_sync: Callable[[C], object] | None = None
-    """This clone is about to show others how its sessions stand."""
+    """This clone is about to show others the state of its sessions."""
     arrived: Callable[[C, Sequence[Event]], None] | None = None
     """Events of other clones came in with a sync, in the order of their arrival."""
     presence_changed: Callable[[C, str, float], object] | None = None
@@ -63,7 +63,7 @@ class Hooks(NamedTuple, Generic[C]):
     parted: Callable[[C], None] | None = None
     """The session has left; called under the write lock."""
     renamed: Callable[[C, str], None] | None = None
-    """This clone goes on under a new id; the old one is given. Called under the write lock."""
+    """This clone continues under a new id; the argument is the old one. Called under the write lock."""
     leases: Any = None
     """The `sync.leases.Kind` of this feature: what it holds at the remote."""
 

@@ -1,4 +1,4 @@
-"""The index's file: opened, made anew when it is damaged, and replaced by memory where it cannot be written."""
+"""The index's file: open it, make it again when it is damaged, and use memory when it cannot be written."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class IndexFile:
         self.db.close()
 
     def recover(self, error: sqlite3.DatabaseError) -> None:
-        """After a failed query: go on in memory if the index cannot be written, begin anew if it is damaged."""
+        """After a failed query: continue in memory if the index cannot be written, begin anew if it is damaged."""
         code = primary_code(error)
         if code in database.BUSY:
             raise database.busy(error) from error

@@ -1,4 +1,4 @@
-"""Taking in events: each is checked, stored once, judged by the trust room and folded by its feature."""
+"""Fold events: check each, store it once, let the trust room judge it, and let its feature fold it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Folding(IndexFile):
         super().__init__(directory, registry)
 
     def _end_of(self, ref: str) -> tuple[int | None, int]:
-        """The clock of the last well-formed event taken in from a log, and its place in the chain."""
+        """The clock of the last well-formed event read from a log, and its place in the chain."""
         row = self.db.execute("SELECT lc, place FROM tips WHERE ref = ?", (ref,)).fetchone()
         return (row[0], row[1]) if row else (None, 0)
 
@@ -104,7 +104,7 @@ class Folding(IndexFile):
         return parent_lc, place
 
     def _take(self, ref: str, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> None:
-        """Store and fold events. One whose fold raises is set aside, as if it had not come, and the others are taken in."""
+        """Store and fold events. An event whose fold raises is set aside, as if it had not come, and the others count."""
         watched = self.mailroom.is_open()
         try:
             with database.part(self.db):
@@ -203,7 +203,7 @@ class Folding(IndexFile):
         return event
 
     def take_presence(self, event: Event, seen: float) -> None:
-        """Take in a presence, unless it is older than the one that is known, by clock and by time: that was put back."""
+        """Read a presence, unless it is older than the known one by clock and by time: then somebody restored it."""
         query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
         known = self.db.execute(query, (event.clone, event.author)).fetchone()
         if known and event.lc < known[0] and event.at <= known[1]:

@@ -1,6 +1,7 @@
-"""How much of each other clone is taken in: enough for any honest one, and no more than a disk and a command can bear.
+"""Limit how much of each other clone the index reads: enough for an honest clone, and no more than a disk and a command
+can bear.
 
-A clone past a limit is left out from there on: what was taken in stays, its refs are passed over, `status` and `doctor`
+Beyond a limit the rest of a clone is left out: events that were read stay, its refs are ignored, `status` and `doctor`
 name it. A rebuild of the index (`doctor --fix`) looks again. This clone's own events have no limits.
 """
 
@@ -25,14 +26,14 @@ CREATE INDEX intake_left_out ON intake (clone) WHERE why != '';
 
 
 class LeftOut(NamedTuple):
-    """A clone of which nothing more is taken in, and the limit that it went past."""
+    """A clone of which nothing more is read, and the limit that it exceeded."""
 
     clone: str
     why: str
 
 
 def count(db: sqlite3.Connection, clone: str, events: int, strange: int, size: int) -> bool:
-    """Add to what was taken in of another clone; says whether more may come."""
+    """Add to what was read of another clone; says whether more may come."""
     db.execute(
         "INSERT INTO intake VALUES (?1, ?2, ?3, ?4, '') ON CONFLICT DO UPDATE SET events = events + ?2,"
         " strange = strange + ?3, bytes = bytes + ?4",

@@ -1,8 +1,8 @@
-"""Marks for the hooks of agents: `coord/mail/<session>` is there while something may be new for that session.
+"""Marks for the hooks of agents: `coord/mail/<session>` exists while something may be new for that session.
 
-A mark is set before the transaction that takes the event in is committed, by whoever takes it in: one too many is
-harmless, a missing one is not. So a hook needs no process to know that there is nothing new. A mark may hold lines, the
-ids of what the session is told of this way alone (notes).
+The process that reads an event into the index sets the mark before it commits the transaction. A needless mark is
+harmless; a missing one would hide news. So a hook needs no process to know that there is nothing new. A mark may
+contain lines: the ids of notes for the session.
 """
 
 from __future__ import annotations

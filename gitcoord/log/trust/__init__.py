@@ -1,12 +1,12 @@
-"""Whose word it is: the one room that decides whom this clone believes, and about what.
+"""Decide whom this clone believes, and about what. No other room decides that.
 
 Read `rules` first (who may write what about whose item), then `names` (who speaks for a mailbox), `reach` (what a
-checkpoint covers, what the root of an epoch may carry), `judge` (what a signature is worth, and which key speaks for
+checkpoint covers, what the root of an epoch may carry), `judge` (how good a signature is, and which key speaks for
 which clone), `required` (what `coord.requireSigned` keeps back), `checkpoints` (how our own log is signed) and `doubts`
 (what the user is told).
 
-This module is the door. Nothing outside compares names of clones to decide whose word counts. Every command loads it,
-so it loads the rest only when it is asked.
+This module is the door. No code outside compares names of clones to decide whose word counts. Every command loads this
+module, so it loads the others only when they are needed.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ def accept(clone: Reader, name: str) -> Signer:
     return doubts.accept(clone, name)
 
 
-# what stands outside of the logs
+# commits outside of the logs
 
 
 def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
@@ -138,7 +138,7 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
 
 
 def vouches(clone: Reader, db: sqlite3.Connection, of: str, epoch: int) -> bool:
-    """Whether clone `of` stands by an epoch of its log, by number: always where it is not known to sign."""
+    """Whether clone `of` confirms an epoch of its log, by number: always if it is not known to sign."""
     if of == clone.id or not signs(clone, db, of):
         return True
     from gitcoord.log.trust import alone

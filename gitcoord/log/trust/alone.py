@@ -1,8 +1,8 @@
-"""What stands outside of the logs: presence and the tables of leases, each a commit of its own that is replaced.
+"""Commits outside of the logs: presence and the tables of leases, each replaced by the next.
 
-Whoever signs commits signs these themselves, right before they go out. Where `coord.requireSigned` is set, a presence
-that its clone did not sign says no more than that somebody put it there, and a table that nobody signed is none. An older
-one does not come back in the place of a newer one.
+A clone whose user signs commits signs these themselves, right before they are sent. Under `coord.requireSigned` an
+unsigned presence only says that somebody put it there, and an unsigned table is invalid. An older one never replaces a
+newer one.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ OWN_TABLES = 50
 
 
 class Within(NamedTuple):
-    """A clone while its index is being written: the database answers as it stands."""
+    """A clone while its index is being written: the database answers in its present state."""
 
     repo: Repository
     store: Store
@@ -58,7 +58,7 @@ def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event
 
 
 def is_vouched(clone: Reader, event: Event) -> bool:
-    """Whether a commit that stands alone has a good signature by the key that its clone is known for."""
+    """Whether a commit outside of the logs has a good signature by the key that its clone is known for."""
     judge = Judge(clone)
     signature = judge.verdict(event.id, event.at, event.clone)
     return signature.state == GOOD and signature.key == judge.binding(event.clone).key
@@ -96,7 +96,7 @@ def _signed(clone: Writer, item: GitObject, prompt: bool) -> Oid:
 
 
 def sign_presence(clone: Writer, prompt: bool = True) -> int:
-    """Sign the presence of our sessions as it stands; returns how many. Raises RepositoryError when signing fails."""
+    """Sign the present presence of our sessions; returns how many. Raises RepositoryError when signing fails."""
     if not signing.wants_signatures(clone.repo):
         return 0
     tips = clone.store.tips().refs

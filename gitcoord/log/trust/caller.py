@@ -1,4 +1,5 @@
-"""What this room needs of a clone; `log.clone.Clone` has it, and is not imported here, because it stands above."""
+"""The parts of a clone that this room needs. `log.clone.Clone` has them, and cannot be imported here because it is
+above."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ class Writer(Reader, Protocol):
     """A clone that can be written to."""
 
     def settled_id(self) -> str:
-        """Its id, made if there is none."""
+        """Its id, made if missing."""
 
     def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
         """Let a ref of ours that is replaced name `new`, if it still names `old`."""

@@ -1,4 +1,4 @@
-"""How our own log is signed: a checkpoint at its end, with whatever the user signs commits with."""
+"""Sign our own log: add a checkpoint at its end, signed with the user's own program and key for commits."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _sign_once(clone: Reader, signed: dict[bytes, bytes], raw: bytes, prompt: bo
 
 
 def _undated(raw: bytes) -> bytes:
-    """A commit but for its author's line, whose time goes on while it is being signed."""
+    """A commit without its author's line, because its time changes while it is being signed."""
     return re.sub(rb"\nauthor [^\n]*", b"", raw, count=1)
 
 

@@ -1,4 +1,4 @@
-"""What the user is told of other clones: who signs with which key, and what is wrong."""
+"""What the user is told of other clones: which key each signs with, and what is wrong."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Doubt(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """How one other clone stands: what its newest checkpoint is worth, the key it is known for, by whom that was found
-    to be, and what is wrong."""
+    """The state of one other clone: what its newest checkpoint is worth, the key it is known for and its person, and
+    what is wrong."""
 
     clone: str
     signature: Signature

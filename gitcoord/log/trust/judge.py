@@ -1,7 +1,7 @@
-"""What signatures are worth here, and which key speaks for which clone.
+"""Judge signatures, and decide which key speaks for which clone.
 
-A checkpoint is judged by what git has (allowed signers, a keyring), and by whose key it is: the first one that a clone
-is seen to sign with is the one it is known for, and no other speaks for it, allowed or not, until the user accepts it.
+A checkpoint is judged by git's own means (allowed signers, a keyring) and by its key. The first key that a clone is
+seen to sign with speaks for that clone. No other key does, allowed or not, until the user accepts it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ KEPT = 2000
 
 
 class Mark(NamedTuple):
-    """A checkpoint that was judged: it covers what stands up to `place` in this epoch of its log."""
+    """A checkpoint that was judged: it covers the events up to `place` in this epoch of its log."""
 
     epoch: int
     place: int
@@ -42,7 +42,7 @@ class Mark(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an event stands: in the chain of an epoch, or (0) in what its root carries."""
+    """The place of an event: in the chain of an epoch, or (0) in what its root carries."""
 
     id: Oid
     clone: str
@@ -175,7 +175,7 @@ class Judge:
         return signature
 
     def verdict(self, oid: Oid, at: int, of: str) -> Signature:
-        """What a signature that stands alone is worth as the word of clone `of`: that of a presence, or of leases."""
+        """How much a signature outside of the logs counts as the word of clone `of`: that of a presence, or of leases."""
         self.marks(of)
         known = self.binding(of)
         signature = self._judged(oid, at)

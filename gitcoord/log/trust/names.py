@@ -1,7 +1,8 @@
-"""Who speaks for a mailbox at a place in the order: its own clone, or the one that had adopted it by then.
+"""Decide who speaks for a mailbox at a place in the order: its own clone, or the one that had adopted it by then.
 
-Every word on a name is kept, since the last one alone does not say whose it was before. What an adopter says of a name
-counts while the name leads to it. A word that arrives late may change that, so the receipts of adopters are folded again.
+Every event about a name is kept, because the last one alone does not say whose it was before. An adopter's word about a
+name counts while the name leads to it. An event that arrives late may change that, so receipts of adopters are then
+folded again.
 """
 
 from __future__ import annotations

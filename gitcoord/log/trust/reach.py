@@ -1,4 +1,4 @@
-"""How far a word reaches: who speaks in a ref, what a checkpoint covers, what the root of an epoch may carry.
+"""Whose word is in a ref, what a checkpoint covers, and what the root of an epoch may carry.
 
 A checkpoint covers the events that are reachable from its commit in the log it names, and no others: those below it in
 the chain, and those that the root of this chain carries. An event's `place` in its chain is counted from the root, so
@@ -14,7 +14,7 @@ from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, owne
 
 EPOCH, CHECKPOINT = "epoch", "checkpoint"
 NEVER_CARRIED = (EPOCH, CHECKPOINT)
-"""What speaks for the chain it stands in, and for no other."""
+"""Types that speak only for the chain that they are in."""
 
 SCHEMAS = {
     EPOCH: Schema({"carried": number(0, 10**9), "lowest": number(1, 10**MAX_EPOCH_DIGITS - 1), "after": ID, "continues": NAME}),
@@ -50,7 +50,7 @@ OWN = "e.clone = ?"
 
 
 def speaker(ref: str) -> str:
-    """The clone whose word a ref is, and nobody else's, whatever the commits in it say."""
+    """The clone whose word a ref is, no matter what the commits in it say."""
     return owner(ref)
 
 

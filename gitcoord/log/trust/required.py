@@ -1,4 +1,4 @@
-"""What `coord.requireSigned` keeps back: another clone's word that no good signature of that clone covers."""
+"""What `coord.requireSigned` keeps back: another clone's events that no good signature of that clone covers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Who may write what about whose item, and what an unsigned word of it is worth: one table, asked before any fold.
+"""Who may write what about whose item, and how much it counts unsigned: one table, applied before any fold.
 
-Beside the items that an event names stands a relation between them and its author. An item that is not known yet is
-waited for: the event is judged again, about that item alone, when it arrives. So no order of arrival matters.
+A rule also states how the author must relate to the items that an event names. If an item is not known yet, the event
+waits for it: when the item arrives, the event is judged again, about that item alone. So the order of arrival does not
+matter.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class TaskRow(NamedTuple):
 
 
 class Column(NamedTuple):
-    """Tasks that stand alike; `more` is how many of them are not in `rows`."""
+    """Tasks of one status; `more` is how many of them are not in `rows`."""
 
     name: str
     rows: tuple[TaskRow, ...]

@@ -31,7 +31,7 @@ class JobRow(NamedTuple):
 
 
 def jobs(facts: Facts) -> tuple[JobRow, ...]:
-    """What runs stands above what ended."""
+    """Running jobs come before ended ones."""
     rows = [_row(job, facts.clone) for job in facts.jobs]
     return tuple(sorted(rows, key=lambda job: (job.state != "running", -(job.ended or job.started))))
 

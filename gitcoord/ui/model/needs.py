@@ -1,4 +1,4 @@
-"""Needs you: what waits for the person, the most pressing kind first, the oldest of each first; each with what to do."""
+"""What waits for the person: the most pressing kind first, the oldest of each first, each with what to do."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _died(tasks: list[TaskRow]) -> Iterator[Need]:
 
 
 def _lost(facts: Facts, tasks: list[TaskRow]) -> Iterator[Need]:
-    """Offline claims of this clone that were not the first at the remote, while their task goes on without them."""
+    """Offline claims of this clone that lost at the remote, while the task continues elsewhere."""
     going = {task.key: task for task in tasks if task.status not in ("done", "dropped")}
     for event in facts.lost:
         task = going.get(str(event.data.get("task")))

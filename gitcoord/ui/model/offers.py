@@ -1,4 +1,4 @@
-"""What the person can do, as both faces offer it: the key, the word, what has to be filled in, and whether to ask first."""
+"""What the person can do, as both faces offer it: the key, the word, the fields to fill in, and whether to ask first."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OFFERS: Mapping[str, Offer] = {
     "release": Offer("release", "e", "release", (), "Take this task from who holds it? They are told."),
     "reopen": Offer("reopen", "o", "reopen"),
     "prioritise": Offer("prioritise", "p", "priority", (Field("priority", "Priority, 0 is the highest", "priority"),)),
-    "done": Offer("done", "d", "done", (), "Finish this task, whoever holds it? They are told."),
+    "done": Offer("done", "d", "done", (), "Finish this task for its holder? They are told."),
     "drop": Offer("drop", "D", "drop", (), "Drop this task? It will not be done."),
     "add": Offer(
         "add", "n", "new task",
@@ -89,7 +89,7 @@ def of_session(name: str) -> tuple[Choice, ...]:
 
 
 def of_task(id: str, status: str, held: bool) -> tuple[Choice, ...]:
-    """For a task, as it stands."""
+    """The offers for a task in its present state."""
     if status in ("done", "dropped"):
         return (choice("reopen", id=id), choice("comment", id=id))
     back = (choice("release", id=id),) if held else ()

@@ -1,4 +1,4 @@
-"""Overlaps: pairs of sessions with the files that will collide and those that merge; and the locks that hold."""
+"""Overlaps: pairs of sessions with the files that will conflict and those that merge; and the locks that hold."""
 
 from __future__ import annotations
 

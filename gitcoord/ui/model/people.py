@@ -19,7 +19,7 @@ ORDER = {"waiting": 0, "active": 1, "idle": 2, "unknown": 3, "expected": 4}
 
 
 class SessionRow(NamedTuple):
-    """A session, or a worktree without one (`name` is empty). `group` is where it stands: here, a person, another clone.
+    """A session, or a worktree without one (`name` is empty). `group` is its place: here, a person, another clone.
 
     `at` is since when the state lasts or, of one that is alive, the last sign of life.
     """

@@ -10,9 +10,10 @@ from gitcoord.ui.model import board, jobs, needs, overlaps, people, talk, timeli
 
 
 class Head(NamedTuple):
-    """What stands above all: the project, the person, how many sessions are in which state, and the exchange.
+    """The head of the view: the project, the person, how many sessions are in which state, and the exchange.
 
-    `remote` is empty without one, `synced` when it was last exchanged with, `unsent` how many of our events it lacks.
+    `remote` is empty without one, `synced` is the time of the last exchange, `unsent` the number of our events it
+    lacks.
     """
 
     project: str

@@ -104,7 +104,7 @@ def _said(said: Said, facts: Facts) -> SaidRow:
 
 
 def _owed(state: str, needs_ack: bool) -> str:
-    """What the person owes a message that stands so with them."""
+    """What the person still owes a message in this state."""
     if state in ("", "acked", "expired"):
         return ""
     if needs_ack:

@@ -32,7 +32,7 @@ from gitcoord.ui.terminal.rows import Rows
 NARROWEST = 40
 """Columns below which nothing useful fits."""
 WIDE = 110
-"""Columns from which the details stand beside the list instead of below it."""
+"""Columns from which the details are beside the list instead of below it."""
 AGES_EVERY = 10.0
 """Seconds after which ages are looked at; only the lines whose text changed are drawn."""
 OUTPUT_EVERY = 1.0
@@ -329,7 +329,7 @@ class LiveView(App[None]):
         self.perform(Choice("add" if listings.SECTIONS[self.section].name == "board" else "send", {}))
 
     def action_offer(self, name: str) -> None:
-        """Do what a key stands for, where the row allows it."""
+        """Do what a key means, where the row allows it."""
         found = next((choice for choice in self._choices() if choice.offer == name), None)
         if found is not None:
             self.perform(found)

@@ -1,4 +1,4 @@
-"""What stands in each list of the terminal view: pure, from the rows of the model."""
+"""The rows of each list of the terminal view: pure, from the rows of the model."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def heading(text: str) -> Entry:
 
 
 def matching(listing: Listing, words: str) -> Listing:
-    """Those of a listing in which all words occur, and the headings that something stands below."""
+    """The rows of a listing in which all words occur, and the headings that still have rows."""
     wanted = words.lower().split()
     if not wanted:
         return listing
@@ -206,7 +206,7 @@ def _event(row: EventRow, now: float) -> Entry:
 
 
 class Section(NamedTuple):
-    """A list that has a tab: its name, a short one for narrow terminals, what stands in it, and what it counts."""
+    """A list that has a tab: its name, a short one for narrow terminals, its rows, and what it counts."""
 
     name: str
     short: str

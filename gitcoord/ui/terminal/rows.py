@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """What stands in a list, and what to say when that is nothing."""
+    """The rows of a list, and what to say when there are none."""
 
     columns: tuple[Column, ...]
     entries: tuple[Entry, ...]

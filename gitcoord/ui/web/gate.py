@@ -1,7 +1,7 @@
-"""Who is let in: a browser on this machine whose person had the link, and no page of another origin.
+"""Decide who is let in: a browser on this machine whose person had the link, and no page of another origin.
 
 The link has a token that works once; it is exchanged for a cookie that scripts cannot read and other sites do not send.
-A request is refused before anything of it is read but its head.
+A request is refused after reading no more than its head.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def _refused_post(headers: Headers) -> Refusal | None:
 
 
 class Gate:
-    """Stands before the application; whatever is answered gets the headers that keep others out."""
+    """Stand before the application, and add to every answer the headers that keep others out."""
 
     def __init__(self, app: ASGIApp, door: Door) -> None:
         self._app, self._door = app, door

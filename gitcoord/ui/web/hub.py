@@ -1,4 +1,4 @@
-"""What is sent by itself: to each open page, the sections that are different from what it has."""
+"""Send each open page the sections that differ from what it has."""
 
 from __future__ import annotations
 

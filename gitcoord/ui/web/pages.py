@@ -1,4 +1,4 @@
-"""What is answered: the page and its modules, the stream of news, questions and acts."""
+"""The answers: the page and its modules, the stream of news, questions and acts."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _answering(do: Callable[[str, Mapping[str, Any]], Awaitable[Any]]) -> Callab
 
 
 async def _read(request: Request) -> tuple[str, Mapping[str, Any]]:
-    """The request's body. Raises UsageError for what is none of ours."""
+    """The request's body. Raises UsageError for a body that is not ours."""
     body = b""
     async for chunk in request.stream():
         body += chunk

@@ -1,4 +1,4 @@
-"""Serving the view: the place it listens at, the link that lets its person in, and its end."""
+"""Serve the view: the address it listens at, the link that lets its person in, and its end."""
 
 from __future__ import annotations
 
