@@ -41,6 +41,8 @@ else:
                 value, end = _scanner(parse_float, parse_constant)(text, len(text) - len(text.lstrip(_SPACE)))
             except StopIteration as stop:
                 raise ValueError(f"Expecting value: character {stop.value}") from None
+            except SystemError:  # the C code takes its error from json.decoder, and sets none where that is not loaded
+                raise ValueError("not a JSON document") from None
             if text[end:].strip(_SPACE):
                 raise ValueError(f"Extra data: character {end}")
             return value

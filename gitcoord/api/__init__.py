@@ -94,8 +94,7 @@ class Coord:
 
     @property
     def elsewhere(self) -> str:
-        """The worktree of the session that spoke, if this terminal's session belongs to another worktree and this one
-        has none."""
+        """The worktree of this terminal's session, if that is another worktree and this one has no session."""
         from gitcoord.sessions.identity import is_elsewhere
 
         me = self._identity

@@ -15,7 +15,7 @@ from gitcoord.lean import suppress
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log
+from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log, log_of
 from gitcoord.text import shell_word
 
 Commit = tuple[Oid, bytes]
@@ -28,7 +28,7 @@ def mend(ground: Ground, tips: Tips) -> list[str]:
     `tips` has it: then list them again.
     """
     noted = ground.journal.tips()
-    known = noted or own_seen(ground)
+    known = {**_forgotten(ground, noted), **noted}
     own = ground.own_logs(tips)
     done: list[str] = []
     for ref, was in known.items():
@@ -37,6 +37,12 @@ def mend(ground: Ground, tips: Tips) -> list[str]:
     for ref in [ref for ref in own if noted and ref not in noted]:
         done += _judge(ground, ref, own[ref], list(noted.items()))
     return done
+
+
+def _forgotten(ground: Ground, noted: Mapping[str, Oid]) -> dict[str, Oid]:
+    """What the index saw of those of our logs of which the journal knows nothing."""
+    logs = {log_of(ref) for ref in noted}
+    return {ref: oid for ref, oid in own_seen(ground).items() if log_of(ref) not in logs}
 
 
 def own_seen(ground: Ground) -> dict[str, Oid]:

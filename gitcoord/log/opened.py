@@ -222,10 +222,9 @@ class Opened:
             return False
 
     def _mended(self, done: Sequence[str]) -> None:
-        """Remember the repairs for the user, and the tips of our logs for the next repair."""
+        """Remember what was put right, for the user. Where our logs stand then is noted by whoever lists the refs next."""
         self.mended += [line for line in done if line not in self.mended]
         self._tips = None
-        self._note(self.store.tips())
 
     def _note(self, tips: Tips) -> None:
         own = own_logs(tips.refs, self.settled_id())

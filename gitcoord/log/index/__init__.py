@@ -25,6 +25,7 @@ from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_ours, log_of, owner
+from gitcoord.system.streams import Progress
 
 ATTEMPTS = 3
 
@@ -209,11 +210,12 @@ class Index(Folding):
         logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
         lowest = self._lowest()
         own = self._here() or ""  # ours before all: if it has a hole, nothing of what was seen may be forgotten yet
-        for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
-            if not _is_below(ref, lowest):
-                self._ingest_log(store, ref, oid, known.get(ref))
-                self._doubt(ref)
-                lowest = self._lowest() if epoch_of(ref) > 1 else lowest
+        with Progress("Reading events") as progress:
+            for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
+                if not _is_below(ref, lowest):
+                    self._ingest_log(store, ref, oid, known.get(ref), progress)
+                    self._doubt(ref)
+                    lowest = self._lowest() if epoch_of(ref) > 1 else lowest
         self._ingest_carried(store)
         self._reconsider()
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
@@ -235,7 +237,7 @@ class Index(Folding):
         """The lowest epoch that counts, for the logs that have begun a new one."""
         return trust.lowest_epochs(self.db)
 
-    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
+    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None, progress: Progress) -> None:
         lc, place = self._end_of(ref)
         try:
             for number_of, commits in enumerate(_chunks(store.chain(new, old))):
@@ -243,6 +245,7 @@ class Index(Folding):
                 if old is None and number_of == 0 and _CARRIES in commits[0][1]:
                     self._begin_epoch(ref, *commits[0])
                 lc, place = self._add(ref, self._decoded(ref, commits), lc, place)
+                progress.add(len(commits))
                 self._set_tip(ref, commits[-1][0], lc, place)
                 if not self._may_go_on(ref, commits, self._reported - before):
                     return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 30
+SCHEMA = 31
 """To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
 
 TABLES = """
