@@ -222,7 +222,7 @@ class Opened:
             return False
 
     def _mended(self, done: Sequence[str]) -> None:
-        """Remember what was put right, for the user. Where our logs stand then is noted by whoever lists the refs next."""
+        """Remember the repairs, for the user. The next listing of the refs notes the tips of our logs."""
         self.mended += [line for line in done if line not in self.mended]
         self._tips = None
 
