@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SCHEMA = 32
-"""To be raised with every change of a table or a fold; tests/log/test_index.py holds the fingerprint that reminds you."""
+"""Raise it with every change of a table or a fold; tests/log/test_index.py has the fingerprint that reminds you."""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;

@@ -17,8 +17,8 @@ from gitcoord.log.trust import names
 from gitcoord.log.trust.reach import CHECKPOINT, EPOCH, note_checkpoint
 
 HELD, COUNTS, NOTHING = "is kept back", "counts", "counts for nothing"
-"""What an event of another clone that nobody signed is worth under `coord.requireSigned`: it is taken in and not shown
-unasked; it is taken in; it waits until a good signature covers it. What ends, moves or frees something waits."""
+"""How much an unsigned event of another clone counts under `coord.requireSigned`: it is folded and not shown unasked; it
+is folded; it waits until a good signature covers it. Events that end, move or free something wait."""
 MAX_AWAITED = 256
 """Items of one event that are waited for. An honest clone's own items come before what it says of them."""
 
