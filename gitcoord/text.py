@@ -23,16 +23,16 @@ _HIDDEN = (
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff"  # tags, selectors, private
 )
 _SELECTORS = "\ufe0e\ufe0f"
-"""Behind a character, one of them says whether it is a picture; anything longer hides something."""
+"""A selector behind a character, which says whether it is a picture; more than one hides something."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
 """A shell reads a word of these characters unchanged."""
 _SHOWN = 8
-"""Hidden characters in a row that are shown one by one; of more it is said how many."""
+"""Hidden characters in a row that are shown one by one; more are counted."""
 
 
 @cache
 def _hidden(but: str) -> re.Pattern[str]:
-    """Runs of characters that are not shown by themselves, `but` some; compiled when the first is met."""
+    """A pattern for runs of characters that are not shown by themselves, `but` some; compiled at its first use."""
     import re
 
     return re.compile(f"(?:(?![{but}])[{_HIDDEN}])+" if but else f"[{_HIDDEN}]+")
@@ -44,7 +44,7 @@ def inert(text: str) -> str:
 
 
 def block(text: str) -> str:
-    """`text` of several lines, of which each is ours or was made inert: nothing hidden but the ends of lines and tabs."""
+    """`text` of several lines, each of them ours or made inert: nothing hidden but line ends and tabs."""
     return _hidden("\n\t").sub(_shown, text)
 
 
@@ -67,7 +67,7 @@ def as_json(text: str) -> str:
 
 
 def shell_word(text: str) -> str:
-    """`text` as one word of a command to copy: on one line, and the very same when a shell reads it."""
+    """`text` as one word of a command to copy: on one line, and unchanged when a shell reads it."""
     if inert(text) == text:
         return quote(text)
     plain = text.replace("\\", "\\\\").replace("'", "\\'")
@@ -75,7 +75,7 @@ def shell_word(text: str) -> str:
 
 
 def quote(word: str) -> str:
-    """As `shlex.quote`, whose import takes 6 ms; most words need none of it."""
+    """Quote as `shlex.quote`, whose import takes 6 ms, does; most words need no quotes."""
     if word and _PLAIN.issuperset(word):
         return word
     import shlex
@@ -99,7 +99,8 @@ def one_line(text: str, limit: int = 100) -> str:
 
 
 def quoted(text: str, indent: str = "  > ") -> str:
-    """Somebody's words as data: every line marked, as any program would split them; nothing in it can pass for ours."""
+    """Somebody's words as data: every line is marked, in any way a program could split it; nothing in it can pass for
+    ours."""
     return "\n".join(indent + _with_tabs(line) for line in text.splitlines() or [""])
 
 
@@ -114,7 +115,7 @@ def said(text: str, limit: int = 60) -> str:
 
 
 def ago(at: float | None, now: float | None = None) -> str:
-    """How long ago, for people."""
+    """The time since then, for people."""
     if at is None:
         return "never"
     seconds = max(0, int((time.time() if now is None else now) - at))

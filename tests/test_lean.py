@@ -185,3 +185,22 @@ def test_values_are_written_as_json_writes_them(value: object, ascii_: bool, ord
 @pytest.mark.parametrize("value", [object(), {1, 2}, {(1,): 2}, {1: 2}, {None: 1.5}, b"x"])
 def test_what_json_cannot_say_is_refused(value: object) -> None:
     assert outcome(lambda: lean_json.dumps(value)) == outcome(lambda: json.dumps(value))
+
+
+TORN = ["{", '{"a"', '"', '{"a":"\\u12', '"\\', "[1,", "nul", "", "\0"]
+
+
+def test_a_torn_document_is_a_value_error_also_where_json_was_never_loaded() -> None:
+    code = f"""
+import sys
+from gitcoord import lean_json
+assert "json.decoder" not in sys.modules
+for text in {TORN!r}:
+    try:
+        lean_json.loads(text)
+    except ValueError:
+        continue
+    raise AssertionError(text)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

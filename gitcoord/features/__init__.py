@@ -46,4 +46,4 @@ REGISTRY: Registry[Clone] = Registry(
     ),
     Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync parting"),
 )
-"""Every feature there is. Modules are named, not imported: a command loads only those whose events it meets."""
+"""All features. Modules are named, not imported: a command loads only those whose events it meets."""

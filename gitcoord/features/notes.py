@@ -90,7 +90,7 @@ def notes_about(db: sqlite3.Connection, path: str, limit: int = 20) -> list[Note
 
 
 def get_notes(db: sqlite3.Connection, ids: Sequence[str]) -> list[Note]:
-    """The notes with these ids, newest first; what is not an id of a note is left out."""
+    """The notes with these ids, newest first; other ids are ignored."""
     return _notes(db, "SELECT id, lc FROM notes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),), 1000)
 
 

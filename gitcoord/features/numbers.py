@@ -18,7 +18,7 @@ from gitcoord.sync import remotes
 
 HIGHEST = 10**15
 FOLLOWED = 10**12
-"""Up to here others' numbers are followed, from there on as many as were handed out. So nobody else can use up a sequence."""
+"""Others' numbers are believed up to here, above it only as many as were given out. So no clone can use up a sequence."""
 KIND = "numbers"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
@@ -101,7 +101,7 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
 
 
 def _ceiling(db: sqlite3.Connection, sequence: str) -> int:
-    """The highest number that is followed. Honest ones beyond FOLLOWED came there one by one."""
+    """The highest number that is believed. Honest ones beyond FOLLOWED were given out one by one."""
     return FOLLOWED + int(db.execute("SELECT count(*) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0])
 
 

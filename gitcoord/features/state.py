@@ -59,7 +59,7 @@ class Value(NamedTuple):
 
     @property
     def plain(self) -> Any:
-        """The value as Python has it: a string, or what the JSON says (a string, too, where another clone wrote none)."""
+        """The value in Python: a string, or the JSON value (a string, too, if another clone wrote invalid JSON)."""
         try:
             return _parse(self.text) if self.json else self.text
         except (ValueError, RecursionError):
@@ -118,7 +118,7 @@ def _unset(key: str) -> Refused:
 
 
 def unset_state(clone: Clone, me: Identity, key: str) -> Value:
-    """Forget a key; returns what it was. Raises Refused if it is not set."""
+    """Unset a key; returns its last value. Raises Refused if it is not set."""
     with clone.locked():
         was = get_state(clone, me, key)
         register(clone, me)
@@ -127,7 +127,7 @@ def unset_state(clone: Clone, me: Identity, key: str) -> Value:
 
 
 def show_state(clone: Clone, me: Identity, session: str | None = None) -> Mapping[str, Value]:
-    """All that is set, sorted by key: mine, or another session's. Raises UsageError for an unknown session."""
+    """All keys that are set, sorted: mine, or another session's. Raises UsageError for an unknown session."""
 
     def ask(db: sqlite3.Connection) -> Mapping[str, Value]:
         box = resolve_name(db, session, clone.id) if session else _box(clone, me)
@@ -141,7 +141,7 @@ def _box(clone: Clone, me: Identity) -> str:
 
 
 def _values(db: sqlite3.Connection, box: str) -> dict[str, Value]:
-    """What is set under a mailbox and the former names that lead to it; the last word on each key counts."""
+    """The values under a mailbox and the former names that lead to it; the last event about each key counts."""
     rows = db.execute(
         "SELECT s.key, e.text, s.json, e.at, s.lc, s.unset FROM state s JOIN events e ON e.id = s.id"
         " WHERE s.box IN (SELECT value FROM json_each(?)) ORDER BY s.lc, s.id",

@@ -61,7 +61,7 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
     own = ground.own_logs(tips)
     done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)
     for ref in own if thoroughly else [ref for ref in lost if ref in own]:
-        with suppress(RefMoved):  # whoever comes next looks again
+        with suppress(RefMoved):  # the next command looks again
             if mend.is_whole(ground.store, own[ref]):
                 continue
             done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))

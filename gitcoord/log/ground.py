@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from gitcoord.log.index import Index
 from gitcoord.log.journal import Journal
@@ -21,6 +21,13 @@ class Ground:
         self.index = index
         self.pen = pen
         self.fd = fd
+
+    def note(self, dropped: Iterable[str], added: Mapping[str, Oid]) -> None:
+        """Note where our logs stand after a change of ours. Never a listing of the refs: a foreign fetch that prunes may have
+        taken one of them just before, and it would be forgotten."""
+        gone = set(dropped)
+        known = {ref: oid for ref, oid in self.journal.tips().items() if ref not in gone}
+        self.journal.note({**known, **added})
 
     def own_logs(self, tips: Tips) -> dict[str, Oid]:
         """Our logs, synced and local, among the refs."""

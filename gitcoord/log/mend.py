@@ -15,7 +15,7 @@ from gitcoord.lean import suppress
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log
+from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log, log_of
 from gitcoord.text import shell_word
 
 Commit = tuple[Oid, bytes]
@@ -28,7 +28,7 @@ def mend(ground: Ground, tips: Tips) -> list[str]:
     `tips` has it: then list them again.
     """
     noted = ground.journal.tips()
-    known = noted or own_seen(ground)
+    known = {**_forgotten(ground, noted), **noted}
     own = ground.own_logs(tips)
     done: list[str] = []
     for ref, was in known.items():
@@ -39,8 +39,14 @@ def mend(ground: Ground, tips: Tips) -> list[str]:
     return done
 
 
+def _forgotten(ground: Ground, noted: Mapping[str, Oid]) -> dict[str, Oid]:
+    """The tips that the index saw of those of our logs that the journal does not know."""
+    logs = {log_of(ref) for ref in noted}
+    return {ref: oid for ref, oid in own_seen(ground).items() if log_of(ref) not in logs}
+
+
 def own_seen(ground: Ground) -> dict[str, Oid]:
-    """Where the index saw our logs last."""
+    """The tips of our logs as the index saw them last."""
     import sqlite3
 
     try:
@@ -172,7 +178,7 @@ def _above(store: Store, now: Oid, was: Oid) -> list[Commit] | None:
 
 
 def _after_fork(store: Store, now: Oid, was: Oid) -> list[Commit]:
-    """What of the chain below `now` is not in the one below `was`, as far as both can be read."""
+    """The part of the chain below `now` that is not in the one below `was`, as far as both can be read."""
     from gitcoord.log import salvage
 
     known = {oid for oid, _ in salvage.readable(store, was)}

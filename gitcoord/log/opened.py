@@ -205,9 +205,10 @@ class Opened:
             return done
 
     def settle_lost(self, why: str = "") -> bool:
-        """After something failed: settle the refs of our format that lead nowhere; whether there were any. Never fails.
+        """Settle refs of our format that point nowhere, after something failed; returns whether there were any. Never
+        fails.
 
-        Where git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
+        If git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
         """
         from gitcoord.log import boot
 
@@ -222,10 +223,9 @@ class Opened:
             return False
 
     def _mended(self, done: Sequence[str]) -> None:
-        """Remember the repairs for the user, and the tips of our logs for the next repair."""
+        """Remember the repairs, for the user. The next listing of the refs notes the tips of our logs."""
         self.mended += [line for line in done if line not in self.mended]
         self._tips = None
-        self._note(self.store.tips())
 
     def _note(self, tips: Tips) -> None:
         own = own_logs(tips.refs, self.settled_id())
@@ -293,11 +293,11 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            with suppress(RefMoved):  # whoever asked looks again
+            with suppress(RefMoved):  # the caller looks again
                 self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
-        """Others' logs and presence that have a hole, or were rewound by force."""
+        """Repair others' logs and presence that have a hole, or were rolled back by force."""
         from gitcoord.log import mend, repair
 
         unreadable, rewound = list(self.index.unreadable), dict(self.index.rewound)

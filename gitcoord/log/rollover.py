@@ -51,15 +51,17 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
     ground.journal.add([*objects, root])
     bulk.write_all(store, [*objects, root])
     store.move(fresh, root.oid, None, ground.fd)
+    ground.note(old, {fresh: root.oid})
     drop_refs(ground, old)
 
 
 def drop_refs(ground: Ground, refs: Mapping[str, Oid]) -> None:
     """Delete refs of ours that a new epoch took the place of."""
+    if any(ref in refs for ref in ground.journal.tips()):
+        ground.note(refs, {})
     for ref, oid in refs.items():
         with suppress(RefMoved):
             ground.store.move(ref, None, oid, ground.fd)
-    ground.journal.note(ground.own_logs(ground.store.tips()))
 
 
 def carrying(clone: str, text: str, data: Mapping[str, object]) -> Draft:

@@ -58,7 +58,7 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
     lost = sum(oid not in events and kind not in NEVER_CARRIED for oid, kind in known.items()) or 1
     many = f"{lost} event{'s' if lost > 1 else ''}"
     if now is not None and _has_all(ground.store, now, events):
-        ground.journal.note(ground.own_logs(ground.store.tips()))
+        ground.note((), {ref: now})
         line = f"{ref} has lost {many} for good: it continues with the rest"
     elif events:
         text = f"The log continues here: {many} of {ref} {'are' if lost > 1 else 'is'} lost, {len(events)} are carried over"
@@ -66,7 +66,7 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
         line = f"{ref} has lost {many} for good: {len(events)} events were carried into a new epoch"
     else:
         ground.store.move(ref, None, now, ground.fd)
-        ground.journal.note(ground.own_logs(ground.store.tips()))
+        ground.note([ref], {})
         many = f"{lost} events" if len(known) > len(tips) else "events"
         line = f"{ref} is lost for good: git has none of its {many} any more"
     drop_damaged(ground.store, [*tips, *known])
@@ -102,7 +102,7 @@ def _known(ground: Ground, ref: str, tips: Sequence[Oid]) -> dict[Oid, str]:
 
 
 def _find(ground: Ground, ref: str, tips: Sequence[Oid], known: Iterable[Oid]) -> dict[Oid, bytes]:
-    """What can be found of the events of a log, by id: on its chains, by the ids that are known, in roots of epochs."""
+    """The events of a log that can be found, by id: on its chains, by the ids that are known, in roots of epochs."""
     store = ground.store
     found = {oid: raw for tip in tips for oid, raw in readable(store, tip)}
     rest = [oid for oid in known if oid not in found]

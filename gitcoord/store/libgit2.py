@@ -78,7 +78,7 @@ class Libgit2Store:
             return refs.list_refs(self.repo)
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
-        """What is new is read here. A whole log streams from git, which reads it beside us and holds nothing in memory."""
+        """Read new events here. A whole log streams from git, which runs beside us and keeps nothing in memory."""
         return self._plumbing.chain(new, None) if old is None else self._steps(new, old)
 
     def _steps(self, new: Oid, old: Oid) -> Iterator[tuple[Oid, bytes]]:

@@ -37,6 +37,17 @@ def patiently(attempt: Callable[[], None], lock_file: str) -> None:
             pause = min(pause * 2, 0.05)
 
 
+def clear(lock_file: str) -> bool:
+    """Wait until a lock file goes, or clear it as a dead process's; whether it is gone. The caller holds the write lock."""
+    deadline = time.monotonic() + STALE_AFTER + 1
+    while os.path.lexists(lock_file):
+        if time.monotonic() > deadline:
+            return False
+        if not _clear_if_stale(lock_file):
+            time.sleep(0.05)
+    return True
+
+
 def _clear_if_stale(lock_file: str) -> bool:
     common_dir = lock_file.replace(os.sep, "/").rpartition("/refs/coord/")[0]
     try:

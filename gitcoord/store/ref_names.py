@@ -93,7 +93,7 @@ def epoch_of(ref: str) -> int:
 
 
 def aside_name(ref: str, oid: str) -> str:
-    """Where something that stood at a log is kept, so that nothing is thrown away; no reader looks there."""
+    """The name under which commits found at a log are kept, so that nothing is thrown away; no reader looks there."""
     return f"{NAMESPACE}aside/{owner(ref)}/{oid[:16]}"
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import RemoteError
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
 from gitcoord.store import refs
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_lock import RefLocked
 from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
@@ -43,17 +44,17 @@ _BAD_OBJECTS = r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did n
 
 
 class Remote(NamedTuple):
-    """Where coordination goes: a configured remote's name or a URL, and the prefix of our refs there."""
+    """The place of coordination: a configured remote's name or a URL, and the prefix of our refs there."""
 
     name: str
     prefix: str = NAMESPACE
 
     def there(self, ref: str) -> str:
-        """What the remote calls a ref of ours."""
+        """The remote's name of a ref of ours."""
         return self.prefix + ref.removeprefix(NAMESPACE)
 
     def here(self, ref: str) -> str | None:
-        """What we call a ref of the remote; None for one that is not of this format."""
+        """Our name of a ref of the remote; None for one that is not of this format."""
         if not ref.startswith(self.prefix):
             return None
         local = NAMESPACE + ref.removeprefix(self.prefix)
@@ -72,7 +73,7 @@ class How:
 
 
 class BadObjects(RemoteError):
-    """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
+    """A remote sent objects that do not pass git-fsck(1); none of them was taken."""
 
 
 class NotAtomic(RemoteError):
@@ -179,11 +180,11 @@ def give_up(look: Look) -> None:
     _kill(look.started)
 
 
-def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = False) -> None:
+def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = False) -> None:
     """Bring `refs` (under their local names) up to date; a log that does not continue ours stays as it is.
 
     The refs show which ones came. Raises BadObjects when git-fsck(1) would complain about the objects (then nothing
-    came), another RemoteError when the remote could not be reached at all.
+    came), RefLocked where a lock file lies in the way of a ref, RemoteError when the remote could not be reached at all.
     """
     route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
@@ -198,6 +199,10 @@ def fetch(repo: Repository, remote: Remote, refs: Iterable[str], quiet: bool = F
         raise BadObjects(f"git rejects objects of {remote.name}: {_last_words(result)}", "git coord status")
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise unreachable(remote.name, result)
+    locks = (os.path.join(repo.common_dir, f"{ref}.lock") for ref in refs) if result.code else ()
+    for lock in locks:  # what was asked for, and not what is said: part of that is the remote's
+        if os.path.lexists(lock) and lock in result.error_text:
+            raise RefLocked(lock)
 
 
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
@@ -238,7 +243,8 @@ def push(
 
 
 def _outcomes(remote: Remote, result: Result) -> list[Outcome]:
-    """What `git push --porcelain` said of each ref. What the remote itself rejects as no fast-forward it would never take."""
+    """The outcome of each ref in `git push --porcelain`. A ref that the remote rejects as no fast-forward will never be
+    taken."""
     found = []
     for line in result.out.decode("utf-8", "replace").splitlines():
         parts = line.split("\t")

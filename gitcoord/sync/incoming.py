@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
-from gitcoord.errors import RefMoved
+from gitcoord.errors import RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log import incidents
 from gitcoord.log.clone import Clone
-from gitcoord.store import transport
+from gitcoord.store import ref_lock, transport
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_lock import RefLocked
 from gitcoord.store.ref_names import is_lease, is_log, owner
 from gitcoord.store.refs import is_ancestor, kinds
 from gitcoord.store.transport import BadObjects
@@ -43,18 +44,31 @@ def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
     trusted = [ref for ref in wanted if _owner(ref) not in suspects]
     try:
         if trusted:
-            transport.fetch(at.clone.repo, at.remote, trusted, at.quiet)
+            _fetch(at, trusted)
         alone = sorted({_owner(ref) for ref in wanted} & suspects)
     except BadObjects:
         alone = sorted({_owner(ref) for ref in wanted})
     for whose in alone:
         refs = [ref for ref in wanted if _owner(ref) == whose]
         try:
-            transport.fetch(at.clone.repo, at.remote, refs, at.quiet)
+            _fetch(at, refs)
         except BadObjects as error:
             refused += [Refusal(ref, error.what) for ref in refs]
             _alarm(at.clone, whose, BROKEN)
     return refused + _take_back(at.clone, wanted, before)
+
+
+def _fetch(at: Link, refs: Sequence[str]) -> None:
+    """Fetch, and clear what a killed fetch left behind: git takes the lock file of a ref for another git's, for ever."""
+    for last in (False, False, True):
+        try:
+            return transport.fetch(at.clone.repo, at.remote, refs, at.quiet)
+        except RefLocked as held:
+            with at.clone.locked():
+                if not ref_lock.clear(held.what) or last:
+                    why = f"if no git is running, remove {held.what}"
+                    raise RepositoryError(f"{held.what} stays there", why) from None
+    return None
 
 
 def _owner(ref: str) -> str:
@@ -63,7 +77,7 @@ def _owner(ref: str) -> str:
 
 
 def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list[Refusal]]:
-    """What is worth fetching, and what is left out: of each clone the logs first, of all clones those known here."""
+    """The refs worth fetching, and those left out: of each clone the logs first, of all clones those known here."""
     counts = dict.fromkeys(known, 0)
     kept, refused = [], []
     for ref in sorted(wanted, key=lambda ref: (_owner(ref) not in known, not is_log(ref))):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gitcoord.errors import RepositoryError
 
 if TYPE_CHECKING:
+    from gitcoord.ui.desk import Desk
     from gitcoord.ui.web.options import Options
 
 LIBRARIES = ("textual", "rich", "starlette", "uvicorn", "anyio", "h11")
@@ -25,21 +26,33 @@ def in_terminal(place: str, read_only: bool = False) -> None:
     the libraries."""
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RepositoryError("the live view needs a terminal", "git coord ui --web, or: git coord ui --json")
+    desk = _begun(place, read_only)
     try:
         from gitcoord.ui.terminal.app import run
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    run(place, read_only)
+    run(desk)
+
+
+def _begun(place: str, read_only: bool) -> Desk:
+    """A desk that looks already, while the libraries of its face are loaded. Raises CoordError."""
+    from gitcoord.ui.desk import Desk
+
+    desk = Desk(place, read_only)
+    desk.check()
+    desk.begin()
+    return desk
 
 
 def in_browser(place: str, options: Options) -> None:
     """Serve the view to a browser on this machine until it is interrupted. Raises RepositoryError for a port that is
     taken, or without the libraries."""
+    desk = _begun(place, options.read_only)
     try:
         from gitcoord.ui.web.serving import serve
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    serve(place, options)
+    serve(desk, options)
 
 
 def missing(error: ModuleNotFoundError) -> Exception:

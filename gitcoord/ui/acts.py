@@ -152,7 +152,7 @@ def _comment(coord: Coord, id: str, text: str) -> str:
 
 
 def _unlock(coord: Coord, patterns: list[str]) -> str:
-    released = coord.locks.release(patterns, force=True)
+    released = coord.locks.release(patterns, force=True, as_held=True)
     return f"unlocked {inert(', '.join(pattern for lock in released for pattern in lock.patterns))}"
 
 

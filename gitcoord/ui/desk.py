@@ -40,13 +40,17 @@ class News(NamedTuple):
     wrong: str
 
 
+NO_NEWS = News(None, "")
+
+
 class Desk:
     """The view of one person on one repository."""
 
     def __init__(self, place: str, read_only: bool = False) -> None:
         self.place = place
         self.read_only = read_only
-        self.news = News(None, "")
+        self.news = NO_NEWS
+        self._begun = False
         self._tell: Callable[[News], None] = lambda _: None
         self._pages = dict(PAGES)
         self._facts: Facts | None = None
@@ -61,14 +65,24 @@ class Desk:
 
     def check(self) -> None:
         """Raises CoordError for what cannot be opened, and for an agent."""
-        with Coord.open(self.place) as coord:
-            coord.speak_as(coord.sessions.user(looks_on=True))
+        with Coord.open(self.place, long_lived=False) as coord:
+            coord.sessions.user(looks_on=True)
             self.place = coord.worktree or self.place
         self._acting.place = self._asking.place = self.place
 
     def start(self, tell: Callable[[News], None]) -> None:
-        """Begin to look; `tell` is called from other threads, with each change."""
-        self._tell = tell
+        """Tell of what is known now, and of each change from now on, from other threads; begin to look, unless it has."""
+        with self._busy:
+            self._tell = tell
+            if self.news != NO_NEWS:
+                tell(self.news)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to look. A face that takes a while to load finds the first look done."""
+        if self._begun:
+            return
+        self._begun = True
         for work in (self._look_on, self._look_deep):
             threading.Thread(target=self._again, args=(work,), daemon=True).start()
 

@@ -11,8 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from clones import clone_id, make_met, sync_all
 from conftest import Cli, git, make_repo
 from log.test_journal import delete_and_prune, prune, say, sends, tip
 
@@ -23,6 +25,7 @@ from gitcoord.log.event import Draft
 from gitcoord.log.journal import KEEP_SECONDS, Journal
 from gitcoord.store import absent, refs
 from gitcoord.store.discovery import find_repository
+from gitcoord.store.objects import Oid
 
 TEXTS = [f"message {number}" for number in range(10)]
 
@@ -620,3 +623,69 @@ def test_a_sync_that_stumbles_over_a_damaged_event_restores_it_and_goes_on(
     assert ran.code == 0, ran
     assert git(tmp_path / "remote.git", "log", "--format=%s", ref).split()[:3] == ["three", "two", "one"]
     is_sound(repo)
+
+
+@pytest.mark.parametrize("index", ["there", "gone"])
+def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeypatch: pytest.MonkeyPatch, index: str) -> None:
+    """Found by the campaign (seed 305): where our logs stood was noted from a listing without the local one."""
+    from gitcoord.log import mend
+
+    with Coord.open(repo, as_name="a") as coord:
+        coord.sessions.join()
+        coord.send("a", "here only", local=True)
+        coord.send("a", "for all")
+        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+    git(repo, "update-ref", "-d", log)
+    real, again = mend.mend, []
+
+    def mended(*args: Any) -> list[str]:
+        done = real(*args)
+        if done and not again:
+            again.append(done)
+            git(repo, "update-ref", "-d", local)
+            if index == "gone":
+                (repo / ".git/coord/index.sqlite").unlink()
+        return done
+
+    monkeypatch.setattr(mend, "mend", mended)
+    with Coord.open(repo, as_name="a") as coord:
+        coord.send("a", "afterwards")
+    assert again
+    assert texts(repo) == ["here only", "for all", "afterwards"]
+
+
+def test_a_log_that_the_journal_forgot_is_known_from_the_index(repo: Path) -> None:
+    with Coord.open(repo, as_name="a") as coord:
+        coord.sessions.join()
+        coord.send("a", "here only", local=True)
+        coord.send("a", "for all")
+        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+        coord.clone.journal.note({log: Oid(tip(repo, log))})
+    git(repo, "update-ref", "-d", local)
+    with Coord.open(repo, as_name="a") as coord:
+        coord.send("a", "afterwards")
+    assert texts(repo) == ["here only", "for all", "afterwards"]
+
+
+@pytest.mark.parametrize("kind", ["lease/tasks", "log", "sessions"])
+def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cli, kind: str) -> None:
+    """Found by the campaign (seeds 304 and 306): every claim failed for ever, as if others were quicker."""
+    _, (here, there) = make_met(tmp_path, 2)
+    me = {"GIT_COORD_SESSION": "w"}
+    for number in range(2):
+        assert cli(here, "task", "add", f"task {number}", env=me).code == 0
+    assert cli(here, "task", "next", "--claim", env=me).code == 0
+    sync_all([here, there])
+    names = git(here, "for-each-ref", "--format=%(refname)", f"refs/coord/{kind}").split()
+    (ref,) = [name for name in names if clone_id(there) in name or "lease" in name]
+    assert cli(there, "task", "next", "--claim", env=me).code == 0
+    assert cli(there, "focus", "something else", env=me).code == 0
+    assert cli(there, "sync", env=me).code == 0
+    assert tip(here, ref) != tip(there, ref)
+    lock = here / ".git" / f"{ref}.lock"
+    lock.touch()
+    os.utime(lock, (time.time() - 60,) * 2)
+    ran = cli(here, "sync", env=me)
+    assert ran.code == 0
+    assert not lock.exists(), ran
+    assert tip(here, ref) == tip(there, ref)

@@ -62,7 +62,7 @@ def _lost(clone: Clone, running: Running) -> Ending:
 
 
 def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running, ending: Ending) -> list[Draft]:
-    """What leaves the clone: the end, and the message to other clones' sessions."""
+    """The events that leave the clone: the end, and the message to other clones' sessions."""
     outcome = describe_end(job.name, ending, running.started)
     facts = {"exit": ending.exit, "signal": ending.signal, "ms": _milliseconds(ending, running)}
     said = {key: value for key, value in facts.items() if value is not None and not ending.lost}
@@ -79,7 +79,7 @@ def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running
 
 
 def _publishable(clone: Clone, tail: str) -> str:
-    """Output as other clones may see it: not at all where it seems to have a secret in it."""
+    """Output as other clones may see it: none if it seems to contain a secret."""
     from gitcoord.log import secrets
 
     found = "" if clone.allows_secrets else secrets.find(tail)
@@ -87,7 +87,8 @@ def _publishable(clone: Clone, tail: str) -> str:
 
 
 def _tell_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running, ending: Ending) -> list[Draft]:
-    """What stays here: the output, and the message to this clone's sessions; nothing when that was done already."""
+    """The events that stay here: the output, and the message to this clone's sessions; nothing if they were written
+    already."""
     if _is_told(db, job):
         return []
     near = [box for box in _boxes(db, clone, running) if clone.has(box)]
@@ -127,7 +128,8 @@ def _milliseconds(ending: Ending, running: Running) -> int:
 
 
 def reap(clone: Clone) -> list[Job]:
-    """Settle the jobs of this clone that nobody looks after any more. Next to free when none runs. Raises CoordError."""
+    """Settle the jobs of this clone whose supervisor and command have ended. Next to free when none runs. Raises
+    CoordError."""
     settled = []
     for key in files.keys(clone.repo.coord_dir):
         running = files.get(clone.repo.coord_dir, key)
@@ -140,9 +142,9 @@ def reap(clone: Clone) -> list[Job]:
 
 
 def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
-    """End a job's whole process group: SIGTERM, and SIGKILL after `grace` seconds. Returns the job as it is then.
+    """End a job's whole process group: SIGTERM, and SIGKILL after `grace` seconds. Returns the job in its new state.
 
-    Raises Refused for a job that is over, of another clone, or in another container.
+    Raises Refused for a job that has ended, of another clone, or in another container.
     """
     reap(clone)
     job = show(clone, text)
@@ -164,7 +166,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
 
 
 def _wait_for_supervisor(clone: Clone, running: Running) -> None:
-    """It has yet to write how the command ended; it is over once it did, or the next command settles it."""
+    """Wait until the supervisor has recorded how the command ended; otherwise the next command settles the job."""
     from gitcoord.system.process import wait_for_end
 
     wait_for_end(running.supervisor, 10.0)

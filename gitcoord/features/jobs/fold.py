@@ -26,14 +26,14 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _fold_detail(db: sqlite3.Connection, event: Event) -> None:
-    """Each part of the details is said once; of several, the first counts."""
+    """Keep each part of the details once; of several, the first counts."""
     data = event.data
     row = (data["job"], event.clone, data["part"], event.lc, event.id, json.dumps(dict(data)))
     db.execute(f"INSERT INTO job_details VALUES (?, ?, ?, ?, ?, ?) {_FIRST.format(key='job, clone, part', value='data')}", row)
 
 
 def _fold_end(db: sqlite3.Connection, event: Event) -> None:
-    """How a job ended is for its own clone to say; an end that was seen counts more than one that was not."""
+    """Keep the end that its own clone reports; an end that was seen counts more than one that was not."""
     lost = event.type == "job.lost"
     data = event.data
     ended = (None, None) if lost else (data.get("exit"), data.get("signal"))

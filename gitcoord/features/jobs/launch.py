@@ -31,7 +31,7 @@ class Launched(NamedTuple):
 
 
 def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
-    """Start a job and come back as soon as its command runs. Raises CoordError when it could not begin."""
+    """Start a job and return as soon as its command runs. Raises CoordError if it could not begin."""
     watched_process(spec)
     order = {"spec": spec, "me": [me.name, me.rule, me.harness, me.harness_id, me.person, me.shared], "cwd": cwd}
     program = subprocess.Popen(

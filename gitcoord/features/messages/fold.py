@@ -51,13 +51,13 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
-    """A notice says again what an earlier one said: who has not seen that one need not."""
+    """Mark earlier notices as replaced by this one, which repeats them; recipients need not read both."""
     if db.execute("SELECT 1 FROM messages WHERE id = ? AND notice != ''", (old,)).fetchone():
         _raise_ledger(db, old, box, EXPIRED, event.at)
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
-    """It counts for the writing clone's own mailboxes, and for those that it had adopted when it wrote it."""
+    """Count a receipt for the writing clone's own mailboxes, and for those that it had adopted when it wrote it."""
     origin = event.data.get("of", event.clone)
     box, state = mailbox(event.data["session"], origin), LEDGER.index(event.data["state"])
     part = event.data.get("part", False)
@@ -113,7 +113,7 @@ def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
-    """The highest state wins, and of equal ones the earliest: no order of arrival matters."""
+    """Raise the ledger to the highest state, of equal ones the earliest, so that the order of arrival does not matter."""
     db.execute(
         "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?3, ?4) ON CONFLICT (message, box) DO UPDATE SET"
         " at = CASE WHEN excluded.state > state THEN excluded.at"
@@ -126,7 +126,7 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 
 
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
-    """The recipients, and who inherits mail."""
+    """The recipients, and sessions that inherit mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
     homes = Homes(db)
     ends = [split_mailbox(homes.of(box)) for box in boxes]

@@ -123,8 +123,8 @@ class Index(Folding):
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction around reading the refs, deciding and appending; rolled back on any error. Of what was read much
-        may be committed before (`_breathe`)."""
+        """One transaction around reading the refs, deciding and appending; rolled back on any error. Much of what was
+        read may be committed before (`_breathe`)."""
         self.mailroom.forget()
         self._unsettled.clear()
         self._follow()
@@ -162,7 +162,7 @@ class Index(Folding):
         self._misplaced = False
 
     def _must_not_forget(self, ref: str) -> None:
-        """Raises OwnLogAmiss if the log is ours."""
+        """Refuse to forget a log of ours. Raises OwnLogAmiss."""
         if not self.forgets and belongs_to(ref, self._here() or ""):
             raise OwnLogAmiss(ref)
 

@@ -27,7 +27,7 @@ Commit = tuple[Oid, bytes]
 
 
 class Folding(IndexFile):
-    """What happens to one event after another."""
+    """The steps for one event after another."""
 
     def __init__(
         self,
@@ -62,7 +62,7 @@ class Folding(IndexFile):
                 self._report(oid, ref, str(why))
 
     def check_draft(self, event: Event) -> None:
-        """For an event that is about to be written. Raises UsageError when its payload is not what its type allows."""
+        """Check an event that is about to be written. Raises UsageError for a payload that its type does not allow."""
         schema = self._schema(event.type)
         if schema is not None:
             schemas.check_draft(schema, event)
@@ -186,7 +186,7 @@ class Folding(IndexFile):
         self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?, ?)", (oid, ref, reason[:MAX_REASON], newer))
 
     def _settle(self) -> None:
-        """What the folds left to be done once for many events."""
+        """Do the work that the folds left to be done once for many events."""
         while self._unsettled:
             self._unsettled.popitem()[1](self.db)
 

@@ -70,7 +70,7 @@ def is_due(clone: Reader) -> bool:
 
 
 def signatures(clone: Reader, ids: Iterable[str]) -> dict[str, Signature]:
-    """What the events `ids` of other clones are worth; empty where nobody signs and no signature is asked for."""
+    """The signatures of the events `ids` of other clones; empty if no clone signs and no signature is required."""
     from gitcoord.log.trust import judge
 
     return judge.signatures(clone, ids)
@@ -84,7 +84,7 @@ def signers(clone: Reader) -> list[Signer]:
 
 
 def warnings(clone: Reader) -> list[Doubt]:
-    """What the user has to be told unasked about other clones."""
+    """Warnings about other clones, for the user."""
     from gitcoord.log.trust import doubts
 
     return doubts.warnings(clone)
@@ -170,7 +170,7 @@ def is_required(clone: Reader) -> bool:
 
 
 def held_back(clone: Reader, ids: Iterable[str]) -> set[str]:
-    """Those of some events that `coord.requireSigned` keeps from being put before anybody unasked."""
+    """Those of some events that `coord.requireSigned` keeps back."""
     wanted = list(ids)
     if not wanted or not is_required(clone):
         return set()

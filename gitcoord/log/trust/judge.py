@@ -63,7 +63,7 @@ NOBODY = Binding()
 
 
 def signatures(clone: Reader, ids: Iterable[str]) -> dict[str, Signature]:
-    """What the events `ids` of other clones are worth; empty where nobody signs and no signature is asked for."""
+    """The signatures of the events `ids` of other clones; empty if no clone signs and no signature is required."""
     places = clone.read(lambda db: _places(db, clone, list(ids)) if _is_asked_for(db, clone) else [])
     judge = Judge(clone)
     found: dict[str, Signature] = {}
@@ -78,7 +78,7 @@ def _rank(signature: Signature) -> int:
 
 
 def _is_asked_for(db: sqlite3.Connection, clone: Reader) -> bool:
-    """Where somebody signs, or did: a log whose signatures are gone must not pass for one that never had any."""
+    """Whether any clone signs, or did: a log whose signatures are gone must not pass for one that never had any."""
     if clone.repo.flag("requiresigned") or os.path.exists(clone.path("signatures")):
         return True
     return db.execute("SELECT 1 FROM checkpoints WHERE clone != ? LIMIT 1", (clone.id,)).fetchone() is not None
@@ -152,7 +152,8 @@ class Judge:
                 yield Mark(epoch, place, lc, signature, oid)
 
     def _bind(self, of: str, marks: Iterable[Mark]) -> None:
-        """At first sight the first of `marks` with a good signature counts, else the first that holds at all."""
+        """Bind a clone to a key at first sight: the first of `marks` with a good signature, otherwise the first valid
+        one."""
         known = self.binding(of)
         valid = [mark for mark in marks if mark.signature.key and mark.signature.state != BAD]
         best = next((mark for mark in valid if mark.signature.state == GOOD), None) or next(iter(valid), None)

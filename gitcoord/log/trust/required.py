@@ -12,7 +12,7 @@ from gitcoord.store.signing import GOOD
 
 
 def held_back(clone: Reader, ids: Iterable[str]) -> set[str]:
-    """Those of some events."""
+    """Those of some events that are kept back."""
     return {oid for oid, signature in judge.signatures(clone, ids).items() if signature.state != GOOD}
 
 

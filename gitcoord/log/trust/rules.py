@@ -17,7 +17,7 @@ from gitcoord.log.trust import names
 from gitcoord.log.trust.reach import CHECKPOINT, EPOCH, note_checkpoint
 
 HELD, COUNTS, NOTHING = "is kept back", "counts", "counts for nothing"
-"""What an event of another clone that nobody signed is worth under `coord.requireSigned`."""
+"""How much an unsigned event of another clone counts under `coord.requireSigned`."""
 MAX_AWAITED = 256
 """Items of one event that are waited for. An honest clone's own items come before what it says of them."""
 

@@ -114,7 +114,7 @@ def _died(tasks: list[TaskRow]) -> Iterator[Need]:
 def _lost(facts: Facts, tasks: list[TaskRow]) -> Iterator[Need]:
     """Offline claims of this clone that lost at the remote, while the task continues elsewhere."""
     going = {task.key: task for task in tasks if task.status not in ("done", "dropped")}
-    for event in reversed(facts.lost):
+    for event in facts.lost:
         task = going.get(str(event.data.get("task")))
         if task and event.clone == facts.clone and not event.data.get("lease") and task.holder != event.author:
             by = f": {task.holder} holds it" if task.holder else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -97,6 +98,7 @@ class LiveView(App[None]):
         """The threads of a search that went through the whole history."""
         self.deep: dict[str, Any] = {}
         self.wrong = ""
+        self.room = Size(100, 30)
         self.head, self.tabs, self.detail, self.foot, self.narrow = (
             Static(id=name, markup=False) for name in ("head", "tabs", "detail", "foot", "narrow")
         )
@@ -132,8 +134,9 @@ class LiveView(App[None]):
 
     @property
     def current(self) -> Rows:
-        """The list that keys are meant for."""
-        return self.needs if self.needs.has_focus else self.listed
+        """The list that keys are meant for, also below a form; the widgets themselves learn of the focus a moment later."""
+        stack = self.screen_stack
+        return self.needs if stack and stack[0].focused is self.needs else self.listed
 
     # what arrives
 
@@ -157,7 +160,7 @@ class LiveView(App[None]):
         if self.shown is None:
             return
         needs = listings.needs(self.shown, now)
-        height = min(max(1, len(needs.entries)), max(3, self.size.height // 4)) + 2
+        height = min(max(1, len(needs.entries)), max(3, self.room.height // 4)) + 2
         if self.needs.styles.height is None or self.needs.styles.height.value != height:
             self.needs.styles.height = height
         title = f"Needs you {len(needs.entries)}" if needs.entries else "Needs you"
@@ -180,7 +183,7 @@ class LiveView(App[None]):
         """The tabs, the details and the keys."""
         if self.shown is None:
             return
-        bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.size.width))
+        bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.room.width))
         row = self.current.row
         bars.put(self.detail, detail(row, self.deep.get(self.current.key), now))
         bars.put(self.foot, self._said or bars.keys(row, self.section, self.source.read_only))
@@ -402,6 +405,7 @@ class LiveView(App[None]):
 
     def _shape(self, size: Size) -> None:
         """Lay the panes out for the size of the terminal."""
+        self.room = size
         width, height = size
         self.set_class(width >= WIDE, "wide")
         self.set_class(height < 20, "low")
@@ -429,8 +433,8 @@ def _failure(error: BaseException | None) -> Text:
     return Text(f" {type(error).__name__}: {one_line(str(error), 200)}", "bold red")
 
 
-def run(place: str, read_only: bool = False) -> None:
-    """Show the view until the person leaves it. Raises CoordError for what cannot be opened."""
-    desk = Desk(place, read_only)
-    desk.check()
+def run(desk: Desk) -> None:
+    """Show the view until the person leaves it."""
+    for name in ("COLUMNS", "LINES"):  # where they are exported, Textual would believe them, and never see a resize
+        os.environ.pop(name, None)
     LiveView(desk).run()
