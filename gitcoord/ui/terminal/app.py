@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
@@ -434,4 +435,6 @@ def _failure(error: BaseException | None) -> Text:
 
 def run(desk: Desk) -> None:
     """Show the view until the person leaves it."""
+    for name in ("COLUMNS", "LINES"):  # where they are exported, Textual would believe them, and never see a resize
+        os.environ.pop(name, None)
     LiveView(desk).run()
