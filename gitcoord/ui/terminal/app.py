@@ -349,7 +349,7 @@ class LiveView(App[None]):
         """Ask what has to be asked, then act."""
         offer = OFFERS[choice.offer]
         if self.source.read_only:
-            self.say(Text(" this view only looks on (--read-only)", "yellow"))
+            self.say(Text(" this view is read-only (--read-only)", "yellow"))
             return
         fields = [field for field in offer.fields if field.name not in choice.given]
         if offer.asks:
