@@ -56,7 +56,9 @@ class Demo:
         elif self.keep:
             self._say(f"\nThe repository and its worktrees stay in {self.root}")
         else:
-            self._say(f"\nThat was it; {self.root} was removed. In a repository of yours: git coord init")
+            self._say(
+                f"\nThat was it; {self.root} was removed. In a repository of yours: git coord init, and git coord ui to watch"
+            )
         return 0
 
     def _prepare(self) -> None:

@@ -40,7 +40,7 @@ def after_look(clone: Clone, waits: bool = False) -> None:
 
 
 def _is_running(clone: Clone) -> bool:
-    """One is at work, or began so lately that it will still see what we wrote."""
+    """Whether a background sync runs, or began so lately that it will still see our events."""
     with suppress(OSError):
         if 0 <= time.time() - os.stat(clone.path("autosync")).st_mtime < DEBOUNCE / 2:
             return True
@@ -70,7 +70,7 @@ def run(clone: Clone) -> None:
 
 
 def once(clone: Clone, name: str | None = None, cwd: str = ".") -> Report:
-    """One sync that asks nobody for anything. Raises CoordError."""
+    """Sync once without asking anybody for anything. Raises CoordError."""
     with link(clone, remotes.choose(clone.repo, name, cwd), quiet=True) as at:
         return exchange(at)
 

@@ -24,13 +24,15 @@ class Terminal:
 
     def __init__(self, where: Path, place: Path) -> None:
         self._socket = str(place / "tmux.sock")
-        environ = {name: value for name, value in os.environ.items() if name not in ("TMUX", "COLUMNS")}
+        environ = {name: value for name, value in os.environ.items() if name != "TMUX"} | {"COLUMNS": "90", "LINES": "50"}
         shell = f"{sys.executable} -m gitcoord ui; echo ended $?; sleep 60"
         argv = ["tmux", "-f", "/dev/null", "-S", self._socket, "new-session", "-d", "-x", "100", "-y", "30", shell]
-        subprocess.run(argv, cwd=where, env=environ, check=True)
+        subprocess.run(argv, cwd=where, env=environ, stdin=subprocess.DEVNULL, check=True)
 
     def run(self, *words: str) -> str:
-        return subprocess.run(["tmux", "-S", self._socket, *words], capture_output=True, text=True, check=False).stdout
+        return subprocess.run(
+            ["tmux", "-S", self._socket, *words], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        ).stdout
 
     def type(self, *keys: str) -> None:
         for key in keys:
