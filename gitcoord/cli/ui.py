@@ -31,8 +31,6 @@ def ui(web: bool, opens: bool, port: int, socket: str, read_only: bool, as_name:
     if as_json:
         _print()
         return
-    with opened() as coord:
-        coord.sessions.user(looks_on=True)
     from gitcoord.ui import in_browser, in_terminal
 
     if web:

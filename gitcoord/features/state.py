@@ -5,12 +5,11 @@ Every change is an event, so the log is the history; the last writer of a key wi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
-from gitcoord.lean import Any, NamedTuple, sqlite3
+from gitcoord.lean import Any, NamedTuple, re, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
 from gitcoord.log.index.feature import Feature
@@ -19,7 +18,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import leading_to, resolve_name
 from gitcoord.sessions.presence import register
 
-_KEY = re.compile(r"[A-Za-z0-9._/-]{1,100}")
+_KEY = r"[A-Za-z0-9._/-]{1,100}"
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -32,7 +31,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
     )
 
 
-_IS_KEY = Kind("1 to 100 of `A-Za-z0-9._/-`", lambda value: type(value) is str and _KEY.fullmatch(value) is not None)
+_IS_KEY = Kind("1 to 100 of `A-Za-z0-9._/-`", lambda value: type(value) is str and re.fullmatch(_KEY, value) is not None)
 
 FEATURE = Feature(
     "state",
@@ -92,7 +91,7 @@ def set_state(clone: Clone, me: Identity, key: str, text: str, as_json: bool = F
 
 
 def _check(key: str, text: str, as_json: bool) -> None:
-    if _KEY.fullmatch(key) is None:
+    if re.fullmatch(_KEY, key) is None:
         raise UsageError(f"{key[:60]!a} is not a valid key", "use up to 100 letters, digits, '.', '_', '/' and '-'")
     try:
         check_text(text)
