@@ -158,7 +158,7 @@ def _strange(strange: Strange) -> str:
 @option("--budget", type=IntRange(100, 100_000), default=1000, metavar="TOKENS", help="At most this many tokens (1000).")
 @common
 def brief(budget: int, as_name: str | None, as_json: bool) -> None:
-    """What to know to go on after a compaction or a restart, the most worthy first; marks nothing read.
+    """What a session needs after a compaction or a restart, the most important first; marks nothing read.
 
     Example: git coord brief --budget 500
     """

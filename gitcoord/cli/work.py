@@ -246,7 +246,7 @@ def block(
     as_name: str | None,
     as_json: bool,
 ) -> None:
-    """Say that a task cannot go on, and why. Its holder goes on with `claim`, `reopen` frees it.
+    """Block a task, and say why. Its holder continues with `claim`; `reopen` frees it.
 
     Example: git coord task block 3f9a1c77 the API key is missing
     """
