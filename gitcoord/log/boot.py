@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 
 from gitcoord.errors import RefMoved
+from gitcoord.lean import suppress
 from gitcoord.log import mend
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import restore_objects

@@ -75,7 +75,7 @@ class Progress:
         return self
 
     def add(self, count: int) -> None:
-        """So many more are done."""
+        """Count so many more as done."""
         self._count += count
         now = time.monotonic()
         if now < self._next or not Progress.allowed or not sys.stderr.isatty():

@@ -102,7 +102,7 @@ class Desk:
     def act(self, name: str, arguments: Mapping[str, Any]) -> Future[str]:
         """Have the person do something; the answer is a line for them, or a CoordError."""
         if self.read_only:
-            raise Refused("this view only looks on (--read-only)", "start it without --read-only")
+            raise Refused("this view is read-only (--read-only)", "start it without --read-only")
         return self._acting.submit(lambda coord: acts.perform(coord, name, arguments))
 
     def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]:

@@ -35,7 +35,7 @@ def work(now: list[float], steps: list[float]) -> None:
     [
         ([0.3, 0.3, 0.3], ""),
         ([0.6, 0.6, 0.1], "\rReading events: 2,000\x1b[K\r\x1b[K"),
-        ([1.5, 0.1, 0.1, 0.1], "\rReading events: 1,000\x1b[K\rReading events: 3,000\x1b[K\r\x1b[K"),
+        ([1.5, 0.1, 0.25, 0.1], "\rReading events: 1,000\x1b[K\rReading events: 3,000\x1b[K\r\x1b[K"),
     ],
 )
 def test_a_command_shows_what_takes_long(

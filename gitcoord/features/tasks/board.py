@@ -15,8 +15,9 @@ from gitcoord.sessions.membership import states_in
 
 
 class Board(NamedTuple):
-    """`tasks`: those not done or dropped, oldest first, then those that ended last, the latest first. `needs`: what each
-    waits for still, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned` keeps back."""
+    """`tasks`: those not done or dropped, oldest first, then those that ended last, the latest first. `needs`: the
+    unfinished needs of each, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned`
+    keeps back."""
 
     tasks: tuple[Row, ...]
     needs: dict[str, tuple[str, ...]]
@@ -32,7 +33,7 @@ _UNMET = (
 
 
 def board(clone: Clone, ended: int, now: float | None = None) -> Board:
-    """The tasks at a glance, with the `ended` ones that were done or dropped last."""
+    """The tasks at a glance, with the last `ended` ones that were done or dropped."""
     now = time.time() if now is None else now
     held = held_tasks(clone)
 
