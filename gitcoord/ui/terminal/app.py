@@ -92,7 +92,7 @@ class LiveView(Acting):
 
     def on_mount(self) -> None:
         self.needs.border_title = "Needs you"
-        self.listed.focus()
+        self.screen.set_focus(self.listed)
         self.set_interval(AGES_EVERY, self.redraw)
         self.set_interval(OUTPUT_EVERY, self._follow_output)
         self._shape(self.size)
@@ -171,15 +171,15 @@ class LiveView(Acting):
         row = message.rows.row
         if message.rows is self.needs and row.section:
             self._go([s.name for s in listings.SECTIONS].index(row.section), row.about)
-            self.listed.focus()
+            self.screen.set_focus(self.listed)
             self._has_read(self.listed.row)
             return
         self._has_read(row)
         if not self.side.display:
             self.set_class(True, "opened")
-            self.side.focus()
+            self.side.focus()  # once it is displayed
         else:
-            self.side.focus()
+            self.screen.set_focus(self.side)
 
     def _has_read(self, row: Any) -> None:
         """A thread was opened: its sender is told that the person has read it."""
@@ -199,15 +199,15 @@ class LiveView(Acting):
     def action_section(self, section: int) -> None:
         """Show a section."""
         self._go(section)
-        self.listed.focus()
+        self.screen.set_focus(self.listed)
 
     def action_step(self, step: int) -> None:
         """Show the section before or after this one."""
         self.action_section((self.section + step) % len(listings.SECTIONS))
 
     def action_needs(self) -> None:
-        """Go to what needs the person."""
-        self.needs.focus()
+        """Go to what needs the person; at once, for the key that is typed next."""
+        self.screen.set_focus(self.needs)
 
     def action_return(self) -> None:
         """Show all again, or go back to the list."""
@@ -215,7 +215,7 @@ class LiveView(Acting):
         self.set_class(False, "opened")
         if self.words:
             self._go(self.section)
-        self.listed.focus()
+        self.screen.set_focus(self.listed)
 
     def action_help(self) -> None:
         """Show the keys."""
@@ -257,7 +257,7 @@ class LiveView(Acting):
         """Search what is listed."""
         self.search.value = self.words
         self.search.display = True
-        self.search.focus()
+        self.screen.set_focus(self.search)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         if message.input.id == "search" and message.input.display:
@@ -268,7 +268,7 @@ class LiveView(Acting):
         if message.input.id != "search":
             return
         message.input.display = False
-        self.listed.focus()
+        self.screen.set_focus(self.listed)
         if self.words and listings.SECTIONS[self.section].name == "conversation":
             self._search_history()
         self._rest(self.clock())
