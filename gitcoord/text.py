@@ -1,7 +1,7 @@
 """Text for people and models: inert, quoted, measured. Others' words are data and cannot pass for ours.
 
 Every foreign value goes through one function here before it is printed: `inert` within a line, `quoted` for somebody's
-words on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `as_json` in a document.
+words on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `harmless` in a document.
 Characters that have no visible shape, but change how the rest is read, are shown as escapes or counted.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from functools import cache
 
-from gitcoord.lean import TYPE_CHECKING
+from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import re
@@ -57,6 +57,15 @@ def _shown(run: re.Match[str]) -> str:
     return "".join(c.encode("unicode_escape").decode() for c in found)
 
 
+def harmless(value: Any) -> Any:
+    """A value for a JSON document, with every text in it as `block` shows it."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() else block(value.replace("\r\n", "\n"))
+    if isinstance(value, dict):
+        return {harmless(key): harmless(item) for key, item in value.items()}
+    return [harmless(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def as_json(text: str) -> str:
     """A JSON document in which hidden characters are JSON's own escapes."""
     if text.isascii() and "\x7f" not in text:
@@ -84,7 +93,11 @@ def quote(word: str) -> str:
 
 
 def _bytes(text: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in text.encode("utf-8", "surrogateescape"))
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair that stands for no byte of a file name
+        raw = text.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def is_unicode(text: str) -> bool:

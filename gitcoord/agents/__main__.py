@@ -19,6 +19,8 @@ from gitcoord.lean import Any, suppress
 
 PATIENCE = 8.0
 """Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
+MAX_DOCUMENT = 64 << 20
+"""Bytes of a document that are read: a program may hand us a file that it writes."""
 SILENCE = 2.0
 """Seconds of silence after which an incomplete document counts as ended."""
 
@@ -37,7 +39,8 @@ def _document() -> dict[str, Any]:
     """The program's document; the script may have read the beginning of it. A program may keep our standard input open:
     the document ends as soon as it is complete."""
     data = os.fsencode(os.environ.pop("GIT_COORD_HEAD", ""))
-    while (document := _whole(data)) is None and (more := _next_piece()):
+    deadline = time.monotonic() + PATIENCE
+    while (document := _whole(data)) is None and len(data) < MAX_DOCUMENT and (more := _next_piece(deadline)):
         data += more
     if document is None and data.strip():
         try:
@@ -57,9 +60,9 @@ def _whole(data: bytes) -> Any:
         return None
 
 
-def _next_piece() -> bytes:
-    """The next piece of standard input; empty at its end, or after a while."""
-    ready, _, _ = select.select([0], [], [], SILENCE)
+def _next_piece(deadline: float) -> bytes:
+    """What comes next on standard input; nothing at its end, or after a while."""
+    ready, _, _ = select.select([0], [], [], max(0.0, min(SILENCE, deadline - time.monotonic())))
     return os.read(0, 1 << 16) if ready else b""
 
 

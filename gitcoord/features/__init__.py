@@ -22,7 +22,7 @@ REGISTRY: Registry[Clone] = Registry(
         "gitcoord.features.tasks.fold",
         "task task.claim task.settle task.release task.block task.done task.drop task.reopen task.edit task.comment",
         "gitcoord.features.tasks.hooks",
-        "leases",
+        "arrived leases",
     ),
     Entry("gitcoord.features.numbers", "alloc"),
     Entry("gitcoord.features.state", "state"),

@@ -18,7 +18,7 @@ from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature, Hooks
 from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical, joined_at
+from gitcoord.sessions.mailboxes import address, joined_at
 from gitcoord.sessions.presence import liveness_of, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -138,7 +138,7 @@ def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str) -> lis
         *_lock_waiters(db, clone, box),
         *_job_readers(clone, name),
     ]:
-        to = canonical(db, who)
+        to = address(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
     about = {"notice": "gone", "about": box}

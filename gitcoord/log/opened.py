@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 from gitcoord.errors import CoordError, RefMoved, RepositoryError, Unwritable
 from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, cast, contextmanager, sqlite3, suppress
@@ -108,9 +108,7 @@ class Opened:
     @cached_property
     def index(self) -> Index:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
-        required = trust.is_required(self)
-        worth = (lambda db, event: trust.presence_worth(self, db, event)) if required else None
-        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, worth, partial(trust.vouches, self))
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, trust.Referee(self))
 
     def close(self) -> None:
         """Let go of files and packs."""

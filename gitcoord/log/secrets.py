@@ -8,7 +8,7 @@ its marks is in the text: most texts have none, and cost a few searches for a wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from gitcoord.errors import Refused
 from gitcoord.lean import NamedTuple
@@ -85,9 +85,18 @@ def find(text: str) -> str:
 
 def check(text: str, values: Iterable[object], attached: Iterable[bytes]) -> None:
     """Check an event that is about to be written for secrets. Raises LooksSecret."""
-    for part in (text, *(value for value in values if isinstance(value, str))):
+    for part in (text, *_strings(values)):
         if found := find(part):
             raise LooksSecret(found)
     for content in attached:
         if found := find(content.decode("latin-1")):
             raise LooksSecret(found, "an attachment")
+
+
+def _strings(values: Iterable[object]) -> Iterator[str]:
+    """The strings of a payload, each list of them at once."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | tuple | dict):
+            yield "\n".join(_strings(value.values() if isinstance(value, dict) else value))

@@ -126,6 +126,30 @@ class Homes:
         return home
 
 
+def address(db: sqlite3.Connection, box: str) -> str:
+    """Where mail for `box` goes: to what its own clone calls it now. A clone that adopted the name reads it there, and so
+    does the owner, should it take its name back."""
+    seen = {box}
+    while True:
+        query = "SELECT alias_of FROM names WHERE (name, clone) = (?, ?)"
+        ahead = (db.execute(query, split_mailbox(box)).fetchone() or (None,))[0]
+        if ahead is None or ahead in seen or split_mailbox(ahead)[1] != split_mailbox(box)[1]:
+            return box
+        seen.add(box := ahead)
+
+
+def addressed(db: sqlite3.Connection, text: str, here: str) -> str:
+    """The mailbox that mail goes to which a user sends to `text`. Raises UsageError as `resolve_name` does."""
+    home = resolve_name(db, text, here)
+    name, clone = split_mailbox(text)
+    own = mailbox(name, clone or here)
+    if clone or canonical(db, own) == home:
+        return address(db, own)
+    rows = db.execute("SELECT clone FROM names WHERE name = ? AND alias_of IS NOT NULL ORDER BY lc, id", (name,))
+    adopted = (box for (at,) in rows for box in [mailbox(name, at)] if canonical(db, box) == home)
+    return address(db, next(adopted, home))
+
+
 def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
     """`box` and every former name whose mail it has inherited; for one that leads elsewhere itself, `box` alone."""
     if canonical(db, box) != box:

@@ -106,7 +106,7 @@ def join(
     if role is not None:
         facts["role"] = ("" if role in OURS else slug(role, "")) or _refuse_role(role)
     if focus is not None:
-        facts["focus"] = focus
+        facts["focus"] = _no_secret(clone, focus)
     if pid is not None:
         facts["process"] = processes.describe(pid)
         if facts["process"] is None:
@@ -218,7 +218,16 @@ def _parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
 
 def set_focus(clone: Clone, me: Identity, text: str) -> Record:
     """Set what the session works on, in one line."""
-    return register(clone, me, focus=" ".join(text.split())[:200])
+    return register(clone, me, focus=_no_secret(clone, " ".join(text.split())[:200]))
+
+
+def _no_secret(clone: Clone, focus: str) -> str:
+    """A focus leaves with the presence, which no event is written for. Raises LooksSecret."""
+    if not clone.allows_secrets:
+        from gitcoord.log import secrets
+
+        secrets.check(focus, (), ())
+    return focus
 
 
 def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Record:

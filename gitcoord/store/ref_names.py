@@ -12,7 +12,7 @@ LEASES = ("tasks", "locks", "numbers")
 MAX_EPOCH_DIGITS = 9
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)  # more than a remote full of refs has: an LRU that is too small misses every time
 def is_ours(ref: str) -> bool:
     """Whether a ref has the shape of a log, a local log or a session, of any clone."""
     parts = ref.split("/")

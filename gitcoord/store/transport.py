@@ -180,12 +180,21 @@ def give_up(look: Look) -> None:
     _kill(look.started)
 
 
+AT_ONCE = 1000
+"""Refs that one `git fetch` is asked for: it compares each with each, and takes 14 s for 5,000 of them."""
+
+
 def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = False) -> None:
     """Bring `refs` (under their local names) up to date; a log that does not continue ours stays as it is.
 
     The refs show which ones came. Raises BadObjects when git-fsck(1) would complain about the objects (then nothing
     came), RefLocked where a lock file lies in the way of a ref, RemoteError when the remote could not be reached at all.
     """
+    for start in range(0, len(refs), AT_ONCE):
+        _fetch(repo, remote, refs[start : start + AT_ONCE], quiet)
+
+
+def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -> None:
     route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]

@@ -145,9 +145,16 @@ def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
 
 def ignored_paths(repo: Repository, worktree: Worktree, paths: Iterable[str]) -> set[str]:
     """Those of `paths`, relative to the worktree's root, that git ignores there; all if that cannot be told."""
-    asked = "\0".join(path for path in paths)
-    result = repo.git_in(worktree.path, worktree.git_dir, "check-ignore", "-z", "--stdin", stdin=os.fsencode(asked))
-    return set(os.fsdecode(result.out).split("\0")) if result.code in (0, 1) else set(asked.split("\0"))
+    asked = list(paths)
+    found = ignored_in(repo, worktree.path, worktree.git_dir, asked)
+    return set(asked) if found is None else found
+
+
+def ignored_in(repo: Repository, worktree: str, git_dir: str, paths: Iterable[str]) -> set[str] | None:
+    """As `ignored_paths`, for a worktree given by its folder and its git directory; None where git cannot tell."""
+    asked = os.fsencode("\0".join(path for path in paths if path not in ("", ".")))
+    result = repo.git_in(worktree, git_dir, "check-ignore", "-z", "--stdin", stdin=asked)
+    return set(os.fsdecode(result.out).split("\0")) - {""} if result.code in (0, 1) else None
 
 
 def _timed(worktree: str, paths: Iterable[str]) -> Iterable[TouchedFile]:

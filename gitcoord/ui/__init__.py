@@ -24,9 +24,10 @@ LIBRARIES = ("textual", "rich", "starlette", "uvicorn", "anyio", "h11")
 def in_terminal(place: str, read_only: bool = False) -> None:
     """Show the view in this terminal until the person leaves it. Raises RepositoryError without a terminal, or without
     the libraries."""
+    desk = _checked(place, read_only)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RepositoryError("the live view needs a terminal", "git coord ui --web, or: git coord ui --json")
-    desk = _begun(place, read_only)
+    desk.begin()  # it looks while the libraries are loaded
     try:
         from gitcoord.ui.terminal.app import run
     except ModuleNotFoundError as error:
@@ -34,20 +35,20 @@ def in_terminal(place: str, read_only: bool = False) -> None:
     run(desk)
 
 
-def _begun(place: str, read_only: bool) -> Desk:
-    """A desk that looks already, while the libraries of its face are loaded. Raises CoordError."""
+def _checked(place: str, read_only: bool) -> Desk:
+    """A desk that can be opened, for a person. Raises CoordError."""
     from gitcoord.ui.desk import Desk
 
     desk = Desk(place, read_only)
     desk.check()
-    desk.begin()
     return desk
 
 
 def in_browser(place: str, options: Options) -> None:
     """Serve the view to a browser on this machine until it is interrupted. Raises RepositoryError for a port that is
     taken, or without the libraries."""
-    desk = _begun(place, options.read_only)
+    desk = _checked(place, options.read_only)
+    desk.begin()
     try:
         from gitcoord.ui.web.serving import serve
     except ModuleNotFoundError as error:

@@ -15,7 +15,7 @@ from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.mailboxes import address, canonical
 from gitcoord.system.notify import notify
 from gitcoord.text import shell_word
 
@@ -69,20 +69,20 @@ def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running
     end = Draft("job.lost" if ending.lost else "job.end", outcome, {"job": job.id, **said}, author=running.owner)
     drafts = [end]
     if running.publish:
-        drafts.append(_detail(job, "end", running, {"tail": _publishable(clone, ending.tail)}))
+        drafts.append(_detail(job, "end", running, {"tail": _publishable(running, ending.tail)}))
     far = [box for box in _boxes(db, clone, running) if not clone.has(box)]
     if far:
-        told = ending._replace(tail=_publishable(clone, ending.tail))
+        told = ending._replace(tail=_publishable(running, ending.tail))
         text = _message_text(job, outcome, told) if running.publish else outcome
         drafts.append(_message(job, running, ending, far, text))
     return drafts
 
 
-def _publishable(clone: Clone, tail: str) -> str:
+def _publishable(running: Running, tail: str) -> str:
     """Output as other clones may see it: none if it seems to contain a secret."""
     from gitcoord.log import secrets
 
-    found = "" if clone.allows_secrets else secrets.find(tail)
+    found = "" if running.secrets else secrets.find(tail)
     return f"(the output stays in its clone, as it has what looks like {found})" if found else tail
 
 
@@ -105,7 +105,7 @@ def _is_told(db: sqlite3.Connection, job: Job) -> bool:
 
 def _boxes(db: sqlite3.Connection, clone: Clone, running: Running) -> list[str]:
     owner = mailbox(running.owner, clone.settled_id())
-    return list(dict.fromkeys(canonical(db, box) for box in (owner, *running.notify)))
+    return list(dict.fromkeys(of(db, box) for box in (owner, *running.notify) for of in (address, canonical)))
 
 
 def _detail(job: Job, part: str, running: Running, facts: dict[str, Any]) -> Draft:

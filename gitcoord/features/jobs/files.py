@@ -46,6 +46,8 @@ class Running(NamedTuple):
     started: float
     notify: tuple[str, ...] = ()
     publish: bool = False
+    secrets: bool = False
+    """What is published may have what looks like a secret."""
     command: Process | None = None
     watched: bool = False
     """Somebody else started the command, so a kill ends that process alone and not its group."""

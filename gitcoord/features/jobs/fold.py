@@ -7,6 +7,7 @@ from gitcoord.lean import sqlite3
 from gitcoord.log.event import MAX_TEXT, Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import HEX, ID, NAME, Schema, either, line, listed, number, one_of, text
+from gitcoord.log.trust import SAYS_OF_IT
 
 MAX_NAME = 60
 MAX_COMMAND = 4096
@@ -52,7 +53,7 @@ _FIRST = (
 )
 _GOES_ON = (
     "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
-    " AND n.clone IN (j.clone, :here)"
+    " AND " + SAYS_OF_IT.format(word="n", item="j")
 )
 """What job `j` is called now, if its clone continues under a new id. Only that clone can say so, or this one."""
 _PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}

@@ -63,8 +63,7 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
     supervisor = processes.describe(os.getpid())
     if supervisor is None:
         raise RepositoryError("this process cannot see itself: /proc is missing", "mount /proc")
-    if spec.publish and (found := secrets.find(" ".join(spec.argv))):
-        raise Refused(f"the command has what looks like {found}: it was neither run nor published", "leave out --publish")
+    _look_for_secrets(clone, spec)
     with clone.locked():
         if spec.session:
             _check_session(clone, spec.session)
@@ -74,12 +73,23 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
         name = _job_name(spec, watched)
         running = Running(
             os.urandom(8).hex(), supervisor, machine_id(), me.name, name, time.time(), notify, spec.publish,
-            watched=watched is not None,
+            clone.allows_secrets, watched=watched is not None,
         )  # fmt: skip
         own_boots.note()
         files.put(clone.repo.coord_dir, running)
         data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
         return Begun(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
+
+
+def _look_for_secrets(clone: Clone, spec: Spec) -> None:
+    """Raises Refused for what would leave the clone with a secret in it: the name, and of a published job the command."""
+    for part, what, instead in (
+        (spec.name, "the name", "choose another --name"),
+        (" ".join(spec.argv) if spec.publish else "", "the command", "leave out --publish"),
+    ):
+        if (found := secrets.find(part)) and not clone.allows_secrets:
+            hint = f"{instead}, or add {secrets.ALLOW}"
+            raise Refused(f"{what} has what looks like {found}: it was neither run nor published", hint)
 
 
 def _job_name(spec: Spec, watched: Process | None) -> str:

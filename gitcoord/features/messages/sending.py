@@ -15,7 +15,7 @@ from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.secrets import LooksSecret
 from gitcoord.names import EVERYBODY, mailbox, session_name
 from gitcoord.sessions.identity import Identity, person_name, worktree_name
-from gitcoord.sessions.mailboxes import canonical, known_mailboxes, resolve_name
+from gitcoord.sessions.mailboxes import address, addressed, canonical, known_mailboxes, resolve_name
 from gitcoord.sessions.membership import present, states
 from gitcoord.sessions.presence import expect, register
 from gitcoord.store.objects import Oid
@@ -68,7 +68,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
         try:
             return _append(clone, [draft], options.local)
         except LooksSecret as secret:
-            near = [box for box in boxes if clone.has(box)]
+            near = _near(clone, boxes)
             if len(near) < len(boxes) and (not near or len(_audience(to)) < len(to)):
                 raise  # somebody would wait for it in vain
             local = _draft(me, text, options, {"to": near, "opens": opens, "audience": _audience(to)})
@@ -88,7 +88,7 @@ def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options =
         try:
             sent = _append(clone, [draft], local)
         except LooksSecret as secret:
-            if any(not clone.has(box) for box in boxes):
+            if len(_near(clone, boxes)) < len(boxes):
                 raise
             sent = _append(clone, [draft], True)._replace(kept=secret.found)
         mark(clone, me, [original.id], READ)
@@ -116,11 +116,16 @@ def _check(text: str, options: Options) -> None:
 
 def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[str]:
     """Keep a local message in this clone: a named recipient elsewhere is refused, of a group only those here get it."""
-    here = [box for box in boxes if clone.has(box)]
+    here = _near(clone, boxes)
     away = [box for box in boxes if box not in here]
     if away and (not here or len(_audience(to)) < len(to)):
         raise UsageError(f"{away[0]} is in another clone, and --local keeps the message here", "leave out --local")
     return here
+
+
+def _near(clone: Clone, boxes: Sequence[str]) -> list[str]:
+    """Those of some mailboxes that are this clone's, and that no other clone has adopted."""
+    return clone.read(lambda db: [box for box in boxes if clone.has(box) and clone.has(canonical(db, box))])
 
 
 def _audience(to: Sequence[str]) -> list[str]:
@@ -162,7 +167,7 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
             opens.append(session_name(word))
             boxes.append(mailbox(word, here))
         else:
-            boxes.append(clone.read(lambda db, word=word: resolve_name(db, word, here)))  # type: ignore[misc]
+            boxes.append(clone.read(lambda db, word=word: addressed(db, word, here)))  # type: ignore[misc]
     return list(dict.fromkeys(boxes)), opens
 
 
@@ -210,12 +215,13 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
         from gitcoord.features.messages import ring
 
         ring.mail(clone, [event])
-    life = states(clone, event.data["to"])
-    recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in event.data["to"])
+    homes = clone.read(lambda db: [canonical(db, box) for box in event.data["to"]])
+    life = states(clone, homes)
+    recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in homes)
     return Sent(event.id, event.data.get("thread") or event.id, recipients)
 
 
 def _reply_boxes(clone: Clone, me: Identity, original: Event) -> list[str]:
     mine = clone.box(me.name)
-    sender = clone.read(lambda db: canonical(db, original.sender))
-    return [sender] if sender != mine else [box for box in original.data["to"] if isinstance(box, str)]
+    sender, home = clone.read(lambda db: (address(db, original.sender), canonical(db, original.sender)))
+    return [sender] if home != mine else [box for box in original.data["to"] if isinstance(box, str)]

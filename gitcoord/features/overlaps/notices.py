@@ -21,7 +21,7 @@ from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
+from gitcoord.store.worktrees import TouchedFile, Worktree, ignored_paths, list_worktrees, touched_files
 from gitcoord.text import ago, inert
 
 
@@ -103,6 +103,7 @@ def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> li
     told = clone.read(lambda db: _told(db, pair)) if both else set()
     if both <= told:
         return []
+    both = both - ignored_paths(clone.repo, mine[0].worktree, both)  # whose names are never published
     kinds, moved = _merged(clone, mine[0].worktree, other[0].worktree)
     paths = [path for path in both if _is_text(path) and path not in moved and (kinds is None or path in kinds)]
     paths.sort(key=lambda path: (path in told, path))

@@ -7,7 +7,7 @@ current one. `fences` has what a lease makes void, in any order of arrival.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from gitcoord import lean_json as json
 from gitcoord.features.tasks import fences, tangles
@@ -84,6 +84,18 @@ def _overridden(state: State, event: Event) -> str:
     if not fences.claims_with_lease(event) or state.claim in event.data.get("supersedes", ()):
         return ""
     return state.claim or (state.last if state.status in ("done", "dropped") else "")
+
+
+def ended_claims(events: Sequence[Event]) -> Iterator[tuple[Event, str]]:
+    """Each of a task's events, in total order, that ended somebody else's claim, and who held it. Claims that turned out
+    to be void are left out: `settling` tells their authors."""
+    fenced, void = fences.void(events), replay(events).void
+    state: State | None = None
+    for event in events:
+        after = None if event.id in fenced else _STEPS[event.type](state, event) if state else _filed(event)
+        if state and after and state.claim not in {"", after.claim, *void} and event.sender != state.holder:
+            yield event, state.holder
+        state = after or state
 
 
 def split_text(text: str) -> tuple[str, str]:

@@ -126,7 +126,7 @@ def withdraw(clone: Clone, made: _Made) -> None:
     """Withdraw a claim that got no lease, as if it had never been made."""
     author = clone.read(lambda db: db.execute("SELECT author FROM events WHERE id = ?", (made.id,)).fetchone()[0])
     data = {"task": made.task, "supersedes": [made.id], "void": True}
-    clone.append(lambda db: [Draft("task.settle", "claimed by somebody else, or not at all", data, author=author)])
+    clone.append(lambda db: [Draft("task.settle", "held by another session, or by none", data, author=author)])
     asked.answered(clone, [made.nonce])
 
 

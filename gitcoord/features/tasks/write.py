@@ -16,7 +16,7 @@ from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, LaterDraft, check_text
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import display, resolve_name
+from gitcoord.sessions.mailboxes import addressed, display
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
@@ -58,7 +58,7 @@ def _filing(db: sqlite3.Connection, clone: Clone, me: Identity, tasks: Sequence[
         task = tasks[place]
         data = _facts(priority=task.priority, labels=list(task.labels))
         if task.assignee:
-            data["assignee"] = resolve_name(db, task.assignee, clone.id)
+            data["assignee"] = addressed(db, task.assignee, clone.id)
             assigned.setdefault(data["assignee"], []).append((at, task.title))
         drafts.append(_filed(me, task, data, [written[n] if n in written else find(db, n).id for n in task.needs]))
     return [*drafts, *(_assigned(db, clone, me, box, mine) for box, mine in assigned.items() if not _is_me(db, clone, me, box))]
@@ -118,7 +118,7 @@ def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
         )
         telling = Telling(db, clone, me)
         if change.assignee is not None:
-            data["assignee"] = resolve_name(db, change.assignee, clone.id) if change.assignee else ""
+            data["assignee"] = addressed(db, change.assignee, clone.id) if change.assignee else ""
             if data["assignee"] not in ("", row.assignee):
                 tell_of_assignments(telling, {data["assignee"]: [(row.id, title or row.title)]})
         text = _text(f"edited: {title or row.title}", change.text or "")

@@ -134,6 +134,10 @@ class Judge:
         except (AttributeError, TypeError, ValueError):
             return NOBODY
 
+    def standing(self) -> str:
+        """What changes with the keys that are allowed here, and with each clone that is accepted."""
+        return f"{self._fingerprint()} {self._load()['accepted']}"
+
     def bound(self) -> set[str]:
         """The clones that are known for a key."""
         return set(self._load()["clones"])
@@ -142,6 +146,7 @@ class Judge:
         """Take a clone as it signs now: the key of its newest valid checkpoint is the one it is known for."""
         self._load()["clones"].pop(of, None)
         self._bind(of, self._judged_rows(of))
+        self._load()["accepted"] += 1
         self._save()
         self._marks.pop(of, None)
 
@@ -193,9 +198,10 @@ class Judge:
         if self._known is None:
             try:
                 known = json.loads(read_ours(self.clone.path("signatures")))
-                self._known = {"clones": dict(known["clones"]), "checked": dict(known["checked"])}
-            except (OSError, ValueError, TypeError, KeyError):
-                self._known = {"clones": {}, "checked": {}}
+                accepted = int(known.get("accepted", 0))
+                self._known = {"clones": dict(known["clones"]), "checked": dict(known["checked"]), "accepted": accepted}
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                self._known = {"clones": {}, "checked": {}, "accepted": 0}
         return self._known
 
     def _save(self) -> None:

@@ -130,7 +130,7 @@ def _trouble(facts: Facts) -> Iterator[Need]:
         at = trouble.sync.at
         yield Need("sync", "sync", "", line(what, 300), at, (choice("sync"),), whole=body(what, 2000), command="git coord sync")
     if trouble.sync and trouble.sync.refused:
-        what = f"{trouble.sync.remote} does not take: {', '.join(trouble.sync.refused)}"
+        what = f"{trouble.sync.remote} rejects: {', '.join(trouble.sync.refused)}"
         yield Need("refused", "sync", "", line(what, 300), None, command="git coord doctor")
     for doubt in trouble.warnings:
         text = line(doubt.what, 300)
