@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing, RefMoved
-from gitcoord.lean import suppress
+from gitcoord.lean import sqlite3, suppress
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
@@ -47,8 +47,6 @@ def _forgotten(ground: Ground, noted: Mapping[str, Oid]) -> dict[str, Oid]:
 
 def own_seen(ground: Ground) -> dict[str, Oid]:
     """The tips of our logs as the index saw them last."""
-    import sqlite3
-
     try:
         seen = ground.index.known_tips()
     except sqlite3.DatabaseError:
