@@ -367,7 +367,7 @@ def test_over_a_hole_that_nothing_can_fill_the_log_goes_on_in_a_new_epoch(repo: 
     assert git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split() == [ref[:-1] + "2"]
     git(repo, "gc", "-q", "--prune=now")
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
-    assert git(repo, "show", f"{ref[:-1]}2^{{/The log goes on}}:{ids[0]}.files/file.txt") == "data"
+    assert git(repo, "show", f"{ref[:-1]}2^{{/The log continues}}:{ids[0]}.files/file.txt") == "data"
     (repo / ".git/coord/index.sqlite").unlink()
     again = say(cli, repo, "six")
     assert (again.code, again.err) == (0, "")
