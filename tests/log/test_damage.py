@@ -135,7 +135,7 @@ def test_what_a_stranger_pushed_under_our_name_is_kept_aside_and_said(repo: Path
     assert ran.code == 0 and "forged" not in ran.out
     (line,) = warnings(ran.err)
     aside = line.rpartition("git log ")[2].rstrip(")")
-    assert "what this clone never wrote" in line and git(repo, "rev-parse", aside).strip() == oid
+    assert "this clone never wrote" in line and git(repo, "rev-parse", aside).strip() == oid
     assert tip(repo, ref) == before and texts(repo) == ["one"]
     assert cli(repo, "log").err == ""
     assert f"{aside.rpartition('/')[0].rpartition('/')[0]}" in cli(repo, "doctor").out
@@ -455,7 +455,7 @@ def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
 
 RUN = (
     "cat-file", "check-ignore", "commit-graph", "commit-tree", "config", "diff", "diff-tree", "fetch", "for-each-ref",
-    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "pack-objects", "pack-refs", "push",
+    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "multi-pack-index", "pack-objects", "pack-refs", "push",
     "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index", "update-ref", "var",
     "verify-commit", "version", "worktree", "write-tree",
 )  # fmt: skip
