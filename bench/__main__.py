@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from bench import agents, counted, hostile, powerloss, reading, soak, startup, syncing, tokens, users_git, writing
+from bench import agents, counted, hostile, live_view, powerloss, reading, soak, startup, syncing, tokens, users_git, writing
 from bench.measure import Row, isolate, table
 
 
@@ -32,9 +32,10 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
             where, rounds, (1, 100, 1000) if full else (1, 100), (1, 100, 10_000) if full else (1, 100)
         ),
         "agreement": lambda where: syncing.agreement(where, 5, 10_000 if full else 500),
-        "hostile": lambda where: hostile.attacks(where / "hostile", 3_000 if full else 800),
+        "hostile": lambda where: hostile.attacks(where / "hostile", 1 if full else 8),
         "powerloss": lambda where: powerloss.losses(where / "powerloss", 30 if full else 8),
         "soak": lambda where: soak.soak(where, 60_000 if full else 5_000, rounds),
+        "ui": lambda where: live_view.view(where, *((9, 100_000, 500, 2_000) if full else (3, 10_000, 50, 200))),
         "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
     }
 

@@ -32,13 +32,13 @@ Facts = tuple[str, Mapping[str, Any]]
 Make = Callable[[Path, int], None]
 
 
-def attacks(where: Path, size: int) -> list[Row]:
-    """Every attack with `size` items, and with a quarter of them."""
+def attacks(where: Path, share: int) -> list[Row]:
+    """Every attack with a share of its items (1: all of them), and with a quarter of these."""
     rows = []
-    for name, (share, what, make) in ATTACKS.items():
-        large = max(8, size // share)
+    for name, (size, what, make) in ATTACKS.items():
+        large = max(32, size // share)
         rows += _measured(where / name, f"{large:,} {what}", make, large)
-    return [*rows, *_zeros(where / "zeros", 256)]
+    return [*rows, *_zeros(where / "zeros", 256), *_huge(where / "huge", 256)]
 
 
 def _measured(where: Path, what: str, make: Make, large: int) -> list[Row]:
@@ -167,16 +167,16 @@ def _checkpoints(repo: Path, number: int) -> None:
 
 
 ATTACKS: dict[str, tuple[int, str, Make]] = {
-    "renames": (1, "renames in a chain", _renames),
-    "edits": (1, "edits of one task", _edits),
-    "shuffled": (1, "edits of one task, out of order", _shuffled),
-    "circles": (4, "tasks that need each other", _circles),
-    "mail": (1, "unread messages", _mail),
-    "unusable": (1, "events that cannot be used", _unusable),
-    "clones": (4, "refs with an id each", _many_clones),
-    "checkpoints": (20, "checkpoints with bad signatures", _checkpoints),
+    "renames": (3000, "renames in a chain", _renames),
+    "edits": (3000, "edits of one task", _edits),
+    "shuffled": (3000, "edits of one task, out of order", _shuffled),
+    "circles": (750, "tasks that need each other", _circles),
+    "mail": (100_000, "unread messages", _mail),
+    "unusable": (3000, "events that cannot be used", _unusable),
+    "clones": (5000, "refs with an id each", _many_clones),
+    "checkpoints": (480, "checkpoints with bad signatures", _checkpoints),
 }
-"""For each attack which share of the size it takes, what it is, and how it is made."""
+"""For each attack how many items it has in full, what they are, and how it is made."""
 
 
 def _zeros(where: Path, mebibytes: int) -> list[Row]:
@@ -192,3 +192,34 @@ def _zeros(where: Path, mebibytes: int) -> list[Row]:
     _put(repo, [tree, root])
     limit = epoch.MAX_CARRIED >> 20
     return [at_most(f"an epoch that carries {mebibytes} MiB of zeros (limit {limit})", _cpu(lambda: _commands(repo)), 1, "s")]
+
+
+def _huge(where: Path, mebibytes: int) -> list[Row]:
+    """A commit with a text of hundreds of megabytes on a log that was read before: what our own process inflates of it."""
+    repo = project(where)
+    with Coord.open(repo, as_name="w") as coord:
+        coord.sessions.join()
+    first = _commit("note", {}, 1, None)
+    _put(repo, [first])
+    _commands(repo)
+    head = _commit("note", {}, 2, first.oid).data
+    huge = make_object("commit", head + b"x" * (mebibytes << 20), "sha1")
+    argv = ["git", "-C", str(repo), "hash-object", "-w", "--literally", "-t", "commit", "--stdin"]
+    oid = subprocess.run(argv, input=huge.data, capture_output=True, check=True).stdout.decode().strip()
+    git(repo, "update-ref", LOG, oid)
+    del huge
+    return [at_most(f"a commit of {mebibytes} MiB: memory of our process", _growth(lambda: _commands(repo)), 32, "MiB")]
+
+
+def _growth(work: Callable[[], object]) -> float:
+    """How many MiB the largest memory of this process grows by."""
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the largest so far is forgotten
+    before = _status("VmRSS")
+    work()
+    return (_status("VmHWM") - before) / 1024
+
+
+def _status(field: str) -> int:
+    with open("/proc/self/status") as file:
+        return int(next(line for line in file if line.startswith(field)).split()[1])

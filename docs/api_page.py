@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Any
 
 from gitcoord.api import Coord, types
 from gitcoord.api.facade import Facade
@@ -71,8 +71,9 @@ def fields(result: type[Any]) -> dict[str, str]:
 
 def _spelled_out(kind: str, module: str) -> str:
     """An annotation with the values of a `Literal` in place of its alias."""
-    alias = vars(import_module(module)).get(kind)
-    return str(alias).replace("typing.", "") if get_origin(alias) is Literal else kind
+    source = inspect.getsource(import_module(module))
+    found = re.search(rf"^{re.escape(kind)} = (Literal\[.*\])$", source, re.MULTILINE)
+    return found[1].replace('"', "'") if found else kind
 
 
 def _result(result: type[Any]) -> str:

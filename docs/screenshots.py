@@ -151,8 +151,11 @@ def browser(shop: Path) -> None:
                 page.locator("#rows .row").nth(2).click()
                 time.sleep(0.4)
                 shot(page, f"conversation-{theme}")
+                page.mouse.move(0, 0)
                 page.keyboard.press("3")
-                time.sleep(0.3)
+                page.locator("#rows .row", has_text="The checkout tests").click()
+                page.mouse.move(0, 0)
+                time.sleep(0.6)
                 shot(page, f"board-{theme}")
             chromium.close()
     finally:

@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`Coord` is loaded when it is asked for: hooks import this package and need only a part of it."""
+    """Load `Coord` when it is used first, because hooks import this package and need only a part of it."""
     if name == "Coord":
         from gitcoord.api import Coord
 

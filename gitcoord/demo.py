@@ -22,7 +22,7 @@ from gitcoord.errors import RepositoryError
 from gitcoord.sessions.identity import AGENT_MARKS, HARNESS_IDS
 
 PAUSE = 0.8
-"""Seconds between two commands, for somebody who watches."""
+"""Seconds between two commands, for a person who watches."""
 PATIENCE = 20.0
 """Seconds the demo waits for the hook that git starts in the background."""
 
@@ -43,7 +43,7 @@ class Demo:
         """The task that is claimed twice."""
 
     def run(self) -> int:
-        """Build, show, clean up; also when interrupted. Raises RepositoryError if one of its commands failed."""
+        """Build, show, clean up, also when interrupted. Raises RepositoryError if one of its commands failed."""
         self.root = Path(tempfile.mkdtemp(prefix="gitcoord-demo-")).resolve()
         try:
             self._prepare()
@@ -56,7 +56,9 @@ class Demo:
         elif self.keep:
             self._say(f"\nThe repository and its worktrees stay in {self.root}")
         else:
-            self._say(f"\nThat was it; {self.root} was removed. In a repository of yours: git coord init")
+            self._say(
+                f"\nThat was it; {self.root} was removed. In a repository of yours: git coord init, and git coord ui to watch"
+            )
         return 0
 
     def _prepare(self) -> None:
@@ -163,7 +165,7 @@ class Demo:
     def _git_run(self, where: str | Path, *commands: str, answer: int = 0) -> str:
         """Show and run commands in one of the directories; returns the output of the last one.
 
-        `answer` is the exit code they should have: some of what is shown is a no.
+        `answer` is the expected exit code: some of the commands shown are answered no.
         """
         out = ""
         for command in commands:
@@ -179,14 +181,14 @@ class Demo:
         return out
 
     def _start(self, command: str, where: Path) -> subprocess.CompletedProcess[str]:
-        """Away from our terminal: at one, both sessions would be taken for the person who sits there."""
+        """Run away from our terminal: at one, both sessions would be taken for the person who sits there."""
         return subprocess.run(
             shlex.split(command), cwd=where, env=self.env, text=True, errors="replace", check=False, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
 
     def _await_session(self, *names: str) -> None:
-        """The hook works in the background, so as not to hold `git worktree add` up."""
+        """Wait for the hook, which works in the background so that it does not delay `git worktree add`."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             known = json.loads(self._start("git coord sessions --json", self.root / "shop").stdout)
@@ -196,7 +198,7 @@ class Demo:
         raise RepositoryError(f"the hook did not register {' and '.join(names)}", "git coord hooks status")
 
     def _clean_up(self) -> None:
-        """A hook that is still at work may write while we remove: ask again until nothing is left."""
+        """Remove the repository; a hook that is still running may write meanwhile, so try until nothing is left."""
         deadline = time.monotonic() + PATIENCE
         while self.root.exists() and time.monotonic() < deadline:
             with suppress(OSError):

@@ -24,7 +24,7 @@ from gitcoord.text import shell_word
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at. `hint` is the next command where it is not well."""
+    """The result of one check. `hint` is the next command if it failed."""
 
     what: str
     well: bool
@@ -33,11 +33,11 @@ class Finding(NamedTuple):
 
 
 NAMED = 5
-"""Of the events of one clone that are set aside, how many are named."""
+"""How many set-aside events of one clone are named."""
 
 
 def examine(clone: Clone, fix: bool = False) -> list[Finding]:
-    """Look at everything; with `fix`, mend refs and objects, make the index anew and tidy up first."""
+    """Check everything; with `fix`, first repair refs and objects, make the index again and tidy up."""
     if fix:
         _fix(clone)
     return [finding for look in _LOOKS for finding in _guarded(look, clone)]
@@ -52,7 +52,7 @@ def _guarded(look: Callable[[Clone], Iterator[Finding]], clone: Clone) -> list[F
 
 
 def _fix(clone: Clone) -> None:
-    """Raises RepositoryError where we may not write."""
+    """Repair what can be repaired. Raises RepositoryError where we may not write."""
     try:
         clone.mended += obstacles.move_aside(clone.repo.coord_dir)
     except OSError as error:
@@ -73,7 +73,7 @@ def _git(clone: Clone) -> Iterator[Finding]:
 
 
 def _library(clone: Clone) -> Iterator[Finding]:
-    """Where libgit2 cannot serve a repository, git does: slower in long-lived programs, and nothing else."""
+    """Whether libgit2 can serve the repository; otherwise git does, more slowly in long-lived programs."""
     try:
         from gitcoord.store.libgit2 import why_not
 
@@ -94,13 +94,13 @@ def _directory(clone: Clone) -> Iterator[Finding]:
 
 
 def _files(clone: Clone) -> Iterator[Finding]:
-    """Nothing is said while nothing is in the way."""
+    """Report files in the place of ours; nothing if there are none."""
     for path in obstacles.find(clone.repo.coord_dir):
         yield Finding("files", False, f"{path} is in the place of a file of gitcoord", "git coord doctor --fix")
 
 
 def _reports(clone: Clone) -> Iterator[Finding]:
-    """Bugs of ours, also those in the background, which nobody was told of."""
+    """Report bugs of ours, also those in the background, which no command has shown."""
     found = reports.lately(clone.repo.coord_dir)
     if found:
         more = f" ({len(found)} reports)" if len(found) > 1 else ""
@@ -130,14 +130,14 @@ def _refs(clone: Clone) -> Iterator[Finding]:
 
 
 def _graph(clone: Clone) -> Iterator[Finding]:
-    """Nothing is said while the commit-graph, if there is one, names nothing of ours that is lost."""
+    """Report a commit-graph that names lost commits of ours; nothing if it does not."""
     if gone := graphs.lost(clone.repo, thoroughly=True):
         many = f"{len(gone)} lost commit{'s' if len(gone) > 1 else ''}"
         yield Finding("graph", False, f"git's commit-graph names {many}", "git coord doctor --fix")
 
 
 def _events(clone: Clone) -> Iterator[Finding]:
-    """What the index has seen, compared with what is there."""
+    """Compare the events that the index has read with those that exist."""
     seen = [oid for (oid,) in clone.read(lambda db: db.execute("SELECT id FROM events").fetchall())]
     gone = set(clone.store.missing(seen))
     if gone:
@@ -161,7 +161,8 @@ def _index(clone: Clone) -> Iterator[Finding]:
 
 
 def _others(clone: Clone) -> Iterator[Finding]:
-    """What other clones' logs have that is no event, or what they did that an honest one does not."""
+    """Report commits in other clones' logs that are not events, and what other clones did that an honest one does not
+    do."""
     from gitcoord.log.index.intake import left_out, set_aside
     from gitcoord.log.trust import warnings
     from gitcoord.overview.status import strange

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 
 class CoordError(Exception):
-    """An error that a user can cause or meet. `exit_code` is what the command line returns for it. What identifies
-    somebody in a URL is not repeated."""
+    """An error that a user can cause or meet. `exit_code` is what the command line returns for it. It does not repeat
+    credentials in URLs."""
 
     exit_code = 3
 
@@ -17,7 +17,7 @@ class CoordError(Exception):
 
 
 class Refused(CoordError):
-    """A valid question answered no: a claim that somebody else holds, a key that is not set."""
+    """A valid question answered no: a claim that another session holds, a key that is not set."""
 
     exit_code = 1
 
@@ -39,12 +39,12 @@ class Unwritable(RepositoryError):
 
 
 class Busy(RepositoryError):
-    """A lock that another process held for longer than the caller had time. Nothing was written."""
+    """A lock that another process held for longer than the caller could wait. Nothing was written."""
 
 
 class Unreadable(RepositoryError):
-    """Something that is there, or may be, could not be read: never to be taken for lost. The reason is git's or the
-    system's own."""
+    """Something that exists, or may exist, could not be read. Never treat it as lost. The reason is git's or the
+    system's."""
 
     def __init__(self, what: str, hint: str = "run the command again; if it fails again: git fsck") -> None:
         super().__init__(what, hint)
@@ -57,7 +57,7 @@ class RemoteError(CoordError):
 
 
 def without_password(text: str) -> str:
-    """`text` without the user names, passwords and tokens of the URLs in it; ssh keeps its user, whom it needs."""
+    """`text` without the user names, passwords and tokens of the URLs in it; ssh URLs keep their user, which they need."""
     if "://" not in text:
         return text
     import re

@@ -62,7 +62,7 @@ else:
             return property(itemgetter(place), doc=doc)
 
     class _Name:
-        """Stands in an annotation, or below a class, for a type that only a checker looks at."""
+        """A stand-in, in an annotation or as a base class, for a type that only a type checker looks at."""
 
         def __class_getitem__(cls, of):
             return cls
@@ -87,7 +87,7 @@ else:
             return type.__new__(kind, name, bases, {"__slots__": (), **body})
 
     class NamedTuple(tuple, metaclass=_Slotless):
-        """A tuple whose places have names. The constructor of a class is made when it is called first."""
+        """A tuple with named fields. The constructor of a class is made at its first call."""
 
         _fields = ()
         _field_defaults = {}
@@ -132,7 +132,7 @@ else:
             return tuple(self)
 
     class suppress:
-        """Leave a block without a word when one of these is raised."""
+        """Leave a block silently when one of these is raised."""
 
         __slots__ = ("_kinds",)
 

@@ -34,7 +34,7 @@ else:
             return make_scanner(Settings)
 
         def loads(text, *, parse_float=float, parse_constant=float):
-            """The value that a JSON document says. Raises ValueError."""
+            """The value of a JSON document. Raises ValueError."""
             if not isinstance(text, str):
                 text = text.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogatepass")
             try:
@@ -57,5 +57,5 @@ else:
             raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
         def dumps(value, *, ensure_ascii=True, sort_keys=False, separators=(", ", ": "), allow_nan=True):
-            """A value as a JSON document on one line. Raises ValueError and TypeError for what has none."""
+            """A value as a JSON document on one line. Raises ValueError and TypeError for values without one."""
             return "".join(_encoder(ensure_ascii, sort_keys, separators, allow_nan)(value, 0))

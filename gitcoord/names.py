@@ -13,12 +13,12 @@ EVERYBODY = "all"
 OURS = frozenset(
     [EVERYBODY, "everybody", "everyone", "nobody", "somebody", "someone", "me", "you", "gitcoord", "git-coord", "message"]
 )
-"""Names that have a meaning where sessions are named: everybody, nobody in particular, gitcoord itself (as a sender), a
-condition of `wait`. No session or role can be called so."""
+"""Reserved names: everybody, nobody in particular, gitcoord itself (as a sender), a condition of `wait`. No session or
+role can be called so."""
 
 
 def is_name(text: str) -> bool:
-    """Whether `text` can name a session: a valid ref component on every system, lower case only."""
+    """Whether `text` is a valid session name: a valid ref component on every system, lower case only."""
     return (
         0 < len(text) <= MAX_NAME
         and text[0] in _FIRST

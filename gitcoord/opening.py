@@ -19,7 +19,7 @@ def open_clone(path: str | os.PathLike[str] = ".", environ: Mapping[str, str] | 
 
 
 def _after_write(clone: Clone) -> None:
-    """Send what was written, in the background. Loaded only where something was written and there is a remote."""
+    """Send new events in the background. Loaded only if events were written and there is a remote."""
     from gitcoord.sync import background
 
     background.after_write(clone)

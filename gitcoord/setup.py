@@ -33,7 +33,7 @@ class Initialized:
     hooks: tuple[Hook, ...]
     remote: str
     remote_is_set: bool = False
-    """`coord.remote` names it, so that `git coord sync` needs no name."""
+    """Whether `coord.remote` names it, so that `git coord sync` needs no name."""
 
 
 def init(clone: Clone, hooks: bool = True) -> Initialized:
@@ -49,14 +49,14 @@ def init(clone: Clone, hooks: bool = True) -> Initialized:
 
 
 def _remote(clone: Clone) -> str:
-    """Without a look at the network."""
+    """The remote to sync with, found without using the network."""
     known, there = remotes.load(clone.repo), remotes.tracked(clone.repo)
     return without_password(clone.repo.setting("remote") or (known.remote if known else "") or (there[0] if there else ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """What there is of gitcoord in a repository."""
+    """Everything that gitcoord has put into a repository."""
 
     refs: dict[str, Oid]
     broken: tuple[str, ...]
@@ -110,7 +110,7 @@ def purge(clone: Clone, everyone: bool = False) -> Traces:
 
 
 def _remove_files(clone: Clone) -> None:
-    """The folder goes in one step, for others may be writing into it; what an interrupted purge left goes with it."""
+    """Delete the folder in one step, because others may be writing into it, and what an interrupted purge left."""
     here, aside = clone.repo.coord_dir, f"{clone.repo.coord_dir}.purged"
     try:
         with suppress(FileNotFoundError):

@@ -1,7 +1,7 @@
 """Text for people and models: inert, quoted, measured. Others' words are data and cannot pass for ours.
 
 Every foreign value goes through one function here before it is printed: `inert` within a line, `quoted` for somebody's
-words on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `as_json` in a document.
+words on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `harmless` in a document.
 Characters that have no visible shape, but change how the rest is read, are shown as escapes or counted.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from functools import cache
 
-from gitcoord.lean import TYPE_CHECKING
+from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import re
@@ -23,16 +23,16 @@ _HIDDEN = (
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff\U000f0000-\U0010ffff"  # tags, selectors, private
 )
 _SELECTORS = "\ufe0e\ufe0f"
-"""Behind a character, one of them says whether it is a picture; anything longer hides something."""
+"""A selector behind a character, which says whether it is a picture; more than one hides something."""
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789@%+=:,./-_")
 """A shell reads a word of these characters unchanged."""
 _SHOWN = 8
-"""Hidden characters in a row that are shown one by one; of more it is said how many."""
+"""Hidden characters in a row that are shown one by one; more are counted."""
 
 
 @cache
 def _hidden(but: str) -> re.Pattern[str]:
-    """Runs of characters that are not shown by themselves, `but` some; compiled when the first is met."""
+    """A pattern for runs of characters that are not shown by themselves, `but` some; compiled at its first use."""
     import re
 
     return re.compile(f"(?:(?![{but}])[{_HIDDEN}])+" if but else f"[{_HIDDEN}]+")
@@ -44,7 +44,7 @@ def inert(text: str) -> str:
 
 
 def block(text: str) -> str:
-    """`text` of several lines, of which each is ours or was made inert: nothing hidden but the ends of lines and tabs."""
+    """`text` of several lines, each of them ours or made inert: nothing hidden but line ends and tabs."""
     return _hidden("\n\t").sub(_shown, text)
 
 
@@ -57,6 +57,15 @@ def _shown(run: re.Match[str]) -> str:
     return "".join(c.encode("unicode_escape").decode() for c in found)
 
 
+def harmless(value: Any) -> Any:
+    """A value for a JSON document, with every text in it as `block` shows it."""
+    if isinstance(value, str):
+        return value if value.isascii() and value.isprintable() else block(value.replace("\r\n", "\n"))
+    if isinstance(value, dict):
+        return {harmless(key): harmless(item) for key, item in value.items()}
+    return [harmless(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def as_json(text: str) -> str:
     """A JSON document in which hidden characters are JSON's own escapes."""
     if text.isascii() and "\x7f" not in text:
@@ -67,7 +76,7 @@ def as_json(text: str) -> str:
 
 
 def shell_word(text: str) -> str:
-    """`text` as one word of a command to copy: on one line, and the very same when a shell reads it."""
+    """`text` as one word of a command to copy: on one line, and unchanged when a shell reads it."""
     if inert(text) == text:
         return quote(text)
     plain = text.replace("\\", "\\\\").replace("'", "\\'")
@@ -75,7 +84,7 @@ def shell_word(text: str) -> str:
 
 
 def quote(word: str) -> str:
-    """As `shlex.quote`, whose import takes 6 ms; most words need none of it."""
+    """Quote as `shlex.quote`, whose import takes 6 ms, does; most words need no quotes."""
     if word and _PLAIN.issuperset(word):
         return word
     import shlex
@@ -84,7 +93,11 @@ def quote(word: str) -> str:
 
 
 def _bytes(text: str) -> str:
-    return "".join(f"\\x{byte:02x}" for byte in text.encode("utf-8", "surrogateescape"))
+    try:
+        raw = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # half of a pair that stands for no byte of a file name
+        raw = text.encode("utf-8", "surrogatepass")
+    return "".join(f"\\x{byte:02x}" for byte in raw)
 
 
 def is_unicode(text: str) -> bool:
@@ -99,7 +112,8 @@ def one_line(text: str, limit: int = 100) -> str:
 
 
 def quoted(text: str, indent: str = "  > ") -> str:
-    """Somebody's words as data: every line marked, as any program would split them; nothing in it can pass for ours."""
+    """Somebody's words as data: every line is marked, in any way a program could split it; nothing in it can pass for
+    ours."""
     return "\n".join(indent + _with_tabs(line) for line in text.splitlines() or [""])
 
 
@@ -114,7 +128,7 @@ def said(text: str, limit: int = 60) -> str:
 
 
 def ago(at: float | None, now: float | None = None) -> str:
-    """How long ago, for people."""
+    """The time since then, for people."""
     if at is None:
         return "never"
     seconds = max(0, int((time.time() if now is None else now) - at))

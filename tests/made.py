@@ -58,7 +58,7 @@ def task(number: int, title: str, status: str = "open", **facts: Any) -> Row:
     plain: dict[str, Any] = {
         "id": oid(number), "lc": number, "creator": box("api"), "at": int(NOW) - 7200, "title": title, "text": "",
         "status": status, "priority": 2, "assignee": "", "labels": (), "holder": "", "claim": "", "tentative": False,
-        "words": "", "changed": int(NOW) - 3600, "ready": status == "open",
+        "words": "", "lease": "", "last": "", "changed": int(NOW) - 3600, "ready": status == "open",
     }  # fmt: skip
     return Row(**{**plain, **facts})
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tokenize
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -106,3 +108,38 @@ def test_messages_say_is_not_a_and_never_is_no() -> None:
         if _ODD.search(text)
     ]
     assert odd == []
+
+
+_FSTRING = getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)  # Python 3.12 and newer
+_NOBODY_NAMED = re.compile(r"\b[Ww]hoever\b|(?:^|[.:;!?/] )Whatever\b|\b(?:[Hh]e|[Hh]im|[Hh]is|[Hh]imself|[Ss]he|[Hh]ers?)\b")
+
+
+def _prose_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a page or a script; of a module those of its strings and comments."""
+    text = path.read_text()
+    if path.suffix != ".py":
+        yield from enumerate(text.splitlines(), 1)
+        return
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type in (tokenize.STRING, tokenize.COMMENT, _FSTRING):
+            for number, line in enumerate(token.string.splitlines()):
+                yield token.start[0] + number, line.strip(" \"'#")
+
+
+def test_sentences_name_their_actor_and_say_they() -> None:
+    folders = [path for name in ("gitcoord", "docs", "hooks", "plugin") for path in (ROOT / name).rglob("*")]
+    read = (".md", ".py", ".js", "")
+    odd = [
+        f"{path.relative_to(ROOT)}:{number} {line[:80]}"
+        for path in sorted([ROOT / "README.md", *folders])
+        if path.is_file() and path.suffix in read
+        for number, line in _prose_lines(path)
+        if _NOBODY_NAMED.search(line)
+    ]
+    assert odd == []
+
+
+@pytest.mark.parametrize("line", ["Whoever is first has it.", "A task. Whatever it is, do it.", "It tells him and his clone."])
+def test_the_rule_finds_such_a_sentence(line: str) -> None:
+    assert _NOBODY_NAMED.search(line)
+    assert not _NOBODY_NAMED.search("They take it, whatever it is; the rest of this is theirs.")

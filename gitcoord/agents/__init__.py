@@ -19,7 +19,7 @@ from gitcoord.errors import UsageError
 from gitcoord.lean import Any, NamedTuple, import_module
 
 HARNESSES = ("claude", "codex", "gemini", "copilot", "opencode", "cursor")
-"""The programs there are adapters for."""
+"""The programs that have adapters."""
 
 MOMENTS = {
     "start": "a conversation begins, is resumed, or was compacted",
@@ -37,7 +37,7 @@ MOMENTS = {
 
 
 class Call(NamedTuple):
-    """One call of a hook, as its program's document says it."""
+    """One call of a hook, translated from its program's document."""
 
     harness: str
     moment: str
@@ -46,9 +46,9 @@ class Call(NamedTuple):
     event: str = ""
     """The program's own name of the moment."""
     source: str = ""
-    """How it began (`startup`, `resume`, `clear`, `compact`) or why it is over."""
+    """How the conversation began (`startup`, `resume`, `clear`, `compact`) or why it ended."""
     subagent: str = ""
-    """Who of the session's helpers this is about; empty for the session itself."""
+    """The helper of the session that this is about; empty for the session itself."""
     paths: tuple[str, ...] = ()
     """The files that a tool is about to read or change, absolute or relative to `cwd`."""
     held_before: bool = False
@@ -56,18 +56,18 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a hook has to say; an adapter leaves out what its program cannot be told at that moment."""
+    """What a hook has to say. An adapter leaves out what its program cannot take at that moment."""
 
     context: str = ""
-    """For the model to read."""
+    """Text for the model."""
     deny: str = ""
     """Why the tool call is refused."""
     go_on: str = ""
-    """What keeps the turn from ending; at `wake`, what begins a new one."""
+    """The reason that keeps the turn from ending; at `wake`, the reason that begins a new one."""
 
 
 class Output(NamedTuple):
-    """What the hook's process gives back."""
+    """The output of the hook's process."""
 
     stdout: str = ""
     stderr: str = ""
@@ -83,16 +83,16 @@ class Harness(NamedTuple):
     pid_variable: str
     """The variable that has the program's pid; empty if there is none."""
     read: Callable[[str, Mapping[str, Any]], Call]
-    """A moment and the document, as a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
+    """Turn a moment and the document into a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
     say: Callable[[Call, Answer], Output]
-    """An answer as the program takes it, strictly: several refuse a document with a key too many."""
+    """Turn an answer into the program's exact form: several programs refuse a document with an unknown key."""
     nudge: Callable[[Call, str], None] | None = None
-    """Has an idle conversation begin a turn, which then is told what is new; given the path of the running program. None
-    where what a `wake` hook prints does that."""
+    """Make an idle conversation begin a turn, whose hooks then show what is new; gets the path of the running program.
+    None if the output of a `wake` hook does that."""
     serves_many: str = ""
     """A part of the command line of a process that runs several conversations, and so cannot stand for one of them."""
     deaf: tuple[str, ...] = ()
-    """Moments at which the model can be refused something, and told nothing."""
+    """Moments at which a hook can refuse a tool but not say anything to the model."""
 
 
 def load(name: str) -> Harness:
@@ -104,14 +104,14 @@ def load(name: str) -> Harness:
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raises UsageError for a program there is no adapter for."""
+    """Check names of programs. Raises UsageError for a program without an adapter."""
     for name in names:
         if name not in HARNESSES:
             raise UsageError(f"{name!a} is not an agent program that gitcoord knows", "one of " + ", ".join(HARNESSES))
 
 
 def text_of(document: Mapping[str, Any], *keys: str) -> str:
-    """The first of `keys` that has text; empty if none does."""
+    """The first of `keys` that has text; otherwise empty."""
     found = (document.get(key) for key in keys)
     return next((value for value in found if isinstance(value, str) and value), "")
 
@@ -124,7 +124,7 @@ def call_of(
     paths: tuple[str, ...],
     subagent: str = "",
 ) -> Call:
-    """The call that a document in Claude's shape makes, which most programs took over; `events` are their names for ours."""
+    """The call in a document of Claude's shape, which most programs adopted; `events` maps their names to ours."""
     return Call(
         harness,
         moment,
@@ -139,7 +139,7 @@ def call_of(
 
 
 def path_in(document: Mapping[str, Any], *keys: str) -> str:
-    """The file that a tool is to read or change, as one of `keys` of its input says; empty if none does."""
+    """The file that a tool is about to read or change, from one of `keys` of its input; otherwise empty."""
     tool_input = document.get("tool_input")
     return text_of(tool_input, *keys) if isinstance(tool_input, dict) else ""
 
@@ -148,6 +148,6 @@ _PATCHED = re.compile(r"^\*\*\* (?:(?:Add|Update|Delete) File|Move to): (.+)$", 
 
 
 def patched_paths(tool_input: Any) -> tuple[str, ...]:
-    """The files that a patch in Codex's format names, which other programs' models write, too."""
+    """The files named in a patch of Codex's format, which other programs' models also write."""
     patch = text_of(tool_input, "command", "input", "patch") if isinstance(tool_input, dict) else tool_input
     return tuple(dict.fromkeys(_PATCHED.findall(patch))) if isinstance(patch, str) else ()

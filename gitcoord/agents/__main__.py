@@ -19,12 +19,14 @@ from gitcoord.lean import Any, suppress
 
 PATIENCE = 8.0
 """Seconds for which an agent's hook waits for a lock; programs give their hooks ten and more."""
+MAX_DOCUMENT = 64 << 20
+"""Bytes of a document that are read: a program may hand us a file that it writes."""
 SILENCE = 2.0
-"""Seconds of silence after which a document that is not whole will not come any more."""
+"""Seconds of silence after which an incomplete document counts as ended."""
 
 
 def main(argv: list[str]) -> int:
-    """The exit code for the agent program."""
+    """Run a hook; returns the exit code for the agent program."""
     try:
         harness, moment = argv
         return _call(harness, moment, _document())
@@ -34,10 +36,11 @@ def main(argv: list[str]) -> int:
 
 
 def _document() -> dict[str, Any]:
-    """What the program said; the script may have read the beginning of it. A program that keeps our standard input open is
-    not waited for: the document ends where it is whole."""
+    """The program's document; the script may have read the beginning of it. A program may keep our standard input open:
+    the document ends as soon as it is complete."""
     data = os.fsencode(os.environ.pop("GIT_COORD_HEAD", ""))
-    while (document := _whole(data)) is None and (more := _next_piece()):
+    deadline = time.monotonic() + PATIENCE
+    while (document := _whole(data)) is None and len(data) < MAX_DOCUMENT and (more := _next_piece(deadline)):
         data += more
     if document is None and data.strip():
         try:
@@ -48,7 +51,7 @@ def _document() -> dict[str, Any]:
 
 
 def _whole(data: bytes) -> Any:
-    """The document, if that is all of it; else None."""
+    """The document, if it is complete; otherwise None."""
     if data.rstrip()[-1:] != b"}":
         return None
     try:
@@ -57,9 +60,9 @@ def _whole(data: bytes) -> Any:
         return None
 
 
-def _next_piece() -> bytes:
+def _next_piece(deadline: float) -> bytes:
     """What comes next on standard input; nothing at its end, or after a while."""
-    ready, _, _ = select.select([0], [], [], SILENCE)
+    ready, _, _ = select.select([0], [], [], max(0.0, min(SILENCE, deadline - time.monotonic())))
     return os.read(0, 1 << 16) if ready else b""
 
 
@@ -99,7 +102,7 @@ def _write(fd: int, data: bytes) -> None:
 
 
 def _note_error(argv: list[str], error: Exception) -> None:
-    """For `git coord hooks status`: the last thing that went wrong, in the directory that the script found."""
+    """Keep the last failure for `git coord hooks status`, in the directory that the script found."""
     where = os.environ.get("GIT_COORD_DIR", "")
     with suppress(Exception):
         from gitcoord.store.discovery import find_repository

@@ -19,7 +19,7 @@ from gitcoord.system import process as processes
 
 
 class Desk(NamedTuple):
-    """One call of a hook in its repository: who calls, and the session that it is, None while it is no session yet."""
+    """One call of a hook in its repository: the call, and its session, None before it is registered."""
 
     clone: Clone
     harness: Harness
@@ -47,13 +47,13 @@ def open_for(harness: Harness, call: Call) -> Iterator[Desk]:
 
 
 def _environ(harness: Harness, call: Call) -> Mapping[str, str]:
-    """Ours, with this conversation's id in it and no other's, of programs that this one may run in."""
+    """Our environment with this conversation's id, and without the ids of programs that this one may run in."""
     kept = {key: value for key, value in os.environ.items() if key not in HARNESS_IDS}
     return {**kept, harness.session_variable: call.session_id} if call.session_id else kept
 
 
 def _known(clone: Clone, harness: Harness, call: Call) -> Identity | None:
-    """The session that has this id; found without looking at all others."""
+    """The session with this id, found without reading all others."""
     records = Records(clone.repo.coord_dir)
     record = records.get(records.name_of(call.session_id))
     if record is None or record.harness_id != call.session_id or record.left is not None or record.gone:
@@ -74,14 +74,14 @@ def settle(desk: Desk) -> Desk:
 
 
 def alive(desk: Desk) -> Desk:
-    """The desk with its session, which has just given a sign of life."""
+    """The desk with its session, after a sign of life."""
     if desk.me is None:
         return settle(desk)
     return desk._replace(me=beat(desk.clone, desk.me))
 
 
 def _found(desk: Desk) -> Identity:
-    """Who we are by the rules; a conversation that is taken up again gets the name back that it had."""
+    """The session that the rules find; a resumed conversation gets back the name that it had."""
     me = current(desk.clone)
     records = Records(desk.clone.repo.coord_dir)
     before = records.get(records.name_of(desk.call.session_id))
@@ -96,14 +96,14 @@ def _is_free(records: Records, record: Record) -> bool:
 
 
 def is_elsewhere(desk: Desk) -> bool:
-    """Whether the session is bound to a live process that is not the one which calls."""
+    """Whether the session is bound to another live process than the caller."""
     bound = desk.me.record.process if desk.me and desk.me.record else None
     ours = program_of(desk.harness)
     return bound is not None and ours is not None and bound != ours and bool(processes.is_alive(bound))
 
 
 def _agent_process(harness: Harness) -> processes.Process | None:
-    """The process of this conversation; None where one runs several."""
+    """The process of this conversation; None if the process runs several conversations."""
     found = program_of(harness)
     if found is None or (harness.serves_many and harness.serves_many in processes.command(found.pid)):
         return None
@@ -111,6 +111,6 @@ def _agent_process(harness: Harness) -> processes.Process | None:
 
 
 def program_of(harness: Harness) -> processes.Process | None:
-    """The program's own process, as far as it can be told."""
+    """The program's own process, if it can be determined."""
     pid = program_above(os.environ, above_us(), "", harness.pid_variable)
     return processes.describe(pid) if pid is not None and pid > 1 else None

@@ -21,7 +21,7 @@ _ASK = "type /hooks in codex, and trust them"
 
 
 def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
-    """What keeps the hooks in the file `path` from running; empty if nothing does."""
+    """The reason why the hooks in the file `path` do not run; empty if they do."""
     states = _asked(path, environ)
     if states is None:
         return "" if _ever_trusted(path, home) else f"Codex has not trusted them yet: {_ASK}"
@@ -32,7 +32,7 @@ def why_not(path: str, home: str, environ: Mapping[str, str]) -> str:
 
 
 def _asked(path: str, environ: Mapping[str, str]) -> list[str] | None:
-    """What Codex says of each hook in that file; None if it says nothing."""
+    """Codex's answer about each hook in that file; None without an answer."""
     program = shutil.which("codex", path=environ.get("PATH"))
     if program is None:
         return None

@@ -44,7 +44,7 @@ class Marks(NamedTuple):
             make_directory(self.directory)
 
     def take(self) -> None:
-        """Before looking: what is marked from here on, is for the next look. Those left by a killed hook are kept."""
+        """Take the marks before looking: later marks are for the next look. Those that a killed hook left are kept."""
         with suppress(OSError):
             if not os.path.exists(self.path("@taken")):
                 rename_ours(self.path(), self.path("@taken"))  # a process that is writing to it at this moment still does
@@ -57,22 +57,22 @@ class Marks(NamedTuple):
         return list(dict.fromkeys([*_lines(self.path("@taken")), *_lines(self.path("@more"))]))
 
     def done(self) -> None:
-        """All that was taken is shown."""
+        """Remove the marks that were taken: everything is shown."""
         for suffix in ("@more", "@taken"):
             with suppress(OSError):
                 remove_ours(self.path(suffix))
 
     def again(self, lines: Sequence[str] = ()) -> None:
-        """Something waits for the next look."""
+        """Set the mark again: something waits for the next look."""
         with suppress(OSError):
             _append(self.path(), lines)
 
     def owe(self, something: bool) -> None:
-        """Whether an ack is due, which is looked at when the turn ends."""
+        """Note whether an ack is due; the hook at the end of a turn looks at it."""
         self._flag("@owed", something)
 
     def wait(self, waiting: bool) -> None:
-        """Whether the session waits for its human, which the next step of its model ends."""
+        """Note whether the session waits for its human; the next step of its model ends that."""
         self._flag("@waiting", waiting)
 
     def waits(self) -> bool:
@@ -86,19 +86,19 @@ class Marks(NamedTuple):
                 remove_ours(self.path(suffix))
 
     def forget(self) -> None:
-        """The model will have lost what it was told."""
+        """Note that the model is about to lose what it was told."""
         with suppress(OSError):
             _append(self.path("@forgot"), ())
             _append(self.path(), ())
 
     def recall(self) -> bool:
-        """Whether it has, since this was last asked."""
+        """Whether the model has lost what it was told, since the last call."""
         with suppress(OSError):
             return remove_ours(self.path("@forgot"))
         return False
 
     def set_idle(self, idle: bool) -> None:
-        """Whether the session's turn is over."""
+        """Note whether the session's turn is over."""
         with suppress(OSError):
             write_ours(self.path("@idle"), b"idle\n" if idle else b"")
 
@@ -112,7 +112,8 @@ def marks_of(clone: Clone, name: str) -> Marks:
 
 
 def stamp(clone: Clone, looked: float) -> None:
-    """The refs as they were at `looked` (Unix seconds) are in the index, and marks are set for all they brought."""
+    """Note that the refs as they were at `looked` (Unix seconds) are in the index, and that marks are set for all of
+    it."""
     path, here = clone.path("marked"), clone.id
     with suppress(OSError):
         if _lines(path) != [here]:

@@ -27,7 +27,7 @@ MAX_TOLD = 2000
 
 
 class Finding(NamedTuple):
-    """One thing to say of a path; `key` is what it is told once for, `blocks` whether it is another's to decide."""
+    """One thing to say about a path; `key` makes sure that it is said once, `blocks` whether it may refuse."""
 
     key: str
     text: str
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
 
 
 def guard(desk: Desk, say: Callable[[Answer], None]) -> None:
-    """Say what is known of the paths of a call; refuse only where the user asked for that."""
+    """Say what concerns the paths of a call; refuse only if the user asked for that."""
     mode = desk.clone.repo.setting("guard", "warn").lower()
     if mode == "off" or desk.me is None:
         return
@@ -95,7 +95,7 @@ def _untold(desk: Desk, found: Sequence[Finding]) -> list[Finding]:
 
 
 def _key(desk: Desk, finding: Finding) -> str:
-    """What a helper is told, the session itself does not see."""
+    """The key of a finding for its reader, because the session does not see what a helper is told."""
     return f"{desk.call.subagent} {finding.key}" if desk.call.subagent else finding.key
 
 

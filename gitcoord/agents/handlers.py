@@ -24,7 +24,7 @@ from gitcoord.text import ago
 Say = Callable[[Answer], None]
 
 BRIEF = {"compact": 1000, "resume": 1000}
-"""Tokens of the brief by how a conversation begins; what was forgotten takes more words."""
+"""Tokens of the brief by how a conversation begins; a model that lost its context needs more."""
 SHORT_BRIEF = 500
 HOLDS = 2
 """How often a turn is kept going for one ack that is due."""
@@ -34,7 +34,7 @@ HOW = "To talk to them: git coord send NAME TEXT. All commands: git coord help"
 
 
 def run(desk: Desk, say: Say) -> None:
-    """Do what is due; `say` is called at most once, and at once written to the program."""
+    """Do what is due; `say` is called at most once, and writes to the program at once."""
     if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(desk.clone.repo.coord_dir):
         return
     if desk.call.moment in ("look", "edit"):
@@ -50,7 +50,7 @@ def run(desk: Desk, say: Say) -> None:
 
 
 def _start(desk: Desk, say: Say) -> None:
-    """Register, and say where one is; also after a compaction, when all of it is forgotten."""
+    """Register, and say where the session is; also after a compaction, when the model has lost all of it."""
     desk = settle(desk)
     me = _me(desk)
     marks = marks_of(desk.clone, me.name)
@@ -67,7 +67,7 @@ def _start(desk: Desk, say: Say) -> None:
 
 
 def _keep_all_touched(desk: Desk) -> None:
-    """The first hook in this clone: what those without hooks have changed so far is not in the folder yet."""
+    """Fill the folder of touched files at the first hook in this clone, with changes of sessions without hooks."""
     from gitcoord.overview.roster import list_sessions
 
     for session in list_sessions(desk.clone):
@@ -83,7 +83,7 @@ def _say_where_i_am(desk: Desk, marks: Marks, budget: int, say: Say) -> None:
 
 
 def _opening(desk: Desk, budget: int, news: str, notes: Sequence[str]) -> str:
-    """The brief without what is told beside it."""
+    """The brief, without parts that are shown beside it."""
     without = ("unread", "notes") if notes else ("unread",)
     return "\n\n".join(filter(None, (_where_i_am(desk, budget, without), news)))
 
@@ -95,7 +95,7 @@ def _where_i_am(desk: Desk, budget: int, without: Sequence[str]) -> str:
 
 
 def _turn(desk: Desk, say: Say) -> None:
-    """Between two steps of the model: what is new."""
+    """Between two steps of the model: show what is new."""
     desk = alive(desk)
     marks = marks_of(desk.clone, _me(desk).name)
     marks.open()
@@ -113,7 +113,7 @@ def _turn(desk: Desk, say: Say) -> None:
 
 
 def _look_at_remote(desk: Desk) -> None:
-    """Have it asked in the background, if that is due; `coord/look` is there only where there is a remote."""
+    """Start a look at the remote in the background, if it is due; `coord/look` exists only with a remote."""
     if os.path.exists(desk.path("look")):
         from gitcoord.sync import background
 
@@ -121,7 +121,7 @@ def _look_at_remote(desk: Desk) -> None:
 
 
 def _edited(desk: Desk, say: Say) -> None:
-    """What the script could not tell from the document: note the paths, and have presence and overlaps seen to."""
+    """Note the changed paths that the script could not read from the document, and update presence and overlaps."""
     from gitcoord.sessions.housekeeping import in_background
     from gitcoord.store.worktrees import place_of
 
@@ -134,7 +134,8 @@ def _edited(desk: Desk, say: Say) -> None:
 
 
 def _waiting(desk: Desk, say: Say) -> None:
-    """It waits for its human. The flag has the next step of the model say that it does no more, also while we are here."""
+    """Note that the session waits for its human. The next step of the model clears the flag, even while this hook still
+    runs."""
     from gitcoord.sessions.presence import register
 
     desk = settle(desk) if desk.me is None else desk
@@ -156,7 +157,7 @@ def _forget(desk: Desk, say: Say) -> None:
 
 
 def _stop(desk: Desk, say: Say) -> None:
-    """The turn may end unless something urgent was never seen, or an ack is due; each holds it a few times at most."""
+    """Let the turn end unless an urgent message was never shown, or an ack is due; each holds it a few times at most."""
     desk = alive(desk)
     me = _me(desk)
     marks = marks_of(desk.clone, me.name)
@@ -182,7 +183,7 @@ def _stop(desk: Desk, say: Say) -> None:
 
 
 def _due_lines(desk: Desk, due: Sequence[Message]) -> str:
-    """What is still to be acked, without its words, which were shown before."""
+    """The messages that still need an ack, without their text, which was shown before."""
     now = time.time()
     lines = [
         f"{m.id[:10]} from {spoken_name(desk.clone, m.sender)}, {ago(m.at, now)}: git coord ack {m.id[:10]}" for m in due[:10]
@@ -214,19 +215,19 @@ _MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
 
 
 def _works_again(desk: Desk, say: Say) -> None:
-    """A helper may do what its human was asked for, so the session waits no more."""
+    """End the waiting when a helper continues, because it may do what the human was asked for."""
     marks_of(desk.clone, _me(alive(desk)).name).wait(False)
 
 
 def _nothing(desk: Desk, say: Say) -> None:
-    """What is said inside a helper's conversation never reaches the session's own."""
+    """Say nothing, because text in a helper's conversation never reaches the session's own."""
 
 
 _HELPERS: dict[str, Callable[[Desk, Say], None]] = {"edited": _edited, "waiting": _waiting, "tools": _works_again}
 
 
 def _keep_settings(desk: Desk) -> None:
-    """What of the configuration the script has to know: `coord/surface`, only where it is not the default."""
+    """Write the settings that the script needs: `coord/surface`, only if it differs from the default."""
     from gitcoord.system.lock import write_whole
 
     path = desk.path("surface")
@@ -255,11 +256,11 @@ class Holds:
         return self._known.get(message, 0)
 
     def in_a_row(self, held_before: bool) -> int:
-        """How often since a turn last ended by itself."""
+        """How often the conversation was kept going since a turn last ended by itself."""
         return self._known.get("", 0) if held_before else 0
 
     def add(self, messages: Iterable[str], held_before: bool) -> None:
-        """It is held once more, for these."""
+        """Count that these messages keep it going once more."""
         for message in messages:
             self._known[message] = self.times(message) + 1
         self._known[""] = self.in_a_row(held_before) + 1

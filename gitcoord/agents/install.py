@@ -33,26 +33,26 @@ class Installed(NamedTuple):
     title: str
     path: str
     found: bool
-    """The program, or its settings, are on this machine."""
+    """Whether the program, or its settings, are on this machine."""
     moments: tuple[str, ...] = ()
     program: str = ""
     why: str = ""
     skill: str = ""
-    """The file of our skill, where it is installed, too."""
+    """The file of our skill, if it is installed, too."""
 
     @property
     def runs(self) -> bool:
-        """Installed, and nothing keeps it from running."""
+        """Whether the hooks are installed and nothing keeps them from running."""
         return bool(self.moments) and not self.why
 
 
 def found_here(environ: Mapping[str, str]) -> list[str]:
-    """The programs that are on this machine, or were."""
+    """The programs that are, or were, on this machine."""
     return [name for name in HARNESSES if _is_here(SETTINGS[name], environ)]
 
 
 def with_ours(environ: Mapping[str, str]) -> list[str]:
-    """The programs in whose settings there are hooks of ours, as far as these can be read; the program itself is not asked."""
+    """The programs that have hooks of ours in their settings, as far as these can be read, without asking the program."""
     found = []
     for name in HARNESSES:
         with suppress(RepositoryError):
@@ -67,7 +67,7 @@ def _is_here(settings: Settings, environ: Mapping[str, str]) -> bool:
 
 
 def install(name: str, environ: Mapping[str, str]) -> Installed:
-    """Add our hooks, or bring them up to date; nothing is written when they are. Raises RepositoryError."""
+    """Add our hooks, or bring them up to date; writes nothing if they are. Raises RepositoryError."""
     settings = SETTINGS[name]
     path = settings.path(environ)
     text = _read(path)
@@ -82,7 +82,7 @@ def install(name: str, environ: Mapping[str, str]) -> Installed:
 
 
 def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
-    """Take them out, and give back what was there byte for byte; returns what was found. Raises RepositoryError."""
+    """Remove our hooks, and restore the file byte for byte; returns what was found. Raises RepositoryError."""
     settings = SETTINGS[name]
     before = status(name, environ)
     skill.uninstall(_skills(settings, environ))
@@ -120,7 +120,7 @@ def status(name: str, environ: Mapping[str, str]) -> Installed:
 
 
 def _skills(settings: Settings, environ: Mapping[str, str]) -> str:
-    """All of them look for skills in a folder of that name."""
+    """The folder of skills, which has the same name for all of them."""
     return os.path.join(settings.home(environ), "skills")
 
 
@@ -141,7 +141,7 @@ def _script_status(here: Installed, script: Callable[[str, str], str], text: str
 
 
 def command(name: str, moment: str) -> str:
-    """What a hook runs, for `sh -c`, without its mark. Does nothing once gitcoord is gone."""
+    """The command of a hook, for `sh -c`, without its mark. Does nothing once gitcoord is gone."""
     python, hooks = shlex.quote(sys.executable), shlex.quote(FOLDER)
     script = '"$hooks/agent-hook"'
     return f"python={python} hooks={hooks} harness={name} moment={moment}; test ! -f {script} || . {script}"
@@ -151,13 +151,13 @@ def command(name: str, moment: str) -> str:
 
 
 def _wanted(settings: Settings) -> list[tuple[str, str]]:
-    """Event and command of every hook there should be."""
+    """Event and command of every hook that should be installed."""
     entries = settings.entries(lambda moment: command(settings.name, moment))
     return sorted((event, f"{c} # gitcoord") for event, entry in entries for c in _commands(entry))
 
 
 def _ours(text: str, path: str) -> list[tuple[str, str]]:
-    """Event and command of every hook of ours there is, without what was made for it."""
+    """Event and command of every hook of ours in the text, without what was made for it."""
     if not text.strip():
         return []
     document = _parsed(jsonedit.load, text, path)
@@ -167,7 +167,7 @@ def _ours(text: str, path: str) -> list[tuple[str, str]]:
 
 
 def _commands(value: Any) -> Iterator[str]:
-    """The commands of hooks, wherever they are nested."""
+    """The commands of hooks, at any depth."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from [inner] if key in ("command", "bash") and isinstance(inner, str) else _commands(inner)
@@ -177,7 +177,7 @@ def _commands(value: Any) -> Iterator[str]:
 
 
 def _with(settings: Settings, text: str | None, path: str) -> str:
-    """The text with our hooks, each marked with what was made for it."""
+    """The text with our hooks, each marked with the containers made for it."""
     made = "" if text is not None else " +file"
     text = settings.empty if text is None or not text.strip() else text
     for event, entry in settings.entries(lambda moment: command(settings.name, moment)):
@@ -224,7 +224,7 @@ def _without(settings: Settings, text: str | None, path: str) -> str | None:
 
 
 def _first(text: str, root: jsonedit.Value) -> tuple[jsonedit.Value, int] | None:
-    """Where a hook of ours is: a whole entry, or one of several hooks in it."""
+    """The place of a hook of ours: a whole entry, or one of several hooks in it."""
     hooks = root.get("hooks")
     for _, _, entries in hooks.members if hooks else ():
         for number, (_, _, entry) in enumerate(entries.members):
@@ -256,7 +256,7 @@ def _pruned(settings: Settings, text: str, made: set[str], path: str) -> str | N
 
 
 def _drop_empty(text: str, keys: tuple[str, ...], path: str) -> str:
-    """Without a container that was made for us, unless somebody else uses it now."""
+    """Drop a container that was made for us, unless it has other content now."""
     of = _parsed(jsonedit.parse, text, path)
     for key in keys[:-1]:
         of = of.get(key) or of
@@ -292,7 +292,8 @@ def _read(path: str) -> str | None:
 
 
 def _write(path: str, before: str | None, after: str | None) -> None:
-    """Replace the file at once, through symbolic links; its program may be reading it. Nothing where nothing changes."""
+    """Replace the file at once, through symbolic links, because its program may be reading it. Writes nothing without a
+    change."""
     from gitcoord.system.lock import unwritable
 
     if before == after:

@@ -13,11 +13,11 @@ from gitcoord.lean import Any, NamedTuple
 
 _SPACE = " \t\r\n\ufeff"
 _WAS_OPEN = " "
-"""Before our line end in a container that had one: `{` and `}` stood on lines of their own."""
+"""A mark before our line end in a container whose `{` and `}` were on lines of their own."""
 
 
 class BadJson(ValueError):
-    """The text is not JSON document."""
+    """The text is not a JSON document."""
 
 
 class Value(NamedTuple):
@@ -31,7 +31,7 @@ class Value(NamedTuple):
     """Key (empty in an array), where the member begins, and its value."""
 
     def get(self, key: str) -> Value | None:
-        """The member called so; of several the last, as parsers do."""
+        """The member of that name; of several the last, as parsers do."""
         return next((value for name, _, value in reversed(self.members) if name == key), None)
 
 
@@ -44,7 +44,7 @@ def parse(text: str) -> Value:
 
 
 def load(text: str) -> Any:
-    """What the document says, comments and trailing commas left out. Raises BadJson."""
+    """The document's value, without comments and trailing commas. Raises BadJson."""
     return _python(text, parse(text))
 
 
@@ -103,7 +103,7 @@ def _closing(text: str, at: int, bracket: str) -> int:
 
 
 def _skip(text: str, at: int) -> int:
-    """The next place that is neither space nor comment."""
+    """The next place that is neither a space nor in a comment."""
     while True:
         while at < len(text) and text[at] in _SPACE:
             at += 1
@@ -123,7 +123,7 @@ def _place(text: str, at: int) -> str:
 
 
 def insert(text: str, into: Value, key: str, new: Any) -> str:
-    """The text with a member more at the end of an object (an element, with an empty `key`, of an array)."""
+    """The text with a further member at the end of an object (with an empty `key`, an element of an array)."""
     close = into.end - 1
     inside = text[into.start + 1 : close]
     outer = _indent_of(text, into.start)
@@ -142,7 +142,7 @@ def insert(text: str, into: Value, key: str, new: Any) -> str:
 
 
 def _alone(item: str, inside: str, step: str | None, outer: str) -> str:
-    """The only member of what was empty, so that `remove` can tell whether there was a line end in it before."""
+    """The only member of a formerly empty container, written so that `remove` can tell whether it had a line end in it."""
     if step is None:
         return item + inside
     if not inside:
@@ -168,7 +168,7 @@ def _indent_of(text: str, at: int) -> str:
 
 
 def _unit(text: str) -> str:
-    """By how much the document indents; two spaces where it does not tell."""
+    """The document's indentation; two spaces if it has none."""
     for line in text.split("\n")[1:]:
         indent = line[: len(line) - len(line.lstrip(" \t"))]
         if indent and line.strip():
@@ -177,7 +177,7 @@ def _unit(text: str) -> str:
 
 
 def remove(text: str, of: Value, number: int) -> str:
-    """The text without one member of `of`: what `insert` put there leaves no trace."""
+    """The text without one member of `of`; removing what `insert` added leaves no trace."""
     begin, end = of.members[number][1], of.members[number][2].end
     if len(of.members) == 1:
         before, after = text[of.start + 1 : begin], text[end : of.end - 1]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from gitcoord.lean import Any, NamedTuple
 
 CommandOf = Callable[[str], str]
-"""What the hook of a moment runs."""
+"""The command of a hook, by moment."""
 Entries = list[tuple[str, dict[str, Any]]]
 """The program's own event, and an entry in its list of hooks."""
 Environ = Mapping[str, str]
@@ -26,17 +26,17 @@ class Settings(NamedTuple):
     name: str
     title: str
     program: str
-    """What it is called as a command."""
+    """The program's command."""
     home: Callable[[Environ], str]
-    """Its directory."""
+    """The program's directory."""
     path: Callable[[Environ], str]
     entries: Callable[[CommandOf], Entries]
     empty: str = "{}\n"
     """The document to begin with if the file does not exist."""
     why_not: Callable[[str, Environ], str] | None = None
-    """What keeps installed hooks from running that only this program knows; empty if nothing does."""
+    """Why installed hooks do not run, if only the program knows; otherwise empty."""
     script: Callable[[str, str], str] | None = None
-    """Where its hooks are a file of code: that file, for a Python and a folder of hooks. It begins with SCRIPT_MARK."""
+    """The text of the file, if its hooks are code, for a Python and a folder of hooks. It begins with SCRIPT_MARK."""
 
 
 def _home(environ: Environ) -> str:
@@ -74,7 +74,7 @@ def _codex_home(environ: Environ) -> str:
 
 
 def _codex(command: CommandOf) -> Entries:
-    """The user's shell runs them, which may be none that reads sh."""
+    """Wrap the command, because the user's shell runs it and may not read sh."""
 
     def entry(moment: str, matcher: str = "", timeout: int = 10) -> dict[str, Any]:
         hook = {"type": "command", "command": f"sh -c {shlex.quote(command(moment))}", "timeout": timeout}
@@ -104,7 +104,7 @@ def _gemini_home(environ: Environ) -> str:
 
 
 def _gemini(command: CommandOf) -> Entries:
-    """Its timeouts are milliseconds."""
+    """Gemini's entry; its timeouts are milliseconds."""
 
     def entry(moment: str, matcher: str = "", seconds: int = 10) -> dict[str, Any]:
         hook = {"type": "command", "name": f"gitcoord-{moment}", "command": command(moment), "timeout": seconds * 1000}
@@ -129,7 +129,7 @@ def _copilot_home(environ: Environ) -> str:
 
 
 def _copilot(command: CommandOf) -> Entries:
-    """A matcher before a tool is by Claude's names of tools, after it by its own."""
+    """Copilot's entry; a matcher before a tool uses Claude's names of tools, after it its own."""
 
     def entry(moment: str, matcher: str = "", seconds: int = 10) -> dict[str, Any]:
         hook = {"type": "command", "bash": command(moment), "timeoutSec": seconds}

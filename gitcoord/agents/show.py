@@ -18,9 +18,9 @@ from gitcoord.system.files import touch_ours
 
 
 def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
-    """Write what is new and mark it, all under the lock: of two hooks at the same time one shows it.
+    """Write what is new and mark it, all under the lock: of two simultaneous hooks one shows it.
 
-    `say` gets the text and the ids of notes in it. What did not fit waits for the next time.
+    `say` gets the text and the ids of notes in it. Items that did not fit wait for the next time.
     """
     me = me_of(desk)
     with desk.clone.locked():
@@ -49,7 +49,7 @@ def look(desk: Desk, marks: Marks) -> list[str]:
 
 
 def _keep_notes_flag(desk: Desk) -> None:
-    """`coord/noted` is there when notes are about paths: then the hook asks before a path's first edit."""
+    """Keep `coord/noted` while notes are about paths: then the hook asks before a path's first edit."""
     path = desk.path("noted")
     if not os.path.exists(path) and desk.clone.read(has_notes_about_paths):
         with suppress(OSError):

@@ -15,7 +15,7 @@ NAME = "git-coord"
 FILE = "SKILL.md"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PLACES = (os.path.join(_PACKAGE, "skill"), os.path.join(_PACKAGE, os.pardir, "plugin", "skills", NAME))
-"""Installed, or in a checkout, where the Claude Code plugin has it."""
+"""Where the skill is: in the installation, or in a checkout, where the Claude Code plugin has it."""
 
 
 def whole() -> bytes:
@@ -25,7 +25,7 @@ def whole() -> bytes:
 
 
 def text() -> str:
-    """The skill without its front matter, as other instructions to a model can hold it."""
+    """The skill without its front matter, as a part of other instructions to a model."""
     return whole().decode().split("---\n", 2)[2].lstrip("\n")
 
 
@@ -59,7 +59,7 @@ def install(skills: str) -> bool:
 
 
 def uninstall(skills: str) -> bool:
-    """Remove the skill and the folders that are empty then; False if it is not there, or not ours."""
+    """Remove the skill and the folders that are then empty; False if it is not there, or not ours."""
     path = path_in(skills)
     if not os.path.exists(path) or not _is_ours(path):
         return False

@@ -28,7 +28,7 @@ from gitcoord.system.files import make_directory, remove_ours, write_ours
 
 
 def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
-    """Sleep until the session is idle and has mail, and show that; without a word if its program ends first."""
+    """Sleep until the session is idle and has mail, and show that; print nothing if its program ends first."""
     program = program_of(desk.harness)
     if program is None or desk.surface == "off" or not is_plain_id(desk.call.session_id):
         return
@@ -49,7 +49,7 @@ def _ends(desk: Desk, program: processes.Process) -> list[int]:
 
 
 def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], None]) -> str | None:
-    """Why it is over: the session was woken, or there is nobody to wake."""
+    """One attempt; returns why it ended: the session was woken, or its program is gone."""
     record = _record(desk, program)
     if not processes.is_alive(program) or (record is None and desk.harness.nudge):
         return "gone"
@@ -83,7 +83,7 @@ def _show(desk: Desk, me: Identity, marks: Marks, say: Callable[[Answer], None])
 
 
 def _record(desk: Desk, program: processes.Process) -> Record | None:
-    """The session of this conversation, or that the program's process is now: under another id once it was cleared."""
+    """The session of this conversation, or the session of the program's process after a clear gave it another id."""
     known = [record for record in Records(desk.clone.repo.coord_dir).all() if record.left is None and not record.gone]
     if desk.harness.nudge:
         return next((record for record in known if record.harness_id == desk.call.session_id), None)
@@ -99,7 +99,7 @@ def _path_of(program: processes.Process) -> str:
 
 @contextmanager
 def _only_one(path: str) -> Iterator[bool]:
-    """Whether no other waits for this program; the file holds the pid, for the script to see that somebody does."""
+    """Whether no other process waits for this program; the file has the pid, so that the script sees a waiter."""
     from gitcoord.system.lock import try_lock
 
     with try_lock(path) as first:

@@ -85,7 +85,7 @@ class Coord:
 
     @property
     def identity(self) -> Identity:
-        """The session that the calls speak for, and the rule that said so; found once, and again after `join`."""
+        """The session that the calls speak for, and the rule that decided; found once, and again after `join`."""
         if self._identity is None:
             from gitcoord.sessions.identity import current
 
@@ -94,8 +94,7 @@ class Coord:
 
     @property
     def elsewhere(self) -> str:
-        """The worktree of the session that spoke, if this terminal's session belongs to another worktree and this one
-        has none."""
+        """The worktree of this terminal's session, if that is another worktree and this one has no session."""
         from gitcoord.sessions.identity import is_elsewhere
 
         me = self._identity
@@ -113,7 +112,7 @@ class Coord:
             self._as_name = name
 
     def beat(self) -> None:
-        """Give a sign of life, at most every 20 seconds; what speaks for the session does it by itself."""
+        """Give a sign of life, at most every 20 seconds; methods that speak for the session do it themselves."""
         if not 0 <= time.monotonic() - self._beat_at < BEAT_EVERY:
             from gitcoord.sessions.housekeeping import beat
 
@@ -161,15 +160,15 @@ class Coord:
     state: State = _noun("state")
     """The caller's keys and values, which outlive it."""
     numbers: Numbers = _noun("numbers")
-    """Sequences of numbers, each handed out exactly once."""
+    """Sequences of numbers, each given out exactly once."""
     events: Events = _noun("events")
-    """The history: every event, its search, and what arrives."""
+    """The history: every event, searching it, and following it."""
     remote: Remote = _noun("remote")
     """The exchange with other clones."""
     trust: Trust = _noun("trust")
-    """What the events of other clones are worth."""
+    """The signatures of other clones' events."""
     overview: Overview = _noun("overview")
-    """What several nouns know of one thing: status, brief, conflicts."""
+    """Answers that join several nouns: status, brief, conflicts."""
     repository: Repository = _noun("repository")
     """Set-up, health and removal."""
 
@@ -195,5 +194,5 @@ class Coord:
 
 
 def _absolute(path: str | os.PathLike[str]) -> str:
-    """Not normalized: `..` behind a symbolic link leads elsewhere."""
+    """An absolute path, not normalized, because `..` behind a symbolic link leads elsewhere."""
     return os.getcwd() if path == "." else os.path.join(os.getcwd(), path)

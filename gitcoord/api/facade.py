@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class Speaker(Protocol):
-    """Who calls: the session that the calls speak for, its clone, and the folder that paths are typed in."""
+    """The caller: the session that the calls speak for, its clone, and the directory of its paths."""
 
     @property
     def clone(self) -> Clone: ...

@@ -52,7 +52,7 @@ class Jobs(Facade):
         return read_ours(read.log_file(self._clone, self.get(job)))
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
-        """End its whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it is over."""
+        """End a job's whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it has ended."""
         from gitcoord.features.jobs import end
 
         return end.kill(self._clone, job, grace)

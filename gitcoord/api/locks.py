@@ -67,11 +67,14 @@ class Locks(Facade):
 
         return [line for text in patterns if (line := remark_on(self._clone.repo, self._coord.cwd, text))]
 
-    def release(self, patterns: Sequence[str] = (), *, everything: bool = False, force: bool = False) -> list[Lock]:
-        """End locks of mine; with `force` also another's, who is told. Raises Refused."""
+    def release(
+        self, patterns: Sequence[str] = (), *, everything: bool = False, force: bool = False, as_held: bool = False
+    ) -> list[Lock]:
+        """End locks of mine; with `force` also another's, who is told. `as_held`: the patterns are spelled as `held` gives
+        them, not as typed in `coord.cwd`. Raises Refused."""
         from gitcoord.features.locks import take
 
-        wanted = take.typed(self._clone, self._coord.cwd, patterns)
+        wanted = tuple(patterns) if as_held else take.typed(self._clone, self._coord.cwd, patterns)
         return self._write(lambda me: take.unlock(self._clone, me, wanted, everything, force))
 
     def held(self) -> list[Lock]:

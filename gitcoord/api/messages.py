@@ -148,8 +148,8 @@ class Messages(Facade):
         return ledger.sent(self._clone, self._me, undelivered, limit)
 
     def recent(self, *, limit: int = 100, notices: bool = False, session: str | None = None, words: str = "") -> Talk:
-        """What everybody said lately, oldest first, with the ledger of each message: of or to one `session`, containing
-        `words`; with `notices` also what gitcoord itself told sessions. Raises UsageError for an unknown name."""
+        """Everybody's latest messages, oldest first, with the ledger of each: of or to one `session`, containing
+        `words`; with `notices` also those that gitcoord itself wrote. Raises UsageError for an unknown name."""
         from gitcoord.features.messages import talk
 
         return talk.recent(self._clone, limit, talk.Which(notices, session, words))

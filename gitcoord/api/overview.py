@@ -51,7 +51,8 @@ class Overview(Facade):
         return brief.brief(self._clone, self._me, budget)
 
     def conflicts(self, only: str | None = None) -> list[Collision]:
-        """Which files will collide between live sessions, and which both changed; `only` what concerns one session."""
+        """The files that conflict between live sessions, and those that both changed; with `only`, those of one
+        session."""
         from gitcoord.features.overlaps import conflicts
 
         return conflicts.conflicts(self._clone, self._me, only)

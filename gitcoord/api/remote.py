@@ -39,7 +39,8 @@ class Remote(Facade):
         return exchange.sync(self._clone, remote, self._coord.cwd, quiet)
 
     def set(self, remote: str, *, force: bool = False) -> Moved:
-        """Move coordination there, with the claims of this clone. Raises Refused if another clone has one of them."""
+        """Move coordination to a remote, with the claims of this clone. Raises Refused if another clone has one of
+        them."""
         from gitcoord.sync import moving
 
         return moving.move(self._clone, remote, self._coord.cwd, force)
@@ -52,7 +53,7 @@ class Remote(Facade):
             public_guard.vouch(self._clone, remotes.choose(self._clone.repo, remote, self._coord.cwd).name)
 
     def preview(self, remote: str | None = None) -> dict[str, int]:
-        """What a sync would send: how many events of each type, and how many presences."""
+        """The events that a sync would send, counted by type, and the number of presences."""
         from gitcoord.sync import exchange
 
         return exchange.preview(self._clone, remote, self._coord.cwd)
@@ -64,7 +65,7 @@ class Remote(Facade):
         return background.watch(self._clone, remote, self._coord.cwd, every)
 
     def withdraw(self, remote: str | None = None, *, really: bool = False) -> Standing:
-        """Delete this clone's refs at a remote; without `really`, only say which those are."""
+        """Delete this clone's refs at a remote; without `really`, only list them."""
         from gitcoord.sync import purge_remote
 
         act = purge_remote.withdraw if really else purge_remote.standing
@@ -80,7 +81,7 @@ class Remote(Facade):
         return without_password(remotes.current(self._clone.repo).remote)
 
     def is_visit(self, remote: str) -> bool:
-        """Whether a sync with this remote leaves the claims where they are, as they belong to another one."""
+        """Whether a sync with this remote exchanges no claims, because they belong to another remote."""
         from gitcoord.sync import remotes
 
         return remotes.is_visit(self._clone.repo, remotes.choose(self._clone.repo, remote, self._coord.cwd))

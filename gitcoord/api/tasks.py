@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from gitcoord.features.tasks.board import Board
     from gitcoord.features.tasks.file import NewTask
     from gitcoord.features.tasks.read import Task
+    from gitcoord.log.event import Event
     from gitcoord.store.objects import Oid
 
 
@@ -28,6 +29,7 @@ class Tasks(Facade):
         coord.tasks.add_all([NewTask("write the docs"), NewTask("publish them")])
         coord.tasks.list(ready=True)
         [row.title for row in coord.tasks.board(ended=5).tasks]
+        coord.tasks.settled(since=0)
         coord.tasks.claim(task.id)
         coord.tasks.comment(task.id, "half of it is there")
         coord.tasks.edit(task.id, priority=0)
@@ -59,7 +61,7 @@ class Tasks(Facade):
         return self.show(self.add_all([NewTask(title, text, priority, tuple(labels), tuple(needs), assignee)])[0])
 
     def add_all(self, tasks: Sequence[NewTask]) -> list[Oid]:
-        """File several at once, all or none; they may need each other by their `local` names."""
+        """File several tasks, all or none; they may need each other by their `local` names."""
         from gitcoord.features.tasks import write
 
         return self._write(lambda me: write.add(self._clone, me, tasks))
@@ -92,6 +94,12 @@ class Tasks(Facade):
         from gitcoord.features.tasks import board
 
         return board.board(self._clone, ended)
+
+    def settled(self, *, since: int) -> Sequence[Event]:
+        """The events that say how claims made offline ended, since a time in Unix seconds; those with a lease were won."""
+        from gitcoord.features.tasks import board
+
+        return board.settled(self._clone, since)
 
     def show(self, task_id: str) -> Task:
         """One task."""

@@ -40,19 +40,19 @@ class Trust(Facade):
         return trust.signatures(self._clone, ids)
 
     def held_back(self, ids: Iterable[str]) -> set[str]:
-        """Those of the events that `coord.requireSigned` keeps from being shown unasked."""
+        """Those of the events that `coord.requireSigned` keeps back."""
         from gitcoord.log import trust
 
         return trust.held_back(self._clone, ids)
 
     def held_tasks(self) -> set[str]:
-        """The tasks that `coord.requireSigned` keeps from being shown unasked."""
+        """The tasks that `coord.requireSigned` keeps back."""
         from gitcoord.features.tasks.ready import held_tasks
 
         return set(held_tasks(self._clone))
 
     def speaker(self, message: Message) -> str:
-        """Who speaks in a message, for people: gitcoord itself in its notices, else the session that sent it."""
+        """The author of a message, for people: gitcoord itself for its notices, otherwise the session."""
         from gitcoord.features.messages.inbox import notifier
         from gitcoord.sessions.identity import spoken_name
 

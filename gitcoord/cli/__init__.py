@@ -33,11 +33,11 @@ PRINTS = frozenset(
     trust doctor help task:show task:list state:get state:show job:show job:log hooks:status
     """.split()
 )
-"""Verbs whose output is all there is to them: without it they failed. What others did, they did, seen or not."""
+"""Verbs that fail if their output cannot be written, because it is all they do. Other verbs have done their work."""
 
 
 def main(args: list[str] | None = None) -> None:
-    """The program. Never a traceback for something a user can cause; docs/commands.md lists the exit codes."""
+    """Run the program. A user's error never shows a traceback; docs/commands.md lists the exit codes."""
     _quietly_until_it_runs()
     args = sys.argv[1:] if args is None else args
     streams.open_streams()
@@ -65,13 +65,13 @@ def _is_in_a_repository() -> bool:
 
 
 def _quietly_until_it_runs() -> None:
-    """Ctrl-C while modules load ends us at once: there is nothing yet to be put in order."""
+    """Let Ctrl-C end us at once while modules load, because there is nothing to clean up yet."""
     if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
         signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 
 def _leave(code: int, args: list[str]) -> NoReturn:
-    """Without taking the interpreter apart, which costs a sixth of a command: all is written and closed by now."""
+    """Exit without taking the interpreter apart, which costs a sixth of a command: all is written and closed by now."""
     with suppress(OSError, ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -84,7 +84,7 @@ def _leave(code: int, args: list[str]) -> NoReturn:
 
 
 def _lost(error: Exception, code: int, args: list[str]) -> int:
-    """The exit code where output could not be written: what was done is done."""
+    """The exit code if output could not be written; the work itself is done."""
     _silence_stdout()
     words = [arg for arg in args if not arg.startswith("-")][:2]
     if code or not {":".join(words), *words[:1]} & PRINTS:

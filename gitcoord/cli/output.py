@@ -10,7 +10,7 @@ from gitcoord import lean_json as json
 from gitcoord.lean import Any, re
 from gitcoord.system.streams import shows_everything
 from gitcoord.text import ago as ago
-from gitcoord.text import as_json, block
+from gitcoord.text import as_json, block, harmless
 from gitcoord.text import inert as inert
 from gitcoord.text import one_line as one_line
 from gitcoord.text import quoted as quoted
@@ -42,8 +42,10 @@ def not_signed(oid: str, held: Collection[str]) -> str:
     return f"  ({paint('not signed', '31')})" if oid in held else ""
 
 
-def say_json(value: Any) -> None:
-    """Print one JSON document; what is hidden in its texts stays escaped."""
+def say_json(value: Any, exact: bool = False) -> None:
+    """Print one JSON document. What is hidden in its texts is shown as in lines, and so stays visible to a model that is
+    given a value of it; what is `exact`, because this session wrote it itself, has JSON's own escapes instead."""
+    value = value if exact else harmless(value)
     sys.stdout.write(as_json(json.dumps(value, ensure_ascii=not shows_everything(), separators=(", ", ": "))) + "\n")
 
 

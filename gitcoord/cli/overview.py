@@ -217,7 +217,7 @@ def get(key: str, as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         value = coord.state.show().get(key)
         if value is not None:
-            say_json(value.plain) if as_json else say_block(value.text)
+            say_json(value.plain, exact=True) if as_json else say_block(value.text)
         elif as_json:
             say_json(None)
         else:
@@ -248,7 +248,7 @@ def show(session: str | None, as_name: str | None, as_json: bool) -> None:
     with opened(as_name) as coord:
         found = coord.state.show(session)
         if as_json:
-            say_json({key: value.plain for key, value in found.items()})
+            say_json({key: value.plain for key, value in found.items()}, exact=session is None)
             return
         for key, value in found.items():
             say(f"{key} = {one_line(value.text)}")

@@ -11,7 +11,7 @@ from gitcoord.errors import UsageError
 from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
-from gitcoord.system.streams import remark
+from gitcoord.system.streams import Progress, remark
 
 F = TypeVar("F", bound=Callable[..., Any])
 ID_LIKE = 7
@@ -155,10 +155,12 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
         mended: list[str] = []
+        Progress.allowed = True
         try:
             with coord.repository.around_a_command(notice=notice, allow_secrets=_allows_secrets) as mended:
                 yield coord
         finally:
+            Progress.allowed = False
             for line in mended:
                 remark(f"warning: {line}")
             if where := coord.elsewhere:

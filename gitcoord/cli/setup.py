@@ -106,7 +106,7 @@ def _confirms(question: str) -> bool:
 
 
 def _example(coord: Coord) -> str:
-    """A command that works here: a message where somebody could get it."""
+    """A command that works here: a message to a session that can receive it."""
     others = [s.session for s in coord.sessions.list() if s.session and s.session != coord.identity.name]
     return f"git coord send {others[0]} hello" if others else "git coord note gitcoord is here now"
 
@@ -144,7 +144,7 @@ def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: 
 
 
 def _say_what_stays() -> None:
-    """Agent programs' hooks are their user's, and not this repository's."""
+    """Say that agent programs' hooks stay, because they belong to the user and not to this repository."""
     from gitcoord.agents.install import with_ours
 
     if stay := with_ours(os.environ):
@@ -183,7 +183,7 @@ def _say_agent_hooks(action: str, at: Installed) -> None:
 
 
 def _say_last_error(coord: Coord) -> None:
-    """What went wrong in a hook of an agent's, which says nothing of it there."""
+    """Print the last failure of an agent's hook, which does not print it itself."""
     found = coord.repository.last_hook_error()
     if found is None:
         return
@@ -218,7 +218,7 @@ def _where(hook: Hook) -> str:
 
 
 def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
-    """Those that run in one line a place; every other with what is in the way and what to do."""
+    """Print the hooks that run in one line for each place, and every other one with its problem and what to do."""
     running = [hook for hook in found if hook.runs]
     by_program: dict[str, list[Hook]] = {}
     for hook in running:
@@ -334,7 +334,7 @@ def demo(keep: bool, as_name: str | None, as_json: bool) -> int:
 
 
 PRE_COMMIT = 5.0
-"""Seconds for which a commit waits for our lock, which costs it a warning at most."""
+"""Seconds for which a commit waits for our lock; without it the commit only loses a warning."""
 
 
 @command(hidden=True)

@@ -18,12 +18,12 @@ MEANT = {
     "release": "task release", "remove": "redact", "rename": "join", "reopen": "task reopen", "rm": "redact", "say": "send",
     "tell": "send", "todo": "tasks", "undo": "redact", "uninstall": "purge", "who": "sessions",
 }  # fmt: skip
-"""Words that people try, and the verb that does it."""
+"""Words that people try, and the verb that they mean."""
 HELP = "--help"
 
 
 def spelled_out(args: Sequence[str]) -> list[str]:
-    """`args` with the verb, the command below it and the options spelled out. Raises UsageError for what is ambiguous."""
+    """`args` with the verb, the command below it and the options spelled out. Raises UsageError for an ambiguous one."""
     if not args or args[0].startswith("-"):
         return list(args)
     verb = _meant(args[0], _verbs(), "git coord")
@@ -40,7 +40,7 @@ def spelled_out(args: Sequence[str]) -> list[str]:
 
 
 def unknown_verb(word: str) -> UsageError:
-    """What to say to a verb that there is not: which one was meant, by its meaning or by its letters."""
+    """The error for an unknown verb, with the verb that was meant, by its meaning or by its letters."""
     import difflib
 
     near = difflib.get_close_matches(word, _verbs(), n=1, cutoff=0.6)

@@ -81,7 +81,7 @@ def _say_visit(coord: Coord, remote: str | None) -> None:
 
 
 def _keep_on(coord: Coord, remote: str | None, every: int, as_json: bool) -> None:
-    """A line whenever something crossed or failed; and a sign of life of the session for which this runs."""
+    """Print a line whenever a sync exchanged something or failed, and give signs of life for the session."""
     failing = ""
     for report in coord.remote.watch(remote, every):
         _ = coord.identity  # a beat, now and then

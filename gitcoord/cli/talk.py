@@ -147,7 +147,7 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
 
 
 def _when(coord: Coord) -> str:
-    """When another clone can hear of it at the earliest."""
+    """When other clones can get it at the earliest."""
     if coord.remote.syncs_by_itself():
         return "other clones get it with the next sync, which is under way"
     return "other clones get it with the next sync: git coord sync"
@@ -246,7 +246,7 @@ def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more
 
 
 def verified_text(signature: Signature) -> str:
-    """What to say of a signature beside an event of another clone."""
+    """The words for a signature beside an event of another clone."""
     if signature.state == "verified":
         return f"signed by {said(signature.by)}"
     if signature.state == "bad":

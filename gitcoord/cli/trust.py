@@ -36,7 +36,7 @@ def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
 
 
 def _signed(signer: Signer) -> str:
-    """What signed last, and the key and person that the clone is known for."""
+    """The last signer, and the key and person that the clone is known for."""
     text = verified_text(signer.signature._replace(key=""))
     text += f" ({inert(signer.signature.key)})" if signer.signature.key else ""
     known = f"known for {inert(signer.known_key)}" + (f" of {said(signer.known_by)}" if signer.known_by else "")

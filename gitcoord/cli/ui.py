@@ -15,7 +15,7 @@ from gitcoord.errors import UsageError
 @option("--open", "opens", is_flag=True, help="Start the browser, too.")
 @option("--port", type=IntRange(0, 65535), default=0, metavar="N", help="Serve on this port.")
 @option("--socket", metavar="PATH", default="", help="Serve on a socket.")
-@option("--read-only", is_flag=True, help="Only look on.")
+@option("--read-only", is_flag=True, help="Show, but do nothing.")
 @common
 def ui(web: bool, opens: bool, port: int, socket: str, read_only: bool, as_name: str | None, as_json: bool) -> None:
     """Show what needs you and who works on what, and act on it; ? shows the keys.
@@ -31,8 +31,6 @@ def ui(web: bool, opens: bool, port: int, socket: str, read_only: bool, as_name:
     if as_json:
         _print()
         return
-    with opened() as coord:
-        coord.sessions.user(looks_on=True)
     from gitcoord.ui import in_browser, in_terminal
 
     if web:

@@ -22,7 +22,7 @@ REGISTRY: Registry[Clone] = Registry(
         "gitcoord.features.tasks.fold",
         "task task.claim task.settle task.release task.block task.done task.drop task.reopen task.edit task.comment",
         "gitcoord.features.tasks.hooks",
-        "leases",
+        "arrived leases",
     ),
     Entry("gitcoord.features.numbers", "alloc"),
     Entry("gitcoord.features.state", "state"),
@@ -46,4 +46,4 @@ REGISTRY: Registry[Clone] = Registry(
     ),
     Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync parting"),
 )
-"""Every feature there is. Modules are named, not imported: a command loads only those whose events it meets."""
+"""All features. Modules are named, not imported: a command loads only those whose events it meets."""

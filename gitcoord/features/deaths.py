@@ -18,7 +18,7 @@ from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature, Hooks
 from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical, joined_at
+from gitcoord.sessions.mailboxes import address, joined_at
 from gitcoord.sessions.presence import liveness_of, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -47,9 +47,10 @@ FEATURE = Feature(
 
 
 def notice(clone: Clone, now: float | None = None, me: Callable[[], str] | None = None) -> list[str]:
-    """Tell of what died in this clone meanwhile; returns the names of sessions and jobs. Never fails, costs next to nothing.
+    """Tell of deaths in this clone since the last look; returns the names of sessions and jobs. Never fails, costs next
+    to nothing.
 
-    `me` names the caller's session, asked for only where somebody is dead: who speaks is alive.
+    `me` names the caller's session; it is called only if somebody is dead, because the caller is alive.
     """
     told: list[str] = []
     with suppress(CoordError):
@@ -64,7 +65,7 @@ def notice(clone: Clone, now: float | None = None, me: Callable[[], str] | None 
 
 
 def watched(clone: Clone) -> list[Process]:
-    """The processes whose end would be news: of sessions, of supervisors, of commands that nobody supervises any more."""
+    """The processes whose end would be news: of sessions, of supervisors, and of commands without a supervisor."""
     coord_dir = clone.repo.coord_dir
     found = [r.process for r in Records(coord_dir).all() if r.process and r.left is None and not (r.person or r.gone)]
     for key in files.keys(coord_dir):
@@ -74,12 +75,12 @@ def watched(clone: Clone) -> list[Process]:
 
 
 def watched_pids(clone: Clone) -> list[int]:
-    """The pids of what is `watched`, for a waiter to be woken by."""
+    """The pids of `watched`, which wake a waiter."""
     return [process.pid for process in watched(clone)]
 
 
 def _dead(clone: Clone, now: float | None) -> list[Record]:
-    """Sessions that a process stood for, which is over, or whose worktree is; without those already told of."""
+    """Sessions whose process or worktree is gone, without those already told of."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     return [record for record in records.all() if _is_dead(records, record, now)]
@@ -94,7 +95,7 @@ def _is_dead(records: Records, record: Record, now: float) -> bool:
 
 
 def _tell(clone: Clone, name: str, now: float | None) -> bool:
-    """Under the lock, where only one can be first. Returns whether it was us."""
+    """Tell under the lock, where only one process can be first. Returns whether it was this one."""
     now = time.time() if now is None else now
     with clone.locked():
         records = Records(clone.repo.coord_dir)
@@ -109,7 +110,7 @@ def _tell(clone: Clone, name: str, now: float | None) -> bool:
 
 
 def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
-    """The last word on the session is that it is gone."""
+    """Whether the last event about the session says that it is gone."""
     row = db.execute("SELECT lc, id FROM gone WHERE clone = ? AND name = ?", (clone.id, name)).fetchone()
     joined = joined_at(db, clone.settled_id(), name)
     return row is not None and (joined is None or row > joined)
@@ -122,12 +123,12 @@ def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) ->
 
 
 def parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
-    """What those concerned are told of a session that leaves: most workers end so, holding what they were given."""
+    """Tell those concerned of a session that leaves, because most workers end that way while they hold tasks."""
     return _messages(db, clone, name, f"{name} has ended its session")
 
 
 def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str) -> list[Draft]:
-    """A message to everybody whom the session owed something: what happened, then a line for each thing."""
+    """A message to everybody to whom the session owed something: what happened, then one line for each debt."""
     box = mailbox(name, clone.settled_id())
     boxes = [box, *_former(db, box)]
     lines: dict[str, list[str]] = {}
@@ -137,7 +138,7 @@ def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str) -> lis
         *_lock_waiters(db, clone, box),
         *_job_readers(clone, name),
     ]:
-        to = canonical(db, who)
+        to = address(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
     about = {"notice": "gone", "about": box}
@@ -157,7 +158,7 @@ def _former(db: sqlite3.Connection, box: str) -> list[str]:
 HOOKS: Hooks[Clone] = Hooks(before_sync=notice, parting=parting)
 
 Concern = tuple[str, str]
-"""A mailbox, and the line that it is told."""
+"""A mailbox, and the line for it."""
 
 
 def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Concern]:
@@ -170,7 +171,7 @@ def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Co
 
 
 def _job_readers(clone: Clone, name: str) -> Iterator[Concern]:
-    """A job outlives its session."""
+    """The readers of a job of the session, which outlives it."""
     coord_dir = clone.repo.coord_dir
     for job in (files.get(coord_dir, key) for key in files.keys(coord_dir)):
         if job is not None and job.owner == name:
@@ -178,7 +179,7 @@ def _job_readers(clone: Clone, name: str) -> Iterator[Concern]:
 
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
-    """Who waits for an answer. Their words are not repeated."""
+    """The senders who wait for an answer. Their words are not repeated."""
     for message in owed_by(db, boxes):
         yield message.sender, f"It has not {'acked' if message.read else 'read'} your message {message.id[:10]}."
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gitcoord import lean_json as json
-from gitcoord.errors import UsageError
+from gitcoord.errors import Refused, UsageError
 from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
@@ -17,6 +17,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.membership import relative_to_worktree
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
+from gitcoord.text import inert
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -58,10 +59,24 @@ def add_note(clone: Clone, me: Identity, text: str, paths: Sequence[str] = (), c
         raise UsageError("the text is empty", "give it as words, with -m TEXT or with -F FILE")
     check_text(text)
     about = _relative(clone, paths, cwd)
+    _refuse_ignored(clone, about)
     with clone.locked():
         register(clone, me)
         data = {"paths": about} if about else {}
         return clone.append(lambda db: [Draft("note", text, data, author=me.name)])[0].id
+
+
+def _refuse_ignored(clone: Clone, about: Sequence[str]) -> None:
+    """The names of ignored files are not published without a word. Raises Refused."""
+    if not about or clone.repo.worktree is None or clone.allows_secrets:
+        return
+    from gitcoord.log.secrets import ALLOW
+    from gitcoord.store.worktrees import ignored_in
+
+    ignored = ignored_in(clone.repo, clone.repo.worktree, clone.repo.git_dir, about)
+    if ignored:
+        what = f"git ignores {inert(min(ignored))}: its name would leave this clone; nothing was written"
+        raise Refused(what, f"leave out --path, or add {ALLOW}")
 
 
 def _relative(clone: Clone, paths: Sequence[str], cwd: str | None) -> list[str]:
@@ -90,7 +105,7 @@ def notes_about(db: sqlite3.Connection, path: str, limit: int = 20) -> list[Note
 
 
 def get_notes(db: sqlite3.Connection, ids: Sequence[str]) -> list[Note]:
-    """The notes with these ids, newest first; what is not an id of a note is left out."""
+    """The notes with these ids, newest first; other ids are ignored."""
     return _notes(db, "SELECT id, lc FROM notes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),), 1000)
 
 

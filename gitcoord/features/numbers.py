@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
 from gitcoord.errors import Refused, UsageError
-from gitcoord.lean import NamedTuple, sqlite3
+from gitcoord.lean import NamedTuple, re, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -18,9 +16,9 @@ from gitcoord.sync import remotes
 
 HIGHEST = 10**15
 FOLLOWED = 10**12
-"""Up to here others' numbers are followed, from there on as many as were handed out. So nobody else can use up a sequence."""
+"""Others' numbers are believed up to here, above it only as many as were given out. So no clone can use up a sequence."""
 KIND = "numbers"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}"
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -28,7 +26,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
     db.execute("INSERT OR IGNORE INTO allocations VALUES (?, ?, ?)", row)
 
 
-_IS_NAME = Kind("the name of a sequence", lambda value: type(value) is str and _NAME.fullmatch(value) is not None)
+_IS_NAME = Kind("the name of a sequence", lambda value: type(value) is str and re.fullmatch(_NAME, value) is not None)
 
 FEATURE = Feature(
     "sequences",
@@ -56,7 +54,7 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
 
     Raises UsageError for an invalid name or start, Refused when no number is left.
     """
-    if _NAME.fullmatch(sequence) is None:
+    if re.fullmatch(_NAME, sequence) is None:
         raise UsageError(f"{sequence[:60]!a} is not a valid sequence name", "use letters, digits, '.', '_', '-' and '/'")
     if start is not None and not 0 <= start <= HIGHEST:
         raise UsageError(f"{start} is not a number to start with", f"0 to {HIGHEST}")
@@ -101,7 +99,7 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
 
 
 def _ceiling(db: sqlite3.Connection, sequence: str) -> int:
-    """The highest number that is followed. Honest ones beyond FOLLOWED came there one by one."""
+    """The highest number that is believed. Honest ones beyond FOLLOWED were given out one by one."""
     return FOLLOWED + int(db.execute("SELECT count(*) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0])
 
 

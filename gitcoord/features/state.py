@@ -5,12 +5,11 @@ Every change is an event, so the log is the history; the last writer of a key wi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
-from gitcoord.lean import Any, NamedTuple, sqlite3
+from gitcoord.lean import Any, NamedTuple, re, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
 from gitcoord.log.index.feature import Feature
@@ -19,7 +18,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import leading_to, resolve_name
 from gitcoord.sessions.presence import register
 
-_KEY = re.compile(r"[A-Za-z0-9._/-]{1,100}")
+_KEY = r"[A-Za-z0-9._/-]{1,100}"
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -32,7 +31,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
     )
 
 
-_IS_KEY = Kind("1 to 100 of `A-Za-z0-9._/-`", lambda value: type(value) is str and _KEY.fullmatch(value) is not None)
+_IS_KEY = Kind("1 to 100 of `A-Za-z0-9._/-`", lambda value: type(value) is str and re.fullmatch(_KEY, value) is not None)
 
 FEATURE = Feature(
     "state",
@@ -59,7 +58,7 @@ class Value(NamedTuple):
 
     @property
     def plain(self) -> Any:
-        """The value as Python has it: a string, or what the JSON says (a string, too, where another clone wrote none)."""
+        """The value in Python: a string, or the JSON value (a string, too, if another clone wrote invalid JSON)."""
         try:
             return _parse(self.text) if self.json else self.text
         except (ValueError, RecursionError):
@@ -92,7 +91,7 @@ def set_state(clone: Clone, me: Identity, key: str, text: str, as_json: bool = F
 
 
 def _check(key: str, text: str, as_json: bool) -> None:
-    if _KEY.fullmatch(key) is None:
+    if re.fullmatch(_KEY, key) is None:
         raise UsageError(f"{key[:60]!a} is not a valid key", "use up to 100 letters, digits, '.', '_', '/' and '-'")
     try:
         check_text(text)
@@ -118,7 +117,7 @@ def _unset(key: str) -> Refused:
 
 
 def unset_state(clone: Clone, me: Identity, key: str) -> Value:
-    """Forget a key; returns what it was. Raises Refused if it is not set."""
+    """Unset a key; returns its last value. Raises Refused if it is not set."""
     with clone.locked():
         was = get_state(clone, me, key)
         register(clone, me)
@@ -127,7 +126,7 @@ def unset_state(clone: Clone, me: Identity, key: str) -> Value:
 
 
 def show_state(clone: Clone, me: Identity, session: str | None = None) -> Mapping[str, Value]:
-    """All that is set, sorted by key: mine, or another session's. Raises UsageError for an unknown session."""
+    """All keys that are set, sorted: mine, or another session's. Raises UsageError for an unknown session."""
 
     def ask(db: sqlite3.Connection) -> Mapping[str, Value]:
         box = resolve_name(db, session, clone.id) if session else _box(clone, me)
@@ -141,7 +140,7 @@ def _box(clone: Clone, me: Identity) -> str:
 
 
 def _values(db: sqlite3.Connection, box: str) -> dict[str, Value]:
-    """What is set under a mailbox and the former names that lead to it; the last word on each key counts."""
+    """The values under a mailbox and the former names that lead to it; the last event about each key counts."""
     rows = db.execute(
         "SELECT s.key, e.text, s.json, e.at, s.lc, s.unset FROM state s JOIN events e ON e.id = s.id"
         " WHERE s.box IN (SELECT value FROM json_each(?)) ORDER BY s.lc, s.id",

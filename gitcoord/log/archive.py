@@ -24,7 +24,7 @@ from gitcoord.system.files import LIMIT, open_ours, read_ours, replace_ours
 KEEP_SECONDS = 24 * 3600
 """How long a segment is kept after its end."""
 KEEP_BYTES = LIMIT // 2
-"""What is kept at most, however much was written in a day."""
+"""The limit of the archive, however much was written in a day."""
 _INFLATED = 4 * LIMIT
 _KINDS = (b"commit", b"tree", b"blob")
 
@@ -62,8 +62,8 @@ def _head(line: bytes) -> list[int] | None:
 
 
 def objects(segments: Iterable[Segment], since: tuple[int, int] | None = None) -> Iterator[tuple[int, int, GitObject]]:
-    """What was kept after `since` (a serial number and an offset), oldest first, each with its own; of what is damaged the
-    part before."""
+    """The objects archived after `since` (a serial number and an offset), oldest first, each with its own place; of a
+    damaged archive the part before the damage."""
     for segment in segments:
         if since is None or (segment.serial, segment.end) > since:
             for offset, item in _records(_inflated(segment.data)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 
 from gitcoord.errors import RefMoved
+from gitcoord.lean import suppress
 from gitcoord.log import mend
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import restore_objects
@@ -61,7 +61,7 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
     own = ground.own_logs(tips)
     done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)
     for ref in own if thoroughly else [ref for ref in lost if ref in own]:
-        with suppress(RefMoved):  # whoever comes next looks again
+        with suppress(RefMoved):  # the next command looks again
             if mend.is_whole(ground.store, own[ref]):
                 continue
             done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))

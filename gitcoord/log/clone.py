@@ -217,7 +217,7 @@ class Clone(Opened):
     # tidying
 
     def _tidy(self) -> None:
-        """After unlocking: have what was written sent, pack our loose objects before git counts them, sweep superseded
+        """After unlocking: start a sync of new events, pack our loose objects before git counts them, sweep superseded
         presence. Never fails."""
         self.have_sent()
         if self._recent:
@@ -235,7 +235,7 @@ class Clone(Opened):
                     self.sweep()
 
     def have_sent(self) -> None:
-        """What was written starts a sync in the background, unless one is under way."""
+        """Start a sync of new events in the background, unless one is under way."""
         if self._wrote and not self.keeps_to_itself:
             self._wrote = False
             if os.path.exists(self.path("remote")):
@@ -257,7 +257,7 @@ class Clone(Opened):
 
 
 def _check_secrets(event: Event, objects: Sequence[GitObject]) -> None:
-    """What somebody typed is looked at before it can leave the clone. Raises LooksSecret."""
+    """Search typed text for secrets before it can leave the clone. Raises LooksSecret."""
     if event.type.partition(".")[0] not in _TYPED or "notice" in event.data:
         return
     from gitcoord.log import secrets

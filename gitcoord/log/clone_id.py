@@ -27,7 +27,7 @@ MAX_PLACES = 8
 
 
 class Place(NamedTuple):
-    """From where a clone was reached: the git directory that its worktrees share, as it is called there."""
+    """A place from which a clone was reached: the git directory that its worktrees share, by its name there."""
 
     machine: str
     path: str
@@ -89,7 +89,7 @@ def settle_clone_id(repo: Repository) -> Known:
 
 
 def renewed(repo: Repository, old: str) -> Known:
-    """What this clone is called from now on, because the `old` id turned out to be in use elsewhere; not written yet."""
+    """A new identity, because the `old` id turned out to be in use elsewhere; not written yet."""
     return Known(fresh_id(repo), _secret(), (_place(repo),), (*former_ids(repo), old))
 
 
@@ -171,7 +171,8 @@ def _leads_to(ours: str, theirs: str) -> bool:
 
 
 def _known(repo: Repository) -> Known | None:
-    """What the file says; where it is lost or torn, the id whose logs the journal notes: the rest can be made anew."""
+    """The content of the file; if it is lost or damaged, the id whose logs the journal notes: the rest can be made
+    again."""
     known = _load(repo)
     if known is None:
         owners = {owner(ref) for ref in Journal(repo.coord_dir).tips()}

@@ -31,7 +31,7 @@ def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[G
 
 
 def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
-    """Those of `trees` that are there and have files, all of which are there, too."""
+    """Those of `trees` that exist and have files which all exist."""
     there = sorted(trees - set(store.missing(sorted(trees))))
     files = {tree.oid: named_in(tree) for tree in store.read(there) if tree.kind == "tree" and tree.data}
     lost = set(store.missing(sorted({oid for named in files.values() for oid in named})))
@@ -49,7 +49,7 @@ def carried(store: Store, root: bytes) -> Iterator[Commit]:
 
 
 def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
-    """What the tree of a root says it carries, as far as that is worth reading: the name and the blob of each event."""
+    """The events that a root's tree claims to carry, as far as they are worth reading: the name and the blob of each."""
     size = store.sizes([tree_oid])[0]
     if size is None:
         raise why_unread(store.repo, tree_oid)

@@ -161,8 +161,8 @@ def compose(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> 
 
 
 def _mark(key: bytes, ref: str, names: Sequence[str], text: str, trailer: bytes) -> str:
-    """What only a holder of `key` can put into an event of the log `ref`: a keyed hash of all that the event says and of
-    the event before it, so that the mark of the last speaks for the whole chain."""
+    """The mark that only a holder of `key` can put into an event of the log `ref`: a keyed hash of the event's content
+    and of the event before it, so that the mark of the last covers the whole chain."""
     try:
         from _blake2 import blake2b  # hashlib would load OpenSSL as well: 10 ms of every write
     except ImportError:

@@ -19,7 +19,7 @@ LIMIT = 100
 
 
 class Alarm(NamedTuple):
-    """What `clone` did, and when it was noticed first (Unix seconds)."""
+    """An incident of `clone`, and when it was noticed first (Unix seconds)."""
 
     clone: str
     what: str

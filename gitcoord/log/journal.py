@@ -86,7 +86,7 @@ class Journal:
         return {ref: Oid(oid) for ref, _, oid in pairs if is_log(ref)}
 
     def _archived(self) -> tuple[list[Segment], bool]:
-        """What was rotated out in the last day, and whether nothing of it is torn."""
+        """The records rotated out in the last day, and whether all of them are intact."""
         from gitcoord.log import archive
 
         try:

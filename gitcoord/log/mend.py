@@ -40,13 +40,13 @@ def mend(ground: Ground, tips: Tips) -> list[str]:
 
 
 def _forgotten(ground: Ground, noted: Mapping[str, Oid]) -> dict[str, Oid]:
-    """What the index saw of those of our logs of which the journal knows nothing."""
+    """The tips that the index saw of those of our logs that the journal does not know."""
     logs = {log_of(ref) for ref in noted}
     return {ref: oid for ref, oid in own_seen(ground).items() if log_of(ref) not in logs}
 
 
 def own_seen(ground: Ground) -> dict[str, Oid]:
-    """Where the index saw our logs last."""
+    """The tips of our logs as the index saw them last."""
     import sqlite3
 
     try:
@@ -178,7 +178,7 @@ def _above(store: Store, now: Oid, was: Oid) -> list[Commit] | None:
 
 
 def _after_fork(store: Store, now: Oid, was: Oid) -> list[Commit]:
-    """What of the chain below `now` is not in the one below `was`, as far as both can be read."""
+    """The part of the chain below `now` that is not in the one below `was`, as far as both can be read."""
     from gitcoord.log import salvage
 
     known = {oid for oid, _ in salvage.readable(store, was)}

@@ -16,13 +16,13 @@ from gitcoord.store.ref_names import epoch_of, is_log, log_of, owner
 
 
 def dropped(clone: Clone, refs: Iterable[str]) -> set[str]:
-    """Those of `refs` that a later epoch of the same log, known here, took the place of."""
+    """Those of `refs` that a later epoch of the same log, known here, has replaced."""
     lowest = clone.read(lowest_epochs)
     return {ref for ref in refs if is_log(ref) and epoch_of(ref) < lowest.get(log_of(ref), 0)}
 
 
 def ended_at(clone: Clone, ref: str) -> Oid | None:
-    """Where our epoch `ref` ended, by the word of the root that follows it."""
+    """Where our epoch `ref` ended, according to the root that follows it."""
     query = "SELECT data FROM events WHERE type = 'epoch' AND clone = ? AND epoch = ?"
     rows = clone.read(lambda db: db.execute(query, (clone.id, epoch_of(ref) + 1)).fetchall())
     return next((Oid(after) for (data,) in rows if isinstance(after := json.loads(data).get("after"), str)), None)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 
 from gitcoord.errors import CoordError, RefMoved, RepositoryError, Unwritable
 from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, cast, contextmanager, sqlite3, suppress
@@ -108,9 +108,7 @@ class Opened:
     @cached_property
     def index(self) -> Index:
         ignored = frozenset(self.repo.setting("ignoreclone").split())
-        required = trust.is_required(self)
-        worth = (lambda db, event: trust.presence_worth(self, db, event)) if required else None
-        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, worth, partial(trust.vouches, self))
+        return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, trust.Referee(self))
 
     def close(self) -> None:
         """Let go of files and packs."""
@@ -205,9 +203,10 @@ class Opened:
             return done
 
     def settle_lost(self, why: str = "") -> bool:
-        """After something failed: settle the refs of our format that lead nowhere; whether there were any. Never fails.
+        """Settle refs of our format that point nowhere, after something failed; returns whether there were any. Never
+        fails.
 
-        Where git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
+        If git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
         """
         from gitcoord.log import boot
 
@@ -222,7 +221,7 @@ class Opened:
             return False
 
     def _mended(self, done: Sequence[str]) -> None:
-        """Remember what was put right, for the user. Where our logs stand then is noted by whoever lists the refs next."""
+        """Remember the repairs, for the user. The next listing of the refs notes the tips of our logs."""
         self.mended += [line for line in done if line not in self.mended]
         self._tips = None
 
@@ -292,11 +291,11 @@ class Opened:
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            with suppress(RefMoved):  # whoever asked looks again
+            with suppress(RefMoved):  # the caller looks again
                 self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
-        """Others' logs and presence that have a hole, or were rewound by force."""
+        """Repair others' logs and presence that have a hole, or were rolled back by force."""
         from gitcoord.log import mend, repair
 
         unreadable, rewound = list(self.index.unreadable), dict(self.index.rewound)

@@ -15,8 +15,8 @@ Written = tuple[Event, bytes]
 
 
 class Pen:
-    """Made anew when the clone takes another id. `now` gives Unix seconds; `check` raises for an event that readers would
-    not take."""
+    """Made again when the clone takes another id. `now` gives Unix seconds; `check` raises for an event that readers
+    would reject."""
 
     def __init__(
         self, repo: Repository, known: Known, now: Callable[[], float], check: Callable[[Event], None] = lambda event: None
@@ -30,7 +30,7 @@ class Pen:
         """Name and email, as git knows them; either may be empty."""
 
     def envelope(self, lc: int, ref: str = "") -> Envelope:
-        """Who and where and when, for a commit of ours; with the log that it is for, the event is marked."""
+        """The author, clone and time of a commit of ours; with the log that it is for, the event gets a mark."""
         name, email = self.committer
         committer = f"{name} <{email}>" if name and email else f"gitcoord <{self.clone}@coord.invalid>"
         key = self._key if ref else b""

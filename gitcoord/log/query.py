@@ -23,7 +23,7 @@ def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Ev
 
 
 _LISTED = {"task": "git coord tasks", "message": "git coord inbox --all", "job.start": "git coord jobs"}
-"""Where the ids of events of a type are to be read."""
+"""The command that lists the ids of events of a type."""
 
 
 def resolve_id(db: sqlite3.Connection, prefix: str, kind: str | None = None) -> Oid:

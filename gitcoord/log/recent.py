@@ -18,7 +18,7 @@ from gitcoord.system.files import read_ours, write_ours
 
 
 class Recent(NamedTuple):
-    """What a look found: lines about what was restored, and how many objects of ours lie loose."""
+    """The result of a look: lines about restored objects, and how many objects of ours are loose."""
 
     restored: tuple[str, ...] = ()
     loose: int = 0

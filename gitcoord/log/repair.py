@@ -35,7 +35,7 @@ def put_back(ground: Ground, ref: str, old: Oid, at: float) -> None:
 
 
 def say_vanished(coord_dir: str, refs: Iterable[str], tips: Tips, own: str, at: float) -> None:
-    """Others' logs that the index knew and whose refs are gone: they may be deleted, but not without a word."""
+    """Report others' logs that the index knew and whose refs are gone: they may be deleted, but not silently."""
     for ref in refs:
         if ref not in tips.refs and not belongs_to(ref, own):
             incidents.note(coord_dir, owner(ref), "its log is gone from this repository", at)

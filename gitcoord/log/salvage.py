@@ -109,7 +109,7 @@ def _known(ground: Ground, ref: str, tips: Sequence[Oid]) -> dict[Oid, str]:
 
 
 def _find(ground: Ground, ref: str, tips: Sequence[Oid], known: Iterable[Oid]) -> dict[Oid, bytes]:
-    """What can be found of the events of a log, by id: on its chains, by the ids that are known, in roots of epochs."""
+    """The events of a log that can be found, by id: on its chains, by the ids that are known, in roots of epochs."""
     store = ground.store
     found = {oid: raw for tip in tips for oid, raw in readable(store, tip)}
     rest = [oid for oid in known if oid not in found]

@@ -44,13 +44,13 @@ def objection(schema: Schema, event: Event) -> str:
 
 
 def check_draft(schema: Schema, event: Event) -> None:
-    """For an event that is about to be written. Raises UsageError when it is not what its schema allows."""
+    """Check an event that is about to be written. Raises UsageError when its schema does not allow it."""
     if why := objection(schema, event):
         raise UsageError(f"this cannot be stored: {why}", "shorten or leave out what it names")
 
 
 def complaint(fields: Mapping[str, Kind], needed: Sequence[str], data: Mapping[str, Any]) -> str:
-    """What is wrong with the fields of `data`; empty if nothing is."""
+    """The fault in the fields of `data`; empty if there is none."""
     for name in needed:
         if name not in data:
             return f"{name} is missing"

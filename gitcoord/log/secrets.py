@@ -8,7 +8,7 @@ its marks is in the text: most texts have none, and cost a few searches for a wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from gitcoord.errors import Refused
 from gitcoord.lean import NamedTuple
@@ -17,7 +17,7 @@ ALLOW = "--allow-secret"
 
 
 class Form(NamedTuple):
-    """One kind of secret: what to call it, what is in every text that has one, and its regular expression."""
+    """One kind of secret: its name, a string that every text with it contains, and its regular expression."""
 
     name: str
     marks: tuple[str, ...]
@@ -73,7 +73,7 @@ class LooksSecret(Refused):
 
 
 def find(text: str) -> str:
-    """What kind of secret `text` seems to have in it; empty if none."""
+    """The kind of secret that `text` seems to contain; empty if none."""
     for form in (*FORMS, *ADDED):
         if any(mark in text for mark in form.marks):
             import re
@@ -84,10 +84,19 @@ def find(text: str) -> str:
 
 
 def check(text: str, values: Iterable[object], attached: Iterable[bytes]) -> None:
-    """Raises LooksSecret if any part of an event that is about to be written does."""
-    for part in (text, *(value for value in values if isinstance(value, str))):
+    """Check an event that is about to be written for secrets. Raises LooksSecret."""
+    for part in (text, *_strings(values)):
         if found := find(part):
             raise LooksSecret(found)
     for content in attached:
         if found := find(content.decode("latin-1")):
             raise LooksSecret(found, "an attachment")
+
+
+def _strings(values: Iterable[object]) -> Iterator[str]:
+    """The strings of a payload, each list of them at once."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | tuple | dict):
+            yield "\n".join(_strings(value.values() if isinstance(value, dict) else value))

@@ -23,7 +23,7 @@ class Bell:
         self._rung = asyncio.Event()
 
     def set(self) -> None:
-        """As `threading.Event` has it, which watches ring. A server that ends has nobody left to wake."""
+        """Wake the caller, like `threading.Event`, which watches call. A server that has ended has no caller to wake."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._rung.set)
 
@@ -35,7 +35,7 @@ class Bell:
 
 
 class Tower:
-    """One watch a repository, for as long as some call waits for it; it rings the bells of all of them."""
+    """One watch of a repository, while calls wait for it; it rings the bells of all of them."""
 
     def __init__(self) -> None:
         self._bells: dict[str, list[Bell]] = {}

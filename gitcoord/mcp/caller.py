@@ -13,22 +13,23 @@ from gitcoord.sessions.identity import HARNESS_IDS, Identity, is_agent
 
 
 class Caller(NamedTuple):
-    """Where a call is made from and what says for whom; `placed` when the caller itself said where."""
+    """The directory of a call and its session; `placed` when the caller itself named the directory."""
 
     cwd: str
     environ: Mapping[str, str]
     placed: bool = False
     as_name: str | None = None
     session: str = ""
-    """Whom the call itself names; it holds for this call alone."""
+    """The session that the call itself names, for this call alone."""
     lent: set[str] = set()  # shared by the calls of one server
-    """Sessions that exist only because a call named them: the worktree's nameless calls are not theirs."""
+    """Sessions that exist only because a call named them; nameless calls of the worktree do not speak for them."""
 
 
 def caller(
     arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None, lent: set[str] | None = None
 ) -> Caller:
-    """What the call says goes before what its client says (Codex names its thread), and that before our environment."""
+    """The caller: by what the call says, then by what its client says (Codex names its thread), then by our
+    environment."""
     own = dict(os.environ)
     if not is_agent(own):
         own["AI_AGENT"] = "mcp"  # a caller of a tool is not a person at a terminal
@@ -46,7 +47,7 @@ def caller(
 
 @contextmanager
 def opened(call: Caller) -> Iterator[Coord]:
-    """The repository as the caller sees it, for one call. Raises RepositoryError."""
+    """The caller's repository, for one call. Raises RepositoryError."""
     with _open(_settled(call)) as coord, coord.repository.around_a_command():
         yield coord
 
@@ -61,7 +62,7 @@ def _open(call: Caller) -> Coord:
 
 
 def _settled(call: Caller) -> Caller:
-    """The session's present id and worktree: ours may be from before it began anew, or moved to another worktree."""
+    """The session's present id and worktree, because ours may be from before a clear, or from another worktree."""
     with _open(call) as coord:
         me, worktree = coord.identity, coord.worktree
         if call.session and me.record is None:

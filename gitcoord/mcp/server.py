@@ -38,7 +38,7 @@ from gitcoord.system.streams import reached_reader, remark
 from gitcoord.text import is_unicode, one_line
 
 POLLS_AT_ONCE = 2
-"""Polls that look at the same time: however many wait, other calls find the machine free."""
+"""The largest number of polls that look at the same time, so that other calls never wait for them."""
 GOODBYE = 0.7
 """Seconds for which answers to the last requests may still leave once stdin has ended."""
 PROGRESS_EVERY = 10.0
@@ -51,7 +51,8 @@ Shown = Callable[[], None]
 
 
 def run(as_name: str | None = None) -> None:
-    """Serve until stdin ends. A signal ends it at once: what was acknowledged is on a ref, and nothing is half-written."""
+    """Serve until stdin ends. A signal ends the server at once: acknowledged events are on a ref, and nothing is
+    half-written."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     anyio.run(_serve, as_name)
 
@@ -72,7 +73,7 @@ async def _serve(as_name: str | None) -> None:
 
 
 class Requests:
-    """Stdin, line by line. Its end ends the server: what still waits, or takes longer than a moment, is given up."""
+    """Stdin, line by line. Its end ends the server: calls that still wait, or take longer than a moment, are given up."""
 
     def __init__(self, fd: int, wire: Wire) -> None:
         self._file = anyio.wrap_file(open(fd, encoding="utf-8", errors="replace"))  # noqa: SIM115 - closes with the process
@@ -90,7 +91,8 @@ class Requests:
 
 
 def _refusal_of(line: str) -> str:
-    """The answer to a request with half of a surrogate pair in it, which the SDK would not answer at all; else empty."""
+    """The answer to a request with half of a surrogate pair in it, which the SDK would not answer at all; otherwise
+    empty."""
     with suppress(ValueError, AttributeError):
         message = json.loads(line)
         if not is_unicode(json.dumps(message, ensure_ascii=False)):
@@ -100,14 +102,14 @@ def _refusal_of(line: str) -> str:
 
 
 def _take(fd: int, instead: int) -> int:
-    """Keep a standard stream for the protocol alone: what else writes to or reads from it gets `instead`."""
+    """Keep a standard stream for the protocol alone: all other code gets `instead`."""
     kept = os.dup(fd)
     os.dup2(instead, fd)
     return kept
 
 
 class Wire:
-    """Stdout. After an answer has left, what was to happen then happens, before any call that follows it."""
+    """Stdout. After an answer has left, its follow-up runs, before any later call."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -117,7 +119,7 @@ class Wire:
         """What to do once the request of this id is answered."""
 
     async def write(self, line: str) -> None:
-        """Send one message. A client that is gone is no error: its end of stdin is on the way."""
+        """Send one message. A client that is gone is not an error: the end of stdin follows."""
         async with self._busy:
             done = self.shown.pop(json.loads(line).get("id"), None) if self.shown else None
             try:
@@ -129,14 +131,14 @@ class Wire:
                 await anyio.to_thread.run_sync(self._after, done)
 
     async def flush(self) -> None:
-        """Every write is flushed already."""
+        """Do nothing, because every write is flushed already."""
 
     def _after(self, done: Shown) -> None:
         if reached_reader(self._fd):
             done()
 
     async def settled(self) -> None:
-        """Wait until the answers so far have been dealt with."""
+        """Wait until the follow-ups of the answers so far have run."""
         async with self._busy:
             pass
 
@@ -146,15 +148,15 @@ async def _list_tools(context: Context, params: types.PaginatedRequestParams | N
 
 
 def listed(tool: tools.Tool) -> types.Tool:
-    """A tool as a client gets it."""
+    """A tool as clients list it."""
     hint = types.ToolAnnotations(read_only_hint=True) if tool.reads else types.ToolAnnotations(destructive_hint=False)
     annotations = hint.model_copy(update={"open_world_hint": False})
     return types.Tool(name=tool.name, description=tool.about, input_schema=tool.schema, annotations=annotations)
 
 
 class Done(NamedTuple):
-    """The answer to a call, and what happens once it was shown. `repo` is where a poll found nothing yet, and `pids` are
-    those whose end may bring something."""
+    """The answer to a call, and its follow-up once it was shown. `repo` is where a poll found nothing yet, and `pids`
+    are processes whose end may bring something."""
 
     answer: types.CallToolResult
     shown: Shown | None = None
@@ -173,7 +175,7 @@ class Calls:
         self._polls = anyio.CapacityLimiter(POLLS_AT_ONCE)
 
     async def call(self, context: Context, params: types.CallToolRequestParams) -> types.CallToolResult:
-        """Answer one call, in a thread of its own; a poll that waits holds none."""
+        """Answer one call, in a thread of its own; a waiting poll holds no thread."""
         await self._wire.settled()
         whose = partial(caller, params.arguments or {}, dict(context.meta or {}), self._as_name, self._lent)
         async with anyio.create_task_group() as beside:
@@ -211,7 +213,7 @@ class Calls:
 
 
 def _shows_both(context: Context) -> bool:
-    """Whether the client would show a model the text and the structure, which say the same."""
+    """Whether the client would show a model both the text and the structure, which say the same."""
     client = context.session.client_params
     return client is not None and client.client_info.name == "copilot-cli"
 
@@ -235,7 +237,7 @@ def _answer(params: types.CallToolRequestParams, whose: Callable[[], Caller]) ->
 
 
 def _failure(error: Exception, params: types.CallToolRequestParams) -> Answer:
-    """What went wrong, and what to do about it; where it is a bug of ours, where its report is."""
+    """The error and its hint; for a bug of ours, the place of its report."""
     if isinstance(error, CoordError):
         return {"error": error.what} | ({"hint": error.hint} if error.hint else {})
     if isinstance(error, OSError):
@@ -279,7 +281,8 @@ def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
 
 
 def _mark(call: Caller, page: Inbox) -> None:
-    """The answer has left, so nobody can be told of an error: what is not marked is shown again."""
+    """Mark messages read after the answer has left. An error cannot be reported any more: unmarked messages are shown
+    again."""
     try:
         with suppress(CoordError, OSError), opened(call) as coord:
             coord.messages.mark_read(page.messages)
@@ -288,7 +291,7 @@ def _mark(call: Caller, page: Inbox) -> None:
 
 
 def _result(value: Answer, is_error: bool = False) -> types.CallToolResult:
-    """Twice the same: some clients (Claude Code, Codex) show a model the structure alone, others only the text."""
+    """The same answer twice: some clients (Claude Code, Codex) show a model only the structure, others only the text."""
     told = {key: short(item, key) for key, item in value.items()}
     text = json.dumps(told, ensure_ascii=False)
     return types.CallToolResult(content=[types.TextContent(text=text)], structured_content=told, is_error=is_error)

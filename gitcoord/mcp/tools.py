@@ -39,7 +39,8 @@ conversations share this server) and cwd (your worktree, when you moved to anoth
 
 
 class Tool(NamedTuple):
-    """A tool as it is listed. `verbs` are its actions by the argument `action`, or the only one under the empty name."""
+    """A tool as clients list it. `verbs` are its actions by the argument `action`, or the only one under the empty
+    name."""
 
     name: str
     about: str
@@ -50,7 +51,7 @@ class Tool(NamedTuple):
 
     @property
     def schema(self) -> dict[str, Any]:
-        """The JSON Schema of its arguments."""
+        """The JSON Schema of the tool's arguments."""
         actions = {"action": {"enum": list(self.verbs)}} if len(self.verbs) > 1 else {}
         properties = {**actions, **self.properties, "session": TEXT, "cwd": TEXT}
         schema = {"type": "object", "properties": properties, "additionalProperties": False}
@@ -63,7 +64,7 @@ def _told(about: str, kind: Mapping[str, Any] = TEXT) -> dict[str, Any]:
 
 
 def _need(arguments: Arguments, key: str) -> Any:
-    """An argument without which an action means nothing. Raises UsageError."""
+    """A required argument of an action. Raises UsageError."""
     if not arguments.get(key):
         raise UsageError(f"{arguments.get('action', 'this')} needs {key}", f"call it again with {key}")
     return arguments[key]
@@ -107,7 +108,7 @@ SHOWN: dict[str, Callable[[Coord], Any]] = {
 
 
 def _one(coord: Coord, found: Task | None) -> Any:
-    """A task, or none, without its history, which says little for its length."""
+    """A task, or none, without its history, which is too long for what it says."""
     return quoting({"task": _task(coord, found) if found else None})
 
 
@@ -130,7 +131,7 @@ def _add(coord: Coord, arguments: Arguments) -> Any:
 
 
 def _to_task(name: str, takes: str = "") -> Verb:
-    """A verb of `coord.tasks` on the task `id`; `takes` is text that it cannot do without (`text`), or can (`text?`)."""
+    """A verb of `coord.tasks` on the task `id`; `takes` is its text, required (`text`) or not (`text?`)."""
 
     def verb(coord: Coord, arguments: Arguments) -> Any:
         words = [arguments.get("text", "") if takes == "text?" else _need(arguments, "text")] if takes else []
@@ -220,7 +221,7 @@ def poll(coord: Coord, arguments: Arguments) -> Polled:
 
 
 def told(coord: Coord, page: Inbox) -> dict[str, Any]:
-    """What `poll` found, for the model."""
+    """The result of `poll`, for the model."""
     found = messages(coord, page.messages)
     told: dict[str, Any] = {"session": coord.identity.name, "messages": found, "more": page.remaining}
     if page.held:

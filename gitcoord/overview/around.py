@@ -10,19 +10,19 @@ from gitcoord.sessions.identity import Caller
 
 
 def notice_deaths(caller: Caller) -> None:
-    """Tell of sessions and jobs of this clone that died meanwhile, unless somebody did already."""
+    """Tell of sessions and jobs of this clone that have died, unless another process did already."""
     deaths.notice(caller.clone, me=lambda: caller.identity.name)
 
 
 def look_out(caller: Caller) -> None:
-    """Have fetched what another clone may have sent, in the background."""
+    """Start a fetch in the background of what other clones may have sent."""
     from gitcoord.sync import background
 
     background.after_look(caller.clone)
 
 
 def look_out_if_due(caller: Caller) -> None:
-    """As `look_out`, if nobody looked for a while."""
+    """As `look_out`, if the last look is old enough."""
     look = caller.clone.path("look")
     if os.path.exists(look) and os.stat(look).st_mtime < time.time():
         look_out(caller)

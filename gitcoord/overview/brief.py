@@ -30,20 +30,20 @@ from gitcoord.text import ago, inert, quoted, rfc3339, said, span, tokens
 
 BUDGET = 1000
 ROUND = 2
-"""Items that every section may show before any shows more."""
+"""Items that every section may show before any section shows more."""
 LOOK_BACK = 500
-"""Events, the newest, among which the last words of others are looked for."""
+"""The number of newest events in which the last words of others are searched."""
 
 
 class Item(NamedTuple):
-    """One thing to be told: as text, and as JSON."""
+    """One item: as text, and as JSON."""
 
     text: str
     value: Any
 
 
 class Section(NamedTuple):
-    """What there is of one kind, the most worthy first; `command` shows all of it, `total` counts it."""
+    """The items of one kind, the most important first; `command` shows all of them, `total` counts them."""
 
     name: str
     title: str
@@ -53,7 +53,7 @@ class Section(NamedTuple):
 
 
 class Brief(NamedTuple):
-    """The digest: its text, and the same as a JSON object of the sections."""
+    """The brief: its text, and the same as a JSON object of the sections."""
 
     text: str
     document: dict[str, Any]
@@ -162,7 +162,7 @@ def _state_text(desk: Desk, key: str, value: state.Value) -> str:
 
 
 def _block(text: str, limit: int, command: str, mark: str = "    > ") -> str:
-    """Words as data, cut at `limit` characters with the command that prints the rest; `|` marks one's own."""
+    """Words as data, cut at `limit` characters with the command that prints the rest; `|` marks my own."""
     if len(text) <= limit:
         return quoted(text, mark)
     return quoted(text[:limit].rstrip() + " …", mark) + f"\n    (cut; all of it: git coord {command})"
@@ -182,7 +182,7 @@ def _task_items(desk: Desk, tasks: Sequence[Task]) -> list[Item]:
 
 
 def _filed(desk: Desk) -> Section:
-    """What I wait for others to do, the latest news first."""
+    """Tasks that I filed for others, the latest news first."""
     filed = list_tasks(desk.clone, desk.me, Which(filed=True), desk.now)
     others = [task for task in filed if desk.box not in (task.holder, task.assignee)]
     items = _task_items(desk, sorted(others, key=lambda task: -task.changed))
@@ -202,7 +202,7 @@ def _task_text(desk: Desk, task: Task) -> str:
 
 
 def _last_word(task: Task) -> tuple[str, str] | None:
-    """Who last said what about a task; why it is blocked, where nobody commented."""
+    """The last comment on a task; without comments, why it is blocked."""
     if task.comments:
         return task.comments[-1].sender, task.comments[-1].text
     return ("", task.words) if task.words else None
@@ -244,7 +244,7 @@ def _message_value(desk: Desk, message: Message) -> dict[str, Any]:
 
 
 def _locks(desk: Desk) -> Section:
-    """Mine, then those of others."""
+    """My locks, then those of others."""
     valid = desk.clone.read(lambda db: standing(db, desk.clone, desk.now)).valid
     found = sorted(valid, key=lambda lock: lock.holder != desk.box)
     held = held_back(desk.clone, [lock.id for lock in found])
@@ -305,7 +305,7 @@ _LATELY = "SELECT id, type, author, clone, text, at, data FROM events WHERE v = 
 
 
 def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
-    """The newest thing each session said to everybody or to me, with its time, and whether it is among my unread mail."""
+    """The newest message of each session to everybody or to me, with its time, and whether I have not read it."""
     mine = set(my_boxes(db, desk.clone, desk.me.name))
     unread = inbox.unread_among(db, mine, [row[0] for row in lately])
     words: dict[str, tuple[str, int, bool]] = {}
@@ -344,4 +344,4 @@ def _notes(desk: Desk) -> Section:
 
 
 SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)
-"""In order of worth."""
+"""In order of importance."""

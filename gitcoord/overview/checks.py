@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from gitcoord.features.locks.read import Lock
 
 THERE = ("active", "idle", "waiting", "unknown")
-"""States in which a session counts as working in its worktree: unknown alone frees nothing."""
+"""States in which a session counts as working in its worktree: an unknown session frees nothing."""
 
 
 class Touch(NamedTuple):
@@ -36,7 +36,7 @@ class Touch(NamedTuple):
 
 
 class Check(NamedTuple):
-    """What is known of one path. `locks` are all on it; `occupied_by` are others whose worktree it lies in."""
+    """The facts about one path. `locks` are all on it; `occupied_by` are others whose worktree it lies in."""
 
     path: str
     worktree: str
@@ -45,7 +45,7 @@ class Check(NamedTuple):
     touched_by: tuple[Touch, ...]
     notes: tuple[Note, ...]
     blocked: bool
-    """Another's lock, or a live session's worktree."""
+    """Whether another session has locked it, or lives in its worktree."""
 
 
 def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float | None = None) -> list[Check]:
@@ -87,14 +87,15 @@ def _locks_on(db: sqlite3.Connection, clone: Clone, place: Place, now: float) ->
 
 
 def _concerns(pattern: str, path: str, folder: bool) -> bool:
-    """For a folder, a lock on anything in it counts."""
+    """Whether a lock concerns a path; for a folder, a lock on anything in it does."""
     from gitcoord.features.locks.patterns import matches, overlap, path_pattern
 
     return matches(pattern, path) or path == "." or (folder and overlap(pattern, path_pattern(path, folder=True)))
 
 
 def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record], path: str) -> dict[str, float]:
-    """Sessions of this clone: by what they published, and by a file that is newer than that and than the last git command.
+    """Sessions of this clone that touched a file: by their presence, and by a file that is newer than that and than the
+    last git command.
 
     git writes the index after it writes files, so a file newer than the index was not written by git.
     """
@@ -120,7 +121,7 @@ def _in_files(clone: Clone, data: dict[str, Any], path: str) -> float:
 
 
 def _written(record: Record, path: str) -> float:
-    """When the file was last written; now where it is gone."""
+    """When the file was last written; the present time if it is gone."""
     try:
         return os.lstat(os.path.join(record.worktree, path)).st_mtime
     except OSError:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Short(NamedTuple):
-    """What fits a prompt: counts."""
+    """The counts for a prompt."""
 
     session: str
     unread: int

@@ -51,7 +51,7 @@ class _Board(NamedTuple):
     unread: dict[str, int]
     subjects: dict[str, str]
     titles: dict[str, str]
-    """Of the task that each mailbox holds."""
+    """The title of the task that each mailbox holds."""
 
 
 def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:

@@ -29,7 +29,7 @@ def shown_name(caller: Caller, box: str) -> str:
 
 
 def receipt_json(caller: Caller, sent: Sent) -> dict[str, Any]:
-    """What sending returns, as the contract spells it."""
+    """The result of sending, as a document."""
     recipients = [{**r._asdict(), "session": shown_name(caller, r.session), "beat": rfc3339(r.beat)} for r in sent.recipients]
     kept = {"kept_local": f"it has what looks like {sent.kept}"} if sent.kept else {}
     return {"id": sent.id, "thread": sent.thread, "recipients": recipients, **kept}
@@ -41,7 +41,7 @@ def showing(oid: str, name: str) -> str:
 
 
 def message_json(caller: Caller, message: Message) -> dict[str, Any]:
-    """A message as the contract spells it."""
+    """A message as a document."""
     from gitcoord.features.messages.inbox import sender_of
 
     return {
@@ -61,7 +61,7 @@ def message_json(caller: Caller, message: Message) -> dict[str, Any]:
 
 
 def signatures_of(caller: Caller, events: list[tuple[str, str]]) -> dict[str, Signature]:
-    """What signatures say of events (id and clone); nothing is loaded for this clone's own."""
+    """The signatures of events (id and clone); nothing is loaded for this clone's own."""
     foreign = [oid for oid, clone in events if clone != caller.clone.id]
     if not foreign:
         return {}
@@ -71,14 +71,14 @@ def signatures_of(caller: Caller, events: list[tuple[str, str]]) -> dict[str, Si
 
 
 def verified_json(signature: Signature | None) -> dict[str, Any]:
-    """`verified`: who vouches, false for nobody, null where it does not matter; `signature` says why."""
+    """`verified`: the signer, false for nobody, null if it does not matter; `signature` says why."""
     if signature is None:
         return {"verified": None, "signature": None}
     return {"verified": signature.by if signature.state == "verified" else False, "signature": signature.state}
 
 
 def sent_json(caller: Caller, message: SentMessage) -> dict[str, Any]:
-    """A message of mine as the contract spells it."""
+    """A message of mine as a document."""
     recipients = [{"session": shown_name(caller, d.session), "state": d.state, "at": rfc3339(d.at)} for d in message.recipients]
     return {
         "id": message.id,
@@ -90,7 +90,7 @@ def sent_json(caller: Caller, message: SentMessage) -> dict[str, Any]:
 
 
 def task_json(caller: Caller, task: Task) -> dict[str, Any]:
-    """A task as the contract spells it."""
+    """A task as a document."""
 
     def name(box: str | None) -> str | None:
         return shown_name(caller, box) if box else None
@@ -117,12 +117,12 @@ def task_json(caller: Caller, task: Task) -> dict[str, Any]:
 
 
 def note_json(caller: Caller, n: Note) -> dict[str, Any]:
-    """A note as the contract spells it."""
+    """A note as a document."""
     return {"id": n.id, "from": shown_name(caller, n.sender), "text": n.text, "paths": list(n.paths), "at": rfc3339(n.at)}
 
 
 def event_json(caller: Caller, event: Event) -> dict[str, Any]:
-    """An event as a document; names are bare when local."""
+    """An event as a document; names of this clone are bare."""
     return {
         "id": event.id,
         "type": event.type,
@@ -136,7 +136,7 @@ def event_json(caller: Caller, event: Event) -> dict[str, Any]:
 
 
 def lock_json(caller: Caller, lock: Lock) -> dict[str, Any]:
-    """A lock as the contract spells it."""
+    """A lock as a document."""
     return {
         "id": lock.id,
         "patterns": list(lock.patterns),
@@ -150,7 +150,7 @@ def lock_json(caller: Caller, lock: Lock) -> dict[str, Any]:
 
 
 def check_json(caller: Caller, item: Check) -> dict[str, Any]:
-    """What is known of a path as the contract spells it."""
+    """The facts about a path as a document."""
     return {
         "path": item.path,
         "worktree": item.worktree or None,
@@ -162,13 +162,13 @@ def check_json(caller: Caller, item: Check) -> dict[str, Any]:
 
 
 def collision_json(caller: Caller, c: Collision) -> dict[str, str]:
-    """A collision as the contract spells it."""
+    """A collision as a document."""
     a, b = (",".join(shown_name(caller, box) for box in side) for side in (c.a, c.b))
     return {"a": a, "b": b, "path": c.path, "kind": c.kind}
 
 
 def session_json(caller: Caller, s: Session) -> dict[str, Any]:
-    """A session as the contract spells it."""
+    """A session as a document."""
     return {
         "session": shown_name(caller, mailbox(s.session, s.clone or "")) if s.session else None,
         "clone": s.clone,
@@ -188,7 +188,7 @@ def session_json(caller: Caller, s: Session) -> dict[str, Any]:
 
 
 def job_json(caller: Caller, job: Job) -> dict[str, Any]:
-    """A job as the contract spells it."""
+    """A job as a document."""
     from gitcoord.features.jobs.read import signal_name
 
     return {

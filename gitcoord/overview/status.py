@@ -74,7 +74,7 @@ class Status(NamedTuple):
     """Clones past a limit, of which nothing more is read."""
     warnings: tuple[Doubt, ...]
     sync: Syncing | None
-    """None while there is no coordination remote."""
+    """None without a coordination remote."""
 
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
@@ -122,7 +122,7 @@ class Trouble(NamedTuple):
 
 
 def trouble(clone: Clone) -> Trouble:
-    """What has to be said unasked."""
+    """Problems that are shown unasked."""
     from gitcoord.log.trust import warnings
 
     newer, malformed = clone.read(strange)

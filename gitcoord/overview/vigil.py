@@ -11,7 +11,7 @@ from gitcoord.store.watch import EndWatch, RefWatch
 
 
 class Vigil:
-    """Sleeps in the kernel: nothing polls. A wake-up only says "look again"; so look once after entering, too."""
+    """A sleep in the kernel: nothing polls. A wake-up only says "look again"; so look once after entering, too."""
 
     def __init__(self, caller: Caller, tells: bool = True) -> None:
         self._caller = caller
@@ -36,5 +36,5 @@ class Vigil:
         return woken
 
     def wake(self) -> None:
-        """End the sleep of the thread that waits; for any thread."""
+        """End the sleep of the waiting thread; callable from any thread."""
         self._watch.changed.set()

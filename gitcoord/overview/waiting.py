@@ -41,7 +41,7 @@ Check = Callable[[], dict[str, Any] | None]
 
 
 class Condition(NamedTuple):
-    """A condition: how it was written, and a look at whether it holds."""
+    """A condition: how it was written, and a check whether it holds."""
 
     text: str
     kind: str
@@ -59,7 +59,7 @@ def wait_for_mail(caller: Caller, timeout: float | None, sender: str | None = No
 
 
 def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, output: int | None) -> T | None:
-    """Look whenever something moved; a waiter also tells of what it sees dying."""
+    """Look whenever something moved; a waiter also tells of deaths that it sees."""
 
     def attempt() -> T | None:
         notice_deaths(caller)
@@ -90,7 +90,7 @@ def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, ou
 
 
 def parse(caller: Caller, text: str) -> Condition:
-    """A condition as a user writes it. Raises UsageError, also for ids and names that nobody knows."""
+    """A condition as a user writes it. Raises UsageError, also for unknown ids and names."""
     kind, _, rest = text.partition(":")
     subject, _, value = rest.partition("=")
     parser = {"message": _message, "session": _session, "task": _task, "job": _job, "lock": _lock}.get(kind)

@@ -18,13 +18,13 @@ from gitcoord.system.lock import write_whole
 from gitcoord.system.process import boot_id
 
 WORTH_A_LINE = 60.0
-"""Seconds of sleep that are told from the inexactness of clocks."""
+"""Seconds of sleep that may come from the inexactness of clocks."""
 KEPT = 50
-"""Lines: older sleeps lie before any silence that is still of interest."""
+"""Lines that are kept; older sleeps are before any silence that still matters."""
 
 
 def slept() -> float:
-    """Seconds for which this machine slept since it started; 0 where the system does not say."""
+    """Seconds for which this machine slept since it started; 0 if the system does not say."""
     if sys.platform != "linux":
         return 0.0
     # the first counts while the machine sleeps, the other does not
@@ -40,7 +40,7 @@ class Sleeps:
         self._seen: list[tuple[float, float]] | None = None
 
     def since(self, at: float) -> float:
-        """Seconds for which the machine slept since the time `at`, or more: what cannot be told counts as sleep."""
+        """Seconds for which the machine slept since the time `at`, or more: an unknown time counts as sleep."""
         if self._total < WORTH_A_LINE:
             return 0.0
         before = [total for when, total in self._lines() if when <= at]

@@ -50,7 +50,7 @@ CONVERSATION_KEPT = 90 * 24 * 3600
 
 
 def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
-    """Called with a beat when the presence is due: refresh, without making a one-shot command wait."""
+    """Refresh if the presence is due, without making a one-shot command wait. Called with a beat."""
     now = time.time() if now is None else now
     if not _claim(clone, now):
         return
@@ -70,7 +70,8 @@ def in_background(clone: Clone, *action: str) -> None:
 
 
 def _claim(clone: Clone, now: float) -> bool:
-    """Whether nobody began a refresh for this clone within the last seconds; a directory we may not write to says no."""
+    """Whether no process began a refresh for this clone within the last seconds; False in a directory that we cannot
+    write to."""
     marker = clone.path("refreshed")
     try:
         if 0 <= now - os.stat(marker).st_mtime < 10:
@@ -87,7 +88,7 @@ def _claim(clone: Clone, now: float) -> bool:
 
 
 def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> None:
-    """Publish the presence of session `name` if it is due, then tidy all there is. Raises CoordError."""
+    """Publish the presence of session `name` if it is due, then tidy up. Raises CoordError."""
     now = time.time() if now is None else now
     record = Records(clone.repo.coord_dir).get(name) if name else None
     if record and record.left is None and _is_due(clone, record, now):
@@ -105,7 +106,7 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
 
 
 def _forget_conversations(clone: Clone, now: float) -> None:
-    """Ids of agents' conversations that began long ago; one that is taken up again after that gets another name."""
+    """Forget ids of agents' conversations that began long ago; one that is resumed later gets another name."""
     folder = clone.path("agents")
     with suppress(OSError):
         for path in (os.path.join(folder, name) for name in names_in(folder)):
@@ -119,7 +120,7 @@ def _is_due(clone: Clone, record: Record, now: float) -> bool:
 
 
 def retire(clone: Clone, now: float | None = None) -> list[str]:
-    """Sessions of ours gone for a day leave their last presence in the log and give up their ref; returns their names."""
+    """Move the last presence of our sessions gone for a day into the log and delete their refs; returns their names."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     prefix = f"{NAMESPACE}sessions/{clone.id}/"
@@ -135,7 +136,7 @@ def retire(clone: Clone, now: float | None = None) -> list[str]:
 
 
 def _gone_since(records: Records, record: Record, now: float) -> float:
-    """When the session went; now while it has not."""
+    """When the session went; the present time if it has not."""
     alive = is_alive(record.process) if record.process else None
     life = judge(record, records.beat(record.name), alive, now)
     return life.since if life.state == "gone" and life.since is not None else now
@@ -152,7 +153,7 @@ def _retire_one(clone: Clone, records: Records, record: Record, now: float) -> N
 
 
 def beat(clone: Clone, me: Identity) -> Identity:
-    """A sign of life, given by every command run as a session; registers nobody new. Returns who gave it."""
+    """Give the sign of life of a command run as a session; registers no new session. Returns its identity."""
     if me.record is None or me.observer:
         return me
     with suppress(RepositoryError):  # a read-only repository: reads still work
@@ -167,10 +168,10 @@ def beat(clone: Clone, me: Identity) -> Identity:
 
 
 def publish_changes(clone: Clone, name: str | None = None, now: float | None = None, mover: str | None = None) -> list[str]:
-    """Write the presence of a session, or of all of this worktree's, where its facts changed or five minutes passed.
+    """Write the presence of a session, or of all of this worktree's, if its facts changed or five minutes passed.
 
-    What overlaps with others' work is told. Where several share the worktree and HEAD moved, the others than `mover` are
-    told of that. Returns the names of those that were written.
+    Overlaps with others' work are told. If several sessions share the worktree and HEAD moved, all but `mover` are
+    told. Returns the names of those that were written.
     """
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
@@ -179,7 +180,7 @@ def publish_changes(clone: Clone, name: str | None = None, now: float | None = N
 
 
 def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover: str | None) -> bool:
-    """Looking at the worktree takes git a while in a large one: it is done before the lock is taken."""
+    """Publish after looking at the worktree, which is done before the lock is taken because git may take a while."""
     record = records.get(name)
     if record is None:
         return False
@@ -203,7 +204,7 @@ def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover
 
 
 def _head_moved(clone: Clone, name: str, before: dict[str, Any], now: dict[str, Any], mover: str | None) -> list[Draft]:
-    """Told to a session whose HEAD moved under its feet."""
+    """Tell a session that another one moved HEAD of its worktree."""
     if not before.get("head") or (before.get("branch"), before["head"]) == (now.get("branch"), now.get("head")):
         return []
     was, at = [f"{facts.get('branch') or 'detached'} {(facts.get('head') or '')[:10]}" for facts in (before, now)]
@@ -236,9 +237,9 @@ def expect_all(clone: Clone, now: float | None = None) -> list[Record]:
 
 
 def moved(clone: Clone) -> str | None:
-    """Somebody committed, merged or changed branches in this worktree: a beat for the session that works here.
+    """Give a beat for the session of this worktree after a commit, a merge or a change of branch.
 
-    Returns who it was, where that is certain: not merely because it is the worktree's.
+    Returns its name, if that is certain and not merely the worktree's.
     """
     who = current(clone)
     me = who.record

@@ -32,7 +32,7 @@ HARNESS_IDS = {
 """Variables by which agent programs name their session to their children, the most specific first."""
 
 AGENT_MARKS = ("AI_AGENT", "CLAUDECODE", "CODEX_CI", "COPILOT_CLI", "CURSOR_AGENT", "GEMINI_CLI", "OPENCODE", "AGENT")
-"""Variables that say that an agent program started this command, without saying which session."""
+"""Variables that say that an agent program started this command, but not which session."""
 
 
 HARNESS_PIDS = {"claude": "CLAUDE_PID", "opencode": "OPENCODE_PID"}
@@ -46,13 +46,13 @@ _HELPERS_PLACES = "/.claude/worktrees/agent-"
 
 
 def is_helpers_place(worktree: str) -> bool:
-    """Whether a session's helper is at work there, while the session itself has stayed where it was."""
+    """Whether a session's helper works there, while the session itself stays where it was."""
     _, ours, number = worktree.replace(os.sep, "/").rpartition(_HELPERS_PLACES)
     return bool(ours) and len(number) >= 8 and not number.strip("0123456789abcdef")
 
 
 class Identity(NamedTuple):
-    """The session a command speaks for. `record` is None while nothing was ever written under this name."""
+    """The session a command speaks for. `record` is None before anything was written under this name."""
 
     name: str
     rule: Rule
@@ -61,16 +61,17 @@ class Identity(NamedTuple):
     harness_id: str = ""
     person: bool = False
     shared: bool = False
-    """Taken from the worktree or the terminal although another process may be bound to the session: only peek."""
+    """Whether it was taken from the worktree or the terminal although another process may be bound to the session: only
+    peek."""
 
     @property
     def observer(self) -> bool:
-        """Chosen with --as: looks on, without marking anything read."""
+        """Whether it was chosen with --as: it reads without marking."""
         return self.rule == "--as"
 
 
 class Caller(Protocol):
-    """Who calls: the session that a call speaks for, its clone, and the folder that paths are typed in."""
+    """The caller: the session that a call speaks for, its clone, and the directory of its paths."""
 
     @property
     def clone(self) -> Clone: ...
@@ -111,7 +112,7 @@ def look_around(clone: Clone, now: float) -> Surroundings:
 
 
 def above_us() -> list[int]:
-    """The pids of the processes that we run under, nearest first; of a hook in the background, of those that it began under."""
+    """The pids of the processes that we run under, nearest first; for a hook in the background, those of its starter."""
     parent = os.environ.get("GIT_COORD_PPID", "")
     return [int(parent), *processes.ancestors(int(parent))] if parent.isdigit() else processes.ancestors()
 
@@ -119,8 +120,9 @@ def above_us() -> list[int]:
 def program_above(
     environ: Mapping[str, str], above: Sequence[int], harness: str, variable: str = "", bound: int | None = None
 ) -> int | None:
-    """The pid of the agent program whose child we are: the one that it names, else the nearest above us that is called
-    so, else the nearest that is no shell; which is meant in any case if it is `bound`, known to be such a program."""
+    """The pid of the agent program whose child we are: the one that it names, otherwise the nearest above us with its
+    name, otherwise the nearest that is not a shell. If the nearest is `bound`, known to be such a program, it is that
+    one."""
     named = environ.get(variable or HARNESS_PIDS.get(harness, ""), "")
     if named.isdigit() and int(named) in above:
         return int(named)
@@ -173,7 +175,7 @@ def _runs_under_an_agent(around: Surroundings) -> bool:
 
 
 def is_settled(me: Identity) -> bool:
-    """Whether nothing is left to decide that another process could decide otherwise at the same moment."""
+    """Whether another process could not decide otherwise at the same moment."""
     if me.rule in ("--as", "GIT_COORD_SESSION", "terminal"):
         return True
     if me.record is None or me.record.expected or me.record.left is not None or me.record.gone:
@@ -244,7 +246,7 @@ def _is_anothers(around: Surroundings, name: str) -> bool:
 
 
 def _innermost(around: Surroundings, ids: Mapping[str, str]) -> tuple[str, str]:
-    """Of nested agent programs, whose variables are inherited, the one that is nearest above us is meant."""
+    """Of nested agent programs, whose variables are inherited, the one nearest above us."""
     bound = {r.harness_id: r.process.pid for r in around.records if r.process is not None}
 
     def distance(item: tuple[str, str]) -> int:
@@ -256,7 +258,8 @@ def _innermost(around: Surroundings, ids: Mapping[str, str]) -> tuple[str, str]:
 
 
 def _cleared(around: Surroundings, harness: str) -> Record | None:
-    """The session whose process began a new conversation under a new id; a program that was started inside it is another's."""
+    """The session whose process began a new conversation under a new id; a program started inside it has another
+    session."""
     found = _by_process(around)
     record = found.record if found else None
     if record is None or record.process is None or record.harness != harness:
@@ -325,13 +328,13 @@ def _record(records: Iterable[Record], name: str) -> Record | None:
 
 
 def person_name(repo: Repository) -> str:
-    """The name of the repository's own user: the git name, else the login, as a session name."""
+    """The name of the repository's own user: the git name, otherwise the login, as a session name."""
     login = repo.environ.get("USER") or repo.environ.get("USERNAME") or "user"
     return slug(repo.config.get("user.name", ""), "") or slug(login, "user")
 
 
 def spoken_name(clone: Clone, box: str) -> str:
-    """How a reader is told who speaks: the repository's own user as that user, a peer as a peer, bare when local."""
+    """How a reader is told who speaks: the repository's own user as the user, a peer as a peer, bare when local."""
     name, at = split_mailbox(box)
     if at != clone.id:
         return box
@@ -339,7 +342,8 @@ def spoken_name(clone: Clone, box: str) -> str:
 
 
 def free_name(around: Surroundings) -> str:
-    """A name for a new session here: the worktree's, with a number when that is taken; one who left here gave it back."""
+    """A name for a new session here: the worktree's, with a number if it is taken; a session that left here freed its
+    name."""
     kept = (r.name for r in around.records if r.left is None or r.git_dir != around.git_dir)
     taken = {*kept, person_name(around.repo)}
     return unused(worktree_name(around.repo.worktree or around.repo.common_dir), taken)
@@ -356,7 +360,7 @@ def unused(name: str, taken: Iterable[str]) -> str:
 
 
 def worktree_name(worktree: str) -> str:
-    """The session name that fits a worktree: that of its directory."""
+    """The session name of a worktree: that of its directory."""
     return slug(os.path.basename(worktree).removesuffix(".git"), "session")
 
 

@@ -22,7 +22,7 @@ class Liveness(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Not known to be gone and judged to be there: active, idle or waiting."""
+        """Whether it is known to be there: active, idle or waiting."""
         return self.state in ("active", "idle", "waiting")
 
 
@@ -57,7 +57,7 @@ def _quiet(silent: float) -> State:
 
 
 def judge_published(data: dict[str, Any], seen: float, now: float) -> Liveness:
-    """The state of another clone's session: what it published, for as long as that speaks for it."""
+    """The state of another clone's session: what it published, while that is valid."""
     state = data.get("state")
     ttl = data.get("ttl")
     if state == "gone":

@@ -30,7 +30,7 @@ from gitcoord.names import clone_in, mailbox, name_in, split_mailbox
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    """The last word on a name wins: held under it (join), or an alias of another (rename; adopt, in messages.py)."""
+    """Let the last event about a name win: the name is held (join), or an alias of another (rename, adopt)."""
     if event.type == "rename":
         old, new = event.data["old"], event.data["new"]
         put_name(db, event, event.clone, old, mailbox(new, event.clone))
@@ -41,7 +41,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_of: str | None) -> None:
-    """What `event` says of a name counts, unless a later event said otherwise."""
+    """Store what `event` says of a name, unless a later event says otherwise."""
     db.execute(
         "INSERT INTO names VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE"
         " SET alias_of = excluded.alias_of, lc = excluded.lc, id = excluded.id"
@@ -107,7 +107,7 @@ def canonical(db: sqlite3.Connection, box: str) -> str:
 
 
 class Homes:
-    """Where mailboxes lead now. Each name on the way is looked up once, however many lead over it."""
+    """Where mailboxes lead now. Each name on the way is looked up once, however many lead through it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -126,8 +126,32 @@ class Homes:
         return home
 
 
+def address(db: sqlite3.Connection, box: str) -> str:
+    """Where mail for `box` goes: to what its own clone calls it now. A clone that adopted the name reads it there, and so
+    does the owner, should it take its name back."""
+    seen = {box}
+    while True:
+        query = "SELECT alias_of FROM names WHERE (name, clone) = (?, ?)"
+        ahead = (db.execute(query, split_mailbox(box)).fetchone() or (None,))[0]
+        if ahead is None or ahead in seen or split_mailbox(ahead)[1] != split_mailbox(box)[1]:
+            return box
+        seen.add(box := ahead)
+
+
+def addressed(db: sqlite3.Connection, text: str, here: str) -> str:
+    """The mailbox that mail goes to which a user sends to `text`. Raises UsageError as `resolve_name` does."""
+    home = resolve_name(db, text, here)
+    name, clone = split_mailbox(text)
+    own = mailbox(name, clone or here)
+    if clone or canonical(db, own) == home:
+        return address(db, own)
+    rows = db.execute("SELECT clone FROM names WHERE name = ? AND alias_of IS NOT NULL ORDER BY lc, id", (name,))
+    adopted = (box for (at,) in rows for box in [mailbox(name, at)] if canonical(db, box) == home)
+    return address(db, next(adopted, home))
+
+
 def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
-    """`box` and every former name whose mail it has inherited; of one that leads elsewhere itself, `box` alone."""
+    """`box` and every former name whose mail it has inherited; for one that leads elsewhere itself, `box` alone."""
     if canonical(db, box) != box:
         return [box]
     rows = db.execute(
@@ -146,7 +170,7 @@ def known_mailboxes(db: sqlite3.Connection) -> set[str]:
 
 
 def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
-    """A session as a user names it, as a mailbox: this clone's, else the only other clone's that has it.
+    """The mailbox of a session as a user names it: this clone's, otherwise the only other clone's that has it.
 
     Raises UsageError for an unknown or ambiguous name, with the nearest ones as a hint.
     """

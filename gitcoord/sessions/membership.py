@@ -53,14 +53,14 @@ def presences(db: sqlite3.Connection) -> list[tuple[str, str, str, float]]:
 
 
 def states(clone: Clone, boxes: Iterable[str], now: float | None = None) -> dict[str, tuple[str, float | None]]:
-    """State and last beat of each mailbox named; `gone` where nothing of it is left but the name."""
+    """State and last beat of each mailbox named; `gone` if only the name is left."""
     return clone.read(lambda db: states_in(db, clone, boxes, now))
 
 
 def states_in(
     db: sqlite3.Connection, clone: Clone, boxes: Iterable[str], now: float | None = None
 ) -> dict[str, tuple[str, float | None]]:
-    """`states`, for those who hold the database already."""
+    """`states`, for callers that have the database already."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     found: dict[str, tuple[str, float | None]] = {}
@@ -79,8 +79,8 @@ def states_in(
 
 
 def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str) -> str:
-    """Of a session that shows nothing of itself: the user of this repository is never gone, and another clone's log says
-    whether its session went."""
+    """The state of a session without a presence: the user of this repository is never gone, and another clone's log
+    says whether its session is."""
     name, at = split_mailbox(box)
     if at == clone.id:
         return "expected" if name == person_name(clone.repo) else "gone"
@@ -106,7 +106,7 @@ def join(
     if role is not None:
         facts["role"] = ("" if role in OURS else slug(role, "")) or _refuse_role(role)
     if focus is not None:
-        facts["focus"] = focus
+        facts["focus"] = _no_secret(clone, focus)
     if pid is not None:
         facts["process"] = processes.describe(pid)
         if facts["process"] is None:
@@ -129,7 +129,7 @@ def join(
 
 
 def _decide(clone: Clone, me: Identity, joins: bool = False) -> Identity:
-    """The caller as it is now, under the lock: since it looked, another may have taken the name that it found.
+    """The caller as it is now, under the lock, because another process may meanwhile have taken the name that it found.
 
     A terminal that has a session in another worktree, and `joins` here, gets one here.
     """
@@ -141,7 +141,7 @@ def _decide(clone: Clone, me: Identity, joins: bool = False) -> Identity:
 
 
 def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:
-    """One process is a session: while it lives, only what runs under it hands the session on."""
+    """Refuse a name whose process lives, unless we run under that process."""
     record = Records(clone.repo.coord_dir).get(me.name)
     holder = record.process if record else None
     if record is None or holder is None or record.left is not None or holder.pid in (pid, *above_us()):
@@ -151,7 +151,7 @@ def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:
 
 
 def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
-    """Only what is known to be gone, or gave no sign for as long as its presence speaks for it."""
+    """Refuse a session that is not known to be gone and whose presence is still valid."""
     box = mailbox(name, origin)
     if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id)) != box:
         raise UsageError(f"{box} is not a session of another clone", "git coord sessions --all")
@@ -188,7 +188,7 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
 
 
 def _may_take(target: Record, records: Records) -> bool:
-    """A name is free when its holder is gone, or was only expected."""
+    """Whether a name is free: its holder is gone, or was only expected."""
     life = liveness_of(target, records.beat(target.name), time.time())
     return not target.person and (life.state in ("expected", "gone"))
 
@@ -212,17 +212,26 @@ def leave(clone: Clone, me: Identity) -> Record:
 
 
 def _parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
-    """What the features write when a session leaves."""
+    """The events of features when a session leaves."""
     return [draft for hooks in clone.registry.hooks("parting") if hooks.parting for draft in hooks.parting(db, clone, name)]
 
 
 def set_focus(clone: Clone, me: Identity, text: str) -> Record:
-    """What the session works on, in one line."""
-    return register(clone, me, focus=" ".join(text.split())[:200])
+    """Set what the session works on, in one line."""
+    return register(clone, me, focus=_no_secret(clone, " ".join(text.split())[:200]))
+
+
+def _no_secret(clone: Clone, focus: str) -> str:
+    """A focus leaves with the presence, which no event is written for. Raises LooksSecret."""
+    if not clone.allows_secrets:
+        from gitcoord.log import secrets
+
+        secrets.check(focus, (), ())
+    return focus
 
 
 def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Record:
-    """The session says which files it edits: in a shared worktree nobody else can tell. Raises UsageError."""
+    """Note which files the session edits, because in a shared worktree nobody else can tell. Raises UsageError."""
     root = clone.repo.worktree
     if root is None:
         raise UsageError("there is no worktree here", "cd into one")

@@ -44,7 +44,7 @@ PUBLISH_EVERY = 5 * 60
 def settle(clone: Clone, me: Identity) -> Identity:
     """`me` as the session that writes: decided and registered in one step under the write lock. Raises RepositoryError.
 
-    Two processes that looked at the same moment found the same free name; the second one is given another here.
+    Two simultaneous processes may have found the same free name; the second one gets another here.
     """
     if is_settled(me):
         return me
@@ -91,7 +91,8 @@ def _is_adopted(clone: Clone, name: str) -> bool:
 
 
 def take_back(clone: Clone, events: Iterable[Event]) -> None:
-    """Sessions that are here, and were adopted by one of `events` all the same, join again; whose doing that was is noted."""
+    """Let sessions that are alive here, and were adopted by one of `events` all the same, join again; note which clone
+    did that."""
     records = Records(clone.repo.coord_dir)
     for event in events:
         of = str(event.data.get("from"))  # of a newer version, nothing is known of what it says
@@ -118,7 +119,7 @@ def _place(clone: Clone, record: Record) -> dict[str, Any]:
 
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:
-    """A shell at a terminal is bound to the worktree's session; a harness session keeps its id."""
+    """The process to bind: at a terminal the shell; a harness session keeps its id."""
     facts: dict[str, Any] = {"process": None} if record.gone else {}  # it is somebody else's turn
     if me.harness_id:
         facts |= {"harness": me.harness, "harness_id": me.harness_id}
@@ -133,7 +134,7 @@ def _published(record: Record) -> tuple[object, ...]:
 
 
 class Seen(NamedTuple):
-    """A look at the worktree of a session: what lies changed in it, and which paths git ignores there."""
+    """A look at the worktree of a session: its changed files, and which paths git ignores there."""
 
     lying: Sequence[TouchedFile] = ()
     ignored: Collection[str] = ()
@@ -152,7 +153,7 @@ def look(clone: Clone, record: Record) -> Seen:
 
 
 def _last_seen(clone: Clone, record: Record) -> Seen:
-    """What the last look found, as far as it was published; what was told since counts as ignored until the next."""
+    """What the last look found, as far as it was published; paths reported since count as ignored until the next look."""
     from gitcoord.store.worktrees import TouchedFile
 
     files = clone.read(lambda db: facts_of(db, clone.settled_id(), record.name)).get("files", ())
@@ -161,8 +162,8 @@ def _last_seen(clone: Clone, record: Record) -> Seen:
 
 
 def publish(clone: Clone, record: Record, now: float | None = None) -> None:
-    """Write the presence commit of a session of ours. Under the write lock it shows the files that were seen last; what
-    lies there now is looked at, and shown, as soon as the lock is free."""
+    """Write the presence commit of a session of ours. Under the write lock it has the files that were seen last; the
+    worktree is looked at, and its files shown, as soon as the lock is free."""
     if clone.holds_lock:
         _put(clone, record, _last_seen(clone, record), now)
         clone.when_free[record.name] = partial(_look_again, clone, record.name)
@@ -195,13 +196,13 @@ def _put(clone: Clone, record: Record, seen: Seen, now: float | None) -> None:
 
 
 def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
-    """What was published just now is what the session has changed, for the hooks of others."""
+    """Note the published files as the session's changes, for the hooks of others."""
     files = data.get("files", ()) if data["state"] != "gone" else ()
     touched.keep(clone.repo.coord_dir, name, [path for path, _ in files])
 
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float, seen: Seen) -> dict[str, Any]:
-    """What of a session may leave the clone: no absolute path, no host, no process."""
+    """The facts of a session that may leave the clone: no absolute path, no host, no process."""
     from gitcoord.store.worktrees import list_worktrees
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
@@ -236,7 +237,8 @@ def _worktree_of(worktrees: Sequence[Worktree], record: Record) -> Worktree | No
 
 
 def files_of(record: Record, lying: Sequence[TouchedFile], alone: bool) -> list[TouchedFile]:
-    """What a session has touched: its whole worktree's changes, or in a shared one what it said or was seen to edit."""
+    """The files a session has touched: its whole worktree's changes; in a shared worktree those that it reported or was
+    seen to edit."""
     from gitcoord.store.worktrees import TouchedFile
 
     told = {path: TouchedFile(path, at) for path, at in record.editing.items()}
@@ -279,7 +281,7 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
 
 
 def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
-    """Whether another clone's session is gone by its own clone's word: its presence, or the last that its log says.
+    """Whether another clone's session is gone by its own clone's word: its presence, or the last one in its log.
 
     Where signatures are required, an unsigned word frees nothing.
     """
@@ -296,7 +298,7 @@ def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
 
 
 def holder_mark(db: sqlite3.Connection, box: str) -> str:
-    """What changes whenever the holder's clone gave a sign of it."""
+    """A value that changes whenever the holder's clone has given a sign of it."""
     name, at = split_mailbox(box)
     row = db.execute("SELECT id FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
     return row[0] if row else ""
@@ -304,12 +306,12 @@ def holder_mark(db: sqlite3.Connection, box: str) -> str:
 
 def clock_ahead(db: sqlite3.Connection, clone: str) -> float:
     """By how many seconds our clock is ahead of another clone's, at most: from when its presence was written there and
-    seen here."""
+    first seen here."""
     (ahead,) = db.execute("SELECT min(seen - at) FROM presence WHERE clone = ?", (clone,)).fetchone()
     return float(ahead or 0.0)
 
 
 def facts_of(db: sqlite3.Connection, clone: str, name: str) -> dict[str, Any]:
-    """What the presence of a session shows; nothing where it has none."""
+    """The facts in the presence of a session; empty without one."""
     row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (clone, name)).fetchone()
     return dict(json.loads(row[0])) if row else {}

@@ -59,7 +59,7 @@ def is_plain_id(harness_id: str) -> bool:
 
 
 class Records:
-    """The records of one clone, read when asked."""
+    """The records of one clone, read on demand."""
 
     def __init__(self, coord_dir: str) -> None:
         self._coord_dir = coord_dir
@@ -98,7 +98,7 @@ class Records:
         return os.path.normpath(os.path.join(self._common_dir, git_dir)) if git_dir else ""
 
     def _is_removed(self, git_dir: str) -> bool:
-        """Whether the git directory of a linked worktree is gone from this repository, which is here."""
+        """Whether the git directory of a linked worktree is gone, while the repository exists."""
         inside = git_dir.startswith(os.path.join(self._common_dir, "worktrees") + os.sep)
         return inside and not os.path.isdir(git_dir) and os.path.isdir(self._common_dir)
 
@@ -107,7 +107,7 @@ class Records:
         return os.path.relpath(git_dir, self._common_dir) if inside else git_dir
 
     def put(self, record: Record) -> Record:
-        """Write a record; to be called under the write lock. Raises RepositoryError."""
+        """Write a record. Call it under the write lock. Raises RepositoryError."""
         try:
             make_directory(self.directory)
         except OSError as error:
@@ -118,14 +118,15 @@ class Records:
         return record
 
     def name_of(self, harness_id: str) -> str:
-        """The session that an agent program's id meant last; empty if none."""
+        """The session that an agent program's id named last; empty if none."""
         try:
             return read_ours(os.path.join(self.agents, harness_id)).decode().strip() if is_plain_id(harness_id) else ""
         except (OSError, UnicodeDecodeError):
             return ""
 
     def _name_agent(self, harness_id: str, name: str) -> None:
-        """A shell finds it there. It outlives the session, for the conversation may be taken up again."""
+        """Note the session of an agent program's id, for its shells. The note outlives the session, because the
+        conversation may be resumed."""
         if is_plain_id(harness_id):
             with suppress(OSError):
                 make_directory(self.agents)
@@ -147,7 +148,7 @@ class Records:
         return renamed
 
     def touch(self, name: str, at: float | None = None) -> None:
-        """A beat. Failing (a read-only repository) harms nothing."""
+        """Give a beat. A failure (a read-only repository) is harmless."""
         path = self._beat_file(name)
         with suppress(OSError):
             try:

@@ -20,7 +20,7 @@ FOREIGN = "@foreign"
 
 
 def open_folder(coord_dir: str) -> bool:
-    """From now on it is kept; whether it was not before."""
+    """Begin to keep the folder; returns whether it is new."""
     folder = os.path.join(coord_dir, "touched")
     if os.path.isdir(folder):
         return False
@@ -30,7 +30,7 @@ def open_folder(coord_dir: str) -> bool:
 
 
 def paths_of(coord_dir: str, name: str) -> tuple[str, ...]:
-    """What `name` has changed, relative to the worktree's root."""
+    """The paths that `name` has changed, relative to the worktree's root."""
     try:
         return tuple(dict.fromkeys(os.fsdecode(read_ours(os.path.join(coord_dir, "touched", name))).splitlines()))
     except OSError:
@@ -38,7 +38,7 @@ def paths_of(coord_dir: str, name: str) -> tuple[str, ...]:
 
 
 def add(coord_dir: str, name: str, paths: Iterable[str]) -> bool:
-    """Note paths that were just changed; whether any of them is news."""
+    """Note paths that were just changed; returns whether any of them is new."""
     known = paths_of(coord_dir, name)
     fresh = [path for path in dict.fromkeys(paths) if path not in known and "\n" not in path]
     with suppress(OSError):
@@ -48,7 +48,7 @@ def add(coord_dir: str, name: str, paths: Iterable[str]) -> bool:
 
 
 def keep(coord_dir: str, name: str, paths: Iterable[str]) -> None:
-    """Replace what is known of `name`; to be called under the write lock. Failing harms nothing."""
+    """Replace the paths of `name`. Call it under the write lock. A failure is harmless."""
     path = os.path.join(coord_dir, "touched", name)
     plain = dict.fromkeys(p for p in paths if "\n" not in p)
     if not os.path.isdir(os.path.dirname(path)) or tuple(plain) == paths_of(coord_dir, name):
@@ -61,7 +61,7 @@ def keep(coord_dir: str, name: str, paths: Iterable[str]) -> None:
 
 
 def keep_foreign(db: sqlite3.Connection, coord_dir: str, here: str) -> None:
-    """What other clones' sessions published."""
+    """Note the paths that other clones' sessions published."""
     found: set[str] = set()
     for (text,) in db.execute("SELECT data FROM presence WHERE clone != ?", (here,)):
         files = json.loads(text).get("files")

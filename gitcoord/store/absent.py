@@ -22,7 +22,7 @@ MAX_PACKS = 10_000
 
 
 def absent(repo: Repository, oids: Sequence[Oid]) -> list[Oid]:
-    """Those of `oids` that are lost. Raises Unreadable where that cannot be told."""
+    """Those of `oids` that are lost. Raises Unreadable if that cannot be told."""
     found = _not_found(repo, oids)
     if not found:
         return []
@@ -104,7 +104,7 @@ def _unreadable(said: str, oid: Oid) -> Unreadable:
 
 
 def _look_for_obstacles(repo: Repository, oids: Sequence[Oid]) -> None:
-    """Raises Unreadable if an object could lie where we cannot look."""
+    """Check that we can look everywhere an object could be. Raises Unreadable."""
     for directory in _object_directories(repo):
         for path in (*_packs(directory, oids[0]), *(os.path.join(directory, oid[:2], oid[2:]) for oid in oids)):
             _must_open(path, oids[0])
@@ -133,7 +133,7 @@ def _must_open(path: str, oid: Oid) -> None:
 
 
 def _object_directories(repo: Repository) -> Iterable[str]:
-    """Ours and those it borrows from (gitrepository-layout(5), objects/info/alternates)."""
+    """Our object directories and those they borrow from (gitrepository-layout(5), objects/info/alternates)."""
     todo = [os.path.join(repo.common_dir, "objects")]
     seen: set[str] = set()
     while todo:

@@ -11,7 +11,7 @@ from gitcoord.store.repository import Repository
 PATIENCE = 20.0
 """Seconds after which a remote counts as one that does not answer."""
 _NETWORK_SETTINGS = r"^http\.(.*\.)?(proxy|sslcainfo|sslcapath|sslverify|sslbackend|version)$"
-"""What it takes to get there at all; everything else of `http.*` could let us in."""
+"""Settings that are needed to reach the host at all; all others of `http.*` could give us access."""
 _SECRET_VARIABLES = ("GIT_SSL_CERT", "GIT_SSL_KEY", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_PROXY_SSL_CERT", "NETRC")
 _NOT_OURS = ("could not read Username", "terminal prompts disabled", "Authentication failed", "not found", "403", "401")
 
@@ -42,7 +42,7 @@ def is_public(repo: Repository, url: str) -> bool | None:
 
 
 class _Place(NamedTuple):
-    """Where ssh goes: user, host, port (each empty if not given), and the path there."""
+    """The destination of ssh: user, host, port (each empty if not given), and the path there."""
 
     user: str
     host: str
@@ -90,7 +90,7 @@ def _ssh(repo: Repository) -> list[str]:
 
 
 def _web_hosts(host: str) -> list[str]:
-    """Where a host of ssh serves the web: several have a name of their own for ssh over port 443."""
+    """The web hosts of an ssh host: several have a separate name for ssh over port 443."""
     plain = re.sub(r"^(?:ssh|altssh)\.", "", host)
     return [f"[{name}]" if ":" in name else name for name in dict.fromkeys((plain, host))]
 

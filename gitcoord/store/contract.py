@@ -11,7 +11,7 @@ from gitcoord.store.repository import Repository
 
 
 class Tips(NamedTuple):
-    """What the refs below `refs/coord/` point at, and the names of those that point at nothing readable."""
+    """The targets of the refs below `refs/coord/`, and the names of refs without a readable target."""
 
     refs: dict[str, Oid]
     broken: tuple[str, ...] = ()
@@ -40,7 +40,7 @@ class Store(Protocol):
         """The objects named, in that order. Raises ObjectMissing for one that is lost."""
 
     def missing(self, oids: Sequence[Oid]) -> list[Oid]:
-        """Those of `oids` that are lost: not in the object database, or only as a file that does not hold them."""
+        """Those of `oids` that are lost: not in the object database, or only as a file with other content."""
 
     def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
         """How many bytes each of `oids` has, inflated, without inflating it; None for one that is not there."""

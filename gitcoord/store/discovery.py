@@ -96,7 +96,7 @@ def _config_from(worktree: str, common_dir: str, environ: Mapping[str, str]) -> 
 
 
 def _entries(out: bytes) -> Iterator[tuple[str, str, str]]:
-    """Where each setting comes from, its key and its value."""
+    """The settings, each with its place, key and value."""
     words = os.fsdecode(out).split("\0")
     for origin, entry in zip(words[::2], words[1::2], strict=False):
         key, _, value = entry.partition("\n")

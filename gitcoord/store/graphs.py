@@ -173,7 +173,7 @@ def keep(repo: Repository, graphs: Graphs, oids: Sequence[Oid]) -> None:
 
 
 def _pack(repo: Repository, oids: Sequence[Oid], before: dict[str, list[Oid]]) -> None:
-    """One pack for all that is kept, in the place of those `before`."""
+    """Write one pack for all that is kept, in place of those `before`."""
     checked = repo.git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin="".join(f"{o}\n" for o in oids).encode())
     there = [line.split()[0] for line in checked.out.decode().splitlines() if line.endswith(" commit")]
     if not there:
@@ -207,7 +207,7 @@ def _packs_dir(repo: Repository) -> str:
 
 
 def _packs(repo: Repository) -> dict[str, list[Oid]]:
-    """Our kept packs, as paths without a suffix, and what is in them."""
+    """Our kept packs, as paths without a suffix, and their content."""
     found = {}
     try:
         names = [name.removesuffix(".keep") for name in os.listdir(_packs_dir(repo)) if name.endswith(".keep")]

@@ -63,7 +63,7 @@ class Hook:
 
 
 class Ground:
-    """What an installation has to look at, read once: git's version, its settings and where it takes hook files from."""
+    """What an installation needs to know, read once: git's version, its settings and its folder of hook files."""
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
@@ -83,7 +83,7 @@ class Ground:
 
     @cached_property
     def folder(self) -> Path:
-        """Where git takes hook files from."""
+        """The folder in which git looks for hook files."""
         if not self.hooks_path:
             return Path(self.repo.common_dir, "hooks")
         return Path(os.path.normpath(os.path.join(self.repo.worktree or self.repo.git_dir, self.hooks_path)))
@@ -152,7 +152,7 @@ def status(repo: Repository) -> list[Hook]:
 
 
 def command_line(event: str) -> str:
-    """What the hook of `event` runs; "$@" is to follow. Does nothing once gitcoord is gone."""
+    """The command of the hook of `event`; "$@" is to follow. Does nothing once gitcoord is gone."""
     script, python = shlex.quote(str(SCRIPT)), shlex.quote(sys.executable)
     return f"python={python} event={event}; test ! -f {script} || . {script}"
 
@@ -230,7 +230,7 @@ def _in_files(ground: Ground, event: str) -> Hook:
 
 
 def _by_hand_places(ground: Ground, event: str) -> list[Path]:
-    """Where somebody would have added the line that we told them to."""
+    """Files in which a user may have added the line that we printed."""
     path = ground.folder / event
     beside = [ground.folder.parent / event] if ground.folder.parent.name == ".husky" else []
     root = Path(ground.repo.worktree or ground.repo.git_dir)
@@ -245,7 +245,7 @@ def _has_line(file: Path, event: str) -> bool:
 
 
 def lfs_remark(repo: Repository) -> str:
-    """What a user of git-lfs should know of its hooks and ours in the same files; empty where they do not meet."""
+    """A remark about git-lfs's hooks beside ours in the same files; empty if there is nothing to say."""
     ground = Ground(repo)
     if ground.takes_config or ground.all_config(r"^filter\.lfs\.").code:
         return ""
@@ -268,7 +268,7 @@ def _not_run(ground: Ground, path: Path) -> str:
 
 
 def _why_not(ground: Ground, event: str) -> tuple[str, str]:
-    """What speaks against touching the hook's file, and the line to add by hand instead; empty if nothing does."""
+    """Why the hook's file is not touched, and the line to add by hand instead; empty if it can be."""
     folder, hooks_path = ground.folder, ground.hooks_path
     path = folder / event
     if hooks_path and not folder.is_relative_to(ground.repo.common_dir):
@@ -332,7 +332,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _block(event: str, kind: str) -> bytes:
-    """Our lines. The first one says what was made for them: lines in a file, the file, or its folder too."""
+    """Our lines. The first one names what was made for them: lines in a file, the file, or its folder too."""
     otherwise = "exit 1" if event == "pre-commit" else ":"
     return (
         f"# >>> gitcoord {kind} ('git coord hooks uninstall' removes it)\n"

@@ -20,7 +20,7 @@ from gitcoord.store.absent import absent, why_unread
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Kind, Oid, drop_empty_file, parent_of
-from gitcoord.store.plumbing import PlumbingStore
+from gitcoord.store.plumbing import MAX_COMMIT, PlumbingStore
 from gitcoord.store.ref_files import NotPlain, RefFiles
 from gitcoord.store.ref_lock import RefLocked, patiently
 from gitcoord.store.repository import Repository
@@ -78,7 +78,7 @@ class Libgit2Store:
             return refs.list_refs(self.repo)
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
-        """What is new is read here. A whole log streams from git, which reads it beside us and holds nothing in memory."""
+        """Read new events here. A whole log streams from git, which runs beside us and keeps nothing in memory."""
         return self._plumbing.chain(new, None) if old is None else self._steps(new, old)
 
     def _steps(self, new: Oid, old: Oid) -> Iterator[tuple[Oid, bytes]]:
@@ -118,6 +118,12 @@ class Libgit2Store:
         return int(kind), data
 
     def _read_commit(self, objects: Any, oid: Oid) -> bytes:
+        """A commit, of one too large for an event only its beginning: hundreds of megabytes are never inflated here."""
+        if (_size(objects, oid) or 0) > MAX_COMMIT:
+            (item,) = self._plumbing.read([oid])
+            if item.kind != "commit":
+                raise NotACommit(oid)
+            return item.data
         kind, data = self._read(objects, oid)
         if kind != int(ObjectType.COMMIT):
             raise NotACommit(oid)

@@ -13,7 +13,7 @@ from gitcoord.system.files import read_bytes
 
 
 def loose_path(repo: Repository, oid: Oid) -> str:
-    """Where git keeps an object that is not packed."""
+    """The file of a loose object."""
     return os.path.join(repo.common_dir, "objects", oid[:2], oid[2:])
 
 
@@ -78,7 +78,7 @@ def _is_alive(pid: str) -> bool:
 
 
 def all_loose(repo: Repository, oids: Iterable[Oid]) -> list[Oid]:
-    """Those of `oids` that lie loose."""
+    """Those of `oids` that are loose."""
     return [oid for oid in oids if is_loose(repo, oid)]
 
 

@@ -45,7 +45,7 @@ class Lying(NamedTuple):
 
 
 def look(repo: Repository, worktree: Path, git_dir: Path) -> Lying | None:
-    """What lies in a worktree, by one `git status`; None where git cannot say."""
+    """The changes in a worktree, by one `git status`; None if git cannot tell."""
     result = repo.git_in(str(worktree), str(git_dir), *_STATUS, "--untracked-files=all", "--no-renames")
     if result.code:
         return None

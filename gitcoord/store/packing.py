@@ -116,7 +116,7 @@ def _merge(repo: Repository, packs: list[tuple[str, int]], limit: int | None) ->
 
 
 def _first_to_merge(counts: Sequence[int], limit: int | None) -> int:
-    """From where on packs, oldest first, are to be one, so that each holds twice what all newer ones do together."""
+    """The first pack, oldest first, of those to merge, so that each has twice as many objects as all newer ones."""
     first, total = len(counts) - 1, sum(counts[-1:])
     for number in range(len(counts) - 2, -1, -1):
         if counts[number] >= 2 * total or (limit is not None and total + counts[number] > limit):

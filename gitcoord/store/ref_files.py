@@ -26,7 +26,7 @@ RACY_DIRECTORY = 3.0
 
 
 class NotPlain(Exception):
-    """There is a ref that git should judge."""
+    """Raised for a ref that git itself should read."""
 
 
 def are_plain(repo: Repository) -> bool:
@@ -35,7 +35,7 @@ def are_plain(repo: Repository) -> bool:
 
 
 class Directory(NamedTuple):
-    """What was in a directory of refs: refs and their values, and directories below. `at` is when it last changed."""
+    """The content of a directory of refs: refs and their values, and directories below. `at` is when it last changed."""
 
     at: int
     refs: dict[str, Oid]

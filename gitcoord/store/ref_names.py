@@ -12,7 +12,7 @@ LEASES = ("tasks", "locks", "numbers")
 MAX_EPOCH_DIGITS = 9
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=1 << 16)  # more than a remote full of refs has: an LRU that is too small misses every time
 def is_ours(ref: str) -> bool:
     """Whether a ref has the shape of a log, a local log or a session, of any clone."""
     parts = ref.split("/")
@@ -93,7 +93,7 @@ def epoch_of(ref: str) -> int:
 
 
 def aside_name(ref: str, oid: str) -> str:
-    """Where something that stood at a log is kept, so that nothing is thrown away; no reader looks there."""
+    """The name under which commits found at a log are kept, so that nothing is thrown away; no reader looks there."""
     return f"{NAMESPACE}aside/{owner(ref)}/{oid[:16]}"
 
 

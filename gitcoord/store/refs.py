@@ -137,7 +137,7 @@ def _value(repo: Repository, ref: str) -> Oid | None:
 
 
 def failure(repo: Repository, what: str, result: Result) -> RepositoryError:
-    """What git's own words mean for the user."""
+    """The meaning of git's own words for the user."""
     said = result.error_text
     last = said.splitlines()[-1] if said else f"git ended with {result.code}"
     return explained(repo, what, said, last.removeprefix("fatal: ").removeprefix("error: "))
@@ -169,7 +169,7 @@ def _untold(repo: Repository) -> int:
 
 
 def kinds(repo: Repository, oids: Sequence[Oid]) -> list[str]:
-    """What each object is: `commit`, `tree`, `blob`, `tag`, or `missing`. Raises Unreadable where git cannot tell."""
+    """The kind of each object: `commit`, `tree`, `blob`, `tag`, or `missing`. Raises Unreadable if git cannot tell."""
     if not oids:
         return []
     stdin = "".join(f"{oid}\n" for oid in oids).encode()

@@ -134,7 +134,8 @@ class Repository:
 
     @property
     def shared(self) -> int:
-        """What core.sharedRepository asks for: permission bits that files get besides; negative: instead of all others."""
+        """The value of core.sharedRepository: permission bits that files get besides; if negative, instead of all
+        others."""
         value = self.config.get("core.sharedrepository", "umask").lower()
         if value.isdigit() and value not in ("0", "1", "2"):
             return -(int(value, 8) & 0o666) if set(value) <= set("01234567") else 0
@@ -142,8 +143,8 @@ class Repository:
         return named.get(value, 0o660 if self.boolean("core.sharedrepository") else 0)
 
     def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
-        """What `coord.fsync` asks of git; the second setting is for git before 2.36. packed-refs has the user's branches, too:
-        where we have it written, it is synced in any case."""
+        """Git's settings for `coord.fsync`; the second one is for git before 2.36. packed-refs has the user's branches,
+        too, so it is synced in any case when we have it written."""
         if args[:1] == ("pack-refs",):
             return "-c", "core.fsync=reference"
         if not args or args[0] not in ("hash-object", "update-ref") or not self.flag("fsync"):

@@ -27,7 +27,7 @@ _SILENT = {"SSH_ASKPASS_REQUIRE": "never", "GPG_TTY": "", "DISPLAY": "", "WAYLAN
 
 
 class Signature(NamedTuple):
-    """What a signature is worth: `state` is `verified` (by the principal or user id `by`), `unknown` (made with a `key`
+    """The value of a signature: `state` is `verified` (by the principal or user id `by`), `unknown` (made with a `key`
     that this machine knows nothing of, or that cannot be checked here) or `bad`."""
 
     state: str
@@ -103,7 +103,7 @@ def verify(repo: Repository, oid: Oid, raw: bytes, at: int) -> Signature | None:
 
 
 def fingerprint(repo: Repository) -> str:
-    """What a judgement depends on, beside the signature: the settings, who may sign, and who no longer."""
+    """What a judgement depends on, beside the signature: the settings, and the allowed and revoked keys."""
     import hashlib
 
     files = (_file(repo, "gpg.ssh.allowedSignersFile"), _file(repo, "gpg.ssh.revocationFile"))

@@ -41,9 +41,10 @@ def supersede(repo: Repository, path: str, oid: Oid, now: float) -> None:
 
 
 def keep(repo: Repository, path: str, oids: Sequence[Oid]) -> None:
-    """Before refs move on from `oids`, have those kept that a commit-graph names; to be called under the write lock.
+    """Keep those of `oids` that a commit-graph names, before refs move on from them. Call it under the write lock.
 
-    A graph that landed since the last commit was replaced may name that one, too: git lists the refs long before.
+    A graph that was written since the last commit was replaced may name that one, too, because git lists the refs long
+    before.
     """
     if not graphs.are_there(repo):
         return

@@ -44,17 +44,17 @@ _BAD_OBJECTS = r"fsck error|fsckObjects|error: object [0-9a-f]+: |bad pack|did n
 
 
 class Remote(NamedTuple):
-    """Where coordination goes: a configured remote's name or a URL, and the prefix of our refs there."""
+    """The place of coordination: a configured remote's name or a URL, and the prefix of our refs there."""
 
     name: str
     prefix: str = NAMESPACE
 
     def there(self, ref: str) -> str:
-        """What the remote calls a ref of ours."""
+        """The remote's name of a ref of ours."""
         return self.prefix + ref.removeprefix(NAMESPACE)
 
     def here(self, ref: str) -> str | None:
-        """What we call a ref of the remote; None for one that is not of this format."""
+        """Our name of a ref of the remote; None for one that is not of this format."""
         if not ref.startswith(self.prefix):
             return None
         local = NAMESPACE + ref.removeprefix(self.prefix)
@@ -73,7 +73,7 @@ class How:
 
 
 class BadObjects(RemoteError):
-    """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
+    """A remote sent objects that do not pass git-fsck(1); none of them was taken."""
 
 
 class NotAtomic(RemoteError):
@@ -180,12 +180,21 @@ def give_up(look: Look) -> None:
     _kill(look.started)
 
 
+AT_ONCE = 1000
+"""Refs that one `git fetch` is asked for: it compares each with each, and takes 14 s for 5,000 of them."""
+
+
 def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = False) -> None:
     """Bring `refs` (under their local names) up to date; a log that does not continue ours stays as it is.
 
     The refs show which ones came. Raises BadObjects when git-fsck(1) would complain about the objects (then nothing
     came), RefLocked where a lock file lies in the way of a ref, RemoteError when the remote could not be reached at all.
     """
+    for start in range(0, len(refs), AT_ONCE):
+        _fetch(repo, remote, refs[start : start + AT_ONCE], quiet)
+
+
+def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -> None:
     route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
     specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
@@ -243,7 +252,8 @@ def push(
 
 
 def _outcomes(remote: Remote, result: Result) -> list[Outcome]:
-    """What `git push --porcelain` said of each ref. What the remote itself rejects as no fast-forward it would never take."""
+    """The outcome of each ref in `git push --porcelain`. A ref that the remote rejects as no fast-forward will never be
+    taken."""
     found = []
     for line in result.out.decode("utf-8", "replace").splitlines():
         parts = line.split("\t")

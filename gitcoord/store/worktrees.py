@@ -39,8 +39,8 @@ def list_worktrees(repo: Repository) -> list[Worktree]:
 
 
 def _main_path(repo: Repository, listed: str) -> str:
-    """Where the main worktree is. With its git directory elsewhere (a submodule, --separate-git-dir, core.worktree)
-    git-worktree(1) names that directory instead; empty when it cannot be known from here."""
+    """The path of the main worktree. If its git directory is elsewhere (a submodule, --separate-git-dir, core.worktree)
+    git-worktree(1) names that directory instead; empty if it cannot be known from here."""
     if _named_git_dir(listed) == repo.common_dir:
         return listed
     configured = os.fsdecode(repo.git("config", "--type=path", "core.worktree").out).removesuffix("\n")
@@ -81,7 +81,7 @@ class Place(NamedTuple):
 
 
 def place_of(repo: Repository, base: str, text: str) -> Place | None:
-    """Where `text`, as typed in `base`, lies in this repository; None outside of all its worktrees.
+    """The place in this repository of `text`, as typed in `base`; None outside of all its worktrees.
 
     Found by walking up to the nearest `.git` that is ours, so that no process is needed. A link is a path itself.
     """
@@ -131,7 +131,7 @@ class TouchedFile(NamedTuple):
 
 
 def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
-    """What lies uncommitted in a worktree (untracked files too), the latest first."""
+    """The uncommitted files of a worktree (untracked ones too), the latest first."""
     asked = ("status", "--porcelain", "-z", "--untracked-files=all", "--no-renames")
     result = repo.git_in(worktree, git_dir_of(repo, worktree), *asked)
     if result.code:
@@ -144,10 +144,17 @@ def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
 
 
 def ignored_paths(repo: Repository, worktree: Worktree, paths: Iterable[str]) -> set[str]:
-    """Those of `paths`, relative to the worktree's root, that git ignores there; all, where that cannot be told."""
-    asked = "\0".join(path for path in paths)
-    result = repo.git_in(worktree.path, worktree.git_dir, "check-ignore", "-z", "--stdin", stdin=os.fsencode(asked))
-    return set(os.fsdecode(result.out).split("\0")) if result.code in (0, 1) else set(asked.split("\0"))
+    """Those of `paths`, relative to the worktree's root, that git ignores there; all if that cannot be told."""
+    asked = list(paths)
+    found = ignored_in(repo, worktree.path, worktree.git_dir, asked)
+    return set(asked) if found is None else found
+
+
+def ignored_in(repo: Repository, worktree: str, git_dir: str, paths: Iterable[str]) -> set[str] | None:
+    """As `ignored_paths`, for a worktree given by its folder and its git directory; None where git cannot tell."""
+    asked = os.fsencode("\0".join(path for path in paths if path not in ("", ".")))
+    result = repo.git_in(worktree, git_dir, "check-ignore", "-z", "--stdin", stdin=asked)
+    return set(os.fsdecode(result.out).split("\0")) - {""} if result.code in (0, 1) else None
 
 
 def _timed(worktree: str, paths: Iterable[str]) -> Iterable[TouchedFile]:

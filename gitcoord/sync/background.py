@@ -32,13 +32,13 @@ def after_write(clone: Clone) -> None:
 
 
 def after_look(clone: Clone) -> None:
-    """Somebody looks, or waits, for what others may have sent: have it fetched if that was long ago."""
+    """Start a fetch of others' news if the last one was long ago, because somebody looks or waits for them."""
     if remotes.is_due(clone.repo):
         after_write(clone)
 
 
 def _is_running(clone: Clone) -> bool:
-    """One is at work, or began so lately that it will still see what we wrote."""
+    """Whether a background sync runs, or began so lately that it will still see our events."""
     with suppress(OSError):
         if 0 <= time.time() - os.stat(clone.path("autosync")).st_mtime < DEBOUNCE / 2:
             return True
@@ -73,7 +73,7 @@ def run(clone: Clone) -> None:
 
 
 def once(clone: Clone, name: str | None = None, cwd: str = ".") -> Report:
-    """One sync that asks nobody for anything. Raises CoordError."""
+    """Sync once without asking anybody for anything. Raises CoordError."""
     with link(clone, remotes.choose(clone.repo, name, cwd), quiet=True) as at:
         return exchange(at)
 

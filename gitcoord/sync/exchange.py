@@ -45,7 +45,7 @@ def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = Fa
 
 
 def exchange(at: Link) -> Report:
-    """One sync over a link. What fails is remembered for `status`. Raises RemoteError."""
+    """Sync once over a link. A failure is remembered for `status`. Raises RemoteError."""
     looks = [look] if (look := at.look) else []
 
     def work() -> Report:
@@ -90,7 +90,7 @@ def _exchange(at: Link, look: Look) -> Report:
 
 
 def _refresh_presence(clone: Clone) -> None:
-    """What others will see of our sessions is as of now."""
+    """Update the presence of our sessions before others see it."""
     from gitcoord.sessions import housekeeping
     from gitcoord.sessions.records import Records
 
@@ -119,7 +119,7 @@ def _warm_up(clone: Clone) -> None:
 
 
 def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, int]:
-    """What a sync would send: how many events of each type, and how many sessions' presence. Raises RemoteError."""
+    """Events that a sync would send, counted by type, and the number of presences. Raises RemoteError."""
     from gitcoord.sync.outgoing import unsent
 
     remote = remotes.choose(clone.repo, name, cwd)

@@ -27,7 +27,7 @@ class Here(NamedTuple):
 
 
 def look_here(at: Link) -> Here:
-    """What would keep a sync busy even if neither side has anything new."""
+    """The work that a sync would have even if neither side has anything new."""
     from gitcoord.log import old_epochs, trust
     from gitcoord.sync import lease_chores
 

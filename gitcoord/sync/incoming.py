@@ -77,7 +77,7 @@ def _owner(ref: str) -> str:
 
 
 def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list[Refusal]]:
-    """What is worth fetching, and what is left out: of each clone the logs first, of all clones those known here."""
+    """The refs worth fetching, and those left out: of each clone the logs first, of all clones those known here."""
     counts = dict.fromkeys(known, 0)
     kept, refused = [], []
     for ref in sorted(wanted, key=lambda ref: (_owner(ref) not in known, not is_log(ref))):

@@ -68,7 +68,7 @@ class Table(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """One table of leases and what its feature does for it with every sync."""
+    """One table of leases, and its feature's work with every sync."""
 
     name: str
     finished: Callable[[Clone, Table], list[str]]
@@ -163,7 +163,7 @@ SCHEMA = Schema(
     },
     ("kind",),
 )
-"""What a table may say; checked when it is read, and before it is written."""
+"""The allowed content of a table; checked when it is read, and before it is written."""
 
 
 def _parse(event: Event) -> Table:
@@ -249,7 +249,7 @@ def _is_shared(clone: Clone, table: Table) -> bool:
 
 
 def check_room(table: Table, kind: str) -> None:
-    """Raises RemoteError where one row more would be too many."""
+    """Check that one more row fits. Raises RemoteError."""
     if len(table.rows) >= MAX_ROWS:
         raise full(kind, len(table.rows))
 
@@ -306,7 +306,7 @@ def _push(at: Link, updates: Sequence[Update]) -> list[transport.Outcome]:
 
 
 def _is_there(at: Link, swap: Update, error: RemoteError) -> bool:
-    """After a reply that was lost the remote itself says how it went. Raises Unanswered if it does not."""
+    """Ask the remote itself after a lost reply. Raises Unanswered if it does not answer."""
     try:
         listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
     except RemoteError:

@@ -28,9 +28,9 @@ class Link(NamedTuple):
     remote: Remote
     quiet: bool
     look: Look | None = None
-    """One that was begun before (`early_look`)."""
+    """A look that was begun before (`early_look`)."""
     visit: bool = False
-    """It leads to a remote that is not the coordination remote: logs and presence cross, leases stay where they are."""
+    """Whether it leads to another remote than the coordination remote: logs and presence are exchanged, leases stay."""
 
 
 class Seen(NamedTuple):
@@ -68,7 +68,7 @@ def settling(clone: Clone, work: Callable[[], T]) -> T:
 
 
 def pause(attempt: int) -> None:
-    """Before another try, for a while that differs from others'."""
+    """Wait before another try, for a time that differs from others'."""
     import random
 
     time.sleep(random.uniform(0.5, 1.5) * min(1.0, 0.02 * 2**attempt))

@@ -20,8 +20,8 @@ from gitcoord.text import shell_word
 
 
 class Moved(NamedTuple):
-    """Where coordination is now and where it was (empty: nowhere), the clones that still coordinate there, and how many
-    claims of this clone went along."""
+    """The coordination remote now and before (empty: none), the clones that still coordinate there, and how many claims
+    of this clone moved."""
 
     remote: str
     left: str
@@ -73,7 +73,7 @@ def _leases(clone: Clone) -> Mapping[str, Row]:
 
 
 def _check(at: Link, mine: Mapping[str, Row]) -> None:
-    """Raises Refused where another clone has the lease of a task that this one holds."""
+    """Refuse if another clone has the lease of a task that this one holds. Raises Refused."""
     listing = transport.list_remote(at.clone.repo, at.remote.name)
     remote = joining(at, listing).remote
     ref = lease_ref("tasks")
@@ -91,7 +91,7 @@ def _check(at: Link, mine: Mapping[str, Row]) -> None:
 
 
 def _settle_on(clone: Clone, new: Remote) -> None:
-    """From here on the new one is the coordination remote. A setting of the user's says so, too, if there is one."""
+    """Make the new one the coordination remote, also in the user's setting, if there is one."""
     if clone.repo.setting("remote"):
         clone.repo.git("config", "coord.remote", new.name)
         clone.repo.config["coord.remote"] = new.name
@@ -99,7 +99,7 @@ def _settle_on(clone: Clone, new: Remote) -> None:
 
 
 def _give_back(clone: Clone, old: Remote) -> None:
-    """Our rows at the old remote are nobody's any more; where that fails they run out there."""
+    """Give back our rows at the old remote; where that fails they expire there."""
     from gitcoord.sync import leases
 
     try:

@@ -53,7 +53,7 @@ def push(at: Link, there: Refs) -> Sent:
 
 
 def logs_to_go(at: Link, there: Refs) -> list[Update]:
-    """What a push of our logs alone would send, the remote standing at `there`."""
+    """The updates of a push of our logs alone, with the remote's refs at `there`."""
     tips = at.clone.store.tips().refs
     old = old_epochs.dropped(at.clone, tips) if rolled_over([*tips, *there]) else set()
     return [update for update in _updates(at.clone, tips, there, old) if update.new and is_log(update.ref)]
@@ -94,14 +94,14 @@ def _after(stand: Refs, updates: Sequence[Update], outcomes: Sequence[Outcome]) 
 
 
 def _replaced(at: Link, stand: Refs) -> list[Update]:
-    """Our old epochs at the remote, to be taken off it once what follows them is there."""
+    """Our old epochs at the remote, to be deleted once their successors are there."""
     old = old_epochs.dropped(at.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
     return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
 
 
 def _refused(at: Link, updates: Sequence[Update], outcomes: Sequence[Outcome]) -> tuple[Refusal, ...]:
-    """What was refused. Raises RemoteError when no log of ours was taken."""
+    """The rejected refs. Raises RemoteError when no log of ours was taken."""
     refused = tuple(Refusal(outcome.ref, outcome.why) for outcome in outcomes if outcome.state == "refused")
     logs = {update.ref for update in updates if is_log(update.ref)}
     if logs and logs <= {refusal.ref for refusal in refused}:

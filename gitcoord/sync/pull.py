@@ -28,7 +28,7 @@ def pull(at: Link) -> tuple[Link, Seen]:
 
 
 def heard(at: Link, look: Look) -> tuple[Link, Refs]:
-    """What the remote has of ours and of others', once it has answered. Raises RemoteError."""
+    """The remote's refs of ours and of others', once it has answered. Raises RemoteError."""
     listing = transport.answer(look)
     at = joining(at, listing)
     refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}

@@ -17,7 +17,7 @@ from gitcoord.system.files import remove_ours
 
 
 class Standing(NamedTuple):
-    """What a remote has: refs of this clone as the remote calls them, and how many there are of each other clone."""
+    """The content of a remote: refs of this clone by their names there, and how many there are of each other clone."""
 
     remote: str
     refs: tuple[str, ...]
@@ -25,7 +25,7 @@ class Standing(NamedTuple):
 
 
 def standing(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
-    """What `withdraw` would delete. Raises RemoteError."""
+    """The refs that `withdraw` would delete. Raises RemoteError."""
     return _look(Link(clone, remotes.choose(clone.repo, name, cwd), False))[1]
 
 

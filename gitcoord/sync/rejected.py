@@ -39,7 +39,7 @@ def push(at: Link, updates: Sequence[Update]) -> list[Outcome]:
 
 
 def kinds(updates: Sequence[Update], outcomes: Sequence[Outcome]) -> dict[str, str]:
-    """What of `updates` the host will not have, by kind, with its words. A refused log is no such kind, but an error."""
+    """The kinds of `updates` that the host rejects, with its words. A rejected log is not among them: it is an error."""
     kind_of = {update.ref: _kind(update) for update in updates}
     return {kind_of[o.ref]: o.why for o in outcomes if o.state == "refused" and kind_of[o.ref] != LOGS}
 
@@ -51,7 +51,7 @@ def _kind(update: Update) -> str:
 
 
 def known(at: Link) -> Mapping[str, str]:
-    """What this remote is known to refuse, and its words."""
+    """The kinds of refs that this remote is known to reject, and its words."""
     found = _of(at)
     return found.refused if found and 0 <= time.time() - found.refused_at < REMEMBERED else {}
 
@@ -64,7 +64,7 @@ def note(at: Link, fresh: Mapping[str, str]) -> None:
 
 
 def forget(at: Link, kind: str) -> None:
-    """It was taken after all."""
+    """Forget a rejection, because the remote has taken such a ref."""
     found = _of(at)
     if found and kind in found.refused:
         left = {other: why for other, why in found.refused.items() if other != kind}

@@ -60,7 +60,7 @@ class Known(NamedTuple):
 
 
 def load(repo: Repository) -> Known | None:
-    """What is remembered; None before the first sync that succeeded. An unreadable file counts as missing."""
+    """The facts remembered; None before the first sync that succeeded. An unreadable file counts as missing."""
     try:
         data: dict[str, Any] = json.loads(read_ours(_path(repo)))
         return Known(**{**data, "pushes": tuple(data.get("pushes", ()))})

@@ -113,7 +113,7 @@ def _named(error: OSError, path: str) -> OSError:
 
 
 def _open_or_make(at: int | None, name: str, flags: int, private: bool) -> int:
-    """In the open folder: the file, with the permissions of its folder if it is new and the repository is shared."""
+    """Open a file in the open folder, with the permissions of its folder if it is new and the repository is shared."""
     while True:
         try:
             return os.open(name, (flags & ~(os.O_CREAT | os.O_EXCL)) | _FILE, dir_fd=at)

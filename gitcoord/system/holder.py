@@ -14,7 +14,7 @@ _STATES = {"T": "is stopped", "t": "is stopped by a debugger", "D": "waits for t
 
 
 def described(path: str) -> tuple[str, str]:
-    """Who holds the lock on `path` and since when, as words that follow its name; and what ends that, as a hint."""
+    """The holder of the lock on `path` and since when, as words that follow its name; and how to end that, as a hint."""
     noted, since = _noted(path)
     holders = _holders(path)
     pid = noted if noted in holders or not holders else holders[0]

@@ -30,7 +30,7 @@ LEAST = 1.0
 _ours: set[int] = set()
 """The descriptors of lock files that this process has open."""
 _waits: dict[int, tuple[str, float]] = {}
-"""What is waited for without a limit, by descriptor: the path, and when it is to be said (monotonic seconds)."""
+"""Waits without a limit, by descriptor: the path, and when to report it (monotonic seconds)."""
 _watching = False
 _guard = _thread.allocate_lock()
 _caller = _thread._local()
@@ -56,7 +56,7 @@ def at_most(seconds: float | None) -> Iterator[None]:
 
 @contextmanager
 def at_least(seconds: float) -> Iterator[None]:
-    """Where an outer `at_most` has less time left than that, wait for locks so long all the same."""
+    """Wait for locks at least so long, even if an outer `at_most` has less time left."""
     before = _deadline()
     with _until(None if before is None else max(before, time.monotonic() + seconds)):
         yield
@@ -127,7 +127,8 @@ def _close(fd: int) -> None:
 
 
 def _let_go_of_all() -> None:
-    """In the child of a fork: what it inherited would hold the lock for as long as it lives, and nobody would know."""
+    """In the child of a fork: close inherited locks, which the child would otherwise hold unnoticed for as long as it
+    lives."""
     global _watching, _guard
     _watching, _guard = False, _thread.allocate_lock()
     _waits.clear()
@@ -220,7 +221,7 @@ def _watch() -> None:
 
 
 def _take_turn(fd: int, path: str, deadline: float) -> None:
-    """Raises Busy at the deadline."""
+    """Wait for a turn. Raises Busy at the deadline."""
     turn = _Turn(fd)
     try:
         if not turn.comes(min(SAY_AFTER, deadline - time.monotonic())):
@@ -243,7 +244,7 @@ def _holder(path: str) -> tuple[str, str]:
 
 
 def _note_holder(fd: int) -> None:
-    """Who we are, and by the time of the file since when, for those who wait. A full disk costs them only that."""
+    """Write for waiters who holds the lock, and by the time of the file since when. On a full disk they only lose that."""
     with suppress(OSError):
         os.lseek(fd, 0, os.SEEK_SET)
         os.write(fd, f"{os.getpid():<19}\n".encode())

@@ -32,7 +32,7 @@ def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[s
 
 
 def _spawn(argv: list[str], environ: Mapping[str, str], stdin: int) -> None:
-    """In a session of its own, with no terminal and nothing of ours open."""
+    """Run it in a session of its own, without a terminal and without any of our files open."""
     import subprocess
 
     program = subprocess.Popen(

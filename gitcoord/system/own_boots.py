@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tempfile
 import time
 
 from gitcoord.lean import suppress
@@ -23,7 +22,15 @@ _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 def _file() -> str:
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")
-    return os.path.join(PLACE if os.path.isdir(PLACE) else tempfile.gettempdir(), f"gitcoord-boots-{user}")
+    return os.path.join(_place(), f"gitcoord-boots-{user}")
+
+
+def _place() -> str:
+    if os.path.isdir(PLACE):
+        return PLACE
+    import tempfile  # 10 ms, for systems without that folder
+
+    return tempfile.gettempdir()
 
 
 def note() -> None:

@@ -143,7 +143,7 @@ def _ask_psutil(pid: int) -> tuple[str, int] | None:
 
 @cache
 def kernel_boot_id() -> str:
-    """What Linux says of this boot; empty elsewhere, and where it must not be read."""
+    """Linux's id of this boot; empty elsewhere, and where it must not be read."""
     try:
         return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip() if PROC else ""
     except OSError:
@@ -152,7 +152,7 @@ def kernel_boot_id() -> str:
 
 @cache
 def boot_id() -> str:
-    """What changes when the machine starts anew; empty where that cannot be told."""
+    """An id that changes when the machine starts anew; empty if there is none."""
     if PROC:
         return kernel_boot_id()
     import psutil
@@ -171,7 +171,7 @@ def namespace() -> str:
 
 @cache
 def machine_id() -> str:
-    """What tells this machine from others: systemd's machine-id(5) where there is one, else the host name."""
+    """An id of this machine: systemd's machine-id(5) if there is one, otherwise the host name."""
     for path in ("/etc/machine-id", "/var/lib/dbus/machine-id"):
         try:
             text = os.fsdecode(read_bytes(path)).strip()

@@ -20,7 +20,7 @@ from gitcoord.lean import NamedTuple, suppress
 from gitcoord.system.files import make_directory, names_in, remove_ours, replace_ours
 
 EXIT_CODE = 70
-"""What the command line returns then (EX_SOFTWARE of sysexits.h)."""
+"""The exit code of the command line after a bug (EX_SOFTWARE of sysexits.h)."""
 KEPT = 20
 """Reports that are kept in a folder; the oldest goes first."""
 SHOWN_FOR = 7 * 86400
@@ -100,7 +100,7 @@ def lately(coord_dir: str) -> list[str]:
 
 
 def _versions() -> str:
-    """What ran; a program or package that does not answer is left out."""
+    """The versions of programs and packages; one that does not answer is left out."""
     from importlib.metadata import version
 
     from gitcoord.system.spawn import run

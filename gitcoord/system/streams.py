@@ -9,6 +9,7 @@ import stat
 import sys
 import time
 
+from gitcoord.lean import suppress
 from gitcoord.text import ago as ago
 from gitcoord.text import inert as inert
 from gitcoord.text import one_line as one_line
@@ -20,6 +21,10 @@ GRACE = 0.025
 """Seconds for which a reader that has taken all output may still go away before it counts as shown."""
 
 
+PATIENCE = 1.0
+"""Seconds after which something counts as slow."""
+EVERY = 0.2
+"""Seconds between two lines of progress."""
 _was_closed = False
 """Standard output was closed when we were started: nobody reads what is written."""
 
@@ -50,6 +55,42 @@ def shows_everything() -> bool:
 def remark(text: str) -> None:
     """A line beside the output, on stderr."""
     print(inert(text), file=sys.stderr)
+
+
+class Progress:
+    """How far something has come that takes longer than a second: one line on a terminal, which goes away at the end.
+
+    Only a command shows any (`allowed`): another program's terminal is not ours to write on.
+    """
+
+    allowed = False
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._count = 0
+        self._next = time.monotonic() + PATIENCE
+        self._shown = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def add(self, count: int) -> None:
+        """Count so many more as done."""
+        self._count += count
+        now = time.monotonic()
+        if now < self._next or not Progress.allowed or not sys.stderr.isatty():
+            return
+        self._next, self._shown = now + EVERY, True
+        self._write(f"\r{self._what}: {self._count:,}\x1b[K")
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._write("\r\x1b[K")
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):
+            sys.stderr.write(text)
+            sys.stderr.flush()
 
 
 def reached_reader(fd: int | None = None) -> bool:

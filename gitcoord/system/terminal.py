@@ -46,7 +46,7 @@ def copy_size(source: int, target: int) -> None:
 
 
 def end_lines(master: int) -> None:
-    """From now on the pseudo-terminal ends the lines: ours, in raw mode, does not."""
+    """Let the pseudo-terminal end the lines from now on, because ours, in raw mode, does not."""
     with suppress(OSError, termios.error):
         modes = termios.tcgetattr(master)
         modes[1] |= termios.OPOST
@@ -54,7 +54,7 @@ def end_lines(master: int) -> None:
 
 
 def make_controlling(slave: int) -> None:
-    """In a new session: the terminal by which it is controlled."""
+    """Make a terminal the controlling one of a new session."""
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
 

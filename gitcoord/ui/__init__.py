@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gitcoord.errors import RepositoryError
 
 if TYPE_CHECKING:
+    from gitcoord.ui.desk import Desk
     from gitcoord.ui.web.options import Options
 
 LIBRARIES = ("textual", "rich", "starlette", "uvicorn", "anyio", "h11")
@@ -23,23 +24,36 @@ LIBRARIES = ("textual", "rich", "starlette", "uvicorn", "anyio", "h11")
 def in_terminal(place: str, read_only: bool = False) -> None:
     """Show the view in this terminal until the person leaves it. Raises RepositoryError without a terminal, or without
     the libraries."""
+    desk = _checked(place, read_only)
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise RepositoryError("the live view needs a terminal", "git coord ui --web, or: git coord ui --json")
+    desk.begin()  # it looks while the libraries are loaded
     try:
         from gitcoord.ui.terminal.app import run
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    run(place, read_only)
+    run(desk)
+
+
+def _checked(place: str, read_only: bool) -> Desk:
+    """A desk that can be opened, for a person. Raises CoordError."""
+    from gitcoord.ui.desk import Desk
+
+    desk = Desk(place, read_only)
+    desk.check()
+    return desk
 
 
 def in_browser(place: str, options: Options) -> None:
     """Serve the view to a browser on this machine until it is interrupted. Raises RepositoryError for a port that is
     taken, or without the libraries."""
+    desk = _checked(place, options.read_only)
+    desk.begin()
     try:
         from gitcoord.ui.web.serving import serve
     except ModuleNotFoundError as error:
         raise missing(error) from None
-    serve(place, options)
+    serve(desk, options)
 
 
 def missing(error: ModuleNotFoundError) -> Exception:

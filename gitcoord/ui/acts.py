@@ -70,7 +70,7 @@ def _fits(value: object, kind: str) -> bool:
 def _told(sent: Sent, verb: str) -> str:
     names = [inert(split_mailbox(recipient.session)[0]) for recipient in sent.recipients]
     who = f"{len(names)} sessions" if len(names) > 3 else ", ".join(names)
-    kept = f"; it stays in this clone: it has what looks like {sent.kept}" if sent.kept else ""
+    kept = f"; it stays in this clone, as it has what looks like {sent.kept}" if sent.kept else ""
     return f"{verb} {who} ({sent.id[:SHORT]}){kept}"
 
 
@@ -110,7 +110,7 @@ def _add(coord: Coord, title: str, text: str = "", priority: int = 2, needs: lis
 
 def _assign(coord: Coord, id: str, to: str) -> str:
     task = coord.tasks.edit(id, assignee=to)
-    return f"{_named(coord, id)} is for {inert(to)}, who was told" if task.assignee else f"{_named(coord, id)} is for anybody"
+    return f"{_named(coord, id)} is for {inert(to)}, who was told" if task.assignee else f"{_named(coord, id)} has no assignee"
 
 
 def _claim(coord: Coord, id: str) -> str:
@@ -152,7 +152,7 @@ def _comment(coord: Coord, id: str, text: str) -> str:
 
 
 def _unlock(coord: Coord, patterns: list[str]) -> str:
-    released = coord.locks.release(patterns, force=True)
+    released = coord.locks.release(patterns, force=True, as_held=True)
     return f"unlocked {inert(', '.join(pattern for lock in released for pattern in lock.patterns))}"
 
 

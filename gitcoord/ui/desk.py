@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from gitcoord import Coord
 from gitcoord.errors import CoordError, Refused
@@ -20,6 +20,9 @@ from gitcoord.text import one_line
 from gitcoord.ui import acts, details
 from gitcoord.ui.facts import FURTHEST, NO_MERGES, PAGES, Facts, Merges, gather, gather_merges
 from gitcoord.ui.model.screen import Screen, screen
+
+if TYPE_CHECKING:
+    from gitcoord.sessions.identity import Identity
 
 T = TypeVar("T")
 Work = Callable[[Coord], None]
@@ -40,13 +43,19 @@ class News(NamedTuple):
     wrong: str
 
 
+NO_NEWS = News(None, "")
+
+
 class Desk:
     """The view of one person on one repository."""
 
     def __init__(self, place: str, read_only: bool = False) -> None:
         self.place = place
         self.read_only = read_only
-        self.news = News(None, "")
+        self._onlooker: Identity | None = None
+        self._seen = threading.Event()
+        self.news = NO_NEWS
+        self._begun = False
         self._tell: Callable[[News], None] = lambda _: None
         self._pages = dict(PAGES)
         self._facts: Facts | None = None
@@ -61,14 +70,24 @@ class Desk:
 
     def check(self) -> None:
         """Raises CoordError for what cannot be opened, and for an agent."""
-        with Coord.open(self.place) as coord:
-            coord.speak_as(coord.sessions.user(looks_on=True))
+        with Coord.open(self.place, long_lived=False) as coord:
+            self._onlooker = coord.sessions.user(looks_on=True)
             self.place = coord.worktree or self.place
         self._acting.place = self._asking.place = self.place
 
     def start(self, tell: Callable[[News], None]) -> None:
-        """Begin to look; `tell` is called from other threads, with each change."""
-        self._tell = tell
+        """Tell of what is known now, and of each change from now on, from other threads; begin to look, unless it has."""
+        with self._busy:
+            self._tell = tell
+            if self.news != NO_NEWS:
+                tell(self.news)
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to look. A face that takes a while to load finds the first look done."""
+        if self._begun:
+            return
+        self._begun = True
         for work in (self._look_on, self._look_deep):
             threading.Thread(target=self._again, args=(work,), daemon=True).start()
 
@@ -83,7 +102,7 @@ class Desk:
     def act(self, name: str, arguments: Mapping[str, Any]) -> Future[str]:
         """Have the person do something; the answer is a line for them, or a CoordError."""
         if self.read_only:
-            raise Refused("this view only looks on (--read-only)", "start it without --read-only")
+            raise Refused("this view is read-only (--read-only)", "start it without --read-only")
         return self._acting.submit(lambda coord: acts.perform(coord, name, arguments))
 
     def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]:
@@ -108,7 +127,7 @@ class Desk:
         while not self._over.is_set():
             try:
                 with Coord.open(self.place) as coord:
-                    coord.speak_as(coord.sessions.user(looks_on=True))
+                    coord.speak_as(self._onlooker or coord.sessions.user(looks_on=True))
                     self._work(coord, work)
             except (CoordError, OSError, sqlite3.Error) as error:
                 self._complain(work, one_line(getattr(error, "what", str(error)), 300))
@@ -127,10 +146,12 @@ class Desk:
             self._wake = vigil.wake
             while not self._over.is_set():
                 self._put(self._look_on, facts=gather(coord, time.time(), self._pages))
+                self._seen.set()
                 if vigil.wait(TICK):
                     self._dirty.set()
 
     def _look_deep(self, coord: Coord) -> None:
+        self._seen.wait(10 * RETRY)  # what is quick to read comes first
         while not self._over.is_set():
             self._dirty.clear()
             self._put(self._look_deep, merges=gather_merges(coord))

@@ -74,7 +74,7 @@ def gather(coord: Coord, now: float, pages: Mapping[str, int] = PAGES) -> Facts:
         tuple(coord.locks.held()),
         tuple(events[: pages["events"]]),
         len(events) > pages["events"],
-        tuple(coord.events.log(kind="task.settle", since=int(now) - DAY)),
+        tuple(coord.tasks.settled(since=int(now) - DAY)),
         coord.overview.trouble(),
     )
 

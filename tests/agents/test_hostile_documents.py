@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -161,3 +163,46 @@ def listing(where: Path) -> list[str]:
     ours = where / ".git" / "coord"
     assert all(re.fullmatch(r"[@\w.-]+", path.name) for path in ours.rglob("*"))
     return sorted(str(path) for path in where.parent.rglob("*") if ours not in path.parents)
+
+
+TOOLS = ("dd", "sleep", "git", "grep", "sh")
+
+
+@pytest.mark.parametrize("moment", ["tools", "edit"])
+@pytest.mark.parametrize("with_timeout", [True, False], ids=["timeout(1)", "none"])
+def test_a_program_that_says_nothing_and_keeps_the_input_open_is_not_waited_for(
+    hooked: Path, tmp_path: Path, moment: str, with_timeout: bool
+) -> None:
+    path = tmp_path / "few"
+    path.mkdir()
+    for tool in TOOLS:
+        (path / tool).symlink_to(str(shutil.which(tool)))
+    env = {**os.environ, "PATH": os.environ["PATH"] if with_timeout else str(path), "python": sys.executable}
+    program = subprocess.Popen(
+        ["sh", str(Path(FOLDER) / "agent-hook"), "codex", moment],
+        cwd=hooked,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert program.wait(60) == 0
+        assert program.stdout and program.stdout.read() == b""
+    finally:
+        program.kill()
+        program.wait()
+
+
+@pytest.mark.parametrize("with_timeout", [True, False], ids=["timeout(1)", "none"])
+def test_the_document_is_read_without_timeout_too(hooked: Path, tmp_path: Path, with_timeout: bool) -> None:
+    """The path at an edit comes through: it stands in the list of what the session has touched."""
+    path = tmp_path / "few"
+    path.mkdir()
+    for tool in TOOLS:
+        (path / tool).symlink_to(str(shutil.which(tool)))
+    script = (Path(FOLDER) / "agent-hook").read_text().partition("start_python() {")[0] + 'read_head; printf %s "$head"'
+    env = {**os.environ, "PATH": os.environ["PATH"] if with_timeout else str(path), "python": sys.executable}
+    ran = subprocess.run(
+        ["sh", "-c", script, "sh", "codex", "edit"], cwd=hooked, env=env, input=b'{"session_id": "a"}\n', capture_output=True
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, b'{"session_id": "a"}', b"")

@@ -113,7 +113,8 @@ def test_every_command_over_every_hostile_value(attacked: Path, capfd: pytest.Ca
             if code not in (0, 1, 2, 3, 4) or "Traceback" in err or took > PATIENCE:
                 wrong.append((args, more, f"exit {code} after {took:.0f} s: {err}"))
             if more and code == 0:
-                json.loads(out)
+                for text in strings(json.loads(out)):
+                    wrong += [(args, more, found) for found in wrong_in(text) if "raw" in found]
     assert not wrong[:20]
     with Coord.open(attacked) as coord:
         reasons = coord.clone.read(lambda db: [reason for (reason,) in db.execute("SELECT reason FROM strange")])

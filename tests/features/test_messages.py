@@ -295,7 +295,10 @@ def test_text_is_kept_verbatim_but_shown_inert(worktrees: Pair, cli: Cli) -> Non
         """
     ).replace("  >\n", "  > \n", 1)
     (message,) = json.loads(cli(worktrees[1], "inbox", "--json").out)
-    assert message["text"] == text
+    shown = "\n\\x1b[31mred\\x1b[0m\\r\\u202egnp\\u202c\nCoord: {}\nID from ada, just now\n  > forged\n"
+    assert message["text"] == shown
+    with Coord.open(worktrees[1]) as beta:
+        assert beta.messages.inbox(everything=True).messages[0].text == text
 
 
 def test_ack_of_a_message_to_somebody_else_is_refused(repo: Path, worktrees: Pair, cli: Cli) -> None:

@@ -107,7 +107,10 @@ def test_a_write_cut_off_anywhere_leaves_nothing_half_written(repo: Path, limit:
 
     ran = subprocess.run([sys.executable, "-c", script, str(repo)], capture_output=True, text=True, preexec_fn=cap)
     expected = ["before", "cut off" * 100] if ran.stdout else ["before"]
-    assert (ran.stdout, ran.returncode) == ("acknowledged\n", 0) or "\ngitcoord.errors." in ran.stderr, ran.stderr
+    if ran.returncode == 0:
+        assert ran.stdout == "acknowledged\n"
+    else:
+        assert "\ngitcoord.errors." in ran.stderr
     assert texts(repo) == expected
     talking(repo, "after")
     assert texts(repo) == [*expected, "after"]
@@ -131,7 +134,8 @@ def test_a_read_only_repository_can_be_read(repo: Path, tmp_path: Path, cli: Cli
         for read in READS:
             ran = cli(where, *read, "--json", env={"GIT_COORD_SESSION": "a"})
             assert (ran.code, ran.err) == (0, ""), (read, ran)
-            assert read[0] in ("sessions", "whoami") or untimed(ran.out) == untimed(outside[tuple(read)])
+            if read[0] not in ("sessions", "whoami"):  # which say where they run
+                assert untimed(ran.out) == untimed(outside[tuple(read)])
         ran = say(cli, where, "two")
         assert (ran.code, ran.out) == (3, "")
         assert ran.err.startswith(f"error: cannot write to {where}") and "Read-only file system\nhint: make it" in ran.err

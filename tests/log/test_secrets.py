@@ -87,7 +87,14 @@ def test_an_attachment_is_looked_at(worktrees: tuple[Path, Path], tmp_path: Path
 
 @pytest.mark.parametrize(
     "command",
-    [["note"], ["task", "add"], ["state", "set", "k"], ["lock", "readme.txt", "-m"]],
+    [
+        ["note"],
+        ["task", "add"],
+        ["state", "set", "k"],
+        ["lock", "readme.txt", "-m"],
+        ["focus"],
+        ["join", "w", "--focus"],
+    ],
 )
 def test_other_texts_are_refused_and_nothing_is_written(repo: Path, cli: Cli, command: list[str]) -> None:
     ran = cli(repo, *command, f"use {TOKEN}")
@@ -122,6 +129,37 @@ def test_published_output_with_a_secret_stays_here(repo: Path, cli: Cli) -> None
     ran = cli(repo, "run", "--publish", "--", "echo", TOKEN)
     assert ran.code == 1 or ran.code == 125, ran
     assert "what looks like a GitHub token: it was neither run nor published" in ran.err
+    assert "add --allow-secret" in ran.err
+    assert cli(repo, "run", "--name", TOKEN, "--", "true").code == 125
+
+
+@pytest.mark.parametrize("how", ["in the foreground", "detached"])
+def test_published_output_with_a_secret_leaves_where_that_is_allowed(repo: Path, cli: Cli, how: str) -> None:
+    command = ["sh", "-c", f"echo {TOKEN} >&2; false"]
+    detach = ["--detach"] if how == "detached" else []
+    ran = cli(repo, "run", "--publish", "--allow-secret", "--name", "leak", *detach, "--", *command)
+    assert ran.code == (0 if detach else 1), ran
+    assert cli(repo, "wait", "job:leak", "--timeout", "30").code == 0
+    logs = git(repo, "log", "--format=%B", "--glob=refs/coord/log/*")
+    assert logs.count(TOKEN) >= 2 and "the output stays in its clone" not in logs
+
+
+def test_the_name_of_an_ignored_file_is_in_no_note_and_no_overlap(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    for where in worktrees:
+        (where / ".gitignore").write_text(".env\n")
+        (where / ".env").write_text(f"{where.name}\n")
+        assert cli(where, "editing", ".env").code == 0
+    alpha, _ = worktrees
+    ran = cli(alpha, "note", "--path", ".env", "needs a port")
+    assert (ran.code, ran.out) == (1, "")
+    assert ran.err == (
+        "error: git ignores .env: its name would leave this clone; nothing was written\n"
+        "hint: leave out --path, or add --allow-secret\n"
+    )
+    assert ".env" not in git(alpha, "log", "--format=%B", "--glob=refs/coord/*")
+    assert cli(alpha, "note", "--path", ".", "about all").code == 0
+    assert cli(alpha, "note", "--path", "not/there.txt", "about one to come").code == 0
+    assert cli(alpha, "note", "--path", ".env", "--allow-secret", "needs a port").code == 0
 
 
 def test_the_names_of_ignored_files_are_not_published(repo: Path, cli: Cli) -> None:
@@ -131,3 +169,8 @@ def test_the_names_of_ignored_files_are_not_published(repo: Path, cli: Cli) -> N
     assert cli(repo, "editing", ".env", "readme.txt").code == 0
     logs = git(repo, "log", "--format=%B", "--glob=refs/coord/*")
     assert "readme.txt" in logs and ".env" not in logs
+
+
+def test_a_label_with_a_secret_is_refused(repo: Path, cli: Cli) -> None:
+    ran = cli(repo, "task", "add", "a task", "--label", TOKEN)
+    assert ran.code == 1 and "what looks like a GitHub token: nothing was written" in ran.err, ran

@@ -6,6 +6,7 @@ Every event here is a raw commit made with git alone, in the format, pushed to t
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -302,6 +303,89 @@ def test_nobody_speaks_as_me_by_going_on_as_me(clones: tuple[Path, Path], mallor
     assert not [event for event in events(bob) if event.clone == own and event.text == "FORGED"]
 
 
+@pytest.mark.parametrize("required", [False, True])
+@pytest.mark.parametrize("former", [False, True])
+def test_whoever_goes_on_as_me_ends_and_moves_nothing_of_mine(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, former: bool, required: bool
+) -> None:
+    """`continues: <me>`, by the id that this clone has or by one that it had, and every kind of word about what is mine."""
+    ada, bob = clones
+    with Coord.open(bob, as_name="w") as coord:
+        coord.sessions.join("w")
+        coord.locks.take(["a.py"])
+        task = coord.tasks.add("a task").id
+        coord.tasks.claim(task)
+        coord.state.set("plan", "mine")
+        coord.remote.sync()
+    sync(ada)
+    to_me = json.loads(cli(ada, "send", box_of(bob, "w"), "read me", "--urgent", "--json").out)["id"]
+    sync(ada)
+    sync(bob)
+    me = clone_id(bob)
+    if former:
+        taken = mallory.chain(log(me), me, [("w", "note", "not written here", {})], lc=5000, on=mallory.tip(log(me)))
+        sync(bob)  # which finds events of its id that it did not write, and goes on under a new one
+        assert clone_id(bob) != me and taken
+    if required:
+        git(bob, "config", "coord.requireSigned", "true")
+
+    def mine() -> dict[str, object]:
+        found = {verb: cli(bob, *verb.split(), "--as", "w", "--json").out for verb in ("locks", "state show", "sessions w")}
+        shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
+        inbox = json.loads(cli(bob, "inbox", "--peek", "--as", "w", "--json").out)
+        sent = cli(ada, "sent", "--json").out
+        parsed = {verb: json.loads(out) for verb, out in found.items()}
+        for held in parsed["locks"]:
+            held.pop("expires")  # of what was mine under my former id: counted from when this index saw it
+        for one in parsed["sessions w"] if isinstance(parsed["sessions w"], list) else [parsed["sessions w"]]:
+            one.pop("beat", None)
+        return {
+            **parsed,
+            "task": (shown_task["status"], shown_task["holder"]),
+            "inbox": [m["text"] for m in inbox],
+            "sent": sent,
+        }
+
+    lock = next(e.id for e in events(bob) if e.type == "lock")
+    before = mine()
+    words: list[Item] = [
+        ("w", "rename", "x", {"old": "w", "new": "nobody"}),
+        ("w", "leave", "w left", {"session": "w"}),
+        ("w", "gone", "w is gone", {"session": "w", "since": 1}),
+        ("w", "state", "FORGED", {"key": "plan"}),
+        ("w", "unlock", "x", {"locks": {lock: []}}),
+        ("w", "receipt", "acked", {"session": "w", "state": "acked", "ids": [to_me]}),
+        ("w", "overlap", "x", {"between": sorted([f"w@{me}", f"bob@{me}"]), "paths": ["a.py"]}),
+        ("w", "presence", "w is gone", {"session": "w", "state": "gone", "ttl": 900}),
+    ]
+    forged = [mallory.commit(me, a, k, 800 + n, t, d) for n, (a, k, t, d) in enumerate(words)]
+    mallory.epoch(log(MALLORY), MALLORY, forged, lc=8000, continues=me)
+    for where in (bob, ada):
+        sync(where)
+    assert mine() == before
+    (bob / ".git/coord/index.sqlite").unlink()
+    assert mine() == before
+    carried = [e for e in events(bob) if e.id in forged]
+    assert {e.clone for e in carried} <= {MALLORY}
+
+
+def test_mail_that_a_restored_backup_carries_arrives_as_its_own(clones: tuple[Path, Path], cli: Cli, tmp_path: Path) -> None:
+    """What refusing `continues` of a clone with a log of its own would lose: mail that only the backup has."""
+    ada, bob = clones
+    shutil.copytree(bob, tmp_path / "backup")
+    with Coord.open(bob) as coord:
+        coord.notes.add("after the backup")
+        coord.remote.sync()
+    backup = tmp_path / "backup"
+    assert cli(backup, "send", box_of(ada, "ada"), "only in the backup").code == 0
+    sync(backup)
+    for where in (ada, bob):
+        sync(where)
+    assert clone_id(backup) != clone_id(bob)
+    found = shown(cli, ada, "only in the backup")
+    assert found is not None and found["from"].endswith(clone_id(backup))
+
+
 def events(where: Path) -> list[Any]:
     with Coord.open(where) as coord:
         return list(coord.events.log(limit=1000))
@@ -471,6 +555,161 @@ def test_receipts_of_an_adopter_count_until_the_name_is_taken_back(
     (sent,) = [m for m in json.loads(cli(ada, "sent", "--json").out) if m["id"] == oid]
     assert [r["state"] for r in sent["recipients"]] == ["queued"]
     assert "urgent and signed" in cli(bob, "inbox", "--as", "w", "--peek").out
+
+
+def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    """While Bob is away Mallory adopts his session, is sent its mail, and says that all of it was read."""
+    ada, bob = clones
+    with Coord.open(bob, as_name="w") as coord:
+        coord.sessions.join("w")
+        coord.remote.sync()
+    theft = ("w", "adopt", "w goes on here", {"session": "w", "from": clone_id(bob)})
+    (adoption,) = mallory.chain(log(MALLORY), MALLORY, [theft], lc=100)
+    sync(ada)
+    sent = json.loads(cli(ada, "send", "w", "by its bare name", "--json").out)
+    assert sent["recipients"][0]["session"] == f"w@{MALLORY}", "who reads it now is said"
+    cli(ada, "send", box_of(bob, "w"), "by its whole name")
+    ids = [event.id for event in events(ada) if event.type == "message" and "name" in event.text]
+    sync(ada)
+    receipt = ("w", "receipt", "acked", {"session": "w", "of": clone_id(bob), "state": "acked", "ids": ids})
+    mallory.chain(log(MALLORY), MALLORY, [receipt], lc=500, on=adoption)
+    sync(ada)
+    assert {r["state"] for m in json.loads(cli(ada, "sent", "--json").out) for r in m["recipients"]} == {"acked"}
+    sync(bob)  # which takes the name back
+    inbox = cli(bob, "inbox", "--as", "w").out
+    assert "by its bare name" in inbox and "by its whole name" in inbox
+    sync(ada)
+    assert {r["state"] for m in json.loads(cli(ada, "sent", "--json").out) for r in m["recipients"]} == {"queued"}
+
+
+FORGED_STEPS = [
+    "adopt", "join", "rename", "receipt", "task.done", "task.edit", "job.start", "job.end", "lock", "unlock", "message",
+    "bounce",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FORGED_STEPS)
+def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_required(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, kind: str
+) -> None:
+    """Pushed on the log of Ada, who signs; once she has signed it, it counts."""
+    ada, bob = clones
+    own, boxes = clone_id(ada), {"bob": box_of(bob, "bob"), "w": box_of(bob, "w")}
+    with Coord.open(bob, as_name="w") as coord:
+        coord.sessions.join("w")
+        message = coord.messages.send(box_of(ada, "ada"), "read me").id
+        task = coord.tasks.add("a task").id
+        coord.sessions.leave()
+        coord.remote.sync()
+    sync(ada)
+    with Coord.open(ada, as_name="old") as coord:
+        coord.sessions.join("old")
+    assert cli(ada, "join", "new", env={"GIT_COORD_SESSION": "old"}).code == 0
+    assert cli(ada, "lock", "a.py", "--as", "ada").code == 0
+    assert cli(ada, "send", boxes["w"], "in time", "--expires", "1h", "--as", "ada").code == 0
+    job, key = (found := cli_job(cli, ada))["id"], found["key"]
+    assert cli(ada, "task", "add", "for w", "--for", boxes["w"]).code == 0
+    sync(ada)
+    git(bob, "config", "coord.requireSigned", "true")
+    sync(bob)
+    lock = next(e.id for e in events(bob) if e.type == "lock")
+    notice = next(e.id for e in events(bob) if e.data.get("notice") == "task")
+    sent = next(e.id for e in events(bob) if e.text == "in time")
+    forms: dict[str, tuple[str, Mapping[str, Any]]] = {
+        "adopt": ("adopt", {"session": "w", "from": clone_id(bob)}),
+        "join": ("join", {"session": "old"}),
+        "rename": ("rename", {"old": "ada", "new": "elsewhere"}),
+        "receipt": ("receipt", {"session": "ada", "state": "acked", "ids": [message]}),
+        "task.done": ("task.done", {"task": task}),
+        "task.edit": ("task.edit", {"task": task, "priority": 4}),
+        "job.start": ("job.start", {"name": "build", "key": key, "was": job}),
+        "job.end": ("job.end", {"job": job, "exit": 0, "ms": 1}),
+        "lock": ("lock", {"patterns": ["/b.py"], "supersedes": [lock]}),
+        "unlock": ("unlock", {"locks": {lock: []}}),
+        "message": ("message", {"to": [boxes["w"]], "notice": "task", "about": "x", "replaces": [notice]}),
+        "bounce": ("message", {"to": [boxes["bob"]], "notice": "bounce", "about": sent, "replaces": [sent]}),
+    }
+    type_of, data = forms[kind]
+
+    def stands() -> dict[str, object]:
+        (mine,) = json.loads(cli(bob, "sent", "--as", "w", "--json").out)
+        shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
+        shown_job = json.loads(cli(bob, "job", "show", job, "--json").out)
+        with Coord.open(bob) as coord:
+            names = coord.clone.read(lambda db: db.execute("SELECT name, clone, alias_of FROM names ORDER BY 1, 2").fetchall())
+            bounced = coord.clone.read(lambda db: db.execute("SELECT message FROM bounces").fetchall())
+            expired = coord.clone.read(lambda db: db.execute("SELECT message FROM deliveries WHERE state = 1").fetchall())
+        return {
+            "adopt": [alias for name, _, alias in names if name == "w"],
+            "join": [alias for name, _, alias in names if name == "old"],
+            "rename": [alias for name, clone, alias in names if (name, clone) == ("ada", own)],
+            "receipt": mine["recipients"][0]["state"],
+            "task.done": shown_task["status"],
+            "task.edit": shown_task["priority"],
+            "job.start": shown_job["id"],
+            "job.end": shown_job["state"],
+            "unlock": [
+                held["patterns"] for held in json.loads(cli(bob, "locks", "--json").out) if held["patterns"] == ["/a.py"]
+            ],
+            "message": expired,
+            "bounce": bounced,
+        }
+
+    before = stands()
+    (forged,) = mallory.chain(log(own), own, [("ada", type_of, "x", data)], lc=1000, on=mallory.tip(log(own)))
+    sync(bob)
+    assert stands() == before
+    (bob / ".git/coord/index.sqlite").unlink()
+    assert stands() == before
+    git(ada, "fetch", "-q", "origin", forged)
+    payload = {"v": 1, "type": "checkpoint", "lc": 1001, "clone": own, "ref": log(own)}
+    git(ada, "push", "-q", "origin", f"+{sign_commit(ada, mallory.empty, forged, 1001, own, payload)}:{log(own)}")
+    sync(bob)
+    after = stands()
+    assert {each for each in after if after[each] != before[each]} == {"lock": {"unlock"}}.get(kind, {kind})
+    (bob / ".git/coord/index.sqlite").unlink()
+    assert stands() == after
+    assert cli(ada, "job", "kill", job).code == 0
+
+
+def cli_job(cli: Cli, where: Path) -> dict[str, Any]:
+    """A job that runs, with the key of its files."""
+    oid = json.loads(cli(where, "run", "--json", "--as", "ada", "--detach", "--name", "build", "--", "sleep", "100").out)["id"]
+    return {"id": oid, "key": next(e.data["key"] for e in events(where) if e.id == oid)}
+
+
+def test_a_word_counts_once_its_key_is_accepted_and_without_signatures_all_do(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, tmp_path: Path
+) -> None:
+    ada, bob = clones
+    own, eves = clone_id(ada), make_key(tmp_path, "eves")
+    with Coord.open(bob) as coord:
+        task = coord.tasks.add("a task").id
+        coord.remote.sync()
+    git(bob, "config", "coord.requireSigned", "true")
+    sync(bob)
+    (done,) = mallory.chain(log(own), own, [("ada", "task.done", "done", {"task": task})], lc=1000, on=mallory.tip(log(own)))
+    git(ada, "config", "user.signingkey", str(eves))
+    git(ada, "fetch", "-q", "origin", done)
+    payload = {"v": 1, "type": "checkpoint", "lc": 1001, "clone": own, "ref": log(own)}
+    git(ada, "push", "-q", "origin", f"+{sign_commit(ada, mallory.empty, done, 1001, own, payload)}:{log(own)}")
+    sync(bob)
+
+    def status() -> str:
+        found: str = json.loads(cli(bob, "task", "show", task, "--json").out)["status"]
+        return found
+
+    assert status() == "open"
+    git(bob, "config", "coord.requireSigned", "false")
+    assert status() == "done"
+    git(bob, "config", "coord.requireSigned", "true")
+    assert status() == "open"
+    allow(bob, tmp_path / "allowed", ada=tmp_path / "key", eve=eves)
+    assert status() == "open", "an allowed key that is not this clone's"
+    assert cli(bob, "trust", "--accept", own).code == 0
+    assert status() == "done"
 
 
 def test_a_job_is_ended_by_its_own_clone_whatever_arrives_first(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
@@ -656,6 +895,37 @@ def test_a_claim_made_offline_is_settled_by_its_own_clone(clones: tuple[Path, Pa
     shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
     assert (shown_task["status"], shown_task["holder"], shown_task["tentative"]) == ("claimed", "bob", True)
     assert "task.settle: it speaks of an event of another clone" in cli(bob, "status").out
+
+
+@pytest.mark.parametrize("kind", ["task.done", "task.drop", "task.release", "task.claim"])
+def test_a_holder_hears_that_another_clone_ended_the_claim(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, kind: str
+) -> None:
+    _, bob = clones
+    task = json.loads(cli(bob, "task", "add", "a task", "--json").out)["id"]
+    assert cli(bob, "task", "claim", task).code == 0
+    cli(bob, "inbox")
+    claim = next(e.id for e in events(bob) if e.type == "task.claim")
+    mallory.chain(log(MALLORY), MALLORY, [("m", kind, "x", {"task": task, "supersedes": [claim]})], lc=500)
+    sync(bob)
+    said = {"task.done": "finished", "task.drop": "dropped", "task.release": "released", "task.claim": "took over"}[kind]
+    inbox = cli(bob, "inbox").out
+    assert f"m@{MALLORY} {said} {task[:10]} a task, which you held" in inbox and "from gitcoord," in inbox
+    sync(bob)
+    assert said not in cli(bob, "inbox").out, "once"
+
+
+def test_a_claim_that_an_honest_clone_ends_is_told_once(clones: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = clones
+    task = json.loads(cli(bob, "task", "add", "a task", "--json").out)["id"]
+    assert cli(bob, "task", "claim", task).code == 0
+    sync(bob)
+    cli(bob, "inbox")
+    sync(ada)
+    assert cli(ada, "task", "done", task, "--force").code == 0
+    sync(ada)
+    sync(bob)
+    assert cli(bob, "inbox").out.count("finished") == 1
 
 
 def test_a_third_clones_job_does_not_go_on_as_mallorys(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:

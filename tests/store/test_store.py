@@ -20,7 +20,7 @@ from gitcoord.store.contract import Store, Tips
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.libgit2 import Libgit2Store, why_not
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
-from gitcoord.store.plumbing import SHORT_WALK, PlumbingStore
+from gitcoord.store.plumbing import MAX_COMMIT, SHORT_WALK, PlumbingStore
 from gitcoord.store.ref_files import RefFiles
 from gitcoord.store.repository import Repository
 
@@ -221,6 +221,17 @@ def test_commits_that_do_not_fit_the_memory_of_a_walk_are_read_again(store: Stor
     monkeypatch.setattr("gitcoord.store.libgit2.KEPT", 7)
     commits = chain_of(store, 100)
     assert list(store.chain(commits[-1].oid, commits[0].oid)) == [(item.oid, item.data) for item in commits[1:]]
+
+
+@pytest.mark.parametrize("since", [True, False], ids=["what is new", "all of it"])
+def test_of_a_commit_too_large_for_an_event_the_beginning_comes(store: Store, since: bool) -> None:
+    (first,) = chain_of(store, 1)
+    huge = make_object("commit", commit(2, first.oid).data + b"x" * (3 * MAX_COMMIT), "sha1")
+    argv = ["git", "-C", store.repo.common_dir, "hash-object", "-w", "--literally", "-t", "commit", "--stdin"]
+    subprocess.run(argv, input=huge.data, check=True)
+    found = list(store.chain(huge.oid, first.oid if since else None))
+    assert found[-1] == (huge.oid, huge.data[:MAX_COMMIT])
+    assert [oid for oid, _ in found] == ([huge.oid] if since else [first.oid, huge.oid])
 
 
 @pytest.mark.parametrize("length", [3, SHORT_WALK + 10])

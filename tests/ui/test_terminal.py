@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from concurrent.futures import Future
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from made import BUSY, HERE, MERGES, NOW, QUIET, box, event, message, oid, said, task
+from made import BUSY, HERE, NOW, QUIET, box, event, message, oid, said, task
 from textual.pilot import Pilot
+from told import Told
 
-from gitcoord.errors import CoordError, Refused
+from gitcoord.errors import Refused
 from gitcoord.features.messages.talk import Talk
 from gitcoord.features.tasks.board import Board
-from gitcoord.ui.desk import News
 from gitcoord.ui.details import Output, Step, TaskDetail
-from gitcoord.ui.facts import NO_MERGES, Facts, Merges
-from gitcoord.ui.model.screen import screen
+from gitcoord.ui.facts import NO_MERGES
 from gitcoord.ui.model.talk import threads
 from gitcoord.ui.model.timeline import timeline
 from gitcoord.ui.terminal.app import LiveView
@@ -27,49 +25,6 @@ from gitcoord.ui.terminal.rows import Rows
 
 SNAPSHOTS = Path(__file__).with_name("snapshots")
 WRITES = os.environ.get("GITCOORD_SNAPSHOTS") == "write"
-
-
-class Told:
-    """In the place of the desk: it tells what a test tells it, and remembers what was asked of it."""
-
-    def __init__(self, facts: Facts = BUSY, merges: Merges = MERGES, read_only: bool = False) -> None:
-        self.read_only = read_only
-        self.facts, self.merges = facts, merges
-        self.acts: list[tuple[str, dict[str, Any]]] = []
-        self.asked: list[tuple[str, dict[str, Any]]] = []
-        self.furthered: list[str] = []
-        self.answers: dict[str, Any] = {}
-        self.fails: CoordError | None = None
-        self.tell: Callable[[News], None] = lambda _: None
-
-    def start(self, tell: Callable[[News], None]) -> None:
-        self.tell = tell
-        self.show(self.facts)
-
-    def show(self, facts: Facts, wrong: str = "") -> None:
-        self.facts = facts
-        self.tell(News(screen(facts, self.merges), wrong))
-
-    def stop(self) -> None: ...
-
-    def act(self, name: str, arguments: Mapping[str, Any]) -> Future[str]:
-        self.acts.append((name, dict(arguments)))
-        return _done(f"{name} is done", self.fails)
-
-    def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]:
-        self.asked.append((kind, dict(arguments)))
-        return _done(self.answers.get(kind), None if kind in self.answers else Refused("nothing is known"))
-
-    def more(self, section: str) -> None:
-        self.furthered.append(section)
-
-    def look_again(self) -> None: ...
-
-
-def _done(result: Any, error: Exception | None) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_exception(error) if error else future.set_result(result)
-    return future
 
 
 def text_of(app: LiveView) -> str:
@@ -278,7 +233,7 @@ def test_what_was_refused_is_said_with_its_hint() -> None:
 
 def test_who_only_looks_on_is_told_so() -> None:
     told = Told(read_only=True)
-    assert "only looks on" in play(told, "n")
+    assert "is read-only" in play(told, "n")
     assert told.acts == []
 
 

@@ -23,13 +23,14 @@ EVENTS = {
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
-    """The same document at all moments; `agent_id` is there inside a subagent only."""
+    """Read the document, which is the same at all moments; only inside a subagent it has `agent_id`."""
     path = path_in(document, "file_path", "notebook_path")
     return call_of("claude", moment, document, EVENTS, (path,) if path else (), text_of(document, "agent_id"))
 
 
 def say(call: Call, answer: Answer) -> Output:
-    """A reason for Stop is fed back as a user's message; text for an idle session goes by stderr and exit 2."""
+    """Answer: Claude passes a reason for Stop to the model as a user's message; text for an idle session goes by stderr
+    and exit 2."""
     if call.moment == "wake":
         return Output(stderr=answer.go_on, code=2)
     if answer.go_on:

@@ -22,13 +22,14 @@ EVENTS = {
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
-    """Files are changed by patches, which name them; relative ones are meant from the working directory."""
+    """Read the document. Files are changed by patches, which name them; relative names start from the working
+    directory."""
     paths = patched_paths(document.get("tool_input")) if moment in ("edit", "edited") else ()
     return call_of("codex", moment, document, EVENTS, paths, text_of(document, "agent_id"))
 
 
 def say(call: Call, answer: Answer) -> Output:
-    """`ask` would let the tool run; a permission is never ours to give."""
+    """Answer; never with `ask`, which would let the tool run: gitcoord grants no permission."""
     if call.moment in ("waiting", "end", "edited", "wake"):
         return Output()
     if answer.go_on:
@@ -45,7 +46,7 @@ NUDGE = "git coord: there is new mail for this session."
 
 
 def nudge(call: Call, path: str) -> None:
-    """Codex takes a message for a conversation that sits idle; the words of others go by the hook of the new turn."""
+    """Queue a message for an idle conversation; the hook of the new turn shows others' words."""
     import subprocess
 
     subprocess.run(

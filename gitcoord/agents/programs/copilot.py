@@ -26,13 +26,13 @@ EVENTS = {
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
-    """Its hooks fire for helpers as for the session, and do not say which it is."""
+    """Read the document. Its hooks run for helpers as for the session, and do not say which it is."""
     path = path_in(document, "path", "file_path")
     return call_of("copilot", moment, document, EVENTS, (path,) if path else patched_paths(document.get("tool_input")))
 
 
 def say(call: Call, answer: Answer) -> Output:
-    """Before a tool what it takes is nested; everywhere else it is not."""
+    """Answer; before a tool Copilot takes a nested document, elsewhere a flat one."""
     if answer.go_on:
         return Output(json.dumps({"decision": "block", "reason": answer.go_on}))
     if call.event != "PreToolUse":

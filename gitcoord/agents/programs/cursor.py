@@ -22,7 +22,7 @@ EVENTS = {
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
-    """The conversation is the session; where there is no `cwd`, it is the first of the workspace's roots."""
+    """Read the document. The conversation is the session; without `cwd`, the first of the workspace's roots counts."""
     tool_input = document.get("tool_input")
     path = text_of(tool_input if isinstance(tool_input, dict) else document, "file_path", "path", "target_file")
     roots = document.get("workspace_roots")
@@ -42,7 +42,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
 
 
 def say(call: Call, answer: Answer) -> Output:
-    """A session's first answer also names the session to the shells that Cursor starts."""
+    """Answer; the first answer also gives the session's name to the shells that Cursor starts."""
     if answer.deny:
         return Output(json.dumps({"permission": "deny", "user_message": answer.deny, "agent_message": answer.deny}))
     if answer.go_on:

@@ -24,13 +24,13 @@ EVENTS = {
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
-    """It has no helpers of its own that its hooks would tell of."""
+    """Read the document. Gemini has no helpers that its hooks would report."""
     path = path_in(document, "file_path", "absolute_path")
     return call_of("gemini", moment, document, EVENTS, (path,) if path else ())
 
 
 def say(call: Call, answer: Answer) -> Output:
-    """A refused answer (`go_on`) becomes the next prompt."""
+    """Answer; a reason that keeps the turn going (`go_on`) becomes the next prompt."""
     if answer.deny or answer.go_on:
         return Output(json.dumps({"decision": "deny", "reason": answer.deny or answer.go_on}))
     return Output(json.dumps({"hookSpecificOutput": {"hookEventName": call.event, "additionalContext": answer.context}}))

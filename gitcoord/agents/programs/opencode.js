@@ -1,6 +1,6 @@
 // gitcoord: written by `git coord hooks install opencode`, removed by `git coord hooks uninstall opencode`.
-// Runs gitcoord's hook script at the moments that opencode tells its plugins of, and hands on what that has to say.
-// Whatever goes wrong here, opencode goes on as if there were no plugin.
+// Runs gitcoord's hook script at the moments that opencode reports to its plugins, and passes on its output.
+// When anything fails here, opencode continues as if there were no plugin.
 
 import { spawn, spawnSync } from "node:child_process"
 import { existsSync } from "node:fs"
@@ -15,7 +15,7 @@ export const GitCoord = async ({ client, directory }) => {
   const parents = new Map() // helpers' sessions: whose they are
   const fresh = new Set() // sessions begun in this process
   const known = new Set() // sessions that were told where they are
-  const held = new Set() // sessions that go on only because we said so
+  const held = new Set() // sessions that continue only because of this plugin
   const asked = new Set() // sessions whose next prompt is ours
   const told = new Map() // what to say with the result of a tool call
   const asking = new Set() // sessions that wait for a permission or an answer

@@ -13,7 +13,7 @@ from gitcoord.system.files import read_bytes
 
 
 def read(moment: str, document: Mapping[str, Any]) -> Call:
-    """What opencode.js makes up: Claude's keys, as far as there is something to say with them."""
+    """Read the document that opencode.js makes: Claude's keys, as far as it has values for them."""
     tool_input = document.get("tool_input")
     path = text_of(tool_input, "file_path") if isinstance(tool_input, dict) else ""
     return Call(
@@ -30,7 +30,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
 
 
 def say(call: Call, answer: Answer) -> Output:
-    """The plugin knows where to put it."""
+    """Answer; the plugin knows where to put it."""
     return Output(json.dumps({key: value for key, value in answer._asdict().items() if value}))
 
 

@@ -15,7 +15,7 @@ from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
-from gitcoord.sessions.mailboxes import canonical
+from gitcoord.sessions.mailboxes import address, canonical
 from gitcoord.system.notify import notify
 from gitcoord.text import shell_word
 
@@ -62,32 +62,33 @@ def _lost(clone: Clone, running: Running) -> Ending:
 
 
 def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running, ending: Ending) -> list[Draft]:
-    """What leaves the clone: the end, and the message to other clones' sessions."""
+    """The events that leave the clone: the end, and the message to other clones' sessions."""
     outcome = describe_end(job.name, ending, running.started)
     facts = {"exit": ending.exit, "signal": ending.signal, "ms": _milliseconds(ending, running)}
     said = {key: value for key, value in facts.items() if value is not None and not ending.lost}
     end = Draft("job.lost" if ending.lost else "job.end", outcome, {"job": job.id, **said}, author=running.owner)
     drafts = [end]
     if running.publish:
-        drafts.append(_detail(job, "end", running, {"tail": _publishable(clone, ending.tail)}))
+        drafts.append(_detail(job, "end", running, {"tail": _publishable(running, ending.tail)}))
     far = [box for box in _boxes(db, clone, running) if not clone.has(box)]
     if far:
-        told = ending._replace(tail=_publishable(clone, ending.tail))
+        told = ending._replace(tail=_publishable(running, ending.tail))
         text = _message_text(job, outcome, told) if running.publish else outcome
         drafts.append(_message(job, running, ending, far, text))
     return drafts
 
 
-def _publishable(clone: Clone, tail: str) -> str:
-    """Output as other clones may see it: not at all where it seems to have a secret in it."""
+def _publishable(running: Running, tail: str) -> str:
+    """Output as other clones may see it: none if it seems to contain a secret."""
     from gitcoord.log import secrets
 
-    found = "" if clone.allows_secrets else secrets.find(tail)
+    found = "" if running.secrets else secrets.find(tail)
     return f"(the output stays in its clone, as it has what looks like {found})" if found else tail
 
 
 def _tell_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running, ending: Ending) -> list[Draft]:
-    """What stays here: the output, and the message to this clone's sessions; nothing when that was done already."""
+    """The events that stay here: the output, and the message to this clone's sessions; nothing if they were written
+    already."""
     if _is_told(db, job):
         return []
     near = [box for box in _boxes(db, clone, running) if clone.has(box)]
@@ -104,7 +105,7 @@ def _is_told(db: sqlite3.Connection, job: Job) -> bool:
 
 def _boxes(db: sqlite3.Connection, clone: Clone, running: Running) -> list[str]:
     owner = mailbox(running.owner, clone.settled_id())
-    return list(dict.fromkeys(canonical(db, box) for box in (owner, *running.notify)))
+    return list(dict.fromkeys(of(db, box) for box in (owner, *running.notify) for of in (address, canonical)))
 
 
 def _detail(job: Job, part: str, running: Running, facts: dict[str, Any]) -> Draft:
@@ -127,7 +128,8 @@ def _milliseconds(ending: Ending, running: Running) -> int:
 
 
 def reap(clone: Clone) -> list[Job]:
-    """Settle the jobs of this clone that nobody looks after any more. Next to free when none runs. Raises CoordError."""
+    """Settle the jobs of this clone whose supervisor and command have ended. Next to free when none runs. Raises
+    CoordError."""
     settled = []
     for key in files.keys(clone.repo.coord_dir):
         running = files.get(clone.repo.coord_dir, key)
@@ -140,9 +142,9 @@ def reap(clone: Clone) -> list[Job]:
 
 
 def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
-    """End a job's whole process group: SIGTERM, and SIGKILL after `grace` seconds. Returns the job as it is then.
+    """End a job's whole process group: SIGTERM, and SIGKILL after `grace` seconds. Returns the job in its new state.
 
-    Raises Refused for a job that is over, of another clone, or in another container.
+    Raises Refused for a job that has ended, of another clone, or in another container.
     """
     reap(clone)
     job = show(clone, text)
@@ -164,7 +166,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
 
 
 def _wait_for_supervisor(clone: Clone, running: Running) -> None:
-    """It has yet to write how the command ended; it is over once it did, or the next command settles it."""
+    """Wait until the supervisor has recorded how the command ended; otherwise the next command settles the job."""
     from gitcoord.system.process import wait_for_end
 
     wait_for_end(running.supervisor, 10.0)

@@ -17,11 +17,11 @@ from gitcoord.system.own_boots import has_ended
 from gitcoord.system.process import Process
 
 KEEP_LOGS = 100
-"""Logs of ended jobs that are kept; older ones go when a new job starts."""
+"""Logs of ended jobs that are kept; older ones are deleted when a new job starts."""
 
 
 class Ending(NamedTuple):
-    """How a command ended: exit code, or the number of the signal; neither where nobody can know. Times: Unix seconds."""
+    """How a command ended: exit code, or the number of the signal; neither if it is unknown. Times: Unix seconds."""
 
     at: float
     exit: int | None = None
@@ -36,7 +36,7 @@ class Ending(NamedTuple):
 
 
 class Running(NamedTuple):
-    """A job that has not been settled yet: `supervisor` looks after `command`, on the machine `machine`."""
+    """A job whose end is not reported yet: `supervisor` supervises `command`, on the machine `machine`."""
 
     key: str
     supervisor: Process
@@ -46,9 +46,11 @@ class Running(NamedTuple):
     started: float
     notify: tuple[str, ...] = ()
     publish: bool = False
+    secrets: bool = False
+    """What is published may have what looks like a secret."""
     command: Process | None = None
     watched: bool = False
-    """Somebody else started the command; it is not ours to end with its whole process group."""
+    """Somebody else started the command, so a kill ends that process alone and not its group."""
     ending: Ending | None = None
     seen: float = 0.0
     """When its file was written or touched last: the supervisor's sign of life, for other kernels."""
@@ -74,7 +76,7 @@ def keys(coord_dir: str) -> list[str]:
 
 
 def get(coord_dir: str, key: str) -> Running | None:
-    """The facts of one job; None if it is settled or its file cannot be read."""
+    """The facts of one job; None if its end is reported or its file cannot be read."""
     try:
         data: dict[str, Any] = json.loads(read_ours(_file(coord_dir, key)))
         supervisor = processes.from_json(data.pop("supervisor"))
@@ -105,14 +107,14 @@ def put(coord_dir: str, running: Running) -> Running:
 
 
 def give_sign(coord_dir: str, key: str) -> None:
-    """A sign of life of who looks after the job, for those who see it from another kernel."""
+    """Give the supervisor's sign of life, for processes under another kernel."""
     with suppress(OSError):
         if os.path.exists(_file(coord_dir, key)):  # else it was settled by somebody
             touch_ours(_file(coord_dir, key))
 
 
 def remove(coord_dir: str, key: str) -> None:
-    """The job is settled."""
+    """Delete the file of a job whose end is reported."""
     with suppress(OSError):
         remove_ours(_file(coord_dir, key))
 
@@ -129,13 +131,13 @@ def prune_logs(coord_dir: str) -> None:
 
 
 def is_supervised(running: Running) -> bool | None:
-    """Whether its supervisor lives; None when that cannot be judged from here."""
+    """Whether its supervisor lives; None if that cannot be judged from here."""
     over = has_ended(running.supervisor, running.machine, running.seen)
     return None if over is None else not over
 
 
 def is_abandoned(running: Running) -> bool:
-    """Whether supervisor and command are both known to be over."""
+    """Whether supervisor and command are both known to have ended."""
     if has_ended(running.supervisor, running.machine, running.seen) is not True:
         return False
     if running.command is None or running.ending is not None:

@@ -7,6 +7,7 @@ from gitcoord.lean import sqlite3
 from gitcoord.log.event import MAX_TEXT, Event
 from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import HEX, ID, NAME, Schema, either, line, listed, number, one_of, text
+from gitcoord.log.trust import SAYS_OF_IT
 
 MAX_NAME = 60
 MAX_COMMAND = 4096
@@ -26,14 +27,14 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _fold_detail(db: sqlite3.Connection, event: Event) -> None:
-    """Each part of the details is said once; of several, the first counts."""
+    """Keep each part of the details once; of several, the first counts."""
     data = event.data
     row = (data["job"], event.clone, data["part"], event.lc, event.id, json.dumps(dict(data)))
     db.execute(f"INSERT INTO job_details VALUES (?, ?, ?, ?, ?, ?) {_FIRST.format(key='job, clone, part', value='data')}", row)
 
 
 def _fold_end(db: sqlite3.Connection, event: Event) -> None:
-    """How a job ended is for its own clone to say; an end that was seen counts more than one that was not."""
+    """Keep the end that its own clone reports; an end that was seen counts more than one that was not."""
     lost = event.type == "job.lost"
     data = event.data
     ended = (None, None) if lost else (data.get("exit"), data.get("signal"))
@@ -52,7 +53,7 @@ _FIRST = (
 )
 _GOES_ON = (
     "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
-    " AND n.clone IN (j.clone, :here)"
+    " AND " + SAYS_OF_IT.format(word="n", item="j")
 )
 """What job `j` is called now, if its clone continues under a new id. Only that clone can say so, or this one."""
 _PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}

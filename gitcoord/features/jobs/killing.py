@@ -15,9 +15,10 @@ assert sys.platform != "win32"  # no job begins there
 
 
 def end_command(running: Running, grace: float) -> None:
-    """SIGTERM, after `grace` seconds SIGKILL, to the process group; to the process alone where somebody else started it.
+    """Send SIGTERM, after `grace` seconds SIGKILL, to the process group; to the process alone if somebody else started
+    it.
 
-    Returns when the command is over. Raises Refused when it cannot be reached from here or is not ours to end.
+    Returns when the command has ended. Raises Refused if it cannot be reached from here or is not ours to end.
     """
     command = running.command
     if command is None or is_alive(command) is None:
@@ -40,7 +41,7 @@ def end_command(running: Running, grace: float) -> None:
 
 
 def _end_rest(group: int, deadline: float) -> None:
-    """What is left of the group when its leader is over; as long as there is a member, nobody else gets its number."""
+    """End the rest of the group after its leader; while it has a member, no other process gets its number."""
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)

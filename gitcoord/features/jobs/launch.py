@@ -31,9 +31,10 @@ class Launched(NamedTuple):
 
 
 def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
-    """Start a job and come back as soon as its command runs. Raises CoordError when it could not begin."""
+    """Start a job and return as soon as its command runs. Raises CoordError if it could not begin."""
     watched_process(spec)
-    order = {"spec": spec, "me": [me.name, me.rule, me.harness, me.harness_id, me.person, me.shared], "cwd": cwd}
+    caller = [me.name, me.rule, me.harness, me.harness_id, me.person, me.shared]
+    order = {"spec": spec, "me": caller, "cwd": cwd, "allows_secrets": clone.allows_secrets}
     program = subprocess.Popen(
         [sys.executable, *ISOLATED, "-m", "gitcoord", "hook", "job"],
         stdin=subprocess.PIPE,
@@ -81,6 +82,7 @@ def _supervise(clone: Clone, order: dict[str, Any], answer: int) -> None:
     from gitcoord.features.jobs import supervise
     from gitcoord.sessions.records import Records
 
+    clone.allows_secrets = order["allows_secrets"]
     argv, job_name, notify, session, publish, watch_pid = order["spec"]
     spec = Spec(tuple(argv), job_name, tuple(notify), session, publish, watch_pid)
     name, rule, harness, harness_id, person, shared = order["me"]

@@ -9,14 +9,14 @@ from gitcoord.lean import re, suppress
 from gitcoord.system.files import open_ours, rename_ours
 
 LIMIT = 1024 * 1024
-"""Bytes a log may have before its middle goes."""
+"""Bytes a log may have before its middle is removed."""
 HEAD = 512 * 1024
 TAIL = 128 * 1024
-"""Bytes of the beginning and of the end that stay then."""
+"""Bytes of the beginning and of the end that are then kept."""
 
 TOLD_LINES = 20
 TOLD_BYTES = 2000
-"""How much of the end goes into a message."""
+"""Bytes of the end that go into a message."""
 
 _ESCAPE = r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])"
 
@@ -94,7 +94,8 @@ def last_lines(data: bytes) -> str:
 
 
 def plain(data: bytes) -> str:
-    """Output as text without power over a terminal: no escape sequences, no controls; of a redrawn line, the last state."""
+    """Output as text without power over a terminal: no escape sequences, no controls; of a redrawn line, the last
+    state."""
     text = re.sub(_ESCAPE, "", data.decode("utf-8", "replace")).replace("\r\n", "\n")
     redrawn = (line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
     return "".join(c for c in "\n".join(redrawn) if c in "\n\t" or c.isprintable())

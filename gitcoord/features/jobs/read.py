@@ -23,7 +23,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.text import duration, quote
 
 RECENT = 24 * 3600
-"""Seconds for which an ended job is listed without being asked for."""
+"""Seconds for which an ended job is listed by default."""
 
 # events
 
@@ -155,7 +155,7 @@ def log_file(clone: Clone, job: Job) -> str:
 
 
 def shown_command(job: Job, limit: int = 200) -> str:
-    """A command line as one would type it, on one line."""
+    """A command line as a user would type it, on one line."""
     line = " ".join(" ".join(map(quote, job.command)).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 

@@ -27,13 +27,13 @@ from gitcoord.system.process import Process, machine_id
 
 
 class Spec(NamedTuple):
-    """What is to be run: a command line, or the process `watch_pid` that somebody else started."""
+    """The command line to run, or the process `watch_pid` that somebody else started."""
 
     argv: tuple[str, ...] = ()
     name: str = ""
     notify: tuple[str, ...] = ()
     session: str = ""
-    """The session that the command is, besides being a job of the one that runs it."""
+    """The session that the command is, besides being a job of the caller."""
     publish: bool = False
     watch_pid: int = 0
 
@@ -46,7 +46,7 @@ class Begun(NamedTuple):
 
 
 def watched_process(spec: Spec) -> Process | None:
-    """The process to watch, if that is what is asked for. Raises UsageError."""
+    """The process to watch, if the caller asked for that. Raises UsageError."""
     if bool(spec.argv) == bool(spec.watch_pid):
         raise UsageError("there is no command" if not spec.argv else "--watch-pid takes no command", "git coord run -- CMD")
     if not spec.watch_pid:
@@ -58,13 +58,12 @@ def watched_process(spec: Spec) -> Process | None:
 
 
 def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
-    """Put the job on the log, with us as its supervisor. Raises UsageError and Refused for what cannot be run so."""
+    """Put the job on the log, with us as its supervisor. Raises UsageError and Refused for a job that cannot be run."""
     watched = watched_process(spec)
     supervisor = processes.describe(os.getpid())
     if supervisor is None:
         raise RepositoryError("this process cannot see itself: /proc is missing", "mount /proc")
-    if spec.publish and (found := secrets.find(" ".join(spec.argv))):
-        raise Refused(f"the command has what looks like {found}: it was neither run nor published", "leave out --publish")
+    _look_for_secrets(clone, spec)
     with clone.locked():
         if spec.session:
             _check_session(clone, spec.session)
@@ -74,12 +73,23 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
         name = _job_name(spec, watched)
         running = Running(
             os.urandom(8).hex(), supervisor, machine_id(), me.name, name, time.time(), notify, spec.publish,
-            watched=watched is not None,
+            clone.allows_secrets, watched=watched is not None,
         )  # fmt: skip
         own_boots.note()
         files.put(clone.repo.coord_dir, running)
         data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
         return Begun(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
+
+
+def _look_for_secrets(clone: Clone, spec: Spec) -> None:
+    """Raises Refused for what would leave the clone with a secret in it: the name, and of a published job the command."""
+    for part, what, instead in (
+        (spec.name, "the name", "choose another --name"),
+        (" ".join(spec.argv) if spec.publish else "", "the command", "leave out --publish"),
+    ):
+        if (found := secrets.find(part)) and not clone.allows_secrets:
+            hint = f"{instead}, or add {secrets.ALLOW}"
+            raise Refused(f"{what} has what looks like {found}: it was neither run nor published", hint)
 
 
 def _job_name(spec: Spec, watched: Process | None) -> str:
@@ -93,7 +103,7 @@ def _job_name(spec: Spec, watched: Process | None) -> str:
 
 
 def _check_session(clone: Clone, name: str) -> None:
-    """A session that another process is bound to, or a person, cannot be started anew."""
+    """Refuse a session that another process is bound to, or a person."""
     records = Records(clone.repo.coord_dir)
     record = records.get(session_name(name))
     if name == person_name(clone.repo) or (record and record.person):
@@ -119,7 +129,7 @@ def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd:
 
 
 def go_on(clone: Clone, old: str) -> None:
-    """The jobs that this clone runs as `old` are its own under the id that it has now; to be called under the write lock."""
+    """Make the jobs that this clone runs as `old` its own under its new id. Call it under the write lock."""
     for key in files.keys(clone.repo.coord_dir):
         running = files.get(clone.repo.coord_dir, key)
         # what was not sent under the old id was carried into the log of the new one, and is its word now
@@ -141,11 +151,11 @@ def _bind(clone: Clone, name: str, command: Process) -> None:
 
 
 def environment(clone: Clone, spec: Spec, environ: dict[str, str]) -> dict[str, str]:
-    """What the command gets: the environment as it is, and which session it is."""
+    """The command's environment: ours, and the session that it is."""
     return {**environ, "GIT_COORD_SESSION": spec.session} if spec.session else environ
 
 
 def notified(names: str | Sequence[str]) -> tuple[str, ...]:
-    """`a,b` as users write it, as names."""
+    """The names in `a,b`, as users write them."""
     parts = names.split(",") if isinstance(names, str) else names
     return tuple(part for part in parts if part)

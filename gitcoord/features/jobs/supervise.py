@@ -101,7 +101,7 @@ def _let_go(clone: Clone, begun: Begun, spec: Spec, child: children.Child, cwd: 
 
 
 def _end(clone: Clone, begun: Begun, ending: Ending) -> None:
-    """First into our file, so that nobody can call the job lost from now on; then into the log of events."""
+    """Record the end first in our file, so that no process can call the job lost, then in the log of events."""
     running = files.get(clone.repo.coord_dir, begun.running.key) or begun.running
     try:
         files.put(clone.repo.coord_dir, running._replace(ending=ending))
@@ -140,7 +140,7 @@ def _watch(clone: Clone, me: Identity, spec: Spec, cwd: str, started: Started | 
 
 
 class Signals:
-    """Our signals go to the command's process group, those that came too early as soon as there is one."""
+    """Passes our signals to the command's process group; early ones as soon as it exists."""
 
     def __init__(self) -> None:
         self.group = 0
@@ -169,7 +169,7 @@ class Signals:
         os.close(self._wake)
 
     def _pass_on(self, number: int, frame: FrameType | None) -> None:
-        """In the handler itself: also while we are blocked on a reader that does not read."""
+        """Pass a signal on in the handler itself, even while we are blocked on a reader that does not read."""
         if not self._open:
             self._early.append(number)
         elif self.group:
@@ -177,13 +177,13 @@ class Signals:
                 os.killpg(self.group, number)
 
     def open(self) -> None:
-        """The command runs: it gets what came for it."""
+        """Let the command have the signals that came for it before it ran."""
         self._open = True
         for number in self._early:
             self._pass_on(number, None)
 
     def taken(self) -> bytes:
-        """The numbers of the signals that came since."""
+        """The numbers of the signals that came since the last call."""
         try:
             return os.read(self.woken, 4096)
         except BlockingIOError:
@@ -218,7 +218,7 @@ class Relay:
         self._poller.register(signals.woken, select.POLLIN)
 
     def run(self) -> int:
-        """Until the child ended: its exit code, or minus the number of the signal that killed it."""
+        """Carry bytes until the child ended: returns its exit code, or minus the number of the signal that killed it."""
         next_beat = time.monotonic() + BEAT_EVERY
         try:
             while (status := self._ended()) is None:
@@ -263,7 +263,7 @@ class Relay:
             self._carry(fd)
 
     def _carry(self, source: int) -> bool:
-        """Take what there is; False when there is nothing more for now, or for good."""
+        """Carry the bytes that are there; False when there are no more for now, or for good."""
         if source not in self._sinks:
             return False
         try:
@@ -310,7 +310,7 @@ class Relay:
             self._poller.register(0, select.POLLIN)
 
     def _read_keys(self) -> None:
-        """Keys wait in the terminal while the command does not take those before them."""
+        """Read keys, which wait in the terminal while the command does not take those before them."""
         try:
             self._typed = os.read(0, CHUNK)
         except OSError:
@@ -337,7 +337,7 @@ class Relay:
                 self._poller.unregister(0)
 
     def complain(self, text: str) -> None:
-        """A line of our own, to where the command's errors would have gone."""
+        """Print a line of our own where the command's errors would have gone."""
         data = f"error: {text}".encode(errors="replace")
         self.log.write(data)
         self.tail.write(data)

@@ -14,7 +14,7 @@ from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import FLAG, ID, MANY, Kind, Schema, line, listed, mapped, number, text
 
 TTL = 2 * 3600
-"""Seconds for which a lock holds when nobody says how long."""
+"""Seconds for which a lock holds by default."""
 MAX_TTL = 365 * 86400
 MAX_PATTERNS = 100
 
@@ -40,7 +40,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _end(db: sqlite3.Connection, oid: str, pattern: str) -> None:
-    """Remembered, too, for a lock that arrives later: no order of arrival matters."""
+    """End a lock, also one that arrives later than its end, so that the order of arrival does not matter."""
     db.execute("INSERT OR IGNORE INTO lock_ends VALUES (?, ?)", (oid, pattern))
     db.execute("DELETE FROM held WHERE lock = ? AND ? IN (pattern, '')", (oid, pattern))
 

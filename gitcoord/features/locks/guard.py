@@ -47,7 +47,7 @@ def pre_commit(clone: Clone, me: Identity) -> Verdict:
 
 
 def staged(clone: Clone) -> list[str]:
-    """The paths the commit being made will change. Concluding a merge, only those that neither side has as they are now."""
+    """The paths that the commit will change. When it concludes a merge, only those that differ from both sides."""
     repo = clone.repo
     env = dict(repo.env)
     if "GIT_INDEX_FILE" in repo.environ:  # a partial commit has an index of its own

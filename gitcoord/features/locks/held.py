@@ -6,5 +6,5 @@ from gitcoord.lean import sqlite3
 
 
 def is_anything_held(db: sqlite3.Connection) -> bool:
-    """Whether there is any lock, or any place in a queue for one."""
+    """Whether anything is locked, or anybody waits for a lock."""
     return db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is not None

@@ -27,7 +27,7 @@ from gitcoord.sync.link import Link
 
 KIND = "locks"
 LOOK_AGAIN = 5.0
-"""Seconds between two looks at the remote by one who waits."""
+"""Seconds between two looks of a waiter at the remote."""
 HINT = "try again later, or lock in this clone alone, without --global"
 
 
@@ -49,7 +49,7 @@ def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock
 
 
 def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
-    """The lock first, then its row, both in one push; a lock that got none ends."""
+    """Write the lock first, then its row, both in one push; a lock that got no row ends."""
     fresh = nonce()
     made: list[Oid] = []
 
@@ -81,14 +81,14 @@ def _row(clone: Clone, name: str, lock: Oid, lease: str, wish: Wish) -> Row:
 
 
 def _check(clone: Clone, table: Table, over: Collection[str], wish: Wish) -> None:
-    """Raises Held where a row of another clone is in the way."""
+    """Refuse a lock that a row of another clone excludes. Raises Held."""
     hindering = [row for row in table.rows.values() if row.nonce not in over and _hinders(row, clone, wish)]
     if hindering:
         raise _held(hindering, clone)
 
 
 def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
-    """Between sessions of one clone its own events decide, which all of them have."""
+    """Whether a row excludes a lock; between sessions of one clone its own events decide, which they all have."""
     if clone.has(row.holder) or (row.shared and wish.shared):
         return False
     spell_as(clone.repo)
@@ -103,7 +103,7 @@ def _held(rows: Sequence[Row], clone: Clone) -> Held:
 
 
 def _over(db: sqlite3.Connection, clone: Clone, table: Table) -> list[str]:
-    """Rows whose lock has ended, whose time is over or whose holder is gone; of ours also those that never became one."""
+    """Rows whose lock has ended, whose time is over or whose holder is gone; of ours also those without a lock."""
     ages = observe(clone, KIND, table.rows)
     standing = {lock.id for lock in read.standing(db, clone).valid}
     return [n for n, row in table.rows.items() if _is_over(db, clone, row, ages[n], standing)]
@@ -145,7 +145,7 @@ def _bare(clone: Clone, table: Table) -> list[tuple[Lock, str]]:
 
 
 def settle(at: Link) -> None:
-    """Rows for the locks that have none; one that another clone has taken meanwhile ends, and its holder is told."""
+    """Get rows for the locks without one; a lock that another clone has taken meanwhile ends, and its holder is told."""
     clone = at.clone
     lost: dict[Lock, Held] = {}
 

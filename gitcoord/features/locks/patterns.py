@@ -24,7 +24,7 @@ from gitcoord.text import inert, is_unicode, shell_word
 
 MAX_LENGTH = 4096
 MAX_STARS = 4
-"""Stars in one segment of a pattern, and `**` in all: more would make matching slow, and nobody needs more."""
+"""Stars in one segment of a pattern, and `**` in all: more would make matching slow, and no pattern needs more."""
 EVERYTHING = "*"
 _WILD = frozenset("*?[")
 _STARS = frozenset("*?")
@@ -65,7 +65,7 @@ def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
 
 
 def remark_on(repo: Repository, cwd: str, text: str) -> str:
-    """What to say of a text that can be meant as a path and as a pattern; empty for any other."""
+    """A remark about text that can be meant as a path and as a pattern; empty for any other."""
     base, rest = (repo.worktree or cwd, text[2:]) if text.startswith(":/") else (cwd, text)
     wild = any(_is_wild(segment) for segment in rest.split("/"))
     if wild and os.path.lexists(os.path.join(base, rest)):
@@ -98,7 +98,7 @@ def _inside(repo: Repository, base: str, text: str) -> str:
 
 
 def path_pattern(path: str, folder: bool = False) -> str:
-    """The pattern that means one path from the root, and what is below it; with `folder`, only what is below it."""
+    """The pattern that means one path from the root, and everything below it; with `folder`, only what is below it."""
     if path == ".":
         return EVERYTHING
     return _anchored(_escaped(path) + ("/" if folder else ""))
@@ -116,12 +116,12 @@ def _plain(text: str) -> str:
 
 
 def _anchored(pattern: str) -> str:
-    """With a slash in front where a pattern would otherwise hold in every folder, or be a comment or a negation."""
+    """The pattern with a slash in front, if it would otherwise match in every folder, or be a comment or a negation."""
     return pattern if "/" in pattern.rstrip("/") and pattern[0] not in "#!" else "/" + pattern
 
 
 def check_pattern(pattern: str) -> str:
-    """`pattern` if it can be one. Raises UsageError."""
+    """Check a pattern and return it. Raises UsageError."""
     why = why_not(pattern)
     if why is None and literal(pattern) is None:
         why = None if _regex(pattern) is not None else "not a valid pattern"
@@ -131,7 +131,7 @@ def check_pattern(pattern: str) -> str:
 
 
 def why_not(pattern: str) -> str | None:
-    """What keeps a pattern from being stored, judged without the matcher: the fold asks this too."""
+    """Why a pattern cannot be stored, judged without the matcher, because the fold asks too."""
     if not pattern or pattern[0] in "!#" or "\0" in pattern:
         return "not a pattern"
     if not is_one_line(pattern):
@@ -149,7 +149,7 @@ def why_not(pattern: str) -> str | None:
 # a path and a pattern
 
 _any_case: ContextVar[bool] = ContextVar("any_case", default=False)
-"""Whether two spellings of a name are one path in the repository that is looked at."""
+"""Whether two spellings of a name are one path in this repository."""
 
 
 def spell_as(repo: Repository) -> None:
@@ -158,14 +158,15 @@ def spell_as(repo: Repository) -> None:
 
 
 def literal(pattern: str) -> str | None:
-    """The one path that an anchored pattern without wildcards means (with a slash at its end if only what is below it)."""
+    """The one path that an anchored pattern without wildcards means (with a slash at its end if only its content is
+    meant)."""
     if "\\" in pattern or not _WILD.isdisjoint(pattern) or "/" not in pattern.rstrip("/") or pattern.endswith(" "):
         return None
     return pattern.removeprefix("/")
 
 
 def matches(pattern: str, path: str) -> bool:
-    """Whether a path from the root is what the pattern means, or lies below that."""
+    """Whether a pattern matches a path from the root, or a folder above it."""
     if _any_case.get():
         pattern, path = pattern.lower(), path.lower()
     plain = literal(pattern)
@@ -175,7 +176,7 @@ def matches(pattern: str, path: str) -> bool:
 
 
 def by_pathspec(pattern: str, path: str) -> bool:
-    """What the library says, which has the last word."""
+    """The library's answer, which decides."""
     regex = _regex(pattern)
     if regex is None:
         return False
@@ -194,7 +195,7 @@ def _means_files(pattern: str) -> bool:
 
 @lru_cache(1024)
 def _regex(pattern: str) -> re.Pattern[str] | None:
-    """What pathspec makes of a pattern; None where it means nothing."""
+    """The regular expression that pathspec makes of a pattern; None if it matches nothing."""
     import warnings
 
     from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
@@ -236,24 +237,24 @@ class _Machine:
         """The state that is being wired."""
 
     def accepts(self, path: str) -> bool:
-        """Whether the path leads to an end."""
+        """Whether the path leads to an end state."""
         states = {0}
         for c in path:
             states = {to for state in states for chars, to in self.edges[state] if chars.has(c)}
         return not states.isdisjoint(self.final)
 
     def then(self, chars: _Chars) -> None:
-        """One character more."""
+        """Add one character."""
         self.edges[self.at].append((chars, len(self.edges)))
         self.at = len(self.edges)
         self.edges.append([])
 
     def loop(self, chars: _Chars) -> None:
-        """Any number of such characters here."""
+        """Add any number of such characters."""
         self.edges[self.at].append((chars, self.at))
 
     def folders(self) -> None:
-        """Any number of whole folders here."""
+        """Add any number of whole folders."""
         inside = len(self.edges)
         self.edges.append([(_IN_NAME, inside), (_SLASH, self.at)])
         self.edges[self.at].append((_IN_NAME, inside))
@@ -261,7 +262,7 @@ class _Machine:
 
 @lru_cache(1024)
 def _machine(pattern: str) -> _Machine:
-    """The paths that a pattern means, as gitignore(5) says it and pathspec reads it."""
+    """The automaton for the paths of a pattern, as gitignore(5) defines and pathspec reads it."""
     segments = (pattern if pattern.endswith("\\ ") else pattern.rstrip()).split("/")
     below_only = segments[-1] in ("", "**") and len(segments) > 1
     if not segments[0]:
@@ -314,7 +315,7 @@ def _wire_name(machine: _Machine, segment: str) -> None:
 
 
 def _bracket(segment: str, start: int) -> tuple[_Chars, int]:
-    """The bracket expression that begins before `start`, and where it ends."""
+    """The bracket expression that begins before `start`, and its end."""
     negated = segment[start : start + 1] in ("!", "^")
     first = start + negated
     end = segment.find("]", first + 1)
@@ -335,7 +336,7 @@ def _ranges(body: str) -> Iterator[tuple[str, str]]:
 
 
 def overlap(a: str, b: str) -> bool:
-    """Whether some path may be meant by both patterns."""
+    """Whether some path matches both patterns."""
     if _any_case.get():
         a, b = a.lower(), b.lower()
     one, two = literal(a), literal(b)
@@ -366,9 +367,9 @@ def common_path(a: str, b: str) -> str | None:
 
 @lru_cache(1024)
 def _common(a: _Chars, b: _Chars) -> tuple[str, ...]:
-    """What two sets of characters have in common: at most one character of a name, and the slash.
+    """Characters that two sets share: at most one character of a name, and the slash.
 
-    Where they have any, they have one at an edge of a range or next to it.
+    If they share any, they share one at an edge of a range or next to it.
     """
     edges = [ord(c) for pair in (*a.ranges, *b.ranges, ("/", "/"), ("a", "a")) for c in pair]
     near = [c for n in edges for c in (chr(n), chr(max(1, n - 1)), chr(min(n + 1, 0x10FFFF))) if a.has(c) and b.has(c)]

@@ -33,12 +33,12 @@ class Lock(NamedTuple):
     clone: str
 
     def hinders(self, patterns: Iterable[str], shared: bool) -> bool:
-        """Whether it excludes a lock on `patterns`."""
+        """Whether this lock excludes a lock on `patterns`."""
         return not (shared and self.shared) and any(overlap(p, q) for p in patterns for q in self.patterns)
 
 
 class Held(Refused):
-    """Somebody else has it. `locks` are those in the way."""
+    """Another session holds a lock on it. `locks` are those that exclude the wish."""
 
     def __init__(self, what: str, hint: str, locks: Sequence[Lock]) -> None:
         super().__init__(what, hint)
@@ -46,7 +46,7 @@ class Held(Refused):
 
 
 class Standing(NamedTuple):
-    """All locks at one moment: those that hold, those whose time or holder is over, and who waits, in order."""
+    """All locks at one moment: those that hold, those whose time or holder is over, and the waiting ones, in order."""
 
     valid: list[Lock]
     over: list[Lock]
@@ -54,7 +54,7 @@ class Standing(NamedTuple):
 
 
 def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> Standing:
-    """Sort the locks that nobody ended; they are compared as this repository spells paths."""
+    """Sort the locks that no event has ended; patterns are compared as this repository spells paths."""
     spell_as(clone.repo)
     now = time.time() if now is None else now
     found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
@@ -68,15 +68,16 @@ def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> 
 
 
 def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
-    """A lock with its end by our clock. Another clone's lock ends by its writer's clock, whose offset is estimated from its
-    presence; the time that the presence was on its way errs on the safe side."""
+    """A lock with its end by our clock. Another clone's lock ends by its writer's clock, whose offset is estimated from
+    its presence; the delay of the presence is added on the safe side."""
     if lock.clone == clone.id:
         return lock
     return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
 
 
 def _holder(homes: Homes, author: str, clone: str) -> str:
-    """Who holds a lock, as it is called now. A clone that adopts a session does not adopt its locks: it could not end them."""
+    """The holder of a lock by its present name. A clone that adopts a session does not adopt its locks, because it
+    could not end them."""
     box = mailbox(author, clone)
     now = homes.of(box)
     return now if clone_in(now) == clone else box
@@ -117,7 +118,7 @@ def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[s
 
 
 def merged(chosen: Sequence[Lock]) -> list[Lock]:
-    """One entry a lock, with all of its patterns that were named."""
+    """One entry for each lock, with all of its patterns that were named."""
     patterns: dict[Oid, list[str]] = {}
     for lock in chosen:
         patterns.setdefault(lock.id, []).extend(p for p in lock.patterns if p not in patterns.get(lock.id, ()))

@@ -24,7 +24,7 @@ from gitcoord.text import shell_word
 
 
 class Wish(NamedTuple):
-    """A lock that somebody wants. `ttl` in seconds."""
+    """A lock that a session wants. `ttl` in seconds."""
 
     patterns: tuple[str, ...]
     shared: bool = False
@@ -36,7 +36,7 @@ class Wish(NamedTuple):
 
 
 def _in_the_way(at: Standing, here: str, wish: Wish, wait: Lock | None = None) -> list[Lock]:
-    """What hinders `wish`: others' locks, and others who have waited longer."""
+    """The locks that exclude `wish`: others' locks, and others who have waited longer."""
     earlier = [w for w in at.waits if wait is None or (w.lc, w.id) < (wait.lc, wait.id)]
     return [lock for lock in (*at.valid, *earlier) if lock.holder != here and lock.hinders(wish.patterns, wish.shared)]
 
@@ -45,10 +45,11 @@ def _in_the_way(at: Standing, here: str, wish: Wish, wait: Lock | None = None) -
 
 
 def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0, pids: Callable[[], Iterable[int]] = tuple) -> Lock:
-    """Lock in this clone, waiting for at most `wait` seconds (None: for ever). Locking what one holds renews it.
+    """Lock in this clone, waiting for at most `wait` seconds (None: for ever). Locking again renews a lock of one's
+    own.
 
-    The end of one of the processes `pids` may free what is waited for. Raises Held when somebody else has it, UsageError
-    for a wish that cannot be.
+    The end of one of the processes `pids` may free the lock. Raises Held if another session has it, UsageError for an
+    invalid wish.
     """
     check(wish)
     with clone.locked():
@@ -81,7 +82,7 @@ def take(
     wait: Lock | None = None,
     lease: str = "",
 ) -> list[Draft]:
-    """The lock, if nothing is in the way; else a place in the queue if `queued`. Raises Held."""
+    """Take the lock if it is free, otherwise a place in the queue if `queued`. Raises Held."""
     here, now = mailbox(me.name, clone.settled_id()), time.time()
     at = standing(db, clone, now)
     hindering = _in_the_way(at, here, wish, wait)
@@ -112,7 +113,7 @@ def _overtaken(me: Identity, old: Lock, now: float) -> Draft:
 
 
 def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
-    """Two who wait for each other would wait for ever. Raises Held."""
+    """Refuse a wait in which each would wait for the other for ever. Raises Held."""
     todo, seen = list(hindering), {here}
     while todo:
         holder = todo.pop().holder
@@ -130,7 +131,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
 
 
 def _attempt(clone: Clone, me: Identity, wish: Wish, wait: Oid) -> Lock | None:
-    """One look by a waiter, at first without the write lock."""
+    """Try once as a waiter, at first without the write lock."""
     here = clone.box(me.name)
 
     def hindered(db: sqlite3.Connection) -> bool:
@@ -157,7 +158,7 @@ def _waiting(db: sqlite3.Connection, wait: Oid) -> Lock:
 
 
 def _give_up(clone: Clone, me: Identity, wait: Oid) -> Held | None:
-    """Leave the queue; returns what was in the way."""
+    """Leave the queue; returns the locks that excluded the wish."""
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
         if all(lock.id != wait for lock in all_locks(db)):
@@ -178,9 +179,9 @@ def _give_up(clone: Clone, me: Identity, wait: Oid) -> Held | None:
 
 
 def unlock(clone: Clone, me: Identity, patterns: Sequence[str], everything: bool = False, force: bool = False) -> list[Lock]:
-    """End locks of mine, by pattern or all; with `force` also another's, who is told. Returns what was ended.
+    """End locks of mine, by pattern or all; with `force` also another's, who is told. Returns the ended ones.
 
-    Raises Refused for what is not locked, and for what another holds.
+    Raises Refused for a pattern that is not locked, and for one that another holds.
     """
     if not patterns and not everything:
         raise UsageError("no pattern is named", "git coord unlock PATTERN, or --all for all of mine")
@@ -229,7 +230,7 @@ def _ends(name: str, ended: Sequence[Lock], told: Sequence[Lock], why: str = "")
 
 
 def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
-    """End one lock of this clone; its holder is told `why`, if that is said."""
+    """End one lock of this clone, and tell its holder `why`, if given."""
     with clone.locked():
         found = [each for each in clone.read(all_locks) if each.id == lock]
         clone.append(lambda db: _ends(name, found, found if why else [], why))
@@ -237,13 +238,14 @@ def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
 
 
 def farewell(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
-    """What a session that leaves gives back."""
+    """The locks that a leaving session gives back."""
     box = clone.box(name)
     return _ends(name, [lock for lock in all_locks(db) if lock.holder == box], [])
 
 
 def settle(clone: Clone, now: float | None = None) -> None:
-    """End locks of this clone whose time is over, once, and tell their holders. Costs a look at one file when none is."""
+    """End locks of this clone whose time is over, once, and tell their holders. Costs a look at one file when there are
+    none."""
     now = time.time() if now is None else now
     if not waiters.is_due(clone, now):
         return
@@ -262,13 +264,13 @@ def settle(clone: Clone, now: float | None = None) -> None:
 
 
 def keep_marker(clone: Clone) -> None:
-    """Keep `coord/guard` true; to be called under the write lock after locks came or went."""
+    """Keep `coord/guard` up to date. Call it under the write lock after locks were taken or ended."""
     locks = [lock for lock in clone.read(all_locks) if not lock.waits]
     waiters.keep_marker(clone, min((lock.expires for lock in locks), default=None))
 
 
 def typed(clone: Clone, cwd: str, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Patterns as typed in `cwd`, from the root. Raises UsageError."""
+    """Patterns from the root, from text typed in `cwd`. Raises UsageError."""
     return tuple(dict.fromkeys(typed_pattern(clone.repo, cwd, text) for text in patterns))
 
 

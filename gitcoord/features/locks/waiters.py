@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 def enter(clone: Clone, wait: Oid) -> None:
-    """This process waits; to be called under the write lock, with the event written."""
+    """Note that this process waits. Call it under the write lock, with the event written."""
     process = processes.describe(os.getpid())
     path = clone.path("waiters", wait)
     try:
@@ -34,7 +34,7 @@ def enter(clone: Clone, wait: Oid) -> None:
 
 
 def is_waiting(clone: Clone, wait: Oid) -> bool:
-    """Whether the process that waits is still there; one that cannot be judged from here counts as there."""
+    """Whether the waiting process still lives; one that cannot be judged from here counts as alive."""
     try:
         process = processes.from_json(json.loads(read_ours(clone.path("waiters", wait))))
     except (OSError, ValueError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from gitcoord import lean_json as json
 from gitcoord.lean import sqlite3
 from gitcoord.log import trust
-from gitcoord.log.event import MAX_CLOCK, Event
+from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
 from gitcoord.names import mailbox, split_mailbox
@@ -51,20 +51,20 @@ def _fold_message(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _replace(db: sqlite3.Connection, old: str, box: str, event: Event) -> None:
-    """A notice says again what an earlier one said: who has not seen that one need not."""
+    """Mark earlier notices as replaced by this one, which repeats them; recipients need not read both."""
     if db.execute("SELECT 1 FROM messages WHERE id = ? AND notice != ''", (old,)).fetchone():
         _raise_ledger(db, old, box, EXPIRED, event.at)
 
 
 def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
-    """It counts for the writing clone's own mailboxes, and for those that it had adopted when it wrote it."""
+    """Count a receipt for the writing clone's own mailboxes, and for those that it has adopted."""
     origin = event.data.get("of", event.clone)
     box, state = mailbox(event.data["session"], origin), LEDGER.index(event.data["state"])
     part = event.data.get("part", False)
     for message in event.data["ids"]:
         if origin != event.clone:
-            row = (message, box, event.id, event.lc, event.clone, state, part, event.at)
-            db.execute("INSERT OR IGNORE INTO relayed VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+            row = (message, box, event.id, event.clone, state, part, event.at)
+            db.execute("INSERT OR IGNORE INTO relayed VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             _recount(db, message, box)
         elif part:
             _glimpse(db, message, box, event.clone, event.at)
@@ -78,22 +78,19 @@ def _glimpse(db: sqlite3.Connection, message: str, box: str, clone: str, at: int
 
 
 def _recount(db: sqlite3.Connection, message: str, box: str) -> None:
-    """Make the ledger of one recipient anew: from its own receipts, and those of clones that spoke for it when they
-    wrote them.
-
-    A receipt is younger than its message; otherwise an adopter whose time is over could write one for later messages.
-    """
-    row = db.execute("SELECT lc FROM messages WHERE id = ?", (message,)).fetchone()
-    written, at = row[0] if row else MAX_CLOCK, (message, box)
-    told = db.execute("SELECT id, lc, clone, state, part, at FROM relayed WHERE (message, box) = (?, ?)", at).fetchall()
-    valid = [r for r in told if r[1] > written and trust.speaks_for(db, r[2], box, r[1], r[0])]
+    """The ledger of one recipient anew: its own receipts, and those of the clones that speak for it now."""
+    at = (message, box)
+    told = db.execute("SELECT clone, state, part, at FROM relayed WHERE (message, box) = (?, ?)", at).fetchall()
+    speaks = {clone: trust.speaks_for(db, clone, box) for clone, *_ in told}
     db.execute(
         "DELETE FROM glimpses WHERE (message, box) = (?1, ?2)"
         " AND clone IN (SELECT r.clone FROM relayed r WHERE (r.message, r.box) = (?1, ?2))",
         at,
     )
     db.execute("UPDATE deliveries SET state = own, at = own_at WHERE (message, box) = (?, ?)", at)
-    for _, _, clone, state, part, when in valid:
+    for clone, state, part, when in told:
+        if not speaks[clone]:
+            continue
         if part:
             _glimpse(db, message, box, clone, when)
         else:
@@ -113,7 +110,7 @@ def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
-    """The highest state wins, and of equal ones the earliest: no order of arrival matters."""
+    """Raise the ledger to the highest state, of equal ones the earliest, so that the order of arrival does not matter."""
     db.execute(
         "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?3, ?4) ON CONFLICT (message, box) DO UPDATE SET"
         " at = CASE WHEN excluded.state > state THEN excluded.at"
@@ -126,7 +123,7 @@ def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at
 
 
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
-    """The recipients, and who inherits mail."""
+    """The recipients, and sessions that inherit mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
     homes = Homes(db)
     ends = [split_mailbox(homes.of(box)) for box in boxes]
@@ -175,8 +172,8 @@ FEATURE = Feature(
         expires INTEGER NOT NULL, attachments TEXT NOT NULL, notice TEXT NOT NULL);
     CREATE TABLE deliveries (message TEXT NOT NULL, box TEXT NOT NULL, state INTEGER NOT NULL, at INTEGER NOT NULL,
         addressed INTEGER NOT NULL, own INTEGER NOT NULL, own_at INTEGER NOT NULL, PRIMARY KEY (message, box)) WITHOUT ROWID;
-    CREATE TABLE relayed (message TEXT NOT NULL, box TEXT NOT NULL, id TEXT NOT NULL, lc INTEGER NOT NULL,
-        clone TEXT NOT NULL, state INTEGER NOT NULL, part INTEGER NOT NULL, at INTEGER NOT NULL,
+    CREATE TABLE relayed (message TEXT NOT NULL, box TEXT NOT NULL, id TEXT NOT NULL, clone TEXT NOT NULL,
+        state INTEGER NOT NULL, part INTEGER NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (message, box, id)) WITHOUT ROWID;
     CREATE TABLE glimpses (message TEXT NOT NULL, box TEXT NOT NULL, clone TEXT NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY (message, box, clone)) WITHOUT ROWID;

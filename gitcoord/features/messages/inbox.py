@@ -22,7 +22,7 @@ from gitcoord.store.objects import Oid
 
 
 def notifier(clone: Clone, message: Message) -> str:
-    """Who speaks in a notice: gitcoord itself, or what another clone gives out for its gitcoord."""
+    """The author of a notice: gitcoord itself, or another clone's gitcoord."""
     at = clone_in(message.sender)
     return "gitcoord" if is_own(clone, at) else f"gitcoord@{at}"
 
@@ -63,8 +63,9 @@ class Inbox(NamedTuple):
 
 _FACTS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
        e.text, e.data"""
-FACTS = f"{_FACTS}, 0\nFROM messages m JOIN events e ON e.id = m.id"
-"""What `message_of` takes, for those who are nobody's recipient."""
+FACTS = f"{_FACTS}, 0\nFROM events e CROSS JOIN messages m ON m.id = e.id"
+"""COLUMNS for readers that are not recipients. The order of joining is fixed: in the order of events the newest are found
+without sorting all."""
 COLUMNS = f"""{_FACTS}, max(d.state)
 FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"""
 _PAGE = """
@@ -73,7 +74,7 @@ WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1 AND {conditi
 GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 """
 _EVENTS = "JOIN events e ON e.id = m.id"
-"""What a condition needs that asks for more than a message's own row has; it doubles the time."""
+"""Further tables for conditions on more than a message's own row; they double the time."""
 _UNREAD = "d.state = 0 AND (m.expires = 0 OR m.expires > ?)"
 
 
@@ -86,10 +87,10 @@ def inbox(
     limit: int = PAGE,
     now: float | None = None,
 ) -> Inbox:
-    """My unread messages, oldest first; `everything` adds read ones, `again` is what was marked last, once more.
+    """My unread messages, oldest first; `everything` adds read ones, `again` returns what was marked last again.
 
-    With `coord.requireSigned`, other clones' messages that no good signature covers are counted in `held` instead, but
-    for `everything`. Marks nothing: call `mark` with what was really shown.
+    With `coord.requireSigned`, other clones' messages without a good signature are only counted in `held`, unless
+    `everything`. Marks nothing: call `mark` with the messages that were really shown.
     """
     now = time.time() if now is None else now
     trusted = trusted_values(clone) if not everything else None
@@ -118,9 +119,9 @@ _AWAITING = f"({_UNREAD} OR (m.needs_ack = 1 AND d.state < 4 AND m.id NOT IN (SE
 
 
 def awaiting(clone: Clone, me: Identity, limit: int = PAGE, now: float | None = None) -> Inbox:
-    """What somebody waits for me with, oldest first: unread messages, and those that I have not acked as asked.
+    """Messages that wait for me, oldest first: unread ones, and those that I have not acked as asked.
 
-    What `coord.requireSigned` keeps back is left out, and counted in `held`.
+    Messages that `coord.requireSigned` keeps back are left out, and counted in `held`.
     """
     now = time.time() if now is None else now
     trusted = trusted_values(clone)
@@ -176,7 +177,7 @@ def message_of(row: tuple[Any, ...]) -> Message:
 
 
 def unread_among(db: sqlite3.Connection, boxes: Collection[str], ids: Sequence[str]) -> set[str]:
-    """Those of some messages that wait unread in one of some mailboxes."""
+    """The messages, of some, that are unread in one of some mailboxes."""
     rows = db.execute(
         "SELECT message FROM deliveries WHERE state = 0 AND addressed = 1 AND message IN (SELECT value FROM json_each(?))"
         " AND box IN (SELECT value FROM json_each(?))",
@@ -186,7 +187,7 @@ def unread_among(db: sqlite3.Connection, boxes: Collection[str], ids: Sequence[s
 
 
 def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
-    """How many messages wait unread in each mailbox; former names count for the present one."""
+    """How many unread messages each mailbox has; former names count for the present one."""
     found: dict[str, int] = {}
     homes = Homes(db)
     rows = db.execute(
@@ -215,7 +216,7 @@ def thread(clone: Clone, prefix: str) -> list[Event]:
 
 
 def unread_notices(db: sqlite3.Connection, clone: Clone, box: str, notice: str, about: str) -> list[Oid]:
-    """The notices of this clone about something that nobody has seen in a mailbox."""
+    """Unseen notices of this clone about something, in a mailbox."""
     query = (
         "SELECT m.id FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"
         " WHERE d.box = ? AND d.state = 0 AND d.addressed = 1 AND m.clone = ? AND m.notice = ?"

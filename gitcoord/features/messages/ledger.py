@@ -18,7 +18,7 @@ from gitcoord.store.objects import Oid
 
 T = TypeVar("T")
 PAGE = 20
-"""Messages that a list shows unless it is told how many."""
+"""Messages in a list by default."""
 
 
 class Delivery(NamedTuple):
@@ -37,13 +37,13 @@ class SentMessage(NamedTuple):
     at: int
     recipients: tuple[Delivery, ...]
     waits_for_sync: bool = False
-    """Recipients in other clones cannot have heard of it yet."""
+    """Whether recipients in other clones cannot have received it yet."""
 
 
 def sent(
     clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAGE, now: float | None = None
 ) -> list[SentMessage]:
-    """What I sent, newest first; `undelivered`: only what some recipient has not read yet."""
+    """My sent messages, newest first; with `undelivered`, only those that some recipient has not read."""
 
     now = time.time() if now is None else now
 
@@ -67,7 +67,7 @@ def _sent_message(db: sqlite3.Connection, clone: Clone, oid: Oid, text: str, at:
 
 
 def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Delivery]) -> bool:
-    """Whether somebody in another clone is yet to hear of a message."""
+    """Whether somebody in another clone has not received a message yet."""
     if all(clone.has(d.session) or d.state != "queued" for d in ledger):
         return False
     from gitcoord.sync import remotes
@@ -88,7 +88,7 @@ def deliveries(db: sqlite3.Connection, oid: str) -> tuple[Delivery, ...]:
 
 
 def delivery_of(box: str, state: int, at: int, seen: int | None) -> Delivery:
-    """`seen` is when a part of the message was surfaced; for `inbox` it is unread still."""
+    """The delivery in a ledger row. `seen` is when a part of the message was surfaced; for `inbox` it is still unread."""
     return Delivery(box, LEDGER[SURFACED], seen) if seen is not None and state < SURFACED else Delivery(box, LEDGER[state], at)
 
 
@@ -101,7 +101,7 @@ def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
 
 
 def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> None:
-    """Record that messages reached `state` with me: one event, and none for those that were further already."""
+    """Record that messages reached `state` with me: one event, without those that were further already."""
     wanted = list(ids)
     for local in (False, True):
 
@@ -129,7 +129,8 @@ def my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence
 
 
 def receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: int, part: bool = False) -> list[Draft]:
-    """One receipt a mailbox: inherited mail is marked under the name it was sent to. `part`: not all was shown."""
+    """One receipt for each mailbox: inherited mail is marked under the name it was sent to. `part`: only a part was
+    shown."""
     by_box: dict[str, list[Oid]] = {}
     for oid, box in behind:
         by_box.setdefault(box, []).append(oid)
@@ -154,7 +155,8 @@ def is_local(db: sqlite3.Connection, oid: str) -> bool:
 
 
 def bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], tuple[T, bool]]) -> T:
-    """Ask; where that shows messages of this clone that expired unread, tell their senders (once each) and ask again."""
+    """Ask; if the answer shows messages of this clone that expired unread, tell their senders (once each) and ask
+    again."""
     answer, due = clone.read(ask)
     if due:
         with suppress(RepositoryError):  # a read-only repository can still be read
@@ -164,7 +166,7 @@ def bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], 
 
 
 def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
-    """What to tell the senders of messages of this clone that expired unread, and were not bounced yet."""
+    """Bounces for the senders of messages of this clone that expired unread, and were not bounced yet."""
     rows = db.execute(
         "SELECT m.id, m.author, substr(e.text, 1, 60), group_concat(d.box, ', ') FROM messages m"
         " JOIN events e ON e.id = m.id JOIN deliveries d ON d.message = m.id AND d.addressed = 1 AND d.state = 0"

@@ -13,8 +13,8 @@ from gitcoord.system.notify import notify
 
 
 def mail(clone: Clone, events: Iterable[Event]) -> None:
-    """For events that are new in this clone: urgent mail to a person of it, but none that is held back. gitcoord's own
-    notices are not mail."""
+    """Ring for new events of this clone: urgent mail to a person of it, except mail that is kept back. gitcoord's own
+    notices do not ring."""
     if not clone.repo.setting("notify"):
         return
     found = [event for event in events if _is_for_a_person(clone, event)]

@@ -15,7 +15,7 @@ from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.secrets import LooksSecret
 from gitcoord.names import EVERYBODY, mailbox, session_name
 from gitcoord.sessions.identity import Identity, person_name, worktree_name
-from gitcoord.sessions.mailboxes import canonical, known_mailboxes, resolve_name
+from gitcoord.sessions.mailboxes import address, addressed, canonical, known_mailboxes, resolve_name
 from gitcoord.sessions.membership import present, states
 from gitcoord.sessions.presence import expect, register
 from gitcoord.store.objects import Oid
@@ -29,7 +29,7 @@ class Recipient(NamedTuple):
     state: str
     beat: float | None
     waits_for_sync: bool = False
-    """It is another clone's, which hears of nothing before a sync."""
+    """Whether the recipient is in another clone, which receives it with the next sync."""
 
 
 class Sent(NamedTuple):
@@ -39,7 +39,7 @@ class Sent(NamedTuple):
     thread: str
     recipients: tuple[Recipient, ...]
     kept: str = ""
-    """What it seems to have in it that must not leave the clone, where it was kept local for that."""
+    """The kind of secret that it seems to contain, if it was kept in this clone because of that."""
 
 
 class Options(NamedTuple):
@@ -68,7 +68,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
         try:
             return _append(clone, [draft], options.local)
         except LooksSecret as secret:
-            near = [box for box in boxes if clone.has(box)]
+            near = _near(clone, boxes)
             if len(near) < len(boxes) and (not near or len(_audience(to)) < len(to)):
                 raise  # somebody would wait for it in vain
             local = _draft(me, text, options, {"to": near, "opens": opens, "audience": _audience(to)})
@@ -76,7 +76,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
 
 
 def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options = PLAIN) -> Sent:
-    """Answer a message, in its thread: to its sender, or to its recipients when it is one's own."""
+    """Answer a message in its thread: to its sender, or to its recipients when it is the caller's own."""
     _check(text, options)
     with clone.locked():
         original = clone.read(lambda db: get_event(db, resolve_id(db, prefix, "message")))
@@ -88,7 +88,7 @@ def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options =
         try:
             sent = _append(clone, [draft], local)
         except LooksSecret as secret:
-            if any(not clone.has(box) for box in boxes):
+            if len(_near(clone, boxes)) < len(boxes):
                 raise
             sent = _append(clone, [draft], True)._replace(kept=secret.found)
         mark(clone, me, [original.id], READ)
@@ -115,12 +115,17 @@ def _check(text: str, options: Options) -> None:
 
 
 def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[str]:
-    """What is local cannot be for another clone's session: one that is named is refused, of a group the others get it."""
-    here = [box for box in boxes if clone.has(box)]
+    """Keep a local message in this clone: a named recipient elsewhere is refused, of a group only those here get it."""
+    here = _near(clone, boxes)
     away = [box for box in boxes if box not in here]
     if away and (not here or len(_audience(to)) < len(to)):
         raise UsageError(f"{away[0]} is in another clone, and --local keeps the message here", "leave out --local")
     return here
+
+
+def _near(clone: Clone, boxes: Sequence[str]) -> list[str]:
+    """Those of some mailboxes that are this clone's, and that no other clone has adopted."""
+    return clone.read(lambda db: [box for box in boxes if clone.has(box) and clone.has(canonical(db, box))])
 
 
 def _audience(to: Sequence[str]) -> list[str]:
@@ -128,12 +133,12 @@ def _audience(to: Sequence[str]) -> list[str]:
 
 
 def recipients_of(clone: Clone, me: Identity, to: Sequence[str]) -> list[str]:
-    """The mailboxes that names, roles and `all` mean now. Raises UsageError."""
+    """The mailboxes that names, roles and `all` mean at the moment. Raises UsageError."""
     return _recipients_or_newcomers(clone, me, to, False)[0]
 
 
 def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
-    """As `_recipients`; the name of a worktree without a session means the one that is expected there."""
+    """As `_recipients`; the name of a worktree without a session means its expected session."""
     try:
         return _recipients(clone, me, to, queue)
     except UsageError:
@@ -148,7 +153,7 @@ def _is_meant(clone: Clone, worktree: Worktree, to: Sequence[str]) -> bool:
 
 
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
-    """The mailboxes that `to` means now, and the names that --queue opens. Raises UsageError."""
+    """The mailboxes that `to` means at the moment, and the names that --queue opens. Raises UsageError."""
     if not to:
         raise UsageError("no recipient is named", "git coord sessions")
     boxes: list[str] = []
@@ -162,12 +167,13 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
             opens.append(session_name(word))
             boxes.append(mailbox(word, here))
         else:
-            boxes.append(clone.read(lambda db, word=word: resolve_name(db, word, here)))  # type: ignore[misc]
+            boxes.append(clone.read(lambda db, word=word: addressed(db, word, here)))  # type: ignore[misc]
     return list(dict.fromkeys(boxes)), opens
 
 
 def _is_unopened(clone: Clone, word: str, here: str) -> bool:
-    """Whether `word` is the user of this repository, who wrote nothing yet: a person can be written to all the same."""
+    """Whether `word` is the user of this repository, who has written nothing yet: a person can receive mail all the
+    same."""
     if word != person_name(clone.repo):
         return False
     return clone.read(lambda db: canonical(db, mailbox(word, here)) not in known_mailboxes(db))
@@ -184,7 +190,7 @@ def _is_known(clone: Clone, word: str) -> bool:
 
 
 def _members(clone: Clone, me: Identity, group: str, word: str) -> list[str]:
-    """The sessions that are not gone, without the sender; of one role unless everybody is meant."""
+    """The sessions that are not gone, without the sender; with a role, only those of that role."""
     mine = clone.box(me.name)
     meant = [s.box for s in present(clone) if s.box != mine and (group == EVERYBODY or s.role == group)]
     if not meant:
@@ -209,12 +215,13 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
         from gitcoord.features.messages import ring
 
         ring.mail(clone, [event])
-    life = states(clone, event.data["to"])
-    recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in event.data["to"])
+    homes = clone.read(lambda db: [canonical(db, box) for box in event.data["to"]])
+    life = states(clone, homes)
+    recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in homes)
     return Sent(event.id, event.data.get("thread") or event.id, recipients)
 
 
 def _reply_boxes(clone: Clone, me: Identity, original: Event) -> list[str]:
     mine = clone.box(me.name)
-    sender = clone.read(lambda db: canonical(db, original.sender))
-    return [sender] if sender != mine else [box for box in original.data["to"] if isinstance(box, str)]
+    sender, home = clone.read(lambda db: (address(db, original.sender), canonical(db, original.sender)))
+    return [sender] if home != mine else [box for box in original.data["to"] if isinstance(box, str)]

@@ -46,7 +46,7 @@ def recent(clone: Clone, limit: int, which: Which = EVERYTHING) -> Talk:
 
     def ask(db: sqlite3.Connection) -> tuple[list[Message], dict[str, list[Delivery]]]:
         condition, values = _condition(db, clone, which)
-        query = f"SELECT {FACTS} WHERE {condition} ORDER BY m.lc DESC, m.id DESC LIMIT ?"
+        query = f"SELECT {FACTS} WHERE {condition} ORDER BY e.lc DESC, e.id DESC LIMIT ?"
         found = [message_of(row) for row in db.execute(query, (*values, limit + 1))]
         return found, _ledgers(db, [message.id for message in found])
 

@@ -14,13 +14,13 @@ from gitcoord.log.trust import TRUSTED, trusted_values
 from gitcoord.sessions.identity import Identity
 
 LIMIT = 50
-"""Messages that are looked at for one injection."""
+"""Messages that are considered for one hook."""
 
 
 def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
-    """My messages that were never surfaced, not even in part; urgent ones first, then the oldest.
+    """My messages that were never shown, not even in part; urgent ones first, then the oldest.
 
-    Without those that `coord.requireSigned` holds back.
+    Without those that `coord.requireSigned` keeps back.
     """
     now = time.time() if now is None else now
     trusted = trusted_values(clone)
@@ -40,7 +40,7 @@ def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | 
 
 
 def owed_acks(clone: Clone, me: Identity, now: float | None = None) -> list[Message]:
-    """What I was shown and asked to ack, and have not, oldest first."""
+    """Messages that I was shown and asked to ack, and have not acked, oldest first."""
     now = time.time() if now is None else now
 
     def ask(db: sqlite3.Connection) -> list[Message]:

@@ -52,10 +52,10 @@ class Collision(NamedTuple):
 
 
 def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | None = None) -> list[Collision]:
-    """What will collide between the sessions that are not gone; conflicts first, and mine before those of others.
+    """Files that conflict between the sessions that are not gone; conflicts first, and mine before those of others.
 
-    With `only`, what concerns that session. Another clone's session counts if its head has been fetched.
-    Raises UsageError for an unknown session, RepositoryError with a git before 2.39.
+    With `only`, those of that session. Another clone's session counts if its head has been fetched. Raises UsageError
+    for an unknown session, RepositoryError with a git before 2.39.
     """
     sides = live_sides(clone, time.time() if now is None else now)
     mine = clone.box(me.name)
@@ -70,7 +70,7 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
 
 
 def live_sides(clone: Clone, now: float) -> list[Side]:
-    """The worktrees in which sessions are, and the heads of other clones' sessions as far as they are here."""
+    """The worktrees that have sessions, and the heads of other clones' sessions that are here."""
     records = Records(clone.repo.coord_dir)
     known = [r for r in records.all() if not r.expected and not r.person]
     here = clone.id
@@ -95,7 +95,7 @@ def _foreign_sides(clone: Clone, now: float) -> list[Side]:
 
 
 def collide(clone: Clone, pairs: Sequence[tuple[Side, Side]]) -> list[Collision]:
-    """What collides between the sides of each pair; those not seen before are merged. Raises RepositoryError."""
+    """The collisions between the sides of each pair; unknown pairs are merged. Raises RepositoryError."""
     lying = {side: _look(clone, side) for side in dict.fromkeys(side for pair in pairs for side in pair)}
     keys = {(a, b): _key(x, y) for a, b in pairs if (x := lying[a]) and (y := lying[b])}
     memory = _Memory(clone.path("conflicts.json"))
@@ -118,7 +118,7 @@ Found = list[tuple[str, Kind]]
 
 
 def _merge(clone: Clone, pairs: Sequence[tuple[Lying, Lying]]) -> list[Found]:
-    """Merge in memory; a path both changed into the very same thing is no news."""
+    """Merge in memory; a path that both changed in the same way is not reported."""
     if not pairs:
         return []
     where = next((x for pair in pairs for x in pair if x.git_dir != Path()), None)
@@ -141,14 +141,14 @@ def _sorted(failed: set[bytes], both: set[bytes]) -> Found:
 
 
 class _Memory:
-    """What was found before, by the fingerprints of the two sides."""
+    """Earlier results, by the fingerprints of the two sides."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self.known = _load(path)
 
     def add(self, found: dict[str, Found]) -> None:
-        """Remember more, forgetting the oldest. Failing to save harms nothing."""
+        """Remember more results, forgetting the oldest. A failure to save them is harmless."""
         self.known |= found
         if not found:
             return

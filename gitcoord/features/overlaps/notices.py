@@ -21,12 +21,12 @@ from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
+from gitcoord.store.worktrees import TouchedFile, Worktree, ignored_paths, list_worktrees, touched_files
 from gitcoord.text import ago, inert
 
 
 class Desk(NamedTuple):
-    """One worktree, who works there, and what lies changed in it."""
+    """One worktree, its session, and its changed files."""
 
     worktree: Worktree
     sessions: tuple[Record, ...]
@@ -34,8 +34,8 @@ class Desk(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A path that two sessions changed: when each did (Unix seconds), whether git can merge it (None: cannot say), and
-    whether they were not told yet."""
+    """A path that two sessions changed: when each did (Unix seconds), whether git can merge it (None: it cannot say),
+    and whether they were not told yet."""
 
     path: str
     mine: float
@@ -45,9 +45,9 @@ class Found(NamedTuple):
 
 
 def notice(clone: Clone, name: str, now: float | None = None) -> list[str]:
-    """Look at what session `name` has changed; tell it, and those who changed the same. Returns the paths.
+    """Look at what session `name` has changed; tell it, and the sessions that changed the same. Returns the paths.
 
-    Takes git some milliseconds for each worktree in use, so nobody should wait for it under the write lock.
+    git needs some milliseconds for each worktree in use, so never call this under the write lock.
     """
     try:
         return _notice(clone, name, time.time() if now is None else now)
@@ -84,7 +84,7 @@ def _desks(clone: Clone, now: float) -> list[Desk]:
 
 
 def _trunk(clone: Clone, a: Worktree, b: Worktree) -> list[str]:
-    """The branches that work begins from, unless it is done on them: what came from there is nobody's change."""
+    """The branches from which work begins, unless the work is done on them: changes that came from there are nobody's."""
     head = clone.repo.git("symbolic-ref", "-q", "--short", "HEAD").out.decode("utf-8", "replace").strip()
     names = {"main", "master", "trunk", "develop", head} - {a.branch, b.branch, ""}
     refs = clone.repo.git("for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").out.decode("utf-8", "replace")
@@ -95,7 +95,7 @@ Party = tuple[Desk, Record]
 
 
 def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> list[Found]:
-    """What both changed, as far as it is different in the end, unless they were told of all; what is new comes first."""
+    """The paths that both changed, if the results differ, unless they were told of all of them; new ones come first."""
     ours = _changed(clone, mine, other[0].worktree, trunk)
     theirs = _changed(clone, other, mine[0].worktree, trunk) if ours else {}
     pair = _pair(clone, mine[1], other[1])
@@ -103,6 +103,7 @@ def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> li
     told = clone.read(lambda db: _told(db, pair)) if both else set()
     if both <= told:
         return []
+    both = both - ignored_paths(clone.repo, mine[0].worktree, both)  # whose names are never published
     kinds, moved = _merged(clone, mine[0].worktree, other[0].worktree)
     paths = [path for path in both if _is_text(path) and path not in moved and (kinds is None or path in kinds)]
     paths.sort(key=lambda path: (path in told, path))
@@ -124,7 +125,7 @@ def _is_text(path: str) -> bool:
 
 
 def _changed(clone: Clone, party: Party, other: Worktree, trunk: Sequence[str]) -> dict[str, float]:
-    """What a session changed, as seen from another worktree, and when: its own commits and what lies there."""
+    """A session's changes, as seen from another worktree, and their times: its own commits and its worktree's changes."""
     desk, record = party
     lying = files_of(record, desk.lying, len(desk.sessions) <= 1)
     return {**_committed(clone, desk.worktree, other, trunk), **{f.path: f.at for f in lying}}
@@ -182,7 +183,7 @@ def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | N
 
 
 def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: float) -> None:
-    """Both at once, and the fact that they were told; nothing if another process was quicker."""
+    """Tell both at once, and record it; nothing if another process was quicker."""
     (desk, me), (there, peer) = mine, other
     pair = _pair(clone, me, peer)
     flipped = [f._replace(mine=f.theirs, theirs=f.mine) for f in found]
@@ -210,7 +211,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:
-    """What one of the two reads of the other."""
+    """The message to one of the two about the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
     lines = [f"{inert(f.path)}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
     more = [f"and {len(found) - 20} more"] if len(found) > 20 else []

@@ -9,12 +9,15 @@ from gitcoord.features.tasks.read import Row, rows
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
+from gitcoord.log.event import Event
+from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.sessions.membership import states_in
 
 
 class Board(NamedTuple):
-    """`tasks`: those not done or dropped, oldest first, then those that ended last, the latest first. `needs`: what each
-    waits for still, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned` keeps back."""
+    """`tasks`: those not done or dropped, oldest first, then those that ended last, the latest first. `needs`: the
+    unfinished needs of each, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned`
+    keeps back."""
 
     tasks: tuple[Row, ...]
     needs: dict[str, tuple[str, ...]]
@@ -30,7 +33,7 @@ _UNMET = (
 
 
 def board(clone: Clone, ended: int, now: float | None = None) -> Board:
-    """The tasks at a glance, with the `ended` ones that were done or dropped last."""
+    """The tasks at a glance, with the last `ended` ones that were done or dropped."""
     now = time.time() if now is None else now
     held = held_tasks(clone)
 
@@ -44,6 +47,15 @@ def board(clone: Clone, ended: int, now: float | None = None) -> Board:
         return Board(tuple(found), needs, {box: state for box, (state, _) in life.items()}, held)
 
     return clone.read(ask)
+
+
+def settled(clone: Clone, since: int) -> list[Event]:
+    """How claims of this clone that were made offline ended, since a time (Unix seconds), oldest first."""
+    query = (
+        f"SELECT {COLUMNS} FROM events WHERE type = 'task.settle' AND at >= ? AND id IN (SELECT x.id FROM offline_claims o"
+        " JOIN task_events x ON x.task = o.task WHERE o.clone = ? AND o.settled = 1) ORDER BY lc, id"
+    )
+    return clone.read(lambda db: [event_of(row) for row in db.execute(query, (since, clone.id))])
 
 
 def _ended(db: sqlite3.Connection, limit: int) -> list[Row]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from gitcoord.log.event import Event
 
 ENDS = ("task.done", "task.drop", "task.release")
-"""What ends a claim, and not only changes it."""
+"""Types that end a claim, rather than only change it."""
 
 
 def claims_with_lease(event: Event) -> bool:
@@ -26,7 +26,7 @@ def fences(event: Event) -> bool:
 
 
 def void(events: Sequence[Event]) -> dict[str, str]:
-    """Of a task's events, in total order, those that never held, each with the event that made it void."""
+    """The events of a task, in total order, that never held, each with the event that made it void."""
     found: dict[str, str] = {claim: event.id for event in events if event.data.get("void") for claim in _named(event)}
     leased = [event for event in events if claims_with_lease(event)]
     by_nonce: dict[str, list[str]] = {}
@@ -46,7 +46,7 @@ def _named(event: Event) -> Sequence[str]:
 
 
 def _unseen(event: Event, by_nonce: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    """The claims whose leases `event` replaced without having seen them. One that it names was good until then."""
+    """The claims whose leases `event` replaced without having seen them. A claim that it names was valid until then."""
     for nonce in event.data.get("replaces", ()):
         for claim in by_nonce.get(nonce, ()):
             if claim != event.id and claim not in _named(event):
@@ -54,7 +54,7 @@ def _unseen(event: Event, by_nonce: Mapping[str, Sequence[str]]) -> Iterator[str
 
 
 def _outspoken(events: Sequence[Event], claim: Event) -> Mapping[str, str]:
-    """What others did to a claim that its own clone has ended, without knowing of each other."""
+    """Others' events about a claim that its own clone has ended, when neither knew of the other."""
     about = [event for event in events if event.type in (*ENDS, "task.block") and claim.id in _named(event)]
     own = next((event for event in about if event.clone == claim.clone and event.type in ENDS), None)
     return {event.id: own.id for event in about if event.clone != claim.clone} if own else {}

@@ -29,7 +29,7 @@ class NewTask(NamedTuple):
 
 
 def parse(text: str) -> list[NewTask]:
-    """The tasks in a file of JSON lines; empty lines count for nothing. Raises UsageError, naming the line."""
+    """The tasks in a file of JSON lines; empty lines are ignored. Raises UsageError, naming the line."""
     tasks: list[NewTask] = []
     taken: set[str] = set()
     for number, line in enumerate(text.split("\n"), 1):
@@ -74,7 +74,7 @@ def _new_task(data: dict[str, Any]) -> NewTask:
 
 
 def check(task: NewTask) -> NewTask:
-    """`task`, tidied, if it can be filed. Raises UsageError."""
+    """Check a task and return it, tidied. Raises UsageError."""
     check_priority(task.priority)
     check_labels(task.labels)
     title = check_title(task.title)
@@ -83,7 +83,7 @@ def check(task: NewTask) -> NewTask:
 
 
 def check_title(title: str) -> str:
-    """A title on one line. Raises UsageError for an empty or a long one."""
+    """Check a title and return it on one line. Raises UsageError for an empty or a long one."""
     flat = " ".join(check_text(title).split())
     if not flat:
         raise UsageError("the title is empty", "git coord task add TITLE")
@@ -93,20 +93,20 @@ def check_title(title: str) -> str:
 
 
 def check_priority(priority: int) -> None:
-    """Raises UsageError."""
+    """Check a priority. Raises UsageError."""
     if priority not in PRIORITIES:
         raise UsageError(f"{priority} is not a priority", "0 is the highest, 4 the lowest")
 
 
 def check_labels(labels: Sequence[str]) -> None:
-    """Raises UsageError."""
+    """Check labels. Raises UsageError."""
     for label in labels:
         if not 0 < len(label) <= 40 or not label.isprintable() or " " in label or "," in label:
             raise UsageError(f"{label[:60]!a} is not a label", "up to 40 characters without spaces and commas")
 
 
 def in_order(tasks: Sequence[NewTask]) -> list[int]:
-    """The places of `tasks`, each after those it needs, else as they came. Raises UsageError for a cycle."""
+    """The places of `tasks`, each after those it needs, otherwise in the given order. Raises UsageError for a cycle."""
     places = {task.local: place for place, task in enumerate(tasks) if task.local}
     order: list[int] = []
     state: dict[int, bool] = {}  # False while its needs are being put first

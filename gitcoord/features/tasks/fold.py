@@ -7,7 +7,7 @@ current one. `fences` has what a lease makes void, in any order of arrival.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
 from gitcoord import lean_json as json
 from gitcoord.features.tasks import fences, tangles
@@ -25,9 +25,9 @@ DEFAULT_PRIORITY = 2
 TITLE = 200
 """Characters of a title that are kept."""
 MAX_REPLACED = 100
-"""Leases that one claim may say it replaced."""
+"""Leases that one claim may name as replaced."""
 MAX_NEEDS, MAX_LABELS = 100, 50
-"""Of each, how many a task has; what an edit adds beyond them does not count."""
+"""Labels, and needs, of one task; an edit adds no more than that."""
 
 
 class State(NamedTuple):
@@ -41,15 +41,15 @@ class State(NamedTuple):
     needs: Mapping[str, tuple[int, str]]
     status: str = "open"
     holder: str = ""
-    """Who holds it; of one done, who did it."""
+    """Its holder; of a finished task, the session that finished it."""
     claim: str = ""
     lease: str = ""
-    """The nonce of the lease that `claim` has; empty for one without."""
+    """The nonce of the claim's lease; empty without one."""
     last: str = ""
     """The last event that changed the status."""
     tentative: bool = False
     words: str = ""
-    """Why it is blocked, or what was said when it ended."""
+    """Why it is blocked, or the words with which it ended."""
     changed: int = 0
 
 
@@ -57,14 +57,14 @@ class State(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """What a task's events make of it. `void` has each event that changed nothing, with the event because of which."""
+    """The result of a task's events. `void` has each event that changed nothing, with the event that made it void."""
 
     state: State | None
     void: Mapping[str, str]
 
 
 def replay(events: Sequence[Event]) -> Replayed:
-    """Go through a task's events, which are in total order."""
+    """Go through a task's events, which must be in total order."""
     state: State | None = None
     void: dict[str, str] = {}
     fenced = fences.void(events)
@@ -84,6 +84,18 @@ def _overridden(state: State, event: Event) -> str:
     if not fences.claims_with_lease(event) or state.claim in event.data.get("supersedes", ()):
         return ""
     return state.claim or (state.last if state.status in ("done", "dropped") else "")
+
+
+def ended_claims(events: Sequence[Event]) -> Iterator[tuple[Event, str]]:
+    """Each of a task's events, in total order, that ended somebody else's claim, and who held it. Claims that turned out
+    to be void are left out: `settling` tells their authors."""
+    fenced, void = fences.void(events), replay(events).void
+    state: State | None = None
+    for event in events:
+        after = None if event.id in fenced else _STEPS[event.type](state, event) if state else _filed(event)
+        if state and after and state.claim not in {"", after.claim, *void} and event.sender != state.holder:
+            yield event, state.holder
+        state = after or state
 
 
 def split_text(text: str) -> tuple[str, str]:
@@ -123,7 +135,7 @@ def _claim(state: State, event: Event) -> State | None:
 
 
 def _settle(state: State, event: Event) -> State | None:
-    """A claim that was made offline got its lease, and counts from here on; or it did not."""
+    """Count a claim that was made offline from here on, because it got its lease; or end it."""
     if event.data.get("lease"):
         after = _claim(state, event)
         blocked = after and state.status == "blocked" and _names_the_claim(state, event)
@@ -159,7 +171,8 @@ def _may_end(state: State, event: Event) -> bool:
 
 
 def _reopen(state: State, event: Event) -> State | None:
-    """It names what it takes back; from a version before this, which did not, it takes back what it finds."""
+    """Reopen a task, if the event names what it revokes; one of an earlier version, which named nothing, revokes the
+    last event."""
     if state.status not in ("blocked", "done", "dropped") or event.data.get("reopens", state.last) != state.last:
         return None
     return _to(state, event, "open") if not state.lease or _names_the_claim(state, event) else None
@@ -219,8 +232,8 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _goes_on(db: sqlite3.Connection, task: str, event: Event) -> bool:
-    """Take the next step from the state that the index has, if `event` is the last of its task and nobody contests
-    anything; else all are to be gone through again, once for all the events of a transaction."""
+    """Take the next step from the state in the index, if `event` is the last of its task and nothing contests it;
+    otherwise all of its events are gone through again, once for all the events of a transaction."""
     last = db.execute("SELECT id FROM task_events WHERE task = ? ORDER BY lc DESC, id DESC LIMIT 1", (task,)).fetchone()
     if last[0] != event.id or any(db.execute(f"SELECT 1 FROM {t} WHERE task = ?", (task,)).fetchone() for t in _CONTESTED):
         return False
@@ -289,7 +302,7 @@ def _go_through(db: sqlite3.Connection) -> None:
 
 
 def _note_lease(db: sqlite3.Connection, event: Event, task: str) -> None:
-    """Which claim a lease belongs to, and which of those made offline have been settled by the clone that made them."""
+    """Note the claim of a lease, and which offline claims their own clone has settled."""
     if event.data.get("lease") and event.type in ("task.claim", "task.settle"):
         db.execute("INSERT OR IGNORE INTO task_leases VALUES (?, ?, ?)", (event.data["lease"], event.id, task))
     if event.type == "task.settle" or (event.type == "task.claim" and event.data.get("tentative")):
@@ -307,7 +320,7 @@ def _objection(event: Event) -> str:
 
 
 def events_of(db: sqlite3.Connection, tasks: Collection[str]) -> dict[str, list[Event]]:
-    """What happened to each of `tasks`, in total order, comments apart."""
+    """The events about each of `tasks`, in total order, without comments."""
     columns = ", ".join(f"e.{name}" for name in COLUMNS.split(", "))
     rows = db.execute(
         f"SELECT x.task, {columns} FROM task_events x JOIN events e ON e.id = x.id"

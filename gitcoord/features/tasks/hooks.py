@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from gitcoord.features.tasks import settling, standing
+from gitcoord.features.tasks import lost, settling, standing
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.feature import Hooks
 from gitcoord.sync.leases import Kind
 
-HOOKS: Hooks[Clone] = Hooks(leases=Kind(standing.KIND, standing.finished, settling.is_pending, settling.settle, settling.tell))
+_LEASES = Kind(standing.KIND, standing.finished, settling.is_pending, settling.settle, settling.tell)
+HOOKS: Hooks[Clone] = Hooks(arrived=lost.tell_holders, leases=_LEASES)

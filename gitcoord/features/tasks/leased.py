@@ -46,7 +46,7 @@ def take_next(clone: Clone, me: Identity) -> Oid | None:
 
 
 class _Made(NamedTuple):
-    """A claim that is in our log and has no lease yet. `rest` is what follows once it has: who is told of it."""
+    """A claim that is in our log and has no lease yet. `rest` runs once it has one: it tells those concerned."""
 
     task: Oid
     id: Oid
@@ -56,7 +56,7 @@ class _Made(NamedTuple):
 
 
 def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:
-    """Choose, claim, lease. `choose` is told which tasks others have leased."""
+    """Choose, claim, get the lease. `choose` gets the tasks that others have leased."""
     clone = at.clone
     if asked.waiting(clone):
         settling.settle(at)  # what was interrupted is ours by its lease, or not at all
@@ -116,17 +116,17 @@ def _make(clone: Clone, me: Identity, choose: Choose, look: Look, table: Table) 
 
 
 def _still_good(clone: Clone, made: _Made, look: Look, table: Table) -> bool:
-    """Whether a claim that lost a push may ask again: nobody else has its task, and it says what it replaces."""
+    """Whether a claim that lost a push may ask again: its task is free, and it names what it replaces."""
     (current,) = clone.read(lambda db: rows(db, "t.id = ?", (made.task,)))
     replaced = clone.read(lambda db: replaces(db, table, made.task, [made.id]))
     return current.claim == made.id and made.task not in look.taken and replaced == made.replaced
 
 
 def withdraw(clone: Clone, made: _Made) -> None:
-    """A claim that got no lease never was one."""
+    """Withdraw a claim that got no lease, as if it had never been made."""
     author = clone.read(lambda db: db.execute("SELECT author FROM events WHERE id = ?", (made.id,)).fetchone()[0])
     data = {"task": made.task, "supersedes": [made.id], "void": True}
-    clone.append(lambda db: [Draft("task.settle", "claimed by somebody else, or not at all", data, author=author)])
+    clone.append(lambda db: [Draft("task.settle", "held by another session, or by none", data, author=author)])
     asked.answered(clone, [made.nonce])
 
 
@@ -138,7 +138,7 @@ def _finish(clone: Clone, made: _Made) -> Oid:
 
 
 def _mine(clone: Clone, me: Identity, choose: Choose) -> Oid | None:
-    """The task that was chosen and is ours already."""
+    """The task that was chosen, if it is ours already."""
     row = clone.read(lambda db: choose(db, ()))
     return row.id if row and row.holder == clone.box(me.name) else None
 

@@ -17,7 +17,7 @@ from gitcoord.sessions.mailboxes import display
 
 SHORT = 10
 QUOTED = 2000
-"""Characters of somebody's words that a notice repeats; `task show` has them all."""
+"""Characters of a text that a notice repeats; `task show` has all of it."""
 DEEDS = {
     "done": "finished",
     "block": "blocked",
@@ -31,7 +31,7 @@ Sentence = Callable[[Callable[[str], str]], str]
 
 
 class Telling:
-    """Collects, for one append, what each mailbox is to be told; `drafts` makes the messages."""
+    """Collects, for one append, the lines for each mailbox; `drafts` makes the messages."""
 
     def __init__(self, db: sqlite3.Connection, clone: Clone, me: Identity) -> None:
         self.db = db
@@ -50,7 +50,7 @@ class Telling:
                 self._about.setdefault(box, about)
 
     def drafts(self) -> list[Draft]:
-        """One message for all who are told the same."""
+        """One message for all mailboxes with the same lines."""
         groups: dict[tuple[str, str], list[str]] = {}
         for box, lines in self._lines.items():
             text = "\n".join(dict.fromkeys(lines))
@@ -66,7 +66,7 @@ def _named(row: Row) -> str:
 
 
 def _spoken(words: str) -> str:
-    """The words that follow a deed, on lines of their own when they are several."""
+    """The words of an act, on lines of their own if they are several."""
     if not words.strip():
         return ""
     cut = words if len(words) <= QUOTED else words[:QUOTED] + "…"
@@ -74,13 +74,13 @@ def _spoken(words: str) -> str:
 
 
 def tell_of_deed(telling: Telling, row: Row, verb: str, words: str) -> None:
-    """Who filed a task, holds (or did) it or is to do it hears what happened to it; of comments the holder alone."""
+    """Tell the creator, the holder and the assignee of a task what happened to it; of a comment, the holder alone."""
     told = (row.holder,) if verb == "comment" else {row.creator, row.holder, row.assignee}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} {DEEDS[verb]} {_named(row)}{_spoken(words)}")
 
 
 def tell_of_ready(telling: Telling, row: Row) -> None:
-    """Those whose tasks waited for this one alone hear that they are ready."""
+    """Tell those whose tasks waited only for this one that they are ready."""
     condition = (
         "t.status IN ('open', 'claimed') AND t.id IN (SELECT task FROM task_needs WHERE need = ? AND ignored = 0)"
         f" AND NOT EXISTS ({UNMET} AND n.need <> ?)"

@@ -38,14 +38,14 @@ class Row(NamedTuple):
     holder: str
     claim: str
     lease: str
-    """The nonce of the lease that `claim` has; empty for one without."""
+    """The nonce of the claim's lease; empty without one."""
     last: str
-    """The last event that changed the status; empty while it is as it was filed."""
+    """The last event that changed the status; empty if none did."""
     tentative: bool
     words: str
     changed: int
     ready: bool
-    """Open, with all it needs done; whether its holder is gone is not for the index to know."""
+    """Open, with all it needs done; the index does not know whether its holder is gone."""
 
 
 class Comment(NamedTuple):
@@ -91,7 +91,7 @@ class Task(NamedTuple):
     history: tuple[Step, ...]
     creator: str
     words: str
-    """Why it is blocked, or what was said when it ended."""
+    """Why it is blocked, or the words with which it ended."""
     at: int
     changed: int
 
@@ -105,7 +105,7 @@ class Which(NamedTuple):
     status: str | None = None
     everything: bool = False
     labels: tuple[str, ...] = ()
-    """All of these."""
+    """Labels that a task must have, all of them."""
     holder: str = ""
     assignee: str = ""
     """Names of sessions."""
@@ -167,7 +167,7 @@ def get_task(clone: Clone, prefix: str, now: float | None = None) -> Task:
 
 
 def list_tasks(clone: Clone, me: Identity, which: Which = UNFINISHED_ONES, now: float | None = None) -> list[Task]:
-    """Tasks, in the order that `which` says. Raises UsageError for a status, an order or a session that there is not."""
+    """Tasks, in the order that `which` says. Raises UsageError for an unknown status, order or session."""
     if which.sort not in SORTS:
         raise UsageError(f"{which.sort!a} is not an order of tasks", "one of " + ", ".join(SORTS))
     if which.status is not None and which.status not in STATUSES:
@@ -232,7 +232,7 @@ def _details(db: sqlite3.Connection, ids: Collection[str]) -> _Details:
 
 
 def history_of(events: Sequence[Event]) -> list[Step]:
-    """What was done to one task, oldest first."""
+    """The acts on one task, oldest first."""
     void = replay(events).void
     senders: dict[str, str] = {e.id: e.sender for e in events}
     return [
@@ -262,7 +262,7 @@ def _task(row: Row, details: _Details, holder_state: str | None) -> Task:
 
 
 def held_titles(db: sqlite3.Connection) -> dict[str, str]:
-    """What each session holds, by the title of the task it claimed last."""
+    """The title of the task that each session claimed last and holds."""
     found = db.execute("SELECT holder, title FROM tasks WHERE status = 'claimed' ORDER BY changed, id").fetchall()
     homes = Homes(db)
     return {homes.of(holder): title for holder, title in found}
@@ -276,7 +276,7 @@ def best(
 ) -> Row | None:
     """The ready task to take next: mine first, then nobody's; free ones before a gone holder's; priority, then age.
 
-    Those in `taken` are not to be had.
+    Tasks in `taken` are left out.
     """
     now = time.time() if now is None else now
     mine = set(my_boxes(db, clone, me.name))

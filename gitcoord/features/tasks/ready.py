@@ -13,14 +13,14 @@ UNMET = (
     "SELECT 1 FROM task_needs n JOIN tasks o ON o.id = n.need"
     " WHERE n.task = t.id AND n.ignored = 0 AND o.status NOT IN ('done', 'dropped')"
 )
-"""What an SQL task `t` still waits for. A need that nobody knows (any more) keeps nothing waiting."""
+"""The unfinished needs of an SQL task `t`. An unknown need does not count."""
 READY = f"t.status = 'open' AND NOT EXISTS ({UNMET})"
 HELD = "t.status IN ('claimed', 'blocked') AND t.holder IN (SELECT value FROM json_each(?))"
-"""What an SQL task `t` is that one of some mailboxes (a JSON list) holds."""
+"""A condition that an SQL task `t` is held by one of some mailboxes (a JSON list)."""
 
 
 def ready_count(db: sqlite3.Connection, unsigned: Collection[str]) -> int:
-    """How many tasks anybody could take, without those that are held back."""
+    """How many tasks any session could take, without those that are kept back."""
     query = f"SELECT count(*) FROM tasks t WHERE {READY} AND t.id NOT IN (SELECT value FROM json_each(?))"
     (ready,) = db.execute(query, (json.dumps(list(unsigned)),)).fetchone()
     return int(ready)
@@ -48,8 +48,7 @@ def held_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[HeldTask]:
 
 
 def held_tasks(clone: Clone) -> frozenset[str]:
-    """The tasks of which `coord.requireSigned` keeps a word back. Who takes one or gives it back counts, and comments do
-    not make a task another's."""
+    """The tasks about which `coord.requireSigned` keeps an event back, apart from claims, releases and comments."""
     if not is_required(clone):
         return frozenset()
     query = (

@@ -43,7 +43,7 @@ class _Claim(NamedTuple):
 
 
 def is_pending(clone: Clone, table: Table) -> bool:
-    """Whether a claim of this clone has no row in `table`, or one of its sessions is yet to be told of one that is void."""
+    """Whether a claim of this clone has no row in `table`, or a session of it has not been told yet of a void one."""
     held = clone.read(lambda db: _held(db, clone))
     if asked.waiting(clone) or any(claim.row.lease not in table.rows or claim.row.tentative for claim in held):
         return True
@@ -51,7 +51,7 @@ def is_pending(clone: Clone, table: Table) -> bool:
 
 
 def _held(db: sqlite3.Connection, clone: Clone) -> list[_Claim]:
-    """The claims of this clone that want a lease."""
+    """The claims of this clone that need a lease."""
     query = (
         "SELECT t.claim, e.author FROM tasks t JOIN events e ON e.id = t.claim"
         " WHERE t.status IN ('claimed', 'blocked') AND e.clone = ? AND (t.tentative OR t.lease <> '') ORDER BY t.claim"
@@ -93,7 +93,7 @@ def settle(at: Link) -> None:
 
 
 def _winner(clone: Clone, claim: _Claim, look: Look, table: Table) -> str:
-    """Who has the lease of the task that one of ours claims; empty if nobody has, or if ours is to take its place."""
+    """The session that has the lease of a task that we claim; empty if none has, or if our claim replaces it."""
     others = [r for r in table.rows.values() if r.key == claim.row.id and r.nonce not in look.free]
     meant = clone.read(lambda db: get_event(db, Oid(claim.id)).data.get("replaces", ()))
     if all(other.nonce in meant for other in others):
@@ -102,7 +102,7 @@ def _winner(clone: Clone, claim: _Claim, look: Look, table: Table) -> str:
 
 
 def _row(clone: Clone, claim: _Claim, table: Table) -> Lease:
-    """The row of a claim; of one that was made offline with the word that it has one now."""
+    """The row of a claim; for one that was made offline, with the event that it has a row now."""
     replaced = clone.read(lambda db: replaces(db, table, claim.row.id, [claim.id]))
     event, lease = claim.id, claim.row.lease
     meant = clone.read(lambda db: get_event(db, Oid(claim.id)).data.get("replaces", ()))
@@ -126,7 +126,7 @@ def _give_up(clone: Clone, claim: _Claim, winner: str) -> None:
 
 
 def _void(clone: Clone, task: str, ids: list[str], author: str, text: str) -> list[Draft]:
-    """That words of ours never held, and the message that says so to their author."""
+    """The event that makes events of ours void, and the message to their author."""
     data = {"task": task, "supersedes": ids[:10], "void": True}
     told = {"to": [clone.box(author)], "notice": "task", "about": task}
     return [
@@ -139,13 +139,13 @@ def _void(clone: Clone, task: str, ids: list[str], author: str, text: str) -> li
 
 
 def tell(clone: Clone) -> None:
-    """Tell each session of this clone which of its words did not hold, and because of whom."""
+    """Tell each session of this clone which of its events did not hold, and because of which session."""
     if clone.read(lambda db: _untold(db, clone)):
         clone.append(lambda db: [draft for void in _untold(db, clone) for draft in _news(db, clone, *void)])
 
 
 def _untold(db: sqlite3.Connection, clone: Clone) -> list[tuple[str, str, str]]:
-    """Void events of this clone that their authors do not know of: event, task, and the event because of which."""
+    """Void events of this clone of which their authors do not know: event, task, and the event that made it void."""
     query = (
         "SELECT v.id, v.task, v.by FROM task_void v JOIN events e ON e.id = v.id"
         " WHERE e.clone = ? AND e.type IN (SELECT value FROM json_each(?)) AND v.id NOT IN"

@@ -15,12 +15,13 @@ from gitcoord.sync.leases import Table, observe
 
 KIND = "tasks"
 TTL = 12 * 3600
-"""Seconds for which a claim outlives the last sign of its holder's clone; who dies at home is found gone at once."""
+"""Seconds for which a claim holds after the last sign of its holder's clone; a session that dies alone is noticed at
+once."""
 
 
 class Look(NamedTuple):
-    """What the leases and claims of others come to: tasks that are `taken`, claims that fell `silent` and may be taken
-    over, and rows that are `free` to be replaced."""
+    """The effect of others' leases and claims: tasks that are `taken`, claims that fell `silent` and may be taken over,
+    and rows that are `free` to be replaced."""
 
     taken: frozenset[str]
     silent: frozenset[str]
@@ -43,13 +44,13 @@ def look_at(db: sqlite3.Connection, clone: Clone, table: Table, asking: Collecti
 
 
 def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease, asking: Collection[str] = ()) -> bool:
-    """The claim that it was taken for is no longer the task's; or it is ours, and there never was a claim."""
+    """Whether a row's claim is no longer the task's; or the row is ours and never had a claim."""
     known = db.execute("SELECT 1 FROM task_leases WHERE nonce = ?", (lease.nonce,)).fetchone()
     return has_ended(db, lease, asking) if known else clone.has(lease.holder)
 
 
 def has_ended(db: sqlite3.Connection, lease: Lease, asking: Collection[str] = ()) -> bool:
-    """Whether the claim that a row was taken for is known, and is not the task's any more."""
+    """Whether the claim of a row is known, and is not the task's any more."""
     found = [claim for (claim,) in db.execute("SELECT claim FROM task_leases WHERE nonce = ?", (lease.nonce,))]
     return bool(found) and _current(db, lease.key, asking) not in found
 
@@ -70,7 +71,7 @@ def replaces(db: sqlite3.Connection, table: Table, task: str, asking: Collection
 
 
 def holder_of(clone: Clone, table: Table, look: Look, task: str) -> str:
-    """Who has the lease of a task that is taken, as this clone writes it."""
+    """The holder of a task's lease, as this clone writes it."""
     holder = next(r.holder for r in table.rows.values() if r.key == task and r.nonce not in look.free)
     return display(holder, clone.id)
 

@@ -12,7 +12,7 @@ from gitcoord import lean_json as json
 from gitcoord.lean import sqlite3
 
 MAX_TANGLE = 200
-"""Tasks of one tangle whose needs are judged one by one; of a larger one none counts."""
+"""Tasks of one tangle whose needs are judged one by one; in a larger one no need counts."""
 
 TABLES = """
     CREATE TABLE task_needs (task TEXT NOT NULL, need TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL,
@@ -26,17 +26,17 @@ TABLES = """
 Edge = tuple[str, str]
 """A task, and one that it needs."""
 Places = Mapping[str, tuple[int, str]]
-"""Needs, each with the place in the order at which it was declared."""
+"""Needs, each with the place in the order of its declaration."""
 
 
 def needs_of(db: sqlite3.Connection, task: str) -> dict[str, tuple[int, str]]:
-    """What a task needs, by every edge declared."""
+    """The needs of a task, by every edge declared."""
     rows = db.execute("SELECT need, lc, id FROM task_needs WHERE task = ?", (task,))
     return {need: (lc, oid) for need, lc, oid in rows}
 
 
 def set_needs(db: sqlite3.Connection, task: str, needs: Places) -> None:
-    """Declare what a task needs; `judge` has to follow before anybody reads."""
+    """Declare the needs of a task; call `judge` before anything reads them."""
     if needs_of(db, task) == needs:
         return
     db.execute("DELETE FROM task_needs WHERE task = ?", (task,))
@@ -71,7 +71,7 @@ def judge(db: sqlite3.Connection) -> None:
 
 
 def _partners(db: sqlite3.Connection, tasks: Collection[str]) -> set[str]:
-    """Who was in a tangle with one of `tasks` when they were last judged."""
+    """Tasks that were in a tangle with one of `tasks` when they were last judged."""
     rows = db.execute(
         "SELECT task FROM task_tangles WHERE tangle IN"
         " (SELECT tangle FROM task_tangles WHERE task IN (SELECT value FROM json_each(?)))",
@@ -86,7 +86,7 @@ def _reached(db: sqlite3.Connection, step: str, start: Iterable[str]) -> set[str
 
 
 def tangles(edges: Sequence[Edge]) -> list[tuple[set[str], list[Edge]]]:
-    """The tasks that lie on common circles, with the edges between them, in the order given (Tarjan, without recursion)."""
+    """The tasks on common cycles, with the edges between them, in the order given (Tarjan, without recursion)."""
     after: dict[str, list[str]] = {}
     for task, need in edges:
         after.setdefault(task, []).append(need)
@@ -129,7 +129,7 @@ def _components(after: Mapping[str, Sequence[str]]) -> list[set[str]]:
 
 
 def _closed(open_: dict[str, None], node: str) -> set[str]:
-    """Take the component that `node` was the first of from those still open."""
+    """Take the component of which `node` was the first from those still open."""
     group: set[str] = set()
     while node not in group:
         group.add(open_.popitem()[0])

@@ -16,7 +16,7 @@ from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, LaterDraft, check_text
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import display, resolve_name
+from gitcoord.sessions.mailboxes import addressed, display
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
@@ -25,7 +25,7 @@ Drafts = Sequence[Draft | LaterDraft]
 
 
 def write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Drafts]) -> list[Event]:
-    """Register `me` and append; what is refused registers nobody."""
+    """Register `me` and append; a refused append registers nobody."""
     with clone.locked():
         if me.record is None:
             clone.settled_id()
@@ -39,9 +39,9 @@ def write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Dra
 
 
 def add(clone: Clone, me: Identity, tasks: Sequence[NewTask]) -> list[Oid]:
-    """File tasks, all or none; their ids, in the order given.
+    """File tasks, all or none; returns their ids in the order given.
 
-    Raises UsageError for an unknown need or assignee, a cycle, and what cannot be stored.
+    Raises UsageError for an unknown need or assignee, a cycle, and input that cannot be stored.
     """
     checked = [check(task) for task in tasks]
     order = in_order(checked)
@@ -58,14 +58,14 @@ def _filing(db: sqlite3.Connection, clone: Clone, me: Identity, tasks: Sequence[
         task = tasks[place]
         data = _facts(priority=task.priority, labels=list(task.labels))
         if task.assignee:
-            data["assignee"] = resolve_name(db, task.assignee, clone.id)
+            data["assignee"] = addressed(db, task.assignee, clone.id)
             assigned.setdefault(data["assignee"], []).append((at, task.title))
         drafts.append(_filed(me, task, data, [written[n] if n in written else find(db, n).id for n in task.needs]))
     return [*drafts, *(_assigned(db, clone, me, box, mine) for box, mine in assigned.items() if not _is_me(db, clone, me, box))]
 
 
 def _filed(me: Identity, task: NewTask, data: dict[str, Any], needs: Sequence[int | Oid]) -> LaterDraft:
-    """Needs are ids, or places in this append."""
+    """A task's event. Needs are ids, or places in this append."""
 
     def draft(ids: Sequence[Oid]) -> Draft:
         named = [ids[need] if isinstance(need, int) else need for need in needs]
@@ -84,7 +84,7 @@ def _assigned(db: sqlite3.Connection, clone: Clone, me: Identity, box: str, task
 
 
 class Edit(NamedTuple):
-    """What to change of a task; None leaves it, an empty assignee clears it."""
+    """A change of a task; None leaves a field, an empty assignee clears it."""
 
     title: str | None = None
     text: str | None = None
@@ -118,7 +118,7 @@ def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
         )
         telling = Telling(db, clone, me)
         if change.assignee is not None:
-            data["assignee"] = resolve_name(db, change.assignee, clone.id) if change.assignee else ""
+            data["assignee"] = addressed(db, change.assignee, clone.id) if change.assignee else ""
             if data["assignee"] not in ("", row.assignee):
                 tell_of_assignments(telling, {data["assignee"]: [(row.id, title or row.title)]})
         text = _text(f"edited: {title or row.title}", change.text or "")
@@ -136,7 +136,7 @@ def _new_needs(db: sqlite3.Connection, row: Row, needs: Sequence[str]) -> list[O
 
 
 def comment(clone: Clone, me: Identity, prefix: str, text: str) -> Oid:
-    """Say something about a task; its holder is told. Raises UsageError for empty text."""
+    """Comment on a task; its holder is told. Raises UsageError for empty text."""
     if not check_text(text).strip():
         raise UsageError("the text is empty", "git coord task comment ID TEXT")
 
@@ -161,7 +161,7 @@ def claiming(
     silent: Collection[str] = (),
 ) -> Drafts:
     """The claim of a task, or nothing if it is mine. `facts` go into the event; claims in `silent` may be taken over,
-    although nobody said that their holders are gone. Raises Refused."""
+    even though no clone said that their holders are gone. Raises Refused."""
     mine = _is_me(db, clone, me, row.holder)
     if mine and row.status == "claimed" and not (row.tentative and facts.get("lease")):
         return []
@@ -179,7 +179,7 @@ def claiming(
 
 
 def _refuse_held(db: sqlite3.Connection, clone: Clone, row: Row, hint: str) -> None:
-    """Raises Refused while somebody who is not known to be gone holds the task."""
+    """Refuse while a session that is not known to be gone holds the task. Raises Refused."""
     if row.claim:
         state = states_in(db, clone, [row.holder])[row.holder][0]
         if state != "gone":
@@ -190,7 +190,7 @@ def _refuse_held(db: sqlite3.Connection, clone: Clone, row: Row, hint: str) -> N
 
 
 class _Verb(NamedTuple):
-    """What a verb turns a task into, from which statuses, and how its event is worded."""
+    """The new status that a verb gives a task, from which statuses, and the words of its event."""
 
     after: str
     before: tuple[str, ...]
@@ -207,9 +207,9 @@ _VERBS = {
 
 
 def change(clone: Clone, me: Identity, prefix: str, verb: str, words: str = "", force: bool = False) -> Oid:
-    """Do `done`, `block`, `release`, `drop` or `reopen` to a task.
+    """Apply `done`, `block`, `release`, `drop` or `reopen` to a task.
 
-    Raises Refused when its status does not allow it, or when a live other holds it (unless `force`).
+    Raises Refused when its status does not allow it, or when another live session holds it (unless `force`).
     """
     check_text(words)
     if verb == "block" and not words.strip():
@@ -239,7 +239,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb
 
 
 def about(clone: Clone, me: Identity, prefix: str, decide: Callable[[sqlite3.Connection], Drafts]) -> Oid:
-    """Write what is decided about one task; its full id."""
+    """Write what is decided about one task; returns its full id."""
     oid = clone.read(lambda db: find(db, prefix)).id
     write(clone, me, decide)
     return oid
@@ -250,7 +250,7 @@ def _is_me(db: sqlite3.Connection, clone: Clone, me: Identity, box: str) -> bool
 
 
 def _claim_of(row: Row) -> dict[str, Any]:
-    """What an event names that ends or replaces a claim."""
+    """The ids that an event which ends or replaces a claim names."""
     return {"supersedes": [row.claim]} if row.claim else {}
 
 

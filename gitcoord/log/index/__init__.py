@@ -24,7 +24,8 @@ from gitcoord.log.index.tables import SCHEMA as SCHEMA
 from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_ours, log_of, owner
+from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_ours, log_of, owner
+from gitcoord.system.streams import Progress
 
 ATTEMPTS = 3
 
@@ -45,7 +46,7 @@ BATCH = 20_000
 """Commits after which the transaction is committed: a killed process has then lost little, and a waiting one gets a
 turn."""
 _CARRIES = b'"type":"epoch"'
-_REBUILDING = "rebuilding"
+_REBUILDING, _STANDING = "rebuilding", "signatures"
 
 
 class Index(Folding):
@@ -57,13 +58,10 @@ class Index(Folding):
         registry: Registry[Any],
         ignored: frozenset[str],
         here: Callable[[], str | None] = lambda: None,
-        worth: Callable[[sqlite3.Connection, Event], Event] | None = None,
-        vouches: Callable[[sqlite3.Connection, str, int], bool] | None = None,
+        referee: trust.Referee | None = None,
     ) -> None:
-        super().__init__(directory, registry, here, worth)
+        super().__init__(directory, registry, here, referee)
         self.ignored = ignored
-        self.vouches = vouches
-        """Whether a clone confirms an epoch of its log, by number."""
         self.unreadable: list[str] = []
         """Refs met by this process whose chain has a hole; the next writer mends them."""
         self.rewound: dict[str, Oid] = {}
@@ -95,18 +93,21 @@ class Index(Folding):
 
     def is_current(self, tips: Tips) -> bool:
         out = self._left_out()
-        return self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == (self.worth is not None)
+        return self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == self._standing()
 
-    def _judged_as(self) -> bool:
-        """Whether presence was folded under the rules of `coord.requireSigned`."""
-        return self.db.execute("SELECT 1 FROM meta WHERE key = 'signed presence'").fetchone() is not None
+    def _judged_as(self) -> str:
+        """What the judgements on signatures depended on when events were taken in; empty: none were required."""
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (_STANDING,)).fetchone()
+        return str(row[0]) if row else ""
 
-    def _judge_presence_anew(self) -> None:
-        """After `coord.requireSigned` was changed: read presence again."""
-        if self._judged_as() != (self.worth is not None):
-            added = "INSERT INTO meta VALUES ('signed presence', 1)"
-            self.db.execute(added if self.worth else "DELETE FROM meta WHERE key = 'signed presence'")
-            self.db.execute(f"DELETE FROM tips WHERE ref LIKE '{NAMESPACE}sessions/%'")
+    def _judge_anew(self) -> bool:
+        """After the keys that are allowed here changed, look again at what waits for a signature. Says whether everything
+        has to be read again, because `coord.requireSigned` was set or unset."""
+        before, now = self._judged_as(), self._standing()
+        if before != now:
+            self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_STANDING, now))
+            self.db.execute("INSERT OR IGNORE INTO newly_signed SELECT DISTINCT clone FROM unsigned")
+        return bool(before) != bool(now)
 
     def known_tips(self) -> dict[str, Oid]:
         """The refs as they stood when they were last read."""
@@ -122,8 +123,8 @@ class Index(Folding):
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction around reading the refs, deciding and appending; rolled back on any error. Of what was read much
-        may be committed before (`_breathe`)."""
+        """One transaction around reading the refs, deciding and appending; rolled back on any error. Much of what was
+        read may be committed before (`_breathe`)."""
         self.mailroom.forget()
         self._unsettled.clear()
         self._follow()
@@ -142,14 +143,14 @@ class Index(Folding):
         self._settle()
 
     def _ingest(self, store: Store, tips: Tips) -> None:
-        self._judge_presence_anew()
+        anew = self._judge_anew()
         out = self._left_out()
         known, now = self._known_tips(out), self._relevant(tips, out)
         self.unreadable, self.rewound = [], {}
         for ref in known:
             if is_log(ref) and ref not in now and not _goes_on(ref, now):
                 self._must_not_forget(ref)
-        if known and all(ref in now or not is_log(ref) for ref in known):
+        if known and not anew and all(ref in now or not is_log(ref) for ref in known):
             with self._rebuilding():
                 self._ingest_difference(store, known, now)
             if not (self._misplaced or any(self._is_dropped(ref) for ref in known)):
@@ -161,14 +162,14 @@ class Index(Folding):
         self._misplaced = False
 
     def _must_not_forget(self, ref: str) -> None:
-        """Raises OwnLogAmiss if the log is ours."""
+        """Refuse to forget a log of ours. Raises OwnLogAmiss."""
         if not self.forgets and belongs_to(ref, self._here() or ""):
             raise OwnLogAmiss(ref)
 
     def _begin_rebuild(self) -> None:
         """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
         self._create(self.db)
-        self._judge_presence_anew()
+        self._judge_anew()
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
         self.db.execute("INSERT INTO meta VALUES (?, 1)", (_REBUILDING,))
@@ -209,11 +210,12 @@ class Index(Folding):
         logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
         lowest = self._lowest()
         own = self._here() or ""  # ours before all: if it has a hole, nothing of what was seen may be forgotten yet
-        for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
-            if not _is_below(ref, lowest):
-                self._ingest_log(store, ref, oid, known.get(ref))
-                self._doubt(ref)
-                lowest = self._lowest() if epoch_of(ref) > 1 else lowest
+        with Progress("Reading events") as progress:
+            for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
+                if not _is_below(ref, lowest):
+                    self._ingest_log(store, ref, oid, known.get(ref), progress)
+                    self._doubt(ref)
+                    lowest = self._lowest() if epoch_of(ref) > 1 else lowest
         self._ingest_carried(store)
         self._reconsider()
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
@@ -222,9 +224,9 @@ class Index(Folding):
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
 
     def _doubt(self, ref: str) -> None:
-        """If a clone is known to sign, its epoch replaces earlier ones only once that clone has signed it."""
-        if epoch_of(ref) > 1 and self.vouches:
-            doubted = not self.vouches(self.db, trust.speaker(ref), epoch_of(ref))
+        """Where a clone is known to sign, an epoch takes the place of earlier ones once that clone has signed it."""
+        if epoch_of(ref) > 1 and self.referee:
+            doubted = not self.referee.vouches(self.db, trust.speaker(ref), epoch_of(ref))
             self.db.execute("UPDATE epochs SET doubted = ? WHERE log = ?", (doubted, log_of(ref)))
 
     def _is_dropped(self, ref: str) -> bool:
@@ -235,7 +237,7 @@ class Index(Folding):
         """The lowest epoch that counts, for the logs that have begun a new one."""
         return trust.lowest_epochs(self.db)
 
-    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None) -> None:
+    def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None, progress: Progress) -> None:
         lc, place = self._end_of(ref)
         try:
             for number_of, commits in enumerate(_chunks(store.chain(new, old))):
@@ -243,6 +245,7 @@ class Index(Folding):
                 if old is None and number_of == 0 and _CARRIES in commits[0][1]:
                     self._begin_epoch(ref, *commits[0])
                 lc, place = self._add(ref, self._decoded(ref, commits), lc, place)
+                progress.add(len(commits))
                 self._set_tip(ref, commits[-1][0], lc, place)
                 if not self._may_go_on(ref, commits, self._reported - before):
                     return

@@ -10,7 +10,8 @@ from gitcoord.lean import contextmanager, sqlite3, suppress
 from gitcoord.system.files import open_ours
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
-"""What passes; any other complaint of SQLite means a damaged file, and an index is cheaper made anew than mended."""
+"""Complaints of SQLite that pass; any other means a damaged file, and an index is made again more cheaply than
+repaired."""
 UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 _OF_THE_STATEMENT = {
     sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE,

@@ -41,7 +41,8 @@ class Feature(NamedTuple):
     """Questions for the ids of events that something current rests on, as of `:now`, or that ended after `:since` (Unix
     seconds). `gc` keeps these, what is younger, and what speaks about anything that stays."""
     settle: Callable[[sqlite3.Connection], None] | None = None
-    """What is worth doing once for many events: called after the last fold of a transaction, before anybody reads."""
+    """Work that is worth doing once for many events: called after the last fold of a transaction, before anything
+    reads."""
 
     @property
     def types(self) -> Collection[str]:

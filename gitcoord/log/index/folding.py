@@ -27,19 +27,18 @@ Commit = tuple[Oid, bytes]
 
 
 class Folding(IndexFile):
-    """What happens to one event after another."""
+    """The steps for one event after another."""
 
     def __init__(
         self,
         directory: str,
         registry: Registry[Any],
         here: Callable[[], str | None],
-        worth: Callable[[sqlite3.Connection, Event], Event] | None,
+        referee: trust.Referee | None,
     ) -> None:
         self._here = here
         self.mailroom = Mailroom(directory, here)
-        self.worth = worth
-        """What a presence is cut down to, where signatures are required."""
+        self.referee = referee
         self._misplaced = False
         """Another clone's log was read before the one that an event of it belongs to."""
         self._reported = 0
@@ -62,7 +61,7 @@ class Folding(IndexFile):
                 self._report(oid, ref, str(why))
 
     def check_draft(self, event: Event) -> None:
-        """For an event that is about to be written. Raises UsageError when its payload is not what its type allows."""
+        """Check an event that is about to be written. Raises UsageError for a payload that its type does not allow."""
         schema = self._schema(event.type)
         if schema is not None:
             schemas.check_draft(schema, event)
@@ -110,7 +109,7 @@ class Folding(IndexFile):
             with database.part(self.db):
                 items = self._insert(events, rows)
                 fresh = {event.id for event, _ in items}
-                for verdict in trust.admitted(self.db, items, ref):
+                for verdict in trust.admitted(self.db, items, ref, self._required_but()):
                     if verdict.id in fresh:
                         self._fold(verdict, ref, watched)
                     else:
@@ -124,6 +123,14 @@ class Folding(IndexFile):
             else:
                 (event, _) = events[0]
                 self._report(event.id, ref, _set_aside(event, why))
+
+    def _standing(self) -> str:
+        """What the judgements on signatures depend on; empty where none are required."""
+        return self.referee.standing() if self.referee else ""
+
+    def _required_but(self) -> str | None:
+        """The one clone that need not sign what it says, which is ours; None where no clone has to."""
+        return (self._here() or "") if self._standing() else None
 
     def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
         """Store `events`; returns those that were not there yet."""
@@ -164,7 +171,10 @@ class Folding(IndexFile):
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
 
     def _reconsider(self) -> None:
-        """Fold again what depends on an order that is known only now."""
+        """Fold what has its signature now, and again what depends on an order that is known only now."""
+        watched = self.mailroom.is_open()
+        for verdict in self.referee.newly_signed(self.db) if self.referee else ():
+            self._fold_late(verdict, watched)
         for event in trust.reconsidered(self.db):
             self._fold_late(trust.Verdict(event.id, event), False)
 
@@ -186,7 +196,7 @@ class Folding(IndexFile):
         self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?, ?)", (oid, ref, reason[:MAX_REASON], newer))
 
     def _settle(self) -> None:
-        """What the folds left to be done once for many events."""
+        """Do the work that the folds left to be done once for many events."""
         while self._unsettled:
             self._unsettled.popitem()[1](self.db)
 
@@ -208,7 +218,7 @@ class Folding(IndexFile):
         known = self.db.execute(query, (event.clone, event.author)).fetchone()
         if known and event.lc < known[0] and event.at <= known[1]:
             return
-        event = self.worth(self.db, event) if self.worth else event
+        event = self.referee.worth(self.db, event) if self.referee else event
         self.db.execute(
             "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen, event.lc),

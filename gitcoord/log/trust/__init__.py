@@ -12,7 +12,6 @@ module, so it loads the others only when they are needed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from os.path import exists
 
 from gitcoord.lean import TYPE_CHECKING
 from gitcoord.log.trust.names import reconsidered as reconsidered
@@ -28,8 +27,10 @@ from gitcoord.log.trust.reach import as_carried as as_carried
 from gitcoord.log.trust.reach import lowest_epochs as lowest_epochs
 from gitcoord.log.trust.reach import note_carried as note_carried
 from gitcoord.log.trust.reach import speaker as speaker
+from gitcoord.log.trust.referee import Referee as Referee
 from gitcoord.log.trust.rules import HELD
 from gitcoord.log.trust.rules import RULES as RULES
+from gitcoord.log.trust.rules import SAYS_OF_IT as SAYS_OF_IT
 from gitcoord.log.trust.rules import Verdict as Verdict
 from gitcoord.log.trust.rules import admitted as admitted
 
@@ -70,7 +71,7 @@ def is_due(clone: Reader) -> bool:
 
 
 def signatures(clone: Reader, ids: Iterable[str]) -> dict[str, Signature]:
-    """What the events `ids` of other clones are worth; empty where nobody signs and no signature is asked for."""
+    """The signatures of the events `ids` of other clones; empty if no clone signs and no signature is required."""
     from gitcoord.log.trust import judge
 
     return judge.signatures(clone, ids)
@@ -84,7 +85,7 @@ def signers(clone: Reader) -> list[Signer]:
 
 
 def warnings(clone: Reader) -> list[Doubt]:
-    """What the user has to be told unasked about other clones."""
+    """Warnings about other clones, for the user."""
     from gitcoord.log.trust import doubts
 
     return doubts.warnings(clone)
@@ -114,13 +115,6 @@ def sign_presence(clone: Writer, prompt: bool = True) -> int:
     return alone.sign_presence(clone, prompt)
 
 
-def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event:
-    """A presence as far as its signature lets it speak, where signatures are required."""
-    from gitcoord.log.trust import alone
-
-    return alone.presence_worth(clone, db, event)
-
-
 def wrote_table(clone: Reader, oid: Oid) -> None:
     """Remember a table of leases as our own, before it goes out."""
     from gitcoord.log.trust import alone
@@ -135,21 +129,6 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
     from gitcoord.log.trust import alone
 
     return alone.why_not(clone, table, kind)
-
-
-def vouches(clone: Reader, db: sqlite3.Connection, of: str, epoch: int) -> bool:
-    """Whether clone `of` confirms an epoch of its log, by number: always if it is not known to sign."""
-    if of == clone.id or not signs(clone, db, of):
-        return True
-    from gitcoord.log.trust import alone
-
-    return alone.vouches(clone, db, of, epoch)
-
-
-def signs(clone: Reader, db: sqlite3.Connection, of: str) -> bool:
-    """Whether anything is known here that clone `of` signed, or that it was known to sign."""
-    seen = "SELECT 1 FROM checkpoints WHERE clone = ? LIMIT 1"
-    return exists(clone.path("signatures")) or db.execute(seen, (of,)).fetchone() is not None
 
 
 def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
@@ -170,7 +149,7 @@ def is_required(clone: Reader) -> bool:
 
 
 def held_back(clone: Reader, ids: Iterable[str]) -> set[str]:
-    """Those of some events that `coord.requireSigned` keeps from being put before anybody unasked."""
+    """Those of some events that `coord.requireSigned` keeps back."""
     wanted = list(ids)
     if not wanted or not is_required(clone):
         return set()

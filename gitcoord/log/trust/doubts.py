@@ -58,7 +58,7 @@ def _without_mark(clone: Reader, of: str) -> Signature:
 
 
 def warnings(clone: Reader) -> list[Doubt]:
-    """What has to be said unasked: another's log tampered with, a key that changed, a signer that stopped signing."""
+    """Warnings for the user: another's log tampered with, a key that changed, a signer that stopped signing."""
     found = [_settled(alarm.clone, alarm.what) for alarm in incidents.read(clone.repo.coord_dir)]
     judge = Judge(clone)
     asked = clone.read(lambda db: db.execute("SELECT DISTINCT clone FROM checkpoints").fetchall())

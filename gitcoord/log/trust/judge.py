@@ -63,7 +63,7 @@ NOBODY = Binding()
 
 
 def signatures(clone: Reader, ids: Iterable[str]) -> dict[str, Signature]:
-    """What the events `ids` of other clones are worth; empty where nobody signs and no signature is asked for."""
+    """The signatures of the events `ids` of other clones; empty if no clone signs and no signature is required."""
     places = clone.read(lambda db: _places(db, clone, list(ids)) if _is_asked_for(db, clone) else [])
     judge = Judge(clone)
     found: dict[str, Signature] = {}
@@ -78,7 +78,7 @@ def _rank(signature: Signature) -> int:
 
 
 def _is_asked_for(db: sqlite3.Connection, clone: Reader) -> bool:
-    """Where somebody signs, or did: a log whose signatures are gone must not pass for one that never had any."""
+    """Whether any clone signs, or did: a log whose signatures are gone must not pass for one that never had any."""
     if clone.repo.flag("requiresigned") or os.path.exists(clone.path("signatures")):
         return True
     return db.execute("SELECT 1 FROM checkpoints WHERE clone != ? LIMIT 1", (clone.id,)).fetchone() is not None
@@ -134,6 +134,10 @@ class Judge:
         except (AttributeError, TypeError, ValueError):
             return NOBODY
 
+    def standing(self) -> str:
+        """What changes with the keys that are allowed here, and with each clone that is accepted."""
+        return f"{self._fingerprint()} {self._load()['accepted']}"
+
     def bound(self) -> set[str]:
         """The clones that are known for a key."""
         return set(self._load()["clones"])
@@ -142,6 +146,7 @@ class Judge:
         """Take a clone as it signs now: the key of its newest valid checkpoint is the one it is known for."""
         self._load()["clones"].pop(of, None)
         self._bind(of, self._judged_rows(of))
+        self._load()["accepted"] += 1
         self._save()
         self._marks.pop(of, None)
 
@@ -152,7 +157,8 @@ class Judge:
                 yield Mark(epoch, place, lc, signature, oid)
 
     def _bind(self, of: str, marks: Iterable[Mark]) -> None:
-        """At first sight the first of `marks` with a good signature counts, else the first that holds at all."""
+        """Bind a clone to a key at first sight: the first of `marks` with a good signature, otherwise the first valid
+        one."""
         known = self.binding(of)
         valid = [mark for mark in marks if mark.signature.key and mark.signature.state != BAD]
         best = next((mark for mark in valid if mark.signature.state == GOOD), None) or next(iter(valid), None)
@@ -192,9 +198,10 @@ class Judge:
         if self._known is None:
             try:
                 known = json.loads(read_ours(self.clone.path("signatures")))
-                self._known = {"clones": dict(known["clones"]), "checked": dict(known["checked"])}
-            except (OSError, ValueError, TypeError, KeyError):
-                self._known = {"clones": {}, "checked": {}}
+                accepted = int(known.get("accepted", 0))
+                self._known = {"clones": dict(known["clones"]), "checked": dict(known["checked"]), "accepted": accepted}
+            except (OSError, ValueError, TypeError, KeyError, AttributeError):
+                self._known = {"clones": {}, "checked": {}, "accepted": 0}
         return self._known
 
     def _save(self) -> None:

@@ -1,8 +1,8 @@
-"""Decide who speaks for a mailbox at a place in the order: its own clone, or the one that had adopted it by then.
+"""Who speaks for a mailbox: its own clone, and those that adopted it one after the other.
 
-Every event about a name is kept, because the last one alone does not say whose it was before. An adopter's word about a
-name counts while the name leads to it. An event that arrives late may change that, so receipts of adopters are then
-folded again.
+What an adopter says of a mailbox counts as long as the name leads to it. When the owner takes its name back, nothing of that
+counts any more: mail that the adopter had marked read is unread again, so none is lost to the owner. A word on a name may
+arrive late, so the receipts of adopters are folded again.
 """
 
 from __future__ import annotations
@@ -24,9 +24,15 @@ def note(db: sqlite3.Connection, event: Event) -> None:
             db.execute("INSERT OR IGNORE INTO relays VALUES (?, ?)", (box, event.id))
         return
     for box, leads in _words(event):
-        db.execute("INSERT OR IGNORE INTO words VALUES (?, ?, ?, ?)", (box, event.lc, event.id, leads))
-        if db.execute("SELECT 1 FROM relays WHERE box = ? LIMIT 1", (box,)).fetchone():
+        db.execute(_LAST_WORD, (box, event.lc, event.id, leads))
+        if db.execute("SELECT 1 FROM relays LIMIT 1").fetchone():
             db.execute("INSERT OR IGNORE INTO unsettled VALUES (?)", (box,))
+
+
+_LAST_WORD = (
+    "INSERT INTO words VALUES (?, ?, ?, ?) ON CONFLICT (box) DO UPDATE SET lc = excluded.lc, id = excluded.id,"
+    " leads = excluded.leads WHERE (excluded.lc, excluded.id) > (lc, id)"
+)
 
 
 def _words(event: Event) -> list[tuple[str, str]]:
@@ -49,14 +55,15 @@ def _box(event: Event, key: str, clone: object) -> str:
     return f"{name}@{clone}" if isinstance(name, str) and isinstance(clone, str) else ""
 
 
-def speaks_for(db: sqlite3.Connection, clone: str, box: str, lc: int, oid: str) -> bool:
-    """Whether `clone` spoke for a mailbox at the place (`lc`, `oid`) in the order."""
-    query = "SELECT leads FROM words WHERE box = ? AND (lc, id) < (?, ?) ORDER BY lc DESC, id DESC LIMIT 1"
+def speaks_for(db: sqlite3.Connection, clone: str, box: str) -> bool:
+    """Whether `clone` has a mailbox on the way that `box` leads now: it adopted the name, and nobody took it back."""
     for _ in range(HOPS):
-        row = db.execute(query, (box, lc, oid)).fetchone()
+        row = db.execute("SELECT leads FROM words WHERE box = ?", (box,)).fetchone()
         if row is None or not row[0]:
-            return box.partition("@")[2] == clone
+            return False
         box = row[0]
+        if box.partition("@")[2] == clone:
+            return True
     return False
 
 
@@ -65,7 +72,9 @@ def reconsidered(db: sqlite3.Connection) -> Iterator[Event]:
     if db.execute("SELECT 1 FROM unsettled LIMIT 1").fetchone() is None:
         return
     columns = ", ".join(f"e.{name}" for name in COLUMNS.split(", "))
-    query = f"SELECT {columns} FROM unsettled u JOIN relays r ON r.box = u.box JOIN events e ON e.id = r.id"
-    found = db.execute(query).fetchall()
+    found = db.execute(
+        "WITH RECURSIVE up(box) AS (SELECT box FROM unsettled UNION SELECT w.box FROM up JOIN words w ON w.leads = up.box)"
+        f" SELECT {columns} FROM up JOIN relays r ON r.box = up.box JOIN events e ON e.id = r.id"
+    ).fetchall()
     db.execute("DELETE FROM unsettled")
     yield from (event_of(row) for row in found)

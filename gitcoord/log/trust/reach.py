@@ -28,9 +28,11 @@ CREATE TABLE checkpoints (id TEXT PRIMARY KEY, clone TEXT NOT NULL, lc INTEGER N
 CREATE TABLE carried (id TEXT NOT NULL, clone TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (id, clone, epoch))
     WITHOUT ROWID;
 CREATE TABLE awaited (target TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (target, id)) WITHOUT ROWID;
-CREATE TABLE words (box TEXT NOT NULL, lc INTEGER NOT NULL, id TEXT NOT NULL, leads TEXT NOT NULL,
-    PRIMARY KEY (box, lc, id)) WITHOUT ROWID;
+CREATE TABLE words (box TEXT PRIMARY KEY, lc INTEGER NOT NULL, id TEXT NOT NULL, leads TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX words_leads ON words (leads) WHERE leads != '';
 CREATE TABLE relays (box TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (box, id)) WITHOUT ROWID;
+CREATE TABLE unsigned (clone TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (clone, id)) WITHOUT ROWID;
+CREATE TABLE newly_signed (clone TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE unsettled (box TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 INDEXES = "CREATE INDEX checkpoints_clone ON checkpoints (clone, lc);"
@@ -67,6 +69,7 @@ def note_checkpoint(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) 
     if set(event.data) - {"ref"} or named not in ("", ref) or not ref.startswith(NAMESPACE + "log/"):
         raise Malformed("checkpoint: it does not name the log it stands in")
     db.execute("INSERT OR IGNORE INTO checkpoints VALUES (?, ?, ?, ?)", (event.id, event.clone, event.lc, not named))
+    db.execute("INSERT OR IGNORE INTO newly_signed VALUES (?)", (event.clone,))
 
 
 def as_carried(event: Event, root: Event) -> Event | None:
@@ -93,3 +96,4 @@ def note_carried(db: sqlite3.Connection, event: Event, ref: str) -> None:
     """Checkpoints of the chain at `ref` cover `event`, which its root carries."""
     if ref.startswith(NAMESPACE + "log/"):
         db.execute("INSERT OR IGNORE INTO carried VALUES (?, ?, ?)", (event.id, event.clone, epoch_of(ref)))
+        db.execute("INSERT OR IGNORE INTO newly_signed VALUES (?)", (event.clone,))

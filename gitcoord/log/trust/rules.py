@@ -17,7 +17,8 @@ from gitcoord.log.trust import names
 from gitcoord.log.trust.reach import CHECKPOINT, EPOCH, note_checkpoint
 
 HELD, COUNTS, NOTHING = "is kept back", "counts", "counts for nothing"
-"""What an event of another clone that nobody signed is worth under `coord.requireSigned`."""
+"""How much an unsigned event of another clone counts under `coord.requireSigned`: it is folded and not shown unasked; it
+is folded; it waits until a good signature covers it. Events that end, move or free something wait."""
 MAX_AWAITED = 256
 """Items of one event that are waited for. An honest clone's own items come before what it says of them."""
 
@@ -40,38 +41,40 @@ OWN_LOCK = "the clone, about its own locks"
 OWN_JOB = "the clone that started the job"
 
 RULES: Mapping[str, Rule] = {
-    "join": Rule(OWN_NAME, COUNTS),
-    "rename": Rule(OWN_NAME, COUNTS),
-    "leave": Rule(OWN_NAME, COUNTS),
-    "gone": Rule(OWN_NAME, COUNTS),
+    "join": Rule(OWN_NAME, NOTHING),
+    "rename": Rule(OWN_NAME, NOTHING),
+    "leave": Rule(OWN_NAME, NOTHING),
+    "gone": Rule(OWN_NAME, NOTHING),
     "presence": Rule(OWN_NAME, NOTHING),
-    "adopt": Rule("any other clone, until the name's own clone joins again", COUNTS),
+    "adopt": Rule("any other clone, until the name's own clone joins again", NOTHING),
     "message": Rule("anybody; a notice replaces or bounces only messages of its own clone", HELD, "replaces", whole=False),
-    "receipt": Rule("the clone of the mailbox, or the one that has adopted it at that time", COUNTS),
+    "receipt": Rule("the clone of the mailbox, or one that has adopted it", NOTHING),
     "note": Rule(ANYBODY, HELD),
     "state": Rule(OWN_NAME, COUNTS),
     "lock": Rule("anybody; it ends only locks of its own clone", HELD, "supersedes", whole=False),
     "lock.wait": Rule("anybody; it ends only locks of its own clone", HELD, "supersedes", whole=False),
-    "unlock": Rule(OWN_LOCK, COUNTS, "locks", whole=False),
+    "unlock": Rule(OWN_LOCK, NOTHING, "locks", whole=False),
     "overlap": Rule("the clone, about two of its own names", COUNTS, boxes="between"),
     "task": Rule(ANYBODY, HELD),
-    "task.claim": Rule(ANYBODY, COUNTS),
-    "task.settle": Rule("the clone that made the offline claim", COUNTS, "supersedes"),
-    "task.release": Rule(ANYBODY, COUNTS),
-    "task.block": Rule(ANYBODY, HELD),
-    "task.done": Rule(ANYBODY, HELD),
-    "task.drop": Rule(ANYBODY, HELD),
-    "task.reopen": Rule(ANYBODY, HELD),
-    "task.edit": Rule(ANYBODY, HELD),
+    "task.claim": Rule(ANYBODY, NOTHING),
+    "task.settle": Rule("the clone that made the offline claim", NOTHING, "supersedes"),
+    "task.release": Rule(ANYBODY, NOTHING),
+    "task.block": Rule(ANYBODY, NOTHING),
+    "task.done": Rule(ANYBODY, NOTHING),
+    "task.drop": Rule(ANYBODY, NOTHING),
+    "task.reopen": Rule(ANYBODY, NOTHING),
+    "task.edit": Rule(ANYBODY, NOTHING),
     "task.comment": Rule(ANYBODY, HELD),
     "alloc": Rule("anybody; a number is followed as far as the numbers known explain it", COUNTS),
-    "job.start": Rule("anybody; `was` counts for jobs of its own clone", COUNTS),
-    "job.detail": Rule(OWN_JOB, COUNTS, "job"),
-    "job.end": Rule(OWN_JOB, COUNTS, "job"),
-    "job.lost": Rule(OWN_JOB, COUNTS, "job"),
+    "job.start": Rule("anybody; `was` counts for jobs of its own clone", NOTHING),
+    "job.detail": Rule(OWN_JOB, NOTHING, "job"),
+    "job.end": Rule(OWN_JOB, NOTHING, "job"),
+    "job.lost": Rule(OWN_JOB, NOTHING, "job"),
     CHECKPOINT: Rule("the clone, about the log it stands in", NOTHING),
     EPOCH: Rule("the clone, at the root of its log", COUNTS),
 }
+SAYS_OF_IT = "{word}.clone IN ({item}.clone, :here)"
+"""Whether row `word` may speak of row `item`, in SQL: its own clone may, and we may, who have been that clone."""
 _WITH_ITEMS = frozenset(kind for kind, rule in RULES.items() if rule.items)
 _BOUNCE = Rule("", HELD, "about", whole=False)
 
@@ -84,17 +87,42 @@ class Verdict(NamedTuple):
     refused: str = ""
 
 
-def admitted(db: sqlite3.Connection, items: Iterable[tuple[Event, bytes]], ref: str) -> Iterator[Verdict]:
+def admitted(
+    db: sqlite3.Connection, items: Iterable[tuple[Event, bytes]], ref: str, required_but: str | None = None
+) -> Iterator[Verdict]:
     """Judge events that have just arrived at `ref`, each followed by those that waited for it. The caller folds them in
-    between."""
+    between. Signatures are required of every clone but `required_but`; of none if that is None."""
     any_wait = _any_wait(db)
     for event, raw in items:
+        if required_but not in (None, event.clone) and _needs_signature(event):
+            db.execute("INSERT OR IGNORE INTO unsigned VALUES (?, ?)", (event.clone, event.id))
+            yield Verdict(event.id, None)
+            continue
         yield _judged(db, event, None, raw, ref)
         if any_wait:
             for waiting in _released(db, event.id):
                 yield _judged(db, waiting, event.id)
         elif event.type in _WITH_ITEMS:
             any_wait = _any_wait(db)
+
+
+def signed(db: sqlite3.Connection, ids: Iterable[str]) -> Iterator[Verdict]:
+    """Judge events that waited for a signature which has come."""
+    query = f"SELECT {COLUMNS} FROM events WHERE id IN (SELECT value FROM json_each(?)) ORDER BY lc, id"
+    for row in db.execute(query, (json.dumps(list(ids)),)).fetchall():
+        event = event_of(row)
+        db.execute("DELETE FROM unsigned WHERE clone = ? AND id = ?", (event.clone, event.id))
+        yield _judged(db, event, None)
+        for waiting in _released(db, event.id):
+            yield _judged(db, waiting, event.id)
+
+
+def _needs_signature(event: Event) -> bool:
+    """Whether an unsigned event counts for nothing: by its type, or because it replaces or ends what it names."""
+    rule = RULES.get(event.type)
+    if rule is None or event.v != 1 or event.type == CHECKPOINT:
+        return False
+    return rule.unsigned == NOTHING or bool(rule.items and rule.items in event.data) or event.data.get("notice") == "bounce"
 
 
 def _any_wait(db: sqlite3.Connection) -> bool:

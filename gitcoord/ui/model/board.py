@@ -47,15 +47,22 @@ class Column(NamedTuple):
 
 def columns(facts: Facts) -> tuple[Column, ...]:
     """Ready ones by priority, then age; the others as they came; done ones the latest first."""
-    found: dict[str, list[TaskRow]] = {column: [] for column in COLUMNS}
-    titles: dict[str, str] = {row.id: f"{row.id[:SHORT]} {line(row.title, 80)}" for row in facts.board.tasks}
-    needed = _turned(facts.board.needs)
+    found: dict[str, list[Row]] = {column: [] for column in COLUMNS}
     for row in facts.board.tasks:
         if row.id not in facts.board.held:
-            found[_column(row)].append(_task(row, facts, titles, needed))
-    found["ready"].sort(key=lambda task: task.priority)
-    found["blocked"].sort(key=lambda task: task.status != "blocked")
-    return tuple(Column(column, tuple(rows[:SHOWN]), max(0, len(rows) - SHOWN)) for column, rows in found.items())
+            found[_column(row)].append(row)
+    found["ready"].sort(key=lambda row: row.priority)
+    found["blocked"].sort(key=lambda row: row.status != "blocked")
+    titles: dict[str, str] = {row.id: row.title for row in facts.board.tasks if row.id not in facts.board.held}
+    needed = _turned(facts.board.needs)
+    return tuple(
+        Column(column, tuple(_task(row, facts, titles, needed) for row in rows[:SHOWN]), max(0, len(rows) - SHOWN))
+        for column, rows in found.items()
+    )
+
+
+def _titled(id: str, titles: Mapping[str, str]) -> str:
+    return f"{id[:SHORT]} {line(titles.get(id, ''), 80)}".strip()
 
 
 def _turned(needs: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
@@ -85,8 +92,8 @@ def _task(row: Row, facts: Facts, titles: Mapping[str, str], needed: Mapping[str
         facts.board.states.get(row.holder, "") if row.status in ("claimed", "blocked") else "",
         name(row.assignee, here),
         tuple(line(label, 40) for label in row.labels),
-        tuple(titles.get(need, need[:SHORT]) for need in facts.board.needs.get(row.id, ())),
-        tuple(titles.get(task, task[:SHORT]) for task in needed.get(row.id, ())),
+        tuple(_titled(need, titles) for need in facts.board.needs.get(row.id, ())),
+        tuple(_titled(task, titles) for task in needed.get(row.id, ())),
         line(row.words, 300),
         name(row.creator, here),
         row.changed or row.at,

@@ -114,7 +114,7 @@ def _died(tasks: list[TaskRow]) -> Iterator[Need]:
 def _lost(facts: Facts, tasks: list[TaskRow]) -> Iterator[Need]:
     """Offline claims of this clone that lost at the remote, while the task continues elsewhere."""
     going = {task.key: task for task in tasks if task.status not in ("done", "dropped")}
-    for event in reversed(facts.lost):
+    for event in facts.lost:
         task = going.get(str(event.data.get("task")))
         if task and event.clone == facts.clone and not event.data.get("lease") and task.holder != event.author:
             by = f": {task.holder} holds it" if task.holder else ""
@@ -130,7 +130,7 @@ def _trouble(facts: Facts) -> Iterator[Need]:
         at = trouble.sync.at
         yield Need("sync", "sync", "", line(what, 300), at, (choice("sync"),), whole=body(what, 2000), command="git coord sync")
     if trouble.sync and trouble.sync.refused:
-        what = f"{trouble.sync.remote} does not take: {', '.join(trouble.sync.refused)}"
+        what = f"{trouble.sync.remote} rejects: {', '.join(trouble.sync.refused)}"
         yield Need("refused", "sync", "", line(what, 300), None, command="git coord doctor")
     for doubt in trouble.warnings:
         text = line(doubt.what, 300)

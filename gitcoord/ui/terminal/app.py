@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from rich.text import Text
 from textual import events
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.geometry import Size
-from textual.message import Message
 from textual.screen import Screen as TextualScreen
 from textual.widgets import Input, Static
 
-from gitcoord.errors import CoordError
-from gitcoord.text import one_line
 from gitcoord.ui.desk import Desk, News
 from gitcoord.ui.model.offers import ANYWHERE, OFFERS, Choice
-from gitcoord.ui.model.screen import Screen
 from gitcoord.ui.model.talk import Thread
 from gitcoord.ui.terminal import bars, listings
+from gitcoord.ui.terminal.acting import Acting, Source, failure
 from gitcoord.ui.terminal.details import detail, question
-from gitcoord.ui.terminal.forms import Form, Help, Menu, Question, Values
+from gitcoord.ui.terminal.forms import Help
 from gitcoord.ui.terminal.rows import Rows
 
 NARROWEST = 40
@@ -36,34 +34,11 @@ AGES_EVERY = 10.0
 """Seconds after which ages are looked at; only the lines whose text changed are drawn."""
 OUTPUT_EVERY = 1.0
 """Seconds after which the log of a running job is read again, while it is shown."""
-SAID_FOR = 8.0
-"""Seconds for which the answer to an act stays."""
 SETTLED = 0.12
 """Seconds that the cursor rests on a row before more is asked about it."""
 
 
-class Source(Protocol):
-    """Where the view comes from: the desk, or what a test puts in its place."""
-
-    read_only: bool
-
-    def start(self, tell: Callable[[News], None]) -> None: ...
-    def stop(self) -> None: ...
-    def act(self, name: str, arguments: Mapping[str, Any]) -> Future[str]: ...
-    def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]: ...
-    def more(self, section: str) -> None: ...
-    def look_again(self) -> None: ...
-
-
-class Arrived(Message):
-    """Something came from another thread; `take` is called with it."""
-
-    def __init__(self, take: Callable[[], None]) -> None:
-        super().__init__()
-        self.take = take
-
-
-class LiveView(App[None]):
+class LiveView(Acting):
     """The frame."""
 
     TITLE = "git coord"
@@ -86,24 +61,21 @@ class LiveView(App[None]):
     ]
 
     def __init__(self, source: Source, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
+        super().__init__(source)
         self.theme = "ansi-dark"
-        self.source = source
         self.clock = clock
-        self.shown: Screen | None = None
-        self.section = 0
         self.words = ""
         self.found: tuple[Any, ...] | None = None
         """The threads of a search that went through the whole history."""
         self.deep: dict[str, Any] = {}
         self.wrong = ""
+        self.room = Size(100, 30)
         self.head, self.tabs, self.detail, self.foot, self.narrow = (
             Static(id=name, markup=False) for name in ("head", "tabs", "detail", "foot", "narrow")
         )
         self.needs, self.listed = Rows("needs"), Rows("list")
         self.side = VerticalScroll(id="side")
         self.search = Input(id="search", placeholder="words, or @NAME")
-        self._said = Text()
         self._asked = ""
 
     def compose(self) -> ComposeResult:
@@ -125,24 +97,18 @@ class LiveView(App[None]):
         self.set_interval(OUTPUT_EVERY, self._follow_output)
         self._shape(self.size)
         self.redraw()
-        self.source.start(lambda news: self._later(lambda: self._take(news)))
+        self.source.start(lambda news: self.later(lambda: self._take(news)))
 
     def on_unmount(self) -> None:
         self.source.stop()
 
     @property
     def current(self) -> Rows:
-        """The list that keys are meant for."""
-        return self.needs if self.needs.has_focus else self.listed
+        """The list that keys are meant for, also below a form; the widgets themselves learn of the focus a moment later."""
+        stack = self.screen_stack
+        return self.needs if stack and stack[0].focused is self.needs else self.listed
 
     # what arrives
-
-    def _later(self, take: Callable[[], None]) -> None:
-        """From any thread."""
-        self.post_message(Arrived(take))
-
-    def on_arrived(self, message: Arrived) -> None:
-        message.take()
 
     def _take(self, news: News) -> None:
         if news.screen is not None:
@@ -157,7 +123,7 @@ class LiveView(App[None]):
         if self.shown is None:
             return
         needs = listings.needs(self.shown, now)
-        height = min(max(1, len(needs.entries)), max(3, self.size.height // 4)) + 2
+        height = min(max(1, len(needs.entries)), max(3, self.room.height // 4)) + 2
         if self.needs.styles.height is None or self.needs.styles.height.value != height:
             self.needs.styles.height = height
         title = f"Needs you {len(needs.entries)}" if needs.entries else "Needs you"
@@ -176,14 +142,17 @@ class LiveView(App[None]):
         words = "" if self.found is not None else self.words
         self.listed.show(listings.matching(listing, words), key)
 
+    def redraw_rest(self) -> None:
+        """Draw the tabs, the details and the last line."""
+        self._rest(self.clock())
+
     def _rest(self, now: float) -> None:
-        """The tabs, the details and the keys."""
         if self.shown is None:
             return
-        bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.size.width))
+        bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.room.width))
         row = self.current.row
         bars.put(self.detail, detail(row, self.deep.get(self.current.key), now))
-        bars.put(self.foot, self._said or bars.keys(row, self.section, self.source.read_only))
+        bars.put(self.foot, self.said or bars.keys(row, self.section, self.source.read_only))
 
     # where the person is
 
@@ -216,7 +185,7 @@ class LiveView(App[None]):
         """A thread was opened: its sender is told that the person has read it."""
         read = next((choice for choice in getattr(row, "choices", ()) if choice.offer == "read"), None)
         if read is not None and isinstance(row, Thread) and not self.source.read_only:
-            self._act("read", read.given)
+            self.act("read", read.given)
 
     def on_rows_ended(self, message: Rows.Ended) -> None:
         pages = {"conversation": "talk", "timeline": "events"}
@@ -267,7 +236,7 @@ class LiveView(App[None]):
             return
         self._asked = key
         answer = self.source.ask(*asked)
-        answer.add_done_callback(lambda done: self._later(lambda: self._answered(key, done)))
+        answer.add_done_callback(lambda done: self.later(lambda: self._answered(key, done)))
 
     def _answered(self, key: str, done: Future[Any]) -> None:
         self._asked = ""
@@ -312,87 +281,12 @@ class LiveView(App[None]):
 
         def take(done: Future[Any]) -> None:
             if done.exception() is not None:
-                self.say(_failure(done.exception()))
+                self.say(failure(done.exception()))
             elif self.words == words:
                 self.found = done.result()
                 self._list(self.clock())
 
-        answer.add_done_callback(lambda done: self._later(lambda: take(done)))
-
-    # acting
-
-    def action_new(self) -> None:
-        """Write a message or, on the board, file a task."""
-        self.perform(Choice("add" if listings.SECTIONS[self.section].name == "board" else "send", {}))
-
-    def action_offer(self, name: str) -> None:
-        """Do what a key means, where the row allows it."""
-        found = next((choice for choice in self._choices() if choice.offer == name), None)
-        if found is not None:
-            self.perform(found)
-        elif name in ANYWHERE:
-            self.perform(Choice(name, {}))
-
-    def action_menu(self) -> None:
-        """Show all that can be done to the row."""
-        offers = [(choice.offer, OFFERS[choice.offer]) for choice in self._choices()]
-        self.push_screen(Menu(offers), lambda name: self.action_offer(name) if name else None)
-
-    def _choices(self) -> tuple[Choice, ...]:
-        row = self.current.row
-        return tuple(row.choices) if row is not None and hasattr(row, "choices") else ()
-
-    def perform(self, choice: Choice) -> None:
-        """Ask what has to be asked, then act."""
-        offer = OFFERS[choice.offer]
-        if self.source.read_only:
-            self.say(Text(" this view only looks on (--read-only)", "yellow"))
-            return
-        fields = [field for field in offer.fields if field.name not in choice.given]
-        if offer.asks:
-            about = one_line(str(self.current.row and self.current.listing.entries and self._about()), 100)
-            self.push_screen(Question(offer.asks, about), lambda yes: self._act(offer.act, choice.given) if yes else None)
-        elif fields:
-            title = f"{offer.label} {choice.given.get('to', '')}".strip().capitalize()
-            self.push_screen(Form(title, fields, self._names()), lambda values: self._filled(choice, values))
-        else:
-            self._act(offer.act, choice.given)
-
-    def _about(self) -> str:
-        entry = next(entry for entry in self.current.listing.entries if entry.key == self.current.key)
-        return "  ".join(cell.text.strip() for cell in entry.cells if cell.text.strip())
-
-    def _names(self) -> list[str]:
-        rows = self.shown.sessions if self.shown else ()
-        return [row.name for row in rows if row.name and not row.is_user]
-
-    def _filled(self, choice: Choice, values: Values | None) -> None:
-        if values is not None:
-            self._act(OFFERS[choice.offer].act, {**choice.given, **values})
-
-    def _act(self, act: str, arguments: Mapping[str, Any]) -> None:
-        try:
-            answer = self.source.act(act, arguments)
-        except CoordError as error:
-            self.say(_failure(error))
-            return
-        answer.add_done_callback(lambda done: self._later(lambda: self._done(done)))
-
-    def _done(self, done: Future[str]) -> None:
-        self.source.look_again()
-        error = done.exception()
-        self.say(Text(f" {done.result()}", "green") if error is None else _failure(error))
-
-    def say(self, text: Text) -> None:
-        """Say something in the last line, for a while."""
-        self._said = text
-        self._rest(self.clock())
-        self.set_timer(SAID_FOR, lambda: self._unsay(text))
-
-    def _unsay(self, text: Text) -> None:
-        if self._said is text:
-            self._said = Text()
-            self._rest(self.clock())
+        answer.add_done_callback(lambda done: self.later(lambda: take(done)))
 
     # the frame
 
@@ -402,6 +296,7 @@ class LiveView(App[None]):
 
     def _shape(self, size: Size) -> None:
         """Lay the panes out for the size of the terminal."""
+        self.room = size
         width, height = size
         self.set_class(width >= WIDE, "wide")
         self.set_class(height < 20, "low")
@@ -414,7 +309,7 @@ class LiveView(App[None]):
         for n, section in enumerate(listings.SECTIONS):
             yield SystemCommand(f"Show {section.name}", f"key {n + 1}", lambda n=n: self.action_section(n))
         yield SystemCommand("Needs you", "key 0", self.action_needs)
-        for choice in (*self._choices(), *(Choice(name, {}) for name in ANYWHERE)):
+        for choice in (*self.choices(), *(Choice(name, {}) for name in ANYWHERE)):
             offer = OFFERS[choice.offer]
             yield SystemCommand(offer.label.capitalize(), f"key {offer.key}", lambda choice=choice: self.perform(choice))
         yield SystemCommand("Theme", "choose other colours", self.action_change_theme)
@@ -422,15 +317,8 @@ class LiveView(App[None]):
         yield SystemCommand("Leave", "key q", self.exit)
 
 
-def _failure(error: BaseException | None) -> Text:
-    if isinstance(error, CoordError):
-        hint = f"  ({one_line(error.hint, 200)})" if error.hint else ""
-        return Text(f" {one_line(error.what, 300)}{hint}", "bold red")
-    return Text(f" {type(error).__name__}: {one_line(str(error), 200)}", "bold red")
-
-
-def run(place: str, read_only: bool = False) -> None:
-    """Show the view until the person leaves it. Raises CoordError for what cannot be opened."""
-    desk = Desk(place, read_only)
-    desk.check()
+def run(desk: Desk) -> None:
+    """Show the view until the person leaves it."""
+    for name in ("COLUMNS", "LINES"):  # where they are exported, Textual would believe them, and never see a resize
+        os.environ.pop(name, None)
     LiveView(desk).run()

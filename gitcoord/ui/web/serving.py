@@ -21,10 +21,8 @@ from gitcoord.ui.web.pages import application
 HERE = "127.0.0.1"
 
 
-def serve(place: str, options: Options) -> None:
-    """Serve until interrupted. Raises CoordError for what cannot be opened, and for a place that is taken."""
-    desk = Desk(place, options.read_only)
-    desk.check()
+def serve(desk: Desk, options: Options) -> None:
+    """Serve until interrupted. Raises RepositoryError for a place that is taken."""
     listening = _at_path(options.socket) if options.socket else _at_port(options.port)
     try:
         door, base = _door(listening, options)

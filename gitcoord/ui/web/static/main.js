@@ -315,8 +315,9 @@ const KEYS = {
   Escape: () => {
     $("search").value = "";
     Object.assign(state, { words: "", found: null });
-    document.querySelector("#rows .row")?.focus();
     draw();
+    document.activeElement?.blur();
+    document.querySelector("#rows .row")?.focus();
   },
 };
 
