@@ -455,9 +455,9 @@ def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
 
 RUN = (
     "cat-file", "check-ignore", "commit-graph", "commit-tree", "config", "diff", "diff-tree", "fetch", "for-each-ref",
-    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "multi-pack-index", "pack-objects", "pack-refs", "push",
-    "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index", "update-ref", "var",
-    "verify-commit", "version", "worktree", "write-tree",
+    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "multi-pack-index", "pack-objects",
+    "pack-refs", "push", "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index",
+    "update-ref", "var", "verify-commit", "version", "worktree", "write-tree",
 )  # fmt: skip
 """Every command of git that ours runs: what one says that was killed decides nothing."""
 WORDS = {"add", "branch", "clone", "commit", "help", "hook", "notes", "replace", "show"}
