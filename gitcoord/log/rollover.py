@@ -51,7 +51,8 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
     ground.journal.add([*objects, root])
     bulk.write_all(store, [*objects, root])
     store.move(fresh, root.oid, None, ground.fd)
-    ground.note(old, {fresh: root.oid})
+    before = [name for name in ground.journal.tips() if log_of(name) == log_of(ref)]  # also where its ref is gone
+    ground.note(before, {fresh: root.oid})
     drop_refs(ground, old)
 
 

@@ -14,7 +14,7 @@ from gitcoord.log import rollover
 from gitcoord.log.epoch import Commit, carried, carry
 from gitcoord.log.event import Malformed, decode
 from gitcoord.log.ground import Ground
-from gitcoord.log.restore import remake
+from gitcoord.log.restore import remake, restore_objects
 from gitcoord.log.trust import EPOCH, NEVER_CARRIED
 from gitcoord.store import bulk
 from gitcoord.store.absent import is_damaged
@@ -22,6 +22,9 @@ from gitcoord.store.contract import Store
 from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import Oid, parent_of
 from gitcoord.store.ref_names import NAMESPACE, aside_name
+
+ATTEMPTS = 3
+"""A prune of the user's that began before a ref was back may take objects while they are restored."""
 
 
 def readable(store: Store, tip: Oid) -> list[Commit]:
@@ -48,11 +51,15 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
 
     Raises Unreadable; RefMoved when the log does not stand there any more.
     """
-    done = _remake(ground, ref, tips[-1])
-    if done and _is_whole(ground.store, tips[-1]):
-        if now != tips[-1]:
-            ground.store.move(ref, tips[-1], now, ground.fd)
-        return [*done, f"restored {ref}"]
+    done: list[str] = []
+    for _ in range(ATTEMPTS):
+        done += restore_objects(ground.store, ground.journal, tips) + _remake(ground, ref, tips[-1])
+        if not done:
+            break
+        if _is_whole(ground.store, tips[-1]) and all(_contains(ground.store, tips[-1], other) for other in tips[:-1]):
+            if now != tips[-1]:
+                ground.store.move(ref, tips[-1], now, ground.fd)
+            return [*done, f"restored {ref}"]
     known = _known(ground, ref, tips)
     events = {oid: raw for oid, raw in _find(ground, ref, tips, known).items() if _kind(raw) not in NEVER_CARRIED}
     lost = sum(oid not in events and kind not in NEVER_CARRIED for oid, kind in known.items()) or 1
@@ -111,7 +118,10 @@ def _find(ground: Ground, ref: str, tips: Sequence[Oid], known: Iterable[Oid]) -
     for raw in [raw for raw in found.values() if _kind(raw) == EPOCH]:
         with suppress(ObjectMissing, NotACommit):
             found |= {oid: event for oid, event in carried(store, raw) if oid not in found}
+    kept = ground.journal.needed([*tips, *known])
+    found |= {oid: item.data for oid, item in kept.items() if item.kind == "commit" and oid not in found}
     found |= {oid: item.data for oid, item in remake(ground, ref, [oid for oid in gone if oid not in found]).items()}
+    store.write([item for item in kept.values() if item.kind != "commit"])  # their attachments
     return found
 
 
@@ -145,8 +155,13 @@ def drop_damaged(store: Store, oids: Iterable[Oid]) -> None:
 
 
 def _is_whole(store: Store, tip: Oid) -> bool:
+    return _contains(store, tip, None)
+
+
+def _contains(store: Store, tip: Oid, below: Oid | None) -> bool:
+    """Whether the chain from `tip` down to `below` (None: its root) is there."""
     try:
-        for _ in store.chain(tip, None):
+        for _ in store.chain(tip, below):
             pass
     except (ObjectMissing, NotACommit, NotDescendant):
         return False

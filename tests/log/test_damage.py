@@ -135,7 +135,7 @@ def test_what_a_stranger_pushed_under_our_name_is_kept_aside_and_said(repo: Path
     assert ran.code == 0 and "forged" not in ran.out
     (line,) = warnings(ran.err)
     aside = line.rpartition("git log ")[2].rstrip(")")
-    assert "what this clone never wrote" in line and git(repo, "rev-parse", aside).strip() == oid
+    assert "this clone never wrote" in line and git(repo, "rev-parse", aside).strip() == oid
     assert tip(repo, ref) == before and texts(repo) == ["one"]
     assert cli(repo, "log").err == ""
     assert f"{aside.rpartition('/')[0].rpartition('/')[0]}" in cli(repo, "doctor").out
@@ -455,9 +455,9 @@ def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
 
 RUN = (
     "cat-file", "check-ignore", "commit-graph", "commit-tree", "config", "diff", "diff-tree", "fetch", "for-each-ref",
-    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "pack-objects", "pack-refs", "push",
-    "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index", "update-ref", "var",
-    "verify-commit", "version", "worktree", "write-tree",
+    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "multi-pack-index", "pack-objects",
+    "pack-refs", "push", "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index",
+    "update-ref", "var", "verify-commit", "version", "worktree", "write-tree",
 )  # fmt: skip
 """Every command of git that ours runs: what one says that was killed decides nothing."""
 WORDS = {"add", "branch", "clone", "commit", "help", "hook", "notes", "replace", "show"}
@@ -689,3 +689,41 @@ def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cl
     assert ran.code == 0
     assert not lock.exists(), ran
     assert tip(here, ref) == tip(there, ref)
+
+
+def test_objects_that_a_prune_takes_while_they_are_restored_are_carried_from_the_journal(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the campaign (seed 501): the log was off its ref for a moment, and git gc --prune=now was at work."""
+    from gitcoord.log import mend, salvage
+
+    with Coord.open(repo, as_name="a") as coord:
+        coord.sessions.join()
+        coord.send("a", "one")
+        sent = coord.send("a", "two", attachments={"data.bin": b"12345"})
+        coord.send("a", "three")
+        ref = f"refs/coord/log/{coord.clone.id}/0001"
+    git(repo, "update-ref", "-d", ref)
+    for module in (mend, salvage):
+        real = module._is_whole if module is salvage else module.is_whole
+
+        def pruned(store: Any, at: Any, real: Any = real) -> bool:
+            for name in git(repo, "rev-list", "--objects", sent.id, f"^{sent.id}~1", check=False).split():
+                (repo / ".git/objects" / name[:2] / name[2:]).unlink(missing_ok=True) if len(name) == 40 else None
+            return bool(real(store, at))
+
+        monkeypatch.setattr(module, "_is_whole" if module is salvage else "is_whole", pruned)
+    descends, asked = mend.descends, []
+    monkeypatch.setattr(mend, "descends", lambda *args: (bool(asked) and descends(*args)) or bool(asked.append(args)))
+    (repo / ".git/coord/index.sqlite").unlink()
+    with Coord.open(repo, as_name="a") as coord:
+        coord.inbox()
+    monkeypatch.undo()
+    assert texts(repo) == ["one", "two", "three"]
+    names = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split()
+    assert len(names) == 1, names
+    log = names[0]
+    root = git(repo, "rev-list", "--max-parents=0", log).strip()
+    place = f"{sent.id}:data.bin" if log == ref else f"{root}:{sent.id}.files/data.bin"
+    assert git(repo, "show", place) == "12345"
+    is_sound(repo)
