@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NamedTuple
 
-from gitcoord.features.tasks.fold import State, replay
+from gitcoord.features.tasks.fold import TaskState, replay
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
 
@@ -55,7 +55,7 @@ class Paper:
 
     # reading
 
-    def judged(self, without: str = "") -> tuple[State, dict[str, str]]:
+    def judged(self, without: str = "") -> tuple[TaskState, dict[str, str]]:
         events = sorted((e for e in self.known if e.id != without), key=lambda e: (e.lc, e.id))
         state, void = replay(events)
         assert state

@@ -11,7 +11,7 @@ from gitcoord.features.messages.ledger import Delivery
 from gitcoord.features.messages.talk import Said, Talk
 from gitcoord.features.overlaps.conflicts import Collision
 from gitcoord.features.tasks.board import Board
-from gitcoord.features.tasks.read import Row
+from gitcoord.features.tasks.read import TaskFacts
 from gitcoord.log.event import Event
 from gitcoord.log.trust.doubts import Doubt
 from gitcoord.overview.roster import Session
@@ -54,13 +54,13 @@ def said(it: Message, *states: str, held: bool = False) -> Said:
     return Said(it, tuple(ledger), held)
 
 
-def task(number: int, title: str, status: str = "open", **facts: Any) -> Row:
+def task(number: int, title: str, status: str = "open", **facts: Any) -> TaskFacts:
     plain: dict[str, Any] = {
         "id": oid(number), "lc": number, "creator": box("api"), "at": int(NOW) - 7200, "title": title, "text": "",
         "status": status, "priority": 2, "assignee": "", "labels": (), "holder": "", "claim": "", "tentative": False,
         "words": "", "lease": "", "last": "", "changed": int(NOW) - 3600, "ready": status == "open",
     }  # fmt: skip
-    return Row(**{**plain, **facts})
+    return TaskFacts(**{**plain, **facts})
 
 
 def job(number: int, name: str, state: str = "running", **facts: Any) -> Job:

@@ -18,7 +18,7 @@ from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
 
 
-class Desk(NamedTuple):
+class HookCall(NamedTuple):
     """One call of a hook in its repository: the call, and its session, None before it is registered."""
 
     clone: Clone
@@ -37,11 +37,11 @@ class Desk(NamedTuple):
 
 
 @contextmanager
-def open_for(harness: Harness, call: Call) -> Iterator[Desk]:
+def open_for(harness: Harness, call: Call) -> Iterator[HookCall]:
     """The repository of the conversation, and its session there. Raises RepositoryError outside of a repository."""
     clone = open_clone(call.cwd or ".", _environ(harness, call), long_lived=False)
     try:
-        yield Desk(clone, harness, call, _known(clone, harness, call))
+        yield HookCall(clone, harness, call, _known(clone, harness, call))
     finally:
         clone.close()
 
@@ -61,7 +61,7 @@ def _known(clone: Clone, harness: Harness, call: Call) -> Identity | None:
     return Identity(record.name, "harness", record, harness.name, call.session_id)
 
 
-def settle(desk: Desk) -> Desk:
+def with_session(desk: HookCall) -> HookCall:
     """The desk with its session, registered if need be and bound to the id and the process of the program."""
     with desk.clone.locked():
         me = desk.me or _found(desk)
@@ -73,14 +73,14 @@ def settle(desk: Desk) -> Desk:
     return desk._replace(me=me)
 
 
-def alive(desk: Desk) -> Desk:
+def alive(desk: HookCall) -> HookCall:
     """The desk with its session, after a sign of life."""
     if desk.me is None:
-        return settle(desk)
+        return with_session(desk)
     return desk._replace(me=beat(desk.clone, desk.me))
 
 
-def _found(desk: Desk) -> Identity:
+def _found(desk: HookCall) -> Identity:
     """The session that the rules find; a resumed conversation gets back the name that it had."""
     me = current(desk.clone)
     records = Records(desk.clone.repo.coord_dir)
@@ -95,7 +95,7 @@ def _is_free(records: Records, record: Record) -> bool:
     return not record.person and judge(record, records.beat(record.name), alive, time.time()).state == "gone"
 
 
-def is_elsewhere(desk: Desk) -> bool:
+def is_elsewhere(desk: HookCall) -> bool:
     """Whether the session is bound to another live process than the caller."""
     bound = desk.me.record.process if desk.me and desk.me.record else None
     ours = program_of(desk.harness)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from gitcoord import lean_json as json
 from gitcoord.agents import Answer
-from gitcoord.agents.binding import Desk
+from gitcoord.agents.binding import HookCall
 from gitcoord.agents.flags import marks_of
 from gitcoord.errors import UsageError
 from gitcoord.lean import NamedTuple, suppress
@@ -26,7 +26,7 @@ MAX_TOLD = 2000
 """Warnings that are remembered for a session."""
 
 
-class Finding(NamedTuple):
+class Caution(NamedTuple):
     """One thing to say about a path; `key` makes sure that it is said once, `blocks` whether it may refuse."""
 
     key: str
@@ -34,7 +34,7 @@ class Finding(NamedTuple):
     blocks: bool = False
 
 
-def guard(desk: Desk, say: Callable[[Answer], None]) -> None:
+def guard(desk: HookCall, say: Callable[[Answer], None]) -> None:
     """Say what concerns the paths of a call; refuse only if the user asked for that."""
     mode = desk.clone.repo.setting("guard", "warn").lower()
     if mode == "off" or desk.me is None:
@@ -50,7 +50,7 @@ def guard(desk: Desk, say: Callable[[Answer], None]) -> None:
         _remember(desk, fresh)
 
 
-def _findings(desk: Desk, path: str) -> Iterator[Finding]:
+def _findings(desk: HookCall, path: str) -> Iterator[Caution]:
     assert desk.me is not None
     try:
         (found,) = check(desk.clone, desk.me, [path], desk.call.cwd or os.getcwd())
@@ -60,11 +60,11 @@ def _findings(desk: Desk, path: str) -> Iterator[Finding]:
     for box in found.occupied_by:
         name = spoken_name(desk.clone, box)
         text = f"{found.path} lies in the worktree of {name}, who works there: {found.worktree}"
-        yield Finding(f"in {found.worktree} {box}", inert(text), True)
+        yield Caution(f"in {found.worktree} {box}", inert(text), True)
     now = time.time()
     for touch in found.touched_by:
         name = spoken_name(desk.clone, touch.session)
-        yield Finding(
+        yield Caution(
             f"touch {found.path} {touch.session}", inert(f"{name} changed {found.path} {ago(touch.at, now)}, uncommitted")
         )
     held = held_back(desk.clone, [note.id for note in found.notes[:3]])
@@ -72,10 +72,10 @@ def _findings(desk: Desk, path: str) -> Iterator[Finding]:
         sender = spoken_name(desk.clone, note.sender)
         command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {shell_word(found.path)})"
         text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + command
-        yield Finding(f"note {note.id}", text)
+        yield Caution(f"note {note.id}", text)
 
 
-def _locks(desk: Desk, found: Check) -> Iterator[Finding]:
+def _locks(desk: HookCall, found: Check) -> Iterator[Caution]:
     assert desk.me is not None
     mine = f"{desk.me.name}@{desk.clone.id}"
     held = held_back(desk.clone, [lock.id for lock in found.locks])
@@ -84,22 +84,22 @@ def _locks(desk: Desk, found: Check) -> Iterator[Finding]:
             name = spoken_name(desk.clone, lock.holder)
             because = f": {said(lock.reason, 200)}" if lock.reason else ""
             left = span(lock.expires - time.time())
-            yield Finding(
+            yield Caution(
                 f"lock {lock.id} {found.path}", inert(f"{found.path} is locked by {name} for another {left}") + because, True
             )
 
 
-def _untold(desk: Desk, found: Sequence[Finding]) -> list[Finding]:
+def _untold(desk: HookCall, found: Sequence[Caution]) -> list[Caution]:
     told = _told(desk)
     return [finding for finding in found if _key(desk, finding) not in told]
 
 
-def _key(desk: Desk, finding: Finding) -> str:
+def _key(desk: HookCall, finding: Caution) -> str:
     """The key of a finding for its reader, because the session does not see what a helper is told."""
     return f"{desk.call.subagent} {finding.key}" if desk.call.subagent else finding.key
 
 
-def _told(desk: Desk) -> list[str]:
+def _told(desk: HookCall) -> list[str]:
     try:
         known = json.loads(read_ours(_file(desk)))
     except (OSError, ValueError):
@@ -107,12 +107,12 @@ def _told(desk: Desk) -> list[str]:
     return known if isinstance(known, list) else []
 
 
-def _remember(desk: Desk, fresh: Sequence[Finding]) -> None:
+def _remember(desk: HookCall, fresh: Sequence[Caution]) -> None:
     known = [*_told(desk), *(_key(desk, finding) for finding in fresh)][-MAX_TOLD:]
     with suppress(OSError):
         write_ours(_file(desk), json.dumps(known).encode())
 
 
-def _file(desk: Desk) -> str:
+def _file(desk: HookCall) -> str:
     assert desk.me is not None
     return marks_of(desk.clone, desk.me.name).path("@told")

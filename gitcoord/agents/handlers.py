@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gitcoord import lean_json as json
 from gitcoord.agents import Answer
-from gitcoord.agents.binding import Desk, alive, is_elsewhere, settle
+from gitcoord.agents.binding import HookCall, alive, is_elsewhere, with_session
 from gitcoord.agents.flags import Marks, marks_of, stamp
 from gitcoord.agents.show import me_of as _me
 from gitcoord.agents.show import show as _show
@@ -33,7 +33,7 @@ CHAIN = 5
 HOW = "To talk to them: git coord send NAME TEXT. All commands: git coord help"
 
 
-def run(desk: Desk, say: Say) -> None:
+def run(desk: HookCall, say: Say) -> None:
     """Do what is due; `say` is called at most once, and writes to the program at once."""
     if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(desk.clone.repo.coord_dir):
         return
@@ -49,9 +49,9 @@ def run(desk: Desk, say: Say) -> None:
         (_HELPERS if desk.call.subagent else _MOMENTS).get(desk.call.moment, _nothing)(desk, say)
 
 
-def _start(desk: Desk, say: Say) -> None:
+def _start(desk: HookCall, say: Say) -> None:
     """Register, and say where the session is; also after a compaction, when the model has lost all of it."""
-    desk = settle(desk)
+    desk = with_session(desk)
     me = _me(desk)
     marks = marks_of(desk.clone, me.name)
     marks.open()
@@ -66,7 +66,7 @@ def _start(desk: Desk, say: Say) -> None:
         marks.set_idle(desk.call.source != "compact")  # from here on, what comes wakes it
 
 
-def _keep_all_touched(desk: Desk) -> None:
+def _keep_all_touched(desk: HookCall) -> None:
     """Fill the folder of touched files at the first hook in this clone, with changes of sessions without hooks."""
     from gitcoord.overview.roster import list_sessions
 
@@ -75,26 +75,26 @@ def _keep_all_touched(desk: Desk) -> None:
             touched.keep(desk.clone.repo.coord_dir, session.session, [file.path for file in session.files])
 
 
-def _say_where_i_am(desk: Desk, marks: Marks, budget: int, say: Say) -> None:
+def _say_where_i_am(desk: HookCall, marks: Marks, budget: int, say: Say) -> None:
     if desk.surface == "off":
         say(Answer(context=_where_i_am(desk, budget, ())))
         return
     _show(desk, marks, lambda news, notes: say(Answer(context=_opening(desk, budget, news, notes))), always=True)
 
 
-def _opening(desk: Desk, budget: int, news: str, notes: Sequence[str]) -> str:
+def _opening(desk: HookCall, budget: int, news: str, notes: Sequence[str]) -> str:
     """The brief, without parts that are shown beside it."""
     without = ("unread", "notes") if notes else ("unread",)
     return "\n\n".join(filter(None, (_where_i_am(desk, budget, without), news)))
 
 
-def _where_i_am(desk: Desk, budget: int, without: Sequence[str]) -> str:
+def _where_i_am(desk: HookCall, budget: int, without: Sequence[str]) -> str:
     from gitcoord.overview.brief import brief
 
     return f"{brief(desk.clone, _me(desk), budget - 30, without=without).text}\n\n{HOW}"
 
 
-def _turn(desk: Desk, say: Say) -> None:
+def _turn(desk: HookCall, say: Say) -> None:
     """Between two steps of the model: show what is new."""
     desk = alive(desk)
     marks = marks_of(desk.clone, _me(desk).name)
@@ -112,7 +112,7 @@ def _turn(desk: Desk, say: Say) -> None:
     _show(desk, marks, lambda news, _: say(Answer(context=news)))
 
 
-def _look_at_remote(desk: Desk) -> None:
+def _look_at_remote(desk: HookCall) -> None:
     """Start a look at the remote in the background, if it is due; `coord/look` exists only with a remote."""
     if os.path.exists(desk.path("look")):
         from gitcoord.sync import background
@@ -120,7 +120,7 @@ def _look_at_remote(desk: Desk) -> None:
         background.after_look(desk.clone)
 
 
-def _edited(desk: Desk, say: Say) -> None:
+def _edited(desk: HookCall, say: Say) -> None:
     """Note the changed paths that the script could not read from the document, and update presence and overlaps."""
     from gitcoord.sessions.housekeeping import in_background
     from gitcoord.store.worktrees import place_of
@@ -133,12 +133,12 @@ def _edited(desk: Desk, say: Say) -> None:
         in_background(desk.clone, "refresh", _me(desk).name)
 
 
-def _waiting(desk: Desk, say: Say) -> None:
+def _waiting(desk: HookCall, say: Say) -> None:
     """Note that the session waits for its human. The next step of the model clears the flag, even while this hook still
     runs."""
     from gitcoord.sessions.presence import register
 
-    desk = settle(desk) if desk.me is None else desk
+    desk = with_session(desk) if desk.me is None else desk
     me = _me(desk)
     marks = marks_of(desk.clone, me.name)
     marks.open()
@@ -148,7 +148,7 @@ def _waiting(desk: Desk, say: Say) -> None:
         register(desk.clone, me, waiting=False)
 
 
-def _forget(desk: Desk, say: Say) -> None:
+def _forget(desk: HookCall, say: Say) -> None:
     """The next step of the model gets the brief again."""
     desk = alive(desk)
     marks = marks_of(desk.clone, _me(desk).name)
@@ -156,7 +156,7 @@ def _forget(desk: Desk, say: Say) -> None:
     marks.forget()
 
 
-def _stop(desk: Desk, say: Say) -> None:
+def _stop(desk: HookCall, say: Say) -> None:
     """Let the turn end unless an urgent message was never shown, or an ack is due; each holds it a few times at most."""
     desk = alive(desk)
     me = _me(desk)
@@ -182,7 +182,7 @@ def _stop(desk: Desk, say: Say) -> None:
         say(Answer(go_on=lines))
 
 
-def _due_lines(desk: Desk, due: Sequence[Message]) -> str:
+def _due_lines(desk: HookCall, due: Sequence[Message]) -> str:
     """The messages that still need an ack, without their text, which was shown before."""
     now = time.time()
     lines = [
@@ -191,7 +191,7 @@ def _due_lines(desk: Desk, due: Sequence[Message]) -> str:
     return "\n".join(["These messages ask for an ack (git coord thread ID shows one again):", *lines]) if lines else ""
 
 
-def _end(desk: Desk, say: Say) -> None:
+def _end(desk: HookCall, say: Say) -> None:
     """The end: the session leaves, and its locks and tasks are free. A conversation that was merely cleared continues,
     and so does one that a live process has resumed."""
     if desk.call.source == "clear" or desk.me is None or is_elsewhere(desk):
@@ -202,7 +202,7 @@ def _end(desk: Desk, say: Say) -> None:
     marks_of(desk.clone, desk.me.name).set_idle(False)
 
 
-_MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
+_MOMENTS: dict[str, Callable[[HookCall, Say], None]] = {
     "start": _start,
     "prompt": _turn,
     "tools": _turn,
@@ -214,19 +214,19 @@ _MOMENTS: dict[str, Callable[[Desk, Say], None]] = {
 }
 
 
-def _works_again(desk: Desk, say: Say) -> None:
+def _works_again(desk: HookCall, say: Say) -> None:
     """End the waiting when a helper continues, because it may do what the human was asked for."""
     marks_of(desk.clone, _me(alive(desk)).name).wait(False)
 
 
-def _nothing(desk: Desk, say: Say) -> None:
+def _nothing(desk: HookCall, say: Say) -> None:
     """Say nothing, because text in a helper's conversation never reaches the session's own."""
 
 
-_HELPERS: dict[str, Callable[[Desk, Say], None]] = {"edited": _edited, "waiting": _waiting, "tools": _works_again}
+_HELPERS: dict[str, Callable[[HookCall, Say], None]] = {"edited": _edited, "waiting": _waiting, "tools": _works_again}
 
 
-def _keep_settings(desk: Desk) -> None:
+def _keep_settings(desk: HookCall) -> None:
     """Write the settings that the script needs: `coord/surface`, only if it differs from the default."""
     from gitcoord.system.lock import write_whole
 
@@ -238,7 +238,7 @@ def _keep_settings(desk: Desk) -> None:
         write_whole(path, desk.surface + "\n")
 
 
-def _notice_deaths(desk: Desk) -> None:
+def _notice_deaths(desk: HookCall) -> None:
     deaths.notice(desk.clone, me=lambda: _me(desk).name)
 
 

@@ -195,7 +195,7 @@ def _with(settings: Settings, text: str | None, path: str) -> str:
     return text
 
 
-def _check(root: jsonedit.Value, hooks: jsonedit.Value | None, entries: jsonedit.Value | None, path: str) -> None:
+def _check(root: jsonedit.ValueSpan, hooks: jsonedit.ValueSpan | None, entries: jsonedit.ValueSpan | None, path: str) -> None:
     if root.kind != "{" or (hooks and hooks.kind != "{") or (entries and entries.kind != "["):
         raise RepositoryError(f"{path} does not have the expected hooks", "look at the file, then run the command again")
 
@@ -223,7 +223,7 @@ def _without(settings: Settings, text: str | None, path: str) -> str | None:
     return _pruned(settings, text, made, path)
 
 
-def _first(text: str, root: jsonedit.Value) -> tuple[jsonedit.Value, int] | None:
+def _first(text: str, root: jsonedit.ValueSpan) -> tuple[jsonedit.ValueSpan, int] | None:
     """The place of a hook of ours: a whole entry, or one of several hooks in it."""
     hooks = root.get("hooks")
     for _, _, entries in hooks.members if hooks else ():
@@ -237,11 +237,11 @@ def _first(text: str, root: jsonedit.Value) -> tuple[jsonedit.Value, int] | None
     return None
 
 
-def _is_ours(text: str, value: jsonedit.Value) -> bool:
+def _is_ours(text: str, value: jsonedit.ValueSpan) -> bool:
     return MARK.search(text, value.start, value.end) is not None
 
 
-def _event_of(root: jsonedit.Value, of: jsonedit.Value) -> str:
+def _event_of(root: jsonedit.ValueSpan, of: jsonedit.ValueSpan) -> str:
     hooks = root.get("hooks")
     members = hooks.members if hooks else ()
     return next((event for event, _, entries in members if entries.start <= of.start < entries.end), "")

@@ -20,22 +20,22 @@ class BadJson(ValueError):
     """The text is not a JSON document."""
 
 
-class Value(NamedTuple):
+class ValueSpan(NamedTuple):
     """The place of a value in the text; members of an object with their keys, elements of an array without."""
 
     start: int
     end: int
     kind: str
     """`{`, `[`, or `"` for anything else."""
-    members: tuple[tuple[str, int, Value], ...] = ()
+    members: tuple[tuple[str, int, ValueSpan], ...] = ()
     """Key (empty in an array), where the member begins, and its value."""
 
-    def get(self, key: str) -> Value | None:
+    def get(self, key: str) -> ValueSpan | None:
         """The member of that name; of several the last, as parsers do."""
         return next((value for name, _, value in reversed(self.members) if name == key), None)
 
 
-def parse(text: str) -> Value:
+def parse(text: str) -> ValueSpan:
     """The places of all values. Raises BadJson."""
     value, end = _value(text, _skip(text, 0))
     if _skip(text, end) != len(text):
@@ -48,7 +48,7 @@ def load(text: str) -> Any:
     return _python(text, parse(text))
 
 
-def _python(text: str, value: Value) -> Any:
+def _python(text: str, value: ValueSpan) -> Any:
     if value.kind == "{":
         return {key: _python(text, inner) for key, _, inner in value.members}
     if value.kind == "[":
@@ -56,20 +56,20 @@ def _python(text: str, value: Value) -> Any:
     return json.loads(text[value.start : value.end])
 
 
-def _value(text: str, at: int) -> tuple[Value, int]:
+def _value(text: str, at: int) -> tuple[ValueSpan, int]:
     kind = text[at : at + 1]
     if kind in ("{", "["):
         members = tuple(_members(text, at, kind))
         end = _closing(text, members[-1][2].end if members else at + 1, "}" if kind == "{" else "]")
-        return Value(at, end, kind, members), end
+        return ValueSpan(at, end, kind, members), end
     try:
         _, end = json.JSONDecoder().raw_decode(text, at)
     except ValueError:
         raise BadJson(f"no value at {_place(text, at)}") from None
-    return Value(at, end, '"'), end
+    return ValueSpan(at, end, '"'), end
 
 
-def _members(text: str, start: int, kind: str) -> Iterator[tuple[str, int, Value]]:
+def _members(text: str, start: int, kind: str) -> Iterator[tuple[str, int, ValueSpan]]:
     at = _skip(text, start + 1)
     while text[at : at + 1] not in ("}", "]"):
         key, begin = "", at
@@ -122,7 +122,7 @@ def _place(text: str, at: int) -> str:
     return f"line {text.count(chr(10), 0, at) + 1}"
 
 
-def insert(text: str, into: Value, key: str, new: Any) -> str:
+def insert(text: str, into: ValueSpan, key: str, new: Any) -> str:
     """The text with a further member at the end of an object (with an empty `key`, an element of an array)."""
     close = into.end - 1
     inside = text[into.start + 1 : close]
@@ -176,7 +176,7 @@ def _unit(text: str) -> str:
     return "  "
 
 
-def remove(text: str, of: Value, number: int) -> str:
+def remove(text: str, of: ValueSpan, number: int) -> str:
     """The text without one member of `of`; removing what `insert` added leaves no trace."""
     begin, end = of.members[number][1], of.members[number][2].end
     if len(of.members) == 1:

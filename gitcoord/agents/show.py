@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 
-from gitcoord.agents.binding import Desk
+from gitcoord.agents.binding import HookCall
 from gitcoord.agents.flags import Marks, stamp
 from gitcoord.features.messages import waiting
 from gitcoord.features.notes import has_notes_about_paths
@@ -17,7 +17,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.system.files import touch_ours
 
 
-def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
+def show(desk: HookCall, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
     """Write what is new and mark it, all under the lock: of two simultaneous hooks one shows it.
 
     `say` gets the text and the ids of notes in it. Items that did not fit wait for the next time.
@@ -28,7 +28,7 @@ def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], al
         news = surfacing.gather(desk.clone, me, lines)
         if news.text or always:
             say(news.text, news.notes)
-        surfacing.claim(desk.clone, me, news)
+        surfacing.mark_surfaced(desk.clone, me, news)
         if news.left:
             marks.again([line for line in lines if line not in news.notes])
         marks.owe(bool(waiting.owed_acks(desk.clone, me)))
@@ -36,7 +36,7 @@ def show(desk: Desk, marks: Marks, say: Callable[[str, Sequence[str]], None], al
     return bool(news.text)
 
 
-def look(desk: Desk, marks: Marks) -> list[str]:
+def look(desk: HookCall, marks: Marks) -> list[str]:
     """Bring the index up to date with the refs; the ids of notes that were marked for this session."""
     began = time.time()
     marks.take()
@@ -48,7 +48,7 @@ def look(desk: Desk, marks: Marks) -> list[str]:
     return marks.taken()
 
 
-def _keep_notes_flag(desk: Desk) -> None:
+def _keep_notes_flag(desk: HookCall) -> None:
     """Keep `coord/noted` while notes are about paths: then the hook asks before a path's first edit."""
     path = desk.path("noted")
     if not os.path.exists(path) and desk.clone.read(has_notes_about_paths):
@@ -56,7 +56,7 @@ def _keep_notes_flag(desk: Desk) -> None:
             touch_ours(path)
 
 
-def me_of(desk: Desk) -> Identity:
+def me_of(desk: HookCall) -> Identity:
     if desk.me is None:
         raise LookupError("the session is not known yet")
     return desk.me

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from gitcoord.agents import Answer
-from gitcoord.agents.binding import Desk, program_of
+from gitcoord.agents.binding import HookCall, program_of
 from gitcoord.agents.flags import Marks, marks_of
 from gitcoord.agents.show import look
 from gitcoord.features import deaths
@@ -27,7 +27,7 @@ from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, remove_ours, write_ours
 
 
-def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
+def wake(desk: HookCall, say: Callable[[Answer], None]) -> None:
     """Sleep until the session is idle and has mail, and show that; print nothing if its program ends first."""
     program = program_of(desk.harness)
     if program is None or desk.surface == "off" or not is_plain_id(desk.call.session_id):
@@ -44,11 +44,11 @@ def wake(desk: Desk, say: Callable[[Answer], None]) -> None:
             wait_until(desk.clone.repo, attempt, None, partial(_ends, desk, program), places=[desk.path("mail")])
 
 
-def _ends(desk: Desk, program: processes.Process) -> list[int]:
+def _ends(desk: HookCall, program: processes.Process) -> list[int]:
     return [program.pid, *deaths.watched_pids(desk.clone)]
 
 
-def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], None]) -> str | None:
+def _attempt(desk: HookCall, program: processes.Process, say: Callable[[Answer], None]) -> str | None:
     """One attempt; returns why it ended: the session was woken, or its program is gone."""
     record = _record(desk, program)
     if not processes.is_alive(program) or (record is None and desk.harness.nudge):
@@ -67,13 +67,13 @@ def _attempt(desk: Desk, program: processes.Process, say: Callable[[Answer], Non
     return "woken"
 
 
-def _show(desk: Desk, me: Identity, marks: Marks, say: Callable[[Answer], None]) -> str | None:
+def _show(desk: HookCall, me: Identity, marks: Marks, say: Callable[[Answer], None]) -> str | None:
     with desk.clone.locked():
         lines = look(desk, marks)
         news = surfacing.gather(desk.clone, me, lines)
         if news.whole or news.part:
             say(Answer(go_on=news.text))
-            surfacing.claim(desk.clone, me, news)
+            surfacing.mark_surfaced(desk.clone, me, news)
         if news.left or not news.text:
             marks.again([line for line in lines if line not in news.notes])
         marks.owe(bool(waiting.owed_acks(desk.clone, me)))
@@ -82,7 +82,7 @@ def _show(desk: Desk, me: Identity, marks: Marks, say: Callable[[Answer], None])
     return "woken" if news.text else None
 
 
-def _record(desk: Desk, program: processes.Process) -> Record | None:
+def _record(desk: HookCall, program: processes.Process) -> Record | None:
     """The session of this conversation, or the session of the program's process after a clear gave it another id."""
     known = [record for record in Records(desk.clone.repo.coord_dir).all() if record.left is None and not record.gone]
     if desk.harness.nudge:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox
     from gitcoord.features.messages.sending import Sent
     from gitcoord.log.clone import Clone
-    from gitcoord.overview.waiting import Held
+    from gitcoord.overview.waiting import Met
     from gitcoord.sessions.identity import Identity
 
 BEAT_EVERY = 20.0
@@ -121,10 +121,10 @@ class Coord:
 
     def decide(self, *, register: bool = False) -> None:
         """Look for the identity anew, under the write lock; `register` takes the name before the session writes."""
-        from gitcoord.sessions.presence import settle
+        from gitcoord.sessions.presence import register_caller
 
         known, self._identity = self.identity, None
-        self._identity = settle(self.clone, known) if register else self.identity
+        self._identity = register_caller(self.clone, known) if register else self.identity
 
     # where
 
@@ -182,7 +182,7 @@ class Coord:
         """See `Messages.inbox`."""
         return self.messages.inbox(**options)
 
-    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Held | None:
+    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Met | None:
         """Sleep until one condition holds (`session:w1=gone`, `message`, …); None after `timeout` seconds.
 
         `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.

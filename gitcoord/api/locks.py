@@ -9,7 +9,7 @@ from gitcoord.api.facade import Facade
 from gitcoord.lean import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from gitcoord.features.locks.guard import Verdict
+    from gitcoord.features.locks.guard import CommitVerdict
     from gitcoord.features.locks.read import Lock
     from gitcoord.overview.checks import Check
     from gitcoord.sessions.identity import Identity
@@ -89,7 +89,7 @@ class Locks(Facade):
 
         return checks.check(self._clone, self._me, paths, self._coord.cwd)
 
-    def guard(self) -> Verdict:
+    def guard(self) -> CommitVerdict:
         """The pre-commit hook's verdict on the commit that is being made."""
         from gitcoord.features.locks import guard
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from gitcoord.errors import RemoteError
     from gitcoord.sync.exchange import Report
     from gitcoord.sync.moving import Moved
-    from gitcoord.sync.purge_remote import Standing
+    from gitcoord.sync.purge_remote import RemoteRefs
 
 
 class Remote(Facade):
@@ -64,7 +64,7 @@ class Remote(Facade):
 
         return background.watch(self._clone, remote, self._coord.cwd, every)
 
-    def withdraw(self, remote: str | None = None, *, really: bool = False) -> Standing:
+    def withdraw(self, remote: str | None = None, *, really: bool = False) -> RemoteRefs:
         """Delete this clone's refs at a remote; without `really`, only list them."""
         from gitcoord.sync import purge_remote
 

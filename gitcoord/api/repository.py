@@ -70,7 +70,7 @@ class Repository(Facade):
         if not os.path.isdir(clone.repo.coord_dir):
             return
         if moves:
-            background.settle(clone.repo.coord_dir)
+            background.move_into(clone.repo.coord_dir)
         if event == "worktree-added":
             housekeeping.worktree_added(clone)
         elif event == "sync":

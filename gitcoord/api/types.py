@@ -8,7 +8,7 @@ from gitcoord.api.sessions import Registered
 from gitcoord.doctor import Finding
 from gitcoord.features.jobs.launch import Launched
 from gitcoord.features.jobs.read import Job
-from gitcoord.features.locks.guard import Verdict
+from gitcoord.features.locks.guard import CommitVerdict
 from gitcoord.features.locks.read import Lock
 from gitcoord.features.messages.inbox import Inbox, Message
 from gitcoord.features.messages.ledger import Delivery, SentMessage
@@ -20,7 +20,7 @@ from gitcoord.features.overlaps.conflicts import Collision
 from gitcoord.features.state import Value
 from gitcoord.features.tasks.board import Board
 from gitcoord.features.tasks.file import NewTask
-from gitcoord.features.tasks.read import Comment, Row, Step, Task
+from gitcoord.features.tasks.read import Comment, Step, Task, TaskFacts
 from gitcoord.log.event import Event
 from gitcoord.log.index.intake import LeftOut
 from gitcoord.log.retention import Collected, Redacted
@@ -31,7 +31,7 @@ from gitcoord.overview.counts import Short
 from gitcoord.overview.roster import Session
 from gitcoord.overview.status import Holding, Status, Strange, Syncing, Trouble
 from gitcoord.overview.vigil import Vigil
-from gitcoord.overview.waiting import Held
+from gitcoord.overview.waiting import Met
 from gitcoord.sessions.identity import Identity
 from gitcoord.setup import Initialized, Traces
 from gitcoord.store.hooks import Hook
@@ -41,14 +41,63 @@ from gitcoord.store.worktrees import TouchedFile
 from gitcoord.sync.exchange import Report
 from gitcoord.sync.link import Refusal
 from gitcoord.sync.moving import Moved
-from gitcoord.sync.purge_remote import Standing
+from gitcoord.sync.purge_remote import RemoteRefs
 
 __all__ = [
-    "Allocation", "Board", "Brief", "Check", "Collected", "Collision", "Comment", "Delivery", "Doubt", "Event",
-    "Finding", "Held", "Holding", "Hook", "Identity", "Inbox", "Initialized", "Job", "Launched", "LeftOut", "Lock",
-    "Message", "Moved", "NewTask", "Note", "Polled", "Recipient", "Redacted", "Refusal", "Registered", "Report", "Repository",
-    "Row", "Said", "Sent", "SentMessage", "Session", "Short", "Signature", "Signer", "Standing", "Status", "Step",
-    "Strange", "Syncing", "Talk", "Task", "Touch", "TouchedFile", "Traces", "Trouble", "Value", "Verdict", "Vigil",
+    "Allocation",
+    "Board",
+    "Brief",
+    "Check",
+    "Collected",
+    "Collision",
+    "Comment",
+    "CommitVerdict",
+    "Delivery",
+    "Doubt",
+    "Event",
+    "Finding",
+    "Holding",
+    "Hook",
+    "Identity",
+    "Inbox",
+    "Initialized",
+    "Job",
+    "Launched",
+    "LeftOut",
+    "Lock",
+    "Message",
+    "Met",
+    "Moved",
+    "NewTask",
+    "Note",
+    "Polled",
+    "Recipient",
+    "Redacted",
+    "Refusal",
+    "Registered",
+    "RemoteRefs",
+    "Report",
+    "Repository",
+    "Said",
+    "Sent",
+    "SentMessage",
+    "Session",
+    "Short",
+    "Signature",
+    "Signer",
+    "Status",
+    "Step",
+    "Strange",
+    "Syncing",
+    "Talk",
+    "Task",
+    "TaskFacts",
+    "Touch",
+    "TouchedFile",
+    "Traces",
+    "Trouble",
+    "Value",
+    "Vigil",
 ]  # fmt: skip
 OPAQUE = (Identity, Repository, Vigil)
 """Handed back to the API and not looked into."""

@@ -20,10 +20,10 @@ from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.agents.install import Installed
-    from gitcoord.features.locks.guard import Verdict
+    from gitcoord.features.locks.guard import CommitVerdict
     from gitcoord.setup import Traces
     from gitcoord.store.hooks import Hook
-    from gitcoord.sync.purge_remote import Standing
+    from gitcoord.sync.purge_remote import RemoteRefs
 
 LEAVES = """\
 {where}: messages, notes, names of
@@ -267,7 +267,7 @@ def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as
             say(f"Nothing was removed: git coord purge {'--everyone ' if everyone else ''}--yes")
 
 
-def _say_withdrawn(found: Standing, remote: str, yes: bool, as_json: bool) -> None:
+def _say_withdrawn(found: RemoteRefs, remote: str, yes: bool, as_json: bool) -> None:
     if as_json:
         say_json({"removed": yes, **found._asdict(), "refs": list(found.refs)})
         return
@@ -364,7 +364,7 @@ def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) 
     return 0
 
 
-def _say_verdict(verdict: Verdict) -> int:
+def _say_verdict(verdict: CommitVerdict) -> int:
     for line in verdict.lines:
         remark(line.encode("utf-8", "replace").decode())
     sys.stderr.flush()

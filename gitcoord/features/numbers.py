@@ -78,11 +78,11 @@ def _draft(me: Identity, sequence: str, number: int) -> Draft:
 def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int | None) -> Allocation:
     """Let the remote count. A process that dies before it has recorded its number leaves a gap; no number is given out
     twice."""
-    from gitcoord.sync.leases import Table, change, connected, unreadable
+    from gitcoord.sync.leases import LeaseTable, change, connected, unreadable
 
     taken: list[int] = []
 
-    def decide(table: Table) -> Table:
+    def decide(table: LeaseTable) -> LeaseTable:
         counted = table.counters.get(sequence)
         if counted is not None and counted > clone.read(lambda db: _ceiling(db, sequence)) + FOLLOWED:
             unreadable(KIND)
@@ -91,8 +91,10 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
         return table._replace(counters={**table.counters, sequence: taken[0]})
 
     hint = "try again later: the remote counts numbers for all clones"
-    with connected(clone, hint, "agree on a number by message, or git coord remote set URL of a host that takes leases") as at:
-        change(at, KIND, decide)
+    with connected(
+        clone, hint, "agree on a number by message, or git coord remote set URL of a host that takes leases"
+    ) as link:
+        change(link, KIND, decide)
         with clone.locked():
             register(clone, me)
             clone.append(lambda db: [_draft(me, sequence, taken[0])])

@@ -64,5 +64,5 @@ def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[st
         with suppress(RefMoved):  # the next command looks again
             if mend.is_whole(ground.store, own[ref]):
                 continue
-            done += mend.settle(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))
+            done += mend.restore_log(ground, ref, own[ref], mend.own_seen(ground).get(ref, own[ref]))
     return done

@@ -25,7 +25,7 @@ from gitcoord.store.ref_names import NAMESPACE, newest_epoch, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
-    from gitcoord.log.journal import Place
+    from gitcoord.log.journal import JournalPlace
 
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
@@ -132,7 +132,7 @@ class Clone(Opened):
         if any(item.oid.startswith("17") for item in objects):
             self._look()  # one object in 256: often enough to pack before git counts them
 
-    def _packed_up_to(self) -> Place | None:
+    def _packed_up_to(self) -> JournalPlace | None:
         from gitcoord.log import recent
 
         return recent.place(self._checked)

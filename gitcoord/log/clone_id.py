@@ -26,7 +26,7 @@ MAX_PLACES = 8
 """Places that are remembered, the latest last."""
 
 
-class Place(NamedTuple):
+class ClonePlace(NamedTuple):
     """A place from which a clone was reached: the git directory that its worktrees share, by its name there."""
 
     machine: str
@@ -34,13 +34,13 @@ class Place(NamedTuple):
     inode: int
 
 
-class Known(NamedTuple):
+class KnownClone(NamedTuple):
     """The content of `coord/clone`. A process that knows the secret can write in this clone's name, so it never leaves
     the directory."""
 
     id: str
     secret: str = ""
-    places: tuple[Place, ...] = ()
+    places: tuple[ClonePlace, ...] = ()
     former: tuple[str, ...] = ()
 
     @property
@@ -57,16 +57,16 @@ def read_clone_id(repo: Repository) -> str | None:
     return known.id if known else None
 
 
-def read_known(repo: Repository) -> Known | None:
+def read_known(repo: Repository) -> KnownClone | None:
     """As `read_clone_id`, with the secret, which is empty if there is none yet."""
     pinned = repo.setting("clone")
     if pinned:
-        return (_known(repo) or Known(pinned))._replace(id=_checked(pinned))
+        return (_known(repo) or KnownClone(pinned))._replace(id=_checked(pinned))
     known = _known(repo)
     return known if known is not None and not _is_copy(repo, known) else None
 
 
-def settle_clone_id(repo: Repository) -> Known:
+def settle_clone_id(repo: Repository) -> KnownClone:
     """The id of this clone and its secret, made if missing. Call it under the write lock.
 
     In a copy, what `coord/` knew of the original's sessions is deleted: they belong to the other clone now, and its log
@@ -76,24 +76,24 @@ def settle_clone_id(repo: Repository) -> Known:
     if pinned:
         _checked(pinned)
         if known is None:
-            known = _save(repo, Known(pinned, _secret(), (here,)))
+            known = _save(repo, KnownClone(pinned, _secret(), (here,)))
         return known._replace(id=pinned)
     if known is None or _is_copy(repo, known):
         if known is not None:
             _forget_sessions(repo.coord_dir)
-        return _save(repo, Known(fresh_id(repo), _secret(), (here,)))
+        return _save(repo, KnownClone(fresh_id(repo), _secret(), (here,)))
     if here not in known.places or not known.secret or _load(repo) is None:
         others = [place for place in known.places if place[:2] != here[:2]]  # a share numbers anew with each mount
         return _save(repo, known._replace(secret=known.secret or _secret(), places=(*others, here)[-MAX_PLACES:]))
     return known
 
 
-def renewed(repo: Repository, old: str) -> Known:
+def renewed(repo: Repository, old: str) -> KnownClone:
     """A new identity, because the `old` id turned out to be in use elsewhere; not written yet."""
-    return Known(fresh_id(repo), _secret(), (_place(repo),), (*former_ids(repo), old))
+    return KnownClone(fresh_id(repo), _secret(), (_place(repo),), (*former_ids(repo), old))
 
 
-def renew_clone_id(repo: Repository, known: Known) -> None:
+def renew_clone_id(repo: Repository, known: KnownClone) -> None:
     """Go by another id for good; to be called under the write lock."""
     _save(repo, known)
 
@@ -119,18 +119,18 @@ def _checked(pinned: str) -> str:
     return pinned
 
 
-def _place(repo: Repository) -> Place:
+def _place(repo: Repository) -> ClonePlace:
     try:
         inode = os.stat(repo.coord_dir).st_ino
     except OSError:
         inode = 0
-    return Place(machine_id(), repo.common_dir, inode)
+    return ClonePlace(machine_id(), repo.common_dir, inode)
 
 
 # telling a copy from a door
 
 
-def _is_copy(repo: Repository, known: Known) -> bool:
+def _is_copy(repo: Repository, known: KnownClone) -> bool:
     """Whether the clone that `known` describes lives in other files than ours. Asked once for each new place."""
     here = _place(repo)
     if here in known.places:
@@ -138,7 +138,7 @@ def _is_copy(repo: Repository, known: Known) -> bool:
     return any(_lives_elsewhere(repo.coord_dir, place.path, known) for place in known.places if place.path != here.path)
 
 
-def _lives_elsewhere(ours: str, path: str, known: Known) -> bool:
+def _lives_elsewhere(ours: str, path: str, known: KnownClone) -> bool:
     theirs = os.path.join(path, "coord")
     try:
         if os.path.samestat(os.stat(ours), os.stat(theirs)):
@@ -170,30 +170,30 @@ def _leads_to(ours: str, theirs: str) -> bool:
 # the file
 
 
-def _known(repo: Repository) -> Known | None:
+def _known(repo: Repository) -> KnownClone | None:
     """The content of the file; if it is lost or damaged, the id whose logs the journal notes: the rest can be made
     again."""
     known = _load(repo)
     if known is None:
         owners = {owner(ref) for ref in Journal(repo.coord_dir).tips()}
-        known = Known(owners.pop()) if len(owners) == 1 else None
+        known = KnownClone(owners.pop()) if len(owners) == 1 else None
     return known
 
 
-def _load(repo: Repository) -> Known | None:
+def _load(repo: Repository) -> KnownClone | None:
     data = read_if_there(os.path.join(repo.coord_dir, "clone"))
     return _parse(data) if data else None
 
 
-def _parse(data: bytes) -> Known | None:
+def _parse(data: bytes) -> KnownClone | None:
     """The file of this version, or of one before it that knew a single place and no secret."""
     try:
         found: dict[str, Any] = json.loads(data)
-        places = found["places"] if "places" in found else [[found[key] for key in Place._fields]]
-        known = Known(
+        places = found["places"] if "places" in found else [[found[key] for key in ClonePlace._fields]]
+        known = KnownClone(
             found["id"],
             found.get("secret", ""),
-            tuple(Place(*place) for place in places),
+            tuple(ClonePlace(*place) for place in places),
             tuple(name for name in found.get("former", ()) if isinstance(name, str) and is_name(name)),
         )
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -202,11 +202,11 @@ def _parse(data: bytes) -> Known | None:
     return known if whole and all(map(_is_place, known.places)) else None
 
 
-def _is_place(place: Place) -> bool:
+def _is_place(place: ClonePlace) -> bool:
     return isinstance(place.machine, str) and isinstance(place.path, str) and isinstance(place.inode, int)
 
 
-def _save(repo: Repository, known: Known) -> Known:
+def _save(repo: Repository, known: KnownClone) -> KnownClone:
     """Written once for each new place, and synced: with the id, all that was written under it would be out of sight."""
     latest = known.places[-1]._asdict()  # as versions before this one read it
     facts = {"id": known.id, "secret": known.secret, "places": known.places, **latest}

@@ -36,7 +36,7 @@ HUGE = 4 * MAX_SIZE
 TAIL = 1 << 13
 
 
-class Place(NamedTuple):
+class JournalPlace(NamedTuple):
     """A position in the journal: how far into which of its files, by the serial number in its head."""
 
     serial: int
@@ -96,7 +96,7 @@ class Journal:
         except OSError as error:
             raise unreadable(self.old_path, error) from error
 
-    def objects(self, since: Place | None = None) -> Iterator[GitObject]:
+    def objects(self, since: JournalPlace | None = None) -> Iterator[GitObject]:
         """Every object kept (added after `since`), oldest first. Torn lines are passed over."""
         serial, offset = _serial(self.path), 0
         if since and serial == since.serial:
@@ -132,7 +132,7 @@ class Journal:
             wanted -= _ids(_lines(self.path))
         return not wanted or {oid.decode("ascii", "replace") for oid in wanted} <= self._archived_ids()
 
-    def needed(self, tips: Iterable[Oid], since: Place | None = None) -> dict[Oid, GitObject]:
+    def needed(self, tips: Iterable[Oid], since: JournalPlace | None = None) -> dict[Oid, GitObject]:
         """The objects kept, whole, that are reachable from `tips`: not those of a writer that died before its ref moved."""
         kept = {item.oid: item for item in self.objects(since)}
         found: dict[Oid, GitObject] = {}
@@ -144,22 +144,22 @@ class Journal:
                 todo += named_in(item)
         return found
 
-    def ids_after(self, place: Place | None) -> tuple[list[tuple[Place, Oid]], Place | None]:
+    def ids_after(self, place: JournalPlace | None) -> tuple[list[tuple[JournalPlace, Oid]], JournalPlace | None]:
         """The objects added after `place` (None: all), each with the place where its line ends; and the place where the
         newest file ends now. Nothing of that file is decoded."""
         from gitcoord.log.archive import objects
 
         serial = _serial(self.path)
         begins = place.offset if place and place.serial == serial else 0
-        found = [] if begins else [(Place(*at), item.oid) for *at, item in objects(self._archived()[0], place)]
+        found = [] if begins else [(JournalPlace(*at), item.oid) for *at, item in objects(self._archived()[0], place)]
         try:
             with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
                 offset = file.seek(begins)
                 for line in file:
                     offset += len(line)
                     if line.startswith(b"o ") and line.count(b" ") == 3:
-                        found.append((Place(serial, offset), Oid(line.split(b" ", 3)[2].decode("ascii", "replace"))))
-                return found, Place(serial, offset)
+                        found.append((JournalPlace(serial, offset), Oid(line.split(b" ", 3)[2].decode("ascii", "replace"))))
+                return found, JournalPlace(serial, offset)
         except FileNotFoundError:
             return found, None
         except OSError as error:
@@ -179,7 +179,7 @@ class Journal:
             except OSError as error:
                 raise unwritable(os.path.dirname(self.path), error) from error
 
-    def rotate(self, now: float, packed: Callable[[], Place | None] = lambda: None) -> bool:
+    def rotate(self, now: float, packed: Callable[[], JournalPlace | None] = lambda: None) -> bool:
         """Begin a new file once this one is large, or began a day ago, or a day ahead of a clock that jumped back.
 
         What it holds is kept for another day. A large one is archived up to the place `packed`, before which no object lies

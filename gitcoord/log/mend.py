@@ -33,7 +33,7 @@ def mend(ground: Ground, tips: Tips) -> list[str]:
     done: list[str] = []
     for ref, was in known.items():
         if belongs_to(ref, ground.pen.clone) and own.get(ref) != was:
-            done += settle(ground, ref, own.get(ref), was)
+            done += restore_log(ground, ref, own.get(ref), was)
     for ref in [ref for ref in own if noted and ref not in noted]:
         done += _judge(ground, ref, own[ref], list(noted.items()))
     return done
@@ -54,7 +54,7 @@ def own_seen(ground: Ground) -> dict[str, Oid]:
     return {ref: oid for ref, oid in seen.items() if is_log(ref) and belongs_to(ref, ground.pen.clone)}
 
 
-def settle(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
+def restore_log(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
     """A log of ours stands at `now`, and is known to have stood at `was`: let it have all that is known of it.
 
     Raises RefMoved when it stands elsewhere by then.

@@ -92,7 +92,7 @@ class Opened:
             self._id, self._id_file = self._pen.clone, signature(self.path("clone"))
         return self._pen
 
-    def _pen_of(self, known: clone_id.Known) -> Pen:
+    def _pen_of(self, known: clone_id.KnownClone) -> Pen:
         return Pen(self.repo, known, lambda: self.clock(), lambda event: self.index.check_draft(event))
 
     def _reconsider_id(self) -> None:
@@ -101,7 +101,7 @@ class Opened:
         if found != self._id_file:
             self._id, self._pen, self._id_file = "", None, found
 
-    def rename(self, known: clone_id.Known) -> None:
+    def rename(self, known: clone_id.KnownClone) -> None:
         """Go on under another id, for this process at first; to be called under the write lock."""
         self._id, self._pen, self._tips = known.id, self._pen_of(known), None
 
@@ -292,7 +292,7 @@ class Opened:
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
             with suppress(RefMoved):  # the caller looks again
-                self._mended(mend.settle(self.ground(fd), ref, tips.refs.get(ref), was))
+                self._mended(mend.restore_log(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
         """Repair others' logs and presence that have a hole, or were rolled back by force."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from gitcoord.log.clone_id import Known
+from gitcoord.log.clone_id import KnownClone
 from gitcoord.log.event import Draft, Envelope, Event, LaterDraft, compose, decode, encode, header_text, is_marked
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 from gitcoord.store.repository import Repository
@@ -19,7 +19,7 @@ class Pen:
     would reject."""
 
     def __init__(
-        self, repo: Repository, known: Known, now: Callable[[], float], check: Callable[[Event], None] = lambda event: None
+        self, repo: Repository, known: KnownClone, now: Callable[[], float], check: Callable[[Event], None] = lambda event: None
     ) -> None:
         self.repo = repo
         self.clone = known.id

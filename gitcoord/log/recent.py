@@ -10,7 +10,7 @@ are many.
 from __future__ import annotations
 
 from gitcoord.lean import NamedTuple, suppress
-from gitcoord.log.journal import Journal, Place
+from gitcoord.log.journal import Journal, JournalPlace
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import Oid
@@ -22,20 +22,20 @@ class Recent(NamedTuple):
 
     restored: tuple[str, ...] = ()
     loose: int = 0
-    end: Place | None = None
+    end: JournalPlace | None = None
     """The journal's end when we looked, under the write lock: all before it is on a ref, or never will be."""
 
 
-def place(checked: str) -> Place | None:
+def place(checked: str) -> JournalPlace | None:
     """Everything before this place of the journal is in a pack, or was never needed."""
     try:
         serial, offset = read_ours(checked).split()
-        return Place(int(serial), int(offset))
+        return JournalPlace(int(serial), int(offset))
     except (OSError, ValueError):
         return None
 
 
-def save(checked: str, end: Place | None) -> None:
+def save(checked: str, end: JournalPlace | None) -> None:
     """Note that somebody looked just now. Failing costs time only."""
     with suppress(OSError):
         write_ours(checked, f"{end.serial} {end.offset}\n".encode() if end else b"")
@@ -53,13 +53,13 @@ def look(store: Store, journal: Journal, checked: str) -> Recent:
     return Recent(tuple(restored), len(loose), end)
 
 
-def _restore(store: Store, journal: Journal, since: Place | None) -> list[str]:
+def _restore(store: Store, journal: Journal, since: JournalPlace | None) -> list[str]:
     from gitcoord.log.restore import restore_objects
 
     return restore_objects(store, journal, journal.tips().values(), since)
 
 
-def _packed_up_to(known: Place | None, entries: list[tuple[Place, Oid]], loose: set[Oid]) -> Place | None:
+def _packed_up_to(known: JournalPlace | None, entries: list[tuple[JournalPlace, Oid]], loose: set[Oid]) -> JournalPlace | None:
     """The place before the first object that lies loose."""
     for at, oid in entries:
         if oid in loose:

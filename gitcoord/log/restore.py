@@ -9,7 +9,7 @@ from gitcoord.errors import UsageError
 from gitcoord.lean import sqlite3
 from gitcoord.log.event import RESERVED, Draft, Envelope, encode
 from gitcoord.log.ground import Ground
-from gitcoord.log.journal import Journal, Place
+from gitcoord.log.journal import Journal, JournalPlace
 from gitcoord.log.query import COLUMNS
 from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store
@@ -18,7 +18,7 @@ from gitcoord.store.objects import GitObject, Oid, make_object
 from gitcoord.store.ref_names import NAMESPACE
 
 
-def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: Place | None = None) -> list[str]:
+def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: JournalPlace | None = None) -> list[str]:
     """Write again what is lost of the objects below `tips` that the journal has (`since`: only those added after)."""
     needed = journal.needed(tips, since)
     gone = store.missing(list(needed))

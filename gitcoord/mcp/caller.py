@@ -12,7 +12,7 @@ from gitcoord.errors import RepositoryError
 from gitcoord.sessions.identity import HARNESS_IDS, Identity, is_agent
 
 
-class Caller(NamedTuple):
+class CallOrigin(NamedTuple):
     """The directory of a call and its session; `placed` when the caller itself named the directory."""
 
     cwd: str
@@ -27,7 +27,7 @@ class Caller(NamedTuple):
 
 def caller(
     arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None, lent: set[str] | None = None
-) -> Caller:
+) -> CallOrigin:
     """The caller: by what the call says, then by what its client says (Codex names its thread), then by our
     environment."""
     own = dict(os.environ)
@@ -42,17 +42,17 @@ def caller(
     placed = isinstance(cwd, str) and bool(cwd)
     where = os.path.join(os.getcwd(), str(cwd)) if placed else os.getcwd()
     named = session if isinstance(session, str) else ""
-    return Caller(where, own, placed, as_name, named, set() if lent is None else lent)
+    return CallOrigin(where, own, placed, as_name, named, set() if lent is None else lent)
 
 
 @contextmanager
-def opened(call: Caller) -> Iterator[Coord]:
+def opened(call: CallOrigin) -> Iterator[Coord]:
     """The caller's repository, for one call. Raises RepositoryError."""
     with _open(_settled(call)) as coord, coord.repository.around_a_command():
         yield coord
 
 
-def _open(call: Caller) -> Coord:
+def _open(call: CallOrigin) -> Coord:
     try:
         return Coord.open(call.cwd, as_name=call.as_name, environ=call.environ)
     except RepositoryError as error:
@@ -61,7 +61,7 @@ def _open(call: Caller) -> Coord:
         raise RepositoryError(f"{call.cwd}: {error.what}", "call it again with cwd, the path of your worktree") from None
 
 
-def _settled(call: Caller) -> Caller:
+def _settled(call: CallOrigin) -> CallOrigin:
     """The session's present id and worktree, because ours may be from before a clear, or from another worktree."""
     with _open(call) as coord:
         me, worktree = coord.identity, coord.worktree
@@ -81,7 +81,7 @@ def _settled(call: Caller) -> Caller:
     return call
 
 
-def _is_bound(call: Caller, me: Identity) -> bool:
+def _is_bound(call: CallOrigin, me: Identity) -> bool:
     """Whether the process above us is that session, without an id from the environment."""
     with _open(call) as coord:
         found = coord.identity

@@ -28,7 +28,7 @@ from gitcoord import Coord, CoordError, UsageError, __version__
 from gitcoord.features.messages.inbox import Inbox
 from gitcoord.mcp import tools
 from gitcoord.mcp.bell import Tower
-from gitcoord.mcp.caller import Caller, caller, opened
+from gitcoord.mcp.caller import CallOrigin, caller, opened
 from gitcoord.mcp.forms import short
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
@@ -186,14 +186,14 @@ class Calls:
             self._wire.shown[context.request_id] = done.shown
         return done.answer.model_copy(update={"structured_content": None}) if _shows_both(context) else done.answer
 
-    async def _settled(self, params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
+    async def _settled(self, params: types.CallToolRequestParams, whose: Callable[[], CallOrigin]) -> Done:
         """Answer a call, even if it fails, so that the server continues."""
         try:
             return await self._answered(params, whose)
         except Exception as error:
             return Done(_result(_failure(error, params), is_error=True))
 
-    async def _answered(self, params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
+    async def _answered(self, params: types.CallToolRequestParams, whose: Callable[[], CallOrigin]) -> Done:
         began, limiter = anyio.current_time(), self._polls if params.name == tools.POLL else None
         look = partial(anyio.to_thread.run_sync, _answer, params, whose, limiter=limiter)
         done = await look()
@@ -226,7 +226,7 @@ async def _stay_alive(context: Context) -> None:
         await context.session.report_progress(anyio.current_time() - began, message="still waiting")
 
 
-def _answer(params: types.CallToolRequestParams, whose: Callable[[], Caller]) -> Done:
+def _answer(params: types.CallToolRequestParams, whose: Callable[[], CallOrigin]) -> Done:
     arguments = params.arguments or {}
     tool = _checked(params.name, arguments)
     call = whose()
@@ -259,7 +259,7 @@ def _coord_dir(cwd: object = None) -> str:
     return find_repository(os.path.join(os.getcwd(), cwd if isinstance(cwd, str) else "")).coord_dir
 
 
-def _polled(coord: Coord, call: Caller, arguments: dict[str, Any]) -> Done:
+def _polled(coord: Coord, call: CallOrigin, arguments: dict[str, Any]) -> Done:
     found = tools.poll(coord, arguments)
     waits = not found.page.messages and arguments.get("wait", 0) > 0
     shown = partial(_mark, call, found.page) if found.page.messages else None
@@ -280,7 +280,7 @@ def _checked(name: str, arguments: dict[str, Any]) -> tools.Tool:
     return tool
 
 
-def _mark(call: Caller, page: Inbox) -> None:
+def _mark(call: CallOrigin, page: Inbox) -> None:
     """Mark messages read after the answer has left. An error cannot be reported any more: unmarked messages are shown
     again."""
     try:

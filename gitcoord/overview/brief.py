@@ -59,7 +59,7 @@ class Brief(NamedTuple):
     document: dict[str, Any]
 
 
-class Desk(NamedTuple):
+class Material(NamedTuple):
     """What the sections look at. `width` is how many characters one item may take."""
 
     clone: Clone
@@ -86,7 +86,7 @@ def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = 
     Sections `without` are left out silently.
     """
     now = time.time() if now is None else now
-    desk = Desk(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))
+    desk = Material(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))
     head = _head(desk)
     found = [built for section in SECTIONS if (built := section(desk)).name not in without]
     chosen: set[tuple[int, int]] = set()
@@ -124,7 +124,7 @@ def _document(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]
     return document
 
 
-def _head(desk: Desk) -> Item:
+def _head(desk: Material) -> Item:
     mine = own_session(desk.sessions, desk.me)
     record = desk.me.record
     value = {
@@ -147,14 +147,14 @@ def own_session(found: Sequence[Session], me: Identity) -> Session | None:
     return next((s for s in found if s.local and s.session == me.name), None)
 
 
-def _state(desk: Desk) -> Section:
+def _state(desk: Material) -> Section:
     known = state.show_state(desk.clone, desk.me)
     latest = sorted(known.items(), key=lambda item: -item[1].lc)
     items = [Item(_state_text(desk, key, value), (key, value.plain)) for key, value in latest]
     return Section("state", "state", "state show", items, len(items))
 
 
-def _state_text(desk: Desk, key: str, value: state.Value) -> str:
+def _state_text(desk: Material, key: str, value: state.Value) -> str:
     text = value.text.strip()
     if "\n" not in text and len(text) <= 100:
         return f"  {key} = {inert(text)}"
@@ -168,20 +168,20 @@ def _block(text: str, limit: int, command: str, mark: str = "    > ") -> str:
     return quoted(text[:limit].rstrip() + " …", mark) + f"\n    (cut; all of it: git coord {command})"
 
 
-def _tasks(desk: Desk) -> Section:
+def _tasks(desk: Material) -> Section:
     mine = list_tasks(desk.clone, desk.me, Which(mine=True), desk.now)
     held_first = sorted(mine, key=lambda task: (task.holder != desk.box, task.priority))
     return Section("tasks", "my tasks", "tasks --mine", _task_items(desk, held_first), len(mine))
 
 
-def _task_items(desk: Desk, tasks: Sequence[Task]) -> list[Item]:
+def _task_items(desk: Material, tasks: Sequence[Task]) -> list[Item]:
     held = held_tasks(desk.clone)
     unsigned = held_back(desk.clone, [comment.id for task in tasks for comment in task.comments])
     heard = [task._replace(comments=tuple(c for c in task.comments if c.id not in unsigned)) for task in tasks]
     return [Item(_task_text(desk, task), _task_value(desk, task)) for task in heard if task.id not in held]
 
 
-def _filed(desk: Desk) -> Section:
+def _filed(desk: Material) -> Section:
     """Tasks that I filed for others, the latest news first."""
     filed = list_tasks(desk.clone, desk.me, Which(filed=True), desk.now)
     others = [task for task in filed if desk.box not in (task.holder, task.assignee)]
@@ -189,7 +189,7 @@ def _filed(desk: Desk) -> Section:
     return Section("filed", "tasks I filed", "tasks --filed", items, len(others))
 
 
-def _task_text(desk: Desk, task: Task) -> str:
+def _task_text(desk: Material, task: Task) -> str:
     facts = [f"  {task.id[:10]} {'ready' if task.ready else task.status}, p{task.priority}, {said(task.title, 80)}"]
     if task.holder and task.holder != desk.box:
         facts.append(f"{desk.name(task.holder)} ({task.holder_state})")
@@ -208,7 +208,7 @@ def _last_word(task: Task) -> tuple[str, str] | None:
     return ("", task.words) if task.words else None
 
 
-def _task_value(desk: Desk, task: Task) -> dict[str, Any]:
+def _task_value(desk: Material, task: Task) -> dict[str, Any]:
     word = _last_word(task)
     return {
         "id": task.id,
@@ -223,7 +223,7 @@ def _task_value(desk: Desk, task: Task) -> dict[str, Any]:
     }
 
 
-def _unread(desk: Desk) -> Section:
+def _unread(desk: Material) -> Section:
     page = inbox.inbox(desk.clone, desk.me, now=desk.now)
     urgent_first = sorted(page.messages, key=lambda message: not message.urgent)
     items = [Item(_message_text(desk, m), _message_value(desk, m)) for m in urgent_first]
@@ -231,19 +231,19 @@ def _unread(desk: Desk) -> Section:
     return Section("unread", f"unread mail: {total} (git coord inbox prints it and marks it read)", "inbox", items, total)
 
 
-def _message_text(desk: Desk, message: Message) -> str:
+def _message_text(desk: Material, message: Message) -> str:
     sender = inbox.notifier(desk.clone, message) if message.notice else desk.name(message.sender)
     marks = "".join([", urgent" if message.urgent else "", ", asks for an ack" if message.needs_ack else ""])
     head = f"  {message.id[:10]} from {sender}, {ago(message.at, desk.now)}{marks}"
     return f"{head}\n{_block(message.text, min(desk.width, 400), 'inbox')}"
 
 
-def _message_value(desk: Desk, message: Message) -> dict[str, Any]:
+def _message_value(desk: Material, message: Message) -> dict[str, Any]:
     sender = inbox.sender_of(desk.clone, message)
     return {"id": message.id, "from": sender, "text": message.text, "sent": rfc3339(message.at), "urgent": message.urgent}
 
 
-def _locks(desk: Desk) -> Section:
+def _locks(desk: Material) -> Section:
     """My locks, then those of others."""
     valid = desk.clone.read(lambda db: standing(db, desk.clone, desk.now)).valid
     found = sorted(valid, key=lambda lock: lock.holder != desk.box)
@@ -252,7 +252,7 @@ def _locks(desk: Desk) -> Section:
     return Section("locks", "locks", "locks", items, len(found))
 
 
-def _jobs(desk: Desk) -> Section:
+def _jobs(desk: Material) -> Section:
     found = read.of_session(desk.clone, desk.box, desk.now)
     items = [Item(inert(f"  {job.id[:10]} {read.describe_state(job)}"), _job_value(job)) for job in found]
     return Section("jobs", "my jobs", "jobs", items, len(items))
@@ -262,19 +262,19 @@ def _job_value(job: read.Job) -> dict[str, Any]:
     return {"id": job.id, "name": job.name, "state": job.state, "exit": job.exit, "signal": job.signal}
 
 
-def _lock_text(desk: Desk, lock: Lock) -> str:
+def _lock_text(desk: Material, lock: Lock) -> str:
     holder = "mine" if lock.holder == desk.box else desk.name(lock.holder)
     facts = [f"  {' '.join(lock.patterns)}: {holder}", f"{span(lock.expires - desk.now)} more"]
     facts += ["shared"] if lock.shared else []
     return inert(", ".join(facts)) + (f", {said(lock.reason)}" if lock.reason else "")
 
 
-def _lock_value(desk: Desk, lock: Lock) -> dict[str, Any]:
+def _lock_value(desk: Material, lock: Lock) -> dict[str, Any]:
     holder, expires = desk.name(lock.holder), rfc3339(lock.expires)
     return {"id": lock.id, "patterns": lock.patterns, "session": holder, "reason": lock.reason or None, "expires": expires}
 
 
-def _peers(desk: Desk) -> Section:
+def _peers(desk: Material) -> Section:
     peers = [s for s in desk.sessions if s.session and not (s.local and s.session == desk.me.name) and s.state != "expected"]
     lately = desk.clone.read(lambda db: db.execute(_LATELY, (LOOK_BACK,)).fetchall())
     held = held_back(desk.clone, [row[0] for row in lately])
@@ -283,7 +283,7 @@ def _peers(desk: Desk) -> Section:
     return Section("peers", "peers", "sessions", items, len(items))
 
 
-def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
+def _peer(desk: Material, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
     box = mailbox(peer.session or "", peer.clone or "")
     name, report = desk.name(box), words.get(box)
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
@@ -304,7 +304,7 @@ def _peer(desk: Desk, peer: Session, words: dict[str, tuple[str, int, bool]]) ->
 _LATELY = "SELECT id, type, author, clone, text, at, data FROM events WHERE v = 1 ORDER BY lc DESC, id DESC LIMIT ?"
 
 
-def _last_words(db: sqlite3.Connection, desk: Desk, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
+def _last_words(db: sqlite3.Connection, desk: Material, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
     """The newest message of each session to everybody or to me, with its time, and whether I have not read it."""
     mine = set(my_boxes(db, desk.clone, desk.me.name))
     unread = inbox.unread_among(db, mine, [row[0] for row in lately])
@@ -320,7 +320,7 @@ def _is_for(data: dict[str, Any], mine: set[str]) -> bool:
     return not data.get("notice") and ("all" in data.get("audience", ()) or not mine.isdisjoint(data.get("to", ())))
 
 
-def _sent(desk: Desk) -> Section:
+def _sent(desk: Material) -> Section:
     found = ledger.sent(desk.clone, desk.me, limit=5, now=desk.now)
     items = []
     for message in found:
@@ -331,7 +331,7 @@ def _sent(desk: Desk) -> Section:
     return Section("sent", "my last messages", "sent", items, len(items))
 
 
-def _notes(desk: Desk) -> Section:
+def _notes(desk: Material) -> Section:
     items = []
     found = notes.list_notes(desk.clone, limit=10)
     held = held_back(desk.clone, [note.id for note in found])
@@ -343,5 +343,5 @@ def _notes(desk: Desk) -> Section:
     return Section("notes", "notes", "notes", items, len(items))
 
 
-SECTIONS: Sequence[Callable[[Desk], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)
+SECTIONS: Sequence[Callable[[Material], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)
 """In order of importance."""

@@ -19,7 +19,7 @@ from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.membership import presences
 from gitcoord.sessions.presence import facts_of, liveness_of
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.worktrees import Place, place_of, same_path
+from gitcoord.store.worktrees import TreePath, place_of, same_path
 
 if TYPE_CHECKING:
     from gitcoord.features.locks.read import Lock
@@ -56,15 +56,15 @@ def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float
         if place is None:
             raise UsageError(f"{path!a} is outside of this repository", "name a path in one of its worktrees")
     if waiters.is_due(clone, now):
-        from gitcoord.features.locks.take import settle
+        from gitcoord.features.locks.take import end_expired
 
-        settle(clone, now)
+        end_expired(clone, now)
     records = Records(clone.repo.coord_dir)
     live = [r for r in records.all() if r.git_dir and liveness_of(r, records.beat(r.name), now).state in THERE]
     return clone.read(lambda db: [_judge(db, clone, me, place, live, now) for place in places if place])
 
 
-def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, live: Sequence[Record], now: float) -> Check:
+def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: TreePath, live: Sequence[Record], now: float) -> Check:
     here = clone.box(me.name)
     locks = _locks_on(db, clone, place, now)
     others = tuple(r for r in live if r.name != me.name)
@@ -76,7 +76,7 @@ def _judge(db: sqlite3.Connection, clone: Clone, me: Identity, place: Place, liv
     return Check(place.path, place.worktree, locks, inside, tuple(touches), tuple(notes_about(db, place.path)), blocked)
 
 
-def _locks_on(db: sqlite3.Connection, clone: Clone, place: Place, now: float) -> tuple[Lock, ...]:
+def _locks_on(db: sqlite3.Connection, clone: Clone, place: TreePath, now: float) -> tuple[Lock, ...]:
     """The locks on the path. Usually nothing is locked, and then the matchers are not even loaded."""
     if not is_anything_held(db):
         return ()

@@ -112,7 +112,7 @@ def _note_item(clone: Clone, note: Note, now: float) -> _Item:
     return _Item(note.id, head, note.text, "", "notes", True)
 
 
-def claim(clone: Clone, me: Identity, news: News) -> None:
+def mark_surfaced(clone: Clone, me: Identity, news: News) -> None:
     """Mark what was written to its reader. Call it under the same lock as `gather`."""
     if news.whole:
         mark(clone, me, news.whole, SURFACED)

@@ -28,7 +28,7 @@ from gitcoord.sessions.presence import (
     presence_data,
     publish,
     register,
-    settle,
+    register_caller,
     sharers,
 )
 from gitcoord.sessions.records import Record, Records
@@ -158,7 +158,7 @@ def beat(clone: Clone, me: Identity) -> Identity:
         return me
     with suppress(RepositoryError):  # a read-only repository: reads still work
         if me.record.expected or (me.rule == "harness" and not is_settled(me)):
-            return settle(clone, me)
+            return register_caller(clone, me)
         Records(clone.repo.coord_dir).touch(me.name)
         if me.record.waiting or me.record.left is not None or me.record.gone:
             return me._replace(record=register(clone, me, waiting=False))

@@ -41,7 +41,7 @@ PUBLISH_EVERY = 5 * 60
 """Seconds between two presence commits of an active session whose facts do not change."""
 
 
-def settle(clone: Clone, me: Identity) -> Identity:
+def register_caller(clone: Clone, me: Identity) -> Identity:
     """`me` as the session that writes: decided and registered in one step under the write lock. Raises RepositoryError.
 
     Two simultaneous processes may have found the same free name; the second one gets another here.
@@ -133,32 +133,32 @@ def _published(record: Record) -> tuple[object, ...]:
     return (record.role, record.focus, record.harness, record.expected, record.waiting, record.left is None, record.editing)
 
 
-class Seen(NamedTuple):
+class WorktreeState(NamedTuple):
     """A look at the worktree of a session: its changed files, and which paths git ignores there."""
 
     lying: Sequence[TouchedFile] = ()
     ignored: Collection[str] = ()
 
 
-def look(clone: Clone, record: Record) -> Seen:
+def look(clone: Clone, record: Record) -> WorktreeState:
     """Look at the worktree of a session, which takes git seconds in a large one: never under the write lock."""
     from gitcoord.store.worktrees import ignored_paths, list_worktrees, touched_files
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
     if worktree is None or record.person:
-        return Seen((), record.editing)
+        return WorktreeState((), record.editing)
     lying = touched_files(clone.repo, worktree.path)
     told = [path for path in record.editing if path not in {f.path for f in lying}]
-    return Seen(lying, ignored_paths(clone.repo, worktree, told) if told else ())
+    return WorktreeState(lying, ignored_paths(clone.repo, worktree, told) if told else ())
 
 
-def _last_seen(clone: Clone, record: Record) -> Seen:
+def _last_seen(clone: Clone, record: Record) -> WorktreeState:
     """What the last look found, as far as it was published; paths reported since count as ignored until the next look."""
     from gitcoord.store.worktrees import TouchedFile
 
     files = clone.read(lambda db: facts_of(db, clone.settled_id(), record.name)).get("files", ())
     known = [TouchedFile(path, at) for path, at in files]
-    return Seen(known, [path for path in record.editing if path not in {f.path for f in known}])
+    return WorktreeState(known, [path for path in record.editing if path not in {f.path for f in known}])
 
 
 def publish(clone: Clone, record: Record, now: float | None = None) -> None:
@@ -185,7 +185,7 @@ def _look_again(clone: Clone, name: str) -> None:
                 _put(clone, record, seen, now)
 
 
-def _put(clone: Clone, record: Record, seen: Seen, now: float | None) -> None:
+def _put(clone: Clone, record: Record, seen: WorktreeState, now: float | None) -> None:
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     data = presence_data(clone, record, records, now, seen)
@@ -201,7 +201,7 @@ def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
     touched.keep(clone.repo.coord_dir, name, [path for path, _ in files])
 
 
-def presence_data(clone: Clone, record: Record, records: Records, now: float, seen: Seen) -> dict[str, Any]:
+def presence_data(clone: Clone, record: Record, records: Records, now: float, seen: WorktreeState) -> dict[str, Any]:
     """The facts of a session that may leave the clone: no absolute path, no host, no process."""
     from gitcoord.store.worktrees import list_worktrees
 

@@ -115,7 +115,7 @@ def unwritable(name: str, prefix: str, result: Result) -> RemoteError:
         return failed
     if refused:
         return refuses(name, prefix, last_words(result))
-    if has(said, NO_ENTRY):  # who may read may yet have to say who he is to write
+    if has(said, NO_ENTRY):  # a user who may read may have to log in to write
         return RemoteError(f"{name} denies pushes: {last_words(result)}", f"git push --dry-run {name}")
     return RemoteError(f"{name} rejected the push: {last_words(result)}", f"git push --dry-run {name}")
 

@@ -62,7 +62,7 @@ class Hook:
         return self.how != "none" and not self.why
 
 
-class Ground:
+class HookPlaces:
     """What an installation needs to know, read once: git's version, its settings and its folder of hook files."""
 
     def __init__(self, repo: Repository) -> None:
@@ -111,7 +111,7 @@ class Ground:
 
 def install(repo: Repository) -> list[Hook]:
     """Install every hook that can be; idempotent, and brings the path of the program up to date. Raises RepositoryError."""
-    ground = Ground(repo)
+    ground = HookPlaces(repo)
     _make_top(repo)  # a hook does nothing in a repository without it
     for event in EVENTS:
         if ground.takes_config and not _in_files(ground, event).runs:
@@ -127,7 +127,7 @@ def install(repo: Repository) -> list[Hook]:
 
 def uninstall(repo: Repository) -> list[Hook]:
     """Take every hook of ours out again and give back what was there, byte for byte; returns what was found."""
-    ground = Ground(repo)
+    ground = HookPlaces(repo)
     found = [look(ground, event) for look in (_in_config, _in_files) for event in EVENTS]
     for event in EVENTS:
         if event in ground.config_lines:
@@ -143,7 +143,7 @@ def uninstall(repo: Repository) -> list[Hook]:
 
 def status(repo: Repository) -> list[Hook]:
     """How each hook is installed, or why not and what would do it."""
-    ground = Ground(repo)
+    ground = HookPlaces(repo)
     both = [(_in_config(ground, event), _in_files(ground, event)) for event in EVENTS]
     return [min(pair, key=lambda hook: (not hook.runs, hook.how == "none", not hook.line)) for pair in both]
 
@@ -186,7 +186,7 @@ def _by_hand(event: str, args: str = '"$@"') -> str:
 # in the configuration
 
 
-def _in_config(ground: Ground, event: str) -> Hook:
+def _in_config(ground: HookPlaces, event: str) -> Hook:
     line = ground.config_lines.get(event)
     if line is None:
         return Hook(event, "none", why="not installed")
@@ -196,14 +196,14 @@ def _in_config(ground: Ground, event: str) -> Hook:
     return Hook(event, "config", f"hook.gitcoord-{event}", program, why)
 
 
-def _put_in_config(ground: Ground, event: str) -> None:
+def _put_in_config(ground: HookPlaces, event: str) -> None:
     for key, value in (("command", command_line(event)), ("event", event)):
         result = ground.config("--replace-all", f"hook.gitcoord-{event}.{key}", value)
         if result.code:
             raise RepositoryError(f"cannot write the configuration: {result.error_text}", "git config --local --list")
 
 
-def _remove_from_config(ground: Ground, event: str) -> None:
+def _remove_from_config(ground: HookPlaces, event: str) -> None:
     for key in ("command", "event"):
         result = ground.config("--unset-all", f"hook.gitcoord-{event}.{key}")
         if result.code not in (0, 5):  # 5: there was none
@@ -213,7 +213,7 @@ def _remove_from_config(ground: Ground, event: str) -> None:
 # in files
 
 
-def _in_files(ground: Ground, event: str) -> Hook:
+def _in_files(ground: HookPlaces, event: str) -> Hook:
     for path in ground.places(event):
         match = _BLOCK.search(_content(path))
         if match:
@@ -229,7 +229,7 @@ def _in_files(ground: Ground, event: str) -> Hook:
     return Hook(event, "none", why=refusal or "not installed", line=line)
 
 
-def _by_hand_places(ground: Ground, event: str) -> list[Path]:
+def _by_hand_places(ground: HookPlaces, event: str) -> list[Path]:
     """Files in which a user may have added the line that we printed."""
     path = ground.folder / event
     beside = [ground.folder.parent / event] if ground.folder.parent.name == ".husky" else []
@@ -246,7 +246,7 @@ def _has_line(file: Path, event: str) -> bool:
 
 def lfs_remark(repo: Repository) -> str:
     """A remark about git-lfs's hooks beside ours in the same files; empty if there is nothing to say."""
-    ground = Ground(repo)
+    ground = HookPlaces(repo)
     if ground.takes_config or ground.all_config(r"^filter\.lfs\.").code:
         return ""
     ours = [event for event in _LFS if _BLOCK.search(_content(ground.folder / event))]
@@ -257,7 +257,7 @@ def lfs_remark(repo: Repository) -> str:
     return f"git-lfs: {what}. Its --force overwrites gitcoord's hooks; git coord hooks install restores them"
 
 
-def _not_run(ground: Ground, path: Path) -> str:
+def _not_run(ground: HookPlaces, path: Path) -> str:
     if path.parent != ground.folder:
         return f"core.hooksPath is {ground.hooks_path}"
     if path.name.endswith(".old"):
@@ -267,7 +267,7 @@ def _not_run(ground: Ground, path: Path) -> str:
     return ""
 
 
-def _why_not(ground: Ground, event: str) -> tuple[str, str]:
+def _why_not(ground: HookPlaces, event: str) -> tuple[str, str]:
     """Why the hook's file is not touched, and the line to add by hand instead; empty if it can be."""
     folder, hooks_path = ground.folder, ground.hooks_path
     path = folder / event
@@ -291,7 +291,7 @@ def _is_shell(content: bytes) -> bool:
     return b"\0" not in content and (not content.startswith(b"#!") or _SHELL.match(content) is not None)
 
 
-def _put_in_file(ground: Ground, event: str) -> None:
+def _put_in_file(ground: HookPlaces, event: str) -> None:
     for present in ground.places(event):
         if _BLOCK.search(_content(present)):
             _bring_up_to_date(present, event)

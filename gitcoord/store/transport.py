@@ -130,17 +130,17 @@ def _given(repo: Repository) -> dict[str, str]:
     return {k: v for k, v in repo.environ.items() if k.startswith("GIT_CONFIG_")}
 
 
-class Look(NamedTuple):
+class PendingLook(NamedTuple):
     """A look at a remote that is under way; there is time for something else until `answer`."""
 
     name: str
     started: _Started
 
 
-def start_look(repo: Repository, name: str, quiet: bool = False) -> Look:
+def start_look(repo: Repository, name: str, quiet: bool = False) -> PendingLook:
     """Ask a remote for its refs."""
     route = _route(repo, name)
-    return Look(name, _start(repo, route, ["ls-remote", "--quiet", "--refs", "--", route.place], quiet))
+    return PendingLook(name, _start(repo, route, ["ls-remote", "--quiet", "--refs", "--", route.place], quiet))
 
 
 def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, Oid]:
@@ -148,7 +148,7 @@ def list_remote(repo: Repository, name: str, quiet: bool = False) -> dict[str, O
     return answer(start_look(repo, name, quiet))
 
 
-def answer(look: Look) -> dict[str, Oid]:
+def answer(look: PendingLook) -> dict[str, Oid]:
     """Every ref that the remote has. Raises RemoteError."""
     result = _finish(look.started)
     if result.code:
@@ -157,7 +157,7 @@ def answer(look: Look) -> dict[str, Oid]:
     return {line[1]: Oid(line[0]) for line in lines if len(line) == 2}
 
 
-def give_up(look: Look) -> None:
+def give_up(look: PendingLook) -> None:
     """End a look that nobody needs any more."""
     _kill(look.started)
 

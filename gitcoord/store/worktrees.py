@@ -72,7 +72,7 @@ def _named_git_dir(path: str) -> str:
     return os.path.realpath(os.path.join(path, text.removeprefix("gitdir: ").rstrip("\r\n")))
 
 
-class Place(NamedTuple):
+class TreePath(NamedTuple):
     """A path and the worktree it lies in: `path` is relative to that worktree's root, with slashes."""
 
     path: str
@@ -80,7 +80,7 @@ class Place(NamedTuple):
     git_dir: str
 
 
-def place_of(repo: Repository, base: str, text: str) -> Place | None:
+def place_of(repo: Repository, base: str, text: str) -> TreePath | None:
     """The place in this repository of `text`, as typed in `base`; None outside of all its worktrees.
 
     Found by walking up to the nearest `.git` that is ours, so that no process is needed. A link is a path itself.
@@ -95,7 +95,7 @@ def place_of(repo: Repository, base: str, text: str) -> Place | None:
     while True:
         git_dir = _our_git_dir(repo, at)
         if git_dir:
-            return Place(os.path.relpath(full, at).replace(os.sep, "/"), at, git_dir)
+            return TreePath(os.path.relpath(full, at).replace(os.sep, "/"), at, git_dir)
         if os.path.dirname(at) == at:
             break
         at = os.path.dirname(at)
@@ -103,7 +103,7 @@ def place_of(repo: Repository, base: str, text: str) -> Place | None:
     inside = os.path.relpath(full, root)
     if inside.split(os.sep)[0] == os.pardir or os.path.isabs(inside) or (repo.worktree is None and os.path.isabs(text)):
         return None
-    return Place(inside.replace(os.sep, "/"), root if repo.worktree else "", repo.git_dir)
+    return TreePath(inside.replace(os.sep, "/"), root if repo.worktree else "", repo.git_dir)
 
 
 def same_path(repo: Repository, a: str, b: str) -> bool:

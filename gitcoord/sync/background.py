@@ -16,7 +16,7 @@ from gitcoord.lean import suppress
 from gitcoord.log.clone import Clone
 from gitcoord.sync import remotes
 from gitcoord.sync.exchange import Report, exchange
-from gitcoord.sync.link import link
+from gitcoord.sync.link import linked
 from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import try_lock
 
@@ -71,8 +71,8 @@ def run(clone: Clone) -> None:
 
 def once(clone: Clone, name: str | None = None, cwd: str = ".") -> Report:
     """Sync once without asking anybody for anything. Raises CoordError."""
-    with link(clone, remotes.choose(clone.repo, name, cwd), quiet=True) as at:
-        return exchange(at)
+    with linked(clone, remotes.choose(clone.repo, name, cwd), quiet=True) as link:
+        return exchange(link)
 
 
 def watch(clone: Clone, name: str | None, cwd: str, every: float) -> Iterator[Report | RemoteError]:

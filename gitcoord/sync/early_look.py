@@ -13,20 +13,20 @@ from gitcoord.errors import CoordError
 from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store import transport
 from gitcoord.store.repository import Repository
-from gitcoord.store.transport import Look
+from gitcoord.store.transport import PendingLook
 from gitcoord.system.files import signature
 from gitcoord.system.lock import try_lock
 
 
-class Begun(NamedTuple):
+class EarlyLook(NamedTuple):
     """A look that is under way. `turn` is the file `sync.turn` as it was then: each link changes it."""
 
     common_dir: str
     turn: tuple[int, ...]
-    look: Look
+    look: PendingLook
 
 
-_begun: list[Begun] = []
+_begun: list[EarlyLook] = []
 
 
 def begin(args: Sequence[str]) -> None:
@@ -42,7 +42,7 @@ def begin(args: Sequence[str]) -> None:
         remote = remotes.choose(repo, rest[0] if rest else None, os.getcwd())
         with try_lock(os.path.join(repo.coord_dir, "sync.lock")) as free:
             if free:
-                _begun.append(Begun(repo.common_dir, signature(turn_file(repo)), transport.start_look(repo, remote.name)))
+                _begun.append(EarlyLook(repo.common_dir, signature(turn_file(repo)), transport.start_look(repo, remote.name)))
 
 
 def turn_file(repo: Repository) -> str:
@@ -50,7 +50,7 @@ def turn_file(repo: Repository) -> str:
     return os.path.join(repo.coord_dir, "sync.turn")
 
 
-def look(repo: Repository, name: str) -> Look | None:
+def look(repo: Repository, name: str) -> PendingLook | None:
     """The look that was begun, if it was at this remote, and nobody had a link since; once.
 
     To be called by who holds the network lock.

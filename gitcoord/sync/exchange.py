@@ -14,9 +14,9 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store import transport
 from gitcoord.store.failures import Limited
-from gitcoord.store.transport import Look
+from gitcoord.store.transport import PendingLook
 from gitcoord.sync import remotes
-from gitcoord.sync.link import ATTEMPTS, Link, joining, link, pause, settling
+from gitcoord.sync.link import ATTEMPTS, Link, joining, linked, pause, settling
 from gitcoord.sync.pull import heard, pull, take
 from gitcoord.text import shell_word
 
@@ -42,61 +42,61 @@ def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = Fa
     Raises RemoteError when it cannot be reached, refuses our refs or may not see them, UsageError when none is named.
     """
     remote = remotes.choose(clone.repo, name, cwd)
-    with link(clone, remote, quiet) as at:
-        return exchange(at)
+    with linked(clone, remote, quiet) as link:
+        return exchange(link)
 
 
-def exchange(at: Link) -> Report:
-    """Sync once over a link. A failure is remembered for `status`. Raises RemoteError."""
-    looks = [look] if (look := at.look) else []
+def exchange(link: Link) -> Report:
+    """Sync once over a linked. A failure is remembered for `status`. Raises RemoteError."""
+    looks = [look] if (look := link.look) else []
 
     def work() -> Report:
-        look = looks.pop() if looks else transport.start_look(at.clone.repo, at.remote.name, at.quiet)
-        _refresh_presence(at.clone)  # meanwhile, for it takes a while
-        return _exchange(at, look)
+        look = looks.pop() if looks else transport.start_look(link.clone.repo, link.remote.name, link.quiet)
+        _refresh_presence(link.clone)  # meanwhile, for it takes a while
+        return _exchange(link, look)
 
     try:
-        report = settling(at.clone, work)
+        report = settling(link.clone, work)
         if report.refused:
-            at.clone.settle_lost(report.refused[0].why)
+            link.clone.settle_lost(report.refused[0].why)
         return report
     except RemoteError as error:
-        remotes.failed(at.clone.repo, at.remote.name, error.what)
+        remotes.failed(link.clone.repo, link.remote.name, error.what)
         if isinstance(error, Limited):
-            remotes.limits_us(at.clone.repo)
-        if renamed := remotes.renamed_to(at.clone.repo, at.remote.name):
-            what = f"{at.remote.name} is called {renamed} now"
+            remotes.limits_us(link.clone.repo)
+        if renamed := remotes.renamed_to(link.clone.repo, link.remote.name):
+            what = f"{link.remote.name} is called {renamed} now"
             raise RemoteError(what, f"git coord remote set {shell_word(renamed)}") from None
         raise
 
 
-def _exchange(at: Link, look: Look) -> Report:
+def _exchange(link: Link, look: PendingLook) -> Report:
     from gitcoord.sync import idle_check, lease_chores, outgoing
 
-    here = idle_check.look_here(at)
-    _warm_up(at.clone)
-    at, there = heard(at, look)
-    if idle_check.agree(at.clone, there, here):
-        outgoing.remember(at, {ref: oid for ref, oid in there.items() if outgoing.is_to_go(ref, at.clone)}, pushed=False)
-        return Report(without_password(at.remote.name), 0, 0)
+    here = idle_check.look_here(link)
+    _warm_up(link.clone)
+    link, there = heard(link, look)
+    if idle_check.agree(link.clone, there, here):
+        outgoing.remember(link, {ref: oid for ref, oid in there.items() if outgoing.is_to_go(ref, link.clone)}, pushed=False)
+        return Report(without_password(link.remote.name), 0, 0)
     received: list[Event] = []
     sent = 0
     for attempt in range(ATTEMPTS):
-        at, seen = take(at, there) if attempt == 0 else pull(at)
+        link, seen = take(link, there) if attempt == 0 else pull(link)
         received += seen.events
-        lease_chores.settle(at, seen.refs)
-        outgoing.vouch(at)
-        doubtful = not at.visit and outgoing.is_doubtful(at, seen.refs)
-        went = outgoing.push(at, seen.refs)
+        lease_chores.settle(link, seen.refs)
+        outgoing.vouch(link)
+        doubtful = not link.visit and outgoing.is_doubtful(link, seen.refs)
+        went = outgoing.push(link, seen.refs)
         if doubtful and went.events:
-            outgoing.check_visible(at)
+            outgoing.check_visible(link)
         sent += went.events
         if not went.moved:
-            lease_chores.tidy(at, seen.refs)
-            foreign = sum(event.clone != at.clone.id for event in received)
-            return Report(without_password(at.remote.name), sent, foreign, (*seen.refused, *went.refused))
+            lease_chores.tidy(link, seen.refs)
+            foreign = sum(event.clone != link.clone.id for event in received)
+            return Report(without_password(link.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)
-    raise RemoteError(f"{at.remote.name} changed during every attempt to push", "git coord sync")
+    raise RemoteError(f"{link.remote.name} changed during every attempt to push", "git coord sync")
 
 
 def _refresh_presence(clone: Clone) -> None:

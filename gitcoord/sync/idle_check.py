@@ -26,15 +26,15 @@ class Here(NamedTuple):
     idle: bool
 
 
-def look_here(at: Link) -> Here:
+def look_here(link: Link) -> Here:
     """The work that a sync would have even if neither side has anything new."""
     from gitcoord.log import old_epochs, trust
     from gitcoord.sync import lease_chores
 
-    clone = at.clone
+    clone = link.clone
     refs = clone.store.tips().refs
-    idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(at, refs) and not trust.is_due(clone)
-    return Here({ref: oid for ref, oid in refs.items() if not (at.visit and is_lease(ref))}, idle)
+    idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(link, refs) and not trust.is_due(clone)
+    return Here({ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}, idle)
 
 
 def agree(clone: Clone, there: Refs, here: Here) -> bool:

@@ -37,39 +37,39 @@ TAKEN_BACK = "was rolled back"
 BROKEN = "it sent objects that git fsck rejects"
 
 
-def fetch(at: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
+def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
     """Fetch others' refs; refs that are not as they should be stay as in `before`. Raises RemoteError."""
     wanted, refused = _few(wanted, {_owner(ref) for ref in before})
     for whose, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
-        _alarm(at.clone, whose, f"not all of it is fetched, because {why}")
-    suspects = {alarm.clone for alarm in incidents.read(at.clone.repo.coord_dir) if alarm.what == BROKEN}
+        _alarm(link.clone, whose, f"not all of it is fetched, because {why}")
+    suspects = {alarm.clone for alarm in incidents.read(link.clone.repo.coord_dir) if alarm.what == BROKEN}
     trusted = [ref for ref in wanted if _owner(ref) not in suspects]
     try:
         if trusted:
-            _fetch(at, trusted)
+            _fetch(link, trusted)
         alone = sorted({_owner(ref) for ref in wanted} & suspects)
     except BadObjects:
         alone = sorted({_owner(ref) for ref in wanted})
     for whose in alone:
         refs = [ref for ref in wanted if _owner(ref) == whose]
         try:
-            _fetch(at, refs)
+            _fetch(link, refs)
         except BadObjects as error:
             refused += [Refusal(ref, error.what) for ref in refs]
-            _alarm(at.clone, whose, BROKEN)
+            _alarm(link.clone, whose, BROKEN)
         else:
             if whose in suspects:  # what was bad there is not there any more
-                incidents.clear(at.clone.repo.coord_dir, whose)
-    return refused + _take_back(at.clone, wanted, before)
+                incidents.clear(link.clone.repo.coord_dir, whose)
+    return refused + _take_back(link.clone, wanted, before)
 
 
-def _fetch(at: Link, refs: Sequence[str]) -> None:
+def _fetch(link: Link, refs: Sequence[str]) -> None:
     """Fetch, and clear what a killed fetch left behind: git takes the lock file of a ref for another git's, for ever."""
     for last in (False, False, True):
         try:
-            return transport.fetch(at.clone.repo, at.remote, refs, at.quiet)
+            return transport.fetch(link.clone.repo, link.remote, refs, link.quiet)
         except RefLocked as held:
-            with at.clone.locked():
+            with link.clone.locked():
                 if not ref_lock.clear(held.what) or last:
                     why = f"if no git is running, remove {held.what}"
                     raise RepositoryError(f"{held.what} stays there", why) from None
@@ -116,13 +116,13 @@ def _alarm(clone: Clone, whose: str, what: str) -> None:
     incidents.note(clone.repo.coord_dir, whose, what, clone.clock())
 
 
-def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
+def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
     """Report others' logs that do not continue what we know: rewritten, or rolled back at the only remote.
 
     A log that has grown since it was listed is neither.
     """
-    clone, refused = at.clone, []
-    _forgive(at, there, before)
+    clone, refused = link.clone, []
+    _forgive(link, there, before)
     left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
     logs = [ref for ref in left if is_log(ref) and _owner(ref) != clone.id]
     places = len(transport.remote_names(clone.repo)) if logs else 0
@@ -130,34 +130,34 @@ def compare(at: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
         if not behind:
             refused.append(Refusal(ref, "it does not continue its known log: it was rewritten"))
-        if not behind or (places == 1 and not _was_set_back(at, there)):
+        if not behind or (places == 1 and not _was_set_back(link, there)):
             what = TAKEN_BACK if behind else "was rewritten"
-            _alarm(clone, _owner(ref), f"its log at {at.remote.name} {what}; its fetched events are kept")
+            _alarm(clone, _owner(ref), f"its log at {link.remote.name} {what}; its fetched events are kept")
     return refused
 
 
-def _forgive(at: Link, there: Refs, before: Refs) -> None:
+def _forgive(link: Link, there: Refs, before: Refs) -> None:
     """A log that was taken back, and is there again with all that was known of it, was shown by a replica that lagged."""
-    for alarm in incidents.read(at.clone.repo.coord_dir):
-        if f"{at.remote.name} {TAKEN_BACK}" in alarm.what:
+    for alarm in incidents.read(link.clone.repo.coord_dir):
+        if f"{link.remote.name} {TAKEN_BACK}" in alarm.what:
             logs = [ref for ref in before if is_log(ref) and _owner(ref) == alarm.clone]
-            if logs and all(there.get(ref) == before[ref] or _goes_on(at.clone, before[ref], there.get(ref)) for ref in logs):
-                incidents.clear(at.clone.repo.coord_dir, alarm.clone)
+            if logs and all(there.get(ref) == before[ref] or _goes_on(link.clone, before[ref], there.get(ref)) for ref in logs):
+                incidents.clear(link.clone.repo.coord_dir, alarm.clone)
 
 
 def _goes_on(clone: Clone, known: Oid, there: Oid | None) -> bool:
     return there is not None and (clone.store.sizes([there])[0] is None or is_ancestor(clone.repo, known, there))
 
 
-def _was_set_back(at: Link, there: Refs) -> bool:
+def _was_set_back(link: Link, there: Refs) -> bool:
     """Whether the remote has less of our own log, too, than it had: then it is a backup that was restored, or it lags, and
     no clone took anything back. Said once; what is ours is sent again with this sync."""
-    known = remotes.load(at.clone.repo)
-    if known is None or not known.is_of(at.remote.name):
+    known = remotes.load(link.clone.repo)
+    if known is None or not known.is_of(link.remote.name):
         return False
-    ours = [ref for ref, oid in known.ours.items() if is_log(ref) and there.get(ref) != oid and _owner(ref) == at.clone.id]
-    back = any(ref not in there or is_ancestor(at.clone.repo, there[ref], known.ours[ref]) for ref in ours)
+    ours = [ref for ref, oid in known.ours.items() if is_log(ref) and there.get(ref) != oid and _owner(ref) == link.clone.id]
+    back = any(ref not in there or is_ancestor(link.clone.repo, there[ref], known.ours[ref]) for ref in ours)
     if back:
-        line = f"{at.remote.name} has less than it had, as if a backup was restored: our own log is sent again"
-        at.clone.mended += [line] if line not in at.clone.mended else []
+        line = f"{link.remote.name} has less than it had, as if a backup was restored: our own log is sent again"
+        link.clone.mended += [line] if line not in link.clone.mended else []
     return back

@@ -25,7 +25,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import LEASES, NAMESPACE
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import outgoing, public_guard, rejected, remotes
-from gitcoord.sync.link import ATTEMPTS, Link, Refs, link, pause, settling
+from gitcoord.sync.link import ATTEMPTS, Link, Refs, linked, pause, settling
 from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
 from gitcoord.system.files import read_ours
@@ -36,7 +36,7 @@ TRIES = 4 * ATTEMPTS
 """A claim is worth more patience than a sync: each loss means that somebody else has won."""
 
 
-class Row(NamedTuple):
+class Lease(NamedTuple):
     """A live lease. `key` is what it is about; a nonce is given once, so no two rows are the same. `ttl` in seconds."""
 
     nonce: str
@@ -51,30 +51,30 @@ class Row(NamedTuple):
     """The nonces of the rows whose place it took before their claims had ended."""
 
 
-class Table(NamedTuple):
+class LeaseTable(NamedTuple):
     """The live leases of one kind, by nonce; for numbers, the highest of each sequence."""
 
-    rows: Mapping[str, Row] = {}
+    rows: Mapping[str, Lease] = {}
     counters: Mapping[str, int] = {}
     lc: int = 0
     """The clock of the table that it was decided from."""
 
-    def without(self, nonces: Collection[str]) -> Table:
+    def without(self, nonces: Collection[str]) -> LeaseTable:
         """Less some rows."""
         return self._replace(rows={nonce: row for nonce, row in self.rows.items() if nonce not in nonces})
 
-    def plus(self, *rows: Row) -> Table:
+    def plus(self, *rows: Lease) -> LeaseTable:
         """And some more."""
         return self._replace(rows={**self.rows, **{row.nonce: row for row in rows}})
 
 
-class Kind(NamedTuple):
+class LeaseKind(NamedTuple):
     """One table of leases, and its feature's work with every sync."""
 
     name: str
-    finished: Callable[[Clone, Table], list[str]]
+    finished: Callable[[Clone, LeaseTable], list[str]]
     """The nonces of this clone's rows that are over."""
-    is_pending: Callable[[Clone, Table], bool] = lambda clone, table: False
+    is_pending: Callable[[Clone, LeaseTable], bool] = lambda clone, table: False
     """Whether claims of this clone wait for a row in the table, or its sessions for the news that some did not hold."""
     settle: Callable[[Link], None] = lambda at: None
     """Take leases for those claims. Raises RemoteError, NoLeases."""
@@ -82,12 +82,12 @@ class Kind(NamedTuple):
     """Tell the sessions of this clone which of their words did not hold."""
 
 
-EMPTY = Table()
+EMPTY = LeaseTable()
 MAX_LAGS = 5
 """How often a remote that lags is asked again: for 15 seconds in all."""
 MAX_ROWS = 1800
 """Rows of a table: so many fit into a commit at their largest."""
-Decide = Callable[[Table], Table | None]
+Decide = Callable[[LeaseTable], LeaseTable | None]
 
 
 class NoLeases(RemoteError):
@@ -100,14 +100,14 @@ class Unanswered(RemoteError):
 
 @contextmanager
 def connected(clone: Clone, hint: str, refused: str = "") -> Iterator[Link]:
-    """The link to the coordination remote. `hint` says what to do while it is out of reach, `refused` where it keeps no
+    """The linked to the coordination remote. `hint` says what to do while it is out of reach, `refused` where it keeps no
     leases for us. Raises RemoteError."""
     remote = remotes.connected(clone.repo)
     if remote is None:
         raise UsageError("there is no coordination remote", "git coord sync REMOTE")
     try:
-        with link(clone, remote) as at:
-            yield at
+        with linked(clone, remote) as link:
+            yield link
         clone.have_sent()  # the claim itself: until then others know of the lease alone
     except NoLeases as error:
         raise NoLeases(error.what, refused or error.hint) from None
@@ -126,7 +126,7 @@ def lease_ref(kind: str) -> str:
     return f"{NAMESPACE}lease/{kind}"
 
 
-def read_table(clone: Clone, kind: str, oid: Oid | None) -> Table:
+def read_table(clone: Clone, kind: str, oid: Oid | None) -> LeaseTable:
     """A table as it was fetched; empty if it does not exist. Raises NoLeases for an unreadable one."""
     if oid is None:
         return EMPTY
@@ -172,23 +172,23 @@ SCHEMA = Schema(
 """The allowed content of a table; checked when it is read, and before it is written."""
 
 
-def _parse(event: Event) -> Table:
+def _parse(event: Event) -> LeaseTable:
     """The table that a commit holds. Raises Malformed."""
     if event.type != "lease" or event.v != 1:
         raise Malformed("no table of leases")
     if why := objection(SCHEMA, event):
         raise Malformed(why)
     rows = [_row(row) for row in event.data.get("rows", ())]
-    return Table({row.nonce: row for row in rows}, dict(event.data.get("counters", {})))
+    return LeaseTable({row.nonce: row for row in rows}, dict(event.data.get("counters", {})))
 
 
-def _row(row: Mapping[str, Any]) -> Row:
-    known = {key: value for key, value in row.items() if key in Row._fields}
+def _row(row: Mapping[str, Any]) -> Lease:
+    known = {key: value for key, value in row.items() if key in Lease._fields}
     lists: dict[str, Any] = {key: tuple(value) for key, value in known.items() if isinstance(value, list)}
-    return Row(**{**known, **lists})
+    return Lease(**{**known, **lists})
 
 
-def _draft(clone: Clone, kind: str, table: Table) -> Draft:
+def _draft(clone: Clone, kind: str, table: LeaseTable) -> Draft:
     filled = [{k: list(v) if isinstance(v, tuple) else v for k, v in row._asdict().items()} for row in table.rows.values()]
     rows = [{key: value for key, value in row.items() if value not in ([], False, "")} for row in filled]
     data: dict[str, Any] = {"kind": kind, "nonce": nonce()} | ({"rows": rows} if rows else {})
@@ -198,72 +198,72 @@ def _draft(clone: Clone, kind: str, table: Table) -> Draft:
     return Draft("lease", f"{len(rows)} leases of {kind}", data, author=clone.settled_id()[:40])
 
 
-def change(at: Link, kind: str, decide: Decide) -> Link:
+def change(link: Link, kind: str, decide: Decide) -> Link:
     """Replace the remote's table by what `decide` makes of it, on the newest state of everything; None leaves it.
 
     What `decide` writes into our log goes out in the same push, all or none where the host can. It is asked again whenever
     somebody was quicker. Raises what it raises, Unanswered where nobody knows how it ended, and RemoteError.
     """
-    return settling(at.clone, lambda: _change(at, kind, decide))
+    return settling(link.clone, lambda: _change(link, kind, decide))
 
 
-def _change(at: Link, kind: str, decide: Decide) -> Link:
+def _change(link: Link, kind: str, decide: Decide) -> Link:
     ref, lags, last = lease_ref(kind), 0, object()
     for attempt in range(TRIES):
-        at, seen = pull(at)
+        link, seen = pull(link)
         old = seen.refs.get(ref)
         lags = lags + 1 if old == last else 0
         last = old
-        _await_replica(at, ref, lags)
-        table = read_table(at.clone, kind, old)
-        if _is_shared(at.clone, table):
+        _await_replica(link, ref, lags)
+        table = read_table(link.clone, kind, old)
+        if _is_shared(link.clone, table):
             from gitcoord.sync import new_clone_id
 
-            new_clone_id.part(at, seen.refs)
+            new_clone_id.part(link, seen.refs)
             continue
         wanted = decide(table)
         if wanted is None:
-            return at
-        fresh = _written(at, kind, wanted)
-        if _replace(at, Update(ref, fresh, How.SWAP, old), seen.refs):
-            at.clone.point(ref, fresh)
-            return at
+            return link
+        fresh = _written(link, kind, wanted)
+        if _replace(link, Update(ref, fresh, How.SWAP, old), seen.refs):
+            link.clone.point(ref, fresh)
+            return link
         pause(attempt)
-    raise RemoteError(f"too many sessions claim at {at.remote.name} at the same time", "run the command again")
+    raise RemoteError(f"too many sessions claim at {link.remote.name} at the same time", "run the command again")
 
 
-def _await_replica(at: Link, ref: str, lags: int) -> None:
+def _await_replica(link: Link, ref: str, lags: int) -> None:
     """A remote that lost us a push and shows the same table as before is one of several that do not agree yet: give it time.
 
     Raises RemoteError when it does not catch up.
     """
     if lags > MAX_LAGS:
-        what = f"{at.remote.name} does not show what it has at {at.remote.there(ref)}"
+        what = f"{link.remote.name} does not show what it has at {link.remote.there(ref)}"
         raise RemoteError(
             f"{what}: it is behind its own pushes (a replica), or hides that ref from readers (uploadpack.hideRefs)",
             "try again later; if it stays so: git coord remote set URL",
         )
     if lags:
-        at.clone.tell_user(f"{at.remote.name} shows older leases than it has; waiting for it to catch up")
+        link.clone.tell_user(f"{link.remote.name} shows older leases than it has; waiting for it to catch up")
         time.sleep(min(8.0, 0.25 * 2**lags))
 
 
-def give_up(at: Link, kind: str) -> None:
+def give_up(link: Link, kind: str) -> None:
     """Take all rows of this clone off the table of a remote that has our claims no more. Raises RemoteError."""
-    listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+    listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
     ref = lease_ref(kind)
-    old = listing.get(at.remote.there(ref))
+    old = listing.get(link.remote.there(ref))
     if old is None:
         return
-    transport.fetch_objects(at.clone.repo, at.remote, ref, at.quiet)
-    table = read_table(at.clone, kind, old)
-    mine = [row.nonce for row in table.rows.values() if at.clone.has(row.holder)]
+    transport.fetch_objects(link.clone.repo, link.remote, ref, link.quiet)
+    table = read_table(link.clone, kind, old)
+    mine = [row.nonce for row in table.rows.values() if link.clone.has(row.holder)]
     if mine:
-        fresh = _written(at, kind, table.without(mine))
-        transport.push(at.clone.repo, at.remote, [Update(ref, fresh, How.SWAP, old)], at.quiet)
+        fresh = _written(link, kind, table.without(mine))
+        transport.push(link.clone.repo, link.remote, [Update(ref, fresh, How.SWAP, old)], link.quiet)
 
 
-def _is_shared(clone: Clone, table: Table) -> bool:
+def _is_shared(clone: Clone, table: LeaseTable) -> bool:
     """Whether a row in our name is for an event that is not in our log: then somebody else goes by our id.
 
     An event is written before its row is asked for.
@@ -273,7 +273,7 @@ def _is_shared(clone: Clone, table: Table) -> bool:
     return any(clone.read(lambda db, e=e: db.execute(query, (e, e + "g", clone.id)).fetchone()) is None for e in mine)  # type: ignore[misc]
 
 
-def check_room(table: Table, kind: str) -> None:
+def check_room(table: LeaseTable, kind: str) -> None:
     """Check that one more row fits. Raises RemoteError."""
     if len(table.rows) >= MAX_ROWS:
         raise full(kind, len(table.rows))
@@ -284,59 +284,59 @@ def full(kind: str, rows: int) -> RemoteError:
     return RemoteError(what, "end what is done: git coord task done ID, git coord unlock PATTERN; then git coord sync")
 
 
-def _written(at: Link, kind: str, table: Table) -> Oid:
+def _written(link: Link, kind: str, table: LeaseTable) -> Oid:
     """The commit of a table, signed if this user signs, and remembered as our own."""
-    oid = at.clone.write_alone(_draft(at.clone, kind, table), table.lc)
+    oid = link.clone.write_alone(_draft(link.clone, kind, table), table.lc)
     try:
-        oid = trust.sign(at.clone, oid, prompt=not at.quiet)
+        oid = trust.sign(link.clone, oid, prompt=not link.quiet)
     except RepositoryError as error:
-        at.clone.mended.append(f"nothing was signed: {error.what}")
-    trust.wrote_table(at.clone, oid)
+        link.clone.mended.append(f"nothing was signed: {error.what}")
+    trust.wrote_table(link.clone, oid)
     return oid
 
 
-def _replace(at: Link, swap: Update, there: Refs) -> bool:
+def _replace(link: Link, swap: Update, there: Refs) -> bool:
     """Compare-and-swap at the remote, together with what is new in our log; says whether the remote took it."""
-    outgoing.vouch(at)
-    logs = outgoing.logs_to_go(at, there)
+    outgoing.vouch(link)
+    logs = outgoing.logs_to_go(link, there)
     public_guard.guard(
-        at.clone, at.remote.name, {f"lease of {swap.ref.rpartition('/')[2]}": 1, **outgoing.unsent(at.clone, there)}
+        link.clone, link.remote.name, {f"lease of {swap.ref.rpartition('/')[2]}": 1, **outgoing.unsent(link.clone, there)}
     )
     try:
-        states = _push(at, [swap, *logs])
+        states = _push(link, [swap, *logs])
     except RemoteError as error:
-        if _is_there(at, swap, error):
+        if _is_there(link, swap, error):
             return True
-        raise Unanswered(f"{at.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
+        raise Unanswered(f"{link.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
     first, *rest = states
     if first.state == "refused" and rest and all(outcome.state != "moved" for outcome in rest):
-        first, *rest = _push(at, [swap])  # it may be the log that is refused, and not the lease
+        first, *rest = _push(link, [swap])  # it may be the log that is refused, and not the lease
     if first.state == "refused":
-        rejected.note(at, {rejected.LEASES: first.why})
-        raise NoLeases(f"{at.remote.name} rejects our leases: {first.why}", "git coord task claim --offline: tentative")
+        rejected.note(link, {rejected.LEASES: first.why})
+        raise NoLeases(f"{link.remote.name} rejects our leases: {first.why}", "git coord task claim --offline: tentative")
     if first.state == "done":
-        rejected.forget(at, rejected.LEASES)
-        outgoing.logs_went(at, there, [log for log, outcome in zip(logs, rest, strict=False) if outcome.state == "done"])
+        rejected.forget(link, rejected.LEASES)
+        outgoing.logs_went(link, there, [log for log, outcome in zip(logs, rest, strict=False) if outcome.state == "done"])
     return first.state == "done"
 
 
-def _push(at: Link, updates: Sequence[Update]) -> list[transport.Outcome]:
+def _push(link: Link, updates: Sequence[Update]) -> list[transport.Outcome]:
     """How each of `updates` went: all or none of them, or the first alone at a host that cannot do that."""
     try:
-        found = transport.push(at.clone.repo, at.remote, updates, at.quiet, atomic=len(updates) > 1)
+        found = transport.push(link.clone.repo, link.remote, updates, link.quiet, atomic=len(updates) > 1)
     except NotAtomic:
-        found = transport.push(at.clone.repo, at.remote, updates[:1], at.quiet)
+        found = transport.push(link.clone.repo, link.remote, updates[:1], link.quiet)
     by_ref = {outcome.ref: outcome for outcome in found}
     return [by_ref[update.ref] for update in updates if update.ref in by_ref]
 
 
-def _is_there(at: Link, swap: Update, error: RemoteError) -> bool:
+def _is_there(link: Link, swap: Update, error: RemoteError) -> bool:
     """Ask the remote itself after a lost reply. Raises Unanswered if it does not answer."""
     try:
-        listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
+        listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
     except RemoteError:
-        raise Unanswered(f"{at.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
-    return listing.get(at.remote.there(swap.ref)) == swap.new
+        raise Unanswered(f"{link.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
+    return listing.get(link.remote.there(swap.ref)) == swap.new
 
 
 # who still holds
@@ -346,7 +346,7 @@ def observe(clone: Clone, kind: str, values: Iterable[str]) -> dict[str, float]:
     """For how many seconds each of `values` has been the same, as far as this clone has seen; others are forgotten.
 
     Counted by whichever of two clocks went less far, so that setting one forward makes nobody look dead. To be called
-    by who holds the link.
+    by who holds the linked.
     """
     path = clone.path(f"seen-{kind}")
     known = _load(path)

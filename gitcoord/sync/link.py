@@ -1,4 +1,4 @@
-"""The link to a remote: at most one process of a clone talks to it at a time."""
+"""The linked to a remote: at most one process of a clone talks to it at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from gitcoord.lean import NamedTuple, TypeVar, contextmanager
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
-from gitcoord.store.transport import Look, Remote
+from gitcoord.store.transport import PendingLook, Remote
 from gitcoord.sync import early_look, remotes
 from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import file_lock
@@ -27,13 +27,13 @@ class Link(NamedTuple):
     clone: Clone
     remote: Remote
     quiet: bool
-    look: Look | None = None
+    look: PendingLook | None = None
     """A look that was begun before (`early_look`)."""
     visit: bool = False
     """Whether it leads to another remote than the coordination remote: logs and presence are exchanged, leases stay."""
 
 
-class Seen(NamedTuple):
+class RemoteState(NamedTuple):
     """What a look at the remote showed, and what it brought."""
 
     refs: Refs
@@ -42,7 +42,7 @@ class Seen(NamedTuple):
 
 
 @contextmanager
-def link(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
+def linked(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
     """Hold the clone's right to the network, waiting for it. What is written meanwhile starts no sync in the background;
     that is for who held it (`Clone.have_sent`)."""
     with clone.locked():
@@ -74,12 +74,12 @@ def pause(attempt: int) -> None:
     time.sleep(random.uniform(0.5, 1.5) * min(1.0, 0.02 * 2**attempt))
 
 
-def joining(at: Link, listing: Refs) -> Link:
+def joining(link: Link, listing: Refs) -> Link:
     """Join coordination that exists below any prefix, rather than begin it a second time."""
     found = remotes.discover(listing)
-    if found is None or at.clone.repo.setting("remotePrefix") or any(ref.startswith(at.remote.prefix) for ref in listing):
-        return at
-    return at._replace(remote=at.remote._replace(prefix=found))
+    if found is None or link.clone.repo.setting("remotePrefix") or any(ref.startswith(link.remote.prefix) for ref in listing):
+        return link
+    return link._replace(remote=link.remote._replace(prefix=found))
 
 
 class Refusal(NamedTuple):

@@ -13,8 +13,8 @@ from gitcoord.store.ref_names import LEASES, is_presence, owner
 from gitcoord.store.transport import Remote
 from gitcoord.sync import remotes
 from gitcoord.sync.exchange import exchange
-from gitcoord.sync.leases import Row, lease_ref, read_table
-from gitcoord.sync.link import Link, joining, link
+from gitcoord.sync.leases import Lease, lease_ref, read_table
+from gitcoord.sync.link import Link, joining, linked
 from gitcoord.system.files import remove_ours
 from gitcoord.text import shell_word
 
@@ -40,15 +40,15 @@ def move(clone: Clone, name: str, cwd: str = ".", force: bool = False) -> Moved:
         remotes.save(clone.repo, known._replace(remote=new.name))
         old = new
     if old is None or old.name == new.name or not remotes.is_connected(clone.repo):
-        with link(clone, new) as at:
-            exchange(at)
+        with linked(clone, new) as link:
+            exchange(link)
         return Moved(without_password(new.name), "", (), 0)
     others = _last_exchange(clone, old, new, force)
     mine = _leases(clone)
-    with link(clone, new) as at:
-        _check(at, mine)
+    with linked(clone, new) as link:
+        _check(link, mine)
         _settle_on(clone, new)
-        exchange(at._replace(visit=False, look=None))
+        exchange(link._replace(visit=False, look=None))
     _give_back(clone, old)
     return Moved(without_password(new.name), without_password(old.name), others, len(mine))
 
@@ -56,8 +56,8 @@ def move(clone: Clone, name: str, cwd: str = ".", force: bool = False) -> Moved:
 def _last_exchange(clone: Clone, old: Remote, new: Remote, force: bool) -> tuple[str, ...]:
     """Bring and get everything at the old remote; who else is there. Raises RemoteError unless `force`."""
     try:
-        with link(clone, old) as at:
-            exchange(at)
+        with linked(clone, old) as link:
+            exchange(link)
             listing = transport.list_remote(clone.repo, old.name)
     except RemoteError as error:
         if force:
@@ -68,26 +68,26 @@ def _last_exchange(clone: Clone, old: Remote, new: Remote, force: bool) -> tuple
     return tuple(sorted({owner(ref) for ref in refs if is_presence(ref)} - {clone.id}))
 
 
-def _leases(clone: Clone) -> Mapping[str, Row]:
+def _leases(clone: Clone) -> Mapping[str, Lease]:
     """The rows of this clone at the remote of the last sync, by what they are about."""
     refs = clone.store.tips().refs
     tables = (read_table(clone, kind, refs.get(lease_ref(kind))) for kind in LEASES)
     return {row.nonce: row for table in tables for row in table.rows.values() if clone.has(row.holder)}
 
 
-def _check(at: Link, mine: Mapping[str, Row]) -> None:
+def _check(link: Link, mine: Mapping[str, Lease]) -> None:
     """Refuse if another clone has the lease of a task that this one holds. Raises Refused."""
-    listing = transport.list_remote(at.clone.repo, at.remote.name)
-    remote = joining(at, listing).remote
+    listing = transport.list_remote(link.clone.repo, link.remote.name)
+    remote = joining(link, listing).remote
     ref = lease_ref("tasks")
     table = listing.get(remote.there(ref))
     if table is None:
         return
-    transport.fetch_objects(at.clone.repo, remote, ref)
+    transport.fetch_objects(link.clone.repo, remote, ref)
     tasks = {row.key for row in mine.values() if not row.patterns}
-    theirs = [row for row in read_table(at.clone, "tasks", table).rows.values() if not at.clone.has(row.holder)]
+    theirs = [row for row in read_table(link.clone, "tasks", table).rows.values() if not link.clone.has(row.holder)]
     for row in (row for row in theirs if row.key in tasks):
-        who = display(row.holder, at.clone.id)
+        who = display(row.holder, link.clone.id)
         raise Refused(
             f"{row.key[:10]} is held at {without_password(remote.name)} by {who}", f"git coord task release {row.key[:10]}"
         )
@@ -106,9 +106,9 @@ def _give_back(clone: Clone, old: Remote) -> None:
     from gitcoord.sync import leases
 
     try:
-        with link(clone, old) as at:
-            at = at._replace(visit=True)
+        with linked(clone, old) as link:
+            link = link._replace(visit=True)
             for kind in LEASES:
-                leases.give_up(at, kind)
+                leases.give_up(link, kind)
     except RemoteError:
         clone.mended.append(f"our leases at {without_password(old.name)} run out by themselves: it cannot be reached")

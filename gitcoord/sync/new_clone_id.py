@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from gitcoord.sync.link import Link
 
 
-def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
+def check(link: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     """Compare the remote's copy of our log with ours, which is at `tips`, and continue under a new id if it has events
     that we did not write. Says whether anything was moved.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
-    clone = at.clone
+    clone = link.clone
     names = [clone.id, *clone_id.former_ids(clone.repo)]
     strange = {
         ref: oid
@@ -42,12 +42,12 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
         if is_log(ref) and owner(ref) in names and not _is_known(clone, tips.get(ref), oid)
     }
     dropped = old_epochs.dropped(clone, strange) if strange else set()
-    strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(at, ref, oid)}
+    strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(link, ref, oid)}
     if not strange:
-        return _is_seen_elsewhere(at, there) and part(at, there, "presence")
+        return _is_seen_elsewhere(link, there) and part(link, there, "presence")
     old = clone.id
     for ref in strange:
-        transport.fetch_objects(clone.repo, at.remote, ref, at.quiet)
+        transport.fetch_objects(clone.repo, link.remote, ref, link.quiet)
     with clone.locked() as fd:
         # first repair a ref of ours that was rolled back: the further events at the remote were written here
         mended = clone.settled_tips(fd).refs
@@ -56,18 +56,18 @@ def check(at: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
             return True
         used = any(belongs_to(ref, old) for ref in strange)
         if used:
-            _refuse_pinned(at, old, "events")
+            _refuse_pinned(link, old, "events")
             _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, mended, fd)
         _let_go(clone, strange, fd)
     if used:
-        _go_on(at, old)
+        _go_on(link, old)
     return True
 
 
-def _is_seen_elsewhere(at: Link, there: Mapping[str, Oid]) -> bool:
+def _is_seen_elsewhere(link: Link, there: Mapping[str, Oid]) -> bool:
     """Whether the remote has presence in our name that never went out from here: then a copy of this clone is at work."""
-    clone, known = at.clone, remotes.load(at.clone.repo)
-    if at.visit or known is None or not known.is_of(at.remote.name):
+    clone, known = link.clone, remotes.load(link.clone.repo)
+    if link.visit or known is None or not known.is_of(link.remote.name):
         return False
     theirs = [
         oid for ref, oid in there.items() if is_presence(ref) and belongs_to(ref, clone.id) and known.ours.get(ref) != oid
@@ -77,35 +77,35 @@ def _is_seen_elsewhere(at: Link, there: Mapping[str, Oid]) -> bool:
     return bool(ours) and any(size is None for size in clone.store.sizes(strange))
 
 
-def part(at: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
+def part(link: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
     """Go on under a new id because somebody else, at the same remote, acts under ours; our log stands at `there`. `what`
     of theirs was seen. Returns True.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
-    clone = at.clone
+    clone = link.clone
     with clone.locked() as fd:
         old = clone.settled_id()
-        _refuse_pinned(at, old, what)
+        _refuse_pinned(link, old, what)
         mended = clone.settled_tips(fd).refs
         shared = {ref: there.get(ref) for ref in mended if is_log(ref) and belongs_to(ref, old) and "/local/" not in ref}
         _renew(clone, shared, mended, fd)
         _let_go(clone, shared, fd)
-    _go_on(at, old, what)
+    _go_on(link, old, what)
     return True
 
 
-def _refuse_pinned(at: Link, old: str, what: str) -> None:
-    if at.clone.repo.setting("clone"):
+def _refuse_pinned(link: Link, old: str, what: str) -> None:
+    if link.clone.repo.setting("clone"):
         raise RemoteError(
-            f"{at.remote.name} has {what} of {old} that this clone did not write", "git config coord.clone ANOTHER-ID"
+            f"{link.remote.name} has {what} of {old} that this clone did not write", "git config coord.clone ANOTHER-ID"
         )
 
 
-def _go_on(at: Link, old: str, what: str = "events") -> None:
+def _go_on(link: Link, old: str, what: str = "events") -> None:
     """Continue under the new name what is here, and tell the sessions here, and those that continue under the old one."""
-    clone = at.clone
-    name = without_password(at.remote.name)
+    clone = link.clone
+    name = without_password(link.remote.name)
     news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy in use)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
@@ -121,10 +121,10 @@ def _is_known(clone: Clone, mine: Oid | None, theirs: Oid) -> bool:
     return mine is not None and is_ancestor(clone.repo, theirs, mine)
 
 
-def _is_old(at: Link, ref: str, theirs: Oid) -> bool:
+def _is_old(link: Link, ref: str, theirs: Oid) -> bool:
     """Whether what the remote has of an epoch that we replaced is what we wrote; its objects may be gone here."""
-    known, end = remotes.load(at.clone.repo), old_epochs.ended_at(at.clone, ref)
-    return (known is not None and known.ours.get(ref) == theirs) or _is_known(at.clone, end, theirs)
+    known, end = remotes.load(link.clone.repo), old_epochs.ended_at(link.clone, ref)
+    return (known is not None and known.ours.get(ref) == theirs) or _is_known(link.clone, end, theirs)
 
 
 def _renew(clone: Clone, strange: Mapping[str, Oid | None], tips: Mapping[str, Oid], fd: int) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Refs = Mapping[str, Oid]
 
 
-class Sent(NamedTuple):
+class Pushed(NamedTuple):
     """How a push went: how many events, whether somebody moved a ref of ours meanwhile, and what was refused."""
 
     events: int
@@ -32,81 +32,79 @@ class Sent(NamedTuple):
     refused: tuple[Refusal, ...]
 
 
-def push(at: Link, there: Refs) -> Sent:
+def push(link: Link, there: Refs) -> Pushed:
     """Send our events that the remote, whose refs are `there`, does not have. Raises RemoteError when it takes none of
     them."""
-    clone = at.clone
+    clone = link.clone
     tips = clone.store.tips().refs
     rolled = rolled_over([*tips, *there])
     updates = _updates(clone, tips, there, old_epochs.dropped(clone, tips) if rolled else set())
     if updates:
-        public_guard.guard(clone, at.remote.name, unsent(clone, there))
-    _note_presence(at, updates)
-    outcomes = rejected.push(at, updates)
+        public_guard.guard(clone, link.remote.name, unsent(clone, there))
+    _note_presence(link, updates)
+    outcomes = rejected.push(link, updates)
     if any(outcome.state == "refused" and is_log(outcome.ref) and parts.is_about_size(outcome.why) for outcome in outcomes):
-        outcomes = parts.push(at, there, updates)
+        outcomes = parts.push(link, there, updates)
     stand = _after({ref: oid for ref, oid in there.items() if is_to_go(ref, clone)}, updates, outcomes)
-    replaced = _replaced(at, stand) if rolled else []
-    dropped = rejected.push(at, replaced)
+    replaced = _replaced(link, stand) if rolled else []
+    dropped = rejected.push(link, replaced)
     stand = _after(stand, replaced, dropped)
-    refused = _refused(at, updates, [*outcomes, *dropped])
+    refused = _refused(link, updates, [*outcomes, *dropped])
     events = _count(clone, there, stand) if outcomes else 0
-    remember(at, stand, bool(outcomes))
+    remember(link, stand, bool(outcomes))
     if fresh := rejected.kinds([*updates, *replaced], [*outcomes, *dropped]):
-        rejected.note(at, fresh)
-    return Sent(events, any(outcome.state == "moved" for outcome in outcomes), refused)
+        rejected.note(link, fresh)
+    return Pushed(events, any(outcome.state == "moved" for outcome in outcomes), refused)
 
 
-def check_visible(at: Link) -> None:
+def check_visible(link: Link) -> None:
     """Look at the remote for what it has just taken. Raises RemoteError when it does not show it."""
-    listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
-    known = remotes.load(at.clone.repo)
+    listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
+    known = remotes.load(link.clone.repo)
     logs = [ref for ref in (known.ours if known else {}) if is_log(ref)]
-    hidden = [ref for ref in logs if at.remote.there(ref) not in listing]
+    hidden = [ref for ref in logs if link.remote.there(ref) not in listing]
     if hidden:
-        why = (
-            f"it takes {at.remote.there(hidden[0])} and does not show it, so that no clone can fetch it (uploadpack.hideRefs?)"
-        )
-        raise failures.refuses(at.remote.name, at.remote.prefix, why)
+        why = f"it takes {link.remote.there(hidden[0])} and does not show it, so no clone can fetch it (uploadpack.hideRefs?)"
+        raise failures.refuses(link.remote.name, link.remote.prefix, why)
 
 
-def is_doubtful(at: Link, there: Refs) -> bool:
+def is_doubtful(link: Link, there: Refs) -> bool:
     """Whether the remote is yet to prove that it shows what it takes: at first, and when something of ours is not there."""
-    known = remotes.load(at.clone.repo)
-    return known is None or not known.is_of(at.remote.name) or any(is_log(ref) and ref not in there for ref in known.ours)
+    known = remotes.load(link.clone.repo)
+    return known is None or not known.is_of(link.remote.name) or any(is_log(ref) and ref not in there for ref in known.ours)
 
 
-def logs_to_go(at: Link, there: Refs) -> list[Update]:
+def logs_to_go(link: Link, there: Refs) -> list[Update]:
     """The updates of a push of our logs alone, with the remote's refs at `there`."""
-    tips = at.clone.store.tips().refs
-    old = old_epochs.dropped(at.clone, tips) if rolled_over([*tips, *there]) else set()
-    return [update for update in _updates(at.clone, tips, there, old) if update.new and is_log(update.ref)]
+    tips = link.clone.store.tips().refs
+    old = old_epochs.dropped(link.clone, tips) if rolled_over([*tips, *there]) else set()
+    return [update for update in _updates(link.clone, tips, there, old) if update.new and is_log(update.ref)]
 
 
-def logs_went(at: Link, there: Refs, logs: Sequence[Update]) -> None:
+def logs_went(link: Link, there: Refs, logs: Sequence[Update]) -> None:
     """Remember that the remote has taken `logs`."""
-    stand = {ref: oid for ref, oid in there.items() if is_to_go(ref, at.clone)}
-    remember(at, stand | {update.ref: update.new for update in logs if update.new}, pushed=True)
+    stand = {ref: oid for ref, oid in there.items() if is_to_go(ref, link.clone)}
+    remember(link, stand | {update.ref: update.new for update in logs if update.new}, pushed=True)
 
 
-def vouch(at: Link) -> None:
+def vouch(link: Link) -> None:
     """Sign what is about to go out, if this user signs. Where that fails it goes all the same: the next signature covers
     it, too."""
     from gitcoord.log import trust
 
     try:
-        trust.checkpoint(at.clone, prompt=not at.quiet)
-        trust.sign_presence(at.clone, prompt=not at.quiet)
+        trust.checkpoint(link.clone, prompt=not link.quiet)
+        trust.sign_presence(link.clone, prompt=not link.quiet)
     except (RepositoryError, ObjectMissing) as error:
-        at.clone.mended.append(f"nothing was signed: {error.what}")
+        link.clone.mended.append(f"nothing was signed: {error.what}")
 
 
-def _note_presence(at: Link, updates: Sequence[Update]) -> None:
+def _note_presence(link: Link, updates: Sequence[Update]) -> None:
     """Remember which presence goes out, before it does: another one at the remote is not from here."""
     fresh = [update.new for update in updates if update.new and is_presence(update.ref)]
-    if fresh and not at.visit:
+    if fresh and not link.visit:
         with suppress(RepositoryError):
-            write_whole(at.clone.path("went"), "".join(f"{oid}\n" for oid in [*went(at.clone), *fresh][-MOST_WENT:]))
+            write_whole(link.clone.path("went"), "".join(f"{oid}\n" for oid in [*went(link.clone), *fresh][-MOST_WENT:]))
 
 
 def went(clone: Clone) -> list[str]:
@@ -136,20 +134,20 @@ def _after(stand: Refs, updates: Sequence[Update], outcomes: Sequence[Outcome]) 
     return {ref: oid for ref, oid in moved.items() if oid}
 
 
-def _replaced(at: Link, stand: Refs) -> list[Update]:
+def _replaced(link: Link, stand: Refs) -> list[Update]:
     """Our old epochs at the remote, to be deleted once their successors are there."""
-    old = old_epochs.dropped(at.clone, stand)
+    old = old_epochs.dropped(link.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
     return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
 
 
-def _refused(at: Link, updates: Sequence[Update], outcomes: Sequence[Outcome]) -> tuple[Refusal, ...]:
+def _refused(link: Link, updates: Sequence[Update], outcomes: Sequence[Outcome]) -> tuple[Refusal, ...]:
     """The rejected refs. Raises RemoteError when no log of ours was taken."""
     refused = tuple(Refusal(outcome.ref, outcome.why) for outcome in outcomes if outcome.state == "refused")
     logs = {update.ref for update in updates if is_log(update.ref)}
     if logs and logs <= {refusal.ref for refusal in refused}:
         raise failures.refuses(
-            at.remote.name, at.remote.prefix, next(refusal.why for refusal in refused if is_log(refusal.ref))
+            link.remote.name, link.remote.prefix, next(refusal.why for refusal in refused if is_log(refusal.ref))
         )
     return refused
 
@@ -190,19 +188,19 @@ def _count(clone: Clone, before: Refs, after: Refs) -> int:
     return clone.read(grown)
 
 
-def remember(at: Link, ours: Refs, pushed: bool) -> None:
+def remember(link: Link, ours: Refs, pushed: bool) -> None:
     """The remote has `ours` of our refs now; keep that, and what it is known to refuse."""
-    if at.visit or at.remote.name == at.clone.repo.common_dir:  # this repository is the remote of others, and not its own
+    if link.visit or link.remote.name == link.clone.repo.common_dir:  # this repository is the remote of others, and not its own
         return
-    repo, now = at.clone.repo, time.time()
+    repo, now = link.clone.repo, time.time()
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
-    url = transport.remote_url(repo, at.remote.name) if known is None or not known.is_of(at.remote.name) else known.url
-    fresh = remotes.Known(at.remote.name, url, at.remote.prefix, now, dict(ours), tuple(pushes))
-    if known is not None and known.is_of(at.remote.name) and known.prefix == fresh.prefix:
+    url = transport.remote_url(repo, link.remote.name) if known is None or not known.is_of(link.remote.name) else known.url
+    fresh = remotes.KnownRemote(link.remote.name, url, link.remote.prefix, now, dict(ours), tuple(pushes))
+    if known is not None and known.is_of(link.remote.name) and known.prefix == fresh.prefix:
         fresh = fresh._replace(refused=known.refused, refused_at=known.refused_at)
-    elif at.remote.prefix.startswith("refs/heads/"):
-        at.clone.mended.append(_in_sight(at.remote))
+    elif link.remote.prefix.startswith("refs/heads/"):
+        link.clone.mended.append(_in_sight(link.remote))
     remotes.save(repo, fresh)
 
 

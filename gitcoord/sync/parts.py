@@ -27,42 +27,42 @@ def is_about_size(why: str) -> bool:
     return re.search(_SIZE, why) is not None
 
 
-def push(at: Link, there: Mapping[str, Oid], updates: Sequence[Update]) -> list[Outcome]:
+def push(link: Link, there: Mapping[str, Oid], updates: Sequence[Update]) -> list[Outcome]:
     """Push `updates`, logs in as many parts as it takes. Raises RemoteError for an event that does not go by itself; what
     is before it has gone then."""
     outcomes = []
     for update in updates:
         if update.new is not None and is_log(update.ref):
-            outcomes.append(_log(at, there.get(update.ref), update, update.new))
+            outcomes.append(_log(link, there.get(update.ref), update, update.new))
         else:
-            outcomes += transport.push(at.clone.repo, at.remote, [update], at.quiet)
+            outcomes += transport.push(link.clone.repo, link.remote, [update], link.quiet)
     return outcomes
 
 
-def _log(at: Link, known: Oid | None, update: Update, tip: Oid) -> Outcome:
-    left = [oid for oid, _ in at.clone.store.chain(tip, known)]
+def _log(link: Link, known: Oid | None, update: Update, tip: Oid) -> Outcome:
+    left = [oid for oid, _ in link.clone.store.chain(tip, known)]
     step = len(left)
     while left:
         step = min(step, len(left))
-        (outcome,) = transport.push(at.clone.repo, at.remote, [update._replace(new=left[step - 1])], at.quiet)
+        (outcome,) = transport.push(link.clone.repo, link.remote, [update._replace(new=left[step - 1])], link.quiet)
         if outcome.state == "done":
             left, step = left[step:], step * 2
         elif outcome.state != "refused" or not is_about_size(outcome.why):
             return outcome
         elif step == 1:
-            raise _too_large(at, left, outcome.why)
+            raise _too_large(link, left, outcome.why)
         else:
             step = step // 2
     return Outcome(update.ref, "done")
 
 
-def _too_large(at: Link, left: Sequence[Oid], why: str) -> RemoteError:
-    item = next(iter(at.clone.store.read(left[:1])))
+def _too_large(link: Link, left: Sequence[Oid], why: str) -> RemoteError:
+    item = next(iter(link.clone.store.read(left[:1])))
     event = decode(left[0], item.data)
     files = [str(name) for name in event.data.get("attachments", ())]
     what = f" with {', '.join(files[:3])}" if files else f" of {len(item.data):,} bytes"
     behind = f"; {len(left) - 1} later events wait for it" if len(left) > 1 else ""
     return RemoteError(
-        f"{at.remote.name} rejects the {event.type} {left[0][:10]} of {event.author}{what}: {why}{behind}",
+        f"{link.remote.name} rejects the {event.type} {left[0][:10]} of {event.author}{what}: {why}{behind}",
         f"git coord redact {left[0][:10]} takes it out, and what is behind it goes; or raise the limit of the host",
     )

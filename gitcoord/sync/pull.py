@@ -1,4 +1,4 @@
-"""Look at the remote, fetch what is new there, and read it into the index.
+"""PendingLook at the remote, fetch what is new there, and read it into the index.
 
 Others' logs only ever grow: a rewritten one stays as this clone knows it.
 """
@@ -16,66 +16,66 @@ from gitcoord.store.failures import Busy
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_lease, is_log, is_presence, owner
 from gitcoord.store.refs import is_ancestor, pack
-from gitcoord.store.transport import Look
-from gitcoord.sync.link import Link, Refs, Seen, joining, pause
+from gitcoord.store.transport import PendingLook
+from gitcoord.sync.link import Link, Refs, RemoteState, joining, pause
 
 BUSY_FOR = 6
 """How long a host that is busy is left alone before it is asked once more, as an argument of `pause`: about a second."""
 
 
-def pull(at: Link) -> tuple[Link, Seen]:
-    """Look at the remote and fetch what is new there. Raises RemoteError.
+def pull(link: Link) -> tuple[Link, RemoteState]:
+    """PendingLook at the remote and fetch what is new there. Raises RemoteError.
 
     Where it keeps coordination below another prefix than we thought, the link that comes back has that one.
     """
-    return take(*heard(at, transport.start_look(at.clone.repo, at.remote.name, at.quiet)))
+    return take(*heard(link, transport.start_look(link.clone.repo, link.remote.name, link.quiet)))
 
 
-def heard(at: Link, look: Look) -> tuple[Link, Refs]:
+def heard(link: Link, look: PendingLook) -> tuple[Link, Refs]:
     """What the remote has of ours and of others', once it has answered. Raises RemoteError."""
     try:
         listing = transport.answer(look)
     except Busy:
         pause(BUSY_FOR)
-        listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
-    at = joining(at, listing)
-    refs = {here: oid for ref, oid in listing.items() if (here := at.remote.here(ref))}
-    return at, {ref: oid for ref, oid in refs.items() if not (at.visit and is_lease(ref))}
+        listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
+    link = joining(link, listing)
+    refs = {here: oid for ref, oid in listing.items() if (here := link.remote.here(ref))}
+    return link, {ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}
 
 
-def take(at: Link, refs: Refs) -> tuple[Link, Seen]:
+def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
     from gitcoord.log import old_epochs
     from gitcoord.store import sweep
     from gitcoord.sync import incoming, new_clone_id
     from gitcoord.sync.outgoing import rolled_over
 
-    clone = at.clone
+    clone = link.clone
     start = clone.read(lambda db: db.execute("SELECT max(seq) FROM events").fetchone()[0]) or 0
     ignored = clone.repo.setting("ignoreclone").split()
     before = clone.store.tips().refs
-    if new_clone_id.check(at, refs, before):
+    if new_clone_id.check(link, refs, before):
         before = clone.store.tips().refs
     moved = {ref: oid for ref, oid in refs.items() if before.get(ref) != oid and _is_others(clone, ref, ignored)}
     here = {oid for oid, size in zip(moved.values(), clone.store.sizes(list(moved.values())), strict=True) if size is not None}
     wanted = [ref for ref, oid in moved.items() if oid not in here or _is_wanted(clone, ref, oid, before)]
     if not wanted and not rolled_over([*refs, *before]):
-        _tidy_up(at, refs, before, before)
-        return at, Seen(refs, (), tuple(incoming.compare(at, refs, before, before)))
+        _tidy_up(link, refs, before, before)
+        return link, RemoteState(refs, (), tuple(incoming.compare(link, refs, before, before)))
     wanted = sorted(set(wanted) - old_epochs.dropped(clone, wanted))
     with clone.locked():
         replaced = [before[ref] for ref in wanted if ref in before and not is_log(ref)]
         sweep.keep(clone.repo, clone.path("superseded"), replaced)
-    refused = incoming.fetch(at, wanted, before) if wanted else []
+    refused = incoming.fetch(link, wanted, before) if wanted else []
     with clone.locked() as fd:
         pack(clone.repo, fd)
     old_epochs.drop_replaced(clone)
     after = clone.store.tips().refs
-    _tidy_up(at, refs, before, after)
+    _tidy_up(link, refs, before, after)
     told = {refusal.ref for refusal in refused}
-    refused += incoming.compare(at, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
+    refused += incoming.compare(link, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
     newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # it may have moved since it was listed
-    return at, Seen({**refs, **newer}, _news(clone, start), tuple(refused))
+    return link, RemoteState({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
 def _is_others(clone: Clone, ref: str, ignored: Sequence[str]) -> bool:
@@ -88,13 +88,13 @@ def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
     return is_lease(ref) or not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
 
 
-def _tidy_up(at: Link, there: Refs, before: Refs, after: Refs) -> None:
+def _tidy_up(link: Link, there: Refs, before: Refs, after: Refs) -> None:
     """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there. So does
     a table of leases that the remote has no more."""
-    clone = at.clone
+    clone = link.clone
     logs = {owner(ref) for ref in there if is_log(ref)} - {clone.id}
-    gone = [] if at.visit else [ref for ref in after if is_lease(ref) and ref not in there]
-    gone += [ref for ref in after if is_presence(ref) and ref not in there and owner(ref) in logs and not at.visit]
+    gone = [] if link.visit else [ref for ref in after if is_lease(ref) and ref not in there]
+    gone += [ref for ref in after if is_presence(ref) and ref not in there and owner(ref) in logs and not link.visit]
     replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
     if gone or replaced:
         from gitcoord.store import sweep

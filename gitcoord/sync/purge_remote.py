@@ -12,11 +12,11 @@ from gitcoord.store import transport
 from gitcoord.store.ref_names import belongs_to, is_lease, owner
 from gitcoord.store.transport import Remote, Update
 from gitcoord.sync import remotes
-from gitcoord.sync.link import Link, joining, link
+from gitcoord.sync.link import Link, joining, linked
 from gitcoord.system.files import remove_ours
 
 
-class Standing(NamedTuple):
+class RemoteRefs(NamedTuple):
     """The content of a remote: refs of this clone by their names there, and how many there are of each other clone."""
 
     remote: str
@@ -24,18 +24,18 @@ class Standing(NamedTuple):
     others: Mapping[str, int]
 
 
-def standing(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
+def standing(clone: Clone, name: str | None = None, cwd: str = ".") -> RemoteRefs:
     """The refs that `withdraw` would delete. Raises RemoteError."""
     return _look(Link(clone, remotes.choose(clone.repo, name, cwd), False))[1]
 
 
-def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
+def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> RemoteRefs:
     """Delete this clone's refs at a remote, and sync with it no more unless told to. Raises RemoteError.
 
     Tables of leases go with the last clone. What others fetched they keep.
     """
-    with link(clone, remotes.choose(clone.repo, name, cwd)) as at:
-        remote, found = _look(at)
+    with linked(clone, remotes.choose(clone.repo, name, cwd)) as link:
+        remote, found = _look(link)
         if found.refs:
             gone = [Update(here, None) for ref in found.refs if (here := remote.here(ref))]
             _must(found, transport.push(clone.repo, remote, gone))
@@ -45,16 +45,16 @@ def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> Standing:
         return found
 
 
-def _look(at: Link) -> tuple[Remote, Standing]:
-    listing = transport.list_remote(at.clone.repo, at.remote.name, at.quiet)
-    remote = joining(at, listing).remote
+def _look(link: Link) -> tuple[Remote, RemoteRefs]:
+    listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
+    remote = joining(link, listing).remote
     refs = {here: ref for ref in listing if (here := remote.here(ref))}
-    others = Counter(owner(ref) for ref in refs if not is_lease(ref) and not belongs_to(ref, at.clone.id))
-    mine = [there for ref, there in refs.items() if belongs_to(ref, at.clone.id) or (is_lease(ref) and not others)]
-    return remote, Standing(without_password(remote.name), tuple(mine), dict(others))
+    others = Counter(owner(ref) for ref in refs if not is_lease(ref) and not belongs_to(ref, link.clone.id))
+    mine = [there for ref, there in refs.items() if belongs_to(ref, link.clone.id) or (is_lease(ref) and not others)]
+    return remote, RemoteRefs(without_password(remote.name), tuple(mine), dict(others))
 
 
-def _must(found: Standing, outcomes: Sequence[transport.Outcome]) -> None:
+def _must(found: RemoteRefs, outcomes: Sequence[transport.Outcome]) -> None:
     left = [outcome for outcome in outcomes if outcome.state != "done"]
     if left:
         what = f"{found.remote} kept {len(left)} of {len(found.refs)} refs: {left[0].why}"

@@ -23,18 +23,18 @@ REMEMBERED = 24 * 3600
 """Seconds after which a host is asked again."""
 
 
-def push(at: Link, updates: Sequence[Update]) -> list[Outcome]:
+def push(link: Link, updates: Sequence[Update]) -> list[Outcome]:
     """`transport.push` of what the host is not known to refuse. Where it refuses all, each kind is tried by itself.
 
     Raises RemoteError.
     """
-    refused = known(at)
+    refused = known(link)
     wanted = [update for update in updates if _kind(update) not in refused]
-    outcomes = transport.push(at.clone.repo, at.remote, wanted, at.quiet) if wanted else []
+    outcomes = transport.push(link.clone.repo, link.remote, wanted, link.quiet) if wanted else []
     kinds = list(dict.fromkeys(map(_kind, wanted)))
     if len(kinds) > 1 and all(outcome.state == "refused" for outcome in outcomes):
         groups = ([update for update in wanted if _kind(update) == kind] for kind in kinds)
-        return [outcome for group in groups for outcome in transport.push(at.clone.repo, at.remote, group, at.quiet)]
+        return [outcome for group in groups for outcome in transport.push(link.clone.repo, link.remote, group, link.quiet)]
     return outcomes
 
 
@@ -50,27 +50,27 @@ def _kind(update: Update) -> str:
     return LOGS if is_log(update.ref) else LEASES if is_lease(update.ref) else PRESENCE
 
 
-def known(at: Link) -> Mapping[str, str]:
+def known(link: Link) -> Mapping[str, str]:
     """The kinds of refs that this remote is known to reject, and its words."""
-    found = _of(at)
+    found = _of(link)
     return found.refused if found and 0 <= time.time() - found.refused_at < REMEMBERED else {}
 
 
-def note(at: Link, fresh: Mapping[str, str]) -> None:
+def note(link: Link, fresh: Mapping[str, str]) -> None:
     """Remember what was refused just now by a remote that takes our logs."""
-    found = _of(at)
+    found = _of(link)
     if found:
-        remotes.save(at.clone.repo, found._replace(refused={**known(at), **fresh}, refused_at=time.time()))
+        remotes.save(link.clone.repo, found._replace(refused={**known(link), **fresh}, refused_at=time.time()))
 
 
-def forget(at: Link, kind: str) -> None:
+def forget(link: Link, kind: str) -> None:
     """Forget a rejection, because the remote has taken such a ref."""
-    found = _of(at)
+    found = _of(link)
     if found and kind in found.refused:
         left = {other: why for other, why in found.refused.items() if other != kind}
-        remotes.save(at.clone.repo, found._replace(refused=left))
+        remotes.save(link.clone.repo, found._replace(refused=left))
 
 
-def _of(at: Link) -> remotes.Known | None:
-    found = remotes.load(at.clone.repo)
-    return found if found and (found.remote, found.prefix) == (at.remote.name, at.remote.prefix) else None
+def _of(link: Link) -> remotes.KnownRemote | None:
+    found = remotes.load(link.clone.repo)
+    return found if found and (found.remote, found.prefix) == (link.remote.name, link.remote.prefix) else None

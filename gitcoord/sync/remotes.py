@@ -35,7 +35,7 @@ BACKOFF, LONGEST = 30.0, 900.0
 """Seconds for which a remote that did not answer is left alone, at first and at most."""
 
 
-class Known(NamedTuple):
+class KnownRemote(NamedTuple):
     """What this clone remembers of its coordination remote. Times are Unix seconds."""
 
     remote: str
@@ -61,23 +61,23 @@ class Known(NamedTuple):
         return self.remote == without_password(name)
 
 
-def load(repo: Repository) -> Known | None:
+def load(repo: Repository) -> KnownRemote | None:
     """The facts remembered; None before the first sync that succeeded. An unreadable file counts as missing."""
     try:
         data: dict[str, Any] = json.loads(read_ours(_path(repo)))
-        return Known(**{**data, "pushes": tuple(data.get("pushes", ()))})
+        return KnownRemote(**{**data, "pushes": tuple(data.get("pushes", ()))})
     except (OSError, ValueError, TypeError):
         return None
 
 
-def current(repo: Repository) -> Known:
+def current(repo: Repository) -> KnownRemote:
     """As `load`, for the remote that the next sync goes to, of which nothing may be known yet."""
     known = load(repo)
     name = repo.setting("remote") or (known.remote if known else "")
     error = known.error if known and known.failing in ("", without_password(name)) else ""
     if known is not None and known.is_of(name):
         return known._replace(error=error)
-    return Known(name, name, NAMESPACE, 0.0, {}, error=error)
+    return KnownRemote(name, name, NAMESPACE, 0.0, {}, error=error)
 
 
 def failed(repo: Repository, name: str, why: str) -> None:
@@ -117,7 +117,7 @@ def renamed_to(repo: Repository, name: str) -> str:
     return next((each for each in names if without_password(push_urls(repo, each)[0]) == known.url), "")
 
 
-def save(repo: Repository, known: Known) -> None:
+def save(repo: Repository, known: KnownRemote) -> None:
     """Remember, without passwords; and when to look at the remote again, as the time of `coord/look`: for a shell.
 
     After a failure the wait is as long as it has lasted, within bounds. Raises RepositoryError.
@@ -198,7 +198,7 @@ def _only_one(repo: Repository) -> str:
     raise UsageError(f"which remote: {', '.join(names[:8])}?", f"git coord sync {shell_word(names[0])}")
 
 
-def _with_prefix(repo: Repository, name: str, known: Known | None) -> Remote:
+def _with_prefix(repo: Repository, name: str, known: KnownRemote | None) -> Remote:
     """The prefix is a setting, else what was found there before."""
     told = repo.setting("remotePrefix")
     if not told:
@@ -261,7 +261,7 @@ def _is_limited(repo: Repository, now: float) -> bool:
         return False
 
 
-def pushes_left(repo: Repository, known: Known, now: float) -> float:
+def pushes_left(repo: Repository, known: KnownRemote, now: float) -> float:
     """Seconds until one more push is within what the host allows; 0 if it is now, as always where no limit is known."""
     if not _is_limited(repo, now):
         return 0.0
@@ -269,7 +269,7 @@ def pushes_left(repo: Repository, known: Known, now: float) -> float:
     return 0.0 if len(recent) < PUSHES_A_MINUTE else 60 - (now - recent[-PUSHES_A_MINUTE])
 
 
-def waiting(db: sqlite3.Connection, clone: Clone, known: Known) -> int:
+def waiting(db: sqlite3.Connection, clone: Clone, known: KnownRemote) -> int:
     """How many events of this clone the remote does not have yet."""
     return int(db.execute(f"SELECT count(*) FROM events WHERE {_UNSENT}", _unsent(clone, known)).fetchone()[0])
 
@@ -288,6 +288,6 @@ _UNSENT = (
 )
 
 
-def _unsent(clone: Clone, known: Known) -> tuple[str, str]:
+def _unsent(clone: Clone, known: KnownRemote) -> tuple[str, str]:
     tips = [oid for ref, oid in known.ours.items() if is_log(ref) and owner(ref) == clone.id]
     return clone.id, json.dumps(tips)

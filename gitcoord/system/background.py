@@ -69,7 +69,7 @@ def let_go(environ: Collection[str] = ()) -> None:
         os.environ.pop(name, None)
 
 
-def settle(folder: str) -> None:
+def move_into(folder: str) -> None:
     """Work from `folder`, which is ours to keep busy, with a umask that makes files as open as it is."""
     with suppress(OSError):
         os.chdir(folder)

@@ -31,7 +31,7 @@ ERRORS = 8
 """Errors that are shown of a chain or a group."""
 
 
-class Step(NamedTuple):
+class TracebackStep(NamedTuple):
     """A call in a traceback; only our own `source` is shown."""
 
     module: str
@@ -157,13 +157,13 @@ def _code(error: BaseException) -> str:
     return f" ({name})" if name else ""
 
 
-def _steps(error: BaseException) -> list[Step]:
+def _steps(error: BaseException) -> list[TracebackStep]:
     return [_step(frame, line) for frame, line in walk_tb(error.__traceback__)]
 
 
-def _step(frame: FrameType, line: int) -> Step:
+def _step(frame: FrameType, line: int) -> TracebackStep:
     import linecache
 
     code, module = frame.f_code, str(frame.f_globals.get("__name__", "?"))
     source = linecache.getline(code.co_filename, line).strip() if module.partition(".")[0] == "gitcoord" else ""
-    return Step(module, line, code.co_qualname, source)
+    return TracebackStep(module, line, code.co_qualname, source)

@@ -20,7 +20,7 @@ from profiles import examples
 
 from gitcoord import Coord, Refused
 from gitcoord.features.locks.fold import FEATURE
-from gitcoord.features.locks.read import Held
+from gitcoord.features.locks.read import LockHeld
 from gitcoord.features.locks.take import list_locks
 from gitcoord.log.event import Event
 from gitcoord.sessions.mailboxes import FEATURE as MAILBOXES
@@ -218,13 +218,13 @@ def test_waiters_are_served_in_the_order_in_which_they_came(repo: Path, locker: 
             waiters[name] = locker(name)
             tell(waiters[name], "wait a")
             wait_until(coord.clone.repo, lambda number=number: queued(coord) >= number or None, 60)  # type: ignore[misc]
-        with pytest.raises(Held, match="is locked by holder"):
+        with pytest.raises(LockHeld, match="is locked by holder"):
             Coord.open(repo, as_name="barger").locks.take(["a"])
         coord.locks.release(everything=True)
         for name in names:
             assert answer(waiters[name]) == "done"
             assert [lock.holder.partition("@")[0] for lock in coord.locks.held()] == [name]
-            with pytest.raises(Held):
+            with pytest.raises(LockHeld):
                 coord.locks.take(["a"])
             tell(waiters[name], "unlock")
             assert answer(waiters[name]) == "done"
@@ -263,7 +263,7 @@ def test_two_who_would_wait_for_each_other_are_not_let(repo: Path, locker: Locke
         assert answer(one) == "done"
         tell(one, "wait b")
         wait_until(two.clone.repo, lambda: queued(two) or None, 60)
-        with pytest.raises(Held, match="each would wait for the other"):
+        with pytest.raises(LockHeld, match="each would wait for the other"):
             two.locks.take(["a"], wait=None)
         two.locks.release(everything=True)
         assert answer(one) == "done"

@@ -13,7 +13,7 @@ from conftest import Cli, Ran, git, make_repo
 
 from gitcoord import Coord
 from gitcoord.log import archive
-from gitcoord.log.journal import HUGE, KEEP_SECONDS, MAX_SIZE, Journal, Place
+from gitcoord.log.journal import HUGE, KEEP_SECONDS, MAX_SIZE, Journal, JournalPlace
 from gitcoord.store.objects import Oid, make_object
 
 Damage = Callable[[Path, str], None]
@@ -221,7 +221,7 @@ def test_ids_after_a_place_are_those_added_since(tmp_path: Path) -> None:
     found, _ = journal.ids_after(end)
     assert [oid for _, oid in found] == [second.oid]
     assert [item.oid for item in journal.objects(end)] == [second.oid]
-    assert [oid for _, oid in journal.ids_after(Place(0, 99))[0]] == [first.oid, second.oid]
+    assert [oid for _, oid in journal.ids_after(JournalPlace(0, 99))[0]] == [first.oid, second.oid]
 
 
 TIPS = {"refs/coord/log/a/0001": Oid("0" * 40)}
@@ -264,7 +264,7 @@ def test_a_large_journal_is_archived_up_to_what_is_packed_and_takes_a_tenth_then
     oids = fill(journal, MAX_SIZE)
     places = {oid: place for place, oid in journal.ids_after(None)[0]}
     assert journal.rotate(time.time()) is False
-    assert journal.rotate(time.time(), lambda: Place(places[oids[5]].serial, places[oids[5]].offset)) is False
+    assert journal.rotate(time.time(), lambda: JournalPlace(places[oids[5]].serial, places[oids[5]].offset)) is False
     packed = places[oids[-11]]
     assert journal.rotate(time.time(), lambda: packed) is True
     assert os.path.getsize(journal.old_path) < MAX_SIZE / 10

@@ -76,10 +76,10 @@ def test_a_look_is_good_for_as_long_as_nobody_else_was_at_the_remote(
 
 def test_who_finds_the_network_in_use_does_not_look_ahead(pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     from gitcoord.sync import remotes
-    from gitcoord.sync.link import link
+    from gitcoord.sync.link import linked
 
     ada, _ = pair
     monkeypatch.chdir(ada)
-    with Coord.open(ada, as_name="w") as coord, link(coord.clone, remotes.choose(coord.clone.repo, None, ".")):
+    with Coord.open(ada, as_name="w") as coord, linked(coord.clone, remotes.choose(coord.clone.repo, None, ".")):
         early_look.begin([])
         assert early_look._begun == []

@@ -273,7 +273,7 @@ def test_no_token_is_kept_or_shown(ada: Path, cli: Cli, tmp_path: Path) -> None:
     assert ran.code == 4 and "t0ken" not in ran.err + ran.out
     with Coord.open(ada) as coord:
         coord.notes.add("one")
-        known = remotes.Known("https://me:t0ken@h/r", "https://me:t0ken@h/r", "refs/coord/", 1.0, {})
+        known = remotes.KnownRemote("https://me:t0ken@h/r", "https://me:t0ken@h/r", "refs/coord/", 1.0, {})
         remotes.save(coord.clone.repo, known._replace(failing="https://me:t0ken@h/r", error="no https://me:t0ken@h/r"))
         remembered = remotes.load(coord.clone.repo)
     assert remembered and remembered.is_of("https://me:t0ken@h/r") and remembered.url == "https://h/r"

@@ -18,7 +18,7 @@ from gitcoord.store.discovery import find_repository
 from gitcoord.store.repository import Repository
 from gitcoord.store.watch import RefWatch
 from gitcoord.sync import lookout, new_clone_id, remotes
-from gitcoord.sync.link import link
+from gitcoord.sync.link import linked
 
 
 @pytest.fixture
@@ -505,7 +505,7 @@ def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: t
 
 def test_a_host_that_answered_with_a_limit_gets_four_pushes_a_minute(pair: tuple[Path, Path]) -> None:
     repo, now = find_repository(pair[0]), time.time()
-    known = remotes.Known("origin", "url", "refs/coord/", now, {}, (now - 50, now - 40, now - 30, now - 20))
+    known = remotes.KnownRemote("origin", "url", "refs/coord/", now, {}, (now - 50, now - 40, now - 30, now - 20))
     assert remotes.pushes_left(repo, known, now) == 0.0, "no limit is known"
     remotes.limits_us(repo)
     now = time.time()
@@ -546,8 +546,8 @@ def test_a_ref_turned_back_just_before_the_look_is_put_right_and_no_new_id_is_ta
         coord.remote.sync()
         coord.notes.add("third, known here alone")
         tip, was = git(ada, "rev-parse", ref).strip(), coord.clone_id
-        with link(coord.clone, remotes.choose(coord.clone.repo, None, ".")) as at:
+        with linked(coord.clone, remotes.choose(coord.clone.repo, None, ".")) as link:
             listing = transport.list_remote(coord.clone.repo, "origin")
             git(ada, "update-ref", ref, early)
-            new_clone_id.check(at, listing, coord.clone.store.tips().refs)
+            new_clone_id.check(link, listing, coord.clone.store.tips().refs)
         assert (coord.clone_id, git(ada, "rev-parse", ref).strip()) == (was, tip)

@@ -253,7 +253,7 @@ def test_a_clone_of_an_older_version_works_beside_newer_ones(two: Two, monkeypat
     bob.remote.sync()
     ada.tasks.claim(one)
     with monkeypatch.context() as older:
-        older.setattr(leases.Row, "_asdict", lambda row: dict(zip(row._fields[:6], row, strict=False)))
+        older.setattr(leases.Lease, "_asdict", lambda row: dict(zip(row._fields[:6], row, strict=False)))
         bob.tasks.claim(other)
         with pytest.raises(Refused):
             bob.tasks.claim(one)

@@ -20,7 +20,7 @@ from gitcoord.system.notify import notify
 from gitcoord.text import shell_word
 
 
-def settle(clone: Clone, key: str, ending: Ending | None = None) -> Job | None:
+def record_end(clone: Clone, key: str, ending: Ending | None = None) -> Job | None:
     """Record how a job ended, tell those concerned, and forget its file: once, by the first process that comes.
 
     Without an `ending` the job is lost, unless its supervisor has still recorded one. The call may be interrupted
@@ -137,7 +137,7 @@ def reap(clone: Clone) -> list[Job]:
             with suppress(CoordError), clone.locked():
                 running = files.get(clone.repo.coord_dir, key)  # it may have been settled, or its command noted, meanwhile
                 if running is not None and files.is_abandoned(running):
-                    settled.append(settle(clone, key))
+                    settled.append(record_end(clone, key))
     return [job for job in settled if job is not None]
 
 
@@ -161,7 +161,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
     if files.is_supervised(running):
         _wait_for_supervisor(clone, running)
     else:
-        settle(clone, job.key)
+        record_end(clone, job.key)
     return show(clone, job.id)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, Refused, RepositoryError, UsageError
 from gitcoord.features.jobs.files import log_path
-from gitcoord.features.jobs.start import Begun, Spec, watched_process
+from gitcoord.features.jobs.start import Spec, StartedJob, watched_process
 from gitcoord.lean import Any, NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
@@ -88,7 +88,7 @@ def _supervise(clone: Clone, order: dict[str, Any], answer: int) -> None:
     name, rule, harness, harness_id, person, shared = order["me"]
     me = Identity(name, rule, Records(clone.repo.coord_dir).get(name), harness, harness_id, person, shared)
 
-    def started(begun: Begun, failed: int) -> None:
+    def started(begun: StartedJob, failed: int) -> None:
         pid = begun.running.command.pid if begun.running.command else 0
         path = log_path(clone.repo.coord_dir, begun.running.key)
         _say(answer, {"id": begun.id, "pid": pid, "log": str(path), "failed": failed})

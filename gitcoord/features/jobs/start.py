@@ -38,7 +38,7 @@ class Spec(NamedTuple):
     watch_pid: int = 0
 
 
-class Begun(NamedTuple):
+class StartedJob(NamedTuple):
     """A job that is on the log."""
 
     id: Oid
@@ -57,7 +57,7 @@ def watched_process(spec: Spec) -> Process | None:
     return found
 
 
-def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
+def begin(clone: Clone, me: Identity, spec: Spec) -> StartedJob:
     """Put the job on the log, with us as its supervisor. Raises UsageError and Refused for a job that cannot be run."""
     watched = watched_process(spec)
     supervisor = processes.describe(os.getpid())
@@ -78,7 +78,7 @@ def begin(clone: Clone, me: Identity, spec: Spec) -> Begun:
         own_boots.note()
         files.put(clone.repo.coord_dir, running)
         data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
-        return Begun(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
+        return StartedJob(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
 
 
 def _look_for_secrets(clone: Clone, spec: Spec) -> None:
@@ -113,7 +113,7 @@ def _check_session(clone: Clone, name: str) -> None:
         raise Refused(f"{name} is bound to another process and {state}", "choose another name, or end that process first")
 
 
-def command_known(clone: Clone, begun: Begun, spec: Spec, command: Process, cwd: str) -> Begun:
+def command_known(clone: Clone, begun: StartedJob, spec: Spec, command: Process, cwd: str) -> StartedJob:
     """Note the process of the command, which is about to run; make it a session if it is to be one."""
     running = begun.running._replace(command=command, started=time.time())
     line = spec.argv or (processes.command(command.pid) or running.name,)

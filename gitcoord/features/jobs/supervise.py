@@ -16,10 +16,10 @@ from types import FrameType
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.jobs import child as children
 from gitcoord.features.jobs import files
-from gitcoord.features.jobs.end import settle
+from gitcoord.features.jobs.end import record_end
 from gitcoord.features.jobs.files import Ending
 from gitcoord.features.jobs.output import BoundedLog, Tail
-from gitcoord.features.jobs.start import Begun, Spec, begin, command_known, environment, watched_process
+from gitcoord.features.jobs.start import Spec, StartedJob, begin, command_known, environment, watched_process
 from gitcoord.lean import Any, signal, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
@@ -36,7 +36,7 @@ CHUNK = 1 << 16
 LAST_CHUNKS = 16
 """How many chunks are read after the end of the command; a pipe holds one, at most sixteen."""
 
-Started = Callable[[Begun, int], None]
+Started = Callable[[StartedJob, int], None]
 """Called once the command runs, or with the exit code for one that could not be started."""
 
 
@@ -66,7 +66,7 @@ def run(clone: Clone, me: Identity, spec: Spec, cwd: str, detached: bool = False
         return code if code >= 0 else 128 - code
 
 
-def _accompany(relay: Relay, begun: Begun, spec: Spec, started: Started | None) -> int:
+def _accompany(relay: Relay, begun: StartedJob, spec: Spec, started: Started | None) -> int:
     """Let the command run, and stay with it to its end; returns its exit code, or minus the number of a signal."""
     relay.signals.group = relay.child.pid
     relay.take_keyboard()
@@ -89,7 +89,7 @@ def _ending(code: int, tail: str) -> Ending:
     return Ending(time.time(), exit=code, tail=tail) if code >= 0 else Ending(time.time(), signal=-code, tail=tail)
 
 
-def _let_go(clone: Clone, begun: Begun, spec: Spec, child: children.Child, cwd: str) -> Begun:
+def _let_go(clone: Clone, begun: StartedJob, spec: Spec, child: children.Child, cwd: str) -> StartedJob:
     try:
         command = processes.describe(child.pid)
         if command is None:
@@ -100,12 +100,12 @@ def _let_go(clone: Clone, begun: Begun, spec: Spec, child: children.Child, cwd: 
         raise
 
 
-def _end(clone: Clone, begun: Begun, ending: Ending) -> None:
+def _end(clone: Clone, begun: StartedJob, ending: Ending) -> None:
     """Record the end first in our file, so that no process can call the job lost, then in the log of events."""
     running = files.get(clone.repo.coord_dir, begun.running.key) or begun.running
     try:
         files.put(clone.repo.coord_dir, running._replace(ending=ending))
-        settle(clone, running.key, ending)
+        record_end(clone, running.key, ending)
     except CoordError as error:  # the command's exit code still goes to our caller
         with suppress(OSError):
             os.write(2, f"error: {error.what}\n".encode())

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gitcoord.features.locks.patterns import matches
 from gitcoord.features.locks.read import Lock, standing
-from gitcoord.features.locks.take import settle
+from gitcoord.features.locks.take import end_expired
 from gitcoord.lean import NamedTuple
 from gitcoord.log.clone import Clone
 from gitcoord.log.trust import held_back
@@ -23,19 +23,19 @@ from gitcoord.text import span
 MAX_LINES = 20
 
 
-class Verdict(NamedTuple):
+class CommitVerdict(NamedTuple):
     """What to say about a commit, a line each, and whether it is refused."""
 
     lines: tuple[str, ...]
     refused: bool = False
 
 
-def pre_commit(clone: Clone, me: Identity) -> Verdict:
+def pre_commit(clone: Clone, me: Identity) -> CommitVerdict:
     """Judge the commit that is being made; it is refused only if `coord.guard` is block and another has locked something."""
     mode = clone.repo.setting("guard", "warn").lower()
     if mode == "off":
-        return Verdict(())
-    settle(clone)
+        return CommitVerdict(())
+    end_expired(clone)
     found = locked(clone, me, staged(clone))
     refused = bool(found) and mode == "block"
     lines = [f"{'error' if mode == 'block' else 'warning'}: {_line(clone, path, lock)}" for path, lock in found[:MAX_LINES]]
@@ -43,7 +43,7 @@ def pre_commit(clone: Clone, me: Identity) -> Verdict:
         lines.append(f"… and {len(found) - MAX_LINES} more")
     if refused:
         lines.append("hint: ask the holder to unlock, or commit with --no-verify")
-    return Verdict(tuple(lines), refused)
+    return CommitVerdict(tuple(lines), refused)
 
 
 def staged(clone: Clone) -> list[str]:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Sequence
 from gitcoord.errors import RemoteError
 from gitcoord.features.locks import read, take
 from gitcoord.features.locks.patterns import overlap, spell_as, why_not
-from gitcoord.features.locks.read import Held, Lock
+from gitcoord.features.locks.read import Lock, LockHeld
 from gitcoord.features.locks.take import Wish
 from gitcoord.lean import sqlite3
 from gitcoord.log.clone import Clone
@@ -22,7 +22,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import canonical, display
 from gitcoord.sessions.presence import published_gone, register
 from gitcoord.store.objects import Oid
-from gitcoord.sync.leases import Row, Table, change, check_room, connected, nonce, observe
+from gitcoord.sync.leases import Lease, LeaseTable, change, check_room, connected, nonce, observe
 from gitcoord.sync.link import Link
 
 KIND = "locks"
@@ -32,7 +32,7 @@ HINT = "try again later, or lock in this clone alone, without --global"
 
 
 def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock:
-    """Lock, waiting for at most `wait` seconds (None: for ever). Raises Held, RemoteError."""
+    """Lock, waiting for at most `wait` seconds (None: for ever). Raises LockHeld, RemoteError."""
     from gitcoord.store.watch import RefWatch
 
     take.check(wish)
@@ -40,7 +40,7 @@ def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock
     while True:
         try:
             return _lock(clone, me, wish)
-        except Held:
+        except LockHeld:
             left = LOOK_AGAIN if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise
@@ -53,7 +53,7 @@ def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
     fresh = nonce()
     made: list[Oid] = []
 
-    def decide(table: Table) -> Table:
+    def decide(table: LeaseTable) -> LeaseTable:
         over = clone.read(lambda db: _over(db, clone, table))
         if not made:
             clone.read(lambda db: take.take(db, clone, me, wish))
@@ -66,28 +66,28 @@ def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
                 take.keep_marker(clone)
         return table.without(over).plus(_row(clone, me.name, made[0], fresh, wish))
 
-    with connected(clone, HINT, "without --global: a lock of this clone") as at:
+    with connected(clone, HINT, "without --global: a lock of this clone") as link:
         try:
-            change(at, KIND, decide)
-        except (Held, RemoteError):
+            change(link, KIND, decide)
+        except (LockHeld, RemoteError):
             if made:
                 take.end(clone, made[0], me.name)
             raise
     return read.lock_of(clone, made[0])
 
 
-def _row(clone: Clone, name: str, lock: Oid, lease: str, wish: Wish) -> Row:
-    return Row(lease, "lock", mailbox(name, clone.settled_id()), wish.ttl, wish.patterns, wish.shared, lock[:16])
+def _row(clone: Clone, name: str, lock: Oid, lease: str, wish: Wish) -> Lease:
+    return Lease(lease, "lock", mailbox(name, clone.settled_id()), wish.ttl, wish.patterns, wish.shared, lock[:16])
 
 
-def _check(clone: Clone, table: Table, over: Collection[str], wish: Wish) -> None:
-    """Refuse a lock that a row of another clone excludes. Raises Held."""
+def _check(clone: Clone, table: LeaseTable, over: Collection[str], wish: Wish) -> None:
+    """Refuse a lock that a row of another clone excludes. Raises LockHeld."""
     hindering = [row for row in table.rows.values() if row.nonce not in over and _hinders(row, clone, wish)]
     if hindering:
         raise _held(hindering, clone)
 
 
-def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
+def _hinders(row: Lease, clone: Clone, wish: Wish) -> bool:
     """Whether a row excludes a lock; between sessions of one clone its own events decide, which they all have."""
     if clone.has(row.holder) or (row.shared and wish.shared):
         return False
@@ -95,21 +95,21 @@ def _hinders(row: Row, clone: Clone, wish: Wish) -> bool:
     return any(overlap(p, q) for p in wish.patterns for q in row.patterns if not why_not(q))
 
 
-def _held(rows: Sequence[Row], clone: Clone) -> Held:
+def _held(rows: Sequence[Lease], clone: Clone) -> LockHeld:
     first = rows[0]
     more = f" (and {len(rows) - 1} more)" if len(rows) > 1 else ""
     who = display(first.holder, clone.id)
-    return Held(f"{', '.join(first.patterns)} is locked by {who}{more}", f"git coord send {who} …", ())
+    return LockHeld(f"{', '.join(first.patterns)} is locked by {who}{more}", f"git coord send {who} …", ())
 
 
-def _over(db: sqlite3.Connection, clone: Clone, table: Table) -> list[str]:
+def _over(db: sqlite3.Connection, clone: Clone, table: LeaseTable) -> list[str]:
     """Rows whose lock has ended, whose time is over or whose holder is gone; of ours also those without a lock."""
     ages = observe(clone, KIND, table.rows)
     standing = {lock.id for lock in read.standing(db, clone).valid}
     return [n for n, row in table.rows.items() if _is_over(db, clone, row, ages[n], standing)]
 
 
-def _is_over(db: sqlite3.Connection, clone: Clone, row: Row, age: float, standing: set[Oid]) -> bool:
+def _is_over(db: sqlite3.Connection, clone: Clone, row: Lease, age: float, standing: set[Oid]) -> bool:
     found = [lock for (lock,) in db.execute("SELECT lock FROM lock_leases WHERE nonce = ?", (row.nonce,))]
     if clone.has(row.holder):
         return all(lock not in standing for lock in found)
@@ -117,7 +117,7 @@ def _is_over(db: sqlite3.Connection, clone: Clone, row: Row, age: float, standin
     return bool(ended) or age >= row.ttl or published_gone(db, clone, canonical(db, row.holder))
 
 
-def finished(clone: Clone, table: Table) -> list[str]:
+def finished(clone: Clone, table: LeaseTable) -> list[str]:
     """Rows of ours that are over."""
     over = set(clone.read(lambda db: _over(db, clone, table)))
     return [n for n, row in table.rows.items() if n in over and clone.has(row.holder)]
@@ -126,12 +126,12 @@ def finished(clone: Clone, table: Table) -> list[str]:
 # with every sync
 
 
-def is_pending(clone: Clone, table: Table) -> bool:
+def is_pending(clone: Clone, table: LeaseTable) -> bool:
     """Whether a lock of this clone has no row in `table`: it was interrupted, or the remote lost its table."""
     return bool(_bare(clone, table))
 
 
-def _bare(clone: Clone, table: Table) -> list[tuple[Lock, str]]:
+def _bare(clone: Clone, table: LeaseTable) -> list[tuple[Lock, str]]:
     """Locks of this clone that were taken in all clones and have no row, each with the nonce of its lease."""
 
     def ask(db: sqlite3.Connection) -> list[tuple[Lock, str]]:
@@ -145,12 +145,12 @@ def _bare(clone: Clone, table: Table) -> list[tuple[Lock, str]]:
     return clone.read(ask)
 
 
-def settle(at: Link) -> None:
+def settle(link: Link) -> None:
     """Get rows for the locks without one; a lock that another clone has taken meanwhile ends, and its holder is told."""
-    clone = at.clone
-    lost: dict[Lock, Held] = {}
+    clone = link.clone
+    lost: dict[Lock, LockHeld] = {}
 
-    def decide(table: Table) -> Table | None:
+    def decide(table: LeaseTable) -> LeaseTable | None:
         lost.clear()
         over = clone.read(lambda db: _over(db, clone, table))
         fresh = []
@@ -158,13 +158,13 @@ def settle(at: Link) -> None:
             wish = Wish(lock.patterns, lock.shared, "", max(1, int(lock.expires - clone.clock())))
             try:
                 _check(clone, table, over, wish)
-            except Held as held:
+            except LockHeld as held:
                 lost[lock] = held
             else:
                 fresh.append(_row(clone, name_in(lock.holder), lock.id, lease, wish))
         return table.without(over).plus(*fresh) if fresh else None
 
-    change(at, KIND, decide)
+    change(link, KIND, decide)
     for lock, held in lost.items():
         why = f"Your lock on {', '.join(lock.patterns)} did not hold: {held.what}"
         take.end(clone, lock.id, name_in(lock.holder), why)

@@ -37,7 +37,7 @@ class Lock(NamedTuple):
         return not (shared and self.shared) and any(overlap(p, q) for p in patterns for q in self.patterns)
 
 
-class Held(Refused):
+class LockHeld(Refused):
     """Another session holds a lock on it. `locks` are those that exclude the wish."""
 
     def __init__(self, what: str, hint: str, locks: Sequence[Lock]) -> None:
@@ -45,7 +45,7 @@ class Held(Refused):
         self.locks = tuple(locks)
 
 
-class Standing(NamedTuple):
+class LockTable(NamedTuple):
     """All locks at one moment: those that hold, those whose time or holder is over, and the waiting ones, in order."""
 
     valid: list[Lock]
@@ -53,18 +53,18 @@ class Standing(NamedTuple):
     waits: list[Lock]
 
 
-def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> Standing:
+def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> LockTable:
     """Sort the locks that no event has ended; patterns are compared as this repository spells paths."""
     spell_as(clone.repo)
     now = time.time() if now is None else now
     found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
     if not found:
-        return Standing([], [], [])
+        return LockTable([], [], [])
     life = states_in(db, clone, {lock.holder for lock in found}, now)
     there = [lock for lock in found if lock.expires > now and life[lock.holder][0] != "gone"]
     waits = [lock for lock in there if lock.waits and lock.clone == clone.id and waiters.is_waiting(clone, lock.id)]
     valid = [lock for lock in there if not lock.waits]
-    return Standing(valid, [lock for lock in found if lock not in valid and lock not in waits], waits)
+    return LockTable(valid, [lock for lock in found if lock not in valid and lock not in waits], waits)
 
 
 def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
@@ -104,7 +104,7 @@ def lock_of(clone: Clone, oid: Oid) -> Lock:
     return next(lock for lock in clone.read(all_locks) if lock.id == oid)
 
 
-def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[str] = ()) -> Held:
+def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[str] = ()) -> LockHeld:
     """The refusal, which names the first holder: what, why, since when, until when."""
     first = hindering[0]
     name = name_in(first.holder) if first.clone == clone.id else first.holder
@@ -114,7 +114,7 @@ def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[s
     because = f": {first.reason}" if first.reason else ""
     more = f" (and {len(hindering) - 1} more)" if len(hindering) > 1 else ""
     what = f"{', '.join(patterns)} {verb} {name} (since {span(now - first.at)}{until}){because}{more}"
-    return Held(what, f"git coord lock --wait …, or ask its holder: git coord send {name} …", hindering)
+    return LockHeld(what, f"git coord lock --wait …, or ask its holder: git coord send {name} …", hindering)
 
 
 def merged(chosen: Sequence[Lock]) -> list[Lock]:

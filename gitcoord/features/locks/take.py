@@ -9,7 +9,7 @@ from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
 from gitcoord.features.locks.patterns import overlap, typed_pattern
-from gitcoord.features.locks.read import Held, Lock, Standing, all_locks, held, lock_of, merged, standing
+from gitcoord.features.locks.read import Lock, LockHeld, LockTable, all_locks, held, lock_of, merged, standing
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
@@ -35,7 +35,7 @@ class Wish(NamedTuple):
 # reading
 
 
-def _in_the_way(at: Standing, here: str, wish: Wish, wait: Lock | None = None) -> list[Lock]:
+def _in_the_way(at: LockTable, here: str, wish: Wish, wait: Lock | None = None) -> list[Lock]:
     """The locks that exclude `wish`: others' locks, and others who have waited longer."""
     earlier = [w for w in at.waits if wait is None or (w.lc, w.id) < (wait.lc, wait.id)]
     return [lock for lock in (*at.valid, *earlier) if lock.holder != here and lock.hinders(wish.patterns, wish.shared)]
@@ -48,7 +48,7 @@ def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0, pids: C
     """Lock in this clone, waiting for at most `wait` seconds (None: for ever). Locking again renews a lock of one's
     own.
 
-    The end of one of the processes `pids` may free the lock. Raises Held if another session has it, UsageError for an
+    The end of one of the processes `pids` may free the lock. Raises LockHeld if another session has it, UsageError for an
     invalid wish.
     """
     check(wish)
@@ -82,7 +82,7 @@ def take(
     wait: Lock | None = None,
     lease: str = "",
 ) -> list[Draft]:
-    """Take the lock if it is free, otherwise a place in the queue if `queued`. Raises Held."""
+    """Take the lock if it is free, otherwise a place in the queue if `queued`. Raises LockHeld."""
     here, now = mailbox(me.name, clone.settled_id()), time.time()
     at = standing(db, clone, now)
     hindering = _in_the_way(at, here, wish, wait)
@@ -112,8 +112,8 @@ def _overtaken(me: Identity, old: Lock, now: float) -> Draft:
     return Draft("message", text, {"to": [old.holder], "notice": "lock", "about": old.id}, author=me.name)
 
 
-def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
-    """Refuse a wait in which each would wait for the other for ever. Raises Held."""
+def _check_circle(at: LockTable, here: str, hindering: Sequence[Lock]) -> None:
+    """Refuse a wait in which each would wait for the other for ever. Raises LockHeld."""
     todo, seen = list(hindering), {here}
     while todo:
         holder = todo.pop().holder
@@ -126,7 +126,7 @@ def _check_circle(at: Standing, here: str, hindering: Sequence[Lock]) -> None:
                 if lock.holder == here:
                     name = name_in(holder)
                     what = f"{name} waits for {', '.join(lock.patterns)}, which you hold: each would wait for the other"
-                    raise Held(what, f"git coord unlock {shell_word(lock.patterns[0])}", hindering)
+                    raise LockHeld(what, f"git coord unlock {shell_word(lock.patterns[0])}", hindering)
                 todo.append(lock)
 
 
@@ -157,7 +157,7 @@ def _waiting(db: sqlite3.Connection, wait: Oid) -> Lock:
     return found
 
 
-def _give_up(clone: Clone, me: Identity, wait: Oid) -> Held | None:
+def _give_up(clone: Clone, me: Identity, wait: Oid) -> LockHeld | None:
     """Leave the queue; returns the locks that excluded the wish."""
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
@@ -210,10 +210,10 @@ def _named(found: Sequence[Lock], here: str, pattern: str, force: bool, clone: C
         raise Refused(f"{pattern} is not locked", f"git coord unlock {shell_word(near)}" if near else "git coord locks")
     if not trust.is_own(clone, lock.clone):
         hint = f"git coord send {shell_word(lock.holder)} {shell_word(f'please unlock {pattern}')}"
-        raise Held(f"{lock.holder} of another clone has locked {pattern}: only that clone can unlock it", hint, [lock])
+        raise LockHeld(f"{lock.holder} of another clone has locked {pattern}: only that clone can unlock it", hint, [lock])
     if lock.holder != here and not force:
         refusal = held([lock], clone, time.time())
-        raise Held(refusal.what, "git coord unlock --force ends it and tells the holder", [lock])
+        raise LockHeld(refusal.what, "git coord unlock --force ends it and tells the holder", [lock])
     return lock._replace(patterns=(pattern,))
 
 
@@ -243,7 +243,7 @@ def farewell(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
     return _ends(name, [lock for lock in all_locks(db) if lock.holder == box], [])
 
 
-def settle(clone: Clone, now: float | None = None) -> None:
+def end_expired(clone: Clone, now: float | None = None) -> None:
     """End locks of this clone whose time is over, once, and tell their holders. Costs a look at one file when there are
     none."""
     now = time.time() if now is None else now
@@ -276,5 +276,5 @@ def typed(clone: Clone, cwd: str, patterns: Sequence[str]) -> tuple[str, ...]:
 
 def list_locks(clone: Clone, now: float | None = None) -> list[Lock]:
     """The locks that hold, oldest first. Those that expired since the last look are ended, and their holders told."""
-    settle(clone, now)
+    end_expired(clone, now)
     return clone.read(lambda db: standing(db, clone, now)).valid

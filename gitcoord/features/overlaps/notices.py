@@ -25,7 +25,7 @@ from gitcoord.store.worktrees import TouchedFile, Worktree, ignored_paths, list_
 from gitcoord.text import ago, inert
 
 
-class Desk(NamedTuple):
+class WorktreeChanges(NamedTuple):
     """One worktree, its session, and its changed files."""
 
     worktree: Worktree
@@ -72,14 +72,14 @@ def _notice(clone: Clone, name: str, now: float) -> list[str]:
     return told
 
 
-def _desks(clone: Clone, now: float) -> list[Desk]:
+def _desks(clone: Clone, now: float) -> list[WorktreeChanges]:
     records = Records(clone.repo.coord_dir)
     known = [r for r in records.all() if r.git_dir and not r.person and not r.expected]
     desks = []
     for worktree in list_worktrees(clone.repo):
         there = sharers(known, worktree.git_dir, records, now)
         if there:
-            desks.append(Desk(worktree, tuple(there), tuple(touched_files(clone.repo, worktree.path))))
+            desks.append(WorktreeChanges(worktree, tuple(there), tuple(touched_files(clone.repo, worktree.path))))
     return desks
 
 
@@ -91,7 +91,7 @@ def _trunk(clone: Clone, a: Worktree, b: Worktree) -> list[str]:
     return [ref for ref in refs.split() if ref.split("/", 2 if ref.startswith("refs/heads/") else 3)[-1] in names]
 
 
-Party = tuple[Desk, Record]
+Party = tuple[WorktreeChanges, Record]
 
 
 def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> list[Found]:
@@ -189,7 +189,7 @@ def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: 
     flipped = [f._replace(mine=f.theirs, theirs=f.mine) for f in found]
     new = [f.path for f in found if f.new]
 
-    def told(db: sqlite3.Connection, reader: Record, of: Record, at: Desk, all_of_it: Sequence[Found]) -> Draft:
+    def told(db: sqlite3.Connection, reader: Record, of: Record, at: WorktreeChanges, all_of_it: Sequence[Found]) -> Draft:
         box, about = mailbox(reader.name, clone.settled_id()), " ".join(pair)
         unseen = unread_notices(db, clone, box, "overlap", about)
         shown = all_of_it if unseen else [f for f in all_of_it if f.new]
@@ -210,7 +210,7 @@ def _names(paths: Sequence[str]) -> str:
     return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
-def _text(peer: Record, desk: Desk, found: Sequence[Found], now: float) -> str:
+def _text(peer: Record, desk: WorktreeChanges, found: Sequence[Found], now: float) -> str:
     """The message to one of the two about the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
     lines = [f"{inert(f.path)}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from gitcoord.features.tasks.fold import UNFINISHED
-from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.read import TaskFacts, rows
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
@@ -19,7 +19,7 @@ class Board(NamedTuple):
     unfinished needs of each, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned`
     keeps back."""
 
-    tasks: tuple[Row, ...]
+    tasks: tuple[TaskFacts, ...]
     needs: dict[str, tuple[str, ...]]
     states: dict[str, str]
     held: frozenset[str]
@@ -58,6 +58,6 @@ def settled(clone: Clone, since: int) -> list[Event]:
     return clone.read(lambda db: [event_of(row) for row in db.execute(query, (since, clone.id))])
 
 
-def _ended(db: sqlite3.Connection, limit: int) -> list[Row]:
+def _ended(db: sqlite3.Connection, limit: int) -> list[TaskFacts]:
     latest = "t.id IN (SELECT id FROM tasks WHERE status IN ('done', 'dropped') ORDER BY changed DESC, lc DESC LIMIT ?)"
     return sorted(rows(db, latest, (limit,)), key=lambda row: (-row.changed, -row.lc))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitcoord.features.tasks.read import Row, best, find
+from gitcoord.features.tasks.read import TaskFacts, best, find
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.features.tasks.write import Drafts, about, claiming, write
 from gitcoord.lean import Any, sqlite3
@@ -34,7 +34,7 @@ def take_next(clone: Clone, me: Identity, offline: bool = False) -> Oid | None:
         from gitcoord.features.tasks import leased
 
         return leased.take_next(clone, me)
-    taken: list[Row] = []
+    taken: list[TaskFacts] = []
 
     def decide(db: sqlite3.Connection) -> Drafts:
         row = best(db, clone, me, taken=held)

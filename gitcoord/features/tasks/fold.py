@@ -30,7 +30,7 @@ MAX_NEEDS, MAX_LABELS = 100, 50
 """Labels, and needs, of one task; an edit adds no more than that."""
 
 
-class State(NamedTuple):
+class TaskState(NamedTuple):
     """A task after some of its events. `needs` has the place in the order at which each was declared."""
 
     title: str
@@ -59,13 +59,13 @@ class State(NamedTuple):
 class Replayed(NamedTuple):
     """The result of a task's events. `void` has each event that changed nothing, with the event that made it void."""
 
-    state: State | None
+    state: TaskState | None
     void: Mapping[str, str]
 
 
 def replay(events: Sequence[Event]) -> Replayed:
     """Go through a task's events, which must be in total order."""
-    state: State | None = None
+    state: TaskState | None = None
     void: dict[str, str] = {}
     fenced = fences.void(events)
     for event in events:
@@ -79,7 +79,7 @@ def replay(events: Sequence[Event]) -> Replayed:
     return Replayed(state, void)
 
 
-def _overridden(state: State, event: Event) -> str:
+def _overridden(state: TaskState, event: Event) -> str:
     """The event that a claim with a lease replaces, unless it names that event itself; empty if there is none."""
     if not fences.claims_with_lease(event) or state.claim in event.data.get("supersedes", ()):
         return ""
@@ -90,7 +90,7 @@ def ended_claims(events: Sequence[Event]) -> Iterator[tuple[Event, str]]:
     """Each of a task's events, in total order, that ended somebody else's claim, and who held it. Claims that turned out
     to be void are left out: `settling` tells their authors."""
     fenced, void = fences.void(events), replay(events).void
-    state: State | None = None
+    state: TaskState | None = None
     for event in events:
         after = None if event.id in fenced else _STEPS[event.type](state, event) if state else _filed(event)
         if state and after and state.claim not in {"", after.claim, *void} and event.sender != state.holder:
@@ -104,12 +104,12 @@ def split_text(text: str) -> tuple[str, str]:
     return subject, body
 
 
-def _filed(event: Event) -> State | None:
+def _filed(event: Event) -> TaskState | None:
     if event.type != "task":
         return None
     title, body = split_text(event.text)
     data = event.data
-    return State(
+    return TaskState(
         _title(title), body, data.get("priority", DEFAULT_PRIORITY), data.get("assignee", ""),
         tuple(dict.fromkeys(data.get("labels", ()))), dict.fromkeys(data.get("needs", ()), (event.lc, event.id)),
         changed=event.at,
@@ -120,11 +120,11 @@ def _title(text: str) -> str:
     return " ".join(text.split())[:TITLE]
 
 
-def _names_the_claim(state: State, event: Event) -> bool:
+def _names_the_claim(state: TaskState, event: Event) -> bool:
     return bool(event.data.get("supersedes", []) == ([state.claim] if state.claim else []))
 
 
-def _claim(state: State, event: Event) -> State | None:
+def _claim(state: TaskState, event: Event) -> TaskState | None:
     """Let a lease win over events that its author had not seen, because a lease is given only for a task that is free."""
     free = state.status == "open" or (state.claim and state.status in UNFINISHED)
     if not event.data.get("lease") and not (free and _names_the_claim(state, event)):
@@ -134,7 +134,7 @@ def _claim(state: State, event: Event) -> State | None:
     return after._replace(holder=event.sender, claim=event.id, lease=event.data.get("lease", ""), tentative=tentative, words="")
 
 
-def _settle(state: State, event: Event) -> State | None:
+def _settle(state: TaskState, event: Event) -> TaskState | None:
     """Count a claim that was made offline from here on, because it got its lease; or end it."""
     if event.data.get("lease"):
         after = _claim(state, event)
@@ -145,11 +145,11 @@ def _settle(state: State, event: Event) -> State | None:
     return _to(state, event, "open") if state.tentative and _names_the_claim(state, event) else None
 
 
-def _release(state: State, event: Event) -> State | None:
+def _release(state: TaskState, event: Event) -> TaskState | None:
     return _to(state, event, "open") if state.claim and _names_the_claim(state, event) else None
 
 
-def _block(state: State, event: Event) -> State | None:
+def _block(state: TaskState, event: Event) -> TaskState | None:
     if state.status not in UNFINISHED or not _names_the_claim(state, event):
         return None
     return _to(state, event, "blocked")._replace(
@@ -157,20 +157,20 @@ def _block(state: State, event: Event) -> State | None:
     )
 
 
-def _done(state: State, event: Event) -> State | None:
+def _done(state: TaskState, event: Event) -> TaskState | None:
     """Finish a task, no matter who holds it, except a claim with a lease that the author had not seen."""
     return _to(state, event, "done")._replace(holder=event.sender) if _may_end(state, event) else None
 
 
-def _drop(state: State, event: Event) -> State | None:
+def _drop(state: TaskState, event: Event) -> TaskState | None:
     return _to(state, event, "dropped") if _may_end(state, event) else None
 
 
-def _may_end(state: State, event: Event) -> bool:
+def _may_end(state: TaskState, event: Event) -> bool:
     return state.status in UNFINISHED and (not state.lease or _names_the_claim(state, event))
 
 
-def _reopen(state: State, event: Event) -> State | None:
+def _reopen(state: TaskState, event: Event) -> TaskState | None:
     """Reopen a task, if the event names what it revokes; one of an earlier version, which named nothing, revokes the
     last event."""
     if state.status not in ("blocked", "done", "dropped") or event.data.get("reopens", state.last) != state.last:
@@ -178,14 +178,14 @@ def _reopen(state: State, event: Event) -> State | None:
     return _to(state, event, "open") if not state.lease or _names_the_claim(state, event) else None
 
 
-def _to(state: State, event: Event, status: str) -> State:
+def _to(state: TaskState, event: Event, status: str) -> TaskState:
     words = split_text(event.text)[1]
     return state._replace(
         status=status, holder="", claim="", lease="", last=event.id, tentative=False, words=words, changed=event.at
     )
 
 
-def _edit(state: State, event: Event) -> State:
+def _edit(state: TaskState, event: Event) -> TaskState:
     data = event.data
     labels = [label for label in state.labels if label not in data.get("not_labels", ())]
     needs = {need: at for need, at in state.needs.items() if need not in data.get("not_needs", ())}
@@ -202,7 +202,7 @@ def _edit(state: State, event: Event) -> State:
     )
 
 
-_STEPS: dict[str, Callable[[State, Event], State | None]] = {
+_STEPS: dict[str, Callable[[TaskState, Event], TaskState | None]] = {
     "task": lambda state, event: None,
     "task.claim": _claim,
     "task.settle": _settle,
@@ -254,23 +254,23 @@ _KEPT = (
     "title", "text", "status", "priority", "assignee", "labels", "holder", "claim", "lease", "last", "tentative", "words",
     "changed",
 )  # fmt: skip
-"""The fields of a State that are columns of `tasks`."""
+"""The fields of a TaskState that are columns of `tasks`."""
 
 
-def _stored(db: sqlite3.Connection, task: str) -> State | None:
+def _stored(db: sqlite3.Connection, task: str) -> TaskState | None:
     row = db.execute(f"SELECT {', '.join(_KEPT)} FROM tasks WHERE id = ?", (task,)).fetchone()
     if row is None:
         return None
     facts = dict(zip(_KEPT, row, strict=True))
     facts |= {"labels": tuple(json.loads(facts["labels"])), "tentative": bool(facts["tentative"])}
-    return State(**facts, needs=needs_of(db, task))
+    return TaskState(**facts, needs=needs_of(db, task))
 
 
-def _columns(state: State) -> list[object]:
+def _columns(state: TaskState) -> list[object]:
     return [json.dumps(state.labels) if name == "labels" else getattr(state, name) for name in _KEPT]
 
 
-def _store(db: sqlite3.Connection, task: str, state: State, first: Event) -> None:
+def _store(db: sqlite3.Connection, task: str, state: TaskState, first: Event) -> None:
     db.execute(
         f"INSERT OR REPLACE INTO tasks (id, lc, creator, at, {', '.join(_KEPT)}) VALUES ({', '.join('?' * (4 + len(_KEPT)))})",
         (task, first.lc, first.sender, first.at, *_columns(state)),
@@ -278,7 +278,7 @@ def _store(db: sqlite3.Connection, task: str, state: State, first: Event) -> Non
     set_needs(db, task, state.needs)
 
 
-def _update(db: sqlite3.Connection, task: str, before: State, state: State) -> None:
+def _update(db: sqlite3.Connection, task: str, before: TaskState, state: TaskState) -> None:
     db.execute(
         f"UPDATE tasks SET ({', '.join(_KEPT)}) = ({', '.join('?' * len(_KEPT))}) WHERE id = ?", (*_columns(state), task)
     )

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection
 from gitcoord.errors import Refused, RemoteError
 from gitcoord.features.tasks import settling
 from gitcoord.features.tasks.notices import SHORT
-from gitcoord.features.tasks.read import Row, best, rows
+from gitcoord.features.tasks.read import TaskFacts, best, rows
 from gitcoord.features.tasks.ready import held_tasks
-from gitcoord.features.tasks.standing import KIND, TTL, Look, finished, holder_of, look_at, replaces
+from gitcoord.features.tasks.standing import KIND, TTL, LeaseView, finished, holder_of, look_at, replaces
 from gitcoord.features.tasks.write import Drafts, claiming, write
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
@@ -23,26 +23,25 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.store.objects import Oid
 from gitcoord.sync import asked
-from gitcoord.sync.leases import Row as Lease
-from gitcoord.sync.leases import Table, Unanswered, change, check_room, connected, nonce
+from gitcoord.sync.leases import Lease, LeaseTable, Unanswered, change, check_room, connected, nonce
 from gitcoord.sync.link import Link
 
 HINT = "try again later, or claim it with --offline: tentative until the next sync"
-Choose = Callable[[sqlite3.Connection, Collection[str]], Row | None]
+Choose = Callable[[sqlite3.Connection, Collection[str]], TaskFacts | None]
 
 
 def claim(clone: Clone, me: Identity, task: Oid) -> Oid:
     """Take a task, with its lease. Raises Refused, or RemoteError when the remote cannot be reached."""
-    with connected(clone, HINT) as at:
-        _claim(at, me, lambda db, taken: _row(db, task))
+    with connected(clone, HINT) as link:
+        _claim(link, me, lambda db, taken: _row(db, task))
     return task
 
 
 def take_next(clone: Clone, me: Identity) -> Oid | None:
     """Claim the best ready task; None if there is none. Raises RemoteError."""
-    with connected(clone, HINT) as at:
+    with connected(clone, HINT) as link:
         held = held_tasks(clone)
-        return _claim(at, me, lambda db, taken: best(db, clone, me, taken={*taken, *held}))
+        return _claim(link, me, lambda db, taken: best(db, clone, me, taken={*taken, *held}))
 
 
 class _Made(NamedTuple):
@@ -55,14 +54,14 @@ class _Made(NamedTuple):
     rest: Drafts
 
 
-def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:
+def _claim(link: Link, me: Identity, choose: Choose) -> Oid | None:
     """Choose, claim, get the lease. `choose` gets the tasks that others have leased."""
-    clone = at.clone
+    clone = link.clone
     if asked.waiting(clone):
-        settling.settle(at)  # what was interrupted is ours by its lease, or not at all
+        settling.settle(link)  # what was interrupted is ours by its lease, or not at all
     made: list[_Made] = []
 
-    def decide(table: Table) -> Table | None:
+    def decide(table: LeaseTable) -> LeaseTable | None:
         look = clone.read(lambda db: look_at(db, clone, table, [claim.id for claim in made]))
         if made and not _still_good(clone, made[0], look, table):
             withdraw(clone, made.pop())
@@ -79,7 +78,7 @@ def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:
         return table.without(over).plus(row)
 
     try:
-        change(at, KIND, decide)
+        change(link, KIND, decide)
     except Unanswered as error:
         raise Unanswered(error.what, "git coord sync: until it says whose the task is, it is yours tentatively") from None
     except (Refused, RemoteError):
@@ -89,10 +88,10 @@ def _claim(at: Link, me: Identity, choose: Choose) -> Oid | None:
     return _finish(clone, made[0]) if made else _mine(clone, me, choose)
 
 
-def _make(clone: Clone, me: Identity, choose: Choose, look: Look, table: Table) -> list[_Made]:
+def _make(clone: Clone, me: Identity, choose: Choose, look: LeaseView, table: LeaseTable) -> list[_Made]:
     """Write the claim of a task that is free; nothing if there is none. Raises Refused."""
     fresh = nonce()
-    found: list[tuple[Row, tuple[str, ...], Drafts]] = []
+    found: list[tuple[TaskFacts, tuple[str, ...], Drafts]] = []
 
     def decide(db: sqlite3.Connection) -> Drafts:
         found.clear()
@@ -115,7 +114,7 @@ def _make(clone: Clone, me: Identity, choose: Choose, look: Look, table: Table) 
     return [_Made(row.id, events[0].id, fresh, replaced, rest) for row, replaced, rest in found if events]
 
 
-def _still_good(clone: Clone, made: _Made, look: Look, table: Table) -> bool:
+def _still_good(clone: Clone, made: _Made, look: LeaseView, table: LeaseTable) -> bool:
     """Whether a claim that lost a push may ask again: its task is free, and it names what it replaces."""
     (current,) = clone.read(lambda db: rows(db, "t.id = ?", (made.task,)))
     replaced = clone.read(lambda db: replaces(db, table, made.task, [made.id]))
@@ -143,6 +142,6 @@ def _mine(clone: Clone, me: Identity, choose: Choose) -> Oid | None:
     return row.id if row and row.holder == clone.box(me.name) else None
 
 
-def _row(db: sqlite3.Connection, task: Oid) -> Row:
+def _row(db: sqlite3.Connection, task: Oid) -> TaskFacts:
     (row,) = rows(db, "t.id = ?", (task,))
     return row

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from gitcoord.features.messages.ledger import my_boxes
-from gitcoord.features.tasks.read import Row, rows
+from gitcoord.features.tasks.read import TaskFacts, rows
 from gitcoord.features.tasks.ready import UNMET
 from gitcoord.lean import sqlite3
 from gitcoord.log.clone import Clone
@@ -61,7 +61,7 @@ class Telling:
         ]
 
 
-def _named(row: Row) -> str:
+def _named(row: TaskFacts) -> str:
     return f"{row.id[:SHORT]} {row.title}"
 
 
@@ -73,13 +73,13 @@ def _spoken(words: str) -> str:
     return f":\n{cut}" if "\n" in cut else f": {cut}"
 
 
-def tell_of_deed(telling: Telling, row: Row, verb: str, words: str) -> None:
+def tell_of_deed(telling: Telling, row: TaskFacts, verb: str, words: str) -> None:
     """Tell the creator, the holder and the assignee of a task what happened to it; of a comment, the holder alone."""
     told = (row.holder,) if verb == "comment" else {row.creator, row.holder, row.assignee}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} {DEEDS[verb]} {_named(row)}{_spoken(words)}")
 
 
-def tell_of_ready(telling: Telling, row: Row) -> None:
+def tell_of_ready(telling: Telling, row: TaskFacts) -> None:
     """Tell those whose tasks waited only for this one that they are ready."""
     condition = (
         "t.status IN ('open', 'claimed') AND t.id IN (SELECT task FROM task_needs WHERE need = ? AND ignored = 0)"
@@ -90,7 +90,7 @@ def tell_of_ready(telling: Telling, row: Row) -> None:
         telling.tell(told, row.id, lambda _, waiting=waiting: f"ready now: {_named(waiting)}")  # type: ignore[misc]
 
 
-def tell_of_takeover(telling: Telling, row: Row) -> None:
+def tell_of_takeover(telling: Telling, row: TaskFacts) -> None:
     """Tell the creator, and the former holder in case it comes back."""
     told = {row.creator, row.holder}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} took over {_named(row)}, which {shown(row.holder)} held")

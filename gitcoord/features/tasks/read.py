@@ -22,7 +22,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.sync import asked
 
 
-class Row(NamedTuple):
+class TaskFacts(NamedTuple):
     """A task as the index has it. Names are mailboxes as they are called now, empty for nobody."""
 
     id: Oid
@@ -132,24 +132,24 @@ WORDS = {
 }
 
 
-def rows(db: sqlite3.Connection, condition: str, values: Sequence[object] = ()) -> list[Row]:
+def rows(db: sqlite3.Connection, condition: str, values: Sequence[object] = ()) -> list[TaskFacts]:
     """The tasks `t` for which an SQL condition holds, oldest first."""
-    columns = ", ".join(f"t.{name}" for name in Row._fields[:-1])
+    columns = ", ".join(f"t.{name}" for name in TaskFacts._fields[:-1])
     found = db.execute(f"SELECT {columns}, {READY} FROM tasks t WHERE {condition} ORDER BY t.lc, t.id", values).fetchall()
     homes = Homes(db)
     now = {box: homes.of(box) if box else "" for raw in found for box in (raw[2], raw[8], raw[10])}
     return [_row(raw, now) for raw in found]
 
 
-def _row(raw: Sequence[Any], now: dict[str, str]) -> Row:
-    row = Row(*raw)
+def _row(raw: Sequence[Any], now: dict[str, str]) -> TaskFacts:
+    row = TaskFacts(*raw)
     return row._replace(
         creator=now[row.creator], assignee=now[row.assignee], holder=now[row.holder], labels=tuple(json.loads(raw[9])),
         tentative=bool(row.tentative), ready=bool(row.ready),
     )  # fmt: skip
 
 
-def find(db: sqlite3.Connection, prefix: str) -> Row:
+def find(db: sqlite3.Connection, prefix: str) -> TaskFacts:
     """The task whose id begins with `prefix`. Raises UsageError."""
     try:
         oid = resolve_id(db, prefix, "task")
@@ -176,7 +176,7 @@ def list_tasks(clone: Clone, me: Identity, which: Which = UNFINISHED_ONES, now: 
     return sorted((task for task in found if task.ready or not which.ready), key=SORTS[which.sort])
 
 
-def _select(db: sqlite3.Connection, clone: Clone, me: Identity, which: Which) -> list[Row]:
+def _select(db: sqlite3.Connection, clone: Clone, me: Identity, which: Which) -> list[TaskFacts]:
     wanted = STATUSES if which.everything else (which.status,) if which.status else UNFINISHED
     found = rows(db, f"t.status IN ({', '.join('?' * len(wanted))})", wanted)
     mine = set(my_boxes(db, clone, me.name))
@@ -191,10 +191,10 @@ def _select(db: sqlite3.Connection, clone: Clone, me: Identity, which: Which) ->
     return [row for row in found if set(which.labels) <= set(row.labels)]
 
 
-def _tasks(clone: Clone, select: Callable[[sqlite3.Connection], list[Row]], now: float | None) -> list[Task]:
+def _tasks(clone: Clone, select: Callable[[sqlite3.Connection], list[TaskFacts]], now: float | None) -> list[Task]:
     """Whole tasks for rows: with needs, comments, history, and the liveness of holders."""
 
-    def ask(db: sqlite3.Connection) -> tuple[list[Row], _Details]:
+    def ask(db: sqlite3.Connection) -> tuple[list[TaskFacts], _Details]:
         found = select(db)
         return found, _details(db, [row.id for row in found])
 
@@ -250,7 +250,7 @@ def _what(event: Event, senders: Mapping[str, str]) -> str:
     return WORDS[event.type]
 
 
-def _task(row: Row, details: _Details, holder_state: str | None) -> Task:
+def _task(row: TaskFacts, details: _Details, holder_state: str | None) -> Task:
     needs = details.needs[row.id]
     unmet = tuple(need for need, status in needs if status in UNFINISHED)
     ready = row.ready or (row.status == "claimed" and holder_state == "gone")
@@ -273,7 +273,7 @@ def held_titles(db: sqlite3.Connection) -> dict[str, str]:
 
 def best(
     db: sqlite3.Connection, clone: Clone, me: Identity, now: float | None = None, taken: Collection[str] = ()
-) -> Row | None:
+) -> TaskFacts | None:
     """The ready task to take next: mine first, then nobody's; free ones before a gone holder's; priority, then age.
 
     Tasks in `taken` are left out.
@@ -294,10 +294,10 @@ def best(
     return min(open_to_me, key=lambda row: _rank(row, mine), default=None)
 
 
-def _names(free: Iterable[Row], held: Iterable[Row]) -> set[str]:
+def _names(free: Iterable[TaskFacts], held: Iterable[TaskFacts]) -> set[str]:
     return {box for row in [*free, *held] for box in (row.assignee, row.holder) if box}
 
 
-def _rank(row: Row, mine: Collection[str]) -> tuple[object, ...]:
+def _rank(row: TaskFacts, mine: Collection[str]) -> tuple[object, ...]:
     assigned = 0 if row.assignee in mine else 1 if not row.assignee else 2
     return (assigned, row.status != "open", row.priority, row.lc, row.id)

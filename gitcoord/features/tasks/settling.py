@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from gitcoord import lean_json as json
 from gitcoord.features.tasks.notices import SHORT
-from gitcoord.features.tasks.read import Row, rows
-from gitcoord.features.tasks.standing import KIND, TTL, Look, holder_of, look_at, replaces
+from gitcoord.features.tasks.read import TaskFacts, rows
+from gitcoord.features.tasks.standing import KIND, TTL, LeaseView, holder_of, look_at, replaces
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -19,8 +19,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.mailboxes import display
 from gitcoord.store.objects import Oid
 from gitcoord.sync import asked
-from gitcoord.sync.leases import MAX_ROWS, Table, change, nonce
-from gitcoord.sync.leases import Row as Lease
+from gitcoord.sync.leases import MAX_ROWS, Lease, LeaseTable, change, nonce
 from gitcoord.sync.link import Link
 
 DEEDS = {
@@ -39,10 +38,10 @@ class _Claim(NamedTuple):
 
     id: str
     author: str
-    row: Row
+    row: TaskFacts
 
 
-def is_pending(clone: Clone, table: Table) -> bool:
+def is_pending(clone: Clone, table: LeaseTable) -> bool:
     """Whether a claim of this clone has no row in `table`, or a session of it has not been told yet of a void one."""
     held = clone.read(lambda db: _held(db, clone))
     if asked.waiting(clone) or any(claim.row.lease not in table.rows or claim.row.tentative for claim in held):
@@ -60,14 +59,14 @@ def _held(db: sqlite3.Connection, clone: Clone) -> list[_Claim]:
     return [_Claim(claim, author, row) for claim, author in found for row in rows(db, "t.claim = ?", (claim,))]
 
 
-def settle(at: Link) -> None:
+def settle(link: Link) -> None:
     """Take leases for the claims of this clone that have none, all in one push. Raises RemoteError."""
-    clone = at.clone
+    clone = link.clone
     lost: dict[str, tuple[_Claim, str]] = {}
     """Claims whose task somebody else has, and who that is."""
     answered: list[str] = []
 
-    def decide(table: Table) -> Table | None:
+    def decide(table: LeaseTable) -> LeaseTable | None:
         lost.clear()
         claims = clone.read(lambda db: _held(db, clone))
         answered[:] = [claim.row.lease for claim in claims if claim.row.lease in table.rows]
@@ -86,13 +85,13 @@ def settle(at: Link) -> None:
         answered.extend(lease.nonce for lease in fresh)
         return table.without(over).plus(*fresh) if fresh else None
 
-    change(at, KIND, decide)
+    change(link, KIND, decide)
     for claim, winner in lost.values():
         _give_up(clone, claim, winner)
     asked.answered(clone, [*answered, *(claim.row.lease for claim, _ in lost.values())])
 
 
-def _winner(clone: Clone, claim: _Claim, look: Look, table: Table) -> str:
+def _winner(clone: Clone, claim: _Claim, look: LeaseView, table: LeaseTable) -> str:
     """The session that has the lease of a task that we claim; empty if none has, or if our claim replaces it."""
     others = [r for r in table.rows.values() if r.key == claim.row.id and r.nonce not in look.free]
     meant = clone.read(lambda db: get_event(db, Oid(claim.id)).data.get("replaces", ()))
@@ -101,7 +100,7 @@ def _winner(clone: Clone, claim: _Claim, look: Look, table: Table) -> str:
     return holder_of(clone, table, look, claim.row.id)
 
 
-def _row(clone: Clone, claim: _Claim, table: Table) -> Lease:
+def _row(clone: Clone, claim: _Claim, table: LeaseTable) -> Lease:
     """The row of a claim; for one that was made offline, with the event that it has a row now."""
     replaced = clone.read(lambda db: replaces(db, table, claim.row.id, [claim.id]))
     event, lease = claim.id, claim.row.lease

@@ -10,8 +10,7 @@ from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.mailboxes import Homes, display
 from gitcoord.sessions.presence import holder_mark, published_gone
-from gitcoord.sync.leases import Row as Lease
-from gitcoord.sync.leases import Table, observe
+from gitcoord.sync.leases import Lease, LeaseTable, observe
 
 KIND = "tasks"
 TTL = 12 * 3600
@@ -19,7 +18,7 @@ TTL = 12 * 3600
 once."""
 
 
-class Look(NamedTuple):
+class LeaseView(NamedTuple):
     """The effect of others' leases and claims: tasks that are `taken`, claims that fell `silent` and may be taken over,
     and rows that are `free` to be replaced."""
 
@@ -28,7 +27,7 @@ class Look(NamedTuple):
     free: frozenset[str]
 
 
-def look_at(db: sqlite3.Connection, clone: Clone, table: Table, asking: Collection[str] = ()) -> Look:
+def look_at(db: sqlite3.Connection, clone: Clone, table: LeaseTable, asking: Collection[str] = ()) -> LeaseView:
     """The present claims and leases; `asking` are claims of ours that have no lease yet, and so end no other claim."""
     claims = [row for row in rows(db, "t.claim <> ''") if not clone.has(row.holder)]
     leases = [r for r in table.rows.values() if not _is_over(db, clone, r, asking)]
@@ -40,7 +39,7 @@ def look_at(db: sqlite3.Connection, clone: Clone, table: Table, asking: Collecti
     dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= r.ttl}
     live = {r.nonce for r in leases} - dead
     taken = {r.key for r in leases if r.nonce in live}
-    return Look(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)
+    return LeaseView(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)
 
 
 def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease, asking: Collection[str] = ()) -> bool:
@@ -64,19 +63,19 @@ def _current(db: sqlite3.Connection, task: str, asking: Collection[str]) -> str:
     return state.claim if state else ""
 
 
-def replaces(db: sqlite3.Connection, table: Table, task: str, asking: Collection[str] = ()) -> tuple[str, ...]:
+def replaces(db: sqlite3.Connection, table: LeaseTable, task: str, asking: Collection[str] = ()) -> tuple[str, ...]:
     """The nonces of a task's rows whose claims have not been seen to end, with those that they replaced themselves."""
     found = [row for row in table.rows.values() if row.key == task and not has_ended(db, row, asking)]
     return tuple(dict.fromkeys(n for row in found for n in (row.nonce, *row.replaced)))[:100]
 
 
-def holder_of(clone: Clone, table: Table, look: Look, task: str) -> str:
+def holder_of(clone: Clone, table: LeaseTable, look: LeaseView, task: str) -> str:
     """The holder of a task's lease, as this clone writes it."""
     holder = next(r.holder for r in table.rows.values() if r.key == task and r.nonce not in look.free)
     return display(holder, clone.id)
 
 
-def finished(clone: Clone, table: Table) -> list[str]:
+def finished(clone: Clone, table: LeaseTable) -> list[str]:
     """Rows of ours that are over."""
     mine = [r for r in table.rows.values() if clone.has(r.holder)]
     return [r.nonce for r in mine if clone.read(lambda db, r=r: _is_over(db, clone, r))]  # type: ignore[misc]

@@ -10,7 +10,7 @@ from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.file import NewTask, check, check_labels, check_priority, check_title, in_order
 from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
-from gitcoord.features.tasks.read import Row, find
+from gitcoord.features.tasks.read import TaskFacts, find
 from gitcoord.features.tasks.tangles import needed_by
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
@@ -127,7 +127,7 @@ def edit(clone: Clone, me: Identity, prefix: str, change: Edit) -> Oid:
     return about(clone, me, prefix, decide)
 
 
-def _new_needs(db: sqlite3.Connection, row: Row, needs: Sequence[str]) -> list[Oid]:
+def _new_needs(db: sqlite3.Connection, row: TaskFacts, needs: Sequence[str]) -> list[Oid]:
     found = [find(db, need) for need in needs]
     for need in found:
         if row.id in needed_by(db, [need.id]):
@@ -156,7 +156,7 @@ def claiming(
     db: sqlite3.Connection,
     clone: Clone,
     me: Identity,
-    row: Row,
+    row: TaskFacts,
     facts: Mapping[str, Any] = MappingProxyType({}),
     silent: Collection[str] = (),
 ) -> Drafts:
@@ -178,7 +178,7 @@ def claiming(
     return [Draft("task.claim", f"claimed: {row.title}", data, author=me.name), *telling.drafts()]
 
 
-def _refuse_held(db: sqlite3.Connection, clone: Clone, row: Row, hint: str) -> None:
+def _refuse_held(db: sqlite3.Connection, clone: Clone, row: TaskFacts, hint: str) -> None:
     """Refuse while a session that is not known to be gone holds the task. Raises Refused."""
     if row.claim:
         state = states_in(db, clone, [row.holder])[row.holder][0]
@@ -217,7 +217,7 @@ def change(clone: Clone, me: Identity, prefix: str, verb: str, words: str = "", 
     return about(clone, me, prefix, lambda db: _changing(db, clone, me, find(db, prefix), verb, words, force))
 
 
-def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: Row, verb: str, words: str, force: bool) -> Drafts:
+def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: TaskFacts, verb: str, words: str, force: bool) -> Drafts:
     rule = _VERBS[verb]
     mine = _is_me(db, clone, me, row.holder)
     if row.status not in rule.before or (verb == "release" and not row.claim):
@@ -249,12 +249,12 @@ def _is_me(db: sqlite3.Connection, clone: Clone, me: Identity, box: str) -> bool
     return bool(box) and box in my_boxes(db, clone, me.name)
 
 
-def _claim_of(row: Row) -> dict[str, Any]:
+def _claim_of(row: TaskFacts) -> dict[str, Any]:
     """The ids that an event which ends or replaces a claim names."""
     return {"supersedes": [row.claim]} if row.claim else {}
 
 
-def _state(clone: Clone, row: Row) -> str:
+def _state(clone: Clone, row: TaskFacts) -> str:
     by = f" by {display(row.holder, clone.id)}" if row.holder else ""
     return f"{row.id[:SHORT]} is {row.status}{by}"
 

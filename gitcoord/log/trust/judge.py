@@ -41,7 +41,7 @@ class Mark(NamedTuple):
     id: Oid
 
 
-class Place(NamedTuple):
+class EventPlace(NamedTuple):
     """The place of an event: in the chain of an epoch, or (0) in what its root carries."""
 
     id: Oid
@@ -84,7 +84,7 @@ def _is_asked_for(db: sqlite3.Connection, clone: Reader) -> bool:
     return db.execute("SELECT 1 FROM checkpoints WHERE clone != ? LIMIT 1", (clone.id,)).fetchone() is not None
 
 
-def _places(db: sqlite3.Connection, clone: Reader, ids: Sequence[str]) -> list[Place]:
+def _places(db: sqlite3.Connection, clone: Reader, ids: Sequence[str]) -> list[EventPlace]:
     """Every place of each event: one row at least, although nothing covers place 0 of epoch 0."""
     query = (
         "SELECT id, clone, CASE WHEN local OR place <= 0 THEN 0 ELSE epoch END, place FROM events"
@@ -92,10 +92,10 @@ def _places(db: sqlite3.Connection, clone: Reader, ids: Sequence[str]) -> list[P
         " UNION ALL SELECT c.id, c.clone, c.epoch, 0 FROM carried c JOIN events e ON e.id = c.id AND e.clone = c.clone"
         " WHERE c.clone != ?1 AND c.id IN (SELECT value FROM json_each(?2))"
     )
-    return [Place(*row) for row in db.execute(query, (clone.id, json.dumps(ids)))]
+    return [EventPlace(*row) for row in db.execute(query, (clone.id, json.dumps(ids)))]
 
 
-def covering(marks: Sequence[Mark], at: Place) -> Signature:
+def covering(marks: Sequence[Mark], at: EventPlace) -> Signature:
     """The best of the checkpoints from whose commits an event can be reached."""
     above = [mark.signature for mark in marks if mark.epoch == at.epoch and mark.place >= at.place]
     return min(above, key=_rank, default=UNSIGNED)

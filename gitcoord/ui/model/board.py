@@ -10,7 +10,7 @@ from gitcoord.ui.model.offers import Choice, of_task
 from gitcoord.ui.model.words import SHORT, line, name
 
 if TYPE_CHECKING:
-    from gitcoord.features.tasks.read import Row
+    from gitcoord.features.tasks.read import TaskFacts
 
 COLUMNS = ("ready", "claimed", "blocked", "done lately")
 SHOWN = 200
@@ -47,7 +47,7 @@ class Column(NamedTuple):
 
 def columns(facts: Facts) -> tuple[Column, ...]:
     """Ready ones by priority, then age; the others as they came; done ones the latest first."""
-    found: dict[str, list[Row]] = {column: [] for column in COLUMNS}
+    found: dict[str, list[TaskFacts]] = {column: [] for column in COLUMNS}
     for row in facts.board.tasks:
         if row.id not in facts.board.held:
             found[_column(row)].append(row)
@@ -73,7 +73,7 @@ def _turned(needs: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
     return turned
 
 
-def _column(row: Row) -> str:
+def _column(row: TaskFacts) -> str:
     if row.status in ("done", "dropped"):
         return "done lately"
     if row.status == "claimed":
@@ -81,7 +81,7 @@ def _column(row: Row) -> str:
     return "ready" if row.ready else "blocked"
 
 
-def _task(row: Row, facts: Facts, titles: Mapping[str, str], needed: Mapping[str, list[str]]) -> TaskRow:
+def _task(row: TaskFacts, facts: Facts, titles: Mapping[str, str], needed: Mapping[str, list[str]]) -> TaskRow:
     here = facts.clone
     return TaskRow(
         row.id,
