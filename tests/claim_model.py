@@ -113,8 +113,9 @@ class Paper:
         state, _ = self.judged()
         row = at.row
         live = row is not None and not self._has_ended(row)
-        if state.status not in ("open", "claimed") or (state.claim and state.holder == f"w@{self.name}"):
-            return bool(state.claim) and state.holder == f"w@{self.name}"
+        mine = bool(state.claim) and state.holder == f"w@{self.name}"
+        if state.status not in ("open", "claimed") or mine:
+            return mine and not (live and row and row.clone != self.name)
         if (live or state.claim) and not silent:
             return False
         replaced = (row.nonce, *row.replaced) if row and live else ()

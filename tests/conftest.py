@@ -25,6 +25,12 @@ for name, handler in HANDLERS.items():
     if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) is signal.SIG_IGN:
         signal.signal(getattr(signal, name), handler)
 
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are processors: a fifth of the time tests wait for processes and for the disk."""
+    return (os.cpu_count() or 1) + 1
+
+
 USER = "Ada Lovelace"
 EMAIL = "ada@example.org"
 DROPPED = ("GIT_", "COORD_", "CLAUDE", "CODEX", "COPILOT", "GEMINI", "CURSOR", "OPENCODE", *AGENT_MARKS, *HARNESS_IDS)

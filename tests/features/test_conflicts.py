@@ -157,7 +157,8 @@ def test_strange_paths_are_shown_inert(sides: Pair, cli: Cli) -> None:
     ran = cli(sides[0], "conflicts")
     assert ran.code == 1 and "\x1b" not in ran.out and "\\udcff\\udcfe" in ran.out
     paths = {c["path"] for c in json.loads(cli(sides[0], "conflicts", "--json").out)}
-    assert paths == {os.fsdecode(name) for name in names}
+    hidden = {"\x1b[31m": r"\x1b[31m", "\udcff\udcfe": r"\udcff\udcfe"}  # a model may read the decoded text
+    assert paths == {hidden.get(name, name) for name in map(os.fsdecode, names)}
 
 
 # what it touches

@@ -669,7 +669,7 @@ def test_only_the_newest_logs_are_kept(worktrees: Pair, monkeypatch: pytest.Monk
     with Coord.open(worktrees[0]) as coord:
         coord.jobs.start(["true"])
     ended(worktrees[0], "true")
-    kept = sorted(path.stem for path in directory.glob("0*.log"))
+    kept = sorted(path.stem for path in directory.glob("00000000*.log"))
     assert kept == [f"{number:016x}" for number in range(20, files.KEEP_LOGS + 20)]
 
 

@@ -41,7 +41,10 @@ def coord_refs(where: Path) -> list[str]:
 
 def content(index: Index) -> dict[str, list[Any]]:
     """All that is in an index, but for the order in which it came."""
-    tables = [name for (name,) in index.db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'intake'")]
+    in_hand = ("intake", "newly_signed")
+    tables = [
+        name for (name,) in index.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name not in in_hand
+    ]
     found = {}
     for name in tables:
         columns = [row[1] for row in index.db.execute(f"PRAGMA table_info({name})") if row[1] not in ("seq", "seen")]

@@ -114,7 +114,7 @@ def _run(machine: type[RuleBasedStateMachine], examples: int, steps: int) -> Non
 
 
 def test_on_paper_one_has_the_task() -> None:
-    _run(OnPaper, 150, 25)
+    _run(OnPaper, 60, 20)
 
 
 class WithClones(RuleBasedStateMachine):

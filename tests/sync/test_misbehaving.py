@@ -98,7 +98,7 @@ def test_refs_that_are_hidden_from_reading_are_said(tmp_path: Path, cli: Cli) ->
     for _ in range(2):
         ran = cli(ada, "sync")
         assert ran.code == 4
-        assert "does not show it, so that no clone can fetch it (uploadpack.hideRefs?)" in ran.err
+        assert "does not show it, so no clone can fetch it (uploadpack.hideRefs?)" in ran.err
     assert "failing: origin rejects coordination refs" in cli(ada, "status").out
 
 

@@ -43,6 +43,19 @@ def notices(coord: Coord) -> list[str]:
     return [message.text for message in coord.inbox().messages if message.notice == "task"]
 
 
+def test_who_holds_a_task_here_asks_the_remote_all_the_same(two: Two) -> None:
+    """Another took the row over and was killed before its claim went out: our claim is not confirmed."""
+    ada, bob = two
+    task = shared_task(ada, bob)
+    assert ada.tasks.claim(task).holder == ada.mailbox
+
+    with leases.connected(bob.clone, "") as at:
+        taken = leases.Lease(leases.nonce(), task, bob.mailbox, TTL, (), False, "0" * 16, ())
+        leases.change(at, "tasks", lambda table: table.without(table.rows).plus(taken))
+    with pytest.raises(Refused, match=f"is held by w@{bob.clone_id}"):
+        ada.tasks.claim(task)
+
+
 # a snapshot that was started twice
 
 

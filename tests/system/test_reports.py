@@ -135,7 +135,7 @@ def test_a_bug_in_an_agent_s_hook_leaves_the_agent_alone_and_a_report(
     text = report.read_text()
     assert "command: hook claude start\n" in text and "xyzzy" not in text.lower() and "s-1" not in text
     told = cli(repo, "hooks", "status").err
-    assert "note: the hook 'claude start' of an agent failed" in told and f"please attach {report} to an issue" in told
+    assert "note: an agent's hook 'claude start' failed just now" in told and f"please attach {report} to an issue" in told
 
 
 def caught(depth: int = 0) -> Exception:

@@ -233,7 +233,7 @@ def test_what_was_refused_is_said_with_its_hint() -> None:
 
 def test_who_only_looks_on_is_told_so() -> None:
     told = Told(read_only=True)
-    assert "is read-only" in play(told, "n")
+    assert "only looks on (--read-only)" in play(told, "n")
     assert told.acts == []
 
 

@@ -101,7 +101,7 @@ def _make(clone: Clone, me: Identity, choose: Choose, look: LeaseView, table: Le
         replaced = replaces(db, table, row.id)
         facts: dict[str, Any] = {"lease": fresh} | ({"replaces": list(replaced)} if replaced else {})
         drafts = claiming(db, clone, me, row, facts, look.silent)
-        if drafts and row.id in look.taken:
+        if row.id in look.taken and (drafts or not _has_row(clone, table, row.id)):  # held here, while the remote knows better
             raise Refused(f"{row.id[:SHORT]} is held by {holder_of(clone, table, look, row.id)}", "git coord task next --claim")
         found.append((row, replaced, drafts[1:]))
         return drafts[:1]
@@ -112,6 +112,10 @@ def _make(clone: Clone, me: Identity, choose: Choose, look: LeaseView, table: Le
     asked.ask(clone, fresh)
     events = write(clone, me, decide)
     return [_Made(row.id, events[0].id, fresh, replaced, rest) for row, replaced, rest in found if events]
+
+
+def _has_row(clone: Clone, table: LeaseTable, task: Oid) -> bool:
+    return any(row.key == task and clone.has(row.holder) for row in table.rows.values())
 
 
 def _still_good(clone: Clone, made: _Made, look: LeaseView, table: LeaseTable) -> bool:
