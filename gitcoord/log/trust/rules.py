@@ -182,15 +182,16 @@ def _own_items(db: sqlite3.Connection, event: Event, rule: Rule, only: str | Non
     clones = _clones_of(db, named)
     if only is None:
         _await(db, event, [item for item in named if item not in clones])
-    own = {item for item in named if event.clone in clones.get(item, ()) and only in (None, item)}
-    if named and len(own) < len(named) and rule.whole:
+    all_own = {item for item in named if event.clone in clones.get(item, ())}
+    if named and len(all_own) < len(named) and rule.whole:
         if all(item in clones for item in named):
             raise Malformed(f"{event.type}: it speaks of an event of another clone")
         return None
+    own = all_own & {only} if only and not rule.whole else all_own
     if len(own) == len(named):
         return event
     if event.type == "unlock" and not own:
-        if all(item in clones for item in named):
+        if all(item in clones for item in named) and not all_own:
             raise Malformed("unlock: it ends locks of another clone")
         return None
     return event._replace(data=_with(event.data, rule.items, value, own))
