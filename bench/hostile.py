@@ -17,7 +17,7 @@ from bench.measure import Row, at_most, git, ratio
 from gitcoord import Coord
 from gitcoord.log import epoch
 from gitcoord.log.event import Draft, Envelope, encode
-from gitcoord.store import bulk, open_store
+from gitcoord.store import open_store, packing
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 
 MALLORY = "mallory-0badc0de"
@@ -94,7 +94,7 @@ def _chain(events: Iterable[Facts], clone: str = MALLORY) -> Iterator[GitObject]
 def _put(repo: Path, objects: Iterable[GitObject], ref: str = LOG) -> None:
     made = [EMPTY, *objects]
     with Coord.open(repo) as coord:
-        bulk.write_all(open_store(coord.clone.repo, False), made)
+        packing.write_all(open_store(coord.clone.repo, False), made)
     git(repo, "update-ref", ref, made[-1].oid)
 
 
@@ -147,7 +147,7 @@ def _many_clones(repo: Path, number: int) -> None:
     git(repo.parent, "init", "-q", "--bare", str(bare))
     made = [_commit("note", {}, 1, None, f"c{n}-00000001") for n in range(number)]
     with Coord.open(bare) as coord:
-        bulk.write_all(open_store(coord.clone.repo, False), [EMPTY, *made])
+        packing.write_all(open_store(coord.clone.repo, False), [EMPTY, *made])
     lines = "".join(f"create refs/coord/log/c{n}-00000001/0001 {item.oid}\n" for n, item in enumerate(made))
     subprocess.run(["git", "-C", str(bare), "update-ref", "--stdin"], input=lines.encode(), check=True)
     git(repo, "remote", "add", "hostile", str(bare))

@@ -12,9 +12,11 @@ import subprocess
 import sys
 import tokenize
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib import import_module
 from pathlib import Path
 
+import grimp
 import pytest
 
 from gitcoord.features import REGISTRY
@@ -143,3 +145,13 @@ def test_sentences_name_their_actor_and_say_they() -> None:
 def test_the_rule_finds_such_a_sentence(line: str) -> None:
     assert _NOBODY_NAMED.search(line)
     assert not _NOBODY_NAMED.search("They take it, whatever it is; the rest of this is theirs.")
+
+
+def test_no_import_goes_in_a_circle() -> None:
+    """The contract on siblings does not see a package and a module inside of it that import each other."""
+    graph = grimp.build_graph("gitcoord", cache_dir=None)
+    order = TopologicalSorter({module: graph.find_modules_directly_imported_by(module) for module in graph.modules})
+    try:
+        order.prepare()
+    except CycleError as error:
+        raise AssertionError(" -> ".join(error.args[1])) from None

@@ -19,14 +19,13 @@ if not sys.flags.ignore_environment and environ.get("PYTHONPATH"):
 import gc
 import os
 
+from gitcoord.cli.command import COMPLETE
 from gitcoord.lean import NoReturn, signal, suppress
 from gitcoord.system import streams
 
 gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms
 
 
-COMPLETE = "_GIT_COORD_COMPLETE"
-"""The variable by which a shell asks for completions."""
 PRINTS = frozenset(
     """
     inbox sent wait tasks board notes thread show search log watch locks check sessions whoami jobs status brief conflicts skill

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     F = TypeVar("F", bound=Callable[..., Any])
 
+COMPLETE = "_GIT_COORD_COMPLETE"
+"""The variable by which a shell asks for completions."""
 NUMBERS = frozenset("0123456789")
 DIGITS = 9
 """Longer numbers are left to click."""

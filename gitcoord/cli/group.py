@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 import click
 
-from gitcoord.cli import COMPLETE
-from gitcoord.cli.command import Choice, Command, IntRange, Param
+from gitcoord.cli.command import COMPLETE, Choice, Command, IntRange, Param
 from gitcoord.cli.spelling import unknown_verb
 from gitcoord.cli.verbs import VERBS, find
 from gitcoord.errors import UsageError

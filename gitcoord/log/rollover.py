@@ -17,7 +17,7 @@ from gitcoord.log.epoch import Commit
 from gitcoord.log.event import Draft, Event, Malformed, decode
 from gitcoord.log.ground import Ground
 from gitcoord.log.trust import EPOCH, NEVER_CARRIED
-from gitcoord.store import bulk
+from gitcoord.store import packing
 from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, named_in
 from gitcoord.store.ref_names import epoch_of, is_log, log_of, next_epoch
@@ -49,7 +49,7 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
     lc = max(seen_clock(ground.index.db), *(event.lc for event in events), 0) + 1
     root = pen.root(fresh, carrying(pen.clone, text, data), lc, objects[-1].oid)
     ground.journal.add([*objects, root])
-    bulk.write_all(store, [*objects, root])
+    packing.write_all(store, [*objects, root])
     store.move(fresh, root.oid, None, ground.fd)
     before = [name for name in ground.journal.tips() if log_of(name) == log_of(ref)]  # also where its ref is gone
     ground.note(before, {fresh: root.oid})

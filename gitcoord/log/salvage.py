@@ -16,7 +16,7 @@ from gitcoord.log.event import Malformed, decode
 from gitcoord.log.ground import Ground
 from gitcoord.log.restore import remake, restore_objects
 from gitcoord.log.trust import EPOCH, NEVER_CARRIED
-from gitcoord.store import bulk
+from gitcoord.store import packing
 from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import remove_loose
@@ -95,7 +95,7 @@ def _remake(ground: Ground, ref: str, tip: Oid) -> list[str]:
     made = remake(ground, ref, ground.store.missing(list(known)))
     for oid in made:
         remove_loose(ground.store.repo, oid)
-    bulk.write_all(ground.store, [*ground.pen.tree({}), *made.values()] if made else [])
+    packing.write_all(ground.store, [*ground.pen.tree({}), *made.values()] if made else [])
     return [f"restored {len(made)} object{'s' if len(made) > 1 else ''} that the index has seen"] if made else []
 
 
@@ -140,7 +140,7 @@ def keep_readable(ground: Ground, ref: str, tip: Oid) -> list[str]:
         return []
     objects = carry(ground.store, commits, ground.pen.repo.object_format)
     root = ground.pen.root("", rollover.carrying(ground.pen.clone, f"The readable part of {ref}", {}), 1, objects[-1].oid)
-    bulk.write_all(ground.store, [*objects, root])
+    packing.write_all(ground.store, [*objects, root])
     name = aside_name(ref, tip)
     with suppress(RefMoved):
         ground.store.move(name, root.oid, None, ground.fd)

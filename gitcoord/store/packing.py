@@ -1,4 +1,4 @@
-"""Pack our own loose objects before they are so many that the user's `git gc --auto` starts.
+"""Packs of ours: many objects written as one (`write_all`), and loose ones packed before `git gc --auto` starts.
 
 Only our events that refs hold are packed: the user's objects, and superseded presence, stay as they are. Our packs are
 ordinary ones (no `.keep`), so the user's gc takes them over. Until then they are merged so that each has at least twice
@@ -8,12 +8,15 @@ as many objects as all newer ones together, which keeps them few.
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import RepositoryError
 from gitcoord.lean import NamedTuple, suppress
+from gitcoord.store.contract import Store
 from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
-from gitcoord.store.objects import Oid
+from gitcoord.store.objects import GitObject, Oid, digest
+from gitcoord.store.refs import failure
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes, read_ours
 from gitcoord.system.lock import try_lock, write_whole
@@ -21,6 +24,10 @@ from gitcoord.system.lock import try_lock, write_whole
 LOOSE_OBJECTS = 1000
 SEVENTEENS = 20
 """Files in objects/17 from which on even few objects of ours are packed; git's own gc begins past 27."""
+
+FEW = 64
+"""Objects that are as well written one by one."""
+_TYPES = {"commit": 1, "tree": 2, "blob": 3}
 
 
 class Packed(NamedTuple):
@@ -150,3 +157,32 @@ def _load(repo: Repository) -> Packed:
 def _save(repo: Repository, packed: Packed) -> None:
     lines = [f"tip {oid}" for oid in packed.tips] + [f"pack {name} {count}" for name, count in packed.packs]
     write_whole(os.path.join(repo.coord_dir, "packs"), "\n".join(lines) + "\n")
+
+
+# many objects at once: one process and one file instead of one of each for every object (gitformat-pack(5))
+
+
+def write_all(store: Store, objects: Sequence[GitObject]) -> None:
+    """As `Store.write`, for any number of objects."""
+    if len(objects) <= FEW:
+        store.write(objects)
+        return
+    unique = {item.oid: item for item in objects}
+    data = b"PACK" + (2).to_bytes(4, "big") + len(unique).to_bytes(4, "big")
+    data += b"".join(_entry(item) for item in unique.values())
+    done = store.repo.git("index-pack", "--stdin", stdin=data + digest(data, store.repo.object_format))
+    if done.code:
+        raise failure(store.repo, "cannot write a pack", done)
+    store.write([item for item in unique.values() if item.kind == "tree" and not item.data])  # git claims to have it always
+
+
+def _entry(item: GitObject) -> bytes:
+    """The type and the length, seven bits at a time but for the first four, and the body."""
+    size = len(item.data)
+    head = bytearray([_TYPES[item.kind] << 4 | size & 15])
+    size >>= 4
+    while size:
+        head[-1] |= 128
+        head.append(size & 127)
+        size >>= 7
+    return bytes(head) + zlib.compress(item.data)

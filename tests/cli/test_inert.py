@@ -16,7 +16,7 @@ from hostile import MALLORY, bases, chain, commit, payloads, schemas, wrong_in
 from gitcoord import Coord
 from gitcoord.agents import HARNESSES, MOMENTS, load
 from gitcoord.cli import run
-from gitcoord.store import bulk, open_store
+from gitcoord.store import open_store, packing
 from gitcoord.store.objects import GitObject
 
 PATIENCE = 60.0
@@ -27,7 +27,7 @@ def put(where: Path, ref: str, objects: list[GitObject]) -> None:
     """Objects past every check of ours, and a ref."""
     with Coord.open(where) as coord:
         store = open_store(coord.clone.repo, False)
-        bulk.write_all(store, objects)
+        packing.write_all(store, objects)
     git(where, "update-ref", ref, objects[-1].oid)
 
 
@@ -71,7 +71,7 @@ def presences(repo: Path) -> Iterator[None]:
 
 def write_presences(where: Path) -> None:
     with Coord.open(where) as coord:
-        bulk.write_all(open_store(coord.clone.repo, False), list(_presences.values()))
+        packing.write_all(open_store(coord.clone.repo, False), list(_presences.values()))
     lines = "".join(f"create {ref} {item.oid}\n" for ref, item in _presences.items())
     import subprocess
 

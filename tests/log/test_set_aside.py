@@ -16,7 +16,7 @@ from gitcoord import Coord
 from gitcoord.features import REGISTRY
 from gitcoord.log.event import Event
 from gitcoord.log.index import intake
-from gitcoord.store import bulk, open_store
+from gitcoord.store import open_store, packing
 from gitcoord.store.objects import GitObject
 
 LOG = f"refs/coord/log/{MALLORY}/0001"
@@ -26,7 +26,7 @@ ID = "0" * 40
 def put(where: Path, objects: list[GitObject]) -> None:
     """Mallory's log, as a fetch by hand brings it."""
     with Coord.open(where) as coord, coord.clone.locked():
-        bulk.write_all(open_store(coord.clone.repo, False), objects)
+        packing.write_all(open_store(coord.clone.repo, False), objects)
     git(where, "update-ref", LOG, objects[-1].oid)
 
 
@@ -71,7 +71,7 @@ def test_a_presence_with_a_time_that_is_none_is_set_aside(repo: Path, cli: Cli) 
     item = commit("presence", "m is active", data, 5, None)
     put(repo, chain(iter([("note", "x", {})])))
     with Coord.open(repo) as coord:
-        bulk.write_all(open_store(coord.clone.repo, False), [item])
+        packing.write_all(open_store(coord.clone.repo, False), [item])
     git(repo, "update-ref", f"refs/coord/sessions/{MALLORY}/m", item.oid)
     ran = cli(repo, "sessions", "--all", "--json")
     assert ran.code == 0 and [s for s in json.loads(ran.out) if s["clone"] == MALLORY] == []

@@ -745,7 +745,7 @@ def test_with_coord_fsync_objects_and_refs_are_synced_to_disk(
 
 @pytest.mark.parametrize("options", [[], ["--object-format=sha256"]])
 def test_many_objects_are_written_as_one_pack(tmp_path: Path, options: list[str]) -> None:
-    from gitcoord.store import bulk
+    from gitcoord.store import packing
 
     repo = find_repository(make_repo(tmp_path / "many", *options))
     store = open_store(repo)
@@ -753,7 +753,7 @@ def test_many_objects_are_written_as_one_pack(tmp_path: Path, options: list[str]
     tree = make_tree({f"f{n}": blob.oid for n, blob in enumerate(blobs)}, repo.object_format)
     objects = [*blobs, tree, make_tree({}, repo.object_format), *blobs[:3]]
     before = set((Path(repo.common_dir) / "objects" / "pack").iterdir())
-    bulk.write_all(store, objects)
+    packing.write_all(store, objects)
     assert store.missing([item.oid for item in objects]) == []
     assert [item.data for item in store.read(item.oid for item in objects)] == [item.data for item in objects]
     made = {path.suffix for path in set((Path(repo.common_dir) / "objects" / "pack").iterdir()) - before}
