@@ -152,6 +152,7 @@ SCHEMAS = {
             "notice": NAME,
             "about": line(250),
             "replaces": listed(ID, 100),
+            "key": line(100),
         },
         ("to",),
         _objection,
