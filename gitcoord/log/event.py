@@ -24,7 +24,6 @@ MAX_COMMIT = 512 * 1024
 MAX_CLOCK = 10**9
 MAX_CLOCK_STEP = 1_000_000
 MAX_DEPTH = 64
-RESERVED = ("v", "type", "lc", "clone", "mark")
 
 _TRAILER = b"\n\nCoord: "
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gitcoord.lean import Any, sqlite3
 from gitcoord.log import schemas, trust
-from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
+from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode
 from gitcoord.log.index import database
 from gitcoord.log.index.feature import Feature, Registry
 from gitcoord.log.index.file import IndexFile
@@ -97,7 +97,7 @@ class Folding(IndexFile):
                 continue
             taken.append((event, raw))
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, trailer_of(raw), local, epoch, place))  # fmt: skip
+                         event.text, canonical_json(event.data), local, epoch, place))  # fmt: skip
         if taken:
             self._take(ref, taken, rows)
         return parent_lc, place
