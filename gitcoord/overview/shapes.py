@@ -146,6 +146,7 @@ def lock_json(caller: Caller, lock: Lock) -> dict[str, Any]:
         "since": rfc3339(lock.at),
         "expires": rfc3339(lock.expires),
         "tentative": False,
+        "local": lock.local,
     }
 
 

@@ -1,7 +1,8 @@
 """Read jobs: supervised commands, how they began and ended, and whom to tell.
 
 A job is its `job.start`. Its name, how it ended and how long it took leave the clone. Command line, directory, process
-and output are in `job.detail` events, which stay in this clone unless the job is published. `supervise.py` runs jobs.
+and output are in `job.detail` events, which stay in this clone unless the job is published. So does the name of a job
+whose program is a file that git ignores: outside it is called `job`. `supervise.py` runs jobs.
 """
 
 from __future__ import annotations
@@ -71,8 +72,8 @@ def _job(row: tuple[Any, ...]) -> Job:
     tail: str = json.loads(over)["tail"] if over else ""
     state = "running" if lost is None else "lost" if lost else "exited" if number is None else "killed"
     return Job(
-        Oid(oid), name, mailbox(author, clone), runs, state, tuple(facts.get("command", ())), facts.get("cwd", ""),
-        facts.get("pid"), code, number, at, ended, ms, tail, key,
+        Oid(oid), facts.get("name", name), mailbox(author, clone), runs, state, tuple(facts.get("command", ())),
+        facts.get("cwd", ""), facts.get("pid"), code, number, at, ended, ms, tail, key,
     )  # fmt: skip
 
 
@@ -96,7 +97,11 @@ def by_key(db: sqlite3.Connection, clone: str, key: str) -> Job | None:
 
 def find(db: sqlite3.Connection, text: str, here: str) -> Oid:
     """The job that a user means: the newest one of this clone with that name, else an id. Raises UsageError."""
-    row = db.execute("SELECT id FROM jobs WHERE clone = ? AND name = ? ORDER BY lc DESC LIMIT 1", (here, text)).fetchone()
+    query = (
+        "SELECT j.id FROM jobs j LEFT JOIN job_details s ON s.job = j.id AND s.part = 'start'"
+        " WHERE j.clone = ? AND ? IN (j.name, json_extract(s.data, '$.name')) ORDER BY j.lc DESC LIMIT 1"
+    )
+    row = db.execute(query, (here, text)).fetchone()
     if row:
         return Oid(row[0])
     try:

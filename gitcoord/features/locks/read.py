@@ -31,6 +31,8 @@ class Lock(NamedTuple):
     waits: bool
     lc: int
     clone: str
+    local: bool
+    """No other clone sees it."""
 
     def hinders(self, patterns: Iterable[str], shared: bool) -> bool:
         """Whether this lock excludes a lock on `patterns`."""
@@ -85,8 +87,8 @@ def _holder(homes: Homes, author: str, clone: str) -> str:
 
 def all_locks(db: sqlite3.Connection) -> list[Lock]:
     rows = db.execute(
-        "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc"
-        " FROM held h JOIN locks l ON l.id = h.lock ORDER BY l.lc, l.id, h.place"
+        "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc, e.local"
+        " FROM held h JOIN locks l ON l.id = h.lock LEFT JOIN events e ON e.id = l.id ORDER BY l.lc, l.id, h.place"
     ).fetchall()
     patterns: dict[Oid, list[str]] = {}
     for row in rows:
@@ -94,7 +96,7 @@ def all_locks(db: sqlite3.Connection) -> list[Lock]:
     first = {row[0]: row for row in reversed(rows)}
     homes = Homes(db)
     return [
-        Lock(oid, _holder(homes, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
+        Lock(oid, _holder(homes, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3], bool(r[10]))
         for oid, of in patterns.items()
         for r in [first[oid]]
     ]  # fmt: skip
