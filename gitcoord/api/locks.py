@@ -53,7 +53,7 @@ class Locks(Facade):
         def lock(me: Identity) -> Lock:
             if everywhere:
                 from gitcoord.features.locks import leased
-                from gitcoord.log.ignored import refuse
+                from gitcoord.sessions.ignored import refuse
 
                 refuse(ignored, "leave out --global")
                 return leased.lock(clone, me, wish, wait)

@@ -59,7 +59,7 @@ class Repository(Facade):
 
     def refuse_ignored(self, files: Sequence[str], instead: str) -> None:
         """Refuse to publish the names of files, if git ignores one. Raises Refused, with what to do `instead`."""
-        from gitcoord.log import ignored
+        from gitcoord.sessions import ignored
 
         ignored.refuse(ignored.ignored_files(self._clone, files, self._coord.cwd), instead)
 

@@ -59,7 +59,7 @@ def add_note(clone: Clone, me: Identity, text: str, paths: Sequence[str] = (), c
     check_text(text)
     about = _relative(clone, paths, cwd)
     if about:
-        from gitcoord.log import ignored
+        from gitcoord.sessions import ignored
 
         ignored.refuse(ignored.ignored_names(clone, about), "leave out --path")
     with clone.locked():

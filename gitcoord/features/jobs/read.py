@@ -19,6 +19,7 @@ from gitcoord.features.jobs.fold import _GOES_ON, MAX_COMMAND
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.query import resolve_id
+from gitcoord.log.trust import OURS_FIRST
 from gitcoord.names import clone_in, mailbox
 from gitcoord.store.objects import Oid
 from gitcoord.text import duration, quote
@@ -83,7 +84,7 @@ def _job(row: tuple[Any, ...]) -> Job:
 def get(db: sqlite3.Connection, oid: str, here: str) -> Job | None:
     """The job with this full id, or the job it continues as, as the log has it: a lost one runs until a process
     noticed."""
-    latest = f"SELECT ({_GOES_ON} ORDER BY n.clone != :here, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
+    latest = f"SELECT ({_GOES_ON} ORDER BY {OURS_FIRST.format(word='n')}, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
     (found,) = db.execute(latest, {"here": here, "id": oid}).fetchone() or (None,)
     row = db.execute(f"{_SELECT} WHERE j.id = ?", (found or oid,)).fetchone()
     return _job(row) if row else None
@@ -149,7 +150,7 @@ def log_file(clone: Clone, job: Job) -> str:
     """Where a job's output is kept. Raises Refused for another clone's job, and when the log is gone."""
     path = files.log_path(clone.repo.coord_dir, job.key)
     here = clone_in(job.session)
-    if here != clone.id:
+    if not clone.is_ours(here):
         raise Refused(f"{job.name} ran in another clone, {here}", f"git coord job show {job.id[:10]}")
     if not os.path.exists(path):
         raise Refused(f"the log of {job.name} was deleted", f"git coord job show {job.id[:10]}")

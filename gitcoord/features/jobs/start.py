@@ -107,7 +107,7 @@ def _names_ignored(clone: Clone, spec: Spec, cwd: str) -> bool:
     files += [word for word in spec.argv[1:] if spec.publish and os.path.lexists(os.path.join(cwd, word))]
     if not files:
         return False
-    from gitcoord.log.ignored import ignored_files, refuse
+    from gitcoord.sessions.ignored import ignored_files, refuse
 
     ignored = ignored_files(clone, files, cwd)
     if spec.publish:

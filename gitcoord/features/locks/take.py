@@ -266,7 +266,7 @@ def end_expired(clone: Clone, now: float | None = None) -> None:
     def decide(db: sqlite3.Connection) -> list[Draft]:
         drafts: list[Draft] = []
         for lock in all_locks(db):
-            if lock.clone == clone.id and not lock.waits and lock.expires <= now:
+            if clone.is_ours(lock.clone) and not lock.waits and lock.expires <= now:
                 text = f"Your lock on {', '.join(lock.patterns)} has expired"
                 drafts += _ends(name_in(lock.holder), [lock], [lock], text)
         return drafts
@@ -284,7 +284,7 @@ def keep_marker(clone: Clone) -> None:
 
 def names_ignored(clone: Clone, patterns: Iterable[str]) -> set[str]:
     """Those of some patterns from the root that name a file which git ignores, or one in a folder that it ignores."""
-    from gitcoord.log.ignored import ignored_names
+    from gitcoord.sessions.ignored import ignored_names
 
     names = {pattern: literal(pattern) or pattern.replace("\\", "").lstrip("/") for pattern in patterns}
     ignored = ignored_names(clone, names.values())
