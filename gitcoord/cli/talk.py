@@ -65,6 +65,8 @@ def send(
     seconds = duration(expires, "--expires")
     attachments = _attachments(attach)
     with opened(as_name) as coord:
+        if attach and not flags["local"]:
+            coord.repository.refuse_ignored(attach, "add --local")
         recipients = [name for name in to.split(",") if name]
         sent = coord.send(recipients, text, expires=seconds, attachments=attachments, key=key, **flags)
         _say_sent(coord, sent, as_json)
@@ -90,6 +92,8 @@ def reply(
     """
     with opened(as_name) as coord:
         text = text_about(coord, words, message, file, f"Your answer to {message_id}.")
+        if attach:
+            coord.repository.refuse_ignored(attach, "send it with --local")
         _say_sent(coord, coord.messages.reply(message_id, text, attachments=_attachments(attach)), as_json)
 
 
