@@ -103,10 +103,10 @@ class Surroundings(NamedTuple):
         return judge(record, self.beats.get(record.name, 0.0), alive, self.now)
 
 
-def look_around(clone: Clone, now: float) -> Surroundings:
-    """Read the records and the process tree."""
+def look_around(clone: Clone, now: float, seen: Sequence[Record] = ()) -> Surroundings:
+    """Read the records, unless they were `seen` just now, and the process tree."""
     records = Records(clone.repo.coord_dir)
-    known = records.all()
+    known = seen or records.all()
     beats = {record.name: records.beat(record.name) for record in known}
     return Surroundings(clone.repo, known, above_us(), processes.terminal_leader(), now, beats)
 
@@ -147,9 +147,9 @@ def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
     return _by_worktree(around) or _by_terminal(around)
 
 
-def current(clone: Clone, as_name: str | None = None) -> Identity:
-    """Who the caller is."""
-    return who_am_i(look_around(clone, time.time()), as_name)
+def current(clone: Clone, as_name: str | None = None, seen: Sequence[Record] = ()) -> Identity:
+    """The caller's session; `seen` are all records, if they were read just now."""
+    return who_am_i(look_around(clone, time.time(), seen), as_name)
 
 
 def the_user(clone: Clone, looks_on: bool = False) -> Identity:

@@ -71,6 +71,8 @@ class Index(Folding):
         self.forgets = False
         """Whether a damaged log of ours is read as it is: where nobody can repair it, or every process has tried."""
         self._since = 0
+        self._compared: tuple[Any, ...] = ()
+        """The connection and the list of refs that were found current last, and how far the index had changed then."""
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
         """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
@@ -92,8 +94,15 @@ class Index(Folding):
                 self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
 
     def is_current(self, tips: Tips) -> bool:
+        """Whether all below `tips` has been read. Asked several times a command, so the same list is compared again only
+        if the index has changed since."""
+        compared = (self.db, tips, self.db.execute("PRAGMA data_version").fetchone(), self.db.total_changes)
+        if compared == self._compared:
+            return True
         out = self._left_out()
-        return self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == self._standing()
+        current = self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == self._standing()
+        self._compared = compared if current else ()
+        return current
 
     def _judged_as(self) -> str:
         """What the judgements on signatures depended on when events were taken in; empty: none were required."""
