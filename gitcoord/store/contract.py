@@ -45,8 +45,9 @@ class Store(Protocol):
     def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
         """How many bytes each of `oids` has, inflated, without inflating it; None for one that is not there."""
 
-    def write(self, objects: Sequence[GitObject]) -> None:
-        """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless.
+    def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
+        """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless. `ref` names
+        the log that they are for; git takes no notice of it.
 
         Raises RepositoryError when the disk is full or not writable.
         """

@@ -45,6 +45,11 @@ def is_log(ref: str) -> bool:
     return is_ours(ref) and not ref.startswith(NAMESPACE + "sessions/")
 
 
+def is_local(ref: str) -> bool:
+    """Whether a ref is a log that never leaves its clone."""
+    return ref.startswith(NAMESPACE + "local/") and is_ours(ref)
+
+
 def belongs_to(ref: str, clone: str) -> bool:
     """Whether only `clone` writes this ref."""
     return is_ours(ref) and owner(ref) == clone

@@ -13,7 +13,7 @@ from gitcoord.log.index.file import IndexFile
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.log.schemas import Schema
 from gitcoord.store.objects import GitObject, Oid, parent_of
-from gitcoord.store.ref_names import NAMESPACE, epoch_of, log_ref
+from gitcoord.store.ref_names import epoch_of, is_local, log_ref
 
 _INSERT = (
     "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
@@ -80,7 +80,7 @@ class Folding(IndexFile):
 
         `place` is that of the event before them. What a root carries has place 0, or -1 in another clone's name.
         """
-        clone, local, epoch = trust.speaker(ref), ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
+        clone, local, epoch = trust.speaker(ref), is_local(ref), epoch_of(ref)
         taken: list[Written] = []
         rows = []
         for event, raw in items:
