@@ -92,7 +92,7 @@ def unreachable(name: str, result: Result) -> RemoteError:
         kind = Limited if code[1] == "429" else Busy
         return kind(what, "try again in a minute: git coord sync; local commands work meanwhile")
     if re.search(HASH, said):
-        hint = f"git coord remote set URL of a repository with the same object format: git ls-remote {name} shows its ids"
+        hint = f"git coord remote set URL, of a repository with the object format of this one (git ls-remote {name} shows ids)"
         return RemoteError(f"{name} and this repository have different object formats (SHA-1 and SHA-256)", hint)
     if has(said, NO_ENTRY):
         return RemoteError(f"{name} denies access: {last_words(result)}", f"git ls-remote {name}")

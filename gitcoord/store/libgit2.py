@@ -46,7 +46,7 @@ def why_not(repo: Repository) -> str | None:
         always = opened.config["core.logAllRefUpdates"] == "always" if "core.logAllRefUpdates" in opened.config else False
         opened.free()
     except (pygit2.GitError, OSError, KeyError, ValueError) as error:
-        return " ".join(str(error).removeprefix(f"{repo.common_dir}: ").split()) or "it does not open"
+        return " ".join(str(error).removeprefix(f"{repo.common_dir}: ").split()) or "libgit2 cannot open it"
     return "core.logAllRefUpdates=always would make it write reflogs" if always else None
 
 

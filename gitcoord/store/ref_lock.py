@@ -31,7 +31,10 @@ def patiently(attempt: Callable[[], None], lock_file: str) -> None:
             return attempt()
         except RefLocked as held:
             if time.monotonic() > deadline:
-                raise RepositoryError(f"{held.what} stays there", f"if no git is running, remove {held.what}") from None
+                raise RepositoryError(
+                    f"{held.what} is in the way: another git holds it, or was killed",
+                    f"if no git is running, remove {held.what}",
+                ) from None
         if not _clear_if_stale(lock_file):
             time.sleep(pause)
             pause = min(pause * 2, 0.05)

@@ -132,7 +132,7 @@ def _value(repo: Repository, ref: str) -> Oid | None:
         return Oid(text)
     result = repo.git("rev-parse", "--verify", "--quiet", ref)
     if result.code not in (0, 1):
-        raise _could_not_tell(f"where {ref} stands", result)
+        raise _could_not_tell(f"where {ref} points", result)
     return Oid(result.out.decode().strip()) if result.code == 0 else None
 
 
@@ -176,10 +176,10 @@ def kinds(repo: Repository, oids: Sequence[Oid]) -> list[str]:
     result = repo.git("cat-file", "--batch-check=%(objecttype)", stdin=stdin)
     found = [line.split()[-1] for line in result.out.decode().splitlines()]
     if result.code or len(found) != len(oids):
-        raise _could_not_tell("what the objects are that came", result)
+        raise _could_not_tell("the types of the fetched objects", result)
     lost = set(absent(repo, [oid for oid, kind in zip(oids, found, strict=True) if kind == "missing"]))
     if any(kind == "missing" and oid not in lost for oid, kind in zip(oids, found, strict=True)):
-        raise _could_not_tell("what the objects are that came", result)
+        raise _could_not_tell("the types of the fetched objects", result)
     return found
 
 
@@ -208,7 +208,7 @@ def _unless_lost(repo: Repository, oids: Sequence[Oid], result: Result) -> None:
     """git could not compare two commits, which is an answer only where one of them, or of those below it, is lost."""
     named = re.findall(r"[0-9a-f]{64}|[0-9a-f]{40}", result.error_text)
     if not absent(repo, list(dict.fromkeys([*oids, *map(Oid, named)]))):
-        raise _could_not_tell("how two commits stand to each other", result)
+        raise _could_not_tell("whether one commit is an ancestor of another", result)
 
 
 def _could_not_tell(what: str, result: Result) -> Unreadable:

@@ -226,7 +226,7 @@ def push(
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
     if result.code and "does not support --atomic" in result.error_text:
-        raise NotAtomic(f"{remote.name} takes one ref at a time", f"git push --dry-run {remote.name}")
+        raise NotAtomic(f"{remote.name} does not support atomic pushes", f"git push --dry-run {remote.name}")
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
         raise failures.unwritable(remote.name, remote.prefix, result)

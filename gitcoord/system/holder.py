@@ -23,7 +23,7 @@ def described(path: str) -> tuple[str, str]:
         return f"which another process has held{held}", "end that process"
     state = _STATES.get(_state(pid), "")
     if pid != noted and noted:
-        state = " and ".join(filter(None, (f"has it from process {noted}, which is over", state)))
+        state = " and ".join(filter(None, (f"inherited it from process {noted}, which has ended", state)))
     words = f"which process {pid}{_called(pid)} has held{held}" + (f"; it {state}" if state else "")
     return words, f"kill -CONT {pid}" if state.endswith("stopped") else f"look at it: ps -fp {pid}"
 
