@@ -268,7 +268,7 @@ def verified_text(signature: Signature) -> str:
 
 def _remark_held(page: Inbox) -> None:
     if page.held:
-        remark(f"note: {page.held} unsigned of other clones not shown (coord.requireSigned): git coord inbox --all")
+        remark(f"note: {page.held} unsigned messages of other clones not shown (coord.requireSigned): git coord inbox --all")
 
 
 def _remark_warnings(coord: Coord) -> None:

@@ -12,7 +12,7 @@ LEASES = ("tasks", "locks", "numbers")
 MAX_EPOCH_DIGITS = 9
 
 
-@lru_cache(maxsize=1 << 16)  # more than a remote full of refs has: an LRU that is too small misses every time
+@lru_cache(maxsize=1 << 16)  # more than the largest remote has: an LRU that is too small misses every time
 def is_ours(ref: str) -> bool:
     """Whether a ref has the shape of a log, a local log or a session, of any clone."""
     parts = ref.split("/")
@@ -35,8 +35,7 @@ def is_lease(ref: str) -> bool:
 
 
 def is_coordination(ref: str) -> bool:
-    """Whether gitcoord keeps a ref whole: a log, a local log or a session of any clone, a table of leases, or what was set
-    aside."""
+    """Whether gitcoord owns a ref: a log, a local log, a session's presence, a table of leases, or commits set aside."""
     return is_ours(ref) or is_lease(ref) or _is_aside(ref)
 
 
@@ -108,11 +107,11 @@ def aside_name(ref: str, oid: str) -> str:
 
 
 def is_aside(ref: str, clone: str) -> bool:
-    """Whether a ref keeps something that stood at a log of `clone`."""
+    """Whether a ref keeps commits that were found at a log of `clone`."""
     return ref.startswith(f"{NAMESPACE}aside/{clone}/")
 
 
 def _is_aside(ref: str) -> bool:
-    """Whether a ref keeps something that stood at a log of any clone."""
+    """Whether a ref keeps commits that were found at a log of any clone."""
     parts = ref.split("/")
     return len(parts) == 5 and ref.startswith(f"{NAMESPACE}aside/") and is_name(parts[3])

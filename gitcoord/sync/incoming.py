@@ -72,7 +72,7 @@ def _fetch(link: Link, refs: Sequence[str]) -> None:
             with link.clone.locked():
                 if not ref_lock.clear(held.what) or last:
                     why = f"if no git is running, remove {held.what}"
-                    raise RepositoryError(f"{held.what} stays there", why) from None
+                    raise RepositoryError(f"{held.what} is in the way: another git holds it, or was killed", why) from None
     return None
 
 
@@ -162,6 +162,6 @@ def _was_set_back(link: Link, there: Refs) -> bool:
     ours = [ref for ref, oid in known.ours.items() if is_log(ref) and there.get(ref) != oid and belongs_to(ref, link.clone.id)]
     back = any(ref not in there or is_ancestor(link.clone.repo, there[ref], known.ours[ref]) for ref in ours)
     if back:
-        line = f"{link.remote.name} has less than it had, as if a backup was restored: our own log is sent again"
+        line = f"{link.remote.name} has less than it had, as if a backup was restored: this clone sends its log again"
         link.clone.mended += [line] if line not in link.clone.mended else []
     return back

@@ -64,7 +64,7 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
     if only is not None:
         box = clone.read(lambda db: resolve_name(db, only, clone.id))
         if not any(box in side.sessions for side in sides):
-            raise UsageError(f"{only} has no work in this clone to merge", "git coord sessions")
+            raise UsageError(f"this clone has no worktree or branch of {only} to merge", "git coord sessions")
         pairs = [pair for pair in pairs if box in pair[0].sessions + pair[1].sessions]
     return sorted(collide(clone, pairs), key=lambda c: c.kind != "conflict")
 
