@@ -45,8 +45,8 @@ class Told:
         self.asked.append((kind, dict(arguments)))
         return _done(self.answers.get(kind), None if kind in self.answers else Refused("nothing is known"))
 
-    def more(self, section: str) -> None:
-        self.furthered.append(section)
+    def more(self, page: str, whole: bool = False) -> None:
+        self.furthered.append(f"all {page}" if whole else page)
 
     def look_again(self) -> None: ...
 

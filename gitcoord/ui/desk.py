@@ -32,6 +32,8 @@ MERGES_EVERY = 3.0
 """Seconds between two looks into the worktrees, however much happens."""
 FILES_ANYWAY = 60.0
 """Seconds after which the worktrees are looked into although nobody told of a change."""
+DRAWN = 0.4
+"""Seconds that the first look has for being drawn, before git is asked for more."""
 RETRY = 2.0
 """Seconds after which a repository that could not be read is tried again."""
 
@@ -109,10 +111,10 @@ class Desk:
         """Look at one thing in depth; the answer is rows, or a CoordError."""
         return self._asking.submit(lambda coord: details.ask(coord, kind, arguments))
 
-    def more(self, section: str) -> None:
-        """Read further back in a list that is read in part."""
-        if section in self._pages and self._pages[section] < FURTHEST:
-            self._pages[section] = min(FURTHEST, self._pages[section] * 3)
+    def more(self, page: str, whole: bool = False) -> None:
+        """Read further back in a list that is read in part, or all of it."""
+        if page in self._pages and self._pages[page] < FURTHEST:
+            self._pages[page] = FURTHEST if whole else min(FURTHEST, self._pages[page] * 3)
             self._wake()
 
     def look_again(self) -> None:
@@ -152,6 +154,7 @@ class Desk:
 
     def _look_deep(self, coord: Coord) -> None:
         self._seen.wait(10 * RETRY)  # what is quick to read comes first
+        self._over.wait(DRAWN)
         while not self._over.is_set():
             self._dirty.clear()
             self._put(self._look_deep, merges=gather_merges(coord))

@@ -71,6 +71,7 @@ class Index(Folding):
         self.forgets = False
         """Whether a damaged log of ours is read as it is: where nobody can repair it, or every process has tried."""
         self._since = 0
+        self._found_current: tuple[object, ...] = ()
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
         """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
@@ -92,8 +93,21 @@ class Index(Folding):
                 self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
 
     def is_current(self, tips: Tips) -> bool:
+        """Whether all below `tips` was read. With hundreds of refs that takes a while, so a long-lived process that asks
+        again remembers the answer, until the refs or the database are different."""
+        now = (tips.refs, self._version(), self._standing())
+        if now == self._found_current:
+            return True
         out = self._left_out()
-        return self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == self._standing()
+        if self._known_tips(out) != self._relevant(tips, out) or self._judged_as() != self._standing():
+            return False
+        self._found_current = now
+        return True
+
+    def _version(self) -> tuple[object, ...]:
+        """A value that changes with the database: by others' hands, by ours, or when it is another file."""
+        (by_others,) = self.db.execute("PRAGMA data_version").fetchone()
+        return self.db, by_others, self.db.total_changes
 
     def _judged_as(self) -> str:
         """What the judgements on signatures depended on when events were taken in; empty: none were required."""

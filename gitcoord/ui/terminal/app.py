@@ -188,8 +188,8 @@ class LiveView(Acting):
             self.act("read", read.given)
 
     def on_rows_ended(self, message: Rows.Ended) -> None:
-        pages = {"conversation": "talk", "timeline": "events"}
-        self.source.more(pages.get(listings.SECTIONS[self.section].name, ""))
+        if message.rows is self.listed:
+            self.source.more(listings.SECTIONS[self.section].page)
 
     def _go(self, section: int, key: str = "") -> None:
         self.section, self.words, self.found = section, "", None
@@ -261,8 +261,15 @@ class LiveView(Acting):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         if message.input.id == "search" and message.input.display:
+            if not self.words and message.value.strip():
+                self._read_all()
             self.words, self.found = message.value.strip(), None
             self._list(self.clock())
+
+    def _read_all(self) -> None:
+        """A search goes through all sessions and tasks, not only those that were scrolled to."""
+        if (page := listings.SECTIONS[self.section].page) in ("sessions", "tasks"):
+            self.source.more(page, whole=True)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         if message.input.id != "search":

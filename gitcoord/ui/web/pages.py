@@ -50,6 +50,10 @@ def application(desk: Desk, door: Door) -> Starlette:
     async def news(request: Request) -> Response:
         return StreamingResponse(hub.stream(), media_type="text/event-stream")
 
+    async def further(name: str, given: Mapping[str, Any]) -> str:
+        desk.more(name, given.get("whole") is True)
+        return ""
+
     @asynccontextmanager
     async def looking(app: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
@@ -69,14 +73,9 @@ def application(desk: Desk, door: Door) -> Starlette:
         Route("/news", news),
         Route("/act", _answering(lambda name, given: asyncio.wrap_future(desk.act(name, given))), methods=["POST"]),
         Route("/ask", _answering(lambda name, given: asyncio.wrap_future(desk.ask(name, given))), methods=["POST"]),
-        Route("/more", _answering(lambda name, given: _at_once(lambda: desk.more(name))), methods=["POST"]),
+        Route("/more", _answering(further), methods=["POST"]),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Gate, door=door)], lifespan=looking)
-
-
-async def _at_once(do: Callable[[], None]) -> str:
-    do()
-    return ""
 
 
 def _answering(do: Callable[[str, Mapping[str, Any]], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
