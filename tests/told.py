@@ -26,9 +26,10 @@ class Told:
         self.answers: dict[str, Any] = {}
         self.fails: CoordError | None = None
         self.tell: Callable[[News], None] = lambda _: None
+        self.wrote: Callable[[str], None] = lambda _: None
 
-    def start(self, tell: Callable[[News], None]) -> None:
-        self.tell = tell
+    def start(self, tell: Callable[[News], None], wrote: Callable[[str], None]) -> None:
+        self.tell, self.wrote = tell, wrote
         self.show(self.facts)
 
     def show(self, facts: Facts, wrong: str = "") -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-from gitcoord.lean import TypeVar
+from gitcoord.lean import TypeVar, suppress
 from gitcoord.store.repository import Repository
 from gitcoord.system.lock import removed
 
@@ -100,6 +100,21 @@ class RefWatch:
     def _check_there(self) -> None:
         if self._was_there and not os.path.isdir(self._coord_dir):
             raise removed(self._coord_dir)
+
+
+def watch_folder(folder: str, changed: Callable[[str], None]) -> Callable[[], None]:
+    """Call `changed`, from another thread, with the path of whatever changes in one folder; returns what ends that, which
+    that thread must not call. Raises OSError where the folder is missing."""
+    if sys.platform.startswith("linux"):
+        from gitcoord.store import inotify
+
+        with suppress(AttributeError, OSError):  # a libc without inotify, a limit on watches
+            watch = inotify.Inotify([folder], lambda _: False, changed)
+            watch.start()
+            return watch.stop
+    from gitcoord.store.observer import observe
+
+    return observe([folder], "", changed)
 
 
 class EndWatch(threading.Thread):

@@ -20,6 +20,7 @@ from gitcoord.text import one_line
 from gitcoord.ui import acts, details
 from gitcoord.ui.facts import FURTHEST, NO_MERGES, PAGES, Facts, Merges, gather, gather_merges
 from gitcoord.ui.model.screen import Screen, screen
+from gitcoord.ui.tails import Tails
 
 if TYPE_CHECKING:
     from gitcoord.sessions.identity import Identity
@@ -59,6 +60,8 @@ class Desk:
         self.news = NO_NEWS
         self._begun = False
         self._tell: Callable[[News], None] = lambda _: None
+        self._wrote: Callable[[str], None] = lambda _: None
+        self._tails = Tails(lambda id: self._wrote(id))
         self._pages = dict(PAGES)
         self._facts: Facts | None = None
         self._merges: Merges = NO_MERGES
@@ -77,10 +80,11 @@ class Desk:
             self.place = coord.worktree or self.place
         self._acting.place = self._asking.place = self.place
 
-    def start(self, tell: Callable[[News], None]) -> None:
-        """Tell of what is known now, and of each change from now on, from other threads; begin to look, unless it has."""
+    def start(self, tell: Callable[[News], None], wrote: Callable[[str], None]) -> None:
+        """Tell of what is known now, and of each change from now on, from other threads; begin to look, unless it has.
+        `wrote` is told the id of a job that was asked about once more of its output is there."""
         with self._busy:
-            self._tell = tell
+            self._tell, self._wrote = tell, wrote
             if self.news != NO_NEWS:
                 tell(self.news)
         self.begin()
@@ -98,6 +102,7 @@ class Desk:
         self._over.set()
         self._dirty.set()
         self._wake()
+        self._tails.close()
         self._acting.close()
         self._asking.close()
 
@@ -109,7 +114,13 @@ class Desk:
 
     def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]:
         """Look at one thing in depth; the answer is rows, or a CoordError."""
-        return self._asking.submit(lambda coord: details.ask(coord, kind, arguments))
+
+        def look(coord: Coord) -> Any:
+            if kind == "job" and isinstance(arguments.get("id"), str):
+                self._tails.follow(coord, arguments["id"])
+            return details.ask(coord, kind, arguments)
+
+        return self._asking.submit(look)
 
     def more(self, page: str, whole: bool = False) -> None:
         """Read further back in a list that is read in part, or all of it."""

@@ -311,6 +311,25 @@ def test_a_session_shows_what_it_did_and_a_job_its_output() -> None:
     assert "listening on 8080" in play(told, "1", size=(160, 34), then=rest)
 
 
+def test_output_that_goes_on_is_read_only_while_it_is_shown() -> None:
+    told = Told()
+    told.answers["job"] = Output(oid(43), "building", 8, True)
+
+    async def grow(app: LiveView, pilot: Pilot[None]) -> None:
+        await pilot.pause(0.3)
+        asked = len(told.asked)
+        told.answers["job"] = Output(oid(43), "building\nbuilt", 14, True)
+        told.wrote(oid(42))
+        await pilot.pause()
+        assert len(told.asked) == asked
+        told.wrote(oid(43))
+        await pilot.pause()
+        await pilot.pause()
+        assert "built" in text_of(app).replace("building", "")
+
+    play(told, "5", size=(160, 34), then=grow)
+
+
 def test_what_goes_wrong_is_said_while_the_rest_stays() -> None:
     told = Told()
 

@@ -62,7 +62,11 @@ def application(desk: Desk, door: Door) -> Starlette:
             with suppress(RuntimeError):  # the server ends
                 loop.call_soon_threadsafe(hub.put, news)
 
-        desk.start(tell)
+        def wrote(job: str) -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(hub.wrote, job)
+
+        desk.start(tell, wrote)
         yield
         desk.stop()
         hub.end()

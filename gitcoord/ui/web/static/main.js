@@ -9,7 +9,7 @@ import { listen, post } from "./server.js";
 
 const SECTIONS = ["sessions", "conversation", "board", "overlaps", "jobs", "timeline"];
 const NAMES = ["hello", "head", "needs", "sessions", "more_sessions", "names", "threads", "more_threads", "board", "pairs", "overlaps_unknown", "locks", "jobs",
-  "events", "more_events", "wrong"];
+  "events", "more_events", "wrong", "wrote"];
 const EMPTY = {
   sessions: "Nobody works here yet.\ngit worktree add ../NAME, and start an agent in it.",
   conversation: "Nobody has said anything yet. New message writes the first one.",
@@ -384,6 +384,7 @@ let lost = "";
 
 function take(name, value) {
   if (name === "hello") state.hello = value;
+  else if (name === "wrote") return readOutput(value);
   else if (name === "needs") announce(value);
   facts[name] = value;
   if (!drawing) drawing = setTimeout(() => {
@@ -391,6 +392,13 @@ function take(name, value) {
     draw();
     complain();
   }, 0);
+}
+
+/** The output of a job went on: it is read if this page shows it, and once it does so again. */
+function readOutput(job) {
+  if (state.chosen?.line !== "jobs" || state.chosen.key !== job) return;
+  if (document.hidden) document.addEventListener("visibilitychange", () => readOutput(job), { once: true });
+  else ask();
 }
 
 /** A reader of the screen is told what is new among what needs its person. */
@@ -411,4 +419,3 @@ listen(NAMES, take, (words) => {
   complain();
 });
 setInterval(moveAges, 10000);
-setInterval(() => state.chosen?.line === "jobs" && chosenRow()?.state === "running" && !document.hidden && ask(), 1000);
