@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from gitcoord.log.clone import Clone
     from gitcoord.overview.waiting import Met
     from gitcoord.sessions.identity import Identity
+    from gitcoord.sessions.records import Record
 
 BEAT_EVERY = 20.0
 """Seconds after which the next call of a long-lived process counts as another sign of life."""
@@ -53,6 +54,7 @@ class Coord:
         self.cwd = cwd
         self._as_name = as_name
         self._identity: Identity | None = None
+        self._seen: Sequence[Record] = ()  # the records, if read just now
         self._beat_at = -BEAT_EVERY
 
     @classmethod
@@ -89,7 +91,7 @@ class Coord:
         if self._identity is None:
             from gitcoord.sessions.identity import current
 
-            self._identity = current(self.clone, self._as_name)
+            self._identity, self._seen = current(self.clone, self._as_name, self._seen), ()
         return self._identity
 
     @property
@@ -125,8 +127,6 @@ class Coord:
 
         known, self._identity = self.identity, None
         self._identity = register_caller(self.clone, known) if register else self.identity
-
-    # where
 
     @property
     def clone_id(self) -> str:

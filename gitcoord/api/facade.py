@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from gitcoord.lean import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone
     from gitcoord.sessions.identity import Identity
+    from gitcoord.sessions.records import Record
 
 T = TypeVar("T")
 
@@ -30,6 +31,8 @@ class Speaker(Protocol):
     def decide(self, *, register: bool = False) -> None: ...
 
     def renamed(self, name: str) -> None: ...
+
+    _seen: Sequence[Record]
 
 
 class Facade:

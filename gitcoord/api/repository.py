@@ -100,7 +100,7 @@ class Repository(Facade):
         mended: list[str] = []
         try:
             if notice:
-                around.notice_deaths(self._coord)
+                self._coord._seen = around.notice_deaths(self._coord)
             yield mended
         except CoordError as error:
             if error.exit_code in (3, 4):

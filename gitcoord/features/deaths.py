@@ -46,11 +46,14 @@ FEATURE = Feature(
 )
 
 
-def notice(clone: Clone, now: float | None = None, me: Callable[[], str] | None = None) -> list[str]:
+def notice(
+    clone: Clone, now: float | None = None, me: Callable[[], str] | None = None, seen: Sequence[Record] | None = None
+) -> list[str]:
     """Tell of deaths in this clone since the last look; returns the names of sessions and jobs. Never fails, costs next
     to nothing.
 
-    `me` names the caller's session; it is called only if somebody is dead, because the caller is alive.
+    `me` names the caller's session; it is called only if somebody is dead, because the caller is alive. `seen` are all
+    records, if they were read just now.
     """
     told: list[str] = []
     with suppress(CoordError):
@@ -58,7 +61,7 @@ def notice(clone: Clone, now: float | None = None, me: Callable[[], str] | None 
             from gitcoord.features.jobs.end import reap
 
             told += [job.name for job in reap(clone)]
-        dead = _dead(clone, now)
+        dead = _dead(clone, now, seen)
         speaker = me() if me and dead else None
         told += [record.name for record in dead if record.name != speaker and _tell(clone, record.name, now)]
     return told
@@ -79,11 +82,12 @@ def watched_pids(clone: Clone) -> list[int]:
     return [process.pid for process in watched(clone)]
 
 
-def _dead(clone: Clone, now: float | None) -> list[Record]:
+def _dead(clone: Clone, now: float | None, seen: Sequence[Record] | None) -> list[Record]:
     """Sessions whose process or worktree is gone, without those already told of."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
-    return [record for record in records.all() if _is_dead(records, record, now)]
+    known = records.all() if seen is None else seen
+    return [record for record in known if _is_dead(records, record, now)]
 
 
 def _is_dead(records: Records, record: Record, now: float) -> bool:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 
 from gitcoord.features import deaths
 from gitcoord.sessions.identity import Caller
+from gitcoord.sessions.records import Record, Records
 
 
-def notice_deaths(caller: Caller) -> None:
-    """Tell of sessions and jobs of this clone that have died, unless another process did already."""
-    deaths.notice(caller.clone, me=lambda: caller.identity.name)
+def notice_deaths(caller: Caller) -> Sequence[Record]:
+    """Tell of sessions and jobs of this clone that have died, unless another process did already. Returns all records
+    as they still are, or nothing if a death changed one."""
+    seen = Records(caller.clone.repo.coord_dir).all()
+    told = deaths.notice(caller.clone, me=lambda: caller.identity.name, seen=seen)
+    return () if told else seen
 
 
 def look_out(caller: Caller) -> None:

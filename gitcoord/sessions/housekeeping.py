@@ -13,7 +13,7 @@ import time
 
 from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, RepositoryError
-from gitcoord.lean import TYPE_CHECKING, Any, suppress
+from gitcoord.lean import Any, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
@@ -38,9 +38,6 @@ from gitcoord.store.worktrees import list_worktrees
 from gitcoord.system import background
 from gitcoord.system.files import names_in, remove_ours, touch_ours
 from gitcoord.system.process import is_alive
-
-if TYPE_CHECKING:
-    pass
 
 RETIRE_AFTER = 24 * 3600
 """Seconds after which a session that is gone gives up its ref."""

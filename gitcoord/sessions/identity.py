@@ -103,9 +103,9 @@ class Surroundings(NamedTuple):
         return judge(record, self.beats.get(record.name, 0.0), alive, self.now)
 
 
-def look_around(clone: Clone, now: float) -> Surroundings:
-    """Read the records and the process tree."""
-    known = Records(clone.repo.coord_dir).all()
+def look_around(clone: Clone, now: float, seen: Sequence[Record] = ()) -> Surroundings:
+    """Read the records, unless they were `seen` just now, and the process tree."""
+    known = seen or Records(clone.repo.coord_dir).all()
     beats = {record.name: record.beat for record in known}
     return Surroundings(clone.repo, known, above_us(), processes.terminal_leader(), now, beats)
 
@@ -146,9 +146,9 @@ def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
     return _by_worktree(around) or _by_terminal(around)
 
 
-def current(clone: Clone, as_name: str | None = None) -> Identity:
-    """Who the caller is."""
-    return who_am_i(look_around(clone, time.time()), as_name)
+def current(clone: Clone, as_name: str | None = None, seen: Sequence[Record] = ()) -> Identity:
+    """The caller's session; `seen` are all records, if they were read just now."""
+    return who_am_i(look_around(clone, time.time(), seen), as_name)
 
 
 def the_user(clone: Clone, looks_on: bool = False) -> Identity:

@@ -71,7 +71,9 @@ class Index(Folding):
         self.forgets = False
         """Whether a damaged log of ours is read as it is: where nobody can repair it, or every process has tried."""
         self._since = 0
-        self._found_current: tuple[object, ...] = ()
+        self._compared: tuple[Any, ...] = ()
+        """The connection and the list of refs that were found current last, how far the index had changed then, and which keys
+        were allowed."""
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
         """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
@@ -93,21 +95,16 @@ class Index(Folding):
                 self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
 
     def is_current(self, tips: Tips) -> bool:
-        """Whether all below `tips` was read. With hundreds of refs that takes a while, so a long-lived process that asks
-        again remembers the answer, until the refs or the database are different."""
-        now = (tips.refs, self._version(), self._standing())
-        if now == self._found_current:
+        """Whether all below `tips` has been read. Asked several times a command, so the same list is compared again only
+        if the index has changed since."""
+        version = self.db.execute("PRAGMA data_version").fetchone()
+        compared = (self.db, tips, version, self.db.total_changes, self._standing())
+        if compared == self._compared:
             return True
         out = self._left_out()
-        if self._known_tips(out) != self._relevant(tips, out) or self._judged_as() != self._standing():
-            return False
-        self._found_current = now
-        return True
-
-    def _version(self) -> tuple[object, ...]:
-        """A value that changes with the database: by others' hands, by ours, or when it is another file."""
-        (by_others,) = self.db.execute("PRAGMA data_version").fetchone()
-        return self.db, by_others, self.db.total_changes
+        current = self._known_tips(out) == self._relevant(tips, out) and self._judged_as() == self._standing()
+        self._compared = compared if current else ()
+        return current
 
     def _judged_as(self) -> str:
         """What the judgements on signatures depended on when events were taken in; empty: none were required."""
