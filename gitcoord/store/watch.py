@@ -107,6 +107,21 @@ class RefWatch:
             raise removed(self._coord_dir)
 
 
+def watch_folder(folder: str, changed: Callable[[str], None]) -> Callable[[], None]:
+    """Call `changed`, from another thread, with the path of whatever changes in one folder; returns what ends that, which
+    that thread must not call. Raises OSError where the folder is missing."""
+    if sys.platform.startswith("linux"):
+        from gitcoord.store import inotify
+
+        with suppress(AttributeError, OSError):  # a libc without inotify, a limit on watches
+            watch = inotify.Inotify([folder], lambda _: False, changed)
+            watch.start()
+            return watch.stop
+    from gitcoord.store.observer import observe
+
+    return observe([folder], "", changed)
+
+
 class EndWatch(threading.Thread):
     """Set `changed` when one of `pids` ends, and when the reader of our output goes away (then `reader_left` too).
 
