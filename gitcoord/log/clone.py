@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
+from gitcoord.errors import CoordError, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, TypeVar, sqlite3, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
@@ -108,6 +108,13 @@ class Clone(Opened):
             if not moved:
                 self.index.recover(error)
                 raise _TryAgain from error
+        except (CoordError, OwnLogAmiss, _TryAgain):
+            raise
+        except Exception as error:
+            if moved or self.index.is_sound():
+                raise
+            self.index.discard()
+            raise _TryAgain from error
         return [event for event, _ in written]
 
     def _newer_tips(self, tips: Tips) -> Tips:
