@@ -254,8 +254,13 @@ class Clone(Opened):
         """Pack our loose objects, and merge our packs while that makes none of more than `limit` objects."""
         from gitcoord.log import tidy
 
+        def fill_holes() -> None:
+            from gitcoord.log import boot
+
+            self.mend(boot.fill_holes)
+
         before, self._recent = self._recent, None
-        tidy.pack(self.store, self.journal, self.id, self.locked, before, self._checked, limit)
+        tidy.pack(self.store, self.id, fill_holes, before, self._checked, limit)
 
     def sweep(self) -> int:
         """Remove presence commits superseded for longer than `sweep_grace` seconds; returns how many."""
