@@ -15,7 +15,7 @@ from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_local, 
 from gitcoord.store.transport import How, Outcome, Remote, Update
 from gitcoord.sync import parts, public_guard, rejected, remotes
 from gitcoord.sync.link import Refusal
-from gitcoord.system.files import read_ours
+from gitcoord.system.files import read_ours, touch_ours
 from gitcoord.system.lock import write_whole
 
 if TYPE_CHECKING:
@@ -193,6 +193,8 @@ def remember(link: Link, ours: Refs, pushed: bool) -> None:
     if link.visit or link.remote.name == link.clone.repo.common_dir:  # this repository is the remote of others, and not its own
         return
     repo, now = link.clone.repo, time.time()
+    with suppress(OSError):
+        touch_ours(link.clone.path("heard"))
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
     url = transport.remote_url(repo, link.remote.name) if known is None or not known.is_of(link.remote.name) else known.url
