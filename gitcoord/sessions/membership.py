@@ -87,6 +87,8 @@ def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str) -> s
     name, at = split_mailbox(box)
     if at == clone.id:
         return "expected" if name == person_name(clone.repo) else "gone"
+    if at in clone.store.retired:
+        return "gone"
     return "gone" if published_gone(db, clone, box) else "unknown"
 
 

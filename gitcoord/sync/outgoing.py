@@ -11,7 +11,7 @@ from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import failures, transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_local, is_log, is_presence, log_of
+from gitcoord.store.ref_names import NAMESPACE, RETIRED, belongs_to, epoch_of, is_local, is_log, is_presence, log_of
 from gitcoord.store.transport import How, Outcome, Remote, Update
 from gitcoord.sync import parts, public_guard, rejected, remotes
 from gitcoord.sync.link import Refusal
@@ -123,7 +123,9 @@ def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Updat
     ours = {ref: oid for ref, oid in tips.items() if is_to_go(ref, clone) and ref not in old}
     gone = [ref for ref in there if ref not in ours and is_to_go(ref, clone) and not is_log(ref)]
     fresh = [(ref, oid) for ref, oid in ours.items() if there.get(ref) != oid]
-    changed = [Update(ref, oid, How.FORWARD if is_log(ref) else How.REPLACE) for ref, oid in fresh]
+    if RETIRED in tips and RETIRED not in there:  # a remote that is new, or was set back
+        fresh.append((RETIRED, tips[RETIRED]))
+    changed = [Update(ref, oid, How.REPLACE if is_presence(ref) else How.FORWARD) for ref, oid in fresh]
     return [*changed, *(Update(ref, None) for ref in gone)]
 
 
