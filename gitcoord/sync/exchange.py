@@ -94,7 +94,7 @@ def _exchange(link: Link, look: PendingLook) -> Report:
         if not went.moved:
             lease_chores.tidy(link, seen.refs)
             retirement.retire_the_silent(link, seen.refs)
-            foreign = sum(event.clone != link.clone.id for event in received)
+            foreign = sum(not link.clone.is_ours(event.clone) for event in received)
             return Report(without_password(link.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)
     raise RemoteError(f"{link.remote.name} changed during every attempt to push", "git coord sync")

@@ -10,7 +10,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import RETIRED, belongs_to, is_presence, owner
+from gitcoord.store.ref_names import RETIRED, belongs_to, is_of, is_presence
 from gitcoord.store.refs import is_ancestor
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def drop_here(clone: Clone) -> None:
         return []
 
     def is_over(ref: str) -> bool:
-        return is_presence(ref) and owner(ref) in clone.store.retired
+        return is_presence(ref) and is_of(ref, clone.store.retired)
 
     clone.mend(drop)
     for ref in filter(is_over, clone.store.tips().refs):

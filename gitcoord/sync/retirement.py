@@ -19,7 +19,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.store import transport
 from gitcoord.store.failures import NotAtomic
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import RETIRED, belongs_to, is_lease, is_log, owner
+from gitcoord.store.ref_names import RETIRED, belongs_to, is_lease, is_log, is_of, owner
 from gitcoord.store.refs import is_ancestor
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import leases, rejected
@@ -76,11 +76,11 @@ def _silent(clone: Clone, there: Refs) -> list[str]:
 def _logs(clone: Clone, there: Refs, names: Sequence[str]) -> dict[str, Oid]:
     """The logs of some clones, as far as all of them are here as they are at the remote."""
     tips = clone.store.git.tips().refs
-    logs = {ref: oid for ref, oid in there.items() if is_log(ref) and owner(ref) in names}
+    logs = {ref: oid for ref, oid in there.items() if is_log(ref) and is_of(ref, names)}
     old = old_epochs.dropped(clone, logs)
     logs = {ref: oid for ref, oid in logs.items() if ref not in old}
     strange = {owner(ref) for ref, oid in logs.items() if tips.get(ref) != oid}
-    return {ref: oid for ref, oid in logs.items() if owner(ref) not in strange}
+    return {ref: oid for ref, oid in logs.items() if not is_of(ref, strange)}
 
 
 def _only_in_ours(link: Link, there: Refs) -> dict[str, Oid]:
@@ -100,7 +100,7 @@ def _only_in_ours(link: Link, there: Refs) -> dict[str, Oid]:
 def _retire(link: Link, there: Refs, logs: Mapping[str, Oid]) -> None:
     clone, names = link.clone, {owner(ref) for ref in logs}
     fresh = clone.list_retired(logs, there.get(RETIRED))
-    gone = [ref for ref in there if not is_lease(ref) and owner(ref) in names]
+    gone = [ref for ref in there if not is_lease(ref) and is_of(ref, names)]
     swap = Update(RETIRED, fresh, How.SWAP, there.get(RETIRED))
     removals = [Update(ref, None, How.SWAP, there[ref]) for ref in gone]
     try:

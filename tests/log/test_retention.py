@@ -135,7 +135,7 @@ def test_what_cannot_be_redacted_says_why(tmp_path: Path, cli: Cli) -> None:
     before = git(ada, "for-each-ref")
     ran = cli(ada, "redact", theirs)
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith(f"error: {theirs[:10]} is of {clone_id(bob)}\nhint: a clone redacts its own")
+    assert ran.err.startswith(f"error: {theirs[:10]} belongs to {clone_id(bob)}\nhint: a clone redacts its own")
     assert cli(ada, "redact", "abcdef12").code == 2
     assert git(ada, "for-each-ref") == before
 

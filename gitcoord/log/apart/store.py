@@ -13,7 +13,7 @@ from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log.apart.files import LocalLogs
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid, named_in, parent_of
-from gitcoord.store.ref_names import RETIRED, is_local, is_log, owner
+from gitcoord.store.ref_names import RETIRED, is_local, is_log, is_of, owner
 
 if TYPE_CHECKING:
     from gitcoord.log.apart.retired import Retired
@@ -39,8 +39,8 @@ class PartedStore:
         self.left = {ref: oid for ref, oid in found.refs.items() if is_local(ref)}
         retired = self.listed(found.refs[RETIRED]) if RETIRED in found.refs else {}
         if retired:
-            here, there = self._here(), {owner(ref) for ref in found.refs if is_log(ref)}
-            retired = {ref: oid for ref, oid in retired.items() if (name := owner(ref)) not in there and name != here}
+            shown = {self._here(), *(owner(ref) for ref in found.refs if is_log(ref))}
+            retired = {ref: oid for ref, oid in retired.items() if not is_of(ref, shown)}
         self.retired = frozenset(map(owner, retired))
         local = self.logs.tips()
         return Tips({**found.refs, **retired, **local}, found.broken) if retired or local else found
