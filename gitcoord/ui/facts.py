@@ -31,7 +31,7 @@ AWAITING = 50
 
 
 class Facts(NamedTuple):
-    """One look at the repository. `user` is the person's name, `lost` are the claims of the last day that did not hold."""
+    """One look at the repository. `user` is the person's name, `lost` is what did not hold in the last day."""
 
     user: str
     clone: str

@@ -200,7 +200,7 @@ def test_on_the_board_n_files_a_task() -> None:
         (("3", "o"), []),
         (("3", "j", "j", "j", "o"), [("reopen", {"id": oid(33)})]),
         (("3", "p", "1", "enter"), [("prioritise", {"id": oid(32), "priority": 1})]),
-        (("3", "f", *"web", "enter"), [("assign", {"id": oid(32), "to": "web"})]),
+        (("3", "f", *"web", "enter"), [("claim_for", {"id": oid(32), "to": "web"})]),
         (("3", "c", *"why?", "enter"), [("comment", {"id": oid(32), "text": "why?"})]),
         (("3", "j", "e", "y"), [("release", {"id": oid(34)})]),
         (("3", "j", "e", "n"), []),

@@ -85,12 +85,15 @@ def test_a_failed_job_is_forgotten_once_it_ran_again() -> None:
 
 
 def test_a_claim_that_was_lost_is_told_only_while_its_task_goes_on_elsewhere() -> None:
-    lost = Lost(oid(1), box("web"), int(NOW), oid(9), False)
+    lost = Lost(oid(1), box("web"), int(NOW), oid(9), "claim", False)
     going = Board((task(9, "it", "claimed", holder=box("api")),), {}, {box("api"): "active"}, frozenset())
     assert needed(QUIET._replace(lost=(lost,), board=going)) == [
         ("lost", "web", f"lost its claim of {oid(9)[:10]} it: api holds it")
     ]
     assert needed(QUIET._replace(lost=(lost._replace(by=box("api")),), board=going)) == []
+    taken = lost._replace(taken=True)
+    assert needed(QUIET._replace(lost=(taken,), board=going))[0][2].endswith(": api took it over")
+    assert needed(QUIET._replace(lost=(taken._replace(by=box("left")),), board=going)) == []
     over = Board((task(9, "it", "done", holder=box("api")),), {}, {}, frozenset())
     assert needed(QUIET._replace(lost=(lost,), board=over)) == []
     assert needed(QUIET._replace(lost=(lost,), board=going._replace(held=frozenset({oid(9)})))) == []

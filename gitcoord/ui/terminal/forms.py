@@ -18,6 +18,8 @@ from textual.widgets import Checkbox, Input, Label, Static, TextArea
 from gitcoord.ui.model.offers import OFFERS, Field, Offer
 
 Values = dict[str, Any]
+PLACEHOLDERS = {"session": "NAME, all or role:ROLE", "name": "NAME"}
+"""For the kinds of fields that name sessions."""
 
 
 class Words(TextArea):
@@ -64,8 +66,8 @@ class Form(ModalScreen[Values | None]):
             return Checkbox(field.label, id=field.name)
         if field.kind == "priority":
             return Input("" if field.needed else "2", id=field.name, restrict="[0-4]?", max_length=1)
-        suggester = SuggestFromList(self._names) if field.kind == "session" else None
-        return Input(id=field.name, suggester=suggester, placeholder="NAME, all or role:ROLE" if suggester else "")
+        suggester = SuggestFromList(self._names) if field.kind in PLACEHOLDERS else None
+        return Input(id=field.name, suggester=suggester, placeholder=PLACEHOLDERS.get(field.kind, ""))
 
     def on_mount(self) -> None:
         self.query_one(f"#{self._fields[0].name}").focus()

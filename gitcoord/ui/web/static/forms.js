@@ -49,6 +49,7 @@ function part(field) {
   const kinds = {
     priority: { type: "number", min: 0, max: 4, value: 2 },
     session: { list: "names", autocomplete: "off", placeholder: "NAME, all or role:ROLE" },
+    name: { list: "names", autocomplete: "off", placeholder: "NAME" },
   };
   return el("label", {}, label, el("input", { ...common, ...kinds[field.kind] }));
 }
