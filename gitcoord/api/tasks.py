@@ -30,6 +30,10 @@ class Tasks(Facade):
         [row.title for row in coord.tasks.board(ended=5).tasks]
         coord.tasks.lost(since=0)
         coord.tasks.claim(task.id)
+        me = coord.identity
+        coord.speak_as(coord.sessions.user())
+        coord.tasks.claim_for("alpha", task.id)
+        coord.speak_as(me)
         coord.tasks.comment(task.id, "half of it is there")
         coord.tasks.edit(task.id, priority=0)
         coord.tasks.block(task.id, "waits for the review")

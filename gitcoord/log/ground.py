@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 
 from gitcoord.log.index import Index
 from gitcoord.log.journal import Journal
+from gitcoord.log.local.store import PartedStore
 from gitcoord.log.pen import Pen
-from gitcoord.store.contract import Store, Tips
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import SESSIONS, belongs_to
 
@@ -15,7 +16,7 @@ from gitcoord.store.ref_names import SESSIONS, belongs_to
 class Ground:
     """The store, the journal and the index of a clone, its pen, and the descriptor of its write lock."""
 
-    def __init__(self, store: Store, journal: Journal, index: Index, pen: Pen, fd: int) -> None:
+    def __init__(self, store: PartedStore, journal: Journal, index: Index, pen: Pen, fd: int) -> None:
         self.store = store
         self.journal = journal
         self.index = index

@@ -13,6 +13,7 @@ from gitcoord.log.recent import Recent
 from gitcoord.log.restore import restore_objects
 from gitcoord.store import packing
 from gitcoord.store.contract import Store
+from gitcoord.store.ref_names import is_local
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -42,7 +43,7 @@ def pack(
     `found` is what the last look at recent objects found, and `checked` the file that remembers it. Never fails.
     """
     with suppress(RepositoryError):
-        tips = own_logs(store.tips().refs, clone)
+        tips = {ref: oid for ref, oid in own_logs(store.tips().refs, clone).items() if not is_local(ref)}
         if not packing.pack(store.repo, tips, limit):
             with locked():
                 restore_objects(store, journal, tips.values())

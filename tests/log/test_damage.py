@@ -349,7 +349,7 @@ def torn(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("kind", ["lease", "sessions", "local"])
+@pytest.mark.parametrize("kind", ["lease", "sessions"])
 def test_a_damaged_tip_is_settled_by_doctor_and_git_goes_on(
     repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None], kind: str
 ) -> None:
@@ -364,8 +364,7 @@ def test_a_damaged_tip_is_settled_by_doctor_and_git_goes_on(
     damage(loose(repo, tip(repo, ref)))
     broken = subprocess.run(["git", "-C", repo, "fsck"], capture_output=True)
     assert broken.returncode != 0
-    if kind != "local":
-        journal(repo).write_bytes(journal(repo).read_bytes().splitlines(keepends=True)[-1])
+    journal(repo).write_bytes(journal(repo).read_bytes().splitlines(keepends=True)[-1])
     assert f"{ref} points at a lost object" in cli(repo, "doctor").out
     assert cli(repo, "doctor", "--fix").code == 0
     is_sound(repo)
@@ -625,8 +624,7 @@ def test_a_sync_that_stumbles_over_a_damaged_event_restores_it_and_goes_on(
     is_sound(repo)
 
 
-@pytest.mark.parametrize("index", ["there", "gone"])
-def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeypatch: pytest.MonkeyPatch, index: str) -> None:
+def test_what_goes_right_after_a_repair_is_no_forgotten_log(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by the campaign (seed 305): where our logs stood was noted from a listing without the local one."""
     from gitcoord.log import mend
 
@@ -634,7 +632,7 @@ def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeyp
         coord.sessions.join()
         coord.send("a", "here only", local=True)
         coord.send("a", "for all")
-        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+        log = f"refs/coord/log/{coord.clone.id}/0001"
     git(repo, "update-ref", "-d", log)
     real, again = mend.mend, []
 
@@ -642,9 +640,7 @@ def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeyp
         done = real(*args)
         if done and not again:
             again.append(done)
-            git(repo, "update-ref", "-d", local)
-            if index == "gone":
-                (repo / ".git/coord/index.sqlite").unlink()
+            (repo / f".git/coord/local/{clone_id(repo)}.0001").unlink()
         return done
 
     monkeypatch.setattr(mend, "mend", mended)
@@ -659,9 +655,9 @@ def test_a_log_that_the_journal_forgot_is_known_from_the_index(repo: Path) -> No
         coord.sessions.join()
         coord.send("a", "here only", local=True)
         coord.send("a", "for all")
-        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+        log = f"refs/coord/log/{coord.clone.id}/0001"
         coord.clone.journal.note({log: Oid(tip(repo, log))})
-    git(repo, "update-ref", "-d", local)
+    (repo / f".git/coord/local/{clone_id(repo)}.0001").unlink()
     with Coord.open(repo, as_name="a") as coord:
         coord.send("a", "afterwards")
     assert texts(repo) == ["here only", "for all", "afterwards"]
@@ -726,4 +722,24 @@ def test_objects_that_a_prune_takes_while_they_are_restored_are_carried_from_the
     root = git(repo, "rev-list", "--max-parents=0", log).strip()
     place = f"{sent.id}:data.bin" if log == ref else f"{root}:{sent.id}.files/data.bin"
     assert git(repo, "show", place) == "12345"
+    is_sound(repo)
+
+
+@pytest.mark.parametrize("damage", [empty, zeros, torn], ids=lambda damage: damage.__name__)
+def test_a_torn_object_that_only_the_remote_needs_stops_no_sync(
+    repo: Path, cli: Cli, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """git asks, before it pushes, whether it has what the remote's refs name (campaign, seed 1801, episode 51)."""
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "hub.git"))
+    cli(repo, "join", "w")
+    assert cli(repo, "sync").code == 0
+    presence = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/sessions").strip()
+    pushed = git(repo, "rev-parse", presence).strip()
+    assert cli(repo, "focus", "another thing").code == cli(repo, "note", "kept").code == 0
+    assert git(repo, "rev-parse", presence).strip() != pushed
+    damage(loose(repo, pushed))
+    ran = cli(repo, "sync")
+    assert ran.code == 0, ran.err
+    assert git(repo, "rev-parse", presence) == git(tmp_path / "hub.git", "rev-parse", presence)
     is_sound(repo)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.read import TaskFacts, rows
 from gitcoord.features.tasks.ready import held_tasks
-from gitcoord.lean import NamedTuple, sqlite3
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.membership import states_in
@@ -71,9 +72,9 @@ _VOID = (
     " WHERE s.type = 'task.settle' AND s.clone = ?1 AND s.at >= ?2 AND s.text = ?3 ORDER BY s.lc, s.id"
 )
 _TAKEN = (
-    "SELECT n.id, c.author, c.clone, n.at, t.id, c.type, NULL FROM tasks t JOIN events n ON n.id = t.claim"
+    "SELECT n.id, c.author, c.clone, n.at, t.id, c.type, NULL, n.clone FROM tasks t JOIN events n ON n.id = t.claim"
     " JOIN events c ON c.id = json_extract(n.data, '$.supersedes[0]')"
-    " WHERE t.status IN ('claimed', 'blocked') AND n.clone <> ?1 AND c.clone = ?1 AND n.at >= ?2 ORDER BY n.lc, n.id"
+    " WHERE t.status IN ('claimed', 'blocked') AND n.at >= ? ORDER BY n.lc, n.id"
 )
 
 
@@ -83,13 +84,17 @@ def lost(clone: Clone, since: int) -> list[Lost]:
     def ask(db: sqlite3.Connection) -> list[Lost]:
         void = db.execute(_VOID, (clone.id, since, DID_NOT_HOLD)).fetchall()
         known = {(row[1], row[4]) for row in void}
-        taken = [row for row in db.execute(_TAKEN, (clone.id, since)) if (row[1], row[4]) not in known]
+        taken = [
+            row
+            for *row, by in db.execute(_TAKEN, (since,))
+            if clone.is_ours(row[2]) and not clone.is_ours(by) and (row[1], row[4]) not in known
+        ]
         return [_lost(row, False) for row in void] + [_lost(row, True) for row in taken]
 
     return clone.read(ask)
 
 
-def _lost(row: tuple[str, str, str, int, str, str, object], taken: bool) -> Lost:
+def _lost(row: Sequence[Any], taken: bool) -> Lost:
     id, author, at, when, task, kind, tentative = row
     offline = kind == "task.settle" or tentative
     deed = "claim" if kind in ("task.claim", "task.settle") else kind.partition(".")[2]

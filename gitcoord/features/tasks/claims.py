@@ -42,7 +42,7 @@ def claim_for(clone: Clone, me: Identity, prefix: str, name: str, offline: bool 
         raise Refused("only this repository's user claims tasks for others", hint)
     box = clone.read(lambda db: resolve_name(db, name, clone.id))
     session, at = split_mailbox(box)
-    if at != clone.id:
+    if not clone.is_ours(at):
         raise Refused(f"{box} is a session of another clone, and claims for itself", f"{assign} {box}")
     if session == me.name:
         return claim(clone, me, prefix, offline)
