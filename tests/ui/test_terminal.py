@@ -330,6 +330,29 @@ def test_output_that_goes_on_is_read_only_while_it_is_shown() -> None:
     play(told, "5", size=(160, 34), then=grow)
 
 
+def test_output_is_shown_at_its_end_and_stays_where_somebody_scrolled_to() -> None:
+    told = Told()
+
+    def grow_to(lines: int) -> None:
+        told.answers["job"] = Output(oid(43), "".join(f"line {n}.\n" for n in range(1, lines + 1)), lines, True)
+        told.wrote(oid(43))
+
+    async def read(app: LiveView, pilot: Pilot[None]) -> None:
+        await pilot.pause(0.3)
+        assert "line 100." in text_of(app)
+        grow_to(120)
+        await pilot.pause(0.1)
+        assert "line 120." in text_of(app)
+        app.side.scroll_home(animate=False)
+        await pilot.pause(0.1)
+        grow_to(140)
+        await pilot.pause(0.1)
+        assert "line 1." in text_of(app) and "line 140." not in text_of(app)
+
+    grow_to(100)
+    play(told, "5", size=(160, 34), then=read)
+
+
 def test_what_goes_wrong_is_said_while_the_rest_stays() -> None:
     told = Told()
 

@@ -203,7 +203,7 @@ function drawDetail() {
   const below = composing ? composer(row, draft) : acts(row.choices ?? [], "");
   box.replaceChildren(...inside, ...(below ? [below] : []));
   if (writing) box.querySelector(".composer textarea").focus();
-  if (line === "conversation" && (!same || end)) box.scrollTop = box.scrollHeight;
+  if (["conversation", "jobs"].includes(line) && (!same || end)) box.scrollTop = box.scrollHeight; // where it goes on
 }
 
 function composer(row, draft) {

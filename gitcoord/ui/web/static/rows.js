@@ -17,7 +17,7 @@ export const LINES = {
     ageSpan(row.at),
   ],
   sessions: (row) => [
-    span(join(SIGNS[row.state], row.name || "nobody", row.is_user ? "(you)" : ""), row.name ? "strong" : "dim"),
+    span(join(SIGNS[row.state], row.name.split("@")[0] || "nobody", row.is_user ? "(you)" : ""), row.name ? "strong" : "dim"),
     span(row.state, STATES[row.state]),
     ageSpan(row.at),
     span(row.branch !== row.worktree && row.branch ? row.branch : row.worktree, "blue wide"),
