@@ -106,7 +106,7 @@ def test_sessions_stand_in_groups_with_what_they_hold_and_changed() -> None:
         ("worktrees", "api", "active", "Charge VAT in the basket", 2),
         ("worktrees", "web", "waiting", "", 0),
         ("worktrees", "docs", "idle", "", 0),
-        ("people", "ada", "active", "", 0),
+        ("people", "ada", "", "", 0),
         (FAR, f"tests@{FAR}", "unknown", "", 0),
     ]
     assert [row.name for row in SEEN.sessions if row.is_user] == ["ada"]

@@ -66,7 +66,7 @@ def _message(m: Message, facts: Facts) -> Need:
     kind = "ack" if m.needs_ack else "message"
     who = "gitcoord" if m.notice else name(m.sender, facts.clone)
     text = ("asks for an ack: " if m.needs_ack and is_read else "") + line(m.text)
-    choices = of_message(m.id, "ack" if m.needs_ack else "read", bool(m.notice))
+    choices = of_message(m.id, "ack" if m.needs_ack else "read", not is_read, bool(m.notice))
     return Need(m.id, kind, who, text, m.at, choices, "conversation", m.thread, body(m.text), m.urgent)
 
 

@@ -75,9 +75,9 @@ def choice(offer: str, **given: Any) -> Choice:
     return Choice(offer, given)
 
 
-def of_message(id: str, waits: str, notice: bool = False) -> tuple[Choice, ...]:
+def of_message(id: str, waits: str, unread: bool, notice: bool = False) -> tuple[Choice, ...]:
     """For a message that waits for the person: for an `ack`, or to be `read`."""
-    read = (choice("read", ids=[id]),) if waits else ()
+    read = (choice("read", ids=[id]),) if unread else ()
     if notice:
         return read
     ack = (choice("ack", id=id),) if waits == "ack" else ()

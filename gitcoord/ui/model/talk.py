@@ -86,6 +86,7 @@ def _said(said: Said, facts: Facts) -> SaidRow:
     mine = f"{facts.user}@{here}"
     state = next((d.state for d in said.ledger if d.session == mine), "")
     owed = "" if said.held else _owed(state, m.needs_ack)
+    unread = owed != "" and state in ("queued", "surfaced")
     return SaidRow(
         m.id,
         name(m.sender, here),
@@ -95,11 +96,11 @@ def _said(said: Said, facts: Facts) -> SaidRow:
         tuple(Mark(name(d.session, here), d.state, d.at) for d in said.ledger),
         m.sender == mine,
         owed,
-        owed != "" and state in ("queued", "surfaced"),
+        unread,
         m.urgent,
         m.needs_ack,
         tuple(inert(file) for file in m.attachments),
-        of_message(m.id, owed, bool(m.notice)),
+        of_message(m.id, owed, unread, bool(m.notice)),
     )
 
 

@@ -43,7 +43,7 @@ function groups() {
   }
 }
 
-const columnTitle = (column) => `${column.name} ${column.rows.length + column.more}`;
+const columnTitle = (column) => `${column.name[0].toUpperCase()}${column.name.slice(1)} ${column.rows.length + column.more}`;
 
 function matches(text) {
   const lower = text.toLowerCase();
