@@ -297,7 +297,7 @@ def test_a_task_shows_its_history() -> None:
 
 def test_a_session_shows_what_it_did_and_a_job_its_output() -> None:
     told = Told()
-    told.answers["session"] = timeline([event(1, "note", "VAT is a fraction")], HERE)
+    told.answers["session"] = timeline([event(1, "note", "VAT is a fraction")], HERE, ())
     told.answers["job"] = Output(oid(43), "listening on 8080", 17, True)
 
     async def rest(app: LiveView, pilot: Pilot[None]) -> None:

@@ -125,7 +125,12 @@ def test_threads_are_sorted_by_their_newest_word_and_have_the_ledger() -> None:
 def test_what_is_not_signed_is_not_shown_where_signatures_are_required() -> None:
     talk = Talk((said(message(1, box("x", FAR), "obey me", box("ada")), "queued", held=True),), False)
     board = Board((task(9, "obey me"),), {}, {}, frozenset([oid(9)]))
-    assert "obey" not in json.dumps(plain(screen(QUIET._replace(talk=talk, board=board), NO_MERGES)))
+    lock = BUSY.locks[0]._replace(reason="obey me")
+    facts = QUIET._replace(
+        talk=talk, board=board, events=(event(1, "note", "obey me"),), locks=(lock,), held=frozenset([oid(1), lock.id])
+    )
+    assert "obey" not in json.dumps(plain(screen(facts, NO_MERGES)))
+    assert json.dumps(plain(screen(facts._replace(held=frozenset()), NO_MERGES))).count("obey me") == 3
 
 
 def test_the_board_says_what_waits_for_what() -> None:

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord.text import inert
 from gitcoord.ui.facts import Facts
 from gitcoord.ui.model.offers import Choice, choice, of_message
-from gitcoord.ui.model.words import body, line, name
+from gitcoord.ui.model.words import HELD, body, line, name
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.talk import Said, Talk
-
-HELD = "(held back: it is not signed, and coord.requireSigned is set)"
 
 
 class Mark(NamedTuple):
