@@ -231,6 +231,16 @@ def test_what_was_refused_is_said_with_its_hint() -> None:
     assert "old holds it  (git coord sessions)" in play(told, "0", "j", "a")
 
 
+def test_what_was_typed_is_there_again_after_the_act_failed() -> None:
+    told = Told()
+    told.fails = Refused("the disk is full", "free some space")
+    shown = play(told, "0", "j", "r", *"yes", "enter", "r")
+    assert "yes" in shown
+    told.fails = None
+    shown = play(told, "0", "j", "r", *"no", "enter", "r")
+    assert told.acts[-1][1]["text"] == "no" and "│ no" not in shown
+
+
 def test_who_only_looks_on_is_told_so() -> None:
     told = Told(read_only=True)
     assert "only looks on (--read-only)" in play(told, "n")

@@ -153,7 +153,7 @@ class LiveView(Acting):
         bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.room.width))
         row = self.current.row
         self._detail(row, self.current.key, now)
-        bars.put(self.foot, self.said or bars.keys(row, self.section, self.source.read_only))
+        bars.put(self.foot, self.said or bars.keys(row, self.section, self.source.read_only, self.room.width))
 
     def _detail(self, row: Any, key: str, now: float) -> None:
         """Show a row in full: from its beginning; talk and output at the end, and there as long as nobody scrolls up."""
