@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
+from gitcoord.errors import CoordError, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, TypeVar, sqlite3, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
@@ -119,6 +119,13 @@ class Clone(Opened):
             if not moved:
                 self.index.recover(error)
                 raise _TryAgain from error
+        except (CoordError, OwnLogAmiss, _TryAgain):
+            raise
+        except Exception as error:
+            if moved or self.index.is_sound():
+                raise
+            self.index.discard()
+            raise _TryAgain from error
         return [event for event, _ in written]
 
     def _newer_tips(self, tips: Tips) -> Tips:
@@ -262,8 +269,13 @@ class Clone(Opened):
         """Pack our loose objects, and merge our packs while that makes none of more than `limit` objects."""
         from gitcoord.log import tidy
 
+        def fill_holes() -> None:
+            from gitcoord.log import boot
+
+            self.mend(boot.fill_holes)
+
         before, self._recent = self._recent, None
-        tidy.pack(self.store, self.journal, self.id, self.locked, before, self._checked, limit)
+        tidy.pack(self.store, self.id, fill_holes, before, self._checked, limit)
 
     def sweep(self) -> int:
         """Remove presence commits superseded for longer than `sweep_grace` seconds; returns how many."""

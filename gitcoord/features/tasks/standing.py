@@ -15,7 +15,7 @@ from gitcoord.sync.leases import Lease, LeaseTable, observe
 KIND = "tasks"
 TTL = 12 * 3600
 """Seconds for which a claim holds after the last sign of its holder's clone; a session that dies alone is noticed at
-once."""
+once. A row that asks for more gets no more."""
 
 
 class LeaseView(NamedTuple):
@@ -36,7 +36,7 @@ def look_at(db: sqlite3.Connection, clone: Clone, table: LeaseTable, asking: Col
     marks |= {r.nonce: f"{r.nonce} {holder_mark(db, homes.of(r.holder))}" for r in leases}
     ages = observe(clone, KIND, marks.values())
     silent = {row.claim for row in claims if ages[marks[row.claim]] >= TTL}
-    dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= r.ttl}
+    dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= min(r.ttl, TTL)}
     live = {r.nonce for r in leases} - dead
     taken = {r.key for r in leases if r.nonce in live}
     return LeaseView(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)
