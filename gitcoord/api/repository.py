@@ -70,7 +70,7 @@ class Repository(Facade):
         nothing in a repository where gitcoord was never used. `moves` is for a process that was started
         for this alone: it works from our folder, with a umask to match.
         """
-        from gitcoord.sessions import housekeeping
+        from gitcoord.sessions import housekeeping, presence
         from gitcoord.system import background
 
         clone = self._clone
@@ -85,7 +85,8 @@ class Repository(Facade):
 
             autosync.run(clone)
         elif event == "refresh" and args:
-            housekeeping.publish_changes(clone, args[0])
+            if not housekeeping.publish_changes(clone, args[0]):  # a second edit in one second changes no fact
+                presence.presence_changed(clone, args[0], clone.clock())
             housekeeping.refresh(clone, args[0])
         elif event == "refresh":
             housekeeping.publish_changes(clone, mover=housekeeping.moved(clone))

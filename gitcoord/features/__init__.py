@@ -36,7 +36,7 @@ REGISTRY: Registry[Clone] = Registry(
         "gitcoord.features.overlaps.fold",
         "overlap",
         "gitcoord.features.overlaps.hooks",
-        "presence_changed",
+        "presence_changed parting",
     ),
     Entry(
         "gitcoord.features.jobs.fold",

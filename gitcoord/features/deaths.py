@@ -123,7 +123,10 @@ def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
 def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) -> list[Draft]:
     what = {"session": record.name, "since": since}
     said = f"{record.name} is gone: {'its worktree was removed' if record.removed else 'its process ended'}"
-    return [Draft("gone", said, what, author=record.name), *_messages(db, clone, record.name, said)]
+    from gitcoord.features.overlaps import notices
+
+    told = _messages(db, clone, record.name, said)
+    return [Draft("gone", said, what, author=record.name), *told, *notices.forget(db, clone, record.name)]
 
 
 def parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:

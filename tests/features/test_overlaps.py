@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,12 @@ def edit(where: Path, name: str, line: int, text: str) -> None:
     lines = (where / name).read_text().splitlines()
     lines[line - 1] = text
     (where / name).write_text("\n".join(lines) + "\n")
+
+
+def later(path: Path, seconds: int) -> None:
+    """Date a change later than the last one: presence has whole seconds."""
+    now = time.time() + seconds
+    os.utime(path, (now, now))
 
 
 def commit(where: Path, *args: str) -> None:
@@ -201,3 +209,80 @@ def test_the_hooks_tell_by_themselves(pair: Pair, cli: Cli) -> None:
 
         found = wait_until(coord.clone.repo, lambda: [nameless(m.text) for m in coord.messages.receive().messages] or None, 60)
     assert found == ["alpha (branch alpha) changed what you changed: a.py, just now: it will conflict"]
+
+
+ALPHA, BETA = "alpha (branch alpha) changed what you changed", "beta (branch beta) changed what you changed"
+
+
+def test_a_verdict_that_changes_is_told_again(pair: Pair) -> None:
+    alpha, beta = pair
+    edit(alpha, "a.py", 1, "one")
+    edit(beta, "a.py", 20, "twenty")
+    look(alpha, beta)
+    assert told(beta) == [f"{ALPHA}: a.py, just now: it merges cleanly"]
+    assert told(alpha) == [f"{BETA}: a.py, just now: it merges cleanly"]
+    edit(alpha, "a.py", 20, "TWENTY")
+    later(alpha / "a.py", 2)
+    look(alpha, beta, alpha)
+    assert told(beta) == [f"{ALPHA}: a.py, just now: now it will conflict"]
+    assert told(alpha) == [f"{BETA}: a.py, just now: now it will conflict"]
+    edit(alpha, "a.py", 20, "20")
+    later(alpha / "a.py", 4)
+    look(alpha, beta)
+    assert told(beta) == [f"{ALPHA}: a.py, just now: now it merges cleanly"]
+
+
+@pytest.mark.parametrize("how", ["undone", "merged"])
+def test_a_conflict_that_is_over_is_taken_back_and_forgotten(pair: Pair, how: str) -> None:
+    alpha, beta = pair
+    for where in pair:
+        edit(where, "a.py", 5, where.name)
+    look(alpha, beta)
+    assert len(told(alpha)) == len(told(beta)) == 1
+    if how == "undone":
+        git(alpha, "checkout", "-q", "a.py")
+    else:
+        commit(alpha)
+        git(beta, "checkout", "-q", "a.py")
+        git(beta, "merge", "-q", "alpha")
+    look(alpha, beta)
+    assert told(beta) == ["You and alpha (branch alpha) no longer both change a.py"]
+    assert told(alpha) == ["You and beta (branch beta) no longer both change a.py"]
+    look(alpha, beta)
+    assert told(alpha) == told(beta) == []
+    for where, text in ((alpha, "again"), (beta, "AGAIN")):
+        edit(where, "a.py", 6, text)
+    look(alpha, beta)
+    assert told(beta) == [f"{ALPHA}: a.py, just now: it will conflict"]
+
+
+def test_a_notice_that_was_not_seen_says_no_more_than_is_so(pair: Pair) -> None:
+    alpha, beta = pair
+    for name in ("a.py", "b.py"):
+        for where in pair:
+            edit(where, name, 5, where.name)
+    look(alpha, beta)
+    git(alpha, "checkout", "-q", "a.py")
+    look(alpha)
+    assert told(beta) == [f"{ALPHA}: b.py, just now: it will conflict\nYou and alpha (branch alpha) no longer both change a.py"]
+    edit(alpha, "a.py", 1, "one"), edit(beta, "a.py", 5, "5"), edit(beta, "a.py", 20, "twenty")
+    look(alpha, beta)
+    git(alpha, "checkout", "-q", "a.py")
+    look(alpha)
+    assert told(beta) == [f"{ALPHA}: b.py, just now: it will conflict"]
+
+
+def test_a_name_that_is_used_again_is_told_anew(pair: Pair, cli: Cli) -> None:
+    alpha, beta = pair
+    for where in pair:
+        edit(where, "a.py", 5, where.name)
+    look(alpha, beta)
+    assert len(told(alpha)) == len(told(beta)) == 1
+    assert cli(beta, "leave").code == 0
+    look(alpha)
+    assert told(alpha) == []
+    assert cli(beta, "join", "beta").code == 0
+    edit(beta, "a.py", 6, "another one goes on here")
+    look(beta)
+    assert told(beta) == [f"{ALPHA}: a.py, just now: it will conflict"]
+    assert told(alpha) == [f"{BETA}: a.py, just now: it will conflict"]

@@ -6,4 +6,4 @@ from gitcoord.features.overlaps import notices
 from gitcoord.log.clone import Clone
 from gitcoord.log.index.feature import Hooks
 
-HOOKS: Hooks[Clone] = Hooks(presence_changed=notices.notice)
+HOOKS: Hooks[Clone] = Hooks(presence_changed=notices.notice, parting=notices.forget)

@@ -1,4 +1,5 @@
-"""Overlap notices: when two live sessions changed the same path, tell both, once for each pair and path.
+"""Overlap notices: when two live sessions changed the same path, tell both, and again when the verdict changes or it is
+over.
 
 While a session has not seen a notice, the next one about the same pair replaces it and repeats its content: many
 notices would hide mail. A session's changes are the changes in its worktree and its own commits: commits that the other
@@ -10,15 +11,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
-from gitcoord.features.overlaps.fold import MAX_PATHS
+from gitcoord.features.overlaps.fold import CLEAN, CONFLICT, MAX_PATHS, OVER, UNKNOWN, VERDICTS
 from gitcoord.lean import Any, NamedTuple, re, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox
+from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, ignored_paths, list_worktrees, touched_files
@@ -34,14 +35,24 @@ class WorktreeChanges(NamedTuple):
 
 
 class Found(NamedTuple):
-    """A path that two sessions changed: when each did (Unix seconds), whether git can merge it (None: it cannot say),
-    and whether they were not told yet."""
+    """A path that two sessions changed, or no longer change both: when each did (Unix seconds; 0: not at all any more), its
+    verdict (fold.VERDICTS), and the one that they were told last, empty if none."""
 
     path: str
     mine: float
     theirs: float
-    clean: bool | None
-    new: bool
+    verdict: str
+    before: str
+
+    @property
+    def is_news(self) -> bool:
+        """Whether to tell: of a path for the first time, of a verdict that changed, and that a conflict is over."""
+        return self.verdict != self.before and not (self.verdict == OVER and self.before != CONFLICT)
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether an idle session should hear of it: the others merge by themselves."""
+        return self.verdict in (CONFLICT, UNKNOWN)
 
 
 def notice(clone: Clone, name: str, now: float | None = None) -> list[str]:
@@ -66,10 +77,33 @@ def _notice(clone: Clone, name: str, now: float) -> list[str]:
         trunk = _trunk(clone, mine.worktree, other.worktree)
         for peer in other.sessions:
             found = _common(clone, (mine, me), (other, peer), trunk)
-            if any(item.new for item in found):
+            if any(item.verdict != item.before for item in found):
                 _tell(clone, (mine, me), (other, peer), found, now)
-                told += [item.path for item in found if item.new]
+                told += [item.path for item in found if item.is_news]
+    _forget_the_gone(clone, me, [r.name for desk in desks for r in desk.sessions])
     return told
+
+
+def _forget_the_gone(clone: Clone, me: Record, here: Sequence[str]) -> None:
+    """Forget what was told of sessions that are gone: another session may get such a name, and is to be told anew."""
+
+    def gone(db: sqlite3.Connection) -> list[Draft]:
+        return forget(db, clone, me.name, here)
+
+    if clone.read(lambda db: db.execute("SELECT 1 FROM overlaps WHERE verdict != ? LIMIT 1", (OVER,)).fetchone()):
+        clone.append(gone)
+
+
+def forget(db: sqlite3.Connection, clone: Clone, name: str, but: Sequence[str] = ()) -> list[Draft]:
+    """Events that forget what a session and others were told of each other, without its pairs with those in `but`."""
+    box = mailbox(name, clone.settled_id())
+    query = "SELECT a, b, path FROM overlaps WHERE ? IN (a, b) AND verdict != ?"
+    pairs: dict[tuple[str, str], list[str]] = {}
+    for a, b, path in db.execute(query, (box, OVER)):
+        peer, _ = split_mailbox(b if a == box else a)
+        if peer not in but:
+            pairs.setdefault((a, b), []).append(path)
+    return [_fact(name, pair, OVER, paths[:MAX_PATHS]) for pair, paths in pairs.items()]
 
 
 def _desks(clone: Clone, now: float) -> list[WorktreeChanges]:
@@ -95,27 +129,33 @@ Party = tuple[WorktreeChanges, Record]
 
 
 def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> list[Found]:
-    """The paths that both changed, if the results differ, unless they were told of all of them; new ones come first."""
+    """The paths that both changed, if the results differ, and those of which they were told that it is so and that is over;
+    news come first."""
     ours = _changed(clone, mine, other[0].worktree, trunk)
     theirs = _changed(clone, other, mine[0].worktree, trunk) if ours else {}
     pair = _pair(clone, mine[1], other[1])
     both = ours.keys() & theirs.keys()
-    told = clone.read(lambda db: _told(db, pair)) if both else set()
-    if both <= told:
-        return []
-    both = both - ignored_paths(clone.repo, mine[0].worktree, both)  # whose names are never published
-    kinds, moved = _merged(clone, mine[0].worktree, other[0].worktree)
+    told = clone.read(lambda db: _told(db, pair))
+    both = both - ignored_paths(clone.repo, mine[0].worktree, both) if both else both  # whose names are never published
+    kinds, moved = _merged(clone, mine[0].worktree, other[0].worktree) if both else ({}, set())
     paths = [path for path in both if _is_text(path) and path not in moved and (kinds is None or path in kinds)]
-    paths.sort(key=lambda path: (path in told, path))
-    return [Found(p, ours[p], theirs[p], None if kinds is None else kinds[p], p not in told) for p in paths[:MAX_PATHS]]
+    found = [Found(p, ours[p], theirs[p], _verdict(kinds, p), told.get(p, "")) for p in paths]
+    found += [Found(p, ours.get(p, 0), theirs.get(p, 0), OVER, told[p]) for p in told if p not in paths]
+    return sorted(found, key=lambda item: (not item.is_news, item.verdict == OVER, item.path))[:MAX_PATHS]
+
+
+def _verdict(kinds: Mapping[str, bool] | None, path: str) -> str:
+    return UNKNOWN if kinds is None else CLEAN if kinds[path] else CONFLICT
 
 
 def _pair(clone: Clone, a: Record, b: Record) -> tuple[str, ...]:
     return tuple(sorted((clone.box(a.name), clone.box(b.name))))
 
 
-def _told(db: sqlite3.Connection, pair: tuple[str, ...]) -> set[str]:
-    return {path for (path,) in db.execute("SELECT path FROM overlaps WHERE a = ? AND b = ?", pair)}
+def _told(db: sqlite3.Connection, pair: tuple[str, ...]) -> dict[str, str]:
+    """What the two were told last, by path, unless that was that it is over."""
+    rows = db.execute("SELECT path, verdict FROM overlaps WHERE a = ? AND b = ? AND verdict != ?", (*pair, OVER))
+    return dict(rows.fetchall())
 
 
 def _is_text(path: str) -> bool:
@@ -187,25 +227,39 @@ def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: 
     (desk, me), (there, peer) = mine, other
     pair = _pair(clone, me, peer)
     flipped = [f._replace(mine=f.theirs, theirs=f.mine) for f in found]
-    new = [f.path for f in found if f.new]
+    changed = [f for f in found if f.verdict != f.before]
 
-    def told(db: sqlite3.Connection, reader: Record, of: Record, at: WorktreeChanges, all_of_it: Sequence[Found]) -> Draft:
+    def told(
+        db: sqlite3.Connection, reader: Record, of: Record, at: WorktreeChanges, all_of_it: Sequence[Found]
+    ) -> list[Draft]:
         box, about = mailbox(reader.name, clone.settled_id()), " ".join(pair)
         unseen = unread_notices(db, clone, box, "overlap", about)
-        shown = all_of_it if unseen else [f for f in all_of_it if f.new]
+        shown = [f for f in all_of_it if f.is_news or (unseen and f.verdict != OVER)]
+        shown = shown or [f for f in all_of_it if unseen and f.verdict == OVER]  # what was not seen yet is no longer so
+        if not shown:
+            return []
         data: dict[str, Any] = {"to": [box], "notice": "overlap", "about": about}
         data |= {"replaces": unseen} if unseen else {}
-        data |= {"quiet": True} if all(f.clean for f in shown) else {}
-        return Draft("message", _text(of, at, shown, now), data, author=me.name)
+        data |= {} if any(f.is_urgent for f in shown) else {"quiet": True}
+        return [Draft("message", _text(of, at, shown, now), data, author=me.name)]
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
-        if {*new} <= _told(db, pair):
+        before = _told(db, pair)
+        if any(before.get(f.path, "") != f.before for f in changed):
             return []
-        what = {"between": list(pair), "paths": new}
-        fact = Draft("overlap", f"{me.name} and {peer.name} changed {_names(new)}", what, author=me.name)
-        return [fact, told(db, me, peer, there, found), told(db, peer, me, desk, flipped)]
+        by_verdict = {verdict: [f.path for f in changed if f.verdict == verdict] for verdict in VERDICTS}
+        facts = [_fact(me.name, pair, verdict, paths) for verdict, paths in by_verdict.items() if paths]
+        return [*facts, *told(db, me, peer, there, found), *told(db, peer, me, desk, flipped)]
 
     clone.append(decide)
+
+
+def _fact(author: str, pair: Sequence[str], verdict: str, paths: Sequence[str]) -> Draft:
+    """The event that says what both were told."""
+    names = " and ".join(split_mailbox(box)[0] for box in pair)
+    did = "no longer both change" if verdict == OVER else "changed"
+    what = {"between": [*pair], "paths": [*paths], "verdict": verdict}
+    return Draft("overlap", f"{names} {did} {_names(paths)}", what, author=author)
 
 
 def _names(paths: Sequence[str]) -> str:
@@ -215,11 +269,24 @@ def _names(paths: Sequence[str]) -> str:
 def _text(peer: Record, desk: WorktreeChanges, found: Sequence[Found], now: float) -> str:
     """The message to one of the two about the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
-    lines = [f"{inert(f.path)}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
-    more = [f"and {len(found) - 20} more"] if len(found) > 20 else []
+    lines = [_line(f, now) for f in found if f.verdict != OVER]
+    over = [inert(f.path) for f in found if f.verdict == OVER]
+    parts = [f"You and {peer.name}{where} no longer both change {_names(over)}"] if over else []
     if len(lines) == 1:
-        return f"{peer.name}{where} changed what you changed: {lines[0]}"
-    return "\n".join([f"{peer.name}{where} changed what you changed:", *lines, *more])
+        parts.insert(0, f"{peer.name}{where} changed what you changed: {lines[0]}")
+    elif lines:
+        more = [f"and {len(lines) - 20} more"] if len(lines) > 20 else []
+        parts.insert(0, "\n".join([f"{peer.name}{where} changed what you changed:", *lines[:20], *more]))
+    return "\n".join(parts)
 
 
-_VERDICT = {True: "it merges cleanly", False: "it will conflict", None: "this git is too old to say whether it merges"}
+def _line(found: Found, now: float) -> str:
+    word = "now " if found.before in (CLEAN, CONFLICT) and found.is_news else ""
+    return f"{inert(found.path)}, {ago(found.theirs, now)}: {word}{_SAID[found.verdict]}"
+
+
+_SAID = {
+    CONFLICT: "it will conflict",
+    CLEAN: "it merges cleanly",
+    UNKNOWN: "this git is too old to say whether it merges",
+}
