@@ -191,7 +191,7 @@ def _others(clone: Clone) -> Iterator[Finding]:
             yield Finding("others", False, f"  {oid}: {reason}")
     for left in clone.read(left_out):
         hint = f"git config --add coord.ignoreClone {left.clone}"
-        yield Finding("others", False, f"{left.clone}: nothing more of it is read: {left.why} (--fix looks again)", hint)
+        yield Finding("others", False, f"{left.clone}: gitcoord reads no more of it: {left.why} (--fix looks again)", hint)
     for warning in warnings(clone):
         yield Finding("others", False, f"{warning.clone}: {warning.what}", warning.command)
 

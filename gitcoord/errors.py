@@ -79,7 +79,7 @@ class ObjectMissing(CoordError):
     """An object that a ref or a commit names is not in the object database."""
 
     def __init__(self, oid: str, ref: str = "") -> None:
-        super().__init__(f"object {oid} is missing" + (f" below {ref}" if ref else ""), "run 'git coord doctor'")
+        super().__init__(f"object {oid} is missing" + (f" below {ref}" if ref else ""), "git coord doctor")
         self.oid = oid
         self.ref = ref
 

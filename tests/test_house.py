@@ -161,3 +161,67 @@ def test_no_import_goes_in_a_circle() -> None:
         order.prepare()
     except CycleError as error:
         raise AssertionError(" -> ".join(error.args[1])) from None
+
+
+MAY_COMPARE_CLONES = ("log/trust/", "names.py", "store/ref_names.py", "log/opened.py")
+"""Whose word counts is decided in the first; what is local is asked of the others (`same_clone`, `lives_in`, `is_of`,
+`belongs_to`, `Clone.is_ours`, `Clone.has`)."""
+_GIVE_CLONES = ("clone_in", "owner", "_owner", "speaker", "settled_id", "former_ids", "read_clone_id")
+_NAMES_OF_CLONES = ("origin", "clone", "whose", "at_clone", "clone_id")
+
+
+def _is_clone_id(node: ast.expr) -> bool:
+    """Whether an expression is the id of a clone, as far as its spelling tells."""
+    if isinstance(node, ast.Attribute):
+        of = node.value.attr if isinstance(node.value, ast.Attribute) else getattr(node.value, "id", "")
+        return node.attr in ("clone", "clone_id") or (node.attr == "id" and of in ("clone", "_clone"))
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "attr", getattr(node.func, "id", "")) in _GIVE_CLONES
+    if isinstance(node, ast.Subscript):
+        return isinstance(node.value, ast.Call) and ast.unparse(node.value.func) == "split_mailbox"
+    if isinstance(node, ast.NamedExpr | ast.Starred):
+        return _is_clone_id(node.value)
+    if isinstance(node, ast.Set | ast.Tuple | ast.List):
+        return any(map(_is_clone_id, node.elts))
+    return isinstance(node, ast.Name) and node.id in _NAMES_OF_CLONES
+
+
+def _clone_comparisons(source: str) -> Iterator[str]:
+    """Comparisons of clone ids, in Python and in SQL; SQL that looks one up is none."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Eq | ast.NotEq | ast.In | ast.NotIn):
+            of = [side for side in (node.left, *node.comparators) if _is_clone_id(side)]
+            if any(isinstance(node.ops[0], ast.Eq | ast.NotEq) or not isinstance(side, ast.Name) for side in of):
+                yield f"{node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "endswith" and "f'@{" in ast.unparse(node):
+            yield f"{node.lineno}: {ast.unparse(node)}"
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\bclone (!=|<>)", node.value):
+            yield f"{node.lineno}: {node.value.strip()[:100]}"
+
+
+def test_nothing_outside_of_the_room_of_trust_compares_clones() -> None:
+    found = [
+        f"{path.relative_to(PACKAGE)}:{line}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if not str(path.relative_to(PACKAGE)).startswith(MAY_COMPARE_CLONES)
+        for line in _clone_comparisons(path.read_text())
+    ]
+    assert found == [], "ask log/trust whose word counts, and names.same_clone or Clone.is_ours what is local"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "event.clone == here",
+        "lock.clone != clone.id",
+        "at not in (self._clone.id, '')",
+        "owner(ref) in names",
+        "(whose := owner(ref)) != mine",
+        "split_mailbox(box)[1] == at",
+        "box.endswith(f'@{here}')",
+        "origin != here",
+        "db.execute('SELECT 1 FROM presence WHERE clone != ?')",
+    ],
+)
+def test_the_rule_finds_such_a_comparison(line: str) -> None:
+    assert len(list(_clone_comparisons(line))) == 1

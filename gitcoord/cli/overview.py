@@ -112,7 +112,7 @@ def _say_status(coord: Coord, found: Status) -> None:
     for strange in found.malformed:
         say(f"bad     {_strange(strange)}; to drop that log: git config --add coord.ignoreClone {inert(strange.clone)}")
     for left in found.left_out[:SHOWN]:
-        say(f"left    {left.clone}: nothing more of it is read, because {left.why} (git coord doctor --fix looks again)")
+        say(f"left    {left.clone}: gitcoord reads no more of it, because {left.why} (git coord doctor --fix looks again)")
     for warning in found.warnings[:SHOWN]:
         say(inert(f"trust   {warning.clone}: {warning.what} ({warning.command})"))
 

@@ -26,7 +26,7 @@ _allows_secrets = False
 def common(function: F) -> F:
     """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
     function = option("--as", "as_name", metavar="NAME", help="Act as NAME.")(function)
-    function = option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+    function = option("--json", "as_json", is_flag=True, help="One JSON document.")(function)
     return option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
 
@@ -35,7 +35,7 @@ def text_options(function: F) -> F:
     for param in vars(function)["params"]:
         if param.name == "allow_secret":
             param.settings |= {"hidden": False, "help": "Allow secrets."}
-    function = option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
+    function = option("-F", "file", metavar="FILE", help="The text, or -.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)
 
@@ -77,7 +77,7 @@ def ids_and_text(
 def text_about(coord: Coord, words: tuple[str, ...], message: str | None, file: str | None, what: str) -> str:
     """The text behind the one id that a verb takes; see `the_text`. Raises UsageError for a second id."""
     if words and not _begins_text(coord, words[0]):
-        raise UsageError(f"{words[0]} is a second id, and this takes one", f"one at a time; text that looks so: -m {words[0]}")
+        raise UsageError(f"this takes one id, and {words[0]} is a second", f"to send it as text: -m {words[0]}")
     return the_text(words, message, file, what)
 
 
@@ -94,7 +94,7 @@ def _begins_text(coord: Coord, word: str) -> bool:
             raise
         return True
     if not is_sure:
-        raise UsageError(f"{word} is an id, and may be a word", f"text: -m {word}; an id: at least {ID_LIKE} digits of it")
+        raise UsageError(f"{word} may be an id or a word", f"for the word: -m {word}; for the id: {ID_LIKE} digits of it")
     return False
 
 

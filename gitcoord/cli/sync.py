@@ -77,7 +77,7 @@ def _say_visit(coord: Coord, remote: str | None) -> None:
     """Say which remote keeps the claims, where another one was named."""
     kept = coord.remote.connected()
     if remote and coord.remote.is_visit(remote):
-        remark(f"note: a visit. Claims stay with {inert(kept)}; to move them: git coord remote set {shell_word(remote)}")
+        remark(f"note: claims stay at {inert(kept)}; to move them here: git coord remote set {shell_word(remote)}")
 
 
 def _keep_on(coord: Coord, remote: str | None, every: int, as_json: bool) -> None:

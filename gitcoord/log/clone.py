@@ -21,7 +21,7 @@ from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, newest_epoch, presence_ref
+from gitcoord.store.ref_names import NAMESPACE, is_local, newest_epoch, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -63,22 +63,33 @@ class Clone(Opened):
 
     def append(self, decide: Decide, local: bool = False, sign: Sign | None = None) -> list[Event]:
         """Decide on the newest state and write what `decide` returns, as one move of our log; without drafts write
-        nothing.
+        nothing. Drafts that are `local` are written after the others, as a second move.
 
         `decide` may run more than once: it is asked again when the ref or the index have moved. `sign` turns the last
         of the raw commits into the one to be written. If either raises, everything stays as it was.
         """
+        aside: list[Draft | LaterDraft] = []
+
+        def public(db: sqlite3.Connection) -> Sequence[Draft | LaterDraft]:
+            drafts = decide(db)
+            aside[:] = filter(_stays, drafts)
+            return [draft for draft in drafts if not _stays(draft)] if aside else drafts
+
         with self.locked() as fd:
-            for attempt in range(ATTEMPTS):
-                tips = self._mended_tips(fd)
-                try:
-                    return self._append_once(decide, local, sign, tips, fd)
-                except (RefMoved, ObjectMissing, _TryAgain):
-                    self._tips = None
-                except OwnLogAmiss as amiss:
-                    self._mend_log(amiss.ref, fd)
-                if self.index.rewound or (attempt == 0 and self.index.unreadable):
-                    self._mend_others(fd)
+            written = self._append(decide if local else public, local, sign, fd)
+            return written + self._append(lambda db: aside, True, None, fd) if aside else written
+
+    def _append(self, decide: Decide, local: bool, sign: Sign | None, fd: int) -> list[Event]:
+        for attempt in range(ATTEMPTS):
+            tips = self._mended_tips(fd)
+            try:
+                return self._append_once(decide, local, sign, tips, fd)
+            except (RefMoved, ObjectMissing, _TryAgain):
+                self._tips = None
+            except OwnLogAmiss as amiss:
+                self._mend_log(amiss.ref, fd)
+            if self.index.rewound or (attempt == 0 and self.index.unreadable):
+                self._mend_others(fd)
         raise RepositoryError("another program keeps moving the log", "git coord doctor")
 
     def _append_once(self, decide: Decide, local: bool, sign: Sign | None, tips: Tips, fd: int) -> list[Event]:
@@ -128,11 +139,15 @@ class Clone(Opened):
         return fresh
 
     def _write(self, ref: str, tip: Oid, objects: Sequence[GitObject], tips: Tips, fd: int) -> None:
-        self.journal.rotate(self.clock(), self._packed_up_to)
-        self.journal.add(objects)
-        self.store.write(objects)
-        self.store.move(ref, tip, tips.refs.get(ref), fd)
-        self._keep_alive(objects)
+        if is_local(ref):  # no gc of the user's reaches it
+            self.store.write(objects, ref)
+            self.store.move(ref, tip, tips.refs.get(ref), fd)
+        else:
+            self.journal.rotate(self.clock(), self._packed_up_to)
+            self.journal.add(objects)
+            self.store.write(objects)
+            self.store.move(ref, tip, tips.refs.get(ref), fd)
+            self._keep_alive(objects)
         self._tips = Tips({**tips.refs, ref: tip}, tips.broken)
         with suppress(RepositoryError):  # the event is acknowledged; the note only speeds up a recovery
             self.journal.note(own_logs(self._tips.refs, self.settled_id()))
@@ -268,6 +283,10 @@ class Clone(Opened):
 
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
+
+
+def _stays(draft: Draft | LaterDraft) -> bool:
+    return isinstance(draft, Draft) and draft.local
 
 
 def _check_secrets(event: Event, objects: Sequence[GitObject]) -> None:

@@ -52,6 +52,8 @@ class Draft(NamedTuple):
     attachments: Mapping[str, bytes] = MappingProxyType({})
     author: str = ""
     """The session that speaks; empty means the one that runs the command."""
+    local: bool = False
+    """It stays in this clone, whatever else is written with it."""
 
 
 LaterDraft = Callable[[Sequence[Oid]], Draft]

@@ -103,6 +103,8 @@ def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[s
     If no event of the rest proves to be ours, the rest is another's only if the event before it is marked; otherwise
     the rest is from a version that did not mark.
     """
+    if ground.store.keeps(ref):
+        return []
     ours = _ours(ground, ref, above)
     if len(ours) == len(above):
         return []
@@ -116,6 +118,8 @@ def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[s
 
 def _judge(ground: Ground, ref: str, now: Oid, noted: Iterable[tuple[str, Oid]]) -> list[str]:
     """A log of our name that the journal does not know. It is another's if we mark what we write, and it has no mark."""
+    if ground.store.keeps(ref):
+        return []
     try:
         found = list(ground.store.chain(now, None))
     except (ObjectMissing, NotACommit, NotDescendant):
@@ -162,6 +166,24 @@ def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
     with suppress(RefMoved):  # it is there already
         ground.store.move(name, oid, None, ground.fd)
     return f"{ref} has commits that this clone never wrote: they are kept as {name} (git log {name})"
+
+
+# local logs that an earlier version kept below refs/
+
+
+def take_in_local(ground: Ground) -> list[str]:
+    """Move local logs out of git's refs, where `git push --mirror` would publish them; returns a line for each that has
+    something in it which this clone never wrote."""
+    done = []
+    for ref, oid in list(ground.store.left.items()):
+        anew = not ground.store.keeps(ref)
+        if anew or not belongs_to(ref, ground.pen.clone) or _is_marked(ground, ref, oid):
+            with suppress(ObjectMissing, NotACommit, NotDescendant):
+                ground.store.take_in(ref, ground.fd)
+                continue
+        done.append(set_aside(ground, ref, oid))
+        ground.store.git.move(ref, None, oid, ground.fd)
+    return done
 
 
 # how two ends of a log are related

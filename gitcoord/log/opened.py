@@ -18,10 +18,11 @@ from gitcoord.log.ground import Ground, own_logs
 from gitcoord.log.index import Index, OwnLogAmiss
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
+from gitcoord.log.local.store import PartedStore
 from gitcoord.log.pen import Pen
 from gitcoord.names import clone_in, mailbox
 from gitcoord.store import open_store
-from gitcoord.store.contract import Store, Tips
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_coordination
 from gitcoord.store.repository import Repository
@@ -42,7 +43,7 @@ class Opened:
 
     def __init__(self, repo: Repository, registry: Registry[Any], long_lived: bool = False) -> None:
         self.repo = repo
-        self.store: Store = open_store(repo, long_lived)
+        self.store = PartedStore(open_store(repo, long_lived))
         self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
         self.mended: list[str] = []
         """The repairs of this process, a line each, for the user to read."""
@@ -79,6 +80,10 @@ class Opened:
     def has(self, box: str) -> bool:
         """Whether a mailbox is one of this clone's sessions'."""
         return bool(self.id) and clone_in(box) == self.id
+
+    def is_ours(self, name: str) -> bool:
+        """Whether `name` is this clone's id."""
+        return name == self.id
 
     def settled_id(self) -> str:
         """This clone's id, made if missing. Call it under the write lock."""
@@ -257,6 +262,9 @@ class Opened:
                 done = mend.mend(self.ground(fd), tips)
             except RefMoved:
                 continue
+            if self.store.left and not done:
+                done += mend.take_in_local(self.ground(fd))
+                tips = self.store.tips()
             if self._is_after_boot():
                 done += self._after_boot(fd)
             self.mended += [line for line in [*broken, *done] if line not in self.mended]

@@ -15,7 +15,7 @@ from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import GitObject, Oid, make_object
-from gitcoord.store.ref_names import NAMESPACE
+from gitcoord.store.ref_names import is_local
 
 
 def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: JournalPlace | None = None) -> list[str]:
@@ -46,10 +46,9 @@ def remake(ground: Ground, ref: str, wanted: Iterable[Oid]) -> dict[Oid, GitObje
 
 
 def _rows(ground: Ground, ref: str) -> list[tuple[Oid, ...]]:
-    local = ref.startswith(NAMESPACE + "local/")
     query = f"SELECT {COLUMNS} FROM events WHERE clone = ? AND local = ? ORDER BY lc"
     try:
-        return ground.index.db.execute(query, (ground.pen.clone, local)).fetchall()
+        return ground.index.db.execute(query, (ground.pen.clone, is_local(ref))).fetchall()
     except sqlite3.DatabaseError:
         return []
 

@@ -20,7 +20,7 @@ from gitcoord.log.trust import EPOCH, NEVER_CARRIED
 from gitcoord.store import packing
 from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, named_in
-from gitcoord.store.ref_names import epoch_of, is_log, log_of, next_epoch
+from gitcoord.store.ref_names import epoch_of, is_local, is_log, log_of, next_epoch
 
 
 def events_of(store: Store, tip: Oid) -> Iterator[Commit]:
@@ -48,8 +48,9 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
     data |= {"continues": min(former)} if former else {}
     lc = max(seen_clock(ground.index.db), *(event.lc for event in events), 0) + 1
     root = pen.root(fresh, carrying(pen.clone, text, data), lc, objects[-1].oid)
-    ground.journal.add([*objects, root])
-    packing.write_all(store, [*objects, root])
+    if not is_local(fresh):
+        ground.journal.add([*objects, root])
+    packing.write_all(store, [*objects, root], fresh)
     store.move(fresh, root.oid, None, ground.fd)
     before = [name for name in ground.journal.tips() if log_of(name) == log_of(ref)]  # also where its ref is gone
     ground.note(before, {fresh: root.oid})

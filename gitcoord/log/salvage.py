@@ -21,7 +21,7 @@ from gitcoord.store.absent import is_damaged
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import remove_loose
 from gitcoord.store.objects import Oid, parent_of
-from gitcoord.store.ref_names import NAMESPACE, aside_name
+from gitcoord.store.ref_names import aside_name, is_local
 
 ATTEMPTS = 3
 """A prune of the user's that began before a ref was back may take objects while they are restored."""
@@ -104,7 +104,7 @@ def _known(ground: Ground, ref: str, tips: Sequence[Oid]) -> dict[Oid, str]:
     query = "SELECT id, type FROM events WHERE clone = ? AND local = ?"
     known = dict.fromkeys(tips, "")
     with suppress(sqlite3.DatabaseError):
-        known |= ground.index.db.execute(query, (ground.pen.clone, ref.startswith(NAMESPACE + "local/"))).fetchall()
+        known |= ground.index.db.execute(query, (ground.pen.clone, is_local(ref))).fetchall()
     return known
 
 

@@ -11,6 +11,7 @@ from gitcoord.log.ground import own_logs
 from gitcoord.log.recent import Recent
 from gitcoord.store import packing
 from gitcoord.store.contract import Store
+from gitcoord.store.ref_names import is_local
 
 FEW_LOOSE = 64
 """Loose objects of ours that are never worth a pack."""
@@ -32,7 +33,7 @@ def pack(
     a log, which stops the user's own gc as well, it is filled. Never fails.
     """
     with suppress(CoordError):
-        tips = own_logs(store.tips().refs, clone)
+        tips = {ref: oid for ref, oid in own_logs(store.tips().refs, clone).items() if not is_local(ref)}
         failed = packing.pack(store.repo, tips, limit)
         if packing.is_about_a_hole(failed):
             fill_holes()

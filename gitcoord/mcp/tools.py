@@ -225,7 +225,7 @@ def told(coord: Coord, page: Inbox) -> dict[str, Any]:
     found = messages(coord, page.messages)
     told: dict[str, Any] = {"session": coord.identity.name, "messages": found, "more": page.remaining}
     if page.held:
-        told["held"] = f"{page.held} unsigned of other clones (coord.requireSigned): git coord inbox --all"
+        told["held"] = f"{page.held} unsigned messages of other clones not shown (coord.requireSigned): git coord inbox --all"
     if coord.identity.shared and found:
         told["remark"] = f"not marked read: another process may be {coord.identity.name}; say who you are with session"
     return quoting(told) if found else told

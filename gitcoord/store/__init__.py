@@ -22,7 +22,7 @@ def open_store(repo: Repository, long_lived: bool = False) -> Store:
     """
     forced = repo.environ.get("GIT_COORD_STORE") or os.environ.get("GIT_COORD_STORE", "")
     if forced not in ("", "plumbing", "libgit2"):
-        raise UsageError(f"GIT_COORD_STORE={forced} names no store", "unset it, or set it to plumbing or libgit2")
+        raise UsageError(f"GIT_COORD_STORE={forced} is not a store", "unset it, or set it to plumbing or libgit2")
     if forced == "libgit2" or (long_lived and forced != "plumbing"):
         store = _open_libgit2(repo, forced == "libgit2")
         if store is not None:

@@ -18,7 +18,7 @@ from gitcoord.system.files import read_bytes
 from gitcoord.system.spawn import Result
 
 MAX_PACKS = 10_000
-"""Packs that are looked at; nobody has more."""
+"""The largest number of packs that are looked at; real repositories have fewer."""
 
 
 def absent(repo: Repository, oids: Sequence[Oid]) -> list[Oid]:
@@ -31,7 +31,8 @@ def absent(repo: Repository, oids: Sequence[Oid]) -> list[Oid]:
 
 
 def why_unread(repo: Repository, oid: Oid, said: str = "") -> CoordError:
-    """Why an object could not be read: ObjectMissing if it is lost, else Unreadable. `said` is what the reader had to say."""
+    """The error for an object that could not be read: ObjectMissing if it is lost, else Unreadable. `said`: the reader's
+    error text."""
     try:
         if absent(repo, [oid]) or is_damaged(repo, oid):
             return ObjectMissing(oid)
@@ -42,7 +43,7 @@ def why_unread(repo: Repository, oid: Oid, said: str = "") -> CoordError:
 
 
 def is_damaged(repo: Repository, oid: Oid) -> bool:
-    """Whether the object lies in a file of its own that does not hold it. Raises Unreadable where the file cannot be read."""
+    """Whether the object has a loose file with other content. Raises Unreadable where the file cannot be read."""
     import zlib
 
     for directory in _object_directories(repo):
@@ -62,7 +63,8 @@ def is_damaged(repo: Repository, oid: Oid) -> bool:
 
 
 def _not_found(repo: Repository, oids: Sequence[Oid]) -> list[Oid]:
-    """Those of `oids` that git does not find. Raises Unreadable when git complains of anything but their own files."""
+    """Those of `oids` that git does not find. Raises Unreadable when git reports an error about anything but their own
+    files."""
     found: list[Oid] = []
     left = list(oids)
     while left:
@@ -76,7 +78,7 @@ def _not_found(repo: Repository, oids: Sequence[Oid]) -> list[Oid]:
             break
         if not _is_promised(result) or len(lines) >= len(left):
             raise _unreadable(result.error_text or _how_it_ended(result), left[min(len(lines), len(left) - 1)])
-        found.append(left[len(lines)])  # git gave up on what its promisor should have, and we fetch nothing here
+        found.append(left[len(lines)])  # git stopped at an object of its promisor remote, and we fetch nothing here
         left = left[len(lines) + 1 :]
     return found
 
@@ -87,7 +89,7 @@ def _complains(result: Result) -> bool:
 
 
 def _is_promised(result: Result) -> bool:
-    """Whether git ended because a partial clone lacks the object: it would have fetched it, which we do not let it."""
+    """Whether git ended because a partial clone lacks the object: git wanted to fetch it, and we forbid that."""
     return result.code == 128 and "promisor" in result.error_text
 
 
@@ -100,11 +102,11 @@ def _unreadable(said: str, oid: Oid) -> Unreadable:
     return Unreadable(f"git cannot read object {oid[:10]}: {last.removeprefix('fatal: ').removeprefix('error: ')}")
 
 
-# obstacles: what git passes over in silence
+# obstacles: places that git skips without an error
 
 
 def _look_for_obstacles(repo: Repository, oids: Sequence[Oid]) -> None:
-    """Check that we can look everywhere an object could be. Raises Unreadable."""
+    """Check that we can read every place where an object could be. Raises Unreadable."""
     for directory in _object_directories(repo):
         for path in (*_packs(directory, oids[0]), *(os.path.join(directory, oid[:2], oid[2:]) for oid in oids)):
             _must_open(path, oids[0])

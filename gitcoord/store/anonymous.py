@@ -1,4 +1,4 @@
-"""Look at a remote as a stranger does: without credentials, cookies, headers or certificates of this user."""
+"""Look at a remote as a stranger would: without credentials, cookies, headers or certificates of this user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from gitcoord.lean import NamedTuple, re
 from gitcoord.store.repository import Repository
 
 PATIENCE = 20.0
-"""Seconds after which a remote counts as one that does not answer."""
+"""Seconds after which a remote counts as not answering."""
 _NETWORK_SETTINGS = r"^http\.(.*\.)?(proxy|sslcainfo|sslcapath|sslverify|sslbackend|version)$"
 """Settings that are needed to reach the host at all; all others of `http.*` could give us access."""
 _SECRET_VARIABLES = ("GIT_SSL_CERT", "GIT_SSL_KEY", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_PROXY_SSL_CERT", "NETRC")
@@ -17,11 +17,11 @@ _NOT_OURS = ("could not read Username", "terminal prompts disabled", "Authentica
 
 
 def is_public(repo: Repository, url: str) -> bool | None:
-    """Whether anybody can read the repository at `url`, which is what git would talk to; None if that cannot be told.
+    """Whether anybody can read the repository at `url` (the URL after git's rewriting); None if unknown.
 
-    git:// knows no credentials. What is reached by ssh is asked for at the same host by https, because that is where
-    hosts publish it: a host that says nothing there may publish it elsewhere. Local paths, and hosts that only this
-    machine or this network can reach, are not public.
+    git:// has no credentials, so it is public. For ssh the same host is asked by https, because hosts publish repositories
+    there; if it does not answer, the repository may be published elsewhere. Local paths, and hosts that only this machine
+    or this network can reach, are not public.
     """
     if re.match(r"git://", url, re.IGNORECASE):
         return True
@@ -31,7 +31,7 @@ def is_public(repo: Repository, url: str) -> bool | None:
     if re.match(r"[a-z0-9]+::", url, re.IGNORECASE) or (
         not place.host and re.match(r"(?!file:)[\w.+-]+://", url, re.IGNORECASE)
     ):
-        return None  # a remote helper of the user's reaches it
+        return None  # only a remote helper of the user's can reach it
     if not place.host:
         return False
     host = _real_host(repo, place)

@@ -18,10 +18,8 @@ class Tips(NamedTuple):
 
 
 class Store(Protocol):
-    """Objects and refs of one repository. Every method reads the repository afresh; nothing is cached across calls.
-
-    What is there but cannot be read, or only perhaps, raises Unreadable from each of them, and never counts as lost
-    (`absent`).
+    """Objects and refs of one repository. Every method reads the repository afresh; nothing is cached across calls. Each
+    raises Unreadable for an object that may be there but cannot be read; such an object never counts as lost (`absent`).
     """
 
     repo: Repository
@@ -32,8 +30,8 @@ class Store(Protocol):
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
         """The raw commits after `old` (None: from the root) up to `new`, oldest first, along first parents.
 
-        Raises NotDescendant when `new` does not descend from `old`, ObjectMissing when the chain has a hole,
-        NotACommit when it names something else. Replace refs are ignored; a shallow boundary counts as a root.
+        Raises NotDescendant when `new` does not descend from `old`, ObjectMissing when the chain has a hole, NotACommit
+        when a ref or a parent names something else. Replace refs are ignored; a shallow boundary counts as a root.
         """
 
     def read(self, oids: Iterable[Oid]) -> Iterator[GitObject]:
@@ -43,10 +41,12 @@ class Store(Protocol):
         """Those of `oids` that are lost: not in the object database, or only as a file with other content."""
 
     def sizes(self, oids: Sequence[Oid]) -> list[int | None]:
-        """How many bytes each of `oids` has, inflated, without inflating it; None for one that is not there."""
+        """The size in bytes of each of `oids`, read from its header without inflating the object; None for one that is
+        missing."""
 
-    def write(self, objects: Sequence[GitObject]) -> None:
-        """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless.
+    def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
+        """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless. `ref` names
+        the log that they are for; git takes no notice of it.
 
         Raises RepositoryError when the disk is full or not writable.
         """
@@ -56,8 +56,8 @@ class Store(Protocol):
 
         Exactly one of several concurrent callers with the same `old` succeeds. To be called under the write lock,
         whose descriptor is `keep_fd`: a left-over ref lock file that has not changed for five seconds is cleared.
-        Raises RefMoved when the ref has another value, ObjectMissing when `new` is not there, RepositoryError else.
+        Raises RefMoved when the ref has another value, ObjectMissing when `new` is missing, RepositoryError otherwise.
         """
 
     def close(self) -> None:
-        """Let go of open packs and files."""
+        """Close open packs and files."""

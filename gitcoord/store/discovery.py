@@ -1,8 +1,8 @@
 """Find the repository of the current directory.
 
-git decides what a repository is and whether this user may use it. Asking it costs two processes, one for the places and
-one for the settings. In the common case the second is enough: where `.git` is plainly there, git reads its settings
-from that very place, and has thereby accepted it. All other cases are left to `git rev-parse`.
+git decides what a repository is and whether this user may use it. Asking it costs two processes, one for the places and one
+for the settings. In the common case the second is enough: where `.git` is an ordinary directory or link, git reads the
+settings from it only if it accepts the repository. All other cases are left to `git rev-parse`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def _find_plain(path: str | os.PathLike[str], environ: Mapping[str, str]) -> Rep
 
 
 def _root_above(directory: str) -> str | None:
-    """The nearest directory with a `.git`; None where git might stop before: at a bare repository, at a mount point."""
+    """The nearest directory with a `.git`; None if git might stop before it, at a bare repository or a mount point."""
     device = os.stat(directory).st_dev
     while not os.path.lexists(os.path.join(directory, ".git")):
         above = os.path.dirname(directory)
@@ -74,14 +74,13 @@ def _places(worktree: str) -> tuple[str, str] | None:
 
 
 def _config_from(worktree: str, common_dir: str, environ: Mapping[str, str]) -> dict[str, str] | None:
-    """The settings, if git finds the repository in `worktree` and nowhere else, and accepts it as nothing unusual.
-
-    A repository that git refuses, it leaves out without a word: the format version read from its file is the consent.
-    """
+    """The settings, if git finds the repository in `worktree` and accepts it; None for anything unusual. git silently
+    leaves out the settings of a repository that it refuses. So a format version that comes from the repository's own file
+    shows that git accepts it."""
     env = {**environ, **OURS, "GIT_CEILING_DIRECTORIES": os.path.dirname(worktree)}
     result = run(["git", "-C", worktree, "config", "-z", "--show-origin", "--get-regexp", _ASKED], env)
     if result.code not in (0, 1):  # 1: nothing is set
-        return None  # with a part of the settings, this might be another clone; git rev-parse says what is wrong
+        return None  # a part of the settings could lack `coord.clone`; git rev-parse says what is wrong
     own = ("file:.git/config", f"file:{common_dir}/config")
     accepted = False
     config: list[tuple[str, str]] = []

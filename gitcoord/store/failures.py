@@ -1,6 +1,6 @@
-"""What git says when a remote does not do what it was asked for, and what that means.
+"""Turn git's words about a failed fetch or push into errors.
 
-Git has no error codes for it: its words are looked for, in the order in which they tell most.
+git has no error codes for these failures, so its output is searched for known phrases, the most telling ones first.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NO_WRITE = (
     "not permitted", "forbidden",
 )  # fmt: skip
 BUSY = {"429": "too many requests", "502": "bad gateway", "503": "service unavailable", "504": "gateway timeout"}
-"""Answers of a server that may be another one in a moment, by their HTTP code."""
+"""Answers of a server that may change in a moment, by their HTTP code."""
 FSCK = r"fsck error|error: object [0-9a-f]+: "
 DAMAGED = r"fsckObjects|bad pack|did not (?:receive|send) all|invalid object"
 HASH = r"mismatched algorithms|not support this repository's hash algorithm|unknown object format|hash algorithm mismatch"
@@ -35,23 +35,23 @@ SIGPIPE = 141
 
 
 class BadObjects(RemoteError):
-    """What a remote sent does not pass git-fsck(1); nothing of it was taken."""
+    """The remote sent objects that do not pass git-fsck(1); none of them was kept."""
 
 
 class NotAtomic(RemoteError):
-    """The remote cannot take several refs as one change; it took none of them."""
+    """The remote does not support atomic pushes; it took none of the refs."""
 
 
 class Busy(RemoteError):
-    """The host answered that it cannot answer now."""
+    """The host answered that it is busy."""
 
 
 class Limited(Busy):
-    """It answered that we ask too often."""
+    """The host answered that we ask too often."""
 
 
 def sent_bad_objects(result: Result) -> bool:
-    """Whether a fetch failed for what was sent. A pack that ends early is no bad one: the connection broke."""
+    """Whether a fetch failed because the objects were bad. A pack that ends early does not count: the connection broke."""
     said = result.error_text
     if re.search(FSCK, said):
         return True
@@ -59,12 +59,13 @@ def sent_bad_objects(result: Result) -> bool:
 
 
 def has(said: str, phrases: tuple[str, ...]) -> bool:
-    """Whether git said one of these."""
+    """Whether git printed one of these phrases."""
     return any(phrase in said for phrase in phrases)
 
 
 def last_words(result: Result) -> str:
-    """The line that says most: git's own `fatal:`, or what came before a mere goodbye."""
+    """The most telling line of git's output: its own `fatal:`, or the line before the one that only says that the
+    connection ended."""
     lines = [line.strip() for line in result.error_text.splitlines() if line.strip()]
     useful = [line for line in lines if not re.match(r"(hint:|and the repository exists|Please make sure|warning:)", line)]
     told = [line for line in useful if "Could not read from remote repository" not in line] or useful
@@ -76,7 +77,7 @@ def last_words(result: Result) -> str:
 
 
 def is_busy(result: Result) -> bool:
-    """Whether it is worth while to ask once more in a moment."""
+    """Whether another attempt in a moment may succeed."""
     code = _HTTP.search(result.error_text) if result.code else None
     return code is not None and code[1] in BUSY
 
@@ -85,14 +86,14 @@ _HTTP = re.compile(r"(?:error: |HTTP )(\d{3})\b")
 
 
 def unreachable(name: str, result: Result) -> RemoteError:
-    """Why a remote did not answer, and what to try."""
+    """The error for a remote that did not answer, with a hint."""
     said = result.error_text
     if is_busy(result) and (code := _HTTP.search(said)):
         what = f"{name} answers HTTP {code[1]} ({BUSY[code[1]]})"
         kind = Limited if code[1] == "429" else Busy
         return kind(what, "try again in a minute: git coord sync; local commands work meanwhile")
     if re.search(HASH, said):
-        hint = f"git coord remote set URL of a repository with the same object format: git ls-remote {name} shows its ids"
+        hint = f"git coord remote set URL, of a repository with the object format of this one (git ls-remote {name} shows ids)"
         return RemoteError(f"{name} and this repository have different object formats (SHA-1 and SHA-256)", hint)
     if has(said, NO_ENTRY):
         return RemoteError(f"{name} denies access: {last_words(result)}", f"git ls-remote {name}")
@@ -105,7 +106,7 @@ def unreachable(name: str, result: Result) -> RemoteError:
 
 
 def unwritable(name: str, prefix: str, result: Result) -> RemoteError:
-    """Why a push as a whole did not come about, and what to try."""
+    """The error for a push that failed as a whole, with a hint."""
     said, low = result.error_text, result.error_text.lower()
     refused = any(phrase.lower() in low for phrase in NO_WRITE)
     failed = unreachable(name, result)
@@ -115,13 +116,13 @@ def unwritable(name: str, prefix: str, result: Result) -> RemoteError:
         return failed
     if refused:
         return refuses(name, prefix, last_words(result))
-    if has(said, NO_ENTRY):  # a user who may read may have to log in to write
+    if has(said, NO_ENTRY):  # reading may need no login where writing does
         return RemoteError(f"{name} denies pushes: {last_words(result)}", f"git push --dry-run {name}")
     return RemoteError(f"{name} rejected the push: {last_words(result)}", f"git push --dry-run {name}")
 
 
 def refuses(name: str, prefix: str, why: str) -> RemoteError:
-    """A host that will not have our refs; what the user can do instead (docs/sync.md)."""
+    """The error for a host that rejects our refs; the hint says what to do instead (docs/sync.md)."""
     hint = "use a repository of its own: git config coord.remote URL"
     if not prefix.startswith("refs/heads/"):
         hint += "; or, where only branches can be pushed: git config coord.remotePrefix refs/heads/coord/"

@@ -1,4 +1,4 @@
-"""The user's commit-graphs, as far as they name commits of ours that refs replace: presence, and tables of leases.
+"""Keep the user's commit-graphs valid: they may name presence commits and tables of leases that our refs replaced since.
 
 git writes a graph over all refs (gc, maintenance, fetch). The graph still names commits that are pruned later, and git
 fsck complains about that. So a commit that a graph names goes into a pack with a `.keep` file before its ref moves on:
@@ -26,7 +26,7 @@ _NO_PARENT = bytes.fromhex("70000000")
 
 
 class Graph(NamedTuple):
-    """A graph file: its bytes, how many commits it names, and where the tables of their ids and of their data begin."""
+    """A graph file: its bytes, how many commits it names, and the offsets of the tables of ids and of data."""
 
     data: mmap.mmap
     size: int
@@ -35,7 +35,7 @@ class Graph(NamedTuple):
 
 
 class Graphs:
-    """The commit-graph files as they are now, and which commits they name. `digits` is how many an id has."""
+    """The commit-graph files as they are now. `digits` is the length of an id."""
 
     def __init__(self, paths: Iterable[str], digits: int) -> None:
         self.width = digits // 2
@@ -74,7 +74,8 @@ class Graphs:
         return graph.data[start : start + self.width]
 
     def without_content(self, tree: Oid, only_roots: bool) -> Iterator[Oid]:
-        """The commits that graphs name with nothing but `tree` in them, as most of ours; `only_roots`: without a parent."""
+        """The commits with an empty tree that graphs name, as most of ours are; `only_roots`: only those without a
+        parent."""
         wanted = bytes.fromhex(tree) + (_NO_PARENT if only_roots else b"")
         size = self.width + 16
         for graph in self.found:
@@ -87,13 +88,13 @@ class Graphs:
                 at = graph.data.find(wanted, at + 1, end)
 
     def close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         for graph in self.found:
             graph.data.close()
 
 
 def _read(path: str, width: int) -> Graph | None:
-    """None for a file that cannot be read as a graph."""
+    """Read one graph file; None if it is not a valid graph."""
     try:
         with open(path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -123,7 +124,7 @@ def _info(repo: Repository) -> str:
 
 
 def _files(repo: Repository) -> list[str]:
-    """The one graph, and those of a chain."""
+    """The paths of the single graph and of the graphs of a chain."""
     chain = os.path.join(_info(repo), "commit-graphs")
     try:
         layers = [os.path.join(chain, name) for name in os.listdir(chain) if name.endswith(".graph")]
@@ -133,7 +134,7 @@ def _files(repo: Repository) -> list[str]:
 
 
 def is_being_written(repo: Repository) -> bool:
-    """Whether a git writes a graph just now."""
+    """Whether git is writing a graph now."""
     locks = ("commit-graph.lock", os.path.join("commit-graphs", "commit-graph-chain.lock"))
     with suppress(OSError):
         return any(time.time() - os.stat(os.path.join(_info(repo), name)).st_mtime < 3600 for name in locks)
@@ -141,13 +142,13 @@ def is_being_written(repo: Repository) -> bool:
 
 
 def are_there(repo: Repository) -> bool:
-    """Whether there is a graph at all."""
+    """Whether the repository has a graph."""
     return bool(_files(repo))
 
 
 @contextmanager
 def opened(repo: Repository) -> Iterator[Graphs]:
-    """The graphs of a repository, while they are looked at."""
+    """Open the graphs of a repository, and close them at the end."""
     graphs = Graphs(_files(repo), len(repo.zero))
     try:
         yield graphs
@@ -155,13 +156,13 @@ def opened(repo: Repository) -> Iterator[Graphs]:
         graphs.close()
 
 
-# keeping what a graph names
+# keep the commits that a graph names
 
 
 def keep(repo: Repository, graphs: Graphs, oids: Sequence[Oid]) -> None:
     """Keep those of `oids` that a graph names; to be called under the write lock before their refs move on.
 
-    Never fails: what is lost all the same, `mend` finds.
+    Never fails: `mend` finds a commit that is lost all the same.
     """
     named = [oid for oid in dict.fromkeys(oids) if graphs.names(oid)]
     packs = _packs(repo) if named else {}
@@ -173,7 +174,7 @@ def keep(repo: Repository, graphs: Graphs, oids: Sequence[Oid]) -> None:
 
 
 def _pack(repo: Repository, oids: Sequence[Oid], before: dict[str, list[Oid]]) -> None:
-    """Write one pack for all that is kept, in place of those `before`."""
+    """Write one pack with all kept commits, which replaces the packs in `before`."""
     checked = repo.git("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin="".join(f"{o}\n" for o in oids).encode())
     there = [line.split()[0] for line in checked.out.decode().splitlines() if line.endswith(" commit")]
     if not there:
@@ -196,7 +197,8 @@ def _pack(repo: Repository, oids: Sequence[Oid], before: dict[str, list[Oid]]) -
 
 
 def _let_go(pack: str, wholly: bool) -> None:
-    """A pack becomes git's like any other; or goes `wholly`, because another has all of it: the index first, as git does."""
+    """Remove a pack's `.keep` file, so that git treats it like any other; with `wholly` remove the pack, because another
+    has all its objects (the index first, as git does)."""
     for suffix in (".idx", ".rev", ".pack", ".keep") if wholly else (".keep",):
         with suppress(OSError):
             os.unlink(pack + suffix)
@@ -221,7 +223,7 @@ def _packs(repo: Repository) -> dict[str, list[Oid]]:
 
 
 def _contents(path: str, width: int) -> list[Oid]:
-    """The ids in a pack's index of version 2: 8 bytes, 256 counts, and then the ids; none of one that is not there."""
+    """The ids in a pack's index of version 2: 8 bytes, 256 counts, and then the ids. A missing pack has none."""
     try:
         index = read_bytes(path)
     except OSError:
@@ -231,7 +233,7 @@ def _contents(path: str, width: int) -> list[Oid]:
 
 
 def release(repo: Repository, everything: bool = False) -> None:
-    """Leave the kept packs to git of which no graph names anything any more; or all of them."""
+    """Leave kept packs to git once no graph names a commit in them; or all of them."""
     packs = _packs(repo)
     if packs:
         with opened(repo) as graphs:
@@ -240,21 +242,19 @@ def release(repo: Repository, everything: bool = False) -> None:
                     _let_go(pack, wholly=False)
 
 
-# mending what names what is lost
+# mend graphs that name lost commits
 
 
 def lost(repo: Repository, thoroughly: bool = False) -> list[Oid]:
-    """Commits of ours that a graph names and git has lost: of those that are replaced; `thoroughly`, also of logs.
-
-    Raises Unreadable where that cannot be told.
-    """
+    """Commits of ours that a graph names and git has lost: presence and leases; `thoroughly`: logs, too. Raises Unreadable
+    where git cannot tell."""
     with opened(repo) as graphs:
         named = list(graphs.without_content(make_tree({}, repo.object_format).oid, only_roots=not thoroughly))
     return absent(repo, named)
 
 
 def mend(repo: Repository, thoroughly: bool = False) -> list[str]:
-    """Have git write a graph anew that names a commit of ours which is lost; a line for the user. Raises Unreadable."""
+    """Have git rewrite a graph that names a lost commit of ours; returns a line for the user. Raises Unreadable."""
     gone = lost(repo, thoroughly)
     if not gone:
         return []

@@ -43,8 +43,8 @@ How = Literal["config", "file", "block", "line", "none"]
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """One event's hook. `how`: in the `config`, as a `file` of its own, as a `block` in another's file, as the `line` that the
-    user added by hand, or not at all.
+    """One event's hook. `how`: in the `config`, as a `file` of its own, as a `block` in another's file, as the `line` that
+    the user added by hand, or not at all.
 
     `why` says what keeps it from running, and `line` is what to add by hand where we do not touch anything.
     """
@@ -63,7 +63,7 @@ class Hook:
 
 
 class HookPlaces:
-    """What an installation needs to know, read once: git's version, its settings and its folder of hook files."""
+    """The facts that an installation needs, read once: git's version, its settings and its folder of hook files."""
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
@@ -94,11 +94,11 @@ class HookPlaces:
         return [folder / f"{event}{suffix}" for folder in folders for suffix in ("", ".legacy", ".old")]
 
     def config(self, *args: str) -> Result:
-        """git-config(1) on the settings that all worktrees share."""
+        """Run git-config(1) on the settings that all worktrees share."""
         return run(["git", f"--git-dir={self.repo.common_dir}", "config", "--local", *args], self.repo.env)
 
     def all_config(self, pattern: str) -> Result:
-        """The settings whose names match, wherever they are."""
+        """Get the settings whose names match, from every scope."""
         return run(["git", f"--git-dir={self.repo.common_dir}", "config", "--get-regexp", pattern], self.repo.env)
 
     @cached_property
@@ -126,7 +126,7 @@ def install(repo: Repository) -> list[Hook]:
 
 
 def uninstall(repo: Repository) -> list[Hook]:
-    """Take every hook of ours out again and give back what was there, byte for byte; returns what was found."""
+    """Remove every hook of ours and restore the files as they were, byte for byte; returns the hooks that were found."""
     ground = HookPlaces(repo)
     found = [look(ground, event) for look in (_in_config, _in_files) for event in EVENTS]
     for event in EVENTS:
@@ -142,17 +142,17 @@ def uninstall(repo: Repository) -> list[Hook]:
 
 
 def status(repo: Repository) -> list[Hook]:
-    """How each hook is installed, or why not and what would do it."""
+    """How each hook is installed; if it is not, why, and the line that would install it."""
     ground = HookPlaces(repo)
     both = [(_in_config(ground, event), _in_files(ground, event)) for event in EVENTS]
     return [min(pair, key=lambda hook: (not hook.runs, hook.how == "none", not hook.line)) for pair in both]
 
 
-# what a hook runs
+# the command of a hook
 
 
 def command_line(event: str) -> str:
-    """The command of the hook of `event`; "$@" is to follow. Does nothing once gitcoord is gone."""
+    """The command that the hook of `event` runs, to be followed by "$@". It does nothing once gitcoord is gone."""
     script, python = shlex.quote(str(SCRIPT)), shlex.quote(sys.executable)
     return f"python={python} event={event}; test ! -f {script} || . {script}"
 
@@ -183,7 +183,7 @@ def _by_hand(event: str, args: str = '"$@"') -> str:
     return f'f=$(git rev-parse --git-common-dir)/coord/hook; test ! -f "$f" || sh "$f" {event} {args}'
 
 
-# in the configuration
+# hooks in the configuration
 
 
 def _in_config(ground: HookPlaces, event: str) -> Hook:
@@ -210,7 +210,7 @@ def _remove_from_config(ground: HookPlaces, event: str) -> None:
             raise RepositoryError(f"cannot write the configuration: {result.error_text}", "git config --local --list")
 
 
-# in files
+# hooks in files
 
 
 def _in_files(ground: HookPlaces, event: str) -> Hook:
@@ -239,7 +239,7 @@ def _by_hand_places(ground: HookPlaces, event: str) -> list[Path]:
 
 
 def _has_line(file: Path, event: str) -> bool:
-    """Whether it runs our hook for the event, by a line of the user's that is no comment."""
+    """Whether the file runs our hook for the event, by a line that the user added and that is not a comment."""
     wanted = re.compile(rb"^(?!\s*#).*coord/hook.*\bsh\b.*\s" + event.encode() + rb"\b", re.MULTILINE)
     return wanted.search(_content(file)) is not None
 
@@ -287,7 +287,7 @@ def _why_not(ground: HookPlaces, event: str) -> tuple[str, str]:
 
 
 def _is_shell(content: bytes) -> bool:
-    """Whether `sh` lines can be in it; without a first line `#!` git runs it with sh."""
+    """Whether the file is a shell script, so that our lines fit into it; git runs a file without a `#!` line with sh."""
     return b"\0" not in content and (not content.startswith(b"#!") or _SHELL.match(content) is not None)
 
 
@@ -301,7 +301,7 @@ def _put_in_file(ground: HookPlaces, event: str) -> None:
         return
     path = ground.folder / event
     if b"pre-commit.com" in _content(path):
-        path = path.with_name(f"{event}.legacy")  # what it keeps and runs of hooks that were there before it
+        path = path.with_name(f"{event}.legacy")  # where pre-commit keeps an earlier hook, which it still runs
     if path.exists():
         _write(path, _with_block(_content(path), _block(event, "block")), path)
     else:
@@ -332,7 +332,7 @@ def _make_folder(folder: Path) -> None:
 
 
 def _block(event: str, kind: str) -> bytes:
-    """Our lines. The first one names what was made for them: lines in a file, the file, or its folder too."""
+    """Our lines. The first one says what we made for them: only these lines, the file, or its folder, too."""
     otherwise = "exit 1" if event == "pre-commit" else ":"
     return (
         f"# >>> gitcoord {kind} ('git coord hooks uninstall' removes it)\n"

@@ -1,7 +1,7 @@
 """Watch files through Linux's inotify. On other systems, and where inotify is refused, `store.watch` uses watchdog.
 
-watchdog 7.1 warns on stderr when folders go and come again quickly, and its thread ends with a KeyError; from then on
-the waiter heard nothing (`git pack-refs` in a loop, within half a minute). Its import costs a waiter 37 ms, too.
+watchdog 7.1 warns on stderr when folders disappear and return quickly, and soon its thread ends with a KeyError; after that
+the waiter is deaf (within half a minute beside `git pack-refs` in a loop). Its import also costs a waiter 37 ms.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _HEAD = struct.Struct("iIII")
 class Inotify(threading.Thread):
     """Calls `changed` with the path of everything that changes in some folders, until it is closed. Raises OSError.
 
-    A folder that `follow` says yes to is watched as soon as it is there; so are those in it.
+    A new folder for which `follow` returns true is watched as soon as it exists, and so are the folders in it.
     """
 
     def __init__(self, folders: Iterable[str], follow: Callable[[str], bool], changed: Callable[[str], None]) -> None:
@@ -52,7 +52,7 @@ class Inotify(threading.Thread):
         return answer
 
     def _add(self, folder: str) -> None:
-        """Watch a folder, then what is in it already: what comes in between is seen by one or the other."""
+        """Watch a folder, then the folders in it: in this order, one that is made meanwhile is not missed."""
         try:
             found = self._libc.inotify_add_watch(self._fd, os.fsencode(folder), _CHANGES | _ONLY_FOLDERS)
             self._paths[self._checked(found)] = folder

@@ -25,9 +25,9 @@ from gitcoord.store.ref_files import NotPlain, RefFiles
 from gitcoord.store.ref_lock import RefLocked, patiently
 from gitcoord.store.repository import Repository
 
-_FLEETING = ("File exists", "No such file or directory")  # a lock, or a gc took the empty directory away meanwhile
+_FLEETING = ("File exists", "No such file or directory")  # another's lock; or a gc removed the empty directory meanwhile
 KEPT = 1 << 15
-"""Commits of a walk that are kept from its way down to its way up; those beyond are read a second time."""
+"""Commits that a walk keeps in memory; those beyond are read a second time."""
 
 _TYPES = {"commit": ObjectType.COMMIT, "tree": ObjectType.TREE, "blob": ObjectType.BLOB}
 _KINDS: dict[int, Kind] = {int(number): kind for kind, number in _TYPES.items()}  # type: ignore[misc]
@@ -46,7 +46,7 @@ def why_not(repo: Repository) -> str | None:
         always = opened.config["core.logAllRefUpdates"] == "always" if "core.logAllRefUpdates" in opened.config else False
         opened.free()
     except (pygit2.GitError, OSError, KeyError, ValueError) as error:
-        return " ".join(str(error).removeprefix(f"{repo.common_dir}: ").split()) or "it does not open"
+        return " ".join(str(error).removeprefix(f"{repo.common_dir}: ").split()) or "libgit2 cannot open it"
     return "core.logAllRefUpdates=always would make it write reflogs" if always else None
 
 
@@ -55,7 +55,7 @@ def _open(repo: Repository) -> Any:
 
 
 class Libgit2Store:
-    """See `Store`. Serves what `why_not` has nothing against."""
+    """See `Store`. Serves repositories for which `why_not` returns None."""
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
@@ -78,7 +78,7 @@ class Libgit2Store:
             return refs.list_refs(self.repo)
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
-        """Read new events here. A whole log streams from git, which runs beside us and keeps nothing in memory."""
+        """Read a few new events here; a whole log streams from git, which runs beside us and keeps nothing in memory."""
         return self._plumbing.chain(new, None) if old is None else self._steps(new, old)
 
     def _steps(self, new: Oid, old: Oid) -> Iterator[tuple[Oid, bytes]]:
@@ -118,7 +118,8 @@ class Libgit2Store:
         return int(kind), data
 
     def _read_commit(self, objects: Any, oid: Oid) -> bytes:
-        """A commit, of one too large for an event only its beginning: hundreds of megabytes are never inflated here."""
+        """A commit; only the beginning of one that is too large for an event, so that hundreds of megabytes are never
+        inflated here."""
         if (_size(objects, oid) or 0) > MAX_COMMIT:
             (item,) = self._plumbing.read([oid])
             if item.kind != "commit":
@@ -133,7 +134,7 @@ class Libgit2Store:
         objects = self._objects()
         return [_size(objects, oid) for oid in oids]
 
-    def write(self, objects: Sequence[GitObject]) -> None:
+    def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)
             written = self._write_patiently(item)
@@ -158,7 +159,8 @@ class Libgit2Store:
         refs.check_value(self.repo, ref, new)
 
     def _swap(self, ref: str, new: Oid, old: Oid) -> None:
-        """The backend's own write compares under the ref's lock; `Reference.set_target` does no more in twice the time."""
+        """Compare-and-swap by the backend's write, which compares under the ref's lock; `Reference.set_target` does no more
+        and takes twice as long."""
         if not is_loose(self.repo, new) and self.missing([new]):
             raise ObjectMissing(new, ref)
         try:

@@ -26,7 +26,7 @@ def is_loose(repo: Repository, oid: Oid) -> bool:
 
 
 def remove_loose(repo: Repository, oid: Oid) -> bool:
-    """Remove a loose object file; says whether there was one. The caller knows that nothing needs it."""
+    """Remove a loose object file; says whether there was one. The caller must know that nothing needs it."""
     path = loose_path(repo, oid)
     with suppress(OSError):
         if os.name == "nt":
@@ -49,7 +49,8 @@ def _names(directory: str) -> list[str]:
 
 
 def gc_is_running(repo: Repository) -> bool:
-    """Whether a git-gc(1) holds its lock here: a pid alive on this host, or any on another, for twelve hours at most."""
+    """Whether a git-gc(1) holds its lock here: a lock file of at most twelve hours that names a live process of this host,
+    or any process of another."""
     path = os.path.join(repo.common_dir, "gc.pid")
     try:
         age = time.time() - os.stat(path).st_mtime
@@ -83,9 +84,8 @@ def all_loose(repo: Repository, oids: Iterable[Oid]) -> list[Oid]:
 
 
 def torn_files(repo: Repository, tree: Oid) -> list[Oid]:
-    """The loose objects that a power loss left: files that hold nothing, or nothing but zeros, and the torn ones of commits
-    with nothing but `tree` in them, as far as their beginning tells. git takes such a file for the object; its own gc fails
-    on it."""
+    """The loose objects that a power loss left: files that are empty or full of zeros, and torn files of commits with the
+    tree `tree`, as far as their beginning tells. git takes such a file for the object, and its gc fails on it."""
     top = os.path.join(repo.common_dir, "objects")
     found = []
     for directory in _names(top):
@@ -96,7 +96,7 @@ def torn_files(repo: Repository, tree: Oid) -> list[Oid]:
 
 
 _SMALL = 4096
-"""Bytes of a loose file past which it is looked at no more: events, presence and leases are smaller."""
+"""Bytes of a loose file above which it is not looked at: events, presence and leases are smaller."""
 
 
 def _is_torn(path: str, tree: Oid) -> bool:
@@ -111,7 +111,8 @@ def _is_torn(path: str, tree: Oid) -> bool:
 
 
 def _is_torn_commit(data: bytes, tree: bytes) -> bool:
-    """Whether a loose file ends too early or is garbled, and begins as a commit of ours does, as far as it can be inflated."""
+    """Whether a loose file ends too early or is garbled, and begins as a commit of ours does, as far as it can be
+    inflated."""
     import zlib
 
     stream, found = zlib.decompressobj(), b""

@@ -33,14 +33,14 @@ _CHANGE = re.compile(rb":\d+ (\d+) [0-9a-f]+ ([0-9a-f]+) [A-Z]\0([^\0]+)\0")
 
 
 class Lying(NamedTuple):
-    """How a worktree differs from its HEAD. Equal fingerprints mean equal content."""
+    """The differences of a worktree from its HEAD. Equal fingerprints mean equal content."""
 
     worktree: Path
     git_dir: Path
     head: Oid | None
     clean: bool
     unstaged: tuple[bytes, ...]
-    """Paths whose file is not what the index says."""
+    """Paths whose file differs from the index."""
     fingerprint: str
 
 
@@ -70,7 +70,7 @@ def _unstaged_path(worktree: Path, entry: bytes) -> bytes | None:
 
 
 def _is_addable(worktree: Path, path: bytes) -> bool:
-    if path.endswith(b"/"):  # a repository of its own
+    if path.endswith(b"/"):  # a nested repository
         return False
     try:
         return os.lstat(_below(worktree, path)).st_size <= LARGE and not _is_unreadable(worktree, path)
@@ -119,7 +119,7 @@ class Scratch:
         shutil.rmtree(self._directory, ignore_errors=True)
 
     def commit(self, lying: Lying) -> Oid:
-        """A commit of all that lies in a worktree, on top of its HEAD; HEAD itself where nothing does.
+        """A commit of a worktree's files as they are, on top of its HEAD; HEAD itself if nothing has changed.
 
         The same content on the same HEAD always gives the same id. Raises RepositoryError.
         """
@@ -188,19 +188,19 @@ def _checked(verb: str, result: Result) -> Result:
 
 
 def _conflicting(fields: Iterator[bytes]) -> list[bytes]:
-    """One merge's part of the output: status, tree, the paths that conflict, and an empty field."""
+    """Parse one merge's part of the output: status, tree, the paths that conflict, and an empty field."""
     next(fields), next(fields)
     return list(iter(lambda: next(fields), b""))
 
 
 def _copy(index: Path, to: Path) -> None:
-    """Copy an index with its time, by which git tells entries that changed right after they were staged."""
+    """Copy an index with its time: from that, git recognizes entries that changed right after they were staged."""
     with suppress(FileNotFoundError):  # nothing was ever staged
         shutil.copy2(index, to)
 
 
 def _listed(directory: str) -> str:
-    """A directory as GIT_ALTERNATE_OBJECT_DIRECTORIES spells it: quoted where it could be taken for two."""
+    """A directory as GIT_ALTERNATE_OBJECT_DIRECTORIES spells it: quoted if it could be read as two."""
     if ":" not in directory and not directory.startswith('"'):
         return directory
     escaped = directory.replace("\\", "\\\\").replace('"', '\\"')

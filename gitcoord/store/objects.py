@@ -24,13 +24,13 @@ class GitObject(NamedTuple):
 
 
 def make_object(kind: Kind, data: bytes, object_format: str) -> GitObject:
-    """Give `data` the id git gives it in a repository of `object_format` (`sha1` or `sha256`)."""
+    """Make the object that git makes of `data` in a repository of `object_format` (`sha1` or `sha256`)."""
     header = b"%s %d\0" % (kind.encode(), len(data))
     return GitObject(kind, Oid(_hash(object_format)(header + data).hexdigest()), data)
 
 
 def digest(data: bytes, object_format: str) -> bytes:
-    """The hash of plain bytes, as it ends a pack."""
+    """The hash of plain bytes, as at the end of a pack."""
     return bytes(_hash(object_format)(data).digest())
 
 
@@ -40,7 +40,7 @@ def _hash(object_format: str) -> Hash:
     if object_format == "sha1":
         try:
             return cast(Hash, import_module("_sha1").sha1)
-        except ImportError:  # a Python built without its own
+        except ImportError:  # a Python that was built without this module
             pass
     import hashlib
 
@@ -55,7 +55,7 @@ def make_tree(files: Mapping[str, Oid], object_format: str) -> GitObject:
 
 
 def parent_of(commit: bytes) -> Oid | None:
-    """The first parent named in a raw commit, or None for a root. It can only be right below the tree."""
+    """The first parent named in a raw commit, or None for a root. A parent can only be in the line below the tree."""
     start = commit.find(b"\n") + 1
     if not commit.startswith(b"parent ", start):
         return None
@@ -63,7 +63,7 @@ def parent_of(commit: bytes) -> Oid | None:
 
 
 def drop_empty_file(common_dir: str, oid: Oid) -> None:
-    """Remove a loose object of no bytes, left by a power loss: both git and libgit2 would take it for written."""
+    """Remove an empty loose object, which a power loss left: git and libgit2 would both treat it as written."""
     path = f"{common_dir}/objects/{oid[:2]}/{oid[2:]}"
     with suppress(OSError):
         if os.stat(path).st_size == 0:
@@ -71,12 +71,12 @@ def drop_empty_file(common_dir: str, oid: Oid) -> None:
 
 
 def is_intact(item: GitObject) -> bool:
-    """Whether the bytes are those that the id names."""
+    """Whether the bytes match the id."""
     return make_object(item.kind, item.data, "sha256" if len(item.oid) == 64 else "sha1").oid == item.oid
 
 
 def named_in(item: GitObject) -> list[Oid]:
-    """The objects an event needs beside itself: parent and tree of a commit, the files of a tree."""
+    """The objects that an event needs: parent and tree of a commit, the files of a tree."""
     if item.kind == "tree":
         return [oid for _, oid in tree_entries(item.data, len(item.oid) // 2)]
     if item.kind == "blob":

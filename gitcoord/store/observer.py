@@ -23,8 +23,9 @@ class _Handler(FileSystemEventHandler):
 
 
 def observe(folders: Sequence[str], deep: str, see: Callable[[str], None]) -> Callable[[], None]:
-    """Call `see` with the path of what changes in `folders`, and anywhere below `deep`; returns what ends that."""
-    logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it complains of events that come while it stops
+    """Call `see` with the path of what changes in `folders`, and anywhere below `deep`; returns a function that stops
+    it."""
+    logging.getLogger("watchdog").addHandler(logging.NullHandler())  # it logs errors for events that come while it stops
     observer = Observer()
     for folder in folders:
         observer.schedule(_Handler(see), folder, recursive=folder == deep)

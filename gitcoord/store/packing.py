@@ -16,6 +16,7 @@ from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
 from gitcoord.store.objects import GitObject, Oid, digest
+from gitcoord.store.ref_names import is_local
 from gitcoord.store.refs import failure
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes, read_ours
@@ -24,16 +25,16 @@ from gitcoord.system.spawn import Result
 
 LOOSE_OBJECTS = 1000
 SEVENTEENS = 20
-"""Files in objects/17 from which on even few objects of ours are packed; git's own gc begins past 27."""
+"""Number of files in objects/17 from which even few objects of ours are packed; git's own gc begins above 27."""
 
 FEW = 64
-"""Objects that are as well written one by one."""
+"""Up to so many objects are written one by one, which is as fast."""
 _OF_A_HOLE = ("bad object", "Could not read", "Failed to traverse", "unable to read", "is corrupt", "missing")
 _TYPES = {"commit": 1, "tree": 2, "blob": 3}
 
 
 class Packed(NamedTuple):
-    """`coord/packs`: the tips up to which everything is packed, and our packs that nobody has taken over, oldest first."""
+    """`coord/packs`: the tips up to which everything is packed, and our packs that no gc has taken over, oldest first."""
 
     tips: tuple[Oid, ...] = ()
     packs: tuple[tuple[str, int], ...] = ()
@@ -94,8 +95,8 @@ def _file(repo: Repository, name: str, suffix: str) -> str:
 
 
 def _drop_loose(repo: Repository, name: str) -> int:
-    """Remove the loose files of what a new pack holds. Not `git prune-packed`: beside a gc that has just made the user's
-    unreachable objects loose, before it deletes their pack, that would take their last copy."""
+    """Remove the loose files of objects that a new pack holds. Not `git prune-packed`: beside a gc that has just made the
+    user's unreachable objects loose, before it deletes their pack, that would take their last copy."""
     oids = _contents(repo, name)
     if os.path.exists(_file(repo, name, ".pack")):
         for oid in oids:
@@ -113,7 +114,7 @@ def _contents(repo: Repository, name: str) -> list[Oid]:
 
 
 def _merge(repo: Repository, packs: list[tuple[str, int]], limit: int | None) -> list[tuple[str, int]]:
-    """Merge the newest packs into one where they are out of proportion; returns what there is then."""
+    """Merge the newest packs into one where they are out of proportion; returns the packs that are left."""
     packs = [pack for pack in packs if os.path.exists(_file(repo, pack[0], ".idx"))]  # a gc takes them over
     first = _first_to_merge([count for _, count in packs], limit)
     small = packs[first:]
@@ -167,13 +168,13 @@ def _save(repo: Repository, packed: Packed) -> None:
     write_whole(os.path.join(repo.coord_dir, "packs"), "\n".join(lines) + "\n")
 
 
-# many objects at once: one process and one file instead of one of each for every object (gitformat-pack(5))
+# many objects at once: one process and one file for all of them (gitformat-pack(5))
 
 
-def write_all(store: Store, objects: Sequence[GitObject]) -> None:
+def write_all(store: Store, objects: Sequence[GitObject], ref: str = "") -> None:
     """As `Store.write`, for any number of objects."""
-    if len(objects) <= FEW:
-        store.write(objects)
+    if len(objects) <= FEW or is_local(ref):
+        store.write(objects, ref)
         return
     unique = {item.oid: item for item in objects}
     data = b"PACK" + (2).to_bytes(4, "big") + len(unique).to_bytes(4, "big")
@@ -181,11 +182,11 @@ def write_all(store: Store, objects: Sequence[GitObject]) -> None:
     done = store.repo.git("index-pack", "--stdin", stdin=data + digest(data, store.repo.object_format))
     if done.code:
         raise failure(store.repo, "cannot write a pack", done)
-    store.write([item for item in unique.values() if item.kind == "tree" and not item.data])  # git claims to have it always
+    store.write([item for item in unique.values() if item.kind == "tree" and not item.data])  # git claims to have it anyway
 
 
 def _entry(item: GitObject) -> bytes:
-    """The type and the length, seven bits at a time but for the first four, and the body."""
+    """One entry of a pack: type and length (the first byte has four bits of it, each other seven), then the body."""
     size = len(item.data)
     head = bytearray([_TYPES[item.kind] << 4 | size & 15])
     size >>= 4

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import subprocess
 
 SHORT_WALK = 64
-"""Commits read one by one through a single `cat-file`; beyond, `rev-list` feeds a second one in bulk."""
+"""Commits that are read one by one through one `cat-file`; for a longer walk `rev-list` feeds another."""
 
 
 MAX_COMMIT = 1 << 20
@@ -80,7 +80,7 @@ class PlumbingStore:
             self._explain(new, old, reader)
 
     def _explain(self, new: Oid, old: Oid | None, reader: _Reader) -> None:
-        """Why `rev-list` gave up: it names the object that is missing or of the wrong kind."""
+        """The error for a failed `rev-list`, which names the object that is missing or of the wrong kind."""
         complaint = reader.complaint
         named = re.search(r"[0-9a-f]{64}|[0-9a-f]{40}", complaint)
         at = Oid(named[0]) if named else new
@@ -110,10 +110,10 @@ class PlumbingStore:
             found += [int(line[2]) if len(line) == 3 else None for line in lines]
             if result.code == 0:
                 break
-            found.append(None)  # a partial clone: git gave up on what its promisor should have
+            found.append(None)  # a partial clone: git stopped at an object of its promisor remote
         return found[: len(oids)]
 
-    def write(self, objects: Sequence[GitObject]) -> None:
+    def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)
             result = self.repo.git("hash-object", "-w", "--stdin", "-t", item.kind, stdin=item.data)
@@ -138,12 +138,12 @@ class _Reader:
         self.repo = repo
         self.revisions = revisions
         self.complaint = ""
-        """What `rev-list` said when it failed; known at the end."""
+        """The error text of `rev-list`; known at the end."""
         self.failed = False
         """Whether either child was killed or ended with an error; known at the end."""
 
     def __enter__(self) -> _Reader:
-        import subprocess  # only where objects are read: a command that finds nothing new never gets here
+        import subprocess  # imported only here: a command that finds nothing new reads no object
 
         pipe, git, env = subprocess.PIPE, ["git", f"--git-dir={self.repo.common_dir}"], self.repo.env
         self.lister: subprocess.Popen[bytes] | None = None
@@ -159,7 +159,7 @@ class _Reader:
             env=env,
         )
         if self.lister:
-            _open(self.lister.stdout).close()  # cat-file's alone now, so that rev-list notices when it goes
+            _open(self.lister.stdout).close()  # only cat-file has it now, so rev-list notices when cat-file ends
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -179,7 +179,7 @@ class _Reader:
             questions.write(b"%s\n" % oid.encode())
             questions.flush()
         except BrokenPipeError:
-            raise why_unread(self.repo, oid) from None  # git gave up on a corrupt object
+            raise why_unread(self.repo, oid) from None  # git stopped at a corrupt object
         found = self._next(oid)
         if found.oid != oid:  # an abbreviation, or a name
             raise ObjectMissing(oid)
@@ -193,7 +193,7 @@ class _Reader:
             yield self._next(Oid(""))
 
     def _unread(self, oid: Oid) -> CoordError:
-        """Why the object `oid` did not come; without an id, `git rev-list` stopped before it named one."""
+        """The error for an object that did not come; without an id, `git rev-list` stopped before it named one."""
         return why_unread(self.repo, oid) if oid else Unreadable("git cat-file ended before its answer")
 
     def _next(self, oid: Oid) -> GitObject:
@@ -211,7 +211,7 @@ class _Reader:
 
 
 def _skip(answers: IO[bytes], size: int) -> bool:
-    """Pass over so many bytes; says whether they were there."""
+    """Skip so many bytes; returns whether they were there."""
     while size > 0 and (chunk := answers.read(min(size, 1 << 16))):
         size -= len(chunk)
     return size == 0

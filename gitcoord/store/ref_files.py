@@ -20,9 +20,9 @@ _FIRST = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01234567
 _IN_A_NAME = _FIRST | frozenset(".@+-")
 _HEX = b"0123456789abcdef"
 RACY = 0.1
-"""Seconds within which a file may be replaced twice without its times showing it."""
+"""Seconds within which a file may be replaced twice with the same times."""
 RACY_DIRECTORY = 3.0
-"""The same for what is in a directory, whose inode stays: the coarsest file system counts in steps of two seconds."""
+"""The same for the content of a directory, whose inode stays: the coarsest file system counts in steps of two seconds."""
 
 
 class NotPlain(Exception):
@@ -116,7 +116,7 @@ class RefFiles:
             signature = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
             if signature != self._signature:
                 data = read_bytes(f"{self._directory}/packed-refs")
-                if data and (not data.endswith(b"\n") or b"\0" in data):  # torn: git reads nothing of it, and says why
+                if data and (not data.endswith(b"\n") or b"\0" in data):  # torn: git refuses it and says why
                     raise NotPlain("packed-refs")
                 self._packed = dict(_packed(data))
                 self._signature = signature if abs(time.time() - stat.st_mtime) > RACY else ()

@@ -1,4 +1,4 @@
-"""What both stores do when another program's lock file lies on a ref of ours."""
+"""Handle another program's lock file on a ref of ours, for both stores."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class RefLocked(CoordError):
 def patiently(attempt: Callable[[], None], lock_file: str) -> None:
     """Call `attempt` until it no longer meets a lock, clearing a lock that a dead process left behind.
 
-    The caller holds the write lock, so no writer of ours is at work on this ref; what is left is a passing
-    `git pack-refs` or `git fetch`, which is done in milliseconds, or a corpse.
+    The caller holds the write lock, so no writer of ours is at work on this ref. The lock is that of a `git pack-refs` or
+    `git fetch`, which ends in milliseconds, or a dead process left it behind.
     """
     deadline = time.monotonic() + GIVE_UP_AFTER
     pause = 0.002
@@ -31,14 +31,18 @@ def patiently(attempt: Callable[[], None], lock_file: str) -> None:
             return attempt()
         except RefLocked as held:
             if time.monotonic() > deadline:
-                raise RepositoryError(f"{held.what} stays there", f"if no git is running, remove {held.what}") from None
+                raise RepositoryError(
+                    f"{held.what} is in the way: another git holds it, or was killed",
+                    f"if no git is running, remove {held.what}",
+                ) from None
         if not _clear_if_stale(lock_file):
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
 
 
 def clear(lock_file: str) -> bool:
-    """Wait until a lock file goes, or clear it as a dead process's; whether it is gone. The caller holds the write lock."""
+    """Wait until a lock file is removed, or remove it if a dead process left it; returns whether it is gone. The caller
+    holds the write lock."""
     deadline = time.monotonic() + STALE_AFTER + 1
     while os.path.lexists(lock_file):
         if time.monotonic() > deadline:
@@ -61,7 +65,7 @@ def _clear_if_stale(lock_file: str) -> bool:
 
 
 def _file_system_now(directory: str) -> float:
-    """The time as the file system stamps it, which is what the lock's own time has to be compared with."""
+    """The file system's time, with which the lock's own time has to be compared."""
     place = directory if os.path.isdir(directory) else os.path.dirname(directory)
     probe = os.path.join(place, f"clock.{os.getpid()}")
     touch_ours(probe)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import lru_cache
 
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
+SESSIONS = f"{NAMESPACE}sessions/"
 LEASES = ("tasks", "locks", "numbers")
 MAX_EPOCH_DIGITS = 9
 
 
-@lru_cache(maxsize=1 << 16)  # more than a remote full of refs has: an LRU that is too small misses every time
+@lru_cache(maxsize=1 << 16)  # more than the largest remote has: an LRU that is too small misses every time
 def is_ours(ref: str) -> bool:
     """Whether a ref has the shape of a log, a local log or a session, of any clone."""
     parts = ref.split("/")
@@ -35,19 +36,28 @@ def is_lease(ref: str) -> bool:
 
 
 def is_coordination(ref: str) -> bool:
-    """Whether gitcoord keeps a ref whole: a log, a local log or a session of any clone, a table of leases, or what was set
-    aside."""
+    """Whether gitcoord owns a ref: a log, a local log, a session's presence, a table of leases, or commits set aside."""
     return is_ours(ref) or is_lease(ref) or _is_aside(ref)
 
 
 def is_log(ref: str) -> bool:
     """Whether a ref is a chain of events, synced or local."""
-    return is_ours(ref) and not ref.startswith(NAMESPACE + "sessions/")
+    return is_ours(ref) and not ref.startswith(SESSIONS)
+
+
+def is_local(ref: str) -> bool:
+    """Whether a ref is a log that never leaves its clone."""
+    return ref.startswith(NAMESPACE + "local/") and is_ours(ref)
 
 
 def belongs_to(ref: str, clone: str) -> bool:
     """Whether only `clone` writes this ref."""
     return is_ours(ref) and owner(ref) == clone
+
+
+def is_of(ref: str, clones: Container[str]) -> bool:
+    """Whether one of some clones writes this log or presence."""
+    return owner(ref) in clones
 
 
 def owner(ref: str) -> str:
@@ -57,12 +67,12 @@ def owner(ref: str) -> str:
 
 def presence_ref(clone: str, name: str) -> str:
     """The ref of a session's presence."""
-    return f"{NAMESPACE}sessions/{clone}/{name}"
+    return f"{SESSIONS}{clone}/{name}"
 
 
 def is_presence(ref: str) -> bool:
     """Whether a ref is the presence of a session of any clone."""
-    return is_ours(ref) and ref.startswith(NAMESPACE + "sessions/")
+    return is_ours(ref) and ref.startswith(SESSIONS)
 
 
 def log_ref(clone: str, epoch: int = 1, local: bool = False) -> str:
@@ -98,11 +108,11 @@ def aside_name(ref: str, oid: str) -> str:
 
 
 def is_aside(ref: str, clone: str) -> bool:
-    """Whether a ref keeps something that stood at a log of `clone`."""
+    """Whether a ref keeps commits that were found at a log of `clone`."""
     return ref.startswith(f"{NAMESPACE}aside/{clone}/")
 
 
 def _is_aside(ref: str) -> bool:
-    """Whether a ref keeps something that stood at a log of any clone."""
+    """Whether a ref keeps commits that were found at a log of any clone."""
     parts = ref.split("/")
     return len(parts) == 5 and ref.startswith(f"{NAMESPACE}aside/") and is_name(parts[3])

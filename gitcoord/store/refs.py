@@ -20,7 +20,7 @@ from gitcoord.system.spawn import Result
 from gitcoord.text import shell_word
 
 LOOSE_REFS = 100
-"""Refs of ours in files of their own from which on they are packed: a thousand make a fetch of the user's 3 to 6 times as long
+"""Number of loose refs of ours from which they are packed: a thousand make a fetch of the user's 3 to 6 times as long
 (docs/decisions.md)."""
 _BROKEN = r"ignoring (?:broken ref|dangling symref|ref with broken name) (\S+)"
 _LOCK_FILE = r"'([^'\n]*\.lock)': File exists"
@@ -43,7 +43,8 @@ def list_refs(repo: Repository) -> Tips:
 
 
 def _broken_packed_refs(repo: Repository, result: Result) -> RepositoryError:
-    """Neither git nor we can read any ref until its damaged lines are gone; the file as it was is kept beside it."""
+    """The error for a damaged `packed-refs`: no ref can be read until its damaged lines are gone. The command in the hint
+    keeps the old file beside it."""
     path = os.path.join(repo.common_dir, "packed-refs")
     said = result.error_text.splitlines()[-1].removeprefix("fatal: ")
     whole = r"/^(#.*|[0-9a-f]{40,64} refs\/[^ ]+|\^[0-9a-f]{40,64})$/!d"
@@ -51,7 +52,7 @@ def _broken_packed_refs(repo: Repository, result: Result) -> RepositoryError:
 
 
 def _dangling(repo: Repository, found: dict[str, Oid]) -> list[str]:
-    """Symbolic refs that lead nowhere, which for-each-ref leaves out without a word and fsck complains about."""
+    """Symbolic refs whose target is missing: for-each-ref silently leaves them out, and fsck complains about them."""
     start = len(repo.common_dir) + 1
     below = os.walk(os.path.join(repo.common_dir, NAMESPACE))
     files = (os.path.join(directory, name) for directory, _, names in below for name in names if not name.endswith(".lock"))
@@ -91,7 +92,7 @@ def _update(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_f
 
 
 def _in_the_way(repo: Repository, ref: str) -> RepositoryError | None:
-    """A file where the ref needs a directory: a ref of that name, or the user's damage."""
+    """The error for a file where the ref needs a directory: a ref of that name, or damage."""
     parts = ref.split("/")
     for end in range(1, len(parts)):
         above = "/".join(parts[:end])
@@ -106,7 +107,7 @@ def _in_the_way(repo: Repository, ref: str) -> RepositoryError | None:
 def pack(repo: Repository, keep_fd: int) -> None:
     """Pack the refs below `refs/coord/`, where there are many loose ones; to be called under the write lock.
 
-    The user's own refs stay as they are, for which git before 2.42 knows no way: there it does nothing.
+    The user's own refs are not packed; git before 2.42 cannot leave them out, so with it this does nothing.
     """
     below = os.walk(os.path.join(repo.common_dir, NAMESPACE))
     if sum(len(files) for _, _, files in below) > LOOSE_REFS:
@@ -132,19 +133,19 @@ def _value(repo: Repository, ref: str) -> Oid | None:
         return Oid(text)
     result = repo.git("rev-parse", "--verify", "--quiet", ref)
     if result.code not in (0, 1):
-        raise _could_not_tell(f"where {ref} stands", result)
+        raise _could_not_tell(f"where {ref} points", result)
     return Oid(result.out.decode().strip()) if result.code == 0 else None
 
 
 def failure(repo: Repository, what: str, result: Result) -> RepositoryError:
-    """The meaning of git's own words for the user."""
+    """The error for a failed git, in git's own words."""
     said = result.error_text
     last = said.splitlines()[-1] if said else f"git ended with {result.code}"
     return explained(repo, what, said, last.removeprefix("fatal: ").removeprefix("error: "))
 
 
 def explained(repo: Repository, what: str, said: str, last: str) -> RepositoryError:
-    """A full disk or a read-only place by its one wording; anything else as `what` and the last line said."""
+    """The error for a full disk or a read-only place; for anything else, `what` and git's last line."""
     for code in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES):
         if os.strerror(code) in said:
             return unwritable(repo.common_dir, OSError(code, os.strerror(code)))
@@ -157,7 +158,7 @@ def explained(repo: Repository, what: str, said: str, last: str) -> RepositoryEr
 
 
 def _untold(repo: Repository) -> int:
-    """The errno behind a failed write of which git and libgit2 do not always tell it; 0 if it cannot be told."""
+    """The errno behind a failed write, which git and libgit2 do not always report; 0 if unknown."""
     if sys.platform == "win32":
         return 0
     facts = os.statvfs(repo.common_dir)
@@ -176,10 +177,10 @@ def kinds(repo: Repository, oids: Sequence[Oid]) -> list[str]:
     result = repo.git("cat-file", "--batch-check=%(objecttype)", stdin=stdin)
     found = [line.split()[-1] for line in result.out.decode().splitlines()]
     if result.code or len(found) != len(oids):
-        raise _could_not_tell("what the objects are that came", result)
+        raise _could_not_tell("the types of the fetched objects", result)
     lost = set(absent(repo, [oid for oid, kind in zip(oids, found, strict=True) if kind == "missing"]))
     if any(kind == "missing" and oid not in lost for oid, kind in zip(oids, found, strict=True)):
-        raise _could_not_tell("what the objects are that came", result)
+        raise _could_not_tell("the types of the fetched objects", result)
     return found
 
 
@@ -205,10 +206,10 @@ def merge_base(repo: Repository, one: Oid, other: Oid) -> Oid | None:
 
 
 def _unless_lost(repo: Repository, oids: Sequence[Oid], result: Result) -> None:
-    """git could not compare two commits, which is an answer only where one of them, or of those below it, is lost."""
+    """Raise Unreadable, unless git failed to compare two commits because one of them, or an ancestor, is lost."""
     named = re.findall(r"[0-9a-f]{64}|[0-9a-f]{40}", result.error_text)
     if not absent(repo, list(dict.fromkeys([*oids, *map(Oid, named)]))):
-        raise _could_not_tell("how two commits stand to each other", result)
+        raise _could_not_tell("whether one commit is an ancestor of another", result)
 
 
 def _could_not_tell(what: str, result: Result) -> Unreadable:

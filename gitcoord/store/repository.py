@@ -1,4 +1,4 @@
-"""How git is called in a repository.
+"""Call git in a repository.
 
 `discovery` finds the place once per process. All later calls name the git directory outright and drop the variables
 that tie a process to a repository (git-rev-parse(1), `--local-env-vars`): inside a hook of a linked worktree they would
@@ -32,7 +32,7 @@ OURS = {
     "LC_ALL": "C",
 }
 LISTS = ("coord.ignoreclone", "coord.privateremote")
-"""Settings of which every value counts."""
+"""Settings that may have several values, which all count."""
 _HOOKED = ("update-ref", "pack-refs")
 SETTINGS = r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|ignorecase|precomposeunicode)$"
 """The part of the configuration that we look at."""
@@ -63,7 +63,7 @@ class Repository:
         self.environ = environ
         self.coord_dir = os.path.join(common_dir, "coord")
         self.online_env = {**{k: v for k, v in environ.items() if k not in LOCAL_ENV_VARS}, **OURS}
-        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # older gits know no GIT_NO_LAZY_FETCH
+        self.env = {**self.online_env, "GIT_ALLOW_PROTOCOL": "none"}  # for gits before GIT_NO_LAZY_FETCH
         if config is not None:
             self.config = config
 
@@ -96,7 +96,8 @@ class Repository:
     ) -> Result:
         """Run git in one of the worktrees, for what depends on its index, HEAD or files; `env` is added to ours.
 
-        Both places are named: looking for them again, git might refuse what the user allowed it for this command alone.
+        Both places are named: if git looked for them again, it might refuse a repository that the user allowed for this
+        command alone.
         """
         argv = ["git", "-C", worktree, f"--git-dir={git_dir}", f"--work-tree={worktree}", *_CALM, *args]
         return run(argv, {**self.env, **env}, stdin)
@@ -134,8 +135,8 @@ class Repository:
 
     @property
     def shared(self) -> int:
-        """The value of core.sharedRepository: permission bits that files get besides; if negative, instead of all
-        others."""
+        """The value of core.sharedRepository: permission bits that are added to those of files; if negative, they replace
+        them."""
         value = self.config.get("core.sharedrepository", "umask").lower()
         if value.isdigit() and value not in ("0", "1", "2"):
             return -(int(value, 8) & 0o666) if set(value) <= set("01234567") else 0
@@ -144,7 +145,7 @@ class Repository:
 
     def _durably(self, args: tuple[str, ...]) -> tuple[str, ...]:
         """Git's settings for `coord.fsync`; the second one is for git before 2.36. packed-refs has the user's branches,
-        too, so it is synced in any case when we have it written."""
+        too, so it is always synced when gitcoord has it written."""
         if args[:1] == ("pack-refs",):
             return "-c", "core.fsync=reference"
         if not args or args[0] not in ("hash-object", "update-ref") or not self.flag("fsync"):
@@ -162,7 +163,7 @@ def _parse_config(out: bytes) -> dict[str, str]:
 
 
 def collect(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Settings by key: the last value wins, but for those that are lists."""
+    """Settings by key: the last value wins, except for lists (LISTS)."""
     found: dict[str, str] = {}
     for key, value in pairs:
         found[key] = f"{found[key]} {value}" if key in LISTS and key in found else value

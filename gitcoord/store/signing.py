@@ -22,13 +22,13 @@ _HEADER = re.compile(rb"^gpgsig(?:-sha256)? ([^\n]*\n(?: [^\n]*\n)*)", re.MULTIL
 _PERSON = r"(.*) <(.*)> (\d+) \+0000"
 _SSH = b"-----BEGIN SSH SIGNATURE-----"
 PATIENCE = 30.0
-"""Seconds for a signature that nobody is to be asked about."""
+"""Seconds that a signature may take when no person may be asked for a passphrase."""
 _SILENT = {"SSH_ASKPASS_REQUIRE": "never", "GPG_TTY": "", "DISPLAY": "", "WAYLAND_DISPLAY": ""}
 
 
 class Signature(NamedTuple):
-    """The value of a signature: `state` is `verified` (by the principal or user id `by`), `unknown` (made with a `key`
-    that this machine knows nothing of, or that cannot be checked here) or `bad`."""
+    """The verdict on a signature: `state` is `verified` (by the principal or user id `by`), `unknown` (made with a `key`
+    that this machine does not know or cannot check) or `bad`."""
 
     state: str
     by: str = ""
@@ -43,7 +43,7 @@ def wants_signatures(repo: Repository) -> bool:
 def sign(repo: Repository, raw: bytes, prompt: bool = True) -> bytes:
     """The commit `raw` with a signature, stored as an object. Raises RepositoryError with git's own words.
 
-    Without `prompt` nothing may ask for a passphrase. The object is on no ref yet.
+    Without `prompt` no program may ask for a passphrase. No ref names the object yet.
     """
     head, _, message = raw.partition(b"\n\n")
     fields = dict(line.split(" ", 1) for line in head.decode().split("\n"))
@@ -62,8 +62,7 @@ def sign(repo: Repository, raw: bytes, prompt: bool = True) -> bytes:
 
 
 def _unasked(repo: Repository, args: list[str], stdin: bytes, env: dict[str, str]) -> Result:
-    """Run without a terminal or a display on which somebody could be asked; a program that asks all the same is not
-    waited for."""
+    """Run without a terminal or display, so that no program can ask a person; one that asks all the same is ended."""
     import subprocess
 
     argv = ["git", f"--git-dir={repo.common_dir}", *args]
@@ -79,7 +78,7 @@ def _unasked(repo: Repository, args: list[str], stdin: bytes, env: dict[str, str
 
 def _identity(who: str, line: str) -> dict[str, str]:
     match = re.fullmatch(_PERSON, line)
-    assert match is not None  # it was written by `event.encode`
+    assert match is not None  # `event.encode` wrote it
     return {f"GIT_{who}_NAME": match[1], f"GIT_{who}_EMAIL": match[2], f"GIT_{who}_DATE": f"@{match[3]} +0000"}
 
 
@@ -103,7 +102,7 @@ def verify(repo: Repository, oid: Oid, raw: bytes, at: int) -> Signature | None:
 
 
 def fingerprint(repo: Repository) -> str:
-    """What a judgement depends on, beside the signature: the settings, and the allowed and revoked keys."""
+    """A value that changes when a verdict may change: from the settings, and from the allowed and revoked keys."""
     import hashlib
 
     files = (_file(repo, "gpg.ssh.allowedSignersFile"), _file(repo, "gpg.ssh.revocationFile"))
@@ -112,7 +111,7 @@ def fingerprint(repo: Repository) -> str:
 
 
 def _keyring(environ: Mapping[str, str]) -> bytes:
-    """When keys of openpgp and the trust in them changed last."""
+    """The time of the last change of openpgp keys and of the trust in them."""
     home = environ.get("GNUPGHOME") or os.path.join(environ.get("HOME", ""), ".gnupg")
     found = []
     for name in ("pubring.kbx", "pubring.gpg", "trustdb.gpg", "public-keys.d/pubring.db"):
@@ -170,7 +169,7 @@ def _judge_ssh(repo: Repository, program: str, file: str, payload: bytes, at: in
         command = [program, "-Y", "verify", "-n", "git", "-f", allowed, "-I", principal, "-s", file, when]
         if run([*command, *(["-r", revoked] if revoked else [])], repo.env, payload).code == 0:
             return Signature(GOOD, principal, key)
-    return Signature(BAD if principals else UNKNOWN, key=key)  # a principal whose signature does not hold: revoked
+    return Signature(BAD if principals else UNKNOWN, key=key)  # a known principal, but the signature is bad: the key is revoked
 
 
 def _verify_by_git(repo: Repository, oid: Oid) -> Signature:
@@ -178,12 +177,12 @@ def _verify_by_git(repo: Repository, oid: Oid) -> Signature:
     said = done.error_text
     user = re.search(r"^\[GNUPG:\] (?:GOOD|EXP|EXPKEY|REVKEY)SIG \S+ (.*)$", said, re.MULTILINE)
     valid = re.search(r"^\[GNUPG:\] VALIDSIG (\S+)", said, re.MULTILINE)
-    # the fingerprint, where the signature has it (gpg 2.2.7): the key is called so, too, once it is known
+    # the fingerprint, where the signature has it (gpg 2.2.7): a known key is named by it, too
     missing = re.search(r"^\[GNUPG:\] ERRSIG(?: \S+){6} (\w{40,})", said, re.MULTILINE)
     missing = missing or re.search(r"^\[GNUPG:\] (?:ERRSIG|NO_PUBKEY) (\S+)", said, re.MULTILINE)
     if done.code == 0 and valid:
         return Signature(GOOD, user[1] if user else valid[1], valid[1])
     revoked = re.search(r"^\[GNUPG:\] (?:REVKEYSIG|KEYREVOKED)\b", said, re.MULTILINE)
-    if missing or (valid and not revoked) or "[GNUPG:]" not in said:  # expired, or less trusted than is asked for
+    if missing or (valid and not revoked) or "[GNUPG:]" not in said:  # expired, or less trusted than required
         return Signature(UNKNOWN, key=missing[1] if missing else valid[1] if valid else "")
     return Signature(BAD, key=valid[1] if valid else "")

@@ -1,9 +1,9 @@
 """Remove presence commits that were replaced long ago, before the user's `git gc --auto` starts because of them.
 
 `coord/superseded` lists them, one line each: when it was replaced, the id, and how long the machine had run by then, so
-that a clock that was set wrong makes none of them old. A commit is removed only under five conditions: it is loose; an
-hour has passed (a gc, push or clone that saw it on its ref is done by then); no gc runs; no ref names it; no
-commit-graph names it (`graphs` keeps those). All others are left to git, which prunes them in its own time.
+that a wrong clock makes no commit old. A commit is removed only under five conditions: it is loose; an hour has passed (a
+gc, push or clone that saw it on its ref is done by then); no gc runs; no ref names it; no commit-graph names it (`graphs`
+keeps those). All others are left to git, which prunes them in its own time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from gitcoord.system.lock import unwritable, write_whole
 
 WORTH_A_SWEEP = 100
 BATCH = 50
-"""Removed between two looks at whether a gc has begun."""
+"""Objects that are removed between two checks whether a gc has begun."""
 
 
 def supersede(repo: Repository, path: str, oid: Oid, now: float) -> None:
-    """Remember that no ref of ours names `oid` any more, and remove its file if that is torn: nothing else would find it,
-    and the user's own gc would stop there. To be called under the write lock. Raises RepositoryError."""
+    """Note that no ref of ours names `oid` any more. Its file is removed if it is torn: nothing else would find it, and the
+    user's gc would stop there. To be called under the write lock. Raises RepositoryError."""
     if is_damaged(repo, oid):
         remove_loose(repo, oid)
         return
@@ -43,8 +43,7 @@ def supersede(repo: Repository, path: str, oid: Oid, now: float) -> None:
 def keep(repo: Repository, path: str, oids: Sequence[Oid]) -> None:
     """Keep those of `oids` that a commit-graph names, before refs move on from them. Call it under the write lock.
 
-    A graph that was written since the last commit was replaced may name that one, too, because git lists the refs long
-    before.
+    A graph that was written after a commit was replaced may name it, too, because git lists the refs long before it writes.
     """
     if not graphs.are_there(repo):
         return
@@ -55,12 +54,12 @@ def keep(repo: Repository, path: str, oids: Sequence[Oid]) -> None:
 
 
 def superseded(path: str) -> list[Oid]:
-    """Presence that was replaced and may still lie there: on no ref, and in no journal."""
+    """Presence commits that were replaced and may still exist; no ref and no journal names them."""
     return [oid for _, oid in _load(path, time.time())]
 
 
 def is_due(path: str, now: float, grace: float) -> bool:
-    """Whether enough lie about for a writer to sweep, the oldest for longer than `grace` seconds."""
+    """Whether a writer should sweep: there are enough, and the oldest was replaced more than `grace` seconds ago."""
     try:
         with open(open_ours(path, os.O_RDONLY)) as file:
             first = file.readline()
@@ -70,7 +69,8 @@ def is_due(path: str, now: float, grace: float) -> bool:
 
 
 def sweep(repo: Repository, path: str, now: float, grace: float) -> int:
-    """Remove what qualifies, and keep in the list only what is too young; returns how many objects went.
+    """Remove the commits that meet the conditions, and keep in the list only those that are too young; returns how many
+    were removed.
 
     To be called under the write lock. Raises RepositoryError.
     """

@@ -1,7 +1,7 @@
 """The network, through git alone, with the credentials, ssh configuration and proxies that the user set up.
 
 A remote keeps our refs below a prefix, `refs/coord/` unless a host wants another; locally they are always below
-`refs/coord/`. Every call names its refs outright: nothing of the user's configuration adds to them or prunes by them.
+`refs/coord/`. Every call names its refs outright: no setting of the user's adds refs or prunes any.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from gitcoord.store import failures, refs
 from gitcoord.store.failures import BadObjects, NotAtomic
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked
-from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
+from gitcoord.store.ref_names import NAMESPACE, is_lease, is_local, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     import subprocess
 
 LOOK_TIMEOUT, QUIET_TIMEOUT, TIMEOUT = 60.0, 120.0, 900.0
-"""Seconds after which a git that nobody watches is given up: a look at the refs, what runs in the background, the rest."""
+"""Seconds after which a git without a person at a terminal is ended: for a look at the refs, in the background,
+otherwise."""
 BUSY_PAUSE = 1.5
-"""Seconds after which a host that said that it is busy is asked once more."""
+"""Seconds before a busy host is asked once more."""
 _MOVED = (
     "stale info", "fetch first", "non-fast-forward", "cannot lock ref", "incorrect old value", "failed to update ref",
     "reference already exists", "failed to lock", "remote ref updated since checkout", "needs force",
@@ -40,7 +41,7 @@ class Remote(NamedTuple):
     prefix: str = NAMESPACE
 
     def there(self, ref: str) -> str:
-        """The remote's name of a ref of ours."""
+        """The name of a ref of ours at the remote."""
         return self.prefix + ref.removeprefix(NAMESPACE)
 
     def here(self, ref: str) -> str | None:
@@ -48,18 +49,18 @@ class Remote(NamedTuple):
         if not ref.startswith(self.prefix):
             return None
         local = NAMESPACE + ref.removeprefix(self.prefix)
-        return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
+        return local if is_lease(local) or (is_ours(local) and not is_local(local)) else None
 
 
 class How:
-    """What a push may do to a ref. (A lease and `+` together would be force: git looks at the `+` first.)"""
+    """The ways to push a ref. (A lease and `+` together would force the push: git looks at the `+` first.)"""
 
     FORWARD = "forward"
     """Move forward only."""
     REPLACE = "replace"
-    """Replace, no matter where the ref is."""
+    """Replace the ref, whatever its value."""
     SWAP = "swap"
-    """Replace only if the ref is where we think: compare-and-swap."""
+    """Replace the ref only if it has the value `expected`: compare-and-swap."""
 
 
 class Update(NamedTuple):
@@ -72,7 +73,7 @@ class Update(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How an update went: `done`, `moved` (somebody was quicker) or `refused`, with the remote's words."""
+    """How an update went: `done`, `moved` (another push was first) or `refused`, with the remote's words."""
 
     ref: str
     state: str
@@ -97,21 +98,21 @@ def push_urls(repo: Repository, name: str) -> list[str]:
     known = repo.git("remote", "get-url", "--push", "--all", name)
     if known.code == 0:
         return os.fsdecode(known.out).split("\n")[:-1] or [name]
-    asked = "gitcoord-asks"  # git rewrites the URLs of remotes alone
+    asked = "gitcoord-asks"  # git rewrites URLs of configured remotes only
     listed = os.fsdecode(repo.git("-c", f"remote.{asked}.url={name}", "remote", "-v").out).split("\n")
     start, end = f"{asked}\t", " (push)"
     return [line[len(start) : -len(end)] for line in listed if line.startswith(start) and line.endswith(end)] or [name]
 
 
 class _Route(NamedTuple):
-    """How a remote is reached. `place` is what to call it so that fetches and pushes meet in one place: its name, unless
-    it is fetched from elsewhere than it is pushed to, or pushed to several."""
+    """The way to a remote. `place` is its name; or its URL, if fetches and pushes would otherwise go to different
+    places."""
 
     place: str
     ssh: str
     """The user's core.sshCommand."""
     partial: bool
-    """Whether this clone leaves objects at a remote; our attachments it must have all the same."""
+    """Whether this clone leaves objects at a remote (a partial clone). It must have our attachments all the same."""
 
 
 def _route(repo: Repository, name: str) -> _Route:
@@ -126,12 +127,12 @@ def _route(repo: Repository, name: str) -> _Route:
 
 
 def _given(repo: Repository) -> dict[str, str]:
-    """Settings for this command alone, as `git -c` hands them down."""
+    """Settings of `git -c`, which git hands down in the environment."""
     return {k: v for k, v in repo.environ.items() if k.startswith("GIT_CONFIG_")}
 
 
 class PendingLook(NamedTuple):
-    """A look at a remote that is under way; there is time for something else until `answer`."""
+    """A `git ls-remote` that is running; the caller can do other work until `answer`."""
 
     name: str
     started: _Started
@@ -158,18 +159,18 @@ def answer(look: PendingLook) -> dict[str, Oid]:
 
 
 def give_up(look: PendingLook) -> None:
-    """End a look that nobody needs any more."""
+    """End the look; its answer is not needed any more."""
     _kill(look.started)
 
 
 AT_ONCE = 1000
-"""Refs that one `git fetch` is asked for: it compares each with each, and takes 14 s for 5,000 of them."""
+"""Refs for one `git fetch`: it compares each with each, and takes 14 s for 5,000 of them."""
 
 
 def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = False) -> None:
     """Bring `refs` (under their local names) up to date; a log that does not continue ours stays as it is.
 
-    The refs show which ones came. Raises BadObjects when git-fsck(1) would complain about the objects (then nothing
+    The refs show which ones moved. Raises BadObjects when git-fsck(1) would complain about the objects (then nothing
     came), RefLocked where a lock file lies in the way of a ref, RemoteError when the remote could not be reached at all.
     """
     for start in range(0, len(refs), AT_ONCE):
@@ -191,13 +192,13 @@ def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise failures.unreachable(remote.name, result)
     locks = (os.path.join(repo.common_dir, f"{ref}.lock") for ref in refs) if result.code else ()
-    for lock in locks:  # what was asked for, and not what is said: part of that is the remote's
+    for lock in locks:  # matched against the refs we asked for: part of the output is the remote's text
         if os.path.lexists(lock) and lock in result.error_text:
             raise RefLocked(lock)
 
 
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
-    """Bring what a ref of the remote names, without moving one of ours. Raises RemoteError."""
+    """Fetch the objects behind a ref of the remote, without moving a ref of ours. Raises RemoteError."""
     argv = ["-c", "fetch.fsckObjects=true"]
     argv += ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
     route = _route(repo, remote.name)
@@ -209,10 +210,8 @@ def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = Fals
 def push(
     repo: Repository, remote: Remote, updates: Sequence[Update], quiet: bool = False, atomic: bool = False
 ) -> list[Outcome]:
-    """Push, each ref on its own: one that is refused keeps no other from going; `atomic`: all or none.
-
-    Raises NotAtomic where the remote does not know how to, RemoteError.
-    """
+    """Push refs independently: if one is refused, the others go. `atomic`: all or none. Raises NotAtomic where the remote
+    does not support that, RemoteError."""
     route = _route(repo, remote.name)
     specs, leases = [], []
     for update in updates:
@@ -226,7 +225,7 @@ def push(
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
     if result.code and "does not support --atomic" in result.error_text:
-        raise NotAtomic(f"{remote.name} takes one ref at a time", f"git push --dry-run {remote.name}")
+        raise NotAtomic(f"{remote.name} does not support atomic pushes", f"git push --dry-run {remote.name}")
     found = _outcomes(remote, result)
     if result.code and len(found) < len(updates):
         raise failures.unwritable(remote.name, remote.prefix, result)
@@ -254,18 +253,18 @@ def _reason(why: str, result: Result) -> str:
     match = re.search(r"\((.*)\)$", why)
     reason = match[1] if match else why
     told = [line.removeprefix("remote:").strip() for line in result.error_text.splitlines() if line.startswith("remote:")]
-    if "unpacker error" in reason:  # git's own words, of the other side, are among what it said
+    if "unpacker error" in reason:  # the words of the git at the other side are part of the output
         return next((line[:200].removeprefix("fatal: ") for line in told if line.startswith(("fatal:", "error:"))), reason)
     return next((line[:200] for line in told if line), reason) if "hook declined" in reason else reason
 
 
 def _whole(route: _Route) -> list[str]:
-    """A partial clone must have our attachments all the same."""
+    """Settings with which also a partial clone fetches our attachments."""
     return ["--no-filter"] if route.partial else []
 
 
 def _network(repo: Repository, route: _Route, args: Sequence[str], stdin: bytes = b"", quiet: bool = False) -> Result:
-    """Run a git that talks to a remote; `quiet` asks nobody for anything and gives up in time."""
+    """Run a git that talks to a remote; with `quiet` it asks nobody, and ends within a time limit."""
     result = _finish(_start(repo, route, args, quiet), stdin)
     if failures.is_busy(result):
         time.sleep(BUSY_PAUSE)
@@ -274,7 +273,7 @@ def _network(repo: Repository, route: _Route, args: Sequence[str], stdin: bytes 
 
 
 class _Started(NamedTuple):
-    """A git that talks to a remote by now. `patience` in seconds; None while somebody watches."""
+    """A running git that talks to a remote. `patience` in seconds; None if a person is at the terminal."""
 
     child: subprocess.Popen[bytes]
     patience: float | None
@@ -298,7 +297,7 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=repo.worktree or repo.common_dir,  # which is what the path of a remote is relative to
+        cwd=repo.worktree or repo.common_dir,  # paths of remotes are relative to it
         env=_environment(repo, route, quiet, watched),
         start_new_session=not watched,
     )
@@ -334,8 +333,8 @@ def _finish(started: _Started, stdin: bytes = b"") -> Result:
 
 
 def _environment(repo: Repository, route: _Route, quiet: bool, watched: bool) -> Mapping[str, str]:
-    """The user's own, with what `git -c` gave this command. Only where somebody watches, a terminal is asked; windows
-    that ask are for the foreground."""
+    """The user's environment, with the settings of `git -c`. git may ask on a terminal only if a person is there, and in a
+    window only in the foreground."""
     env = {**repo.online_env, **_given(repo)}
     if watched:
         env.pop("GIT_TERMINAL_PROMPT", None)
@@ -346,7 +345,8 @@ def _environment(repo: Repository, route: _Route, quiet: bool, watched: bool) ->
 
 
 def _silent_ssh(route: _Route, env: Mapping[str, str]) -> Mapping[str, str]:
-    """OpenSSH opens the terminal by itself, even without standard input. Other ssh programs here are left as they are."""
+    """Keep OpenSSH from asking: it opens the terminal even without standard input. Other ssh programs are left as they
+    are."""
     command = env.get("GIT_SSH_COMMAND") or route.ssh
     if not command and env.get("GIT_SSH"):
         return {}

@@ -15,23 +15,24 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-from gitcoord.lean import TypeVar
+from gitcoord.lean import TypeVar, suppress
 from gitcoord.store.repository import Repository
+from gitcoord.system.files import make_directory
 from gitcoord.system.lock import removed
 
 T = TypeVar("T")
 LOOK_ANYWAY = 10.0
-"""Seconds after which a waiter looks again without being woken: for what depends on the clock, or on a process that
-this system cannot tell us the end of."""
+"""Seconds after which a waiter looks again without being woken: for conditions that depend on the clock, or on a process
+whose end this system cannot report."""
 
 
 _OURS = frozenset(["packed-refs", "refs", "refs/coord", "worktrees", "coord"])
-"""Below the common directory: what says by its coming, going or changing that a look is worth it."""
+"""Names below the common directory whose creation, change or removal makes a look worth it."""
 
 
 class RefWatch:
     """Watches where a repository keeps its refs: loose files, `packed-refs`, and the tables of reftable; its linked
-    worktrees, which take their sessions with them; and `places`."""
+    worktrees (a session is gone with its worktree); and `places`."""
 
     def __init__(self, repo: Repository, places: Sequence[str] = ()) -> None:
         self.changed = threading.Event()
@@ -40,12 +41,16 @@ class RefWatch:
         self._was_there = os.path.isdir(repo.coord_dir)
         self._common_dir = repo.common_dir
         self._ours = os.path.join(self._common_dir, "refs", "coord")
+        self._local = os.path.join(self._coord_dir, "local")
         self._worktrees = os.path.join(self._common_dir, "worktrees")
         self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> RefWatch:
         tables = os.path.join(self._common_dir, "reftable")
-        wanted = [self._common_dir, os.path.join(self._common_dir, "refs"), tables, self._worktrees, *self._places]
+        with suppress(OSError):  # made by the first local event, which a waiter must not miss
+            make_directory(self._local)
+        refs = os.path.join(self._common_dir, "refs")
+        wanted = [self._common_dir, refs, tables, self._worktrees, self._local, *self._places]
         folders = [path for path in wanted if os.path.isdir(path)]
         self._stop = self._by_inotify(folders) or self._by_watchdog(folders)
         return self
@@ -81,15 +86,15 @@ class RefWatch:
     def _concerns_us(self, path: str) -> bool:
         if path.endswith(".lock"):
             return False
-        if os.path.dirname(path) in (*self._places, self._worktrees):
+        if os.path.dirname(path) in (*self._places, self._worktrees, self._local):
             return True
         below = path.removeprefix(self._common_dir).replace(os.sep, "/").strip("/")
         return below in _OURS or below.startswith(("refs/coord/", "reftable/"))
 
     def wait(self, seconds: float) -> bool:
-        """Sleep until a ref of ours may have moved, at most so long; False when nothing did.
+        """Sleep until a ref of ours may have moved, at most so long; returns False when none did.
 
-        Raises RepositoryError when gitcoord was removed from the repository meanwhile: what was purged stays purged.
+        Raises RepositoryError when gitcoord was purged from the repository meanwhile, so that nothing is made again.
         """
         self._check_there()
         woken = self.changed.wait(max(0.0, seconds))
@@ -102,10 +107,25 @@ class RefWatch:
             raise removed(self._coord_dir)
 
 
+def watch_folder(folder: str, changed: Callable[[str], None]) -> Callable[[], None]:
+    """Call `changed`, from another thread, with the path of whatever changes in one folder; returns what ends that, which
+    that thread must not call. Raises OSError where the folder is missing."""
+    if sys.platform.startswith("linux"):
+        from gitcoord.store import inotify
+
+        with suppress(AttributeError, OSError):  # a libc without inotify, a limit on watches
+            watch = inotify.Inotify([folder], lambda _: False, changed)
+            watch.start()
+            return watch.stop
+    from gitcoord.store.observer import observe
+
+    return observe([folder], "", changed)
+
+
 class EndWatch(threading.Thread):
     """Set `changed` when one of `pids` ends, and when the reader of our output goes away (then `reader_left` too).
 
-    Needs pidfd_open(2) for processes; elsewhere LOOK_ANYWAY has to do.
+    Needs pidfd_open(2) for processes; elsewhere waiters look every LOOK_ANYWAY seconds.
     """
 
     def __init__(self, changed: threading.Event, pids: Iterable[int] = (), output: int | None = None) -> None:
@@ -169,8 +189,8 @@ def wait_until(
 ) -> T | None:
     """Call `attempt` now and whenever refs move, a process ends or files in `places` change, until it returns something.
 
-    `pids` says anew each time whose end matters. Returns None once `timeout` (seconds; None: never) is over. Raises
-    BrokenPipeError when the reader of `output` is gone.
+    `pids` is called again each time, and returns the processes to watch. Returns None once `timeout` (seconds; None: never)
+    is over. Raises BrokenPipeError when the reader of `output` is gone.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
     found = attempt()

@@ -10,7 +10,7 @@ from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes
 
 MAX_FILES = 200
-"""Changed files that are looked at and published, per worktree."""
+"""Changed files per worktree that are looked at and published."""
 
 
 class Worktree(NamedTuple):
@@ -57,7 +57,7 @@ def _worktree(repo: Repository, facts: dict[str, str]) -> Worktree:
 
 
 def git_dir_of(repo: Repository, path: str) -> str:
-    """The git directory of the worktree at `path`; where nothing in it says so, it is the main one's."""
+    """The git directory of the worktree at `path`; the main worktree's if it has no `.git`."""
     return _named_git_dir(path) or repo.common_dir
 
 
@@ -83,12 +83,12 @@ class TreePath(NamedTuple):
 def place_of(repo: Repository, base: str, text: str) -> TreePath | None:
     """The place in this repository of `text`, as typed in `base`; None outside of all its worktrees.
 
-    Found by walking up to the nearest `.git` that is ours, so that no process is needed. A link is a path itself.
+    It is found by walking up to the nearest `.git` of this repository, without a process. Symbolic links are not followed.
     """
     if repo.boolean("core.precomposeunicode") and not text.isascii():
         import unicodedata
 
-        text = unicodedata.normalize("NFC", text)  # as git writes it, whatever the file system says
+        text = unicodedata.normalize("NFC", text)  # as git writes it; file systems differ
     full = os.path.normpath(os.path.join(os.path.realpath(base), text))
     full = os.path.join(os.path.realpath(os.path.dirname(full)), os.path.basename(full))
     at = full
@@ -107,12 +107,12 @@ def place_of(repo: Repository, base: str, text: str) -> TreePath | None:
 
 
 def same_path(repo: Repository, a: str, b: str) -> bool:
-    """Whether two paths from the root are one in this repository."""
+    """Whether two paths from the root name the same file in this repository."""
     return a == b or (repo.boolean("core.ignorecase") and a.lower() == b.lower())
 
 
 def _our_git_dir(repo: Repository, directory: str) -> str | None:
-    """The git directory of a worktree of this repository whose root is `directory`; None if it is no such root."""
+    """The git directory of a worktree of this repository whose root is `directory`; None if it is not one."""
     dot_git = os.path.join(directory, ".git")
     if not os.path.lexists(dot_git):
         return None
@@ -139,12 +139,12 @@ def touched_files(repo: Repository, worktree: str) -> list[TouchedFile]:
     entries = os.fsdecode(result.out).split("\0")
     paths = [
         entry[3:] for entry in entries if entry and not entry.endswith("/")
-    ]  # that is a repository, or worktree, of its own
+    ]  # nested repositories and worktrees are left out
     return sorted(_timed(worktree, paths), key=lambda f: (-f.at, f.path))[:MAX_FILES]
 
 
 def ignored_paths(repo: Repository, worktree: Worktree, paths: Iterable[str]) -> set[str]:
-    """Those of `paths`, relative to the worktree's root, that git ignores there; all if that cannot be told."""
+    """Those of `paths`, relative to the worktree's root, that git ignores there; all if git cannot tell."""
     asked = list(paths)
     found = ignored_in(repo, worktree.path, worktree.git_dir, asked)
     return set(asked) if found is None else found
@@ -162,7 +162,7 @@ def _timed(worktree: str, paths: Iterable[str]) -> Iterable[TouchedFile]:
         full = os.path.join(worktree, path)
         try:
             yield TouchedFile(path, os.lstat(full).st_mtime)
-        except OSError:  # deleted: its directory changed then
+        except OSError:  # deleted: then its directory has changed
             yield TouchedFile(path, _first_time(os.path.dirname(full)))
 
 

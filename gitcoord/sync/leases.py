@@ -307,7 +307,7 @@ def _replace(link: Link, swap: Update, there: Refs) -> bool:
     except RemoteError as error:
         if _is_there(link, swap, error):
             return True
-        raise Unanswered(f"{link.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
+        raise Unanswered(f"{link.remote.name} did not say whether it took the push: {error.what}", "git coord sync") from None
     first, *rest = states
     if first.state == "refused" and rest and all(outcome.state != "moved" for outcome in rest):
         first, *rest = _push(link, [swap])  # it may be the log that is refused, and not the lease
@@ -335,7 +335,7 @@ def _is_there(link: Link, swap: Update, error: RemoteError) -> bool:
     try:
         listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
     except RemoteError:
-        raise Unanswered(f"{link.remote.name} broke off before it answered: {error.what}", "git coord sync") from None
+        raise Unanswered(f"{link.remote.name} did not say whether it took the push: {error.what}", "git coord sync") from None
     return listing.get(link.remote.there(swap.ref)) == swap.new
 
 

@@ -62,8 +62,8 @@ def _last_exchange(clone: Clone, old: Remote, new: Remote, force: bool) -> tuple
     except RemoteError as error:
         if force:
             return ()
-        hint = f"git coord remote set {shell_word(new.name)} --force moves all the same"
-        raise RemoteError(f"{without_password(old.name)} cannot be asked who coordinates there: {error.what}", hint) from None
+        hint = f"to move without asking it: git coord remote set {shell_word(new.name)} --force"
+        raise RemoteError(f"cannot ask {without_password(old.name)} which clones are there: {error.what}", hint) from None
     refs = [here for ref in listing if (here := old.here(ref))]
     return tuple(sorted({owner(ref) for ref in refs if is_presence(ref)} - {clone.id}))
 
@@ -111,4 +111,4 @@ def _give_back(clone: Clone, old: Remote) -> None:
             for kind in LEASES:
                 leases.give_up(link, kind)
     except RemoteError:
-        clone.mended.append(f"our leases at {without_password(old.name)} run out by themselves: it cannot be reached")
+        clone.mended.append(f"{without_password(old.name)} cannot be reached: our leases there end when their time is over")

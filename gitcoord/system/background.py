@@ -1,4 +1,4 @@
-"""Start a program detached from everything of ours, or be such a program.
+"""Start a program detached from its starter, or become such a program.
 
 A process in the background keeps nothing of its starter: no lock or pipe on an open descriptor, no folder that could
 then not be removed, no umask of a cron job, none of the variables that git sets for a hook. The scripts of the hooks
@@ -19,14 +19,15 @@ from gitcoord.lean import suppress
 ISOLATED = ("-E", "-P")
 """Options for a Python of ours: nothing of the environment or of the working directory decides what it imports."""
 REFUSED = 77
-"""The exit code that the scripts of the hooks take for our no: no Python that fails by itself ends with it."""
+"""The exit code with which gitcoord refuses: the scripts of the hooks look for it, and a Python that fails by itself never
+ends with it."""
 MOMENT = 1.0
-"""Seconds for which a refresh waits, so that one follows a rebase, not each of its steps."""
+"""Seconds that a refresh waits, so that one refresh follows a rebase, not each of its steps."""
 
 
 def start(argv: list[str], environ: Mapping[str, str], collect: bool) -> None:
-    """Start `argv` in a session of its own, with no standard streams. `collect` is for a process that stays: it has to
-    collect its children, which subprocess does."""
+    """Start `argv` in a session of its own, with no standard streams. `collect`: the caller keeps running, so the child has
+    to be collected when it ends, which subprocess does."""
     if sys.platform != "win32" and not collect and hasattr(os, "posix_spawn"):
         actions: list[tuple[int, ...]] = [(os.POSIX_SPAWN_CLOSE, fd) for fd in inherited()]
         null = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
@@ -42,7 +43,7 @@ def start(argv: list[str], environ: Mapping[str, str], collect: bool) -> None:
 
 
 def inherited() -> list[int]:
-    """The descriptors beyond the standard streams that a child of ours would inherit, which are those we inherited."""
+    """The descriptors, besides the standard streams, that we inherited and that our children would inherit, too."""
     try:
         names = os.listdir("/proc/self/fd" if sys.platform.startswith("linux") else "/dev/fd")
     except OSError:
@@ -53,12 +54,12 @@ def inherited() -> list[int]:
 def _is_inheritable(fd: int) -> bool:
     try:
         return os.get_inheritable(fd)
-    except OSError:  # the one that listed them
+    except OSError:  # the descriptor that listed them
         return False
 
 
 def let_go(environ: Collection[str] = ()) -> None:
-    """Keep nothing of our starter: its descriptors, its session, and its variables named in `environ`."""
+    """Drop what we have from our starter: its descriptors, its session, and its variables named in `environ`."""
     for fd in inherited():
         with suppress(OSError):
             os.close(fd)
@@ -70,7 +71,8 @@ def let_go(environ: Collection[str] = ()) -> None:
 
 
 def move_into(folder: str) -> None:
-    """Work from `folder`, which is ours to keep busy, with a umask that makes files as open as it is."""
+    """Change to `folder`, a folder of ours that nobody removes meanwhile, and set a umask that gives files its
+    permissions."""
     with suppress(OSError):
         os.chdir(folder)
         os.umask(0o777 & ~stat.S_IMODE(os.stat(folder).st_mode))

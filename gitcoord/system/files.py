@@ -1,9 +1,9 @@
-"""Files: any file by its name, and ours below `$GIT_COMMON_DIR/coord`, which only this module opens.
+"""Read and write files: any file by its name, and ours below `$GIT_COMMON_DIR/coord`, which only this module opens.
 
 `pathlib` costs every command 4 ms, so modules that every command imports use plain paths. The functions named `…_ours`
-take the path of a file below `coord/`. From there on they follow no symbolic link, and read and write only regular
+take the path of a file below `coord/`. Below `coord/` they follow no symbolic link, and read and write only regular
 files with one name: a user who can put a link into that folder must not choose which of the caller's files is
-overwritten. `store.discovery` has asked before whether git accepts the repository at all. In a shared repository
+overwritten. `store.discovery` has checked before that git accepts the repository. In a shared repository
 (core.sharedRepository) new files get the permissions of their folder. No file is made if its folder does not exist.
 """
 
@@ -18,7 +18,7 @@ from gitcoord.errors import Unreadable
 from gitcoord.lean import suppress
 
 LIMIT = 64 * 1024 * 1024
-"""Bytes that are read of one of our files at most."""
+"""Largest number of bytes that is read of one of our files."""
 STRANGE = "it is not a regular file of gitcoord's"
 _ROOT = "/coord/"
 _FOLDER = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -34,7 +34,7 @@ def read_bytes(path: str) -> bytes:
 
 
 def read_if_there(path: str) -> bytes | None:
-    """The whole content of a file of ours; None if there is no such file. Raises Unreadable, which is not the same."""
+    """The whole content of a file of ours; None if it does not exist. Raises Unreadable if it exists but cannot be read."""
     try:
         return read_ours(path)
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def read_if_there(path: str) -> bytes | None:
 
 
 def unreadable(path: str, error: OSError) -> Unreadable:
-    """The one wording for a file of ours that is there, or may be, and cannot be read."""
+    """The error for a file of ours that may exist but cannot be read."""
     if error.strerror == STRANGE:
         from shlex import quote
 
@@ -62,8 +62,8 @@ def signature(path: str) -> tuple[int, ...]:
 
 
 def open_ours(path: str, flags: int, private: bool = False) -> int:
-    """A descriptor of one of our files. With O_CREAT it is made if its folder is there; `private`: for its owner alone,
-    unless the repository is shared. Raises OSError, also for what is no file of ours."""
+    """A descriptor of one of our files. With O_CREAT it is made if its folder exists; `private`: readable by its owner
+    alone, unless the repository is shared. Raises OSError, also if it is not a regular file with one name."""
     at, name = _enter(path)
     try:
         fd = _open_or_make(at, name, flags & ~os.O_TRUNC, private)
@@ -82,7 +82,7 @@ def open_ours(path: str, flags: int, private: bool = False) -> int:
 
 
 def _enter(path: str) -> tuple[int | None, str]:
-    """The folder of a file of ours, open, and the file's name in it. Raises OSError where a part of the way is a link."""
+    """The folder of a file of ours, open, and the file's name in it. Raises OSError if a part of the path is a link."""
     if not _BY_FOLDER:  # Windows
         return None, path
     top, root, below = path.rpartition(_ROOT)
@@ -107,7 +107,7 @@ def _leave(at: int | None) -> None:
 
 
 def _named(error: OSError, path: str) -> OSError:
-    """The same error with the whole path, and with plain words for a link."""
+    """The same error with the whole path; for a link, with words that say so."""
     strange = error.errno in (errno.ELOOP, errno.ENOTDIR)
     return OSError(error.errno, STRANGE if strange else error.strerror, path)
 
@@ -120,7 +120,7 @@ def _open_or_make(at: int | None, name: str, flags: int, private: bool) -> int:
         except FileNotFoundError:
             if not flags & os.O_CREAT:
                 raise
-        with suppress(FileExistsError):  # somebody else made it meanwhile
+        with suppress(FileExistsError):  # another process made it meanwhile
             return _make(at, name, flags, private)
 
 
@@ -134,26 +134,26 @@ def _make(at: int | None, name: str, flags: int, private: bool) -> int:
 
 
 def _shared_mode(at: int | None) -> int:
-    """The permissions of a folder in a repository that several users share, which git marks by set-group-id; else 0."""
+    """The permissions of a folder with set-group-id, by which git marks a repository that several users share; else 0."""
     mode = 0 if at is None else os.fstat(at).st_mode
     return stat.S_IMODE(mode) if mode & stat.S_ISGID else 0
 
 
 def _check(fd: int, path: str, writes: bool) -> None:
-    """A second name (a hard link) does not matter to who only reads."""
+    """Raise OSError unless it is a regular file, and, for a writer, one without a second name (a hard link)."""
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode) or (writes and found.st_nlink > 1):
         raise OSError(errno.ELOOP, STRANGE, path)
 
 
 def read_ours(path: str, limit: int = LIMIT) -> bytes:
-    """The content of one of our files, of a larger one the beginning. Raises OSError."""
+    """The content of one of our files, at most `limit` bytes. Raises OSError."""
     with open(open_ours(path, os.O_RDONLY), "rb") as file:
         return file.read(limit)
 
 
 def write_ours(path: str, data: bytes = b"", private: bool = False) -> None:
-    """Write one of our files in place; where a reader must not see a part of it, take `replace_ours`. Raises OSError."""
+    """Write one of our files in place. A reader may see a part of it; `replace_ours` prevents that. Raises OSError."""
     _fill(open_ours(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, private), data)
 
 
@@ -177,7 +177,7 @@ def replace_ours(path: str, data: bytes, durable: bool = False) -> None:
     folder, name = os.path.split(path)
     fresh = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
-        remove_ours(fresh)  # left by a process that was killed
+        remove_ours(fresh)  # a killed process left it
         write_ours(fresh, data)
         if durable:
             _sync(fresh)
@@ -208,7 +208,7 @@ def rename_ours(path: str, to: str) -> None:
 
 
 def remove_ours(path: str) -> bool:
-    """Remove one of our files; whether it was there. Raises OSError."""
+    """Remove one of our files; returns whether it existed. Raises OSError."""
     try:
         at, name = _enter(path)
     except FileNotFoundError:
@@ -223,10 +223,10 @@ def remove_ours(path: str) -> bool:
 
 
 def touch_ours(path: str, at: float | None = None) -> None:
-    """Make one of our files if it is not there, and set its time (Unix seconds; now by default). Raises OSError."""
+    """Make one of our files if it is missing, and set its time (Unix seconds; now by default). Raises OSError."""
     try:
         _set_time(path, at)
-    except PermissionError:  # another user's of the same repository: only its owner may set any time
+    except PermissionError:  # another user of the repository owns it; only the owner may set its time
         replace_ours(path, read_ours(path))
         _set_time(path, at)
 
@@ -253,6 +253,43 @@ def names_in(folder: str) -> list[str]:
         _leave(at)
 
 
+def contents_of(folder: str, ending: str) -> dict[str, bytes]:
+    """What is in the files of one of our folders whose names end so, by name. It is opened once, however many there are;
+    what cannot be read, or is no file of ours, is left out."""
+    try:
+        at, _ = _enter(os.path.join(folder, ""))
+    except OSError:
+        return {}
+    found = {}
+    try:
+        for name in os.listdir(folder if at is None else at):
+            if name.endswith(ending):
+                with suppress(OSError):
+                    found[name] = _content(at, name if at is not None else os.path.join(folder, name))
+    finally:
+        _leave(at)
+    return found
+
+
+def _content(at: int | None, name: str) -> bytes:
+    fd = os.open(name, os.O_RDONLY | _FILE, dir_fd=at)
+    try:
+        _check(fd, name, writes=False)
+        return os.read(fd, min(os.fstat(fd).st_size, LIMIT))
+    finally:
+        os.close(fd)
+
+
+def times_in(folder: str) -> dict[str, float]:
+    """When each file of one of our folders was changed last, by name (Unix seconds)."""
+    found: dict[str, float] = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                found[entry.name] = entry.stat().st_mtime
+    return found
+
+
 def make_directory(path: str) -> None:
     """Make a folder of ours below `coord/`, if it is missing; never those above it. Raises OSError."""
     at, name = _enter(path)
@@ -268,9 +305,9 @@ def make_directory(path: str) -> None:
 
 
 def make_top(coord_dir: str, shared: int = 0) -> None:
-    """Make `coord/` itself, if it is missing. `shared` is what core.sharedRepository asks for: permission bits of a
-    file to be added, or, if negative, to replace all others; an existing folder gets them, too. Raises OSError where
-    something else has that name."""
+    """Make `coord/` itself, if it is missing. `shared` is the value of core.sharedRepository: permission bits that are
+    added to those of a file, or, if negative, replace them. An existing folder gets them, too. Raises OSError if something
+    else has that name."""
     with suppress(FileExistsError):
         os.mkdir(coord_dir)
     found = os.lstat(coord_dir)
@@ -281,14 +318,15 @@ def make_top(coord_dir: str, shared: int = 0) -> None:
 
 
 def _sharing(mode: int, shared: int) -> int:
-    """The permissions of a file or folder in a shared repository, as git's `adjust_shared_perm` has them."""
+    """The permissions of a file or folder in a shared repository, computed as git's `adjust_shared_perm` does."""
     asked = abs(shared) | (abs(shared) & 0o444) >> 2 if stat.S_ISDIR(mode) else abs(shared)
     together = asked if shared < 0 else stat.S_IMODE(mode) & 0o777 | asked
     return together | stat.S_ISGID if stat.S_ISDIR(mode) else together
 
 
 def _share(coord_dir: str, shared: int) -> None:
-    """Also the scripts of our hooks are told, in `coord/umask`. What another user owns stays as it is."""
+    """Set the permissions, and write them to `coord/umask` for the scripts of our hooks. Files of another user stay as they
+    are."""
     for where, _, names in os.walk(coord_dir):
         for path in (where, *(os.path.join(where, name) for name in names)):
             mode = os.lstat(path).st_mode
@@ -301,8 +339,8 @@ def _share(coord_dir: str, shared: int) -> None:
 
 
 def is_strange(path: str) -> bool:
-    """Whether something has this name that is no file of ours. Opens nothing: closing a file that SQLite has open, too,
-    would end SQLite's locks on it."""
+    """Whether something with this name is not a regular file of ours. Opens nothing: closing a file that SQLite also has
+    open would end SQLite's locks on it."""
     try:
         found = os.lstat(path)
     except OSError:

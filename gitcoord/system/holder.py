@@ -14,7 +14,7 @@ _STATES = {"T": "is stopped", "t": "is stopped by a debugger", "D": "waits for t
 
 
 def described(path: str) -> tuple[str, str]:
-    """The holder of the lock on `path` and since when, as words that follow its name; and how to end that, as a hint."""
+    """Words about the holder of the lock on `path`, to follow the lock's name, and a hint how to end the wait."""
     noted, since = _noted(path)
     holders = _holders(path)
     pid = noted if noted in holders or not holders else holders[0]
@@ -23,13 +23,13 @@ def described(path: str) -> tuple[str, str]:
         return f"which another process has held{held}", "end that process"
     state = _STATES.get(_state(pid), "")
     if pid != noted and noted:
-        state = " and ".join(filter(None, (f"has it from process {noted}, which is over", state)))
+        state = " and ".join(filter(None, (f"inherited it from process {noted}, which has ended", state)))
     words = f"which process {pid}{_called(pid)} has held{held}" + (f"; it {state}" if state else "")
     return words, f"kill -CONT {pid}" if state.endswith("stopped") else f"look at it: ps -fp {pid}"
 
 
 def _noted(path: str) -> tuple[int, float]:
-    """The pid that the last holder wrote into the file, and when it did; zeros when it did not."""
+    """The pid that the last holder wrote into the file, and the time; zeros if it wrote none."""
     try:
         pid = int(read_bytes(path)[:20] or b"0")
         return pid, os.stat(path).st_mtime if pid else 0.0
@@ -38,7 +38,7 @@ def _noted(path: str) -> tuple[int, float]:
 
 
 def _holders(path: str) -> list[int]:
-    """The pids that have the lock, as far as Linux lets us see: those that wait for it have the file open, too."""
+    """The pids that have the lock, as far as Linux shows them; processes that wait for it have the file open, too."""
     found = []
     with suppress(OSError):
         wanted = os.stat(path)
@@ -56,7 +56,7 @@ def _has_lock(pid: str, wanted: os.stat_result) -> bool:
                 if (seen.st_dev, seen.st_ino) == (wanted.st_dev, wanted.st_ino):
                     return b"FLOCK" in read_bytes(f"/proc/{pid}/fdinfo/{fd}")
     except OSError:
-        pass  # it ended, or is another user's
+        pass  # it ended, or belongs to another user
     return False
 
 

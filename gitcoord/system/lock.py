@@ -25,7 +25,7 @@ else:
 SAY_AFTER = 5.0
 """Seconds after which a line says who holds the lock that we wait for."""
 LEAST = 1.0
-"""Seconds for which a lock is waited for in any case: many writers at once take turns within them."""
+"""Seconds that a lock is always waited for: within them, many writers take their turns."""
 
 _ours: set[int] = set()
 """The descriptors of lock files that this process has open."""
@@ -34,7 +34,7 @@ _waits: dict[int, tuple[str, float]] = {}
 _watching = False
 _guard = _thread.allocate_lock()
 _caller = _thread._local()
-"""`deadline` of each thread: when it has no time left (monotonic seconds), or None."""
+"""`deadline` of each thread: when its time is over (monotonic seconds), or None."""
 
 
 def _remark(line: str) -> None:
@@ -43,12 +43,12 @@ def _remark(line: str) -> None:
 
 
 say: Callable[[str], None] = _remark
-"""Takes the line that says who holds a lock; stderr unless somebody sets it."""
+"""Called with the line that says who holds a lock; prints to stderr by default."""
 
 
 @contextmanager
 def at_most(seconds: float | None) -> Iterator[None]:
-    """Wait for locks at most so long in all that is done within, then raise Busy. None changes nothing."""
+    """Limit the time that the code within may wait for locks, in all; after that they raise Busy. None changes nothing."""
     until = None if seconds is None else time.monotonic() + max(seconds, LEAST)
     with _until(min((d for d in (until, _deadline()) if d is not None), default=None)):
         yield
@@ -56,7 +56,7 @@ def at_most(seconds: float | None) -> Iterator[None]:
 
 @contextmanager
 def at_least(seconds: float) -> Iterator[None]:
-    """Wait for locks at least so long, even if an outer `at_most` has less time left."""
+    """Let the code within wait for locks so long, even if an outer `at_most` has less time left."""
     before = _deadline()
     with _until(None if before is None else max(before, time.monotonic() + seconds)):
         yield
@@ -78,7 +78,7 @@ def _deadline() -> float | None:
 
 @contextmanager
 def file_lock(path: str) -> Iterator[int]:
-    """Hold the lock on `path`, waiting for it; yields its descriptor, to be handed to git children that move refs.
+    """Hold the lock on `path`, waiting for it; yields its descriptor, which git children that move refs inherit.
 
     Raises RepositoryError where the file cannot be opened for writing or its file system cannot lock, Busy when the time
     of `at_most` is over.
@@ -92,7 +92,7 @@ def file_lock(path: str) -> Iterator[int]:
 
 
 def _held(path: str) -> int:
-    """The lock's file, locked; opened again where it was removed (by `purge`) or replaced while we waited."""
+    """Open and lock the lock's file; again, if it was removed (by `purge`) or replaced while we waited."""
     while True:
         fd = _open(path)
         try:
@@ -121,14 +121,13 @@ def _open(path: str) -> int:
 
 
 def _close(fd: int) -> None:
-    if fd in _ours:  # else it was closed by a fork, or is closed by the thread that still queues on it
+    if fd in _ours:  # else a fork closed it, or the thread that still queues on it will
         _ours.discard(fd)
         os.close(fd)
 
 
 def _let_go_of_all() -> None:
-    """In the child of a fork: close inherited locks, which the child would otherwise hold unnoticed for as long as it
-    lives."""
+    """Close inherited locks in the child of a fork, which would otherwise hold them as long as it lives."""
     global _watching, _guard
     _watching, _guard = False, _thread.allocate_lock()
     _waits.clear()
@@ -142,7 +141,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Turn:
-    """A thread that queues for a lock, so that who needs it can say meanwhile who holds it, and can give up."""
+    """A thread that queues for a lock. Meanwhile its caller can say who holds the lock, and can give up."""
 
     def __init__(self, fd: int) -> None:
         self.error: OSError | None = None
@@ -165,11 +164,11 @@ class _Turn:
         self._over.release()
 
     def comes(self, seconds: float) -> bool:
-        """Whether the turn comes within so many seconds."""
+        """Wait for the turn, at most so many seconds; returns whether it came."""
         return self._over.acquire(timeout=max(0.0, seconds))
 
     def leave(self) -> bool:
-        """Give up; the thread closes the descriptor when its turn comes. False if it has just come."""
+        """Give up; the thread closes the descriptor when its turn comes. Returns False if it has just come."""
         with self._decision:
             if not self._came:
                 self._left = True
@@ -178,7 +177,7 @@ class _Turn:
 
 
 def _wait(fd: int, path: str) -> None:
-    """Queue for the lock: by ourselves where there is time, which is a change of processes less than by a thread."""
+    """Queue for the lock: in this thread if there is no time limit, because a queueing thread costs more."""
     deadline = _deadline()
     try:
         if deadline is None:
@@ -192,7 +191,7 @@ def _wait(fd: int, path: str) -> None:
 
 @contextmanager
 def _watched(fd: int, path: str) -> Iterator[None]:
-    """Have a thread say who holds the lock when we wait for it too long."""
+    """Let a thread say who holds the lock if we wait too long."""
     global _watching
     _waits[fd] = (path, time.monotonic() + SAY_AFTER)
     with _guard:
@@ -206,7 +205,7 @@ def _watched(fd: int, path: str) -> Iterator[None]:
 
 
 def _watch() -> None:
-    """The thread; it ends when nobody waits any more."""
+    """The body of that thread; it ends when no wait is left."""
     global _watching
     while True:
         time.sleep(SAY_AFTER / 5)
@@ -244,7 +243,8 @@ def _holder(path: str) -> tuple[str, str]:
 
 
 def _note_holder(fd: int) -> None:
-    """Write for waiters who holds the lock, and by the time of the file since when. On a full disk they only lose that."""
+    """Write our pid into the lock's file for waiters; the file's time says since when. A full disk costs only that
+    information."""
     with suppress(OSError):
         os.lseek(fd, 0, os.SEEK_SET)
         os.write(fd, f"{os.getpid():<19}\n".encode())
@@ -252,7 +252,7 @@ def _note_holder(fd: int) -> None:
 
 def _acquire(fd: int) -> None:
     if sys.platform == "win32":
-        while True:  # it locks one byte, and gives up after ten seconds: ask again
+        while True:  # Windows' lock gives up after ten seconds: ask again
             with suppress(OSError):
                 msvcrt.locking(fd, msvcrt.LK_LOCK, 1)
                 return
@@ -285,7 +285,7 @@ def _is_acquired(fd: int, path: str) -> bool:
 
 
 def _acquire_free(fd: int, path: str) -> bool:
-    """Take the lock if it is free. Raises RepositoryError where there are no locks."""
+    """Take the lock if it is free. Raises RepositoryError if the file system has no locks."""
     try:
         if sys.platform == "win32":
             msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
@@ -305,7 +305,7 @@ def _unlockable(path: str, error: OSError) -> RepositoryError:
 
 
 def unwritable(where: str, error: OSError) -> RepositoryError:
-    """The one wording for a place we may not write to."""
+    """The error for a place that cannot be written."""
     if error.strerror == STRANGE:
         path = str(error.filename or where)
         from shlex import quote
@@ -329,7 +329,7 @@ def _leads_nowhere(path: object) -> bool:
 
 
 def removed(where: str) -> RepositoryError:
-    """The one wording for what `purge` took away while a process of ours ran."""
+    """The error for a folder that `purge` removed while a process of ours ran."""
     return RepositoryError(f"gitcoord was removed from this repository: {where} is gone", "git coord init")
 
 
@@ -348,8 +348,8 @@ def write_whole(path: str, text: str, durable: bool = False) -> None:
 
 
 def sync_directory(path: str) -> None:
-    """A new file is safe from a power loss only when its directory is, too. Raises OSError."""
-    if os.name == "nt":  # which opens no directory
+    """Sync a directory: a new file is safe from a power loss only when its directory is, too. Raises OSError."""
+    if os.name == "nt":  # Windows cannot open directories
         return
     fd = os.open(path, os.O_RDONLY)
     try:

@@ -13,8 +13,8 @@ from gitcoord.lean import Any, suppress
 
 MAX_LINE = 200
 _SCRIPT = 'exec 3<&0; (eval "$GIT_COORD_COMMAND \\"\\$1\\"" <&3 3<&-) &'
-"""The shell ends at once, so that the command is nobody's child; words of others are never part of what is evaluated.
-A shell takes standard input away from what runs in its background, hence the 3."""
+"""The shell ends at once, so that the command has no parent that waits for it. The line is passed as an argument and never
+evaluated. A shell takes standard input away from background commands, hence descriptor 3."""
 
 
 def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[str, Any]) -> None:
@@ -32,7 +32,7 @@ def notify(command: str, environ: Mapping[str, str], line: str, facts: Mapping[s
 
 
 def _spawn(argv: list[str], environ: Mapping[str, str], stdin: int) -> None:
-    """Run it in a session of its own, without a terminal and without any of our files open."""
+    """Start it in a session of its own, without a terminal and without our open files."""
     import subprocess
 
     program = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Find what lies in the place of a file or folder of ours and cannot serve as one: a directory, a file, a link.
+"""Find a directory, file or link that lies in the place of a file or folder of ours and cannot serve as one.
 
 `doctor` moves it aside. Nothing is deleted, because it is not ours.
 """
@@ -19,7 +19,7 @@ FILES = frozenset(
 
 
 def find(coord_dir: str) -> Iterator[str]:
-    """The paths of what is in the way."""
+    """The paths of all obstacles."""
     for name in sorted(FOLDERS | FILES):
         path = os.path.join(coord_dir, name)
         if not os.path.lexists(path):
@@ -40,7 +40,7 @@ def _is_file(path: str) -> bool:
 
 
 def move_aside(coord_dir: str) -> list[str]:
-    """Rename what is in the way; a line each for the user. Raises OSError."""
+    """Rename all obstacles; returns a line for each. Raises OSError."""
     said = []
     for path in list(find(coord_dir)):
         number = 1

@@ -1,8 +1,8 @@
-"""Which earlier boots were this system's own: the proof that a process of one of them is gone.
+"""Note which boots were this system's own: this proves later that a process of an earlier one is gone.
 
 Another boot id alone proves nothing: a virtual machine that shares the repository, and often the machine id and the home
-folder, runs another kernel beside ours. So who starts something that is to be judged later notes the boot in a folder that
-outlives a new start and is not shared. Nothing is ever called gone because the note is missing.
+folder, runs another kernel beside ours. So a process that starts something to be judged later notes the boot in a folder
+that survives a reboot and is not shared. A missing note never makes anything count as gone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from gitcoord.lean import suppress
 from gitcoord.system.process import Process, boot_id, is_alive, machine_id
 from gitcoord.system.uptime import uptime
 
-PLACE = "/var/tmp"  # which, unlike /tmp, is kept over a new start (file-hierarchy(7))
+PLACE = "/var/tmp"  # unlike /tmp, it is kept over a reboot (file-hierarchy(7))
 KEPT = 100
 _SAFELY = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
@@ -28,13 +28,13 @@ def _file() -> str:
 def _place() -> str:
     if os.path.isdir(PLACE):
         return PLACE
-    import tempfile  # 10 ms, for systems without that folder
+    import tempfile  # takes 10 ms; only for systems without that folder
 
     return tempfile.gettempdir()
 
 
 def note() -> None:
-    """Remember the boot that runs now. Failing costs only that what is started now cannot be called gone later."""
+    """Note the running boot. If that fails, processes of this boot can never be called gone."""
     known, here = _read(), boot_id()
     if here and here not in known:
         with suppress(OSError):
@@ -49,7 +49,7 @@ def note() -> None:
 
 
 def is_own(boot: str) -> bool:
-    """Whether a boot that is not the running one was this system's."""
+    """Whether an earlier boot was this system's."""
     return boot in _read()
 
 
@@ -65,17 +65,15 @@ def _read() -> list[str]:
 
 
 def _is_ours(fd: int) -> bool:
-    """Whether nobody else could have written the file: everybody may make one in that folder."""
+    """Whether only we could have written the file: everybody may make files in that folder."""
     found = os.fstat(fd)
     mine = not hasattr(os, "getuid") or (found.st_uid == os.getuid() and not found.st_mode & 0o022)
     return stat.S_ISREG(found.st_mode) and mine
 
 
 def has_ended(process: Process, machine: str, seen: float) -> bool | None:
-    """Whether a process is over, also by a new start of `machine`, where it ran; None when this cannot be judged from here.
-
-    `seen` is when it gave its last sign of life (Unix seconds).
-    """
+    """Whether a process has ended, also by a reboot of `machine`, where it ran; None if that cannot be judged from here.
+    `seen` is the time of its last sign of life (Unix seconds)."""
     alive = is_alive(process)
     if alive is not None:
         return not alive

@@ -17,7 +17,7 @@ from gitcoord.system.uptime import uptime as uptime
 
 PROC = sys.platform.startswith("linux")
 LOOK_EVERY = 0.2
-"""Seconds between two looks at a process where the kernel cannot tell us of its end."""
+"""Seconds between two looks at a process whose end the kernel cannot report."""
 
 
 class Process(NamedTuple):
@@ -47,7 +47,7 @@ def describe(pid: int) -> Process | None:
 
 
 def is_alive(process: Process) -> bool | None:
-    """Whether it still runs; None when this cannot be judged from here (another boot, machine or container)."""
+    """Whether the process still runs; None if that cannot be judged from here (another boot, machine or container)."""
     if (process.boot, process.namespace) != (boot_id(), namespace()):
         return None
     now = _start_and_parent(process.pid)
@@ -55,7 +55,7 @@ def is_alive(process: Process) -> bool | None:
 
 
 def end_fd(process: Process) -> int | None:
-    """A descriptor that is readable once the process ended, to be closed; None where the kernel has no such thing."""
+    """A descriptor that is readable once the process ended, for the caller to close; None if the kernel has none."""
     if sys.platform != "linux" or not hasattr(os, "pidfd_open"):
         return None
     if (process.boot, process.namespace) != (boot_id(), namespace()):
@@ -67,11 +67,11 @@ def end_fd(process: Process) -> int | None:
 
 
 def wait_for_end(process: Process, seconds: float | None) -> bool:
-    """Sleep until the process ended, at most so long; whether it has."""
+    """Sleep until the process ended, at most so long; returns whether it has."""
     deadline = None if seconds is None else time.monotonic() + seconds
     fd = end_fd(process)
     try:
-        while is_alive(process):  # after end_fd: a later process with this pid cannot be meant
+        while is_alive(process):  # after end_fd, so that the descriptor cannot be that of a later process with this pid
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
@@ -152,7 +152,7 @@ def kernel_boot_id() -> str:
 
 @cache
 def boot_id() -> str:
-    """An id that changes when the machine starts anew; empty if there is none."""
+    """An id that changes with every boot; empty if there is none."""
     if PROC:
         return kernel_boot_id()
     import psutil

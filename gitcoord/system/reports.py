@@ -43,7 +43,7 @@ class TracebackStep(NamedTuple):
 def tell(error: BaseException, words: Iterable[str], find_coord: Callable[[], str]) -> str:
     """Write the report of `error` and return the line that tells the user. Never raises.
 
-    `words` are names of ours, of a verb and its options; `find_coord` finds the folder `coord/` and may fail.
+    `words` are the verb and its options, without values; `find_coord` finds the folder `coord/` and may fail.
     """
     try:
         text = "\n".join([f"command: {' '.join(words)}", "", *_told(error), ""])
@@ -61,7 +61,7 @@ def _write(name: str, data: bytes, find_coord: Callable[[], str]) -> str:
         folder = os.path.join(find_coord(), "reports")
         make_directory(folder)
         replace_ours(os.path.join(folder, name), data)
-    except Exception:  # no repository, none of ours, not writable, or what fails is the search for it
+    except Exception:  # no repository, not writable, or the search for it is what fails
         folder = _own_temporary()
         replace_ours(os.path.join(folder, name), data)
     with suppress(OSError):
@@ -70,7 +70,7 @@ def _write(name: str, data: bytes, find_coord: Callable[[], str]) -> str:
 
 
 def _own_temporary() -> str:
-    """A folder of this user's in the temporary directory. Raises OSError where somebody else made it."""
+    """A folder of this user's in the temporary directory. Raises OSError if another user made it."""
     import tempfile
 
     user = os.getuid() if hasattr(os, "getuid") else ""
@@ -100,7 +100,7 @@ def lately(coord_dir: str) -> list[str]:
 
 
 def _versions() -> str:
-    """The versions of programs and packages; one that does not answer is left out."""
+    """The versions of programs and packages; those that cannot be found are left out."""
     from importlib.metadata import version
 
     from gitcoord.system.spawn import run
@@ -114,7 +114,7 @@ def _versions() -> str:
     return ", ".join(said)
 
 
-# the traceback
+# the traceback, without private words
 
 
 def _place(error: BaseException) -> str:
@@ -125,7 +125,7 @@ def _place(error: BaseException) -> str:
 
 
 def _told(error: BaseException) -> Iterator[str]:
-    """The traceback of an error and of those before it or within it, without their words."""
+    """The traceback of an error, its causes and the errors of a group, without their words."""
     for shown in _errors(error):
         yield f"{type(shown).__module__}.{type(shown).__qualname__}{_code(shown)}".removeprefix("builtins.")
         steps = [f"  {step.module}, line {step.line}, in {step.function}: {step.source}".rstrip(": ") for step in _steps(shown)]
@@ -135,7 +135,7 @@ def _told(error: BaseException) -> Iterator[str]:
 
 
 def _errors(error: BaseException) -> list[BaseException]:
-    """An error, what is in its group, and what it was raised from or while handling."""
+    """An error, the errors of its group, its cause and its context."""
     found: list[BaseException] = []
     left: list[BaseException | None] = [error]
     while left and len(found) < ERRORS:

@@ -15,7 +15,7 @@ PIPE_SAFE = 32 * 1024
 
 
 class Result(NamedTuple):
-    """How a child ended: its exit code and what it wrote."""
+    """The exit code of a child, and its output."""
 
     code: int
     out: bytes
@@ -27,18 +27,18 @@ class Result(NamedTuple):
 
 
 def collect_children() -> None:
-    """See that the exit codes of children can be known: a parent that ignores SIGCHLD hands that down to us."""
+    """Make sure that the exit codes of children are known: we inherit it if our parent ignores SIGCHLD."""
     try:
         import _signal  # type: ignore[import-not-found]  # `signal` makes enums of it, which takes 2 ms
 
         if _signal.getsignal(_signal.SIGCHLD) == _signal.SIG_IGN:
             _signal.signal(_signal.SIGCHLD, _signal.SIG_DFL)
     except (ImportError, AttributeError, ValueError):
-        pass  # Windows has no such signal; outside of the main thread `run` says what is wrong
+        pass  # Windows has no such signal; outside the main thread `run` raises an error that says what is wrong
 
 
 def run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes = b"", keep_fd: int | None = None) -> Result:
-    """Run `argv` to its end. `keep_fd` stays open in the child, as a lock that must outlive a killed parent.
+    """Run `argv` to its end. `keep_fd` stays open in the child: a lock that must be held even if the parent is killed.
 
     Raises Unreadable for a child that was killed, because its output is not an answer.
     """
@@ -82,7 +82,7 @@ def _run(argv: Sequence[str], env: Mapping[str, str], stdin: bytes, keep_fd: int
 
 
 def _free_fd(fd: int) -> int:
-    """A number for the child's copy: a duplicate onto itself would keep close-on-exec on some systems."""
+    """A number for the child's copy; a duplicate onto the same number would keep close-on-exec on some systems."""
     return max(fd + 1, 64)
 
 
@@ -91,13 +91,13 @@ def _feed(fd: int, data: bytes) -> None:
         if data:
             os.write(fd, data)
     except BrokenPipeError:
-        pass  # the child's exit code tells the story
+        pass  # the child's exit code says what happened
     finally:
         os.close(fd)
 
 
 def _drain(*fds: int) -> list[bytes]:
-    """Read all of `fds` to their end, side by side, so that neither pipe can fill up and block the child."""
+    """Read all of `fds` to their end at the same time, so that no full pipe blocks the child."""
     if sys.platform == "win32":
         raise NotImplementedError
     parts: dict[int, list[bytes]] = {fd: [] for fd in fds}

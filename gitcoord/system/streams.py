@@ -18,20 +18,20 @@ from gitcoord.text import rfc3339 as rfc3339
 from gitcoord.text import said as said
 
 GRACE = 0.025
-"""Seconds for which a reader that has taken all output may still go away before it counts as shown."""
+"""Seconds after the reader took all output; if it has not closed the pipe by then, the output counts as shown."""
 
 
 PATIENCE = 1.0
-"""Seconds after which something counts as slow."""
+"""Seconds after which progress is shown."""
 EVERY = 0.2
 """Seconds between two lines of progress."""
 _was_closed = False
-"""Standard output was closed when we were started: nobody reads what is written."""
+"""Whether standard output was closed when we were started, so that nobody reads the output."""
 
 
 def open_streams() -> None:
-    """A program may be started with closed streams, and a file of ours must not get the number of one. If a stream
-    cannot show a character (an old locale, PYTHONIOENCODING, which Python itself is told to ignore), it is replaced."""
+    """Open closed standard streams, so that no file of ours gets their numbers. A character that a stream cannot show (an
+    old locale, PYTHONIOENCODING, which our Python ignores) is replaced."""
     global _was_closed
     for fd, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
@@ -53,15 +53,13 @@ def shows_everything() -> bool:
 
 
 def remark(text: str) -> None:
-    """A line beside the output, on stderr."""
+    """Print a line on stderr."""
     print(inert(text), file=sys.stderr)
 
 
 class Progress:
-    """How far something has come that takes longer than a second: one line on a terminal, which goes away at the end.
-
-    Only a command shows any (`allowed`): another program's terminal is not ours to write on.
-    """
+    """Progress of work that takes longer than a second: one line on a terminal, removed at the end. Only a command shows it
+    (`allowed`), because the Python API must not write on its program's terminal."""
 
     allowed = False
 
@@ -75,7 +73,7 @@ class Progress:
         return self
 
     def add(self, count: int) -> None:
-        """Count so many more as done."""
+        """Count `many` more as done."""
         self._count += count
         now = time.monotonic()
         if now < self._next or not Progress.allowed or not sys.stderr.isatty():
@@ -94,11 +92,9 @@ class Progress:
 
 
 def reached_reader(fd: int | None = None) -> bool:
-    """Flush, and say whether the output can count as shown: False when the reader at the other end of a pipe is gone.
-
-    `inbox | head -1` takes one line and closes the pipe; what it did not show must not be marked read. So when
-    stdout is a pipe, wait until it is empty and for a moment more, and see whether it was closed.
-    """
+    """Flush, and return whether the output counts as shown: False if the reader at the other end of a pipe is gone. `inbox
+    | head -1` takes one line and closes the pipe; the other messages must not be marked read. So if stdout is a pipe, wait
+    until it is empty, wait a moment more, and check whether it was closed."""
     if fd is None:
         if _was_closed:
             return False
@@ -107,7 +103,7 @@ def reached_reader(fd: int | None = None) -> bool:
     if not hasattr(select, "poll") or not stat.S_ISFIFO(os.fstat(fd).st_mode):
         return True
     poller = select.poll()
-    poller.register(fd, 0)  # only POLLERR, which says that nobody reads any more
+    poller.register(fd, 0)  # only POLLERR: the reader is gone
     deadline = time.monotonic() + 2
     while _waiting_in_pipe(fd):
         if poller.poll(2) or time.monotonic() > deadline:

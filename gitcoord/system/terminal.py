@@ -7,7 +7,7 @@ import sys
 
 from gitcoord.lean import Any, signal, suppress
 
-assert sys.platform != "win32"  # no job begins there
+assert sys.platform != "win32"  # jobs do not start on Windows
 
 import fcntl  # noqa: E402
 import termios  # noqa: E402
@@ -15,7 +15,7 @@ import tty  # noqa: E402
 
 
 def terminals() -> list[bool]:
-    """Which of stdin, stdout and stderr are terminals."""
+    """Whether each of stdin, stdout and stderr is a terminal."""
     return [_is_terminal(fd) for fd in (0, 1, 2)]
 
 
@@ -27,7 +27,8 @@ def _is_terminal(fd: int) -> bool:
 
 
 def open_pty() -> tuple[int, int]:
-    """Master and slave of a new pseudo-terminal, with the size and the modes of our own terminal, which ends the lines."""
+    """Master and slave of a new pseudo-terminal, with the size and the modes of our own terminal. It does not translate the
+    ends of lines, because ours does."""
     master, slave = os.openpty()
     ours = terminals().index(True) if any(terminals()) else -1
     if ours >= 0:
@@ -40,13 +41,13 @@ def open_pty() -> tuple[int, int]:
 
 
 def copy_size(source: int, target: int) -> None:
-    """Give `target` the size of `source`; the kernel tells the programs on it (SIGWINCH)."""
+    """Give `target` the size of `source`; the kernel sends SIGWINCH to the programs on it."""
     with suppress(OSError):
         fcntl.ioctl(target, termios.TIOCSWINSZ, fcntl.ioctl(source, termios.TIOCGWINSZ, b"\0" * 8))
 
 
 def end_lines(master: int) -> None:
-    """Let the pseudo-terminal end the lines from now on, because ours, in raw mode, does not."""
+    """Let the pseudo-terminal translate the ends of lines from now on, because ours, in raw mode, does not."""
     with suppress(OSError, termios.error):
         modes = termios.tcgetattr(master)
         modes[1] |= termios.OPOST
@@ -70,7 +71,7 @@ class Keyboard:
         return self._modes is not None
 
     def take(self) -> bool:
-        """Enter raw mode if the terminal is ours at the moment; whether it is."""
+        """Enter raw mode if we are in the foreground; returns whether we are."""
         try:
             if os.tcgetpgrp(self.fd) != os.getpgrp():
                 return False
@@ -82,10 +83,10 @@ class Keyboard:
         return True
 
     def give_back(self) -> None:
-        """The modes as they were."""
+        """Restore the modes of the terminal."""
         if self._modes is None:
             return
-        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # also from the background
+        before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # so that it works from the background, too
         with suppress(OSError, termios.error):
             termios.tcsetattr(self.fd, termios.TCSANOW, self._modes)
         signal.signal(signal.SIGTTOU, before)

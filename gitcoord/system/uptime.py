@@ -1,4 +1,4 @@
-"""How long the machine has run: a clock that nobody sets."""
+"""The uptime of the machine: a clock that nobody can set."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ def uptime() -> float:
     """Seconds since the machine started."""
     if sys.platform == "win32":
         return time.monotonic()
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))  # Linux counts sleep in the first only
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))  # only the first counts sleep
 
 
 def was_written_since_boot(path: str) -> bool:
-    """Whether a file was written since the machine was started, by its time and the machine's clock."""
+    """Whether a file was written since the last boot, by its time and the machine's clock."""
     try:
         return abs(time.time() - os.stat(path).st_mtime) < uptime()
     except OSError:

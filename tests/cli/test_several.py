@@ -50,9 +50,9 @@ def test_a_second_id_is_no_text(worktrees: tuple[Path, Path], cli: Cli) -> None:
         first, second = coord.tasks.add("one").id, coord.tasks.add("two").id
         refused = cli(worktrees[0], "task", "block", first[:8], second[:8], "waits")
         assert refused.code == 2
-        assert refused.err.startswith(f"error: {second[:8]} is a second id, and this takes one\n")
+        assert refused.err.startswith(f"error: this takes one id, and {second[:8]} is a second\n")
         short = cli(worktrees[0], "task", "done", first, second[:5], "merged")
-        assert (short.code, short.err.splitlines()[0]) == (2, f"error: {second[:5]} is an id, and may be a word")
+        assert (short.code, short.err.splitlines()[0]) == (2, f"error: {second[:5]} may be an id or a word")
         assert cli(worktrees[0], "task", "block", first, "-m", second[:8]).code == 0
         assert coord.tasks.show(first).words == second[:8]
 

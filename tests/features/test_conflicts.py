@@ -137,7 +137,7 @@ def test_with_one_session_only_its_pairs_are_reported(repo: Path, sides: Pair, c
     cli(gamma, "leave")
     ran = cli(sides[0], "conflicts", "--with", "gamma")
     assert (ran.code, ran.out) == (2, "")
-    assert ran.err.startswith("error: gamma has no work in this clone to merge\n")
+    assert ran.err.startswith("error: this clone has no worktree or branch of gamma to merge\n")
 
 
 def test_a_plain_list_stops_at_20_lines_and_says_so(sides: Pair, cli: Cli) -> None:

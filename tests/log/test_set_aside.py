@@ -148,8 +148,8 @@ def test_a_clone_past_a_limit_is_left_out_and_named(repo: Path, cli: Cli, monkey
         coord.notes.add("mine")
         assert [note.text for note in coord.notes.list()] == ["mine", "good"]
     ran = cli(repo, "status")
-    assert f"left    {MALLORY}: nothing more of it is read, because more than 3" in ran.out, ran
-    assert f"{MALLORY}: nothing more of it is read" in cli(repo, "doctor").out
+    assert f"left    {MALLORY}: gitcoord reads no more of it, because more than 3" in ran.out, ran
+    assert f"{MALLORY}: gitcoord reads no more of it" in cli(repo, "doctor").out
     assert cli(repo, "doctor", "--fix").code in (0, 1)
     assert cli(repo, "notes").out.count("never read") == 1, "with the limit that there is, it is taken in again"
 

@@ -851,7 +851,7 @@ def test_a_table_of_leases_that_nobody_signed_is_none_where_signatures_are_requi
     assert ran.code == 4 and "is not signed" in ran.err
     mallory.put("refs/coord/lease/numbers", signed)
     ran = cli(bob, "alloc", "migrations")
-    assert ran.code == 4 and "is an older one that was put back" in ran.err
+    assert ran.code == 4 and "is older than the one that counted last" in ran.err
 
 
 def test_an_older_signed_table_does_not_come_back(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
@@ -872,7 +872,7 @@ def test_an_older_signed_table_does_not_come_back(clones: tuple[Path, Path], mal
         alone.wrote_table(coord.clone, first.id)
         alone.wrote_table(coord.clone, later.id)
         said = [trust.why_not(coord.clone, event, "numbers") for event in (first, later, later, first)]
-    assert said == ["", "", "", "is an older one that was put back"]
+    assert said == ["", "", "", "is older than the one that counted last"]
 
 
 def test_counters_that_no_allocation_explains_are_no_table(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:

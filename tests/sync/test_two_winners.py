@@ -339,7 +339,7 @@ def test_coordination_does_not_move_to_where_another_holds_the_same(two: Two, ot
 def test_a_remote_that_is_out_of_reach_is_left_by_force_only(two: Two, hub: Path, other: Path) -> None:
     ada, _ = two
     hub.rename(hub.with_name("away.git"))
-    with pytest.raises(RemoteError, match="cannot be asked who coordinates there"):
+    with pytest.raises(RemoteError, match="which clones are there"):
         ada.remote.set(str(other))
     assert ada.remote.set(str(other), force=True).remote == str(other)
 

@@ -64,7 +64,7 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
     if only is not None:
         box = clone.read(lambda db: resolve_name(db, only, clone.id))
         if not any(box in side.sessions for side in sides):
-            raise UsageError(f"{only} has no work in this clone to merge", "git coord sessions")
+            raise UsageError(f"this clone has no worktree or branch of {only} to merge", "git coord sessions")
         pairs = [pair for pair in pairs if box in pair[0].sessions + pair[1].sessions]
     return sorted(collide(clone, pairs), key=lambda c: c.kind != "conflict")
 
@@ -76,7 +76,7 @@ def live_sides(clone: Clone, now: float) -> list[Side]:
     here = clone.id
     sides = []
     for worktree in list_worktrees(clone.repo):
-        there = sharers(known, worktree.git_dir, records, now) if worktree.git_dir else []
+        there = sharers(known, worktree.git_dir, now) if worktree.git_dir else []
         if there:
             sides.append(Side(tuple(mailbox(r.name, here) for r in there), worktree.path))
     return sides + _foreign_sides(clone, now)
@@ -88,7 +88,8 @@ def _foreign_sides(clone: Clone, now: float) -> list[Side]:
     for origin, name, text, seen in rows:
         data: dict[str, Any] = json.loads(text)
         head = data.get("head")
-        if origin != clone.id and isinstance(head, str) and judge_published(data, seen, now).state not in ("gone", "expected"):
+        there = not clone.is_ours(origin) and judge_published(data, seen, now).state not in ("gone", "expected")
+        if there and isinstance(head, str):
             sides.append(Side((mailbox(name, origin),), "", Oid(head)))
     absent = set(clone.store.missing([side.head for side in sides if side.head]))
     return [side for side in sides if side.head not in absent]

@@ -80,7 +80,7 @@ def _claim(link: Link, me: Identity, choose: Choose) -> Oid | None:
     try:
         change(link, KIND, decide)
     except Unanswered as error:
-        raise Unanswered(error.what, "git coord sync: until it says whose the task is, it is yours tentatively") from None
+        raise Unanswered(error.what, "git coord sync says whose the task is; until then it is yours tentatively") from None
     except (Refused, RemoteError):
         if made:
             withdraw(clone, made[0])

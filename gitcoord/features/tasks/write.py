@@ -131,7 +131,8 @@ def _new_needs(db: sqlite3.Connection, row: TaskFacts, needs: Sequence[str]) -> 
     found = [find(db, need) for need in needs]
     for need in found:
         if row.id in needed_by(db, [need.id]):
-            raise UsageError(f"{need.id[:SHORT]} already needs {row.id[:SHORT]}", f"git coord task show {need.id[:SHORT]}")
+            what = f"{need.id[:SHORT]} needs {row.id[:SHORT]}: each would wait for the other"
+            raise UsageError(what, f"git coord task show {need.id[:SHORT]}")
     return [need.id for need in found]
 
 

@@ -13,7 +13,7 @@ from gitcoord.log.index.file import IndexFile
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.log.schemas import Schema
 from gitcoord.store.objects import GitObject, Oid, parent_of
-from gitcoord.store.ref_names import NAMESPACE, epoch_of, log_ref
+from gitcoord.store.ref_names import epoch_of, is_local, log_ref
 
 _INSERT = (
     "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
@@ -80,13 +80,12 @@ class Folding(IndexFile):
 
         `place` is that of the event before them. What a root carries has place 0, or -1 in another clone's name.
         """
-        clone, local, epoch = trust.speaker(ref), ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
+        clone, local, epoch = trust.speaker(ref), is_local(ref), epoch_of(ref)
         taken: list[Written] = []
         rows = []
         for event, raw in items:
             try:
-                if event.clone != clone:
-                    raise Malformed(f"written under another clone's name: {event.clone[:60]}")
+                trust.check_speaker(event, clone)
                 check_step(event, parent_lc)
             except Malformed as why:
                 self._report(event.id, ref, str(why))
@@ -147,7 +146,7 @@ class Folding(IndexFile):
         """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
         carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
         (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
-        self._misplaced |= clone != event.clone and place >= 0
+        self._misplaced |= trust.is_others(clone, event) and place >= 0
         self.db.execute(
             "UPDATE events SET epoch = ?1, place = max(place, ?2) WHERE id = ?3 AND clone = ?4 AND place <= 0"
             " AND (?2 > 0 OR epoch < ?1)",
@@ -213,8 +212,7 @@ class Folding(IndexFile):
         if found is None:
             raise Malformed("larger than 512 KiB")
         event = decode(oid, found.data if found.kind == "commit" else b"")
-        is_right = [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence" and event.v == 1
-        if not is_right or parent_of(found.data):
+        if not trust.is_presence_of(event, ref) or event.v != 1 or parent_of(found.data):
             raise Malformed("no presence of this session")
         if why := self._objection(event):
             raise Malformed(why)

@@ -129,7 +129,7 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
             return "is not signed (coord.requireSigned)"
     here, last = [table.lc, table.at], known["seen"].get(kind, [0, 0])
     if here[0] < last[0] and here[1] <= last[1]:
-        return "is an older one that was put back"
+        return "is older than the one that counted last"
     if here != last:
         _keep_tables(clone, {**known, "seen": {**known["seen"], kind: here}})
     return ""
