@@ -313,17 +313,18 @@ class Index(Folding):
                     self._ingest_root(store, ref, oid, in_foreign_names)
                 except ObjectMissing:
                     self.unreadable.append(ref)
-                except NotACommit as why:
+                except (NotACommit, Malformed) as why:
                     self._report(oid, ref, str(why))
         for ref, _ in roots:
             if ref not in self.unreadable:
                 self.db.execute("DELETE FROM roots WHERE ref = ?", (ref,))
 
     def _ingest_root(self, store: Store, ref: str, oid: Oid, in_foreign_names: bool) -> None:
-        from gitcoord.log.epoch import carried
+        from gitcoord.log.epoch import carried, check_size
 
         raw = next(iter(store.read([oid]))).data
         root = decode(oid, raw)
+        check_size(store, root, raw)
         for commits in _chunks(carried(store, raw)) if "continues" in root.data or not in_foreign_names else ():
             before = self._reported
             for event, commit in self._decoded(ref, commits):
