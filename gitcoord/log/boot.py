@@ -38,7 +38,7 @@ def _remove_torn(ground: Ground) -> list[str]:
     return [f"removed {many}, as a power loss leaves them"] if torn else []
 
 
-_OF_OBJECTS = ("object", "inflate", "unpack", "did not send all")
+_OF_OBJECTS = ("object", "inflate", "unpack", "did not send all", "header for ")
 
 
 def is_about_objects(said: str) -> bool:

@@ -128,10 +128,14 @@ class RefFiles:
 
 
 def _packed(data: bytes) -> Iterator[tuple[str, Oid]]:
-    """Our refs in `packed-refs`, and their values."""
+    """Our refs in `packed-refs`, and their values. Raises NotPlain for a line that git does not write: git refuses the whole
+    file then, so nothing in it may count."""
     marker = b" " + NAMESPACE.encode()
-    for line in data.split(b"\n"):
+    for line in data[:-1].split(b"\n") if data else ():
         if line.startswith(marker, 40):
             oid, ref = line[:40].lower(), line[41:]
-            if not oid.strip(_HEX) and ref.split() == [ref] and len(ref) > len(NAMESPACE):
-                yield ref.decode("utf-8", "replace"), Oid(oid.decode())
+            if oid.strip(_HEX) or ref.split() != [ref] or len(ref) <= len(NAMESPACE):
+                raise NotPlain("packed-refs")
+            yield ref.decode("utf-8", "replace"), Oid(oid.decode())
+        elif line[40:46] != b" refs/" and line[:1] not in (b"#", b"^"):
+            raise NotPlain("packed-refs")

@@ -756,7 +756,11 @@ def test_objects_that_a_prune_takes_while_they_are_restored_are_carried_from_the
     is_sound(repo)
 
 
-@pytest.mark.parametrize("damage", [empty, zeros, torn], ids=lambda damage: damage.__name__)
+def cut(path: Path) -> None:
+    os.truncate(path, 10)
+
+
+@pytest.mark.parametrize("damage", [empty, zeros, torn, cut], ids=lambda damage: damage.__name__)
 def test_a_torn_object_that_only_the_remote_needs_stops_no_sync(
     repo: Path, cli: Cli, tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
@@ -774,3 +778,16 @@ def test_a_torn_object_that_only_the_remote_needs_stops_no_sync(
     assert ran.code == 0, ran.err
     assert git(repo, "rev-parse", presence) == git(tmp_path / "hub.git", "rev-parse", presence)
     is_sound(repo)
+
+
+@pytest.mark.parametrize("line", ["garbage", "", "12 refs/heads/main"])
+def test_a_line_that_git_does_not_write_makes_all_of_packed_refs_suspect(repo: Path, line: str) -> None:
+    """git refuses the whole file, so a command that read it answered what no later command could write to."""
+    with Coord.open(repo, as_name="w") as coord:
+        coord.notes.add("kept")
+    git(repo, "pack-refs", "--all")
+    packed = repo / ".git" / "packed-refs"
+    packed.write_text(packed.read_text() + line + "\n")
+    with Coord.open(repo, as_name="w") as coord, pytest.raises(RepositoryError, match="packed-refs") as caught:
+        coord.notes.list()
+    assert caught.value.hint and caught.value.hint.startswith("sed ")
