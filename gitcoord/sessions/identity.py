@@ -63,6 +63,8 @@ class Identity(NamedTuple):
     shared: bool = False
     """Whether it was taken from the worktree or the terminal although another process may be bound to the session: only
     peek."""
+    stead: str = ""
+    """The person who acts in the session's stead. What they do gives no sign of its life."""
 
     @property
     def observer(self) -> bool:

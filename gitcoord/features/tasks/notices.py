@@ -110,6 +110,13 @@ def tell_of_takeover(telling: Telling, row: TaskFacts) -> None:
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} took over {_named(row)}, which {shown(row.holder)} held")
 
 
+def tell_of_claim_for(telling: Telling, row: TaskFacts, holder: str) -> None:
+    """Tell a session that it holds a task which a person claimed for it, and the creator."""
+    telling.tell([holder], row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for you: you hold it")
+    others = {row.creator} - {holder}
+    telling.tell(others, row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for {shown(holder)}")
+
+
 def tell_of_assignments(telling: Telling, assigned: Mapping[str, Sequence[tuple[str, str]]]) -> None:
     """Tell each assignee of all their new tasks (id, title) at once."""
     for box, tasks in assigned.items():

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
-from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
+from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
 from gitcoord.lean import Any, contextmanager, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
@@ -86,6 +86,13 @@ class Index(Folding):
             except sqlite3.DatabaseError as error:
                 self.recover(error)
                 tips = store.tips()
+            except (CoordError, OwnLogAmiss):
+                raise
+            except Exception:
+                if self.is_sound():
+                    raise
+                self.discard()
+                tips = store.tips()
         self.refresh(store, tips)
         return question(self.db)
 
@@ -122,8 +129,11 @@ class Index(Folding):
         return bool(before) != bool(now)
 
     def known_tips(self) -> dict[str, Oid]:
-        """The refs as they stood when they were last read."""
-        return dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        """The refs as they stood when they were last read. Raises DatabaseError where a damaged file has something else."""
+        found = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        if not all(type(ref) is str and type(oid) is str for ref, oid in found.items()):
+            raise sqlite3.DatabaseError("the index is damaged")
+        return found
 
     def _known_tips(self, out: Collection[str]) -> dict[str, Oid]:
         known = self.known_tips()
