@@ -239,7 +239,7 @@ def test_what_comes_after_the_last_checkpoint_is_not_signed(pair: Pair, key: Pat
     signed, unsigned = tell(ada, "bob", "signed"), tell(ada, "bob", "not signed", sign=False)
     fetch(bob)
     assert (state_of(bob, signed), state_of(bob, unsigned)) == ("verified", "unsigned")
-    assert "it signed with SHA256:" in cli(bob, "status").out and "1 event since then are not signed" in cli(bob, "status").out
+    assert "it signed with SHA256:" in cli(bob, "status").out and "1 event since then is not signed" in cli(bob, "status").out
     tell(ada, "bob", "signed again")
     fetch(bob)
     assert state_of(bob, unsigned) == "verified"
