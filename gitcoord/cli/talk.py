@@ -268,7 +268,8 @@ def verified_text(signature: Signature) -> str:
 
 def _remark_held(page: Inbox) -> None:
     if page.held:
-        remark(f"note: {page.held} unsigned messages of other clones not shown (coord.requireSigned): git coord inbox --all")
+        what = f"{page.held} unsigned message{'s' if page.held > 1 else ''}"
+        remark(f"note: {what} of other clones not shown (coord.requireSigned): git coord inbox --all")
 
 
 def _remark_warnings(coord: Coord) -> None:

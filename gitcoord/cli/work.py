@@ -209,7 +209,8 @@ def next_(take: bool, wait: str | None, offline: bool, as_name: str | None, as_j
             remark("No task is ready.")
             held = coord.trust.held_tasks()
             if left := held and sum(one.id in held for one in coord.tasks.list(ready=True)):
-                remark(f"note: {left} unsigned tasks of other clones left out (coord.requireSigned): git coord tasks")
+                what = f"{left} unsigned task{'s' if left > 1 else ''}"
+                remark(f"note: {what} of other clones left out (coord.requireSigned): git coord tasks")
         return 0 if found is not None else 1
 
 

@@ -59,6 +59,10 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
     if start is not None and not 0 <= start <= HIGHEST:
         raise UsageError(f"{start} is not a number to start with", f"0 to {HIGHEST}")
 
+    if not clone.allows_secrets:
+        from gitcoord.log import secrets
+
+        secrets.check(sequence, (), ())  # before the remote's counters have the name
     if remotes.decides(clone.repo):
         return _allocate_everywhere(clone, me, sequence, start)
 

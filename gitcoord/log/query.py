@@ -18,9 +18,7 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Event:
     """An event from a row of COLUMNS."""
     oid, kind, lc, clone, author, email, at, text, data, v = row
-    payload = json.loads(data)
-    payload.pop("clone", None)  # the name that it was written in, where another clone carries it
-    return Event(Oid(oid), kind, lc, clone, author, email, at, text, payload, v)
+    return Event(Oid(oid), kind, lc, clone, author, email, at, text, json.loads(data), v)
 
 
 _LISTED = {"task": "git coord tasks", "message": "git coord inbox --all", "job.start": "git coord jobs"}

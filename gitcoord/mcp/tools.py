@@ -225,7 +225,8 @@ def told(coord: Coord, page: Inbox) -> dict[str, Any]:
     found = messages(coord, page.messages)
     told: dict[str, Any] = {"session": coord.identity.name, "messages": found, "more": page.remaining}
     if page.held:
-        told["held"] = f"{page.held} unsigned messages of other clones not shown (coord.requireSigned): git coord inbox --all"
+        what = f"{page.held} unsigned message{'s' if page.held > 1 else ''}"
+        told["held"] = f"{what} of other clones not shown (coord.requireSigned): git coord inbox --all"
     if coord.identity.shared and found:
         told["remark"] = f"not marked read: another process may be {coord.identity.name}; say who you are with session"
     return quoting(told) if found else told

@@ -109,7 +109,7 @@ def join(
     """
     facts: dict[str, Any] = {}
     if role is not None:
-        facts["role"] = ("" if role in OURS else slug(role, "")) or _refuse_role(role)
+        facts["role"] = ("" if role in OURS else slug(_no_secret(clone, role), "")) or _refuse_role(role)
     if focus is not None:
         facts["focus"] = _no_secret(clone, focus)
     if pid is not None:
@@ -123,7 +123,7 @@ def join(
         if origin is not None and name is not None:
             _check_adoptable(clone, name, origin)
         if name is not None and name != me.name:
-            me = _take_name(clone, me, session_name(name))
+            me = _take_name(clone, me, session_name(_no_secret(clone, name)))
         if pid is not None:
             _check_unheld(clone, me, pid)
         record = register(clone, me, **facts)
@@ -226,13 +226,13 @@ def set_focus(clone: Clone, me: Identity, text: str) -> Record:
     return register(clone, me, focus=_no_secret(clone, " ".join(text.split())[:200]))
 
 
-def _no_secret(clone: Clone, focus: str) -> str:
-    """A focus leaves with the presence, which no event is written for. Raises LooksSecret."""
+def _no_secret(clone: Clone, text: str) -> str:
+    """Typed words leave with the presence, which `append` does not see. Raises LooksSecret."""
     if not clone.allows_secrets:
         from gitcoord.log import secrets
 
-        secrets.check(focus, (), ())
-    return focus
+        secrets.check(text, (), ())
+    return text
 
 
 def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Record:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 
+from gitcoord.errors import RemoteError
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, re, suppress
 from gitcoord.store import failures, refs
 from gitcoord.store.failures import BadObjects, NotAtomic
@@ -113,17 +114,21 @@ class _Route(NamedTuple):
     """The user's core.sshCommand."""
     partial: bool
     """Whether this clone leaves objects at a remote (a partial clone). It must have our attachments all the same."""
+    hooks: bool
+    """Whether the user's pre-push hook runs. Asked with each push: the process may be older than the setting."""
 
 
 def _route(repo: Repository, name: str) -> _Route:
     """The way to a remote, by the user's configuration as git will see it."""
-    pattern = r"^(remote\..*\.(url|pushurl|promisor)|core\.sshcommand)$"
+    pattern = r"^(remote\..*\.(url|pushurl|promisor)|core\.sshcommand|coord\.hooks)$"
     found = repo.git("config", "-z", "--get-regexp", pattern, env=_given(repo))
     entries = [entry.split("\n", 1) for entry in os.fsdecode(found.out).split("\0") if "\n" in entry]
     urls, pushed = ([url for key, url in entries if key == f"remote.{name}.{end}"] for end in ("url", "pushurl"))
     place = name if len(urls) < 2 and not pushed else [*pushed, *urls][0]
     ssh = [value for key, value in entries if key == "core.sshcommand"]
-    return _Route(place, ssh[-1].strip() if ssh else "", any(key.endswith(".promisor") for key, _ in entries))
+    asked = [value.lower() in ("", "true", "yes", "on", "1") for key, value in entries if key == "coord.hooks"]
+    partial = any(key.endswith(".promisor") for key, _ in entries)
+    return _Route(place, ssh[-1].strip() if ssh else "", partial, asked[-1] if asked else repo.flag("hooks"))
 
 
 def _given(repo: Repository) -> dict[str, str]:
@@ -231,13 +236,17 @@ def push(
             leases.append(f"--force-with-lease={there}:{update.expected or ''}")
         specs.append(f"{'+' if update.how == How.REPLACE and update.new else ''}{update.new or ''}:{there}")
     argv = [
-        "push", "--porcelain", "--verify" if repo.flag("hooks") else "--no-verify", "--no-signed", "--no-follow-tags",
+        "push", "--porcelain", "--verify" if route.hooks else "--no-verify", "--no-signed", "--no-follow-tags",
         "--recurse-submodules=no", *(["--atomic"] if atomic else []), *leases, "--", route.place, *specs,
     ]  # fmt: skip
     result = _network(repo, route, argv, quiet=quiet)
     if result.code and "does not support --atomic" in result.error_text:
         raise NotAtomic(f"{remote.name} does not support atomic pushes", f"git push --dry-run {remote.name}")
     found = _outcomes(remote, result)
+    if result.code and route.hooks and not found and "fatal:" not in result.error_text:
+        said = [line.strip() for line in result.error_text.splitlines() if line.strip() and "failed to push" not in line]
+        what = f"your pre-push hook refused the push to {remote.name}" + "".join(f": {line[:200]}" for line in said[-1:])
+        raise RemoteError(what, "git config coord.hooks false")
     if result.code and len(found) < len(updates):
         raise failures.unwritable(remote.name, remote.prefix, result)
     return found
@@ -299,7 +308,7 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
     ]  # fmt: skip
     if re.fullmatch(r"[A-Za-z0-9][\w./-]*", name := route.place) and ":" not in name:
         calm += ["-c", f"remote.{name}.mirror=false", "-c", f"remote.{name}.tagOpt=--no-tags"]
-    if args[0] != "push" or not repo.flag("hooks"):
+    if args[0] != "push" or not route.hooks:
         calm += ["-c", "core.hooksPath=" + os.devnull, *repo.hooks_off()]
     argv = ["git", f"--git-dir={repo.common_dir}", *calm, *args]
     watched = not quiet and os.isatty(0)

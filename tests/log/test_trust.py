@@ -239,7 +239,7 @@ def test_what_comes_after_the_last_checkpoint_is_not_signed(pair: Pair, key: Pat
     signed, unsigned = tell(ada, "bob", "signed"), tell(ada, "bob", "not signed", sign=False)
     fetch(bob)
     assert (state_of(bob, signed), state_of(bob, unsigned)) == ("verified", "unsigned")
-    assert "it signed with SHA256:" in cli(bob, "status").out and "1 event since then are not signed" in cli(bob, "status").out
+    assert "it signed with SHA256:" in cli(bob, "status").out and "1 event since then is not signed" in cli(bob, "status").out
     tell(ada, "bob", "signed again")
     fetch(bob)
     assert state_of(bob, unsigned) == "verified"
@@ -395,7 +395,7 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     assert "a note of bob's" in brief and "a note of ada's" not in brief and "> unsigned" not in brief
     ran = cli(bob, "inbox")
     assert "from this clone" in ran.out and "unsigned" not in ran.out
-    assert ran.err == "note: 1 unsigned messages of other clones not shown (coord.requireSigned): git coord inbox --all\n"
+    assert ran.err == "note: 1 unsigned message of other clones not shown (coord.requireSigned): git coord inbox --all\n"
     ran = cli(bob, "inbox")
     assert ran.out == "No new messages.\n" and ran.err.startswith("note: 1 unsigned")
     ran = cli(bob, "inbox", "--all", "--peek")
@@ -464,7 +464,7 @@ def test_unsigned_tasks_and_locks_are_marked_and_not_put_forward(pair: Pair, key
     ran = cli(bob, "task", "next")
     assert (ran.code, ran.out) == (1, "")
     assert (
-        ran.err == "No task is ready.\nnote: 1 unsigned tasks of other clones left out (coord.requireSigned): git coord tasks\n"
+        ran.err == "No task is ready.\nnote: 1 unsigned task of other clones left out (coord.requireSigned): git coord tasks\n"
     )
     assert cli(bob, "task", "next", "--claim").code == 1
     assert cli(bob, "status", "--short").out == "bob\n" and "ready" not in cli(bob, "status").out

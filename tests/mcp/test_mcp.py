@@ -208,7 +208,7 @@ def test_unsigned_mail_of_other_clones_is_held_where_signatures_are_required(wor
     git(alpha, "config", "coord.requireSigned", "true")
     answer = call(alpha, "poll_messages", session="alpha")
     assert answer["messages"] == []
-    assert answer["held"] == "1 unsigned messages of other clones not shown (coord.requireSigned): git coord inbox --all"
+    assert answer["held"] == "1 unsigned message of other clones not shown (coord.requireSigned): git coord inbox --all"
     git(alpha, "config", "coord.requireSigned", "false")
     (message,) = call(alpha, "poll_messages", session="alpha")["messages"]
     assert message["from"].startswith("other@ada-lovelace-") and message["by"] == "another session"

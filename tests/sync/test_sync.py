@@ -161,12 +161,12 @@ def test_the_users_repository_stays_theirs(pair: tuple[Path, Path]) -> None:
 def test_the_users_pre_push_hook_runs_where_they_want_it_to(pair: tuple[Path, Path]) -> None:
     ada, _ = pair
     hook = ada / ".git" / "hooks" / "pre-push"
-    hook.write_text(f"#!/bin/sh\ncat >'{ada}/seen'\nexit 1\n")
+    hook.write_text(f"#!/bin/sh\ncat >'{ada}/seen'\necho no pushes today >&2\nexit 1\n")
     hook.chmod(0o755)
-    git(ada, "config", "coord.hooks", "true")
     with Coord.open(ada, as_name="w") as coord:
         coord.notes.add("news")
-        with pytest.raises(RemoteError, match="failed to push"):
+        git(ada, "config", "coord.hooks", "true")  # also where a process is older than the setting
+        with pytest.raises(RemoteError, match="pre-push hook refused the push to origin: no pushes today"):
             coord.remote.sync()
     assert "refs/coord/log/" in (ada / "seen").read_text()
     hook.write_text("#!/bin/sh\nexit 0\n")

@@ -340,6 +340,8 @@ class Index(Folding):
             self._report(event.id, ref, str(why))
             return
         if found is not None:
+            if found != event:
+                trust.note_named(self.db, event)
             self._add(ref, [(found, commit)], None, -1 if found == event else -2)
             trust.note_carried(self.db, found, ref)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from gitcoord import lean_json as json
 from gitcoord.lean import Any, sqlite3
 from gitcoord.log import schemas, trust
-from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
+from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode
 from gitcoord.log.index import database
 from gitcoord.log.index.feature import Feature, Registry
 from gitcoord.log.index.file import IndexFile
@@ -97,7 +96,7 @@ class Folding(IndexFile):
                 continue
             taken.append((event, raw))
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, _payload(event, raw, place), local, epoch, place))  # fmt: skip
+                         event.text, canonical_json(event.data), local, epoch, place))  # fmt: skip
         if taken:
             self._take(ref, taken, rows)
         return parent_lc, place
@@ -230,12 +229,6 @@ class Folding(IndexFile):
             "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen, event.lc),
         )
-
-
-def _payload(event: Event, raw: bytes, place: int) -> str:
-    """What is kept of a payload: not the fields that are columns; in another clone's name (`place` below 0), that name."""
-    named = {"clone": json.loads(trailer_of(raw))["clone"]} if place < 0 else {}
-    return canonical_json({**event.data, **named} if named else event.data)
 
 
 def _set_aside(event: Event | None, why: Exception) -> str:

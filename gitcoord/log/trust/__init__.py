@@ -31,6 +31,7 @@ from gitcoord.log.trust.reach import is_presence_of as is_presence_of
 from gitcoord.log.trust.reach import is_root as is_root
 from gitcoord.log.trust.reach import lowest_epochs as lowest_epochs
 from gitcoord.log.trust.reach import note_carried as note_carried
+from gitcoord.log.trust.reach import note_named as note_named
 from gitcoord.log.trust.reach import speaker as speaker
 from gitcoord.log.trust.referee import Referee as Referee
 from gitcoord.log.trust.rules import HELD

@@ -85,8 +85,8 @@ def _about(clone: Reader, judge: Judge, of: str, marks: Sequence[Mark]) -> list[
         by = f" ({newest.signature.by})" if newest.signature.by else ""
         return [f"it signs with {newest.signature.key or 'a key that is not there'}{by} now; it was {known.key} before"]
     count = clone.read(lambda db: _unsigned_tail(db, of, newest))
-    what = "1 event" if count == 1 else f"{count} events"
-    return [f"it signed with {known.key} before; {what} since then are not signed"] if count else []
+    what = "1 event since then is" if count == 1 else f"{count} events since then are"
+    return [f"it signed with {known.key} before; {what} not signed"] if count else []
 
 
 def _unsigned_tail(db: sqlite3.Connection, of: str, newest: Mark | None) -> int:

@@ -27,6 +27,7 @@ CREATE TABLE checkpoints (id TEXT PRIMARY KEY, clone TEXT NOT NULL, lc INTEGER N
     WITHOUT ROWID;
 CREATE TABLE carried (id TEXT NOT NULL, clone TEXT NOT NULL, epoch INTEGER NOT NULL, PRIMARY KEY (id, clone, epoch))
     WITHOUT ROWID;
+CREATE TABLE named (id TEXT PRIMARY KEY, clone TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE awaited (target TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (target, id)) WITHOUT ROWID;
 CREATE TABLE words (box TEXT PRIMARY KEY, lc INTEGER NOT NULL, id TEXT NOT NULL, leads TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX words_leads ON words (leads) WHERE leads != '';
@@ -106,6 +107,12 @@ def as_carried(event: Event, root: Event) -> Event | None:
     if event.clone not in (root.clone, root.data.get("continues")):
         raise Malformed(f"carried under another clone's name: {event.clone[:60]}")
     return event._replace(clone=root.clone)
+
+
+def note_named(db: sqlite3.Connection, event: Event) -> None:
+    """Remember the clone that an event names which another carries. Call it before the event is taken in: what waits for
+    the event may be the word of either."""
+    db.execute("INSERT OR IGNORE INTO named VALUES (?, ?)", (event.id, event.clone))
 
 
 def lowest_epochs(db: sqlite3.Connection) -> dict[str, int]:

@@ -221,8 +221,9 @@ def _clones_of(db: sqlite3.Connection, ids: list[str]) -> dict[str, tuple[str, s
     where a clone with a new id carries them."""
     if not ids:
         return {}
-    named = "CASE WHEN place < 0 THEN json_extract(data, '$.clone') ELSE clone END"
-    query = f"SELECT id, clone, {named} FROM events WHERE id IN (SELECT value FROM json_each(?))"
+    named = "CASE WHEN e.place < 0 THEN coalesce(n.clone, e.clone) ELSE e.clone END"
+    query = f"SELECT e.id, e.clone, {named} FROM events e LEFT JOIN named n ON n.id = e.id"
+    query += " WHERE e.id IN (SELECT value FROM json_each(?))"
     return {oid: (clone, also) for oid, clone, also in db.execute(query, (json.dumps(ids),))}
 
 
