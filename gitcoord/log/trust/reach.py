@@ -105,7 +105,9 @@ def as_carried(event: Event, root: Event) -> Event | None:
         raise Malformed("carried, but not older than the epoch")
     if event.clone not in (root.clone, root.data.get("continues")):
         raise Malformed(f"carried under another clone's name: {event.clone[:60]}")
-    return event._replace(clone=root.clone)
+    if event.clone == root.clone:
+        return event
+    return event._replace(clone=root.clone, data={**event.data, "clone": event.clone})  # `rules` asks whose it was
 
 
 def lowest_epochs(db: sqlite3.Connection) -> dict[str, int]:
