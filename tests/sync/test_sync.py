@@ -236,6 +236,9 @@ def test_which_remote_is_meant(tmp_path: Path, repo: Path, cli: Cli) -> None:
     assert cli(repo, "sync", "two").out == "two: nothing new\n"
     assert cli(repo, "sync").out == "two: nothing new\n"  # the one of the last sync
     git(repo, "config", "coord.remote", "one")
+    ran = cli(repo, "sync")
+    assert ran.code == 2 and "hint: git coord remote set one" in ran.err, "it does not move by accident"
+    assert cli(repo, "remote", "set", "one").code == 0
     assert cli(repo, "sync").out == "one: nothing new\n"
     assert cli(repo, "sync", "../two.git").out.endswith("two.git: nothing new\n")
     assert "coord" not in git(repo, "config", "--local", "--list").replace("coord.remote=one", "")
@@ -490,14 +493,13 @@ def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None
         watcher.communicate(timeout=30)
 
 
-def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: tuple[Path, Path], cli: Cli) -> None:
+def test_a_remote_that_was_set_by_hand_is_said_and_not_followed(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, _ = pair
-    repo = find_repository(ada)
     git(ada, "config", "coord.remote", "../nowhere.git")
-    assert cli(ada, "sync").code == 4
+    assert cli(ada, "sync").code == 2
     assert "../nowhere.git, never; " in (status := cli(ada, "status").out)
-    assert "failing: ../nowhere.git is not a readable repository" in status
-    assert not remotes.is_due(repo) and remotes.current(find_repository(ada)).error
+    assert "failing: coord.remote was changed by hand: git coord remote set ../nowhere.git" in status
+    assert remotes.current(find_repository(ada)).error
     git(ada, "config", "--unset", "coord.remote")
     assert "failing" not in cli(ada, "status").out
     assert cli(ada, "sync").code == 0
