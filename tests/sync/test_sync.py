@@ -379,6 +379,20 @@ def test_a_job_that_runs_while_the_clone_is_renamed_ends_under_the_new_name(pair
         assert [(j.name, j.state, j.exit) for j in coord.jobs.list()] == [("build", "exited", 3)]
 
 
+def test_adopting_a_name_that_is_in_use_here_offers_another(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    away = clone_id(ada)
+    assert cli(ada, "leave", env={"GIT_COORD_SESSION": "w"}).code == 0
+    sync_all([ada, bob])
+    me = {"GIT_COORD_SESSION": "helper"}
+    assert cli(bob, "join", env=me).code == 0
+    ran = cli(bob, "join", "w", "--from", away, env=me)
+    hint = f"GIT_COORD_SESSION=w git coord join w-2, then: git coord join w --from {away}"
+    assert (ran.code, ran.err.splitlines()[1]) == (1, f"hint: {hint}")
+    assert cli(bob, "join", "w-2", env={"GIT_COORD_SESSION": "w"}).code == 0
+    assert cli(bob, "join", "w", "--from", away, env=me).code == 0
+
+
 def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, bob = pair
     home = clone_id(ada)
