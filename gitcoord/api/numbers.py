@@ -19,9 +19,9 @@ class Numbers(Facade):
 
     __slots__ = ()
 
-    def allocate(self, sequence: str, *, start: int | None = None) -> Allocation:
-        """The next number of a sequence, which begins at `start` (1). Raises RemoteError if the remote cannot be
-        reached."""
+    def allocate(self, sequence: str, *, start: int | None = None, gaps: bool = False) -> Allocation:
+        """The next number of a sequence, which begins at `start` (1). With `gaps` this clone takes blocks of them, so that
+        it asks the remote less often, and some may stay unused. Raises RemoteError if the remote cannot be reached."""
         from gitcoord.features import numbers
 
-        return self._write(lambda me: numbers.allocate(self._clone, me, sequence, start), waits=self._is_connected)
+        return self._write(lambda me: numbers.allocate(self._clone, me, sequence, start, gaps), waits=self._is_connected)

@@ -351,14 +351,15 @@ def board(as_name: str | None, as_json: bool) -> None:
 @command(short_help="the next number of a sequence")
 @argument("sequence")
 @option("--start", type=int, metavar="N", help="Begin at N (1).")
+@option("--gaps", is_flag=True, help="Take blocks: quicker, some stay unused.")
 @common
-def alloc(sequence: str, start: int | None, as_name: str | None, as_json: bool) -> None:
+def alloc(sequence: str, start: int | None, gaps: bool, as_name: str | None, as_json: bool) -> None:
     """Hand out the next number of a sequence, each exactly once.
 
     Example: git coord alloc migrations
     """
     with opened(as_name) as coord:
-        taken = coord.numbers.allocate(sequence, start=start)
+        taken = coord.numbers.allocate(sequence, start=start, gaps=gaps)
         if as_json:
             say_json({"sequence": taken.sequence, "number": taken.number})
         else:

@@ -6,6 +6,7 @@ that another clone filed would open the task again.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 
@@ -19,6 +20,7 @@ from gitcoord.log.event import Event, Malformed, decode
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, newest_epoch
+from gitcoord.system.files import touch_ours
 
 KEEP = 90 * 24 * 3600
 """Seconds for which `gc` keeps what is finished."""
@@ -91,13 +93,48 @@ def gc(clone: Clone, keep: float = KEEP, now: float | None = None) -> Collected:
     return Collected(sum(kept for kept, _ in counts), sum(dropped for _, dropped in counts))
 
 
-def _collect(clone: Clone, local: bool, since: float, now: float) -> Collected:
+OFTEN = 7 * 24 * 3600.0
+"""Seconds between two looks at whether `gc` is worth it."""
+WORTH_IT, TOO_MANY = 1000, 50_000
+"""Events that have to go before `gc` runs by itself, and events of a log for which it takes too long under the lock."""
+
+
+def gc_by_itself(clone: Clone, now: float | None = None) -> Collected:
+    """Run `gc` in the background, once a week at most and only where it drops most of a log: each new epoch makes others read
+    the log anew."""
+    now = time.time() if now is None else now
+    if not clone.id or 0 <= now - _collected(clone) < OFTEN:
+        return Collected(0, 0)
+    touch_ours(clone.path("collected"), now)
+    counts = [_collect_much(clone, local, now) for local in (False, True)]
+    return Collected(sum(kept for kept, _ in counts), sum(dropped for _, dropped in counts))
+
+
+def _collected(clone: Clone) -> float:
+    try:
+        return os.stat(clone.path("collected")).st_mtime
+    except OSError:
+        return 0.0
+
+
+def _collect_much(clone: Clone, local: bool, now: float) -> Collected:
+    count = "SELECT count(*), sum(at < ?) FROM events WHERE clone = ? AND local = ?"
+    total, old = clone.read(lambda db: db.execute(count, (now - KEEP, clone.id, local)).fetchone())
+    if total > TOO_MANY or (old or 0) < max(WORTH_IT, total / 2):
+        return Collected(0, 0)
+    with clone.locked():
+        return _collect(clone, local, now - KEEP, now, max(WORTH_IT, total // 2))
+
+
+def _collect(clone: Clone, local: bool, since: float, now: float, least: int = 1) -> Collected:
+    """Drop what is over, if that is `least` events or more."""
     events = [event for _, event in _own(clone, local) if event is not None]
     living = _living(clone, events, since, now)
     kept, gone = _parted(clone, local, lambda event: event.id not in living)
-    if gone:
-        text = f"The log continues here without {len(gone)} event{'s' if len(gone) > 1 else ''} that ended"
-        _leave_out(clone, local, kept, gone, text)
+    if len(gone) < least:
+        return Collected(len(kept) + len(gone), 0)
+    text = f"The log continues here without {len(gone)} event{'s' if len(gone) > 1 else ''} that ended"
+    _leave_out(clone, local, kept, gone, text)
     return Collected(len(kept), len(gone))
 
 

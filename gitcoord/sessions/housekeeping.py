@@ -92,12 +92,14 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
         publish(clone, record, now)
     retire(clone, now)
     _forget_conversations(clone, now)
-    from gitcoord.log import old_epochs
+    from gitcoord.log import old_epochs, retention
     from gitcoord.store import graphs
 
     clone.settle_lost()
     clone.mended += graphs.mend(clone.repo)
     old_epochs.drop_replaced(clone)
+    with suppress(OSError):
+        retention.gc_by_itself(clone, now)
     clone.sweep()
     clone.pack(limit=None)
 

@@ -12,7 +12,7 @@ from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
-from gitcoord.sessions.identity import Identity, above_us, free_name, is_elsewhere, look_around, person_name, who_am_i
+from gitcoord.sessions.identity import Identity, above_us, free_name, is_elsewhere, look_around, person_name, unused, who_am_i
 from gitcoord.sessions.liveness import Silence, judge_published
 from gitcoord.sessions.mailboxes import adopter, resolve_name
 from gitcoord.sessions.presence import (
@@ -123,7 +123,7 @@ def join(
         if origin is not None and name is not None:
             _check_adoptable(clone, name, origin)
         if name is not None and name != me.name:
-            me = _take_name(clone, me, session_name(_no_secret(clone, name)))
+            me = _take_name(clone, me, session_name(_no_secret(clone, name)), origin)
         if pid is not None:
             _check_unheld(clone, me, pid)
         record = register(clone, me, **facts)
@@ -169,12 +169,16 @@ def _refuse_role(role: str) -> str:
     raise UsageError(f"{role!a} is not a valid role name", "use lower-case letters, digits and '-'")
 
 
-def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
+def _take_name(clone: Clone, me: Identity, name: str, origin: str | None) -> Identity:
     records = Records(clone.repo.coord_dir)
     target = records.get(name)
     if target and not _may_take(target, records):
         state = liveness_of(target, records.beat(name), time.time()).state
-        raise Refused(f"{name} is another session's name, which is {state}", "choose another name, or: git coord sessions")
+        hint = "choose another name, or: git coord sessions"
+        if origin is not None:  # a name that is adopted is kept, so the one that is here moves
+            free = unused(name, (record.name for record in records.all()))
+            hint = f"GIT_COORD_SESSION={name} git coord join {free}, then: git coord join {name} --from {origin}"
+        raise Refused(f"{name} is another session's name, which is {state}", hint)
     if name == person_name(clone.repo) and not me.person:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
     if (away := clone.read(lambda db: adopter(db, clone.settled_id(), name))) and (

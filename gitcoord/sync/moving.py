@@ -35,7 +35,7 @@ def move(clone: Clone, name: str, cwd: str = ".", force: bool = False) -> Moved:
     Raises Refused where somebody else holds there what this clone holds, RemoteError when either remote cannot be reached;
     with `force` the old one need not be.
     """
-    old, new = remotes.connected(clone.repo), remotes.choose(clone.repo, name, cwd)
+    old, new = remotes.left_behind(clone.repo), remotes.choose(clone.repo, name, cwd)
     if old is not None and remotes.renamed_to(clone.repo, old.name) == new.name and (known := remotes.load(clone.repo)):
         remotes.save(clone.repo, known._replace(remote=new.name))
         old = new

@@ -15,7 +15,7 @@ from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, re, suppress
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log
 from gitcoord.store.repository import Repository
-from gitcoord.store.transport import Remote, remote_names
+from gitcoord.store.transport import Remote, remote_names, remote_url
 from gitcoord.system.files import read_ours, touch_ours
 from gitcoord.system.lock import write_whole
 from gitcoord.text import shell_word
@@ -75,6 +75,8 @@ def current(repo: Repository) -> KnownRemote:
     known = load(repo)
     name = repo.setting("remote") or (known.remote if known else "")
     error = known.error if known and known.failing in ("", without_password(name)) else ""
+    if astray := _set_by_hand(repo, known):
+        error = f"coord.remote was changed by hand: {astray[1]}"
     if known is not None and known.is_of(name):
         return known._replace(error=error)
     return KnownRemote(name, name, NAMESPACE, 0.0, {}, error=error)
@@ -150,16 +152,37 @@ def is_connected(repo: Repository) -> bool:
 def connected(repo: Repository) -> Remote | None:
     """The coordination remote, if there is one: what the user set, else the one of the last sync. Raises UsageError."""
     known = load(repo)
+    if astray := _set_by_hand(repo, known):
+        raise UsageError(*astray)
     name = repo.setting("remote") or (known.remote if known else "")
     if not name and _is_host(repo):
         return Remote(repo.common_dir)
     return _with_prefix(repo, name, known) if name else None
 
 
+def left_behind(repo: Repository) -> Remote | None:
+    """The remote that has the claims of this clone, whatever the user set since; None if none has."""
+    known = load(repo)
+    return _with_prefix(repo, known.remote, known) if known and _set_by_hand(repo, known) else connected(repo)
+
+
+def _set_by_hand(repo: Repository, known: KnownRemote | None) -> tuple[str, str] | None:
+    """What to say, and which command to run, where `coord.remote` was set to another place than that which has the claims of
+    this clone: they would stay there, and both places would hand out the same tasks and numbers."""
+    name = repo.setting("remote")
+    if not name or known is None or not known.at or known.is_of(name) or without_password(name) == known.url:
+        return None
+    if without_password(remote_url(repo, name)) == known.url:
+        return None
+    told = without_password(name)
+    what = f"coord.remote is {told} now, but the claims of this clone are at {known.remote}"
+    return what, f"git coord remote set {shell_word(told)}, or: git config coord.remote {shell_word(known.remote)}"
+
+
 def is_visit(repo: Repository, remote: Remote) -> bool:
     """Whether a remote is another one than that which has the claims of this clone."""
     known = load(repo)
-    told = repo.setting("remote")
+    told = "" if _set_by_hand(repo, known) else repo.setting("remote")
     return not (told == remote.name if told else known is None or known.is_of(remote.name))
 
 
@@ -177,6 +200,8 @@ def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
     """The remote that a sync is for. Raises UsageError when none is named and none can be told."""
     known = load(repo)
     if name is None:
+        if astray := _set_by_hand(repo, known):
+            raise UsageError(*astray)
         name = repo.setting("remote") or (known.remote if known else "") or _only_one(repo)
     elif name not in remote_names(repo) and os.path.exists(os.path.join(cwd, name)):
         name = os.path.abspath(os.path.join(cwd, name))

@@ -22,7 +22,9 @@ from profiles import examples
 
 from gitcoord import Coord, Refused, UsageError
 from gitcoord.features import REGISTRY
+from gitcoord.log import retention
 from gitcoord.log.index import Index
+from gitcoord.sessions import housekeeping
 from gitcoord.system.lock import file_lock
 
 DAY = 24 * 3600
@@ -484,3 +486,41 @@ def test_keep_0_drops_all_that_has_ended_and_nothing_else(repo: Path, cli: Cli) 
     assert "open" in cli(repo, "tasks", env=env).out and "a.txt" in cli(repo, "locks", env=env).out
     assert "unread" in cli(repo, "inbox", env=env).out
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
+
+
+def test_gc_runs_by_itself_where_most_of_a_log_is_over(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "WORTH_IT", 10)
+    now = time.time()
+    with Coord.open(ada, as_name="w") as coord:
+        coord.sessions.join()
+        coord.clone.clock = lambda: now - 100 * DAY
+        for number in range(12):
+            coord.notes.add(f"old {number}")
+        coord.clone.clock = lambda: now
+        coord.notes.add("new")
+        before = coord_refs(ada)
+        housekeeping.refresh(coord.clone, now=now)
+        assert coord_refs(ada) == [f"log/{clone_id(ada)}/0002"] != before
+        assert "new" in texts(ada) and "old 3" not in texts(ada)
+        coord.clone.clock = lambda: now - 100 * DAY
+        for number in range(30):
+            coord.notes.add(f"again {number}")
+        coord.clone.clock = lambda: now
+        housekeeping.refresh(coord.clone, now=now + DAY)
+        assert len(texts(ada)) == 31, "once a week"
+        housekeeping.refresh(coord.clone, now=now + 8 * DAY)
+        assert texts(ada) == ["new"]
+
+
+def test_gc_by_itself_leaves_a_log_of_which_most_lives(ada: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "WORTH_IT", 10)
+    now = time.time()
+    with Coord.open(ada, as_name="w") as coord:
+        coord.clone.clock = lambda: now - 100 * DAY
+        for number in range(30):
+            coord.tasks.add(f"open since long {number}")
+        for number in range(12):
+            coord.notes.add(f"old {number}")
+        before = coord_refs(ada)
+        assert retention.gc_by_itself(coord.clone, now).dropped == 0
+        assert coord_refs(ada) == before

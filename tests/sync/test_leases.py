@@ -17,10 +17,13 @@ from clones import at_once, clone_id, holders, make_met, set_clocks, sync_all
 from conftest import Cli, git
 
 from gitcoord import Coord, Refused, RemoteError
+from gitcoord.features import numbers
 from gitcoord.features.locks.take import list_locks
 from gitcoord.features.messages import inbox, sending
 from gitcoord.features.tasks.file import NewTask
 from gitcoord.features.tasks.standing import TTL
+from gitcoord.sync import leases
+from gitcoord.sync.link import Link
 
 ROUNDS = int(os.environ.get("GITCOORD_CLONE_ROUNDS", "2"))
 Two = tuple[Coord, Coord]
@@ -75,6 +78,37 @@ def test_numbers_are_given_once_among_clones(tmp_path: Path) -> None:
         assert [code for code, _, _ in ended] == [0] * 4, ended
         taken += [int(out) for _, out, _ in ended]
     assert sorted(taken) == list(range(7, 15))
+
+
+def test_a_sequence_with_gaps_asks_the_remote_once_for_many(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, bob = two
+    calls: list[str] = []
+    real = leases.change
+
+    def change(link: Link, kind: str, decide: leases.Decide) -> Link:
+        calls.append(kind)
+        return real(link, kind, decide)
+
+    monkeypatch.setattr(leases, "change", change)
+    taken = [coord.numbers.allocate("ids", gaps=True).number for _ in range(25) for coord in (ada, bob)]
+    assert len(set(taken)) == 50 and max(taken) <= 80
+    assert calls == ["numbers"] * 4
+    assert ada.numbers.allocate("ids").number == 81, "who wants no gap has the next one that nobody has"
+    assert bob.numbers.allocate("ids", start=200, gaps=True).number == 200
+
+
+def test_a_block_of_numbers_belongs_to_one_clone_since_one_boot(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    ada, bob = two
+    assert ada.numbers.allocate("ids", gaps=True).number == 1
+    assert ada.numbers.allocate("ids", gaps=True).number == 2
+    monkeypatch.setattr(numbers, "boot_id", lambda: "another")
+    assert ada.numbers.allocate("ids", gaps=True).number == 21, "a copy of the disk may have the rest"
+    monkeypatch.undo()
+    with bob.clone.locked():
+        bob.clone.append(lambda db: [numbers._draft(bob.identity, "ids", 25)])
+    bob.remote.sync()
+    ada.remote.sync()
+    assert ada.numbers.allocate("ids", gaps=True).number > 40, "the remote has lost count of it"
 
 
 def test_global_locks_exclude_each_other_across_clones(tmp_path: Path, cli: Cli) -> None:

@@ -236,6 +236,9 @@ def test_which_remote_is_meant(tmp_path: Path, repo: Path, cli: Cli) -> None:
     assert cli(repo, "sync", "two").out == "two: nothing new\n"
     assert cli(repo, "sync").out == "two: nothing new\n"  # the one of the last sync
     git(repo, "config", "coord.remote", "one")
+    ran = cli(repo, "sync")
+    assert ran.code == 2 and "hint: git coord remote set one" in ran.err, "it does not move by accident"
+    assert cli(repo, "remote", "set", "one").code == 0
     assert cli(repo, "sync").out == "one: nothing new\n"
     assert cli(repo, "sync", "../two.git").out.endswith("two.git: nothing new\n")
     assert "coord" not in git(repo, "config", "--local", "--list").replace("coord.remote=one", "")
@@ -376,6 +379,20 @@ def test_a_job_that_runs_while_the_clone_is_renamed_ends_under_the_new_name(pair
         assert [(j.name, j.state, j.exit) for j in coord.jobs.list()] == [("build", "exited", 3)]
 
 
+def test_adopting_a_name_that_is_in_use_here_offers_another(pair: tuple[Path, Path], cli: Cli) -> None:
+    ada, bob = pair
+    away = clone_id(ada)
+    assert cli(ada, "leave", env={"GIT_COORD_SESSION": "w"}).code == 0
+    sync_all([ada, bob])
+    me = {"GIT_COORD_SESSION": "helper"}
+    assert cli(bob, "join", env=me).code == 0
+    ran = cli(bob, "join", "w", "--from", away, env=me)
+    hint = f"GIT_COORD_SESSION=w git coord join w-2, then: git coord join w --from {away}"
+    assert (ran.code, ran.err.splitlines()[1]) == (1, f"hint: {hint}")
+    assert cli(bob, "join", "w-2", env={"GIT_COORD_SESSION": "w"}).code == 0
+    assert cli(bob, "join", "w", "--from", away, env=me).code == 0
+
+
 def test_a_name_that_goes_on_elsewhere_is_not_taken_from_who_is_there(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, bob = pair
     home = clone_id(ada)
@@ -490,14 +507,13 @@ def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None
         watcher.communicate(timeout=30)
 
 
-def test_a_remote_that_was_set_and_never_answered_is_said_and_left_alone(pair: tuple[Path, Path], cli: Cli) -> None:
+def test_a_remote_that_was_set_by_hand_is_said_and_not_followed(pair: tuple[Path, Path], cli: Cli) -> None:
     ada, _ = pair
-    repo = find_repository(ada)
     git(ada, "config", "coord.remote", "../nowhere.git")
-    assert cli(ada, "sync").code == 4
+    assert cli(ada, "sync").code == 2
     assert "../nowhere.git, never; " in (status := cli(ada, "status").out)
-    assert "failing: ../nowhere.git is not a readable repository" in status
-    assert not remotes.is_due(repo) and remotes.current(find_repository(ada)).error
+    assert "failing: coord.remote was changed by hand: git coord remote set ../nowhere.git" in status
+    assert remotes.current(find_repository(ada)).error
     git(ada, "config", "--unset", "coord.remote")
     assert "failing" not in cli(ada, "status").out
     assert cli(ada, "sync").code == 0

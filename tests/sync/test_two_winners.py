@@ -364,3 +364,21 @@ def test_sessions_in_a_repository_obey_the_leases_pushed_into_it(tmp_path: Path)
         assert [ada.numbers.allocate("port").number, bob.numbers.allocate("port").number] == [1, 2]
         assert ada.numbers.allocate("port").number == 3
         assert bob.remote.connected() == ""
+
+
+def test_coordination_that_was_moved_by_hand_is_noticed(tmp_path: Path, cli: Cli) -> None:
+    _, (ada, bob) = make_met(tmp_path, 2)
+    git(tmp_path, "init", "-q", "--bare", "other.git")
+    me = {"GIT_COORD_SESSION": "w"}
+    task = cli(ada, "task", "add", "shared", "--json", env=me).out.split('"id": "')[1][:40]
+    assert cli(ada, "task", "claim", task, env=me).code == 0
+    git(ada, "config", "coord.remote", str(tmp_path / "other.git"))
+    for words in (["sync"], ["task", "claim", task], ["alloc", "ports"]):
+        ran = cli(ada, *words, env=me)
+        assert ran.code == 2 and "the claims of this clone are at origin" in ran.err and "git coord remote set" in ran.err, ran
+    assert "coord.remote was changed by hand" in cli(ada, "status", env=me).out
+    assert cli(ada, "sync", str(tmp_path / "other.git"), env=me).code == 0, "a visit"
+    moved = cli(ada, "remote", "set", str(tmp_path / "other.git"), env=me)
+    assert moved.code == 0 and clone_id(bob) in moved.err and "1 leases went along" in moved.out, moved
+    assert cli(ada, "sync", env=me).code == 0
+    assert "lease/tasks" in git(tmp_path / "other.git", "for-each-ref")
