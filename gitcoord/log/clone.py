@@ -21,7 +21,7 @@ from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, is_local, newest_epoch, presence_ref
+from gitcoord.store.ref_names import NAMESPACE, is_local, newest_epoch, owner, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -185,6 +185,18 @@ class Clone(Opened):
             objects = self._alone(draft, above)
             self._replace(self._keeper(), objects[-1].oid, fd, objects)
             return objects[-1].oid
+
+    def list_retired(self, logs: Mapping[str, Oid], before: Oid | None) -> Oid:
+        """Write the commit that adds `logs` to the list of retired clones at `before`; it is kept until it is pointed at."""
+        from gitcoord.log.apart.retired import TYPE, with_parents
+
+        with self.locked() as fd:
+            text = f"{len({owner(ref) for ref in logs})} clones were retired after a long silence"
+            *needed, bare = self._alone(Draft(TYPE, text, {"logs": dict(logs)}, author=self.settled_id()[:40]))
+            parents = dict.fromkeys([*([before] if before else []), *logs.values()])
+            item = with_parents(bare, list(parents), self.repo.object_format)
+            self._replace(self._keeper(), item.oid, fd, [*needed, item])
+            return item.oid
 
     def _keeper(self) -> str:
         """The ref that keeps a commit which is on its way to a remote; the next one takes its place."""

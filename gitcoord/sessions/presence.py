@@ -5,6 +5,7 @@ The record is the truth of this clone; the presence commit is the part of it tha
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
@@ -28,7 +29,7 @@ from gitcoord.sessions.identity import (
     who_am_i,
     worktree_name,
 )
-from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
+from gitcoord.sessions.liveness import PRESENCE_TTL, SILENT_IS_GONE, Liveness, Silence, judge
 from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS, adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -278,6 +279,15 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
         clone.append(lambda db: [_joining(record)])
         publish(clone, Records(clone.repo.coord_dir).put(record))
         return record
+
+
+def silence(clone: Clone) -> Silence:
+    """From when on a silent session of another clone counts as gone; the time of `coord/heard` is that of the last sync."""
+    try:
+        until = os.stat(clone.path("heard")).st_mtime
+    except OSError:
+        until = 0.0
+    return Silence(until, clone.repo.seconds("gone", SILENT_IS_GONE))
 
 
 def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:

@@ -16,7 +16,7 @@ from gitcoord.store import failures, refs
 from gitcoord.store.failures import BadObjects, NotAtomic
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked
-from gitcoord.store.ref_names import NAMESPACE, is_lease, is_local, is_ours
+from gitcoord.store.ref_names import NAMESPACE, RETIRED, is_lease, is_local, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
 
@@ -187,7 +187,7 @@ def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = F
 def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -> None:
     route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
-    specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
+    specs = [f"{'' if '/log/' in ref or ref == RETIRED else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
         *_BOUNDED, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
         "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,

@@ -87,9 +87,13 @@ def _is_seen_elsewhere(link: Link, there: Mapping[str, Oid]) -> bool:
     return bool(ours) and any(size is None for size in clone.store.sizes(strange))
 
 
+WAS_RETIRED = "silence"
+"""What was seen of a clone that others retired: nothing, for long."""
+
+
 def part(link: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
-    """Go on under a new id because somebody else, at the same remote, acts under ours; our log stands at `there`. `what`
-    of theirs was seen. Returns True.
+    """Go on under a new id because somebody else, at the same remote, acts under ours, or has retired us; our log stands at
+    `there`. `what` of theirs was seen. Returns True.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
@@ -117,9 +121,12 @@ def _go_on(link: Link, old: str, what: str = "events") -> None:
     clone = link.clone
     name = without_password(link.remote.name)
     news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy in use)"
+    if what == WAS_RETIRED:
+        news = f"{old} was silent for so long that another clone retired it at {name} (coord.keep)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
-        _tell_the_other(clone, old)
+        if what != WAS_RETIRED:
+            _tell_the_other(clone, old)
         for hooks in clone.registry.hooks("renamed"):
             if hooks.renamed:
                 hooks.renamed(clone, old)

@@ -174,7 +174,7 @@ def test_a_gone_holder_is_replaced_and_an_unknown_one_is_not(two: Two) -> None:
     ada.tasks.claim(task)
     ada.remote.sync()
     bob.remote.sync()
-    bob.clone.read(lambda db: db.execute("UPDATE presence SET seen = seen - 100000"))
+    bob.clone.read(lambda db: db.execute("UPDATE presence SET seen = seen - 10000"))
     assert bob.sessions.get(f"w@{ada.clone.id}").state == "unknown"
     with pytest.raises(Refused, match="is held by"):
         bob.tasks.claim(task)

@@ -20,11 +20,12 @@ once. A row that asks for more gets no more."""
 
 class LeaseView(NamedTuple):
     """The effect of others' leases and claims: tasks that are `taken`, claims that fell `silent` and may be taken over,
-    and rows that are `free` to be replaced."""
+    rows that are `free` to be replaced, and tasks whose holder is silent, but not for long enough (`unripe`)."""
 
     taken: frozenset[str]
     silent: frozenset[str]
     free: frozenset[str]
+    unripe: frozenset[str] = frozenset()
 
 
 def look_at(db: sqlite3.Connection, clone: Clone, table: LeaseTable, asking: Collection[str] = ()) -> LeaseView:
@@ -39,7 +40,8 @@ def look_at(db: sqlite3.Connection, clone: Clone, table: LeaseTable, asking: Col
     dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= min(r.ttl, TTL)}
     live = {r.nonce for r in leases} - dead
     taken = {r.key for r in leases if r.nonce in live}
-    return LeaseView(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)
+    unripe = {row.id for row in claims if row.claim not in silent and not published_gone(db, clone, row.holder)}
+    return LeaseView(frozenset(taken), frozenset(silent), frozenset(table.rows) - live, frozenset(unripe))
 
 
 def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease, asking: Collection[str] = ()) -> bool:
@@ -76,6 +78,8 @@ def holder_of(clone: Clone, table: LeaseTable, look: LeaseView, task: str) -> st
 
 
 def finished(clone: Clone, table: LeaseTable) -> list[str]:
-    """Rows of ours that are over."""
+    """Rows of ours that are over. Asked with every sync, so it is also from when on the silence of others is counted."""
+    if any(not clone.has(r.holder) for r in table.rows.values()):
+        clone.read(lambda db: look_at(db, clone, table))
     mine = [r for r in table.rows.values() if clone.has(r.holder)]
     return [r.nonce for r in mine if clone.read(lambda db, r=r: _is_over(db, clone, r))]  # type: ignore[misc]

@@ -201,7 +201,7 @@ def _in_stead(me: Identity) -> str:
 def _refuse_held(db: sqlite3.Connection, clone: Clone, row: TaskFacts, hint: str) -> None:
     """Refuse while a session that is not known to be gone holds the task. Raises Refused."""
     if row.claim:
-        state = states_in(db, clone, [row.holder])[row.holder][0]
+        state = states_in(db, clone, [row.holder], patient=True)[row.holder][0]
         if state != "gone":
             raise Refused(f"{row.id[:SHORT]} is held by {display(row.holder, clone.id)} ({state})", hint)
 
