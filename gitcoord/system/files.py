@@ -282,11 +282,18 @@ def _content(at: int | None, name: str) -> bytes:
 
 def times_in(folder: str) -> dict[str, float]:
     """When each file of one of our folders was changed last, by name (Unix seconds)."""
+    try:
+        at, _ = _enter(os.path.join(folder, ""))
+    except OSError:
+        return {}
     found: dict[str, float] = {}
-    with suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            with suppress(OSError):
-                found[entry.name] = entry.stat().st_mtime
+    try:
+        with suppress(OSError), os.scandir(folder if at is None else at) as entries:
+            for entry in entries:
+                with suppress(OSError):
+                    found[entry.name] = entry.stat(follow_symlinks=False).st_mtime
+    finally:
+        _leave(at)
     return found
 
 

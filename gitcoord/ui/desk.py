@@ -123,8 +123,10 @@ class Desk:
         return self._asking.submit(look)
 
     def more(self, page: str, whole: bool = False) -> None:
-        """Read further back in a list that is read in part, or all of it."""
-        if page in self._pages and self._pages[page] < FURTHEST:
+        """Read further back in a list that is read in part, or all of it. Asked again before that was shown, it does nothing:
+        a face asks with each key and each turn of the wheel."""
+        shown = self._facts.pages if self._facts else self._pages
+        if page in self._pages and self._pages[page] < FURTHEST and (whole or shown.get(page) == self._pages[page]):
             self._pages[page] = FURTHEST if whole else min(FURTHEST, self._pages[page] * 3)
             self._wake()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitcoord.sessions.liveness import judge, judge_published
+from gitcoord.sessions.liveness import Silence, judge, judge_published
 from gitcoord.sessions.records import Record
 from gitcoord.system.process import Process
 
@@ -59,4 +59,4 @@ def test_unknown_and_gone_say_since_when() -> None:
     ],
 )
 def test_a_session_of_another_clone(data: dict[str, object], seen_ago: float, state: str) -> None:
-    assert judge_published(data, NOW - seen_ago, NOW).state == state
+    assert judge_published(data, NOW - seen_ago, NOW, Silence()).state == state

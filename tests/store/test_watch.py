@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from conftest import git
 
 from gitcoord import Coord
 from gitcoord.store.discovery import find_repository
-from gitcoord.store.watch import RefWatch, wait_until
+from gitcoord.store.watch import RefWatch, wait_until, watch_folder
 
 FOR_EVER = 60.0
 
@@ -92,3 +93,9 @@ def test_a_refused_watch_is_made_by_the_other_way(repo: Path, monkeypatch: pytes
     with RefWatch(find_repository(repo)) as watch:
         git(repo, "update-ref", "refs/coord/log/x-00000000/0001", "HEAD")
         assert watch.wait(FOR_EVER)
+    seen: queue.Queue[str] = queue.Queue()
+    stop = watch_folder(str(repo), seen.put)
+    (repo / "fresh").write_text("x")
+    while not seen.get(timeout=FOR_EVER).endswith("fresh"):
+        pass
+    stop()

@@ -83,9 +83,25 @@ def test_a_link_is_replaced_by_a_file_and_never_followed(coord_dir: Path, victim
 def test_what_lies_behind_a_linked_folder_is_neither_listed_nor_removed(coord_dir: Path, victim: Path) -> None:
     (coord_dir / "agents").symlink_to(victim.parent)
     assert files.names_in(str(coord_dir / "agents")) == []
+    assert files.contents_of(str(coord_dir / "agents"), "") == files.times_in(str(coord_dir / "agents")) == {}
     with pytest.raises(OSError, match="not a regular file"):
         files.remove_ours(str(coord_dir / "agents" / victim.name))
     assert victim.exists()
+
+
+def test_a_folder_is_read_at_once_without_what_is_no_file_of_ours(coord_dir: Path, victim: Path) -> None:
+    folder = coord_dir / "sessions"
+    folder.mkdir(exist_ok=True)
+    (folder / "a.json").write_text("one")
+    (folder / "b.json").write_text("")
+    (folder / "c.txt").write_text("not asked for")
+    (folder / "link.json").symlink_to(victim)
+    (folder / "folder.json").mkdir()
+    os.mkfifo(folder / "pipe.json")
+    assert files.contents_of(str(folder), ".json") == {"a.json": b"one", "b.json": b""}
+    os.utime(folder / "a.json", (5, 5))
+    assert files.times_in(str(folder))["a.json"] == 5.0
+    assert files.contents_of(str(coord_dir / "nothing"), "") == files.times_in(str(coord_dir / "nothing")) == {}
 
 
 def test_a_session_may_be_called_as_the_folder(coord_dir: Path) -> None:

@@ -13,12 +13,15 @@ from urllib.parse import urlsplit
 
 import pytest
 from conftest import Cli
-from made import BUSY, QUIET, box, event, message, said, task
+from made import BUSY, QUIET, box, event, message, oid, said, task
 from served import in_process, serve
 from told import Told
 
+from gitcoord.errors import Refused
 from gitcoord.features.messages.talk import Talk
 from gitcoord.features.tasks.board import Board
+from gitcoord.ui.details import Output
+from gitcoord.ui.facts import PAGES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="the browser tests need playwright: pip install -e '.[dev-ui]'")
 CHROMIUM = os.environ.get("GITCOORD_CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -160,6 +163,48 @@ def test_what_did_not_change_keeps_its_place_and_what_is_typed_stays(page: Any) 
         assert page.get_by_label("Answer").input_value() == "half a sentence"
         assert page.evaluate("document.querySelectorAll('#rows .row')[1].mark") == 1
         page.goto("about:blank")
+
+
+def test_output_grows_where_it_is_shown_and_what_failed_is_filled_in_again(page: Any) -> None:
+    told = Told()
+    told.answers["job"] = Output(oid(43), "building", 8, True)
+    with in_process(told) as (visitor, door):
+        show(page, visitor, door)
+        page.keyboard.press("5")
+        page.locator("#rows .row", has_text="devserver").click()
+        page.locator("#detail pre", has_text="building").wait_for()
+        told.answers["job"] = Output(oid(43), "building\nbuilt", 14, True)
+        told.wrote(oid(43))
+        page.locator("#detail pre", has_text="built").wait_for()
+        told.fails = Refused("the disk is full", "free some space")
+        page.get_by_role("button", name="New message").click()
+        page.get_by_label("To").fill("web")
+        page.get_by_label("Text").fill("a long text")
+        page.get_by_role("button", name="Send").click()
+        page.get_by_role("status").get_by_text("the disk is full").wait_for()
+        page.get_by_role("button", name="New message").click()
+        assert (page.get_by_label("To").input_value(), page.get_by_label("Text").input_value()) == ("web", "a long text")
+        page.goto("about:blank")
+
+
+def test_the_end_of_a_column_reads_on(page: Any) -> None:
+    tasks = tuple(task(n, f"task {n}") for n in range(130))
+    told = Told(BUSY._replace(board=Board(tasks, {}, {}, frozenset())))
+    with in_process(told) as (visitor, door):
+        show(page, visitor, door)
+        page.keyboard.press("3")
+        page.get_by_text("30 more…").wait_for()
+        assert told.furthered == []
+        page.locator("#rows > div").first.hover()
+        for _ in range(40):
+            page.mouse.wheel(0, 2000)
+            page.wait_for_timeout(50)
+            if told.furthered:
+                break
+        told.show(told.facts._replace(pages={**PAGES, "tasks": 300}))
+        page.locator("#rows .row", has_text="task 129").wait_for(state="attached")
+        page.goto("about:blank")
+    assert set(told.furthered) == {"tasks"}
 
 
 HOSTILE = '<img src=x onerror="document.title=1">\x1b[31m\u202egnp.exe</script><script>document.title=2</script>'

@@ -112,6 +112,16 @@ def test_without_a_terminal_one_line_says_what_to_do(repo: Path, cli: Cli) -> No
     )
 
 
+def test_a_terminal_that_cannot_be_drawn_on_is_told_what_else_there_is(
+    worktrees: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stream in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(stream, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "dumb")
+    with pytest.raises(RepositoryError, match="the live view needs a terminal"):
+        view.in_terminal(str(worktrees[0]))
+
+
 @pytest.mark.parametrize("words", [["--as", "alpha"], ["--port", "80"], ["--open"], ["--socket", "x"]])
 def test_what_makes_no_sense_is_refused(repo: Path, cli: Cli, words: list[str]) -> None:
     assert cli(repo, "ui", *words).code == 2
@@ -131,6 +141,7 @@ def test_without_the_libraries_one_line_says_which_command_installs_them(
     for name in [name for name in sys.modules if name.startswith(loaded)]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(os, "isatty", lambda fd: True)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)

@@ -96,6 +96,19 @@ def test_a_low_terminal_opens_details_over_the_list() -> None:
     assert "asks for an ack" in shown and "total() takes" not in shown
 
 
+def test_without_colours_nothing_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    seen: set[str] = set()
+
+    async def collect(app: LiveView, pilot: Pilot[None]) -> None:
+        for strip in app.screen._compositor.render_strips():
+            for style in (segment.style for segment in strip if segment.style):
+                seen.update(colour.name for colour in (style.color, style.bgcolor) if colour)
+
+    play(Told(), "3", then=collect)
+    assert seen == {"default"}
+
+
 def test_the_help_names_every_key() -> None:
     check("help-100", play(Told(), "question_mark", size=(100, 44)))
 

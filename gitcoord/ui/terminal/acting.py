@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, Protocol
@@ -48,7 +49,8 @@ class Acting(App[None]):
     """The part of the view that acts."""
 
     def __init__(self, source: Source) -> None:
-        super().__init__()
+        # Textual chooses its filter before it knows the theme, and for another one than ours it is black on black
+        super().__init__(ansi_color=True if "NO_COLOR" in os.environ else None)
         self.source = source
         self.shown: Screen | None = None
         self.section = 0

@@ -55,7 +55,10 @@ def head(shown: Screen | None, wrong: str, now: float) -> Text:
     if shown is None:
         return Text(f" {wrong or 'looking…'}", "bold red" if wrong else "dim")
     head = shown.head
-    text = Text().append(f" {head.project}", "bold").append(f"  you are {head.user}", "dim")
+    text = Text().append(f" {head.project}", "bold")
+    if wrong:  # first, because the line may be cut
+        text.append(f"  {wrong}; trying again", "bold red")
+    text.append(f"  you are {head.user}", "dim")
     for state, count in head.states:
         text.append("  ").append(f"{count} {state}", COLOURS.get(state, ""))
     if head.remote:
@@ -63,8 +66,6 @@ def head(shown: Screen | None, wrong: str, now: float) -> Text:
             f"synced {age(head.synced, now)}" if head.synced else "not synced", "dim"
         )
         text.append(f", {head.unsent} to send" if head.unsent else "", "yellow")
-    if wrong:
-        text.append(f"  {wrong}; trying again", "bold red")
     return text
 
 

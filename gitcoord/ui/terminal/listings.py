@@ -132,7 +132,7 @@ def _task(row: TaskRow, now: float) -> Entry:
     if row.waits:
         facts = f"waits for {', '.join(row.waits)}"
     elif not facts and row.needed_by:
-        facts = f"{len(row.needed_by)} wait for it"
+        facts = f"{len(row.needed_by)} {'wait' if len(row.needed_by) > 1 else 'waits'} for it"
     title = f"{row.title}  · {facts}" if facts else row.title
     who = row.holder or (f"for {row.assignee}" if row.assignee else "")
     if row.holder_state == "gone":

@@ -141,8 +141,19 @@ class Rows(ScrollView, can_focus=True):
         if key is not None or self.key != old_key:
             self._see()
         self._redraw(before)
+        self._say_place()
         if self.row != old_row or self.key != old_key:
             self.post_message(self.Moved(self))
+
+    def _say_place(self) -> None:
+        """Say on the border which row of how many the cursor is on, where not all can be seen."""
+        entries = self.listing.entries
+        rows = sum(1 for entry in entries if entry.row is not None)
+        at = sum(1 for entry in entries[: self._at + 1] if entry.row is not None)
+        more = "+" if self.listing.more else ""
+        said = f"{at} of {rows}{more}" if len(entries) > self.room.height else ""
+        if self.border_subtitle != said:
+            self.border_subtitle = said
 
     def _place(self, key: str) -> int:
         entries = self.listing.entries
@@ -179,6 +190,7 @@ class Rows(ScrollView, can_focus=True):
 
     def on_resize(self, event: events.Resize) -> None:
         self._resize()
+        self._say_place()
         self._see()
 
     def _see(self) -> None:
@@ -214,6 +226,7 @@ class Rows(ScrollView, can_focus=True):
         if at != self._at and self.listing.entries:
             self._at = at
             self._see()
+            self._say_place()
             self.refresh()
             self.post_message(self.Moved(self))
         self._ask_for_more(at, at)

@@ -34,7 +34,7 @@ export const LINES = {
   ],
   board: (row) => {
     const facts = row.waits.length ? `waits for ${row.waits.join(", ")}`
-      : row.status === "blocked" ? row.words : row.needed_by.length ? `${row.needed_by.length} wait for it` : "";
+      : row.status === "blocked" ? row.words : row.needed_by.length ? `${row.needed_by.length} ${row.needed_by.length > 1 ? "wait" : "waits"} for it` : "";
     const who = row.holder ? join(row.holder, row.holder_state === "gone" ? "(gone)" : "") : row.assignee && `for ${row.assignee}`;
     const more = join(who, facts && who ? "·" : "", facts);
     return [
