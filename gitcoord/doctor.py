@@ -37,9 +37,11 @@ NAMED = 5
 
 
 def examine(clone: Clone, fix: bool = False) -> list[Finding]:
-    """Check everything; with `fix`, first repair refs and objects, make the index again and tidy up."""
+    """Check everything; with `fix`, first repair refs and objects, make the index again, tidy up, and repeat a sync that
+    failed on an object."""
     if fix:
         _fix(clone)
+        _sync_again(clone)
     return [finding for look in _LOOKS for finding in _guarded(look, clone)]
 
 
@@ -65,6 +67,18 @@ def _fix(clone: Clone) -> None:
         clone.read(lambda db: None)
     clone.pack(None)
     clone.sweep()
+
+
+def _sync_again(clone: Clone) -> None:
+    """Repeat a sync that failed on an object: only a sync can tell whether what was repaired is why it failed."""
+    from gitcoord.overview.status import syncing
+    from gitcoord.sync import exchange, remotes
+
+    found = syncing(clone)
+    if found is not None and boot.is_about_objects(found.error):
+        name = None if remotes.is_connected(clone.repo) else found.remote
+        with suppress(CoordError):  # the sync remembers why it failed, which is reported then
+            exchange.sync(clone, name, quiet=True)
 
 
 def _git(clone: Clone) -> Iterator[Finding]:

@@ -70,3 +70,13 @@ def name_in(box: str) -> str:
 def clone_in(box: str) -> str:
     """The clone's id in a mailbox; empty for a bare name."""
     return box.partition("@")[2]
+
+
+def same_clone(one: str, other: str | None) -> bool:
+    """Whether two ids name one clone. What is local is asked here; whose word counts is decided in `log/trust` alone."""
+    return one == other
+
+
+def lives_in(box: str, clone: str) -> bool:
+    """Whether a mailbox is one of a clone's sessions'."""
+    return clone_in(box) == clone

@@ -17,7 +17,7 @@ from gitcoord.store import hooks as githooks
 from gitcoord.store.contract import Tips
 from gitcoord.store.hooks import Hook
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_aside, is_ours, owner
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_aside, is_ours
 from gitcoord.sync import remotes
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import run
@@ -80,7 +80,7 @@ def traces(clone: Clone, everyone: bool = False) -> Traces:
 def _is_purged(ref: str, mine: str | None, everyone: bool) -> bool:
     if ref.startswith(NAMESPACE + "lease/"):
         return everyone
-    return (is_ours(ref) and (everyone or owner(ref) == mine)) or is_aside(ref, mine or "")
+    return (is_ours(ref) and (everyone or belongs_to(ref, mine or ""))) or is_aside(ref, mine or "")
 
 
 def _settings(clone: Clone) -> tuple[str, ...]:

@@ -46,12 +46,16 @@ class Locks(Facade):
         from gitcoord.sessions.presence import presence_changed
 
         clone = self._clone
-        wish = take.Wish(take.typed(clone, self._coord.cwd, patterns), shared, reason, ttl or fold.TTL)
+        wanted = take.typed(clone, self._coord.cwd, patterns)
+        ignored = take.names_ignored(clone, wanted)
+        wish = take.Wish(wanted, shared, reason, ttl or fold.TTL, bool(ignored))
 
         def lock(me: Identity) -> Lock:
             if everywhere:
                 from gitcoord.features.locks import leased
+                from gitcoord.sessions.ignored import refuse
 
+                refuse(ignored, "leave out --global")
                 return leased.lock(clone, me, wish, wait)
             from gitcoord.features.deaths import watched_pids
 

@@ -58,15 +58,17 @@ class Messages(Facade):
         queue: bool = False,
         local: bool = False,
         attachments: Mapping[str, bytes] | None = None,
+        key: str = "",
     ) -> Sent:
         """Send to sessions, `all` or `role:R`; on return the message is on the log. `expires` in seconds.
 
-        `queue` opens a mailbox for a session that is yet to come, `local` keeps the message in this clone. Raises
-        UsageError for an unknown or ambiguous recipient and for text that cannot be stored.
+        `queue` opens a mailbox for a session that is yet to come, `local` keeps the message in this clone. A second call
+        with the same `key` writes nothing and returns the message of the first. Raises UsageError for an unknown or
+        ambiguous recipient and for text that cannot be stored, Refused for a key that another message has.
         """
         from gitcoord.features.messages import sending
 
-        options = sending.Options(urgent, needs_ack, expires, queue, local, attachments)
+        options = sending.Options(urgent, needs_ack, expires, queue, local, attachments, key)
         boxes = [to] if isinstance(to, str) else to
         return self._write(lambda me: sending.send(self._clone, me, boxes, text, options))
 

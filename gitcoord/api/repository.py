@@ -28,6 +28,7 @@ class Repository(Facade):
         with coord.repository.around_a_command() as mended:
             coord.repository.last_hook_error()
         coord.repository.lfs_remark()
+        coord.repository.refuse_ignored(["README.md"], "add --local")
         coord.repository.report(ValueError("of ours"), ["git coord", "example"])
         [finding.what for finding in coord.repository.doctor() if not finding.well]
         coord.repository.gc(keep=30 * 24 * 3600)
@@ -55,6 +56,12 @@ class Repository(Facade):
         from gitcoord.store import hooks
 
         return hooks.lfs_remark(self._clone.repo)
+
+    def refuse_ignored(self, files: Sequence[str], instead: str) -> None:
+        """Refuse to publish the names of files, if git ignores one. Raises Refused, with what to do `instead`."""
+        from gitcoord.sessions import ignored
+
+        ignored.refuse(ignored.ignored_files(self._clone, files, self._coord.cwd), instead)
 
     def in_background(self, event: str, args: Sequence[str] = (), *, moves: bool = False) -> None:
         """Do in the background what a git hook or a command asked for: `worktree-added`, `sync` or `refresh [SESSION]`.

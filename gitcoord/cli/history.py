@@ -11,6 +11,7 @@ from gitcoord.cli.params import common, moment, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.errors import UsageError
 from gitcoord.lean import TYPE_CHECKING, Any
+from gitcoord.names import same_clone
 from gitcoord.overview.shapes import event_json, note_json, shown_name, signatures_of, verified_json
 
 if TYPE_CHECKING:
@@ -177,7 +178,7 @@ def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool, d
 
 def _head(coord: Coord, event: Event, signature: Signature | None = None, dates: str = "relative") -> str:
     vouched = f", {verified_text(signature._replace(key=''))}" if signature else ""
-    sender = shown_name(coord, event.sender) if event.author != event.clone else event.clone
+    sender = event.clone if same_clone(event.author, event.clone) else shown_name(coord, event.sender)
     date = _date(event.at, dates)
     return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {sender}{f', {date}' if date else ''}{vouched}"
 

@@ -63,6 +63,8 @@ def lock(
             if as_json and hasattr(error, "locks"):
                 say_json([lock_json(coord, other) for other in error.locks])
             raise
+        if taken.local:
+            remark("git ignores a file that this names: other clones do not see this lock (--allow-secret publishes it)")
         _say_locks(coord, [taken], as_json, "locked ")
     return 0
 
@@ -111,6 +113,7 @@ def _line(coord: Coord, lock: Lock) -> str:
     left = span(lock.expires - time.time())
     because = f", “{one_line(lock.reason, 60)}”" if lock.reason else ""
     shared = " (shared)" if lock.shared else ""
+    shared += " (only in this clone)" if lock.local else ""
     return f"{paint(inert(', '.join(lock.patterns)), '33')}{shared}{who}, {ago(lock.at)}, for another {left}{because}"
 
 

@@ -26,7 +26,7 @@ _allows_secrets = False
 def common(function: F) -> F:
     """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
     function = option("--as", "as_name", metavar="NAME", help="Act as NAME.")(function)
-    function = option("--json", "as_json", is_flag=True, help="Print one JSON document.")(function)
+    function = option("--json", "as_json", is_flag=True, help="One JSON document.")(function)
     return option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
 
@@ -35,7 +35,7 @@ def text_options(function: F) -> F:
     for param in vars(function)["params"]:
         if param.name == "allow_secret":
             param.settings |= {"hidden": False, "help": "Allow secrets."}
-    function = option("-F", "file", metavar="FILE", help="The text; - is stdin.")(function)
+    function = option("-F", "file", metavar="FILE", help="The text, or -.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)
 

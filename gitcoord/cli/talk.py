@@ -41,8 +41,9 @@ SHORT = 10
 @option("--needs-ack", is_flag=True, help="Ask for an ack.")
 @option("--attach", "attach", multiple=True, metavar="FILE", help="Attach FILE.")
 @option("--expires", metavar="2h", help="Tell me if unread.")
-@option("--queue", is_flag=True, help="TO may come later.")
-@option("--local", is_flag=True, help="Stays in this clone.")
+@option("--queue", is_flag=True, help="TO may be new.")
+@option("--local", is_flag=True, help="For this clone.")
+@option("--key", default="", metavar="K", help="Send it once.")
 @common
 def send(
     to: str,
@@ -51,20 +52,23 @@ def send(
     file: str | None,
     attach: tuple[str, ...],
     expires: str | None,
+    key: str,
     as_name: str | None,
     as_json: bool,
     **flags: bool,
 ) -> None:
     """Send TEXT to sessions (a,b), a role (@r) or all.
 
-    Example: git coord send worker-1 the schema is merged
+    Example: git coord send w1 the schema is merged
     """
     text = the_text(words, message, file, f"Your message to {to}.")
     seconds = duration(expires, "--expires")
     attachments = _attachments(attach)
     with opened(as_name) as coord:
+        if attach and not flags["local"]:
+            coord.repository.refuse_ignored(attach, "add --local")
         recipients = [name for name in to.split(",") if name]
-        sent = coord.send(recipients, text, expires=seconds, attachments=attachments, **flags)
+        sent = coord.send(recipients, text, expires=seconds, attachments=attachments, key=key, **flags)
         _say_sent(coord, sent, as_json)
 
 
@@ -88,6 +92,8 @@ def reply(
     """
     with opened(as_name) as coord:
         text = text_about(coord, words, message, file, f"Your answer to {message_id}.")
+        if attach:
+            coord.repository.refuse_ignored(attach, "send it with --local")
         _say_sent(coord, coord.messages.reply(message_id, text, attachments=_attachments(attach)), as_json)
 
 

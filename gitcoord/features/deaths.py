@@ -171,7 +171,8 @@ def _lock_waiters(db: sqlite3.Connection, clone: Clone, box: str) -> Iterator[Co
     at = standing(db, clone)
     for lock in (lock for lock in (*at.valid, *at.over) if lock.holder == box and not lock.waits):
         for wait in (wait for wait in at.waits if lock.hinders(wait.patterns, wait.shared)):
-            yield wait.holder, f"Its lock on {', '.join(lock.patterns)} has ended."
+            about = "" if lock.local else f" on {', '.join(lock.patterns)}"
+            yield wait.holder, f"Its lock{about} has ended."
 
 
 def _job_readers(clone: Clone, name: str) -> Iterator[Concern]:

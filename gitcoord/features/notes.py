@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gitcoord import lean_json as json
-from gitcoord.errors import Refused, UsageError
+from gitcoord.errors import UsageError
 from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_text
@@ -17,7 +17,6 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.membership import relative_to_worktree
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
-from gitcoord.text import inert
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -59,24 +58,14 @@ def add_note(clone: Clone, me: Identity, text: str, paths: Sequence[str] = (), c
         raise UsageError("the text is empty", "give it as words, with -m TEXT or with -F FILE")
     check_text(text)
     about = _relative(clone, paths, cwd)
-    _refuse_ignored(clone, about)
+    if about:
+        from gitcoord.sessions import ignored
+
+        ignored.refuse(ignored.ignored_names(clone, about), "leave out --path")
     with clone.locked():
         register(clone, me)
         data = {"paths": about} if about else {}
         return clone.append(lambda db: [Draft("note", text, data, author=me.name)])[0].id
-
-
-def _refuse_ignored(clone: Clone, about: Sequence[str]) -> None:
-    """The names of ignored files are not published without a word. Raises Refused."""
-    if not about or clone.repo.worktree is None or clone.allows_secrets:
-        return
-    from gitcoord.log.secrets import ALLOW
-    from gitcoord.store.worktrees import ignored_in
-
-    ignored = ignored_in(clone.repo, clone.repo.worktree, clone.repo.git_dir, about)
-    if ignored:
-        what = f"git ignores {inert(min(ignored))}: its name would leave this clone; nothing was written"
-        raise Refused(what, f"leave out --path, or add {ALLOW}")
 
 
 def _relative(clone: Clone, paths: Sequence[str], cwd: str | None) -> list[str]:

@@ -24,13 +24,18 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
     each. Our logs are walked to their roots if there was any damage, or if `thoroughly`. Raises Unreadable."""
     repo = ground.store.repo
     done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
-    torn = [oid for oid in torn_files(repo, ground.pen.tree({})[-1].oid) if remove_loose(repo, oid)]
-    if torn:
-        many = f"{len(torn)} torn or empty object file{'s' if len(torn) > 1 else ''}"
-        done.append(f"removed {many}, as a power loss leaves them")
+    done += _remove_torn(ground)
     drop_damaged(ground.store, sweep.superseded(os.path.join(repo.coord_dir, "superseded")))
     done += settle_refs(ground, tips, thoroughly or bool(done))
     return done + graphs.mend(repo, thoroughly)
+
+
+def _remove_torn(ground: Ground) -> list[str]:
+    """Remove files that hold nothing of the objects that they are called by: git takes each for the object."""
+    repo = ground.store.repo
+    torn = [oid for oid in torn_files(repo, ground.pen.tree({})[-1].oid) if remove_loose(repo, oid)]
+    many = f"{len(torn)} torn or empty object file{'s' if len(torn) > 1 else ''}"
+    return [f"removed {many}, as a power loss leaves them"] if torn else []
 
 
 _OF_OBJECTS = ("object", "inflate", "unpack", "did not send all")
@@ -42,8 +47,12 @@ def is_about_objects(said: str) -> bool:
 
 
 def restore_and_settle(ground: Ground, tips: Tips) -> list[str]:
-    """Restore what the journal has of the objects that are lost, and settle the refs that lead nowhere."""
+    """Restore what the journal has of the objects that are lost, remove torn files, and settle the refs that lead nowhere.
+
+    Also a torn object that no ref needs any more stops git, where the remote has it and git asks whether we do.
+    """
     done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
+    done += _remove_torn(ground)
     return done + settle_refs(ground, tips, thoroughly=bool(done))
 
 

@@ -63,22 +63,33 @@ class Clone(Opened):
 
     def append(self, decide: Decide, local: bool = False, sign: Sign | None = None) -> list[Event]:
         """Decide on the newest state and write what `decide` returns, as one move of our log; without drafts write
-        nothing.
+        nothing. Drafts that are `local` are written after the others, as a second move.
 
         `decide` may run more than once: it is asked again when the ref or the index have moved. `sign` turns the last
         of the raw commits into the one to be written. If either raises, everything stays as it was.
         """
+        aside: list[Draft | LaterDraft] = []
+
+        def public(db: sqlite3.Connection) -> Sequence[Draft | LaterDraft]:
+            drafts = decide(db)
+            aside[:] = filter(_stays, drafts)
+            return [draft for draft in drafts if not _stays(draft)] if aside else drafts
+
         with self.locked() as fd:
-            for attempt in range(ATTEMPTS):
-                tips = self._mended_tips(fd)
-                try:
-                    return self._append_once(decide, local, sign, tips, fd)
-                except (RefMoved, ObjectMissing, _TryAgain):
-                    self._tips = None
-                except OwnLogAmiss as amiss:
-                    self._mend_log(amiss.ref, fd)
-                if self.index.rewound or (attempt == 0 and self.index.unreadable):
-                    self._mend_others(fd)
+            written = self._append(decide if local else public, local, sign, fd)
+            return written + self._append(lambda db: aside, True, None, fd) if aside else written
+
+    def _append(self, decide: Decide, local: bool, sign: Sign | None, fd: int) -> list[Event]:
+        for attempt in range(ATTEMPTS):
+            tips = self._mended_tips(fd)
+            try:
+                return self._append_once(decide, local, sign, tips, fd)
+            except (RefMoved, ObjectMissing, _TryAgain):
+                self._tips = None
+            except OwnLogAmiss as amiss:
+                self._mend_log(amiss.ref, fd)
+            if self.index.rewound or (attempt == 0 and self.index.unreadable):
+                self._mend_others(fd)
         raise RepositoryError("another program keeps moving the log", "git coord doctor")
 
     def _append_once(self, decide: Decide, local: bool, sign: Sign | None, tips: Tips, fd: int) -> list[Event]:
@@ -256,6 +267,10 @@ class Clone(Opened):
 
         with self.locked():
             return sweep.sweep(self.repo, self.path("superseded"), self.clock(), self.sweep_grace)
+
+
+def _stays(draft: Draft | LaterDraft) -> bool:
+    return isinstance(draft, Draft) and draft.local
 
 
 def _check_secrets(event: Event, objects: Sequence[GitObject]) -> None:

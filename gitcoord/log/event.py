@@ -24,7 +24,6 @@ MAX_COMMIT = 512 * 1024
 MAX_CLOCK = 10**9
 MAX_CLOCK_STEP = 1_000_000
 MAX_DEPTH = 64
-RESERVED = ("v", "type", "lc", "clone", "mark")
 
 _TRAILER = b"\n\nCoord: "
 _LOWER = frozenset("abcdefghijklmnopqrstuvwxyz")
@@ -53,6 +52,8 @@ class Draft(NamedTuple):
     attachments: Mapping[str, bytes] = MappingProxyType({})
     author: str = ""
     """The session that speaks; empty means the one that runs the command."""
+    local: bool = False
+    """It stays in this clone, whatever else is written with it."""
 
 
 LaterDraft = Callable[[Sequence[Oid]], Draft]

@@ -12,7 +12,7 @@ from gitcoord.log.ground import Ground
 from gitcoord.log.trust import lowest_epochs
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import epoch_of, is_log, log_of, owner
+from gitcoord.store.ref_names import epoch_of, is_log, is_of, log_of, owner
 
 
 def dropped(clone: Clone, refs: Iterable[str]) -> set[str]:
@@ -41,9 +41,9 @@ def drop_replaced(clone: Clone) -> None:
 
     def drop(ground: Ground, tips: Tips) -> list[str]:
         replaced = dropped(clone, tips.refs)
-        rollover.drop_refs(ground, {ref: tips.refs[ref] for ref in replaced if owner(ref) == clone.id})
+        rollover.drop_refs(ground, {ref: tips.refs[ref] for ref in replaced if clone.is_ours(owner(ref))})
         for ref in replaced:
-            if owner(ref) not in {clone.id, *doubtful}:
+            if not is_of(ref, {clone.id, *doubtful}):
                 with suppress(RefMoved):
                     ground.store.move(ref, None, tips.refs[ref], ground.fd)
         return []

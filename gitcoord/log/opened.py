@@ -80,6 +80,10 @@ class Opened:
         """Whether a mailbox is one of this clone's sessions'."""
         return bool(self.id) and clone_in(box) == self.id
 
+    def is_ours(self, name: str) -> bool:
+        """Whether `name` is this clone's id."""
+        return name == self.id
+
     def settled_id(self) -> str:
         """This clone's id, made if missing. Call it under the write lock."""
         return self.pen.clone

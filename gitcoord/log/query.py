@@ -7,7 +7,7 @@ from collections.abc import Collection
 from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
 from gitcoord.lean import sqlite3
-from gitcoord.log.event import RESERVED, Event
+from gitcoord.log.event import Event
 from gitcoord.store.objects import Oid
 
 COLUMNS = "id, type, lc, clone, author, email, at, text, data, v"
@@ -18,8 +18,7 @@ _HEX = frozenset("0123456789abcdefABCDEF")
 def event_of(row: tuple[str, str, int, str, str, str, int, str, str, int]) -> Event:
     """An event from a row of COLUMNS."""
     oid, kind, lc, clone, author, email, at, text, data, v = row
-    payload = {key: value for key, value in json.loads(data).items() if key not in RESERVED}
-    return Event(Oid(oid), kind, lc, clone, author, email, at, text, payload, v)
+    return Event(Oid(oid), kind, lc, clone, author, email, at, text, json.loads(data), v)
 
 
 _LISTED = {"task": "git coord tasks", "message": "git coord inbox --all", "job.start": "git coord jobs"}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gitcoord import lean_json as json
 from gitcoord.errors import UsageError
 from gitcoord.lean import sqlite3
-from gitcoord.log.event import RESERVED, Draft, Envelope, encode
+from gitcoord.log.event import Draft, Envelope, encode
 from gitcoord.log.ground import Ground
 from gitcoord.log.journal import Journal, JournalPlace
 from gitcoord.log.query import COLUMNS
@@ -55,18 +55,19 @@ def _rows(ground: Ground, ref: str) -> list[tuple[Oid, ...]]:
 
 
 def _made_again(ground: Ground, ref: str, row: tuple[object, ...], parent: Oid | None) -> GitObject | None:
+    """The commit of a row: its id proves it, so it is tried with a mark and without one."""
     oid, kind, lc, clone, author, email, at, text, data, _ = row
-    fields = json.loads(str(data))
-    draft = Draft(str(kind), str(text), {k: v for k, v in fields.items() if k not in RESERVED}, author=str(author))
+    draft = Draft(str(kind), str(text), json.loads(str(data)), author=str(author))
     name, address = ground.pen.committer
     committer = f"{name} <{address}>" if name and address else f"gitcoord <{clone}@coord.invalid>"
-    empty = ground.pen.tree({})[-1]
-    marked = "mark" in fields
-    plain = ground.pen.envelope(int(str(lc)), ref if marked else "")
-    envelope = Envelope(plain.lc, str(clone), str(email), committer, int(str(at)), plain.key, plain.ref)
-    try:
-        raw = encode(draft, envelope, empty.oid, parent)
-    except UsageError:
-        return None
-    item = make_object("commit", raw, ground.pen.repo.object_format)
-    return item if item.oid == oid else None
+    tree = ground.pen.tree({})[-1].oid
+    for plain in (ground.pen.envelope(int(str(lc)), ref), ground.pen.envelope(int(str(lc)), "")):
+        envelope = Envelope(plain.lc, str(clone), str(email), committer, int(str(at)), plain.key, plain.ref)
+        try:
+            raw = encode(draft, envelope, tree, parent)
+        except UsageError:
+            return None
+        item = make_object("commit", raw, ground.pen.repo.object_format)
+        if item.oid == oid:
+            return item
+    return None

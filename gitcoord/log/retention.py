@@ -50,7 +50,7 @@ def redact(clone: Clone, prefix: str, is_waiting: Callable[[sqlite3.Connection, 
         sent = not local and not clone.read(lambda db: is_waiting(db, clone, event.id))
         kept, gone = _parted(clone, local, lambda found: found.id == event.id)
         if not gone:
-            whose = "the log itself" if event.clone == clone.id else event.clone
+            whose = "the log itself" if clone.is_ours(event.clone) else event.clone
             raise UsageError(f"{event.id[:10]} belongs to {whose}", "a clone redacts its own messages, notes, tasks, …")
         _leave_out(clone, local, kept, gone, "The log continues here without 1 event that was redacted")
         return Redacted(event.id, len(kept), sent)

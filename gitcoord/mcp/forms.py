@@ -7,7 +7,7 @@ from typing import Any
 
 from gitcoord import Coord
 from gitcoord.features.messages.inbox import Message
-from gitcoord.names import clone_in
+from gitcoord.names import clone_in, lives_in
 from gitcoord.overview.shapes import message_json, signatures_of, verified_json
 from gitcoord.text import block, inert
 
@@ -50,5 +50,5 @@ def _message(coord: Coord, found: Message) -> dict[str, Any]:
 
 def _by(coord: Coord, found: Message) -> str:
     if found.notice:
-        return "gitcoord" if clone_in(found.sender) == coord.clone_id else "gitcoord of another clone"
+        return "gitcoord" if lives_in(found.sender, coord.clone_id or "") else "gitcoord of another clone"
     return "the user of this repository" if coord.trust.is_the_user(found.sender) else "another session"

@@ -139,7 +139,7 @@ def _edited(record: Record, path: str) -> float:
 def _touched_elsewhere(db: sqlite3.Connection, clone: Clone, path: str, now: float) -> dict[str, float]:
     found = {}
     for at_clone, name, text, seen in presences(db):
-        data = json.loads(text) if at_clone != clone.id else {}
+        data = json.loads(text) if not clone.is_ours(at_clone) else {}
         at = _in_files(clone, data, path)
         if at and judge_published(data, seen, now).state in THERE:
             found[mailbox(name, at_clone)] = at

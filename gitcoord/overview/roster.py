@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import mailbox, same_clone, split_mailbox
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import presences
@@ -68,7 +68,7 @@ def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None
     found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
     git_dirs = {worktree.git_dir for worktree in worktrees}
     found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
-    found += [_foreign(row, board) for row in rows if row[0] != board.here]
+    found += [_foreign(row, board) for row in rows if not clone.is_ours(row[0])]
     return [s for s in found if everyone or s.state != "gone"]
 
 
@@ -88,11 +88,11 @@ def find_session(clone: Clone, text: str) -> Session:
     """One session by name. Raises UsageError for an unknown name."""
     name, at = split_mailbox(clone.read(lambda db: resolve_name(db, text, clone.id)))
     for session in list_sessions(clone, everyone=True):
-        if session.session == name and session.clone == at:
+        if session.session == name and same_clone(session.clone or "", at):
             return session
     box = mailbox(name, at)
     unread = clone.read(_unread).get(box, 0)
-    return Session(name, at, None, None, None, "gone", None, "", (), None, "", "", unread, at == clone.id)
+    return Session(name, at, None, None, None, "gone", None, "", (), None, "", "", unread, clone.is_ours(at))
 
 
 def _unread(db: sqlite3.Connection) -> dict[str, int]:

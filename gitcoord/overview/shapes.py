@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitcoord.lean import TYPE_CHECKING, Any
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import lives_in, mailbox, name_in
 from gitcoord.text import rfc3339, shell_word
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 def shown_name(caller: Caller, box: str) -> str:
     """A mailbox as this clone's user writes it."""
-    name, clone = split_mailbox(box)
-    return name if clone == caller.clone.id else box
+    return name_in(box) if lives_in(box, caller.clone.id) else box
 
 
 def receipt_json(caller: Caller, sent: Sent) -> dict[str, Any]:
@@ -62,7 +61,7 @@ def message_json(caller: Caller, message: Message) -> dict[str, Any]:
 
 def signatures_of(caller: Caller, events: list[tuple[str, str]]) -> dict[str, Signature]:
     """The signatures of events (id and clone); nothing is loaded for this clone's own."""
-    foreign = [oid for oid, clone in events if clone != caller.clone.id]
+    foreign = [oid for oid, clone in events if not caller.clone.is_ours(clone)]
     if not foreign:
         return {}
     from gitcoord.log import trust
@@ -146,6 +145,7 @@ def lock_json(caller: Caller, lock: Lock) -> dict[str, Any]:
         "since": rfc3339(lock.at),
         "expires": rfc3339(lock.expires),
         "tentative": False,
+        "local": lock.local,
     }
 
 

@@ -336,7 +336,7 @@ def person_name(repo: Repository) -> str:
 def spoken_name(clone: Clone, box: str) -> str:
     """How a reader is told who speaks: the repository's own user as the user, a peer as a peer, bare when local."""
     name, at = split_mailbox(box)
-    if at != clone.id:
+    if not clone.is_ours(at):
         return box
     return f"{name} (the user of this repository)" if name == person_name(clone.repo) else name
 

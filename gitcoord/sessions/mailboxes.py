@@ -26,7 +26,7 @@ from gitcoord.log.schemas import (
     one_of,
     pair,
 )
-from gitcoord.names import clone_in, mailbox, name_in, split_mailbox
+from gitcoord.names import clone_in, lives_in, mailbox, name_in, same_clone, split_mailbox
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -52,7 +52,7 @@ def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_
 
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The next holder of a name has its mail."""
-    return Concern([event.data["new"]] if event.type == "rename" and event.clone == here else [])
+    return Concern([event.data["new"]] if event.type == "rename" and same_clone(event.clone, here) else [])
 
 
 STATES = ("expected", "active", "idle", "waiting", "unknown", "gone")
@@ -133,7 +133,7 @@ def address(db: sqlite3.Connection, box: str) -> str:
     while True:
         query = "SELECT alias_of FROM names WHERE (name, clone) = (?, ?)"
         ahead = (db.execute(query, split_mailbox(box)).fetchone() or (None,))[0]
-        if ahead is None or ahead in seen or split_mailbox(ahead)[1] != split_mailbox(box)[1]:
+        if ahead is None or ahead in seen or not lives_in(ahead, clone_in(box)):
             return box
         seen.add(box := ahead)
 
@@ -199,7 +199,7 @@ def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
 
     bare = {display(box, here) for box in known}
     near = difflib.get_close_matches(text.lower(), sorted(bare), n=3, cutoff=0.5)
-    afar = any(clone_in(box) != here for box in known)
+    afar = any(not lives_in(box, here) for box in known)
     listed = "git coord sessions" + (", or git coord sync if it is new in another clone" if afar else "")
     hint = f"did you mean {', '.join(near)}?" if near else listed
     return UsageError(f"no session is called {ascii(text)[1:-1]}", hint)
@@ -207,8 +207,7 @@ def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
 
 def display(box: str, here: str) -> str:
     """A mailbox as a reader of this clone writes it: bare when local."""
-    name, clone = split_mailbox(box)
-    return name if clone == here else box
+    return name_in(box) if lives_in(box, here) else box
 
 
 def open_name(db: sqlite3.Connection, clone: str, name: str) -> None:
@@ -229,4 +228,4 @@ def joined_at(db: sqlite3.Connection, clone: str, name: str) -> tuple[int, str] 
 def adopter(db: sqlite3.Connection, clone: str, name: str) -> str:
     """The mailbox in another clone that adopted a name of `clone`, or "". A live session takes its name back by joining."""
     row = db.execute("SELECT alias_of FROM names WHERE clone = ? AND name = ?", (clone, name)).fetchone()
-    return row[0] if row and row[0] and clone_in(row[0]) != clone else ""
+    return row[0] if row and row[0] and not lives_in(row[0], clone) else ""

@@ -41,7 +41,7 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
     found = [Present(mailbox(r.name, here), r.role) for r in own]
     for at, name, text, seen in clone.read(presences):
         data = json.loads(text)
-        if at != here and judge_published(data, seen, now - records.sleeps.since(seen)).state != "gone":
+        if not clone.is_ours(at) and judge_published(data, seen, now - records.sleeps.since(seen)).state != "gone":
             role = data.get("role")
             found.append(Present(mailbox(name, at), role if isinstance(role, str) else ""))
     return found
@@ -66,7 +66,7 @@ def states_in(
     found: dict[str, tuple[str, float | None]] = {}
     for box in boxes:
         name, at = split_mailbox(box)
-        record = records.get(name) if at == clone.id else None
+        record = records.get(name) if clone.is_ours(at) else None
         row = db.execute("SELECT data, seen FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
         if record:
             beat_at = records.beat(name)
@@ -82,7 +82,7 @@ def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str) -> s
     """The state of a session without a presence: the user of this repository is never gone, and another clone's log
     says whether its session is."""
     name, at = split_mailbox(box)
-    if at == clone.id:
+    if clone.is_ours(at):
         return "expected" if name == person_name(clone.repo) else "gone"
     return "gone" if published_gone(db, clone, box) else "unknown"
 
@@ -153,7 +153,7 @@ def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:
 def _check_adoptable(clone: Clone, name: str, origin: str) -> None:
     """Refuse a session that is not known to be gone and whose presence is still valid."""
     box = mailbox(name, origin)
-    if origin == clone.id or clone.read(lambda db: resolve_name(db, box, clone.id)) != box:
+    if clone.is_ours(origin) or clone.read(lambda db: resolve_name(db, box, clone.id)) != box:
         raise UsageError(f"{box} is not a session of another clone", "git coord sessions --all")
     state = states(clone, [box])[box][0]
     if state not in ("gone", "unknown"):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from gitcoord import lean_json as json
 from gitcoord.errors import RepositoryError
 from gitcoord.lean import sqlite3, suppress
+from gitcoord.names import same_clone
 from gitcoord.system.files import append_ours, make_directory, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 
@@ -63,8 +64,8 @@ def keep(coord_dir: str, name: str, paths: Iterable[str]) -> None:
 def keep_foreign(db: sqlite3.Connection, coord_dir: str, here: str) -> None:
     """Note the paths that other clones' sessions published."""
     found: set[str] = set()
-    for (text,) in db.execute("SELECT data FROM presence WHERE clone != ?", (here,)):
-        files = json.loads(text).get("files")
+    for clone, text in db.execute("SELECT clone, data FROM presence"):
+        files = None if same_clone(clone, here) else json.loads(text).get("files")
         rows = files if isinstance(files, list) else []
         found |= {row[0] for row in rows if isinstance(row, list) and row and isinstance(row[0], str)}
     keep(coord_dir, FOREIGN, sorted(found))

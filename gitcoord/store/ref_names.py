@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import lru_cache
 
 from gitcoord.names import is_name
@@ -47,6 +47,11 @@ def is_log(ref: str) -> bool:
 def belongs_to(ref: str, clone: str) -> bool:
     """Whether only `clone` writes this ref."""
     return is_ours(ref) and owner(ref) == clone
+
+
+def is_of(ref: str, clones: Container[str]) -> bool:
+    """Whether one of some clones writes this log or presence."""
+    return owner(ref) in clones
 
 
 def owner(ref: str) -> str:

@@ -93,7 +93,7 @@ def _exchange(link: Link, look: PendingLook) -> Report:
         sent += went.events
         if not went.moved:
             lease_chores.tidy(link, seen.refs)
-            foreign = sum(event.clone != link.clone.id for event in received)
+            foreign = sum(not link.clone.is_ours(event.clone) for event in received)
             return Report(without_password(link.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)
     raise RemoteError(f"{link.remote.name} changed during every attempt to push", "git coord sync")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from gitcoord.lean import TYPE_CHECKING, NamedTuple
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_lease, owner
+from gitcoord.store.ref_names import NAMESPACE, is_lease, is_of
 
 if TYPE_CHECKING:
     from gitcoord.log.clone import Clone
@@ -40,7 +40,7 @@ def look_here(link: Link) -> Here:
 def agree(clone: Clone, there: Refs, here: Here) -> bool:
     """Whether all that the remote has is here as well, what is ours is there, and nothing is left to be done."""
     ignored = clone.repo.setting("ignoreclone").split()
-    theirs = {ref: oid for ref, oid in there.items() if is_lease(ref) or owner(ref) not in ignored}
+    theirs = {ref: oid for ref, oid in there.items() if is_lease(ref) or not is_of(ref, ignored)}
     return here.idle and theirs.items() <= here.refs.items() and _shown(clone, here.refs) <= there.keys()
 
 

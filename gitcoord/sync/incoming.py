@@ -7,7 +7,7 @@ is fetched separately from then on, so that the others still arrive.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from gitcoord.errors import RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, suppress
@@ -17,7 +17,7 @@ from gitcoord.store import ref_lock, transport
 from gitcoord.store.failures import BadObjects
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked
-from gitcoord.store.ref_names import is_lease, is_log, owner
+from gitcoord.store.ref_names import belongs_to, is_lease, is_log, is_of, owner
 from gitcoord.store.refs import is_ancestor, kinds
 from gitcoord.sync import remotes
 from gitcoord.sync.link import Refusal
@@ -43,7 +43,7 @@ def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
     for whose, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
         _alarm(link.clone, whose, f"not all of it is fetched, because {why}")
     suspects = {alarm.clone for alarm in incidents.read(link.clone.repo.coord_dir) if alarm.what == BROKEN}
-    trusted = [ref for ref in wanted if _owner(ref) not in suspects]
+    trusted = [ref for ref in wanted if not _is_of(ref, suspects)]
     try:
         if trusted:
             _fetch(link, trusted)
@@ -51,7 +51,7 @@ def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
     except BadObjects:
         alone = sorted({_owner(ref) for ref in wanted})
     for whose in alone:
-        refs = [ref for ref in wanted if _owner(ref) == whose]
+        refs = [ref for ref in wanted if _is_of(ref, {whose})]
         try:
             _fetch(link, refs)
         except BadObjects as error:
@@ -76,6 +76,10 @@ def _fetch(link: Link, refs: Sequence[str]) -> None:
     return None
 
 
+def _is_of(ref: str, some: Container[str]) -> bool:
+    return ref in some if is_lease(ref) else is_of(ref, some)
+
+
 def _owner(ref: str) -> str:
     """The clone that a ref belongs to; of a table of leases its name, which belongs to all."""
     return ref if is_lease(ref) else owner(ref)
@@ -85,7 +89,7 @@ def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list
     """The refs worth fetching, and those left out: of each clone the logs first, of all clones those known here."""
     counts = dict.fromkeys(known, 0)
     kept, refused = [], []
-    for ref in sorted(wanted, key=lambda ref: (_owner(ref) not in known, not is_log(ref))):
+    for ref in sorted(wanted, key=lambda ref: (not _is_of(ref, known), not is_log(ref))):
         whose = _owner(ref)
         if whose not in counts and len(counts) >= MAX_CLONES:
             refused.append(Refusal(ref, TOO_FULL))
@@ -124,7 +128,7 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
     clone, refused = link.clone, []
     _forgive(link, there, before)
     left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
-    logs = [ref for ref in left if is_log(ref) and _owner(ref) != clone.id]
+    logs = [ref for ref in left if is_log(ref) and not belongs_to(ref, clone.id)]
     places = len(transport.remote_names(clone.repo)) if logs else 0
     for ref in logs:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
@@ -140,7 +144,7 @@ def _forgive(link: Link, there: Refs, before: Refs) -> None:
     """A log that was taken back, and is there again with all that was known of it, was shown by a replica that lagged."""
     for alarm in incidents.read(link.clone.repo.coord_dir):
         if f"{link.remote.name} {TAKEN_BACK}" in alarm.what:
-            logs = [ref for ref in before if is_log(ref) and _owner(ref) == alarm.clone]
+            logs = [ref for ref in before if is_log(ref) and belongs_to(ref, alarm.clone)]
             if logs and all(there.get(ref) == before[ref] or _goes_on(link.clone, before[ref], there.get(ref)) for ref in logs):
                 incidents.clear(link.clone.repo.coord_dir, alarm.clone)
 
@@ -155,7 +159,7 @@ def _was_set_back(link: Link, there: Refs) -> bool:
     known = remotes.load(link.clone.repo)
     if known is None or not known.is_of(link.remote.name):
         return False
-    ours = [ref for ref, oid in known.ours.items() if is_log(ref) and there.get(ref) != oid and _owner(ref) == link.clone.id]
+    ours = [ref for ref, oid in known.ours.items() if is_log(ref) and there.get(ref) != oid and belongs_to(ref, link.clone.id)]
     back = any(ref not in there or is_ancestor(link.clone.repo, there[ref], known.ours[ref]) for ref in ours)
     if back:
         line = f"{link.remote.name} has less than it had, as if a backup was restored: this clone sends its log again"

@@ -20,7 +20,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
 from gitcoord.store import transport
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import belongs_to, is_log, is_presence, log_ref, owner
+from gitcoord.store.ref_names import belongs_to, is_log, is_of, is_presence, log_ref, owner
 from gitcoord.store.refs import is_ancestor, merge_base
 from gitcoord.sync import outgoing, remotes
 
@@ -37,9 +37,7 @@ def check(link: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool
     clone = link.clone
     names = [clone.id, *clone_id.former_ids(clone.repo)]
     strange = {
-        ref: oid
-        for ref, oid in there.items()
-        if is_log(ref) and owner(ref) in names and not _is_known(clone, tips.get(ref), oid)
+        ref: oid for ref, oid in there.items() if is_log(ref) and is_of(ref, names) and not _is_known(clone, tips.get(ref), oid)
     }
     dropped = old_epochs.dropped(clone, strange) if strange else set()
     strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(link, ref, oid)}
@@ -145,7 +143,7 @@ def _let_go(clone: Clone, strange: Mapping[str, Oid | None], fd: int) -> None:
         clone.store.move(ref, theirs, tips.get(ref), fd)
     owners = {owner(ref) for ref in strange}
     for ref in tips:
-        if is_presence(ref) and owner(ref) in owners:
+        if is_presence(ref) and is_of(ref, owners):
             clone.point(ref, None)
     clone.index.discard()  # which would restore a log that does not continue the tip it saw
 

@@ -14,7 +14,7 @@ from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.store import transport
 from gitcoord.store.failures import Busy
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_lease, is_log, is_presence, owner
+from gitcoord.store.ref_names import is_lease, is_log, is_of, is_presence, owner
 from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import PendingLook
 from gitcoord.sync.link import Link, Refs, RemoteState, joining, pause
@@ -79,7 +79,7 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
 
 
 def _is_others(clone: Clone, ref: str, ignored: Sequence[str]) -> bool:
-    return is_lease(ref) or ((whose := owner(ref)) != clone.id and whose not in ignored)
+    return is_lease(ref) or not is_of(ref, (clone.id, *ignored))
 
 
 def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
@@ -94,7 +94,7 @@ def _tidy_up(link: Link, there: Refs, before: Refs, after: Refs) -> None:
     clone = link.clone
     logs = {owner(ref) for ref in there if is_log(ref)} - {clone.id}
     gone = [] if link.visit else [ref for ref in after if is_lease(ref) and ref not in there]
-    gone += [ref for ref in after if is_presence(ref) and ref not in there and owner(ref) in logs and not link.visit]
+    gone += [ref for ref in after if is_presence(ref) and ref not in there and is_of(ref, logs) and not link.visit]
     replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
     if gone or replaced:
         from gitcoord.store import sweep

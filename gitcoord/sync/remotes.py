@@ -13,7 +13,7 @@ from gitcoord import lean_json as json
 from gitcoord.errors import RepositoryError, UsageError, without_password
 from gitcoord.lean import TYPE_CHECKING, Any, NamedTuple, re, suppress
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, is_log, owner
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_log
 from gitcoord.store.repository import Repository
 from gitcoord.store.transport import Remote, remote_names
 from gitcoord.system.files import read_ours, touch_ours
@@ -289,5 +289,5 @@ _UNSENT = (
 
 
 def _unsent(clone: Clone, known: KnownRemote) -> tuple[str, str]:
-    tips = [oid for ref, oid in known.ours.items() if is_log(ref) and owner(ref) == clone.id]
+    tips = [oid for ref, oid in known.ours.items() if is_log(ref) and belongs_to(ref, clone.id)]
     return clone.id, json.dumps(tips)

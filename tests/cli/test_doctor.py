@@ -121,3 +121,26 @@ def test_an_event_that_is_none_is_told_with_its_culprit(repo: Path, cli: Cli) ->
     assert "BAD others   1 commit in the log of eve-0badcafe cannot be used" in ran.out
     assert "git config --add coord.ignoreClone eve-0badcafe" in ran.out
     assert f"{head}: the Coord trailer is missing" in ran.out, "by id, with the reason"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the remote's program is a shell script")
+def test_a_sync_that_failed_on_an_object_is_repeated_once_that_is_repaired(repo: Path, cli: Cli, tmp_path: Path) -> None:
+    """The object is torn whenever a push begins, so the sync's own repair does not help it."""
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "hub.git"))
+    assert cli(repo, "note", "first").code == cli(repo, "sync").code == 0
+    assert cli(repo, "note", "second").code == 0
+    ref = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").strip()
+    tip = git(repo, "rev-parse", ref).strip()
+    file = repo / ".git" / "objects" / tip[:2] / tip[2:]
+    tears = tmp_path / "tears"
+    tears.write_text(f'#!/bin/sh\nchmod u+w {file}\n: > {file}\nexec git-receive-pack "$@"\n')
+    tears.chmod(0o755)
+    git(repo, "config", "remote.origin.receivepack", str(tears))
+    assert cli(repo, "sync").code == 4
+    git(repo, "config", "--unset", "remote.origin.receivepack")
+    assert json.loads(cli(repo, "status", "--json").out)["sync"]["error"]
+    fixed = cli(repo, "doctor", "--fix")
+    assert (fixed.code, "BAD" in fixed.out) == (0, False), fixed.out
+    assert json.loads(cli(repo, "status", "--json").out)["sync"]["error"] == ""
+    assert git(tmp_path / "hub.git", "rev-parse", ref) == git(repo, "rev-parse", ref)

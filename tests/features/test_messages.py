@@ -13,7 +13,7 @@ from textwrap import dedent
 import pytest
 from conftest import Cli, git, nameless
 
-from gitcoord import Coord, UsageError
+from gitcoord import Coord, Refused, UsageError
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.store.ref_names import owner
 
@@ -357,3 +357,23 @@ def test_search_finds_messages_and_notes(worktrees: Pair, cli: Cli) -> None:
     assert [e["type"] for e in json.loads(cli(worktrees[1], "search", "SCHEMA", "--json").out)] == ["message", "note"]
     assert [e["text"] for e in json.loads(cli(worktrees[1], "search", "100%", "--json").out)] == ["the 100% schema"]
     assert cli(worktrees[1], "search", "0_").out == "Nothing found.\n"
+
+
+def test_a_key_sends_once(worktrees: Pair) -> None:
+    with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
+        beta.sessions.join("beta")
+        first = alpha.send("beta", "deployed", key="deploy 17")
+        beta.messages.receive()
+        again = alpha.send("beta", "deployed", key="deploy 17")
+        assert again.id == first.id
+        assert [message.text for message in beta.inbox(everything=True).messages] == ["deployed"]
+        with pytest.raises(Refused, match=f"another message, {first.id[:10]}"):
+            alpha.send("beta", "rolled back", key="deploy 17")
+        with pytest.raises(Refused):
+            alpha.send("all", "deployed", key="deploy 17")
+        assert beta.send("alpha", "deployed", key="deploy 17").id != first.id  # each session has its own keys
+        alpha.sessions.join("gamma")  # the same session under another name
+        assert alpha.send("beta", "deployed", key="deploy 17").id == first.id
+        for wrong in ("two\nlines", "x" * 101):
+            with pytest.raises(UsageError, match="a key is one line"):
+                alpha.send("beta", "hi", key=wrong)

@@ -727,3 +727,23 @@ def test_objects_that_a_prune_takes_while_they_are_restored_are_carried_from_the
     place = f"{sent.id}:data.bin" if log == ref else f"{root}:{sent.id}.files/data.bin"
     assert git(repo, "show", place) == "12345"
     is_sound(repo)
+
+
+@pytest.mark.parametrize("damage", [empty, zeros, torn], ids=lambda damage: damage.__name__)
+def test_a_torn_object_that_only_the_remote_needs_stops_no_sync(
+    repo: Path, cli: Cli, tmp_path: Path, damage: Callable[[Path], None]
+) -> None:
+    """git asks, before it pushes, whether it has what the remote's refs name (campaign, seed 1801, episode 51)."""
+    git(tmp_path, "init", "-q", "--bare", "hub.git")
+    git(repo, "remote", "add", "origin", str(tmp_path / "hub.git"))
+    cli(repo, "join", "w")
+    assert cli(repo, "sync").code == 0
+    presence = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/sessions").strip()
+    pushed = git(repo, "rev-parse", presence).strip()
+    assert cli(repo, "focus", "another thing").code == cli(repo, "note", "kept").code == 0
+    assert git(repo, "rev-parse", presence).strip() != pushed
+    damage(loose(repo, pushed))
+    ran = cli(repo, "sync")
+    assert ran.code == 0, ran.err
+    assert git(repo, "rev-parse", presence) == git(tmp_path / "hub.git", "rev-parse", presence)
+    is_sound(repo)

@@ -22,7 +22,6 @@ from gitcoord.log.event import (
     MAX_CLOCK_STEP,
     MAX_COMMIT,
     MAX_TEXT,
-    RESERVED,
     Draft,
     Envelope,
     Event,
@@ -54,6 +53,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False,
 JSON = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4), max_leaves=8
 )
+RESERVED = ("v", "type", "lc", "clone", "mark")
 PAYLOADS = st.dictionaries(TEXTS.filter(lambda key: key not in RESERVED), JSON, max_size=4)
 NASTY = [
     "",

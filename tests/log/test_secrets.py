@@ -174,3 +174,93 @@ def test_the_names_of_ignored_files_are_not_published(repo: Path, cli: Cli) -> N
 def test_a_label_with_a_secret_is_refused(repo: Path, cli: Cli) -> None:
     ran = cli(repo, "task", "add", "a task", "--label", TOKEN)
     assert ran.code == 1 and "what looks like a GitHub token: nothing was written" in ran.err, ran
+
+
+def _with_ignored(repo: Path) -> None:
+    """A worktree in which git ignores `.env` files and the folder `build`, with a program in it."""
+    (repo / ".gitignore").write_text(".env*\nbuild/\n")
+    (repo / "build").mkdir()
+    (repo / "build" / "customer.sh").write_text("#!/bin/sh\nexit 3\n")
+    (repo / "build" / "customer.sh").chmod(0o755)
+
+
+def _published(repo: Path) -> str:
+    return git(repo, "log", "--format=%B", "--glob=refs/coord/log/*", "--glob=refs/coord/sessions/*")
+
+
+@pytest.mark.parametrize(
+    "pattern", [".env.customer", "build/customer.txt", "build/*.txt", "build/", ".env.?", r":/build/\[a\]"]
+)
+def test_a_lock_that_names_an_ignored_file_holds_in_this_clone_alone(repo: Path, cli: Cli, pattern: str) -> None:
+    _with_ignored(repo)
+    ran = cli(repo, "lock", "readme.txt", pattern, "-m", "mine")
+    assert ran.code == 0 and "other clones do not see this lock (--allow-secret publishes it)" in ran.err, ran
+    assert " (only in this clone)" in cli(repo, "locks").out
+    assert cli(repo, "lock", pattern, "--as", "other").code == 1, "it holds here"
+    assert cli(repo, "unlock", "--force", pattern, "readme.txt", "--as", "other").code == 0
+    assert cli(repo, "locks").out == "No locks.\n"
+    assert "ended your lock on" in cli(repo, "inbox").out, "the holder is told here"
+    logs = _published(repo)
+    assert not any(word in logs for word in (".env", "build", "readme.txt", "mine")), logs
+
+
+def test_a_lock_of_what_git_ignores_is_published_where_that_is_allowed(repo: Path, cli: Cli) -> None:
+    _with_ignored(repo)
+    assert cli(repo, "lock", "--global", ".env.customer").err == (
+        "error: git ignores /.env.customer: its name would leave this clone; nothing was written\n"
+        "hint: leave out --global, or add --allow-secret\n"
+    )
+    assert cli(repo, "lock", ".env.customer", "--allow-secret").err == ""
+    assert ".env.customer" in _published(repo)
+
+
+def test_a_local_lock_in_place_of_a_public_one_ends_that_for_all(tmp_path: Path) -> None:
+    ada, bob = at_rest(tmp_path)
+    with Coord.open(ada, as_name="w") as coord:
+        coord.locks.take(["*.key"])
+        coord.remote.sync("origin")
+        (ada / ".gitignore").write_text("*.key\n")
+        assert coord.locks.take(["*.key"]).local
+        assert [(lock.patterns, lock.local) for lock in coord.locks.held()] == [(("*.key",), True)]
+        coord.remote.sync("origin")
+    with Coord.open(bob, as_name="w") as coord:
+        coord.remote.sync("origin")
+        assert coord.locks.held() == []
+
+
+def test_who_waits_for_a_local_lock_gets_it_and_is_told_no_name_in_public(repo: Path, cli: Cli) -> None:
+    _with_ignored(repo)
+    assert cli(repo, "lock", ".env.customer", "--as", "one").code == 0
+    with Coord.open(repo, as_name="two") as coord:
+        with pytest.raises(Refused, match="is locked by one"):
+            coord.locks.take([".env.customer"], wait=0.05)
+        assert cli(repo, "leave", "--as", "one").code == 0
+        assert coord.locks.take([".env.customer"], wait=30).local
+    assert ".env" not in _published(repo)
+
+
+def test_a_job_is_not_called_by_a_program_that_git_ignores(repo: Path, cli: Cli) -> None:
+    _with_ignored(repo)
+    assert cli(repo, "run", "--", "build/customer.sh").code == 3
+    assert "customer.sh failed with exit code 3" in cli(repo, "jobs").out
+    assert "customer.sh failed" in cli(repo, "job", "show", "customer.sh").out
+    assert cli(repo, "wait", "job:customer.sh", "--timeout", "30").code == 0
+    assert "customer.sh failed" in cli(repo, "inbox").out
+    logs = _published(repo)
+    assert "job failed with exit code 3" in logs and "customer" not in logs
+    ran = cli(repo, "run", "--publish", "--", "sh", "build/customer.sh")
+    assert ran.code == 125 and "git ignores build/customer.sh" in ran.err and "leave out --publish" in ran.err, ran
+    assert cli(repo, "run", "--name", "customer", "--", "build/customer.sh").code == 3
+    assert "customer failed" in _published(repo), "the user chose that name"
+
+
+def test_an_attachment_that_git_ignores_is_sent_in_this_clone_alone(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    alpha, _ = worktrees
+    _with_ignored(alpha)
+    ran = cli(alpha, "send", "beta", "--attach", "build/customer.sh", "the script")
+    assert (ran.code, ran.out) == (1, "")
+    assert "error: git ignores build/customer.sh" in ran.err and "hint: add --local, or add --allow-secret" in ran.err
+    assert cli(alpha, "send", "beta", "--local", "--attach", "build/customer.sh", "the script").code == 0
+    (alpha / "link.txt").symlink_to("build/customer.sh")
+    assert cli(alpha, "send", "beta", "--attach", "link.txt", "by a name that is known").code == 0
+    assert "customer" not in _published(alpha)

@@ -63,7 +63,7 @@ def _lost(clone: Clone, running: Running) -> Ending:
 
 def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running, ending: Ending) -> list[Draft]:
     """The events that leave the clone: the end, and the message to other clones' sessions."""
-    outcome = describe_end(job.name, ending, running.started)
+    outcome = describe_end(running.name, ending, running.started)
     facts = {"exit": ending.exit, "signal": ending.signal, "ms": _milliseconds(ending, running)}
     said = {key: value for key, value in facts.items() if value is not None and not ending.lost}
     end = Draft("job.lost" if ending.lost else "job.end", outcome, {"job": job.id, **said}, author=running.owner)
@@ -109,7 +109,7 @@ def _boxes(db: sqlite3.Connection, clone: Clone, running: Running) -> list[str]:
 
 
 def _detail(job: Job, part: str, running: Running, facts: dict[str, Any]) -> Draft:
-    return Draft("job.detail", f"{job.name}: details", {"job": job.id, "part": part, **facts}, author=running.owner)
+    return Draft("job.detail", f"{running.name}: details", {"job": job.id, "part": part, **facts}, author=running.owner)
 
 
 def _message(job: Job, running: Running, ending: Ending, to: Sequence[str], text: str) -> Draft:

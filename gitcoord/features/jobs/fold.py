@@ -73,6 +73,7 @@ SCHEMAS = {
             "command": listed(text(MAX_COMMAND), MAX_COMMAND),
             "cwd": text(MAX_COMMAND),
             "pid": number(0, 2**31 - 1),
+            "name": line(MAX_NAME),
             "tail": text(MAX_TEXT),
         },
         ("job", "part"),

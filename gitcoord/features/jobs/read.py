@@ -1,7 +1,8 @@
 """Read jobs: supervised commands, how they began and ended, and whom to tell.
 
 A job is its `job.start`. Its name, how it ended and how long it took leave the clone. Command line, directory, process
-and output are in `job.detail` events, which stay in this clone unless the job is published. `supervise.py` runs jobs.
+and output are in `job.detail` events, which stay in this clone unless the job is published. So does the name of a job
+whose program is a file that git ignores: outside it is called `job`. `supervise.py` runs jobs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from gitcoord.features.jobs.fold import _GOES_ON, MAX_COMMAND
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.query import resolve_id
+from gitcoord.log.trust import OURS_FIRST
 from gitcoord.names import clone_in, mailbox
 from gitcoord.store.objects import Oid
 from gitcoord.text import duration, quote
@@ -71,8 +73,8 @@ def _job(row: tuple[Any, ...]) -> Job:
     tail: str = json.loads(over)["tail"] if over else ""
     state = "running" if lost is None else "lost" if lost else "exited" if number is None else "killed"
     return Job(
-        Oid(oid), name, mailbox(author, clone), runs, state, tuple(facts.get("command", ())), facts.get("cwd", ""),
-        facts.get("pid"), code, number, at, ended, ms, tail, key,
+        Oid(oid), facts.get("name", name), mailbox(author, clone), runs, state, tuple(facts.get("command", ())),
+        facts.get("cwd", ""), facts.get("pid"), code, number, at, ended, ms, tail, key,
     )  # fmt: skip
 
 
@@ -82,7 +84,7 @@ def _job(row: tuple[Any, ...]) -> Job:
 def get(db: sqlite3.Connection, oid: str, here: str) -> Job | None:
     """The job with this full id, or the job it continues as, as the log has it: a lost one runs until a process
     noticed."""
-    latest = f"SELECT ({_GOES_ON} ORDER BY n.clone != :here, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
+    latest = f"SELECT ({_GOES_ON} ORDER BY {OURS_FIRST.format(word='n')}, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
     (found,) = db.execute(latest, {"here": here, "id": oid}).fetchone() or (None,)
     row = db.execute(f"{_SELECT} WHERE j.id = ?", (found or oid,)).fetchone()
     return _job(row) if row else None
@@ -96,7 +98,11 @@ def by_key(db: sqlite3.Connection, clone: str, key: str) -> Job | None:
 
 def find(db: sqlite3.Connection, text: str, here: str) -> Oid:
     """The job that a user means: the newest one of this clone with that name, else an id. Raises UsageError."""
-    row = db.execute("SELECT id FROM jobs WHERE clone = ? AND name = ? ORDER BY lc DESC LIMIT 1", (here, text)).fetchone()
+    query = (
+        "SELECT j.id FROM jobs j LEFT JOIN job_details s ON s.job = j.id AND s.part = 'start'"
+        " WHERE j.clone = ? AND ? IN (j.name, json_extract(s.data, '$.name')) ORDER BY j.lc DESC LIMIT 1"
+    )
+    row = db.execute(query, (here, text)).fetchone()
     if row:
         return Oid(row[0])
     try:
@@ -144,7 +150,7 @@ def log_file(clone: Clone, job: Job) -> str:
     """Where a job's output is kept. Raises Refused for another clone's job, and when the log is gone."""
     path = files.log_path(clone.repo.coord_dir, job.key)
     here = clone_in(job.session)
-    if here != clone.id:
+    if not clone.is_ours(here):
         raise Refused(f"{job.name} ran in another clone, {here}", f"git coord job show {job.id[:10]}")
     if not os.path.exists(path):
         raise Refused(f"the log of {job.name} was deleted", f"git coord job show {job.id[:10]}")

@@ -12,7 +12,7 @@ from gitcoord.features.jobs.files import Running
 from gitcoord.features.jobs.fold import MAX_NAME
 from gitcoord.features.jobs.read import bounded_command, by_key
 from gitcoord.features.messages.sending import recipients_of
-from gitcoord.lean import NamedTuple
+from gitcoord.lean import Any, NamedTuple
 from gitcoord.log import secrets
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
@@ -43,6 +43,8 @@ class StartedJob(NamedTuple):
 
     id: Oid
     running: Running
+    name: str
+    """Its name here. The one in `running` is that which other clones see."""
 
 
 def watched_process(spec: Spec) -> Process | None:
@@ -57,28 +59,33 @@ def watched_process(spec: Spec) -> Process | None:
     return found
 
 
-def begin(clone: Clone, me: Identity, spec: Spec) -> StartedJob:
-    """Put the job on the log, with us as its supervisor. Raises UsageError and Refused for a job that cannot be run."""
+def begin(clone: Clone, me: Identity, spec: Spec, cwd: str) -> StartedJob:
+    """Put the job, to be run in `cwd`, on the log, with us as its supervisor.
+
+    Raises UsageError and Refused for a job that cannot be run.
+    """
     watched = watched_process(spec)
     supervisor = processes.describe(os.getpid())
     if supervisor is None:
         raise RepositoryError("this process cannot see itself: /proc is missing", "mount /proc")
     _look_for_secrets(clone, spec)
+    name = _job_name(spec, watched)
+    stays = _names_ignored(clone, spec, cwd)
     with clone.locked():
         if spec.session:
             _check_session(clone, spec.session)
         notify = tuple(recipients_of(clone, me, spec.notify)) if spec.notify else ()
         register(clone, me)
         files.prune_logs(clone.repo.coord_dir)
-        name = _job_name(spec, watched)
         running = Running(
-            os.urandom(8).hex(), supervisor, machine_id(), me.name, name, time.time(), notify, spec.publish,
+            os.urandom(8).hex(), supervisor, machine_id(), me.name, "job" if stays else name, time.time(), notify, spec.publish,
             clone.allows_secrets, watched=watched is not None,
         )  # fmt: skip
         own_boots.note()
         files.put(clone.repo.coord_dir, running)
-        data = {"name": name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
-        return StartedJob(clone.append(lambda db: [Draft("job.start", f"{name} started", data, author=me.name)])[0].id, running)
+        data = {"name": running.name, "key": running.key} | ({"runs": spec.session} if spec.session else {})
+        begun = clone.append(lambda db: [Draft("job.start", f"{running.name} started", data, author=me.name)])[0]
+        return StartedJob(begun.id, running, name)
 
 
 def _look_for_secrets(clone: Clone, spec: Spec) -> None:
@@ -90,6 +97,22 @@ def _look_for_secrets(clone: Clone, spec: Spec) -> None:
         if (found := secrets.find(part)) and not clone.allows_secrets:
             hint = f"{instead}, or add {secrets.ALLOW}"
             raise Refused(f"{what} has what looks like {found}: it was neither run nor published", hint)
+
+
+def _names_ignored(clone: Clone, spec: Spec, cwd: str) -> bool:
+    """Whether the name is that of a file which git ignores, unless the user chose it. Raises Refused for a command that
+    is to be published and names such a file."""
+    program = spec.argv[0] if spec.argv else processes.command(spec.watch_pid).partition(" ")[0]
+    files = [program] if os.sep in program else []
+    files += [word for word in spec.argv[1:] if spec.publish and os.path.lexists(os.path.join(cwd, word))]
+    if not files:
+        return False
+    from gitcoord.sessions.ignored import ignored_files, refuse
+
+    ignored = ignored_files(clone, files, cwd)
+    if spec.publish:
+        refuse(ignored, "leave out --publish")
+    return program in ignored and not spec.name
 
 
 def _job_name(spec: Spec, watched: Process | None) -> str:
@@ -117,7 +140,8 @@ def command_known(clone: Clone, begun: StartedJob, spec: Spec, command: Process,
     """Note the process of the command, which is about to run; make it a session if it is to be one."""
     running = begun.running._replace(command=command, started=time.time())
     line = spec.argv or (processes.command(command.pid) or running.name,)
-    facts = {"command": bounded_command(line), "cwd": bounded_command([cwd])[0], "pid": command.pid}
+    facts: dict[str, Any] = {"command": bounded_command(line), "cwd": bounded_command([cwd])[0], "pid": command.pid}
+    facts |= {"name": begun.name} if begun.name != running.name else {}
     with clone.locked():
         files.put(clone.repo.coord_dir, running)
         if spec.session:
@@ -136,11 +160,12 @@ def go_on(clone: Clone, old: str) -> None:
         job = clone.read(lambda db, key=key: by_key(db, old, key) or by_key(db, clone.settled_id(), key))  # type: ignore[misc]
         if running is None or job is None or job.state != "running":
             continue
-        data = {"name": job.name, "key": key, "was": job.id} | ({"runs": job.runs} if job.runs else {})
-        begun = clone.append(lambda db, j=job, d=data, r=running: [Draft("job.start", f"{j.name} resumes", d, author=r.owner)])  # type: ignore[misc]
+        data = {"name": running.name, "key": key, "was": job.id} | ({"runs": job.runs} if job.runs else {})
+        begun = clone.append(lambda db, d=data, r=running: [Draft("job.start", f"{r.name} resumes", d, author=r.owner)])  # type: ignore[misc]
         if job.pid is not None:
             facts = {"job": begun[0].id, "part": "start", "command": list(job.command), "cwd": job.cwd, "pid": job.pid}
-            detail = Draft("job.detail", f"{job.name}: details", facts, author=running.owner)
+            facts |= {"name": job.name} if job.name != running.name else {}
+            detail = Draft("job.detail", f"{running.name}: details", facts, author=running.owner)
             clone.append(lambda db, d=detail: [d], local=not running.publish)  # type: ignore[misc]
 
 

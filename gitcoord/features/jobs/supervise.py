@@ -50,7 +50,7 @@ def run(clone: Clone, me: Identity, spec: Spec, cwd: str, detached: bool = False
     if spec.watch_pid:
         return _watch(clone, me, spec, cwd, started)
     with Signals() as signals:
-        begun = begin(clone, me, spec)
+        begun = begin(clone, me, spec, cwd)
         on_terminal = [False] * 3 if detached else terminal.terminals()
         try:
             child = children.fork(spec.argv, environment(clone, spec, dict(clone.repo.environ)), on_terminal, detached)
@@ -130,7 +130,7 @@ def _watch(clone: Clone, me: Identity, spec: Spec, cwd: str, started: Started | 
     supervisor."""
     command = watched_process(spec)
     assert command is not None
-    begun = command_known(clone, begin(clone, me, spec), spec, command, cwd)
+    begun = command_known(clone, begin(clone, me, spec, cwd), spec, command, cwd)
     if started:
         started(begun, 0)
     while not processes.wait_for_end(command, BEAT_EVERY):

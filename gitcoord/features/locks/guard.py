@@ -76,6 +76,6 @@ def locked(clone: Clone, me: Identity, paths: Sequence[str]) -> list[tuple[str, 
 
 
 def _line(clone: Clone, path: str, lock: Lock) -> str:
-    name = name_in(lock.holder) if lock.clone == clone.id else lock.holder
+    name = name_in(lock.holder) if clone.is_ours(lock.clone) else lock.holder
     because = f": {lock.reason}" if lock.reason else ""
     return f"{path} is locked by {name} for another {span(lock.expires - time.time())}{because}"

@@ -138,7 +138,7 @@ def _bare(clone: Clone, table: LeaseTable) -> list[tuple[Lock, str]]:
         leased = dict(db.execute("SELECT lock, nonce FROM lock_leases").fetchall())
         if not leased:
             return []
-        mine = [lock for lock in read.standing(db, clone).valid if lock.clone == clone.id and lock.id in leased]
+        mine = [lock for lock in read.standing(db, clone).valid if clone.is_ours(lock.clone) and lock.id in leased]
         rows = [(lock, leased[lock.id]) for lock in mine]
         return [(lock, n) for lock, n in rows if n not in table.rows or not clone.has(table.rows[n].holder)]
 

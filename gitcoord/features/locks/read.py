@@ -10,7 +10,7 @@ from gitcoord.features.locks import waiters
 from gitcoord.features.locks.patterns import overlap, spell_as
 from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
-from gitcoord.names import clone_in, mailbox, name_in
+from gitcoord.names import lives_in, mailbox, name_in
 from gitcoord.sessions.mailboxes import Homes
 from gitcoord.sessions.membership import states_in
 from gitcoord.sessions.presence import clock_ahead
@@ -31,6 +31,8 @@ class Lock(NamedTuple):
     waits: bool
     lc: int
     clone: str
+    local: bool = False
+    """No other clone sees it."""
 
     def hinders(self, patterns: Iterable[str], shared: bool) -> bool:
         """Whether this lock excludes a lock on `patterns`."""
@@ -62,7 +64,7 @@ def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> 
         return LockTable([], [], [])
     life = states_in(db, clone, {lock.holder for lock in found}, now)
     there = [lock for lock in found if lock.expires > now and life[lock.holder][0] != "gone"]
-    waits = [lock for lock in there if lock.waits and lock.clone == clone.id and waiters.is_waiting(clone, lock.id)]
+    waits = [lock for lock in there if lock.waits and clone.is_ours(lock.clone) and waiters.is_waiting(clone, lock.id)]
     valid = [lock for lock in there if not lock.waits]
     return LockTable(valid, [lock for lock in found if lock not in valid and lock not in waits], waits)
 
@@ -70,7 +72,7 @@ def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> 
 def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
     """A lock with its end by our clock. Another clone's lock ends by its writer's clock, whose offset is estimated from
     its presence; the delay of the presence is added on the safe side."""
-    if lock.clone == clone.id:
+    if clone.is_ours(lock.clone):
         return lock
     return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
 
@@ -80,13 +82,13 @@ def _holder(homes: Homes, author: str, clone: str) -> str:
     could not end them."""
     box = mailbox(author, clone)
     now = homes.of(box)
-    return now if clone_in(now) == clone else box
+    return now if lives_in(now, clone) else box
 
 
 def all_locks(db: sqlite3.Connection) -> list[Lock]:
     rows = db.execute(
-        "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc"
-        " FROM held h JOIN locks l ON l.id = h.lock ORDER BY l.lc, l.id, h.place"
+        "SELECT l.id, h.pattern, l.author, l.clone, l.reason, l.shared, l.at, l.expires, l.waits, l.lc, e.local"
+        " FROM held h JOIN locks l ON l.id = h.lock LEFT JOIN events e ON e.id = l.id ORDER BY l.lc, l.id, h.place"
     ).fetchall()
     patterns: dict[Oid, list[str]] = {}
     for row in rows:
@@ -94,7 +96,7 @@ def all_locks(db: sqlite3.Connection) -> list[Lock]:
     first = {row[0]: row for row in reversed(rows)}
     homes = Homes(db)
     return [
-        Lock(oid, _holder(homes, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3])
+        Lock(oid, _holder(homes, r[2], r[3]), tuple(of), r[4], bool(r[5]), r[6], r[7], bool(r[8]), r[9], r[3], bool(r[10]))
         for oid, of in patterns.items()
         for r in [first[oid]]
     ]  # fmt: skip
@@ -107,7 +109,7 @@ def lock_of(clone: Clone, oid: Oid) -> Lock:
 def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[str] = ()) -> LockHeld:
     """The refusal, which names the first holder: what, why, since when, until when."""
     first = hindering[0]
-    name = name_in(first.holder) if first.clone == clone.id else first.holder
+    name = name_in(first.holder) if clone.is_ours(first.clone) else first.holder
     verb = "is waited for by" if first.waits else "is locked by"
     until = "" if first.waits else f", for another {span(first.expires - now)}"
     patterns = [p for p in first.patterns if any(overlap(p, q) for q in wanted)] or first.patterns

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
-from gitcoord.features.locks.patterns import overlap, typed_pattern
+from gitcoord.features.locks.patterns import literal, overlap, typed_pattern
 from gitcoord.features.locks.read import Lock, LockHeld, LockTable, all_locks, held, lock_of, merged, standing
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft
+from gitcoord.log.event import Draft, Event
 from gitcoord.names import mailbox, name_in
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.presence import register
@@ -30,6 +30,8 @@ class Wish(NamedTuple):
     shared: bool = False
     reason: str = ""
     ttl: int = TTL
+    local: bool = False
+    """It names a file that git ignores, so it stays in this clone."""
 
 
 # reading
@@ -54,7 +56,7 @@ def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0, pids: C
     check(wish)
     with clone.locked():
         register(clone, me)
-        event = clone.append(lambda db: take(db, clone, me, wish, queued=wait != 0))[0]
+        event = _taken(clone.append(lambda db: take(db, clone, me, wish, queued=wait != 0)))
         if event.type == "lock":
             keep_marker(clone)
             return lock_of(clone, event.id)
@@ -93,23 +95,36 @@ def take(
     data |= {"lease": lease} if lease else {}
     if hindering and queued:
         _check_circle(at, here, hindering)
-        return [Draft("lock.wait", f"{me.name} waits to lock {names}", {**data, "ttl": MAX_TTL}, author=me.name)]
+        what = f"{me.name} waits to lock {names}"
+        return [Draft("lock.wait", what, {**data, "ttl": MAX_TTL}, author=me.name, local=wish.local)]
     if hindering:
         raise held(hindering, clone, now, wish.patterns)
     over_here = [old for old in at.over if not old.waits and trust.is_own(clone, old.clone)]
     dead = [old for old in over_here if old.holder != here and old.hinders(wish.patterns, wish.shared)]
     own = [old for old in (*at.valid, *over_here) if old.holder == here and set(old.patterns) <= set(wish.patterns)]
-    over = [old.id for old in (*dead, *own) if not old.waits] + ([wait.id] if wait else [])
-    data |= {"supersedes": over} if over else {}
+    over = [*(old for old in (*dead, *own) if not old.waits), *([wait] if wait else [])]
+    data |= {"supersedes": [old.id for old in over]} if over else {}
     because = f": {wish.reason}" if wish.reason else ""
-    taken = Draft("lock", f"{me.name} locked {names}{because}", data, author=me.name)
-    return [taken, *(_overtaken(me, old, now) for old in dead)]
+    taken = Draft("lock", f"{me.name} locked {names}{because}", data, author=me.name, local=wish.local)
+    unseen = _ends(me.name, [old for old in over if not old.local], []) if wish.local else []
+    return [*unseen, taken, *(_overtaken(me, old, now) for old in dead)]
+
+
+def _taken(written: Sequence[Event]) -> Event:
+    """The lock, or the place in the queue, among the events of `take`."""
+    return next(event for event in written if event.type != "unlock")
 
 
 def _overtaken(me: Identity, old: Lock, now: float) -> Draft:
     why = "had expired" if old.expires <= now else "you held while you were gone"
     text = f"{me.name} took over your lock on {', '.join(old.patterns)}, which {why}"
-    return Draft("message", text, {"to": [old.holder], "notice": "lock", "about": old.id}, author=me.name)
+    return _notice(me.name, old, text)
+
+
+def _notice(name: str, lock: Lock, text: str) -> Draft:
+    """A message to the holder of a lock; it names the patterns, so it stays in this clone if the lock does."""
+    data = {"to": [lock.holder], "notice": "lock", "about": lock.id}
+    return Draft("message", text, data, author=name, local=lock.local)
 
 
 def _check_circle(at: LockTable, here: str, hindering: Sequence[Lock]) -> None:
@@ -147,7 +162,7 @@ def _attempt(clone: Clone, me: Identity, wish: Wish, wait: Oid) -> Lock | None:
         if not events:
             return None
         keep_marker(clone)
-        return lock_of(clone, events[0].id)
+        return lock_of(clone, _taken(events).id)
 
 
 def _waiting(db: sqlite3.Connection, wait: Oid) -> Lock:
@@ -161,9 +176,10 @@ def _give_up(clone: Clone, me: Identity, wait: Oid) -> LockHeld | None:
     """Leave the queue; returns the locks that excluded the wish."""
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
-        if all(lock.id != wait for lock in all_locks(db)):
+        mine = next((lock for lock in all_locks(db) if lock.id == wait), None)
+        if mine is None:
             return []
-        return [Draft("unlock", f"{me.name} left the queue", {"locks": {wait: []}}, author=me.name)]
+        return [Draft("unlock", f"{me.name} left the queue", {"locks": {wait: []}}, author=me.name, local=mine.local)]
 
     def ask(db: sqlite3.Connection) -> list[Lock]:
         mine = next((lock for lock in all_locks(db) if lock.id == wait), None)
@@ -218,15 +234,12 @@ def _named(found: Sequence[Lock], here: str, pattern: str, force: bool, clone: C
 
 
 def _ends(name: str, ended: Sequence[Lock], told: Sequence[Lock], why: str = "") -> list[Draft]:
-    if not ended:
-        return []
-    what = ", ".join(p for lock in ended for p in lock.patterns)
-    locks = {lock.id: list(lock.patterns) for lock in ended}
-    drafts = [Draft("unlock", f"{name} unlocked {what[:500]}", {"locks": locks}, author=name)]
-    for lock in told:
-        text = why or f"{name} ended your lock on {', '.join(lock.patterns)}"
-        drafts.append(Draft("message", text, {"to": [lock.holder], "notice": "lock", "about": lock.id}, author=name))
-    return drafts
+    drafts = []
+    for local in (False, True):
+        if locks := {lock.id: list(lock.patterns) for lock in ended if lock.local == local}:
+            what = ", ".join(p for patterns in locks.values() for p in patterns)
+            drafts.append(Draft("unlock", f"{name} unlocked {what[:500]}", {"locks": locks}, author=name, local=local))
+    return [*drafts, *(_notice(name, lock, why or f"{name} ended your lock on {', '.join(lock.patterns)}") for lock in told)]
 
 
 def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
@@ -253,7 +266,7 @@ def end_expired(clone: Clone, now: float | None = None) -> None:
     def decide(db: sqlite3.Connection) -> list[Draft]:
         drafts: list[Draft] = []
         for lock in all_locks(db):
-            if lock.clone == clone.id and not lock.waits and lock.expires <= now:
+            if clone.is_ours(lock.clone) and not lock.waits and lock.expires <= now:
                 text = f"Your lock on {', '.join(lock.patterns)} has expired"
                 drafts += _ends(name_in(lock.holder), [lock], [lock], text)
         return drafts
@@ -267,6 +280,15 @@ def keep_marker(clone: Clone) -> None:
     """Keep `coord/guard` up to date. Call it under the write lock after locks were taken or ended."""
     locks = [lock for lock in clone.read(all_locks) if not lock.waits]
     waiters.keep_marker(clone, min((lock.expires for lock in locks), default=None))
+
+
+def names_ignored(clone: Clone, patterns: Iterable[str]) -> set[str]:
+    """Those of some patterns from the root that name a file which git ignores, or one in a folder that it ignores."""
+    from gitcoord.sessions.ignored import ignored_names
+
+    names = {pattern: literal(pattern) or pattern.replace("\\", "").lstrip("/") for pattern in patterns}
+    ignored = ignored_names(clone, names.values())
+    return {pattern for pattern, name in names.items() if name in ignored}
 
 
 def typed(clone: Clone, cwd: str, patterns: Sequence[str]) -> tuple[str, ...]:

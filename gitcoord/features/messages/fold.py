@@ -12,7 +12,7 @@ from gitcoord.log import trust
 from gitcoord.log.event import Event
 from gitcoord.log.index.feature import Concern, Feature
 from gitcoord.log.schemas import ATTACHMENT, FLAG, GROUP, ID, IDS, MAILBOX, NAME, TIME, Schema, line, listed, one_of
-from gitcoord.names import mailbox, split_mailbox
+from gitcoord.names import lives_in, mailbox, name_in
 from gitcoord.sessions.mailboxes import YET_TO_COME, Homes, open_name, put_name
 
 LEDGER = ("queued", "expired", "surfaced", "read", "acked")
@@ -62,7 +62,7 @@ def _fold_receipt(db: sqlite3.Connection, event: Event) -> None:
     box, state = mailbox(event.data["session"], origin), LEDGER.index(event.data["state"])
     part = event.data.get("part", False)
     for message in event.data["ids"]:
-        if origin != event.clone:
+        if trust.is_relayed(event):
             row = (message, box, event.id, event.clone, state, part, event.at)
             db.execute("INSERT OR IGNORE INTO relayed VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             _recount(db, message, box)
@@ -126,8 +126,8 @@ def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
     """The recipients, and sessions that inherit mail."""
     boxes = [mailbox(event.data["session"], event.clone)] if event.type == "adopt" else event.data.get("to", ())
     homes = Homes(db)
-    ends = [split_mailbox(homes.of(box)) for box in boxes]
-    return Concern([name for name, at in ends if at == here])
+    ends = [homes.of(box) for box in boxes]
+    return Concern([name_in(box) for box in ends if lives_in(box, here)])
 
 
 MAX_RECIPIENTS = 1000
@@ -152,6 +152,7 @@ SCHEMAS = {
             "notice": NAME,
             "about": line(250),
             "replaces": listed(ID, 100),
+            "key": line(100),
         },
         ("to",),
         _objection,

@@ -11,7 +11,7 @@ from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFA
 from gitcoord.lean import Any, NamedTuple, TypeVar, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, name_in, split_mailbox
+from gitcoord.names import mailbox, name_in, same_clone, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import leading_to
 from gitcoord.store.objects import Oid
@@ -139,7 +139,7 @@ def receipts(me: Identity, here: str, behind: Sequence[tuple[Oid, str]], state: 
     for box, ids in by_box.items():
         name, origin = split_mailbox(box)
         data: dict[str, Any] = {"session": name, "state": word, "ids": ids, **({"part": True} if part else {})}
-        if origin != here:
+        if not same_clone(origin, here):
             data["of"] = origin
         drafts.append(Draft("receipt", f"{me.name} {word} {len(ids)}", data, author=me.name))
     return drafts

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Event
 from gitcoord.log.trust import held_back
-from gitcoord.names import split_mailbox
+from gitcoord.names import name_in
 from gitcoord.sessions.mailboxes import display
 from gitcoord.system.notify import notify
 
@@ -35,8 +35,8 @@ def _is_person(clone: Clone, box: str) -> bool:
     from gitcoord.sessions.identity import person_name
     from gitcoord.sessions.records import Records
 
-    name, at = split_mailbox(box)
-    if at != clone.id:
+    if not clone.has(box):
         return False
+    name = name_in(box)
     record = Records(clone.repo.coord_dir).get(name)
     return record.person if record else name == person_name(clone.repo)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 
-from gitcoord.errors import UsageError
+from gitcoord.errors import Refused, UsageError
 from gitcoord.features.messages.fold import ACKED, READ
 from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
-from gitcoord.lean import Any, NamedTuple
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
+from gitcoord.log.schemas import is_one_line
 from gitcoord.log.secrets import LooksSecret
-from gitcoord.names import EVERYBODY, mailbox, session_name
+from gitcoord.names import EVERYBODY, mailbox, session_name, split_mailbox
 from gitcoord.sessions.identity import Identity, person_name, worktree_name
-from gitcoord.sessions.mailboxes import address, addressed, canonical, known_mailboxes, resolve_name
+from gitcoord.sessions.mailboxes import address, addressed, canonical, known_mailboxes, leading_to, resolve_name
 from gitcoord.sessions.membership import present, states
 from gitcoord.sessions.presence import expect, register
 from gitcoord.store.objects import Oid
@@ -43,7 +44,7 @@ class Sent(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to send. `expires` is a number of seconds from now."""
+    """How to send. `expires` is a number of seconds from now; a message with a `key` is written once."""
 
     urgent: bool = False
     needs_ack: bool = False
@@ -51,15 +52,24 @@ class Options(NamedTuple):
     queue: bool = False
     local: bool = False
     attachments: Mapping[str, bytes] | None = None
+    key: str = ""
 
 
 PLAIN = Options()
+MAX_KEY = 100
+"""Characters of a key, as the schema of a message has it."""
 
 
 def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Options = PLAIN) -> Sent:
-    """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written."""
+    """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written.
+
+    With a key that this session has used before, nothing is written: returns that message as it stands. Raises Refused
+    if it says something else.
+    """
     _check(text, options)
     with clone.locked():
+        if options.key and (known := _sent_before(clone, me, options.key)):
+            return _sent(clone, _the_same(clone, known, to, text))
         boxes, opens = _recipients_or_newcomers(clone, me, to, options.queue)
         if options.local:
             boxes = _only_here(clone, boxes, to)
@@ -106,10 +116,37 @@ def ack(clone: Clone, me: Identity, prefix: str, text: str = "", options: Option
     return sent
 
 
+def _sent_before(clone: Clone, me: Identity, key: str) -> Event | None:
+    """The message that this session sent with `key`, here or where its name was before."""
+
+    def find(db: sqlite3.Connection) -> Event | None:
+        with_it = (
+            "SELECT m.id FROM messages m JOIN events e ON e.id = m.id"
+            " WHERE (m.clone, m.author) = (?, ?) AND json_extract(e.data, '$.key') = ? LIMIT 1"
+        )
+        senders = [split_mailbox(box) for box in leading_to(db, clone.box(me.name))]
+        rows = (db.execute(with_it, (at, name, key)).fetchone() for name, at in senders)
+        return next((get_event(db, row[0]) for row in rows if row), None)
+
+    return clone.read(find)
+
+
+def _the_same(clone: Clone, known: Event, to: Sequence[str], text: str) -> Event:
+    """`known`, which was sent with the same key, if it says the same to the same recipients. Raises Refused."""
+    groups = _audience(to)
+    boxes = clone.read(lambda db: {canonical(db, addressed(db, word, clone.id)) for word in to if word not in groups})
+    homes = clone.read(lambda db: {canonical(db, box) for box in known.data["to"]})
+    if known.text == text and known.data.get("audience", []) == groups and (boxes <= homes if groups else boxes == homes):
+        return known
+    raise Refused(f"this key is that of another message, {known.id[:10]}", f"git coord show {known.id[:10]}")
+
+
 def _check(text: str, options: Options) -> None:
     if not text.strip():
         raise UsageError("the text is empty", "give it as words, with -m TEXT or with -F FILE")
     check_text(text)
+    if len(options.key) > MAX_KEY or not is_one_line(options.key):
+        raise UsageError(f"a key is one line of up to {MAX_KEY} characters", "git coord send TO TEXT --key ID")
     for name, content in (options.attachments or {}).items():
         check_attachment(name, content)
 
@@ -202,6 +239,7 @@ def _draft(me: Identity, text: str, options: Options, data: Mapping[str, Any]) -
     attachments = options.attachments or {}
     facts: dict[str, Any] = {key: value for key, value in data.items() if value}
     facts |= {key: True for key in ("urgent", "needs_ack") if getattr(options, key)}
+    facts |= {"key": options.key} if options.key else {}
     if options.expires is not None:
         facts["expires"] = int(time.time()) + options.expires
     if attachments:
@@ -215,6 +253,11 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
         from gitcoord.features.messages import ring
 
         ring.mail(clone, [event])
+    return _sent(clone, event)
+
+
+def _sent(clone: Clone, event: Event) -> Sent:
+    """A message that is on the log, with the state of its recipients."""
     homes = clone.read(lambda db: [canonical(db, box) for box in event.data["to"]])
     life = states(clone, homes)
     recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in homes)

@@ -88,7 +88,8 @@ def _foreign_sides(clone: Clone, now: float) -> list[Side]:
     for origin, name, text, seen in rows:
         data: dict[str, Any] = json.loads(text)
         head = data.get("head")
-        if origin != clone.id and isinstance(head, str) and judge_published(data, seen, now).state not in ("gone", "expected"):
+        there = not clone.is_ours(origin) and judge_published(data, seen, now).state not in ("gone", "expected")
+        if there and isinstance(head, str):
             sides.append(Side((mailbox(name, origin),), "", Oid(head)))
     absent = set(clone.store.missing([side.head for side in sides if side.head]))
     return [side for side in sides if side.head not in absent]

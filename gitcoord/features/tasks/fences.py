@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from gitcoord.log.event import Event
+from gitcoord.log.trust import is_owners
 
 ENDS = ("task.done", "task.drop", "task.release")
 """Types that end a claim, rather than only change it."""
@@ -56,5 +57,5 @@ def _unseen(event: Event, by_nonce: Mapping[str, Sequence[str]]) -> Iterator[str
 def _outspoken(events: Sequence[Event], claim: Event) -> Mapping[str, str]:
     """Others' events about a claim that its own clone has ended, when neither knew of the other."""
     about = [event for event in events if event.type in (*ENDS, "task.block") and claim.id in _named(event)]
-    own = next((event for event in about if event.clone == claim.clone and event.type in ENDS), None)
-    return {event.id: own.id for event in about if event.clone != claim.clone} if own else {}
+    own = next((event for event in about if is_owners(event, claim) and event.type in ENDS), None)
+    return {event.id: own.id for event in about if not is_owners(event, claim)} if own else {}

@@ -22,9 +22,10 @@ from gitcoord.log.index.folding import Written as Written
 from gitcoord.log.index.tables import INDEXES as INDEXES
 from gitcoord.log.index.tables import SCHEMA as SCHEMA
 from gitcoord.log.index.tables import TABLES as TABLES
+from gitcoord.names import same_clone
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_ours, log_of, owner
+from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, log_of, owner
 from gitcoord.system.streams import Progress
 
 ATTEMPTS = 3
@@ -124,7 +125,7 @@ class Index(Folding):
 
     def _known_tips(self, out: Collection[str]) -> dict[str, Oid]:
         known = self.known_tips()
-        return {ref: oid for ref, oid in known.items() if owner(ref) not in out} if out else known
+        return {ref: oid for ref, oid in known.items() if not is_of(ref, out)} if out else known
 
     def _left_out(self) -> set[str]:
         """The clones of which nothing more is read."""
@@ -274,15 +275,14 @@ class Index(Folding):
     def _may_go_on(self, ref: str, commits: Sequence[Commit], strange: int) -> bool:
         """Count what was read of another clone; says whether more may come."""
         clone = owner(ref)
-        if clone == self.mailroom.here():
+        if same_clone(clone, self.mailroom.here()):
             return True
         return intake.count(self.db, clone, len(commits), strange, sum(len(raw) for _, raw in commits))
 
     def _begin_epoch(self, ref: str, oid: Oid, raw: bytes) -> None:
         """The root of an epoch says which epochs still count, those from `lowest` on; what it carries is read last."""
         for event, _ in self._decoded(ref, [(oid, raw)]):
-            is_root = event.type == trust.EPOCH and event.author == event.clone == trust.speaker(ref)
-            if not is_root or self._objection(event):
+            if not trust.is_root(event, ref) or self._objection(event):
                 return
             lowest = event.data.get("lowest", epoch_of(ref))
             if lowest > epoch_of(ref):
@@ -315,7 +315,7 @@ class Index(Folding):
         for commits in _chunks(carried(store, raw)) if "continues" in root.data or not in_foreign_names else ():
             before = self._reported
             for event, commit in self._decoded(ref, commits):
-                if (event.clone != root.clone) == in_foreign_names:
+                if trust.is_others(root.clone, event) == in_foreign_names:
                     self._add_carried(ref, root, event, commit)
             if not (in_foreign_names or self._may_go_on(ref, commits, self._reported - before)):
                 return
@@ -359,7 +359,7 @@ class Index(Folding):
         return {
             ref: oid
             for ref, oid in tips.refs.items()
-            if is_ours(ref) and (clone := owner(ref)) not in self.ignored and clone not in out and not _is_below(ref, lowest)
+            if is_ours(ref) and not (is_of(ref, self.ignored) or is_of(ref, out) or _is_below(ref, lowest))
         }
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gitcoord.lean import Any, sqlite3
 from gitcoord.log import schemas, trust
-from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode, trailer_of
+from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode
 from gitcoord.log.index import database
 from gitcoord.log.index.feature import Feature, Registry
 from gitcoord.log.index.file import IndexFile
@@ -85,8 +85,7 @@ class Folding(IndexFile):
         rows = []
         for event, raw in items:
             try:
-                if event.clone != clone:
-                    raise Malformed(f"written under another clone's name: {event.clone[:60]}")
+                trust.check_speaker(event, clone)
                 check_step(event, parent_lc)
             except Malformed as why:
                 self._report(event.id, ref, str(why))
@@ -97,7 +96,7 @@ class Folding(IndexFile):
                 continue
             taken.append((event, raw))
             rows.append((event.id, event.v, event.type, event.lc, event.clone, event.author, event.email, event.at,
-                         event.text, trailer_of(raw), local, epoch, place))  # fmt: skip
+                         event.text, canonical_json(event.data), local, epoch, place))  # fmt: skip
         if taken:
             self._take(ref, taken, rows)
         return parent_lc, place
@@ -147,7 +146,7 @@ class Folding(IndexFile):
         """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
         carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
         (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
-        self._misplaced |= clone != event.clone and place >= 0
+        self._misplaced |= trust.is_others(clone, event) and place >= 0
         self.db.execute(
             "UPDATE events SET epoch = ?1, place = max(place, ?2) WHERE id = ?3 AND clone = ?4 AND place <= 0"
             " AND (?2 > 0 OR epoch < ?1)",
@@ -205,8 +204,7 @@ class Folding(IndexFile):
         if found is None:
             raise Malformed("larger than 512 KiB")
         event = decode(oid, found.data if found.kind == "commit" else b"")
-        is_right = [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence" and event.v == 1
-        if not is_right or parent_of(found.data):
+        if not trust.is_presence_of(event, ref) or event.v != 1 or parent_of(found.data):
             raise Malformed("no presence of this session")
         if why := self._objection(event):
             raise Malformed(why)

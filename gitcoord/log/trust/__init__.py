@@ -5,8 +5,8 @@ checkpoint covers, what the root of an epoch may carry), `judge` (how good a sig
 which clone), `required` (what `coord.requireSigned` keeps back), `checkpoints` (how our own log is signed) and `doubts`
 (what the user is told).
 
-This module is the door. No code outside compares names of clones to decide whose word counts. Every command loads this
-module, so it loads the others only when they are needed.
+This module is the door. No code outside compares ids of clones; what is local is asked of `names` and of the clone
+(`tests/test_house.py` checks it). Every command loads this module, so it loads the others only when they are needed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from gitcoord.lean import TYPE_CHECKING
+from gitcoord.log.trust.names import is_relayed as is_relayed
 from gitcoord.log.trust.names import reconsidered as reconsidered
 from gitcoord.log.trust.names import speaks_for as speaks_for
 from gitcoord.log.trust.reach import EPOCH as EPOCH
@@ -24,15 +25,21 @@ from gitcoord.log.trust.reach import SCHEMAS as SCHEMAS
 from gitcoord.log.trust.reach import TABLES as TABLES
 from gitcoord.log.trust.reach import TRUSTED as TRUSTED
 from gitcoord.log.trust.reach import as_carried as as_carried
+from gitcoord.log.trust.reach import check_speaker as check_speaker
+from gitcoord.log.trust.reach import is_others as is_others
+from gitcoord.log.trust.reach import is_presence_of as is_presence_of
+from gitcoord.log.trust.reach import is_root as is_root
 from gitcoord.log.trust.reach import lowest_epochs as lowest_epochs
 from gitcoord.log.trust.reach import note_carried as note_carried
 from gitcoord.log.trust.reach import speaker as speaker
 from gitcoord.log.trust.referee import Referee as Referee
 from gitcoord.log.trust.rules import HELD
+from gitcoord.log.trust.rules import OURS_FIRST as OURS_FIRST
 from gitcoord.log.trust.rules import RULES as RULES
 from gitcoord.log.trust.rules import SAYS_OF_IT as SAYS_OF_IT
 from gitcoord.log.trust.rules import Verdict as Verdict
 from gitcoord.log.trust.rules import admitted as admitted
+from gitcoord.log.trust.rules import is_owners as is_owners
 
 if TYPE_CHECKING:
     import sqlite3

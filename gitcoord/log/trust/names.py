@@ -17,10 +17,15 @@ HOPS = 16
 """Names that are followed one after the other; honest ones change hands a few times."""
 
 
+def is_relayed(event: Event) -> bool:
+    """Whether a receipt speaks for a mailbox of another clone, as its adopter does."""
+    return bool(event.data.get("of", event.clone) != event.clone)
+
+
 def note(db: sqlite3.Connection, event: Event) -> None:
     """Keep what an event says of names, or that it is a receipt of an adopter."""
     if event.type == "receipt":
-        if (box := _box(event, "session", event.data.get("of", event.clone))) and not box.endswith(f"@{event.clone}"):
+        if (box := _box(event, "session", event.data.get("of", event.clone))) and is_relayed(event):
             db.execute("INSERT OR IGNORE INTO relays VALUES (?, ?)", (box, event.id))
         return
     for box, leads in _words(event):

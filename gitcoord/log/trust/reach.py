@@ -56,6 +56,27 @@ def speaker(ref: str) -> str:
     return owner(ref)
 
 
+def check_speaker(event: Event, clone: str) -> None:
+    """Check that an event in the log of `clone` is in its name. Raises Malformed."""
+    if event.clone != clone:
+        raise Malformed(f"written under another clone's name: {event.clone[:60]}")
+
+
+def is_root(event: Event, ref: str) -> bool:
+    """Whether an event is the root of an epoch of the log that it stands in."""
+    return event.type == EPOCH and event.author == event.clone == owner(ref)
+
+
+def is_presence_of(event: Event, ref: str) -> bool:
+    """Whether an event is the presence of the session that the ref names, by its own clone."""
+    return [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence"
+
+
+def is_others(clone: str, event: Event) -> bool:
+    """Whether `clone`, in whose name an event is known or carried, is another than the one that it names."""
+    return event.clone != clone
+
+
 def note_checkpoint(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) -> None:
     """Remember a checkpoint. Raises Malformed for one that is not exactly what the format says.
 

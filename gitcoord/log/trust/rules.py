@@ -75,8 +75,15 @@ RULES: Mapping[str, Rule] = {
 }
 SAYS_OF_IT = "{word}.clone IN ({item}.clone, :here)"
 """Whether row `word` may speak of row `item`, in SQL: its own clone may, and we may, who have been that clone."""
+OURS_FIRST = "{word}.clone != :here"
+"""To order words about an item by, in SQL: ours count most."""
 _WITH_ITEMS = frozenset(kind for kind, rule in RULES.items() if rule.items)
 _BOUNCE = Rule("", HELD, "about", whole=False)
+
+
+def is_owners(event: Event, item: Event) -> bool:
+    """Whether an event about `item` is the word of the clone that wrote it."""
+    return event.clone == item.clone
 
 
 class Verdict(NamedTuple):

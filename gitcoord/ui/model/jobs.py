@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitcoord.names import lives_in
 from gitcoord.ui.facts import Facts
 from gitcoord.ui.model.offers import Choice, choice, of_session
 from gitcoord.ui.model.words import body, line, name
@@ -47,7 +48,7 @@ def failed(rows: tuple[JobRow, ...]) -> tuple[JobRow, ...]:
 
 
 def _row(job: Job, here: str) -> JobRow:
-    is_ours = job.session.endswith(f"@{here}")
+    is_ours = lives_in(job.session, here)
     kill = (choice("kill", id=job.id),) if is_ours and job.state == "running" else ()
     return JobRow(
         job.id,

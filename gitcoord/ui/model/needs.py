@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitcoord.names import same_clone
 from gitcoord.text import span
 from gitcoord.ui.facts import Facts
 from gitcoord.ui.model.board import Column, TaskRow
@@ -116,7 +117,7 @@ def _lost(facts: Facts, tasks: list[TaskRow]) -> Iterator[Need]:
     going = {task.key: task for task in tasks if task.status not in ("done", "dropped")}
     for event in facts.lost:
         task = going.get(str(event.data.get("task")))
-        if task and event.clone == facts.clone and not event.data.get("lease") and task.holder != event.author:
+        if task and same_clone(event.clone, facts.clone) and not event.data.get("lease") and task.holder != event.author:
             by = f": {task.holder} holds it" if task.holder else ""
             text = f"lost its offline claim of {task.key[:SHORT]} {task.title}{by}"
             who = name(event.sender, facts.clone)

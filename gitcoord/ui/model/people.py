@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitcoord.names import same_clone
 from gitcoord.text import inert
 from gitcoord.ui.facts import Facts, Merges, place_of
 from gitcoord.ui.model.offers import Choice, of_session
@@ -64,7 +65,7 @@ def _row(s: Session, facts: Facts, files: Mapping[str, tuple[str, ...]], held: M
     published = tuple(f.path for f in s.files)
     return SessionRow(
         place_of(s),
-        inert(group) if group != facts.clone else HERE,
+        HERE if same_clone(group, facts.clone) else inert(group),
         name(box, facts.clone) if s.session else "",
         s.state or "",
         s.since or s.beat,

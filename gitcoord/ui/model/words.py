@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitcoord.names import split_mailbox
+from gitcoord.names import lives_in, name_in
 from gitcoord.text import block, inert, one_line
 
 SHORT = 10
@@ -43,5 +43,4 @@ def name(box: str | None, here: str) -> str:
     """A mailbox as a reader of this clone writes it; empty for nobody."""
     if not box:
         return ""
-    session, clone = split_mailbox(box)
-    return inert(session if clone == here else box)
+    return inert(name_in(box) if lives_in(box, here) else box)
