@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 SCHEMA = 35
-"""Raise it with every change of a table or a fold; tests/log/test_index.py has the fingerprint that reminds you."""
+"""The version of the tables. Raise it with every change of a table or a fold; tests/log/test_index.py has their
+fingerprint."""
 
 TABLES = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -19,4 +20,4 @@ CREATE TABLE presence (
     data TEXT NOT NULL, seen REAL NOT NULL, lc INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 CREATE INDEX strange_ref ON strange (ref, newer, reason);
 """
-INDEXES = "CREATE INDEX events_order ON events (lc);"  # few events share a clock: sorting those by id costs nothing
+INDEXES = "CREATE INDEX events_order ON events (lc);"  # few events have the same clock, so sorting them by id costs nothing
