@@ -50,7 +50,7 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         "hostile": lambda where: hostile.attacks(where / "hostile", 1 if full else 8),
         "powerloss": lambda where: powerloss.losses(where / "powerloss", 30 if full else 8),
         "soak": lambda where: soak.soak(where, 60_000 if full else 5_000, rounds),
-        "ui": lambda where: live_view.view(where, *((9, 100_000, 500, 2_000) if full else (3, 10_000, 50, 200))),
+        "ui": lambda where: live_view.view(where, *((7, 100_000, 500, 2_000) if full else (3, 10_000, 50, 200))),
         "git": lambda where: users_git.slowed(where, rounds, 100_000, 50),
     }
 

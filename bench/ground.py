@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -10,6 +11,7 @@ from random import Random
 from bench.measure import git
 from gitcoord import Coord
 from gitcoord.log.event import Draft, Envelope, encode
+from gitcoord.sessions.records import Record, Records
 from gitcoord.store.objects import Oid
 
 WORDS = (
@@ -54,6 +56,23 @@ def with_sessions(path: Path) -> Path:
     for name in ("alpha", "beta"):
         with Coord.open(worktree(path, name)) as coord:
             coord.sessions.join(name)
+    return path
+
+
+def crowd(path: Path, sessions: int) -> Path:
+    """Register so many sessions in the main worktree, with their records, beats, names and presence. All in one append:
+    one by one, each would look into the worktree."""
+    with Coord.open(path) as coord:
+        clone, now = coord.clone, time.time()
+        records = Records(clone.repo.coord_dir)
+        names = [f"worker-{number}" for number in range(sessions)]
+        with clone.locked():
+            clone.append(lambda db: [Draft("join", f"{name} joined", {"session": name}, author=name) for name in names])
+            for name in names:
+                place = {"git_dir": clone.repo.git_dir, "worktree": str(path), "joined": now, "published": now}
+                records.put(Record(name, focus=f"the part of {name}", **place))
+                records.touch(name)
+                clone.put_presence(name, f"{name} is active", {"session": name, "state": "active", "ttl": 900})
     return path
 
 

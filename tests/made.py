@@ -10,7 +10,7 @@ from gitcoord.features.messages.inbox import Inbox, Message
 from gitcoord.features.messages.ledger import Delivery
 from gitcoord.features.messages.talk import Said, Talk
 from gitcoord.features.overlaps.conflicts import Collision
-from gitcoord.features.tasks.board import Board
+from gitcoord.features.tasks.board import Board, Lost
 from gitcoord.features.tasks.read import TaskFacts
 from gitcoord.log.event import Event
 from gitcoord.log.trust.doubts import Doubt
@@ -132,7 +132,7 @@ BUSY = QUIET._replace(
     locks=(Lock(oid(50), box("web"), ("templates/",), "the new page", False, int(NOW) - 60, int(NOW) + 7300, False, 1, HERE),),
     events=tuple(event(n, "message", f"event number {n}") for n in range(1, 40)),
     more_events=True,
-    lost=(event(60, "task.settle", "web's offline claim", "web", task=oid(30)),),
+    lost=(Lost(oid(60), box("web"), int(NOW) - 3600, oid(30), True),),
     trouble=Trouble(
         (), (), (), (Doubt(FAR, "its key changed", f"git coord trust accept {FAR}"),),
         Syncing("origin", NOW - 120, 3, "could not read from remote repository"),

@@ -26,9 +26,10 @@ class Told:
         self.answers: dict[str, Any] = {}
         self.fails: CoordError | None = None
         self.tell: Callable[[News], None] = lambda _: None
+        self.wrote: Callable[[str], None] = lambda _: None
 
-    def start(self, tell: Callable[[News], None]) -> None:
-        self.tell = tell
+    def start(self, tell: Callable[[News], None], wrote: Callable[[str], None]) -> None:
+        self.tell, self.wrote = tell, wrote
         self.show(self.facts)
 
     def show(self, facts: Facts, wrong: str = "") -> None:
@@ -45,8 +46,8 @@ class Told:
         self.asked.append((kind, dict(arguments)))
         return _done(self.answers.get(kind), None if kind in self.answers else Refused("nothing is known"))
 
-    def more(self, section: str) -> None:
-        self.furthered.append(section)
+    def more(self, page: str, whole: bool = False) -> None:
+        self.furthered.append(f"all {page}" if whole else page)
 
     def look_again(self) -> None: ...
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gitcoord.api.facade import Facade
 from gitcoord.errors import RepositoryError
@@ -50,6 +50,13 @@ class Jobs(Facade):
         from gitcoord.system.files import read_ours
 
         return read_ours(read.log_file(self._clone, self.get(job)))
+
+    def watch_logs(self, wrote: Callable[[str], None]) -> Callable[[], None]:
+        """Call `wrote`, from another thread, with the `key` of each job of this clone whose output goes on; returns what
+        ends that, which that thread must not call. Nothing polls. Raises OSError."""
+        from gitcoord.features.jobs import files
+
+        return files.watch_logs(self._clone.repo.coord_dir, wrote)
 
     def kill(self, job: str, grace: float = 5.0) -> Job:
         """End a job's whole process group: SIGTERM, SIGKILL after `grace` seconds. Raises Refused if it has ended."""

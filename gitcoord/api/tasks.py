@@ -9,10 +9,9 @@ from gitcoord.api.facade import Facade
 from gitcoord.lean import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gitcoord.features.tasks.board import Board
+    from gitcoord.features.tasks.board import Board, Lost
     from gitcoord.features.tasks.file import NewTask
     from gitcoord.features.tasks.read import Task
-    from gitcoord.log.event import Event
     from gitcoord.store.objects import Oid
 
 
@@ -29,7 +28,7 @@ class Tasks(Facade):
         coord.tasks.add_all([NewTask("write the docs"), NewTask("publish them")])
         coord.tasks.list(ready=True)
         [row.title for row in coord.tasks.board(ended=5).tasks]
-        coord.tasks.settled(since=0)
+        coord.tasks.lost(since=0)
         coord.tasks.claim(task.id)
         coord.tasks.comment(task.id, "half of it is there")
         coord.tasks.edit(task.id, priority=0)
@@ -95,11 +94,11 @@ class Tasks(Facade):
 
         return board.board(self._clone, ended)
 
-    def settled(self, *, since: int) -> Sequence[Event]:
-        """The events that say how claims made offline ended, since a time in Unix seconds; those with a lease were won."""
+    def lost(self, *, since: int) -> Sequence[Lost]:
+        """The claims of this clone that did not hold although they seemed to, found out since a time in Unix seconds."""
         from gitcoord.features.tasks import board
 
-        return board.settled(self._clone, since)
+        return board.lost(self._clone, since)
 
     def show(self, task_id: str) -> Task:
         """One task."""

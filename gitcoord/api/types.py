@@ -18,7 +18,7 @@ from gitcoord.features.notes import Note
 from gitcoord.features.numbers import Allocation
 from gitcoord.features.overlaps.conflicts import Collision
 from gitcoord.features.state import Value
-from gitcoord.features.tasks.board import Board
+from gitcoord.features.tasks.board import Board, Lost
 from gitcoord.features.tasks.file import NewTask
 from gitcoord.features.tasks.read import Comment, Step, Task, TaskFacts
 from gitcoord.log.event import Event
@@ -65,6 +65,7 @@ __all__ = [
     "Launched",
     "LeftOut",
     "Lock",
+    "Lost",
     "Message",
     "Met",
     "Moved",

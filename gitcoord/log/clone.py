@@ -21,7 +21,7 @@ from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, newest_epoch, presence_ref
+from gitcoord.store.ref_names import NAMESPACE, is_local, newest_epoch, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -132,11 +132,15 @@ class Clone(Opened):
         return fresh
 
     def _write(self, ref: str, tip: Oid, objects: Sequence[GitObject], tips: Tips, fd: int) -> None:
-        self.journal.rotate(self.clock(), self._packed_up_to)
-        self.journal.add(objects)
-        self.store.write(objects)
-        self.store.move(ref, tip, tips.refs.get(ref), fd)
-        self._keep_alive(objects)
+        if is_local(ref):  # no gc of the user's reaches it
+            self.store.write(objects, ref)
+            self.store.move(ref, tip, tips.refs.get(ref), fd)
+        else:
+            self.journal.rotate(self.clock(), self._packed_up_to)
+            self.journal.add(objects)
+            self.store.write(objects)
+            self.store.move(ref, tip, tips.refs.get(ref), fd)
+            self._keep_alive(objects)
         self._tips = Tips({**tips.refs, ref: tip}, tips.broken)
         with suppress(RepositoryError):  # the event is acknowledged; the note only speeds up a recovery
             self.journal.note(own_logs(self._tips.refs, self.settled_id()))

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Mapping
 
 from gitcoord.log.index import Index
 from gitcoord.log.journal import Journal
+from gitcoord.log.local.store import PartedStore
 from gitcoord.log.pen import Pen
-from gitcoord.store.contract import Store, Tips
+from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, is_log
+from gitcoord.store.ref_names import SESSIONS, belongs_to
 
 
 class Ground:
     """The store, the journal and the index of a clone, its pen, and the descriptor of its write lock."""
 
-    def __init__(self, store: Store, journal: Journal, index: Index, pen: Pen, fd: int) -> None:
+    def __init__(self, store: PartedStore, journal: Journal, index: Index, pen: Pen, fd: int) -> None:
         self.store = store
         self.journal = journal
         self.index = index
@@ -36,4 +37,4 @@ class Ground:
 
 def own_logs(refs: Mapping[str, Oid], clone: str) -> dict[str, Oid]:
     """The logs of `clone`, synced and local, among `refs`."""
-    return {ref: oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone)}
+    return {ref: oid for ref, oid in refs.items() if not ref.startswith(SESSIONS) and belongs_to(ref, clone)}

@@ -1,4 +1,4 @@
-"""What a writer does after it has released the lock: pack our loose objects before git counts them, sweep old presence."""
+"""Tidy after a writer has released the lock: pack our loose objects before git counts them, sweep old presence."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from gitcoord.log.recent import Recent
 from gitcoord.log.restore import restore_objects
 from gitcoord.store import packing
 from gitcoord.store.contract import Store
+from gitcoord.store.ref_names import is_local
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -24,7 +25,7 @@ INLINE_OBJECTS = 16_000
 
 
 def is_worth_a_pack(store: Store, found: Recent) -> bool:
-    """Whether what a look found is enough to be packed."""
+    """Whether a look found enough loose objects for a pack."""
     return found.loose > FEW_LOOSE and packing.is_due(store.repo, found.loose)
 
 
@@ -37,12 +38,10 @@ def pack(
     checked: str,
     limit: int | None,
 ) -> None:
-    """Pack the loose objects of `clone`, and merge our packs while that makes none of more than `limit` objects.
-
-    `found` is what the last look at recent objects found, and `checked` the file that remembers it. Never fails.
-    """
+    """Pack the loose objects of `clone`, and merge our packs as long as no pack gets more than `limit` objects. `found` is
+    the result of the last look at recent objects, and `checked` its file. Never fails."""
     with suppress(RepositoryError):
-        tips = own_logs(store.tips().refs, clone)
+        tips = {ref: oid for ref, oid in own_logs(store.tips().refs, clone).items() if not is_local(ref)}
         if not packing.pack(store.repo, tips, limit):
             with locked():
                 restore_objects(store, journal, tips.values())

@@ -60,7 +60,7 @@ def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float
 
         end_expired(clone, now)
     records = Records(clone.repo.coord_dir)
-    live = [r for r in records.all() if r.git_dir and liveness_of(r, records.beat(r.name), now).state in THERE]
+    live = [r for r in records.all() if r.git_dir and liveness_of(r, r.beat, now).state in THERE]
     return clone.read(lambda db: [_judge(db, clone, me, place, live, now) for place in places if place])
 
 

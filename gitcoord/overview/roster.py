@@ -9,14 +9,10 @@ from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, same_clone, split_mailbox
-from gitcoord.sessions.liveness import judge_published
+from gitcoord.sessions.liveness import Liveness, judge_published
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import presences
-from gitcoord.sessions.presence import (
-    files_of,
-    liveness_of,
-    sharers,
-)
+from gitcoord.sessions.presence import files_of, liveness_of
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
@@ -47,7 +43,8 @@ class _Board(NamedTuple):
     here: str
     now: float
     records: Records
-    known: list[Record]
+    lives: list[tuple[Record, Liveness]]
+    """Every record of this clone, with the state of its session."""
     unread: dict[str, int]
     subjects: dict[str, str]
     titles: dict[str, str]
@@ -64,24 +61,25 @@ def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None
     worktrees = list_worktrees(clone.repo)
     records = Records(clone.repo.coord_dir)
     now = time.time() if now is None else now
-    board = _Board(clone.id, now, records, records.all(), unread, _subjects(clone, worktrees), titles)
+    lives = [(r, liveness_of(r, r.beat, now)) for r in records.all()]
+    board = _Board(clone.id, now, records, lives, unread, _subjects(clone, worktrees), titles)
     found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
     git_dirs = {worktree.git_dir for worktree in worktrees}
-    found += [_own(board, r, None, ()) for r in board.known if r.git_dir not in git_dirs]
+    found += [_own(board, r, life, None, ()) for r, life in lives if r.git_dir not in git_dirs]
     found += [_foreign(row, board) for row in rows if not clone.is_ours(row[0])]
     return [s for s in found if everyone or s.state != "gone"]
 
 
 def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool, files: bool) -> list[Session]:
     lying = touched_files(clone.repo, worktree.path) if files else []
-    inside = [r for r in board.known if r.git_dir == worktree.git_dir]
-    there = sharers(inside, worktree.git_dir, board.records, board.now)
-    rows = [_own(board, r, worktree, files_of(r, lying, len(there) <= 1)) for r in inside]
-    rows = [row for row in rows if everyone or row.state != "gone"]
+    inside = [(r, life) for r, life in board.lives if r.git_dir == worktree.git_dir]
+    there = sum(1 for _, life in inside if life.state != "gone")
+    shown = [(r, life) for r, life in inside if everyone or life.state != "gone"]
+    rows = [_own(board, r, life, worktree, files_of(r, lying, there <= 1)) for r, life in shown]
     attributed = {f.path for row in rows for f in row.files}
     left = tuple(f for f in lying if f.path not in attributed)
     nobody = Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", left, None, "", "", 0, True)
-    return [*rows, nobody] if not rows or (left and len(there) > 1) else rows
+    return [*rows, nobody] if not rows or (left and there > 1) else rows
 
 
 def find_session(clone: Clone, text: str) -> Session:
@@ -107,17 +105,15 @@ def _titles(db: sqlite3.Connection) -> dict[str, str]:
     return held_titles(db)
 
 
-def _own(board: _Board, record: Record, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
-    at = board.records.beat(record.name)
-    life = liveness_of(record, at, board.now)
+def _own(board: _Board, record: Record, life: Liveness, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
     path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
     box = mailbox(record.name, board.here)
     focus = record.focus or board.titles.get(box) or board.subjects.get(head or "", "")
     unread = board.unread.get(box, 0)
     touched = () if life.state == "gone" else tuple(files)
     return Session(
-        record.name, board.here, path, branch, head, life.state, life.since, focus, touched, at or None, record.harness,
-        record.role, unread, True, record.person,
+        record.name, board.here, path, branch, head, life.state, life.since, focus, touched, record.beat or None,
+        record.harness, record.role, unread, True, record.person,
     )  # fmt: skip
 
 

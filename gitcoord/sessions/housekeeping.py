@@ -193,7 +193,7 @@ def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover
         clone.put_presence(name, f"{name} is {data['state']}{where}", data)
         records.put(record._replace(published=now))
         keep_touched(clone, name, data)
-        if mover != name and len(sharers(records.all(), record.git_dir, records, now)) > 1:
+        if mover != name and len(sharers(records.all(), record.git_dir, now)) > 1:
             clone.append(lambda db: _head_moved(clone, name, before, data, mover))
     if before.get("files") != data.get("files") or before.get("head") != data.get("head"):
         presence_changed(clone, name, now)

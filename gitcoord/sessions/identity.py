@@ -105,9 +105,8 @@ class Surroundings(NamedTuple):
 
 def look_around(clone: Clone, now: float, seen: Sequence[Record] = ()) -> Surroundings:
     """Read the records, unless they were `seen` just now, and the process tree."""
-    records = Records(clone.repo.coord_dir)
-    known = seen or records.all()
-    beats = {record.name: records.beat(record.name) for record in known}
+    known = seen or Records(clone.repo.coord_dir).all()
+    beats = {record.name: record.beat for record in known}
     return Surroundings(clone.repo, known, above_us(), processes.terminal_leader(), now, beats)
 
 

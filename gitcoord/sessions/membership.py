@@ -37,7 +37,7 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
     """The sessions of all clones that are not gone. Looks into no worktree, so it may be asked under the write lock."""
     now = time.time() if now is None else now
     records, here = Records(clone.repo.coord_dir), clone.id
-    own = [r for r in records.all() if liveness_of(r, records.beat(r.name), now).state != "gone"]
+    own = [r for r in records.all() if liveness_of(r, r.beat, now).state != "gone"]
     found = [Present(mailbox(r.name, here), r.role) for r in own]
     for at, name, text, seen in clone.read(presences):
         data = json.loads(text)

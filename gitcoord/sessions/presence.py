@@ -206,7 +206,7 @@ def presence_data(clone: Clone, record: Record, records: Records, now: float, se
     from gitcoord.store.worktrees import list_worktrees
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
-    files = files_of(record, seen.lying, len(sharers(records.all(), record.git_dir, records, now)) <= 1)
+    files = files_of(record, seen.lying, len(sharers(records.all(), record.git_dir, now)) <= 1)
     state = liveness_of(record, records.beat(record.name) or now, now).state
     data: dict[str, Any] = {"session": record.name, "state": state, "ttl": PRESENCE_TTL}
     data |= {key: value for key in ("harness", "role") if (value := getattr(record, key))}
@@ -251,10 +251,10 @@ def liveness_of(record: Record, beat: float, now: float) -> Liveness:
     return judge(record, beat, processes.is_alive(record.process) if record.process else None, now)
 
 
-def sharers(known: Sequence[Record], git_dir: str, records: Records, now: float) -> list[Record]:
+def sharers(known: Sequence[Record], git_dir: str, now: float) -> list[Record]:
     """The sessions of a worktree that are not gone."""
     inside = [r for r in known if r.git_dir == git_dir]
-    return [r for r in inside if liveness_of(r, records.beat(r.name), now).state != "gone"]
+    return [r for r in inside if liveness_of(r, r.beat, now).state != "gone"]
 
 
 def presence_changed(clone: Clone, name: str, now: float | None = None) -> None:

@@ -14,11 +14,11 @@ from gitcoord.names import is_name
 from gitcoord.sessions import touched
 from gitcoord.sessions.awake import Sleeps
 from gitcoord.system import process as processes
-from gitcoord.system.files import make_directory, names_in, read_ours, remove_ours, touch_ours
+from gitcoord.system.files import contents_of, make_directory, read_ours, remove_ours, times_in, touch_ours
 from gitcoord.system.lock import unwritable, write_whole
 from gitcoord.system.process import Process
 
-_SEEN = ("touched", "removed", "asleep")
+_SEEN = ("touched", "removed", "beat", "asleep")
 """Fields that are not in a record's file."""
 
 
@@ -49,6 +49,8 @@ class Record(NamedTuple):
     """Paths that its hooks saw it change, not yet known to be clean again; from a file of its own (touched.py)."""
     removed: bool = False
     """Its worktree is no more: `git worktree remove` took the git directory. Seen when the record is read, never kept."""
+    beat: float = 0.0
+    """When it last gave a sign of life; 0 if never. Seen when the record is read, never kept."""
     asleep: float = 0.0
     """Seconds for which the machine slept since its last beat. Seen when the record is read, never kept."""
 
@@ -70,22 +72,38 @@ class Records:
         self.agents = os.path.join(coord_dir, "agents")
 
     def all(self) -> list[Record]:
-        """Every record, oldest first."""
-        found = [self.get(name.removesuffix(".json")) for name in names_in(self.directory) if name.endswith(".json")]
-        return sorted((r for r in found if r is not None), key=lambda r: (r.joined, r.name))
+        """Every record, oldest first; each folder is looked at once, because hundreds of sessions may be here."""
+        beats, paths = times_in(self.beats), touched.all_paths(self._coord_dir)
+        removed: dict[str, bool] = {}
+        found = []
+        for file, raw in contents_of(self.directory, ".json").items():
+            name = file.removesuffix(".json")
+            seen = (beats.get(name, 0.0), paths.get(name, ()), removed)
+            if is_name(name) and (record := self._record(name, raw, *seen)):
+                found.append(record)
+        return sorted(found, key=lambda r: (r.joined, r.name))
 
     def get(self, name: str) -> Record | None:
         """The record of `name`, or None; an unreadable one counts as missing."""
         if not is_name(name):
             return None
         try:
-            data: dict[str, Any] = json.loads(read_ours(self._file(name)))
+            raw = read_ours(self._file(name))
+        except OSError:
+            return None
+        return self._record(name, raw, self.beat(name), touched.paths_of(self._coord_dir, name), {})
+
+    def _record(self, name: str, raw: bytes, beat: float, paths: tuple[str, ...], removed: dict[str, bool]) -> Record | None:
+        """A record from its file and what was seen beside it. `removed` remembers which git directories are gone."""
+        try:
+            data: dict[str, Any] = json.loads(raw)
             where = self._absolute(data.get("git_dir", ""))
-            process, paths = processes.from_json(data.get("process")), touched.paths_of(self._coord_dir, name)
-            facts: dict[str, Any] = {"name": name, "git_dir": where, "process": process, "touched": paths}
-            facts |= {"removed": self._is_removed(where), "asleep": self.sleeps.since(self.beat(name))}
+            if where not in removed:
+                removed[where] = self._is_removed(where)
+            facts: dict[str, Any] = {"name": name, "git_dir": where, "process": processes.from_json(data.get("process"))}
+            facts |= {"touched": paths, "removed": removed[where], "beat": beat, "asleep": self.sleeps.since(beat)}
             return Record(**{**data, **facts})
-        except (OSError, ValueError, TypeError):
+        except (ValueError, TypeError, AttributeError):
             return None
 
     def _file(self, name: str) -> str:

@@ -14,7 +14,7 @@ from gitcoord import lean_json as json
 from gitcoord.errors import RepositoryError
 from gitcoord.lean import sqlite3, suppress
 from gitcoord.names import same_clone
-from gitcoord.system.files import append_ours, make_directory, read_ours, remove_ours
+from gitcoord.system.files import append_ours, contents_of, make_directory, read_ours, remove_ours
 from gitcoord.system.lock import write_whole
 
 FOREIGN = "@foreign"
@@ -33,9 +33,18 @@ def open_folder(coord_dir: str) -> bool:
 def paths_of(coord_dir: str, name: str) -> tuple[str, ...]:
     """The paths that `name` has changed, relative to the worktree's root."""
     try:
-        return tuple(dict.fromkeys(os.fsdecode(read_ours(os.path.join(coord_dir, "touched", name))).splitlines()))
+        return _paths(read_ours(os.path.join(coord_dir, "touched", name)))
     except OSError:
         return ()
+
+
+def all_paths(coord_dir: str) -> dict[str, tuple[str, ...]]:
+    """The paths that each session has changed, by its name."""
+    return {name: _paths(raw) for name, raw in contents_of(os.path.join(coord_dir, "touched"), "").items()}
+
+
+def _paths(raw: bytes) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(os.fsdecode(raw).splitlines()))
 
 
 def add(coord_dir: str, name: str, paths: Iterable[str]) -> bool:

@@ -44,8 +44,9 @@ class Store(Protocol):
         """The size in bytes of each of `oids`, read from its header without inflating the object; None for one that is
         missing."""
 
-    def write(self, objects: Sequence[GitObject]) -> None:
-        """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless.
+    def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
+        """Store objects; each is there, with exactly its id, when this returns. Storing one again is harmless. `ref` names
+        the log that they are for; git takes no notice of it.
 
         Raises RepositoryError when the disk is full or not writable.
         """

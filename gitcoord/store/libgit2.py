@@ -134,7 +134,7 @@ class Libgit2Store:
         objects = self._objects()
         return [_size(objects, oid) for oid in oids]
 
-    def write(self, objects: Sequence[GitObject]) -> None:
+    def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)
             written = self._write_patiently(item)

@@ -16,6 +16,7 @@ from gitcoord.lean import NamedTuple, suppress
 from gitcoord.store.contract import Store
 from gitcoord.store.loose import count_seventeen, gc_is_running, remove_loose
 from gitcoord.store.objects import GitObject, Oid, digest
+from gitcoord.store.ref_names import is_local
 from gitcoord.store.refs import failure
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes, read_ours
@@ -162,10 +163,10 @@ def _save(repo: Repository, packed: Packed) -> None:
 # many objects at once: one process and one file for all of them (gitformat-pack(5))
 
 
-def write_all(store: Store, objects: Sequence[GitObject]) -> None:
+def write_all(store: Store, objects: Sequence[GitObject], ref: str = "") -> None:
     """As `Store.write`, for any number of objects."""
-    if len(objects) <= FEW:
-        store.write(objects)
+    if len(objects) <= FEW or is_local(ref):
+        store.write(objects, ref)
         return
     unique = {item.oid: item for item in objects}
     data = b"PACK" + (2).to_bytes(4, "big") + len(unique).to_bytes(4, "big")

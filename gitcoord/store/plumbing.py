@@ -113,7 +113,7 @@ class PlumbingStore:
             found.append(None)  # a partial clone: git stopped at an object of its promisor remote
         return found[: len(oids)]
 
-    def write(self, objects: Sequence[GitObject]) -> None:
+    def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
         for item in objects:
             drop_empty_file(self.repo.common_dir, item.oid)
             result = self.repo.git("hash-object", "-w", "--stdin", "-t", item.kind, stdin=item.data)

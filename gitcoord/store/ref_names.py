@@ -8,6 +8,7 @@ from functools import lru_cache
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
+SESSIONS = f"{NAMESPACE}sessions/"
 LEASES = ("tasks", "locks", "numbers")
 MAX_EPOCH_DIGITS = 9
 
@@ -41,7 +42,12 @@ def is_coordination(ref: str) -> bool:
 
 def is_log(ref: str) -> bool:
     """Whether a ref is a chain of events, synced or local."""
-    return is_ours(ref) and not ref.startswith(NAMESPACE + "sessions/")
+    return is_ours(ref) and not ref.startswith(SESSIONS)
+
+
+def is_local(ref: str) -> bool:
+    """Whether a ref is a log that never leaves its clone."""
+    return ref.startswith(NAMESPACE + "local/") and is_ours(ref)
 
 
 def belongs_to(ref: str, clone: str) -> bool:
@@ -61,12 +67,12 @@ def owner(ref: str) -> str:
 
 def presence_ref(clone: str, name: str) -> str:
     """The ref of a session's presence."""
-    return f"{NAMESPACE}sessions/{clone}/{name}"
+    return f"{SESSIONS}{clone}/{name}"
 
 
 def is_presence(ref: str) -> bool:
     """Whether a ref is the presence of a session of any clone."""
-    return is_ours(ref) and ref.startswith(NAMESPACE + "sessions/")
+    return is_ours(ref) and ref.startswith(SESSIONS)
 
 
 def log_ref(clone: str, epoch: int = 1, local: bool = False) -> str:

@@ -16,7 +16,7 @@ from gitcoord.store import failures, refs
 from gitcoord.store.failures import BadObjects, NotAtomic
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked
-from gitcoord.store.ref_names import NAMESPACE, is_lease, is_ours
+from gitcoord.store.ref_names import NAMESPACE, is_lease, is_local, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
 
@@ -49,7 +49,7 @@ class Remote(NamedTuple):
         if not ref.startswith(self.prefix):
             return None
         local = NAMESPACE + ref.removeprefix(self.prefix)
-        return local if is_lease(local) or (is_ours(local) and not local.startswith(NAMESPACE + "local/")) else None
+        return local if is_lease(local) or (is_ours(local) and not is_local(local)) else None
 
 
 class How:

@@ -15,8 +15,9 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
 
-from gitcoord.lean import TypeVar
+from gitcoord.lean import TypeVar, suppress
 from gitcoord.store.repository import Repository
+from gitcoord.system.files import make_directory
 from gitcoord.system.lock import removed
 
 T = TypeVar("T")
@@ -40,12 +41,16 @@ class RefWatch:
         self._was_there = os.path.isdir(repo.coord_dir)
         self._common_dir = repo.common_dir
         self._ours = os.path.join(self._common_dir, "refs", "coord")
+        self._local = os.path.join(self._coord_dir, "local")
         self._worktrees = os.path.join(self._common_dir, "worktrees")
         self._stop: Callable[[], None] = lambda: None
 
     def __enter__(self) -> RefWatch:
         tables = os.path.join(self._common_dir, "reftable")
-        wanted = [self._common_dir, os.path.join(self._common_dir, "refs"), tables, self._worktrees, *self._places]
+        with suppress(OSError):  # made by the first local event, which a waiter must not miss
+            make_directory(self._local)
+        refs = os.path.join(self._common_dir, "refs")
+        wanted = [self._common_dir, refs, tables, self._worktrees, self._local, *self._places]
         folders = [path for path in wanted if os.path.isdir(path)]
         self._stop = self._by_inotify(folders) or self._by_watchdog(folders)
         return self
@@ -81,7 +86,7 @@ class RefWatch:
     def _concerns_us(self, path: str) -> bool:
         if path.endswith(".lock"):
             return False
-        if os.path.dirname(path) in (*self._places, self._worktrees):
+        if os.path.dirname(path) in (*self._places, self._worktrees, self._local):
             return True
         below = path.removeprefix(self._common_dir).replace(os.sep, "/").strip("/")
         return below in _OURS or below.startswith(("refs/coord/", "reftable/"))
@@ -100,6 +105,21 @@ class RefWatch:
     def _check_there(self) -> None:
         if self._was_there and not os.path.isdir(self._coord_dir):
             raise removed(self._coord_dir)
+
+
+def watch_folder(folder: str, changed: Callable[[str], None]) -> Callable[[], None]:
+    """Call `changed`, from another thread, with the path of whatever changes in one folder; returns what ends that, which
+    that thread must not call. Raises OSError where the folder is missing."""
+    if sys.platform.startswith("linux"):
+        from gitcoord.store import inotify
+
+        with suppress(AttributeError, OSError):  # a libc without inotify, a limit on watches
+            watch = inotify.Inotify([folder], lambda _: False, changed)
+            watch.start()
+            return watch.stop
+    from gitcoord.store.observer import observe
+
+    return observe([folder], "", changed)
 
 
 class EndWatch(threading.Thread):

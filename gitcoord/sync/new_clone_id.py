@@ -20,7 +20,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
 from gitcoord.store import transport
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import belongs_to, is_log, is_of, is_presence, log_ref, owner
+from gitcoord.store.ref_names import belongs_to, is_local, is_log, is_of, is_presence, log_ref, owner
 from gitcoord.store.refs import is_ancestor, merge_base
 from gitcoord.sync import outgoing, remotes
 
@@ -86,7 +86,7 @@ def part(link: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
         old = clone.settled_id()
         _refuse_pinned(link, old, what)
         mended = clone.settled_tips(fd).refs
-        shared = {ref: there.get(ref) for ref in mended if is_log(ref) and belongs_to(ref, old) and "/local/" not in ref}
+        shared = {ref: there.get(ref) for ref in mended if is_log(ref) and belongs_to(ref, old) and not is_local(ref)}
         _renew(clone, shared, mended, fd)
         _let_go(clone, shared, fd)
     _go_on(link, old, what)

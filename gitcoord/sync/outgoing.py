@@ -11,7 +11,7 @@ from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import failures, transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_log, is_presence, log_of
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_local, is_log, is_presence, log_of
 from gitcoord.store.transport import How, Outcome, Remote, Update
 from gitcoord.sync import parts, public_guard, rejected, remotes
 from gitcoord.sync.link import Refusal
@@ -154,7 +154,7 @@ def _refused(link: Link, updates: Sequence[Update], outcomes: Sequence[Outcome])
 
 def is_to_go(ref: str, clone: Clone) -> bool:
     """Whether a ref is ours, and none that stays here."""
-    return belongs_to(ref, clone.id) and not ref.startswith(NAMESPACE + "local/")
+    return belongs_to(ref, clone.id) and not is_local(ref)
 
 
 def rolled_over(refs: Iterable[str]) -> bool:

@@ -253,6 +253,43 @@ def names_in(folder: str) -> list[str]:
         _leave(at)
 
 
+def contents_of(folder: str, ending: str) -> dict[str, bytes]:
+    """What is in the files of one of our folders whose names end so, by name. It is opened once, however many there are;
+    what cannot be read, or is no file of ours, is left out."""
+    try:
+        at, _ = _enter(os.path.join(folder, ""))
+    except OSError:
+        return {}
+    found = {}
+    try:
+        for name in os.listdir(folder if at is None else at):
+            if name.endswith(ending):
+                with suppress(OSError):
+                    found[name] = _content(at, name if at is not None else os.path.join(folder, name))
+    finally:
+        _leave(at)
+    return found
+
+
+def _content(at: int | None, name: str) -> bytes:
+    fd = os.open(name, os.O_RDONLY | _FILE, dir_fd=at)
+    try:
+        _check(fd, name, writes=False)
+        return os.read(fd, min(os.fstat(fd).st_size, LIMIT))
+    finally:
+        os.close(fd)
+
+
+def times_in(folder: str) -> dict[str, float]:
+    """When each file of one of our folders was changed last, by name (Unix seconds)."""
+    found: dict[str, float] = {}
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                found[entry.name] = entry.stat().st_mtime
+    return found
+
+
 def make_directory(path: str) -> None:
     """Make a folder of ours below `coord/`, if it is missing; never those above it. Raises OSError."""
     at, name = _enter(path)

@@ -20,6 +20,7 @@ from gitcoord.text import one_line
 from gitcoord.ui import acts, details
 from gitcoord.ui.facts import FURTHEST, NO_MERGES, PAGES, Facts, Merges, gather, gather_merges
 from gitcoord.ui.model.screen import Screen, screen
+from gitcoord.ui.tails import Tails
 
 if TYPE_CHECKING:
     from gitcoord.sessions.identity import Identity
@@ -32,6 +33,8 @@ MERGES_EVERY = 3.0
 """Seconds between two looks into the worktrees, however much happens."""
 FILES_ANYWAY = 60.0
 """Seconds after which the worktrees are looked into although nobody told of a change."""
+DRAWN = 0.4
+"""Seconds that the first look has for being drawn, before git is asked for more."""
 RETRY = 2.0
 """Seconds after which a repository that could not be read is tried again."""
 
@@ -57,6 +60,8 @@ class Desk:
         self.news = NO_NEWS
         self._begun = False
         self._tell: Callable[[News], None] = lambda _: None
+        self._wrote: Callable[[str], None] = lambda _: None
+        self._tails = Tails(lambda id: self._wrote(id))
         self._pages = dict(PAGES)
         self._facts: Facts | None = None
         self._merges: Merges = NO_MERGES
@@ -75,10 +80,11 @@ class Desk:
             self.place = coord.worktree or self.place
         self._acting.place = self._asking.place = self.place
 
-    def start(self, tell: Callable[[News], None]) -> None:
-        """Tell of what is known now, and of each change from now on, from other threads; begin to look, unless it has."""
+    def start(self, tell: Callable[[News], None], wrote: Callable[[str], None]) -> None:
+        """Tell of what is known now, and of each change from now on, from other threads; begin to look, unless it has.
+        `wrote` is told the id of a job that was asked about once more of its output is there."""
         with self._busy:
-            self._tell = tell
+            self._tell, self._wrote = tell, wrote
             if self.news != NO_NEWS:
                 tell(self.news)
         self.begin()
@@ -96,6 +102,7 @@ class Desk:
         self._over.set()
         self._dirty.set()
         self._wake()
+        self._tails.close()
         self._acting.close()
         self._asking.close()
 
@@ -107,12 +114,18 @@ class Desk:
 
     def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]:
         """Look at one thing in depth; the answer is rows, or a CoordError."""
-        return self._asking.submit(lambda coord: details.ask(coord, kind, arguments))
 
-    def more(self, section: str) -> None:
-        """Read further back in a list that is read in part."""
-        if section in self._pages and self._pages[section] < FURTHEST:
-            self._pages[section] = min(FURTHEST, self._pages[section] * 3)
+        def look(coord: Coord) -> Any:
+            if kind == "job" and isinstance(arguments.get("id"), str):
+                self._tails.follow(coord, arguments["id"])
+            return details.ask(coord, kind, arguments)
+
+        return self._asking.submit(look)
+
+    def more(self, page: str, whole: bool = False) -> None:
+        """Read further back in a list that is read in part, or all of it."""
+        if page in self._pages and self._pages[page] < FURTHEST:
+            self._pages[page] = FURTHEST if whole else min(FURTHEST, self._pages[page] * 3)
             self._wake()
 
     def look_again(self) -> None:
@@ -152,6 +165,7 @@ class Desk:
 
     def _look_deep(self, coord: Coord) -> None:
         self._seen.wait(10 * RETRY)  # what is quick to read comes first
+        self._over.wait(DRAWN)
         while not self._over.is_set():
             self._dirty.clear()
             self._put(self._look_deep, merges=gather_merges(coord))

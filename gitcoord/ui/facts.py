@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox
     from gitcoord.features.messages.talk import Talk
     from gitcoord.features.overlaps.conflicts import Collision
-    from gitcoord.features.tasks.board import Board
+    from gitcoord.features.tasks.board import Board, Lost
     from gitcoord.log.event import Event
     from gitcoord.overview.roster import Session
     from gitcoord.overview.status import Trouble
 
 DAY = 24 * 3600
-PAGES: Mapping[str, int] = {"talk": 100, "events": 200, "ended": 20}
-"""How much is read at first of what can be endless; scrolling asks for more."""
+PAGES: Mapping[str, int] = {"talk": 100, "events": 200, "ended": 20, "sessions": 100, "tasks": 100}
+"""How much of what can be endless is read, or made rows of, at first; scrolling asks for more. `tasks` are those of one
+column."""
 FURTHEST = 20_000
 """No list is read further back than this."""
 AWAITING = 50
@@ -30,7 +31,7 @@ AWAITING = 50
 
 
 class Facts(NamedTuple):
-    """One look at the repository. `user` is the person's name, `lost` are settled claims of the last day."""
+    """One look at the repository. `user` is the person's name, `lost` are the claims of the last day that did not hold."""
 
     user: str
     clone: str
@@ -43,8 +44,9 @@ class Facts(NamedTuple):
     locks: tuple[Lock, ...]
     events: tuple[Event, ...]
     more_events: bool
-    lost: tuple[Event, ...]
+    lost: tuple[Lost, ...]
     trouble: Trouble
+    pages: Mapping[str, int] = PAGES
 
 
 class Merges(NamedTuple):
@@ -74,8 +76,9 @@ def gather(coord: Coord, now: float, pages: Mapping[str, int] = PAGES) -> Facts:
         tuple(coord.locks.held()),
         tuple(events[: pages["events"]]),
         len(events) > pages["events"],
-        tuple(coord.tasks.settled(since=int(now) - DAY)),
+        tuple(coord.tasks.lost(since=int(now) - DAY)),
         coord.overview.trouble(),
+        dict(pages),
     )
 
 

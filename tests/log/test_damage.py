@@ -349,7 +349,7 @@ def torn(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("kind", ["lease", "sessions", "local"])
+@pytest.mark.parametrize("kind", ["lease", "sessions"])
 def test_a_damaged_tip_is_settled_by_doctor_and_git_goes_on(
     repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None], kind: str
 ) -> None:
@@ -364,8 +364,7 @@ def test_a_damaged_tip_is_settled_by_doctor_and_git_goes_on(
     damage(loose(repo, tip(repo, ref)))
     broken = subprocess.run(["git", "-C", repo, "fsck"], capture_output=True)
     assert broken.returncode != 0
-    if kind != "local":
-        journal(repo).write_bytes(journal(repo).read_bytes().splitlines(keepends=True)[-1])
+    journal(repo).write_bytes(journal(repo).read_bytes().splitlines(keepends=True)[-1])
     assert f"{ref} points at a lost object" in cli(repo, "doctor").out
     assert cli(repo, "doctor", "--fix").code == 0
     is_sound(repo)
@@ -625,8 +624,7 @@ def test_a_sync_that_stumbles_over_a_damaged_event_restores_it_and_goes_on(
     is_sound(repo)
 
 
-@pytest.mark.parametrize("index", ["there", "gone"])
-def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeypatch: pytest.MonkeyPatch, index: str) -> None:
+def test_what_goes_right_after_a_repair_is_no_forgotten_log(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by the campaign (seed 305): where our logs stood was noted from a listing without the local one."""
     from gitcoord.log import mend
 
@@ -634,7 +632,7 @@ def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeyp
         coord.sessions.join()
         coord.send("a", "here only", local=True)
         coord.send("a", "for all")
-        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+        log = f"refs/coord/log/{coord.clone.id}/0001"
     git(repo, "update-ref", "-d", log)
     real, again = mend.mend, []
 
@@ -642,9 +640,7 @@ def test_a_pruning_fetch_right_after_a_repair_forgets_no_log(repo: Path, monkeyp
         done = real(*args)
         if done and not again:
             again.append(done)
-            git(repo, "update-ref", "-d", local)
-            if index == "gone":
-                (repo / ".git/coord/index.sqlite").unlink()
+            (repo / f".git/coord/local/{clone_id(repo)}.0001").unlink()
         return done
 
     monkeypatch.setattr(mend, "mend", mended)
@@ -659,9 +655,9 @@ def test_a_log_that_the_journal_forgot_is_known_from_the_index(repo: Path) -> No
         coord.sessions.join()
         coord.send("a", "here only", local=True)
         coord.send("a", "for all")
-        log, local = (f"refs/coord/{kind}/{coord.clone.id}/0001" for kind in ("log", "local"))
+        log = f"refs/coord/log/{coord.clone.id}/0001"
         coord.clone.journal.note({log: Oid(tip(repo, log))})
-    git(repo, "update-ref", "-d", local)
+    (repo / f".git/coord/local/{clone_id(repo)}.0001").unlink()
     with Coord.open(repo, as_name="a") as coord:
         coord.send("a", "afterwards")
     assert texts(repo) == ["here only", "for all", "afterwards"]

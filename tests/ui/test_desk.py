@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import shutil
 import subprocess
@@ -30,7 +31,11 @@ class Seen:
         self.desk = Desk(str(place), read_only)
         self.desk.check()
         self.told: queue.Queue[News] = queue.Queue()
-        self.desk.start(self.told.put)
+        self.wrote: queue.Queue[str] = queue.Queue()
+        self.desk.start(self.told.put, self.wrote.put)
+
+    def ask(self, kind: str, **given: Any) -> Any:
+        return self.desk.ask(kind, given).result(60)
 
     def until(self, holds: Callable[[Screen], object], wrong: bool = False) -> News:
         """The next news in which something holds."""
@@ -176,6 +181,23 @@ def test_details_are_asked_for(worktrees: Pair, seen: Seen) -> None:
     for kind, given in (("x", {}), ("task", {}), ("task", {"id": 1}), ("talk", {"limit": -1}), ("talk", {"limit": True})):
         with pytest.raises(UsageError):
             seen.desk.ask(kind, given).result(60)
+
+
+def test_the_output_of_a_job_that_is_shown_is_told_of_once_until_it_is_read_again(worktrees: Pair, seen: Seen) -> None:
+    with Coord.open(worktrees[0]) as alpha:
+        os.mkfifo(worktrees[0] / "words")
+        job = alpha.jobs.start(["cat", "words"], name="talker")
+        with open(worktrees[0] / "words", "w") as words:
+            assert seen.ask("job", id=job.id).running
+            for line in ("one", "two"):
+                print(line, file=words, flush=True)
+                assert seen.wrote.get(timeout=20) == job.id
+                assert line in seen.ask("job", id=job.id).text
+            print("three", file=words, flush=True)
+            assert seen.wrote.get(timeout=20) == job.id
+            print("four", file=words, flush=True)
+            with pytest.raises(queue.Empty):  # nobody has read on, so nobody shows it
+                seen.wrote.get(timeout=0.5)
 
 
 def test_more_is_read_when_it_is_asked_for(worktrees: Pair) -> None:

@@ -17,7 +17,7 @@ from gitcoord.errors import Refused
 from gitcoord.features.messages.talk import Talk
 from gitcoord.features.tasks.board import Board
 from gitcoord.ui.details import Output, Step, TaskDetail
-from gitcoord.ui.facts import NO_MERGES
+from gitcoord.ui.facts import NO_MERGES, PAGES
 from gitcoord.ui.model.talk import threads
 from gitcoord.ui.model.timeline import timeline
 from gitcoord.ui.terminal.app import LiveView
@@ -202,7 +202,7 @@ def test_on_the_board_n_files_a_task() -> None:
         (("3", "p", "1", "enter"), [("prioritise", {"id": oid(32), "priority": 1})]),
         (("3", "f", *"web", "enter"), [("assign", {"id": oid(32), "to": "web"})]),
         (("3", "c", *"why?", "enter"), [("comment", {"id": oid(32), "text": "why?"})]),
-        (("3", "j", "e", "y"), [("release", {"id": oid(30)})]),
+        (("3", "j", "e", "y"), [("release", {"id": oid(34)})]),
         (("3", "j", "e", "n"), []),
         (("4", "j", "u", "y"), [("unlock", {"patterns": ["templates/"]})]),
         (("4", "j", "u", "escape"), []),
@@ -263,6 +263,27 @@ def test_scrolling_to_the_end_reads_more() -> None:
     assert told.furthered[:1] == ["events"]
 
 
+def test_scrolling_near_the_end_of_a_column_reads_more_of_it_and_a_search_all() -> None:
+    tasks = (*(task(n, f"task {n}") for n in range(130)), task(200, "held", "claimed", holder=box("api"), claim="c"))
+    told = Told(BUSY._replace(board=Board(tasks, {}, {box("api"): "active"}, frozenset())))
+
+    async def scroll(app: LiveView, pilot: Pilot[None]) -> None:
+        assert not told.furthered
+        for _ in range(40):
+            if told.furthered:
+                break
+            await pilot.press("ctrl+d")
+        assert "… 30 more" in text_of(app)
+        told.show(told.facts._replace(pages={**PAGES, "tasks": 300}))
+        await pilot.pause()
+        assert "30 more" not in text_of(app) and "task 10" in text_of(app)
+
+    play(told, "3", then=scroll)
+    assert set(told.furthered) == {"tasks"}
+    play(told, "3", "slash", "t")
+    assert told.furthered[-1] == "all tasks"
+
+
 def test_a_task_shows_its_history() -> None:
     told = Told()
     told.answers["task"] = TaskDetail(oid(32), "Round to cents", "All of them.", "api", NOW, (Step(NOW, "api", "filed", ""),))
@@ -288,6 +309,25 @@ def test_a_session_shows_what_it_did_and_a_job_its_output() -> None:
         await pilot.pause(0.3)
 
     assert "listening on 8080" in play(told, "1", size=(160, 34), then=rest)
+
+
+def test_output_that_goes_on_is_read_only_while_it_is_shown() -> None:
+    told = Told()
+    told.answers["job"] = Output(oid(43), "building", 8, True)
+
+    async def grow(app: LiveView, pilot: Pilot[None]) -> None:
+        await pilot.pause(0.3)
+        asked = len(told.asked)
+        told.answers["job"] = Output(oid(43), "building\nbuilt", 14, True)
+        told.wrote(oid(42))
+        await pilot.pause()
+        assert len(told.asked) == asked
+        told.wrote(oid(43))
+        await pilot.pause()
+        await pilot.pause()
+        assert "built" in text_of(app).replace("building", "")
+
+    play(told, "5", size=(160, 34), then=grow)
 
 
 def test_what_goes_wrong_is_said_while_the_rest_stays() -> None:
@@ -328,5 +368,6 @@ def test_a_line_of_64_kib_neither_hangs_nor_breaks_the_frame() -> None:
 def test_thousands_of_rows_are_drawn_as_quickly_as_few() -> None:
     tasks = tuple(task(n, f"task {n}", "done", changed=n) for n in range(2000))
     events = tuple(event(n, "note", f"event {n}") for n in range(5000))
-    shown = play(Told(QUIET._replace(board=Board(tasks, {}, {}, frozenset()), events=events)), "6", "G", "3", "G")
+    facts = QUIET._replace(board=Board(tasks, {}, {}, frozenset()), events=events, pages={**PAGES, "tasks": 20_000})
+    shown = play(Told(facts), "6", "G", "3", "G")
     assert "task 199" in shown

@@ -12,10 +12,9 @@ from profiles import examples
 
 from gitcoord.features.messages.inbox import Inbox
 from gitcoord.features.messages.talk import Talk
-from gitcoord.features.tasks.board import Board
+from gitcoord.features.tasks.board import Board, Lost
 from gitcoord.text import inert
-from gitcoord.ui.facts import NO_MERGES, Facts
-from gitcoord.ui.model.board import SHOWN
+from gitcoord.ui.facts import NO_MERGES, PAGES, Facts
 from gitcoord.ui.model.offers import OFFERS
 from gitcoord.ui.model.screen import Screen, plain, screen
 from gitcoord.ui.model.words import age, body, left
@@ -85,16 +84,16 @@ def test_a_failed_job_is_forgotten_once_it_ran_again() -> None:
     assert len(needed(QUIET._replace(jobs=(bad, others)))) == 1
 
 
-def test_a_claim_that_was_lost_is_told_only_while_its_task_goes_on() -> None:
-    lost = event(1, "task.settle", "…", "web", task=oid(9))
+def test_a_claim_that_was_lost_is_told_only_while_its_task_goes_on_elsewhere() -> None:
+    lost = Lost(oid(1), box("web"), int(NOW), oid(9), False)
     going = Board((task(9, "it", "claimed", holder=box("api")),), {}, {box("api"): "active"}, frozenset())
-    assert [kind for kind, _, _ in needed(QUIET._replace(lost=(lost,), board=going))] == ["lost"]
-    won = event(1, "task.settle", "…", "web", task=oid(9), lease="n")
-    assert needed(QUIET._replace(lost=(won,), board=going)) == []
+    assert needed(QUIET._replace(lost=(lost,), board=going)) == [
+        ("lost", "web", f"lost its claim of {oid(9)[:10]} it: api holds it")
+    ]
+    assert needed(QUIET._replace(lost=(lost._replace(by=box("api")),), board=going)) == []
     over = Board((task(9, "it", "done", holder=box("api")),), {}, {}, frozenset())
     assert needed(QUIET._replace(lost=(lost,), board=over)) == []
-    theirs = event(1, "task.settle", "…", "web", FAR, task=oid(9))
-    assert needed(QUIET._replace(lost=(theirs,), board=going)) == []
+    assert needed(QUIET._replace(lost=(lost,), board=going._replace(held=frozenset({oid(9)})))) == []
 
 
 def test_sessions_stand_in_groups_with_what_they_hold_and_changed() -> None:
@@ -130,7 +129,7 @@ def test_the_board_says_what_waits_for_what() -> None:
     columns = {column.name: [row.title for row in column.rows] for column in SEEN.board}
     assert columns == {
         "ready": ["Round to cents"],
-        "claimed": ["Charge VAT in the basket", "Move the logo"],
+        "claimed": ["Move the logo", "Charge VAT in the basket"],
         "blocked": ["The checkout tests take nine minutes", "Show VAT on the receipt"],
         "done lately": ["Say how refunds work"],
     }
@@ -139,10 +138,26 @@ def test_the_board_says_what_waits_for_what() -> None:
     assert rows["Charge VAT in the basket"].needed_by == (f"{oid(31)[:10]} Show VAT on the receipt",)
 
 
-def test_a_long_column_is_cut_and_says_by_how_much() -> None:
-    many = Board(tuple(task(n, f"task {n}") for n in range(SHOWN + 5)), {}, {}, frozenset())
-    ready = screen(QUIET._replace(board=many), NO_MERGES).board[0]
-    assert len(ready.rows) == SHOWN and ready.more == 5
+def test_long_lists_are_cut_and_grow_with_their_page() -> None:
+    many = Board(tuple(task(n, f"task {n}") for n in range(105)), {}, {}, frozenset())
+    crowd = QUIET._replace(board=many, sessions=tuple(session(f"w{n:03}") for n in range(120)))
+    seen = screen(crowd, NO_MERGES)
+    assert (len(seen.board[0].rows), seen.board[0].more) == (100, 5)
+    assert (len(seen.sessions), seen.more_sessions, len(seen.names), seen.head.states) == (100, True, 120, (("active", 120),))
+    seen = screen(crowd._replace(pages={**PAGES, "tasks": 300, "sessions": 300}), NO_MERGES)
+    assert (len(seen.board[0].rows), seen.board[0].more, len(seen.sessions), seen.more_sessions) == (105, 0, 120, False)
+
+
+def test_what_needs_the_person_is_found_behind_the_first_page() -> None:
+    tasks = [task(n, f"task {n}", "claimed", holder=box("api"), claim="c") for n in range(150)]
+    tasks[140] = task(140, "the stuck one", "blocked", words="no key")
+    tasks[141] = task(141, "the orphan", "claimed", holder=box("old"), claim="c")
+    crowd = [session(f"w{n:03}") for n in range(150)]
+    crowd[140] = session("asks", state="waiting")
+    board = Board(tuple(tasks), {}, {box("api"): "active", box("old"): "gone"}, frozenset())
+    seen = screen(QUIET._replace(board=board, sessions=tuple(crowd)), NO_MERGES)
+    assert [(need.kind, need.who) for need in seen.needs] == [("waiting", "asks"), ("blocked", "api"), ("died", "old")]
+    assert {need.about for need in seen.needs if need.section == "board"} <= {r.key for c in seen.board for r in c.rows}
 
 
 def test_overlaps_of_a_pair_stand_in_one_row() -> None:

@@ -7,6 +7,7 @@ out whether a supervisor still lives. The log is `coord/jobs/KEY.log`.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, suppress
@@ -54,6 +55,22 @@ class Running(NamedTuple):
     ending: Ending | None = None
     seen: float = 0.0
     """When its file was written or touched last: the supervisor's sign of life, for other kernels."""
+
+
+def watch_logs(coord_dir: str, wrote: Callable[[str], None]) -> Callable[[], None]:
+    """Call `wrote`, from another thread, with the key of each job whose log changes; returns what ends that. Raises
+    OSError."""
+    from gitcoord.store.watch import watch_folder
+
+    folder = os.path.join(coord_dir, "jobs")
+    make_directory(folder)
+
+    def see(path: str) -> None:
+        key, dot, ending = os.path.basename(path).partition(".")
+        if key and (dot + ending) == ".log":
+            wrote(key)
+
+    return watch_folder(folder, see)
 
 
 def running_dir(coord_dir: str) -> str:

@@ -190,14 +190,14 @@ def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
     """How many unread messages each mailbox has; former names count for the present one."""
     found: dict[str, int] = {}
     homes = Homes(db)
-    rows = db.execute(
-        "SELECT box, count(*) FROM deliveries WHERE state = 0 AND addressed = 1"
-        " AND message NOT IN (SELECT message FROM bounces) GROUP BY box"
-    ).fetchall()
-    for box, count in rows:
-        home = homes.of(box)
-        found[home] = found.get(home, 0) + count
-    return found
+    unread = "SELECT box, count(*) FROM deliveries WHERE state = 0 AND addressed = 1"
+    # few messages bounce, and asking of each unread one whether it did costs ten times the count
+    bounced = f"{unread} AND message IN (SELECT message FROM bounces) GROUP BY box"
+    for sign, query in ((1, f"{unread} GROUP BY box"), (-1, bounced)):
+        for box, count in db.execute(query).fetchall():
+            home = homes.of(box)
+            found[home] = found.get(home, 0) + sign * count
+    return {box: count for box, count in found.items() if count}
 
 
 def thread(clone: Clone, prefix: str) -> list[Event]:

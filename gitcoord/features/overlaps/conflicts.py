@@ -76,7 +76,7 @@ def live_sides(clone: Clone, now: float) -> list[Side]:
     here = clone.id
     sides = []
     for worktree in list_worktrees(clone.repo):
-        there = sharers(known, worktree.git_dir, records, now) if worktree.git_dir else []
+        there = sharers(known, worktree.git_dir, now) if worktree.git_dir else []
         if there:
             sides.append(Side(tuple(mailbox(r.name, here) for r in there), worktree.path))
     return sides + _foreign_sides(clone, now)

@@ -77,7 +77,7 @@ def _desks(clone: Clone, now: float) -> list[WorktreeChanges]:
     known = [r for r in records.all() if r.git_dir and not r.person and not r.expected]
     desks = []
     for worktree in list_worktrees(clone.repo):
-        there = sharers(known, worktree.git_dir, records, now)
+        there = sharers(known, worktree.git_dir, now)
         if there:
             desks.append(WorktreeChanges(worktree, tuple(there), tuple(touched_files(clone.repo, worktree.path))))
     return desks

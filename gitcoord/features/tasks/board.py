@@ -9,9 +9,9 @@ from gitcoord.features.tasks.read import TaskFacts, rows
 from gitcoord.features.tasks.ready import held_tasks
 from gitcoord.lean import NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Event
-from gitcoord.log.query import COLUMNS, event_of
+from gitcoord.names import mailbox
 from gitcoord.sessions.membership import states_in
+from gitcoord.store.objects import Oid
 
 
 class Board(NamedTuple):
@@ -49,13 +49,33 @@ def board(clone: Clone, ended: int, now: float | None = None) -> Board:
     return clone.read(ask)
 
 
-def settled(clone: Clone, since: int) -> list[Event]:
-    """How claims of this clone that were made offline ended, since a time (Unix seconds), oldest first."""
-    query = (
-        f"SELECT {COLUMNS} FROM events WHERE type = 'task.settle' AND at >= ? AND id IN (SELECT x.id FROM offline_claims o"
-        " JOIN task_events x ON x.task = o.task WHERE o.clone = ? AND o.settled = 1) ORDER BY lc, id"
-    )
-    return clone.read(lambda db: [event_of(row) for row in db.execute(query, (since, clone.id))])
+class Lost(NamedTuple):
+    """A claim of this clone that did not hold, found out after its session had been told that it did. `by` is the
+    session that claimed."""
+
+    id: str
+    by: str
+    at: int
+    task: Oid
+    offline: bool
+
+
+DID_NOT_HOLD = "did not hold"
+"""The text of the event that says so. A claim that was refused at once is withdrawn in other words: its caller knows."""
+_LOST = (
+    "SELECT s.id, s.author, s.clone, s.at, x.task, c.type = 'task.settle' OR json_extract(c.data, '$.tentative') IS NOT NULL"
+    " FROM (SELECT DISTINCT task FROM offline_claims WHERE clone = ?1 AND settled = 1) o"
+    " JOIN task_events x ON x.task = o.task JOIN events s ON s.id = x.id"
+    " JOIN events c ON c.id = json_extract(s.data, '$.supersedes[0]')"
+    " WHERE s.type = 'task.settle' AND s.clone = ?1 AND s.at >= ?2 AND s.text = ?3"
+    " AND c.type IN ('task.claim', 'task.settle') ORDER BY s.lc, s.id"
+)
+
+
+def lost(clone: Clone, since: int) -> list[Lost]:
+    """Claims of this clone that were lost since a time (Unix seconds), oldest first."""
+    rows = clone.read(lambda db: db.execute(_LOST, (clone.id, since, DID_NOT_HOLD)).fetchall())
+    return [Lost(id, mailbox(author, at), when, Oid(task), bool(offline)) for id, author, at, when, task, offline in rows]
 
 
 def _ended(db: sqlite3.Connection, limit: int) -> list[TaskFacts]:

@@ -142,11 +142,13 @@ def rows(db: sqlite3.Connection, condition: str, values: Sequence[object] = ()) 
 
 
 def _row(raw: Sequence[Any], now: dict[str, str]) -> TaskFacts:
-    row = TaskFacts(*raw)
-    return row._replace(
-        creator=now[row.creator], assignee=now[row.assignee], holder=now[row.holder], labels=tuple(json.loads(raw[9])),
-        tentative=bool(row.tentative), ready=bool(row.ready),
-    )  # fmt: skip
+    """A row from its columns, which are those of TaskFacts in their order."""
+    oid, lc, creator, at, title, text, status, priority, assignee, labels, holder, *rest, tentative, words, changed, ready = raw
+    labelled = tuple(json.loads(labels)) if labels != "[]" else ()
+    who = (now[assignee], labelled, now[holder])
+    return TaskFacts._make(
+        (oid, lc, now[creator], at, title, text, status, priority, *who, *rest, bool(tentative), words, changed, bool(ready))
+    )
 
 
 def find(db: sqlite3.Connection, prefix: str) -> TaskFacts:

@@ -8,6 +8,7 @@ was replaced by another. The first at the remote wins; the loser is told, with t
 from __future__ import annotations
 
 from gitcoord import lean_json as json
+from gitcoord.features.tasks.board import DID_NOT_HOLD
 from gitcoord.features.tasks.notices import SHORT
 from gitcoord.features.tasks.read import TaskFacts, rows
 from gitcoord.features.tasks.standing import KIND, TTL, LeaseView, holder_of, look_at, replaces
@@ -129,7 +130,7 @@ def _void(clone: Clone, task: str, ids: list[str], author: str, text: str) -> li
     data = {"task": task, "supersedes": ids[:10], "void": True}
     told = {"to": [clone.box(author)], "notice": "task", "about": task}
     return [
-        Draft("task.settle", "did not hold", data, author=author),
+        Draft("task.settle", DID_NOT_HOLD, data, author=author),
         Draft("message", text, told, author=author),
     ]
 

@@ -73,7 +73,8 @@ class Index(Folding):
         """Whether a damaged log of ours is read as it is, because it cannot be repaired."""
         self._since = 0
         self._compared: tuple[Any, ...] = ()
-        """The connection, the list of refs that was found current last, and the state of the index then."""
+        """The connection, the list of refs that was found current last, and the state of the index and the allowed keys
+        then."""
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
         """Bring the index up to `tips` and ask; try again after every recovery, because it may be damaged once more
@@ -98,7 +99,8 @@ class Index(Folding):
     def is_current(self, tips: Tips) -> bool:
         """Whether all below `tips` has been read. Asked several times a command, so the same list is compared again only
         if the index has changed since."""
-        compared = (self.db, tips, self.db.execute("PRAGMA data_version").fetchone(), self.db.total_changes)
+        version = self.db.execute("PRAGMA data_version").fetchone()
+        compared = (self.db, tips, version, self.db.total_changes, self._standing())
         if compared == self._compared:
             return True
         out = self._left_out()

@@ -13,7 +13,7 @@ from gitcoord.log.index.file import IndexFile
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.log.schemas import Schema
 from gitcoord.store.objects import GitObject, Oid, parent_of
-from gitcoord.store.ref_names import NAMESPACE, epoch_of, log_ref
+from gitcoord.store.ref_names import epoch_of, is_local, log_ref
 
 _INSERT = (
     "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
@@ -76,9 +76,11 @@ class Folding(IndexFile):
         return schemas.objection(schema, event) if schema else ""
 
     def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, place: int) -> tuple[int | None, int]:
-        """Take in events of a chain, each once; returns clock and place of the last well-formed one. `place` is the place
-        of the event before them. Carried events have place 0, or -1 in another clone's name."""
-        clone, local, epoch = trust.speaker(ref), ref.startswith(NAMESPACE + "local/"), epoch_of(ref)
+        """Take in events of a chain, each once; returns clock and place of the last well-formed one.
+
+        `place` is the place of the event before them. Carried events have place 0, or -1 in another clone's name.
+        """
+        clone, local, epoch = trust.speaker(ref), is_local(ref), epoch_of(ref)
         taken: list[Written] = []
         rows = []
         for event, raw in items:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from gitcoord.features.tasks.read import TaskFacts
 
 COLUMNS = ("ready", "claimed", "blocked", "done lately")
-SHOWN = 200
-"""Tasks of a column that are shown; how many more there are is said."""
 
 
 class TaskRow(NamedTuple):
@@ -38,7 +36,7 @@ class TaskRow(NamedTuple):
 
 
 class Column(NamedTuple):
-    """Tasks of one status; `more` is how many of them are not in `rows`."""
+    """Tasks of one status, the first page of them; `more` is how many of them are not in `rows`."""
 
     name: str
     rows: tuple[TaskRow, ...]
@@ -46,19 +44,36 @@ class Column(NamedTuple):
 
 
 def columns(facts: Facts) -> tuple[Column, ...]:
-    """Ready ones by priority, then age; the others as they came; done ones the latest first."""
+    """Ready ones by priority, then age; of the others those that need somebody first; done ones the latest first."""
     found: dict[str, list[TaskFacts]] = {column: [] for column in COLUMNS}
     for row in facts.board.tasks:
         if row.id not in facts.board.held:
             found[_column(row)].append(row)
     found["ready"].sort(key=lambda row: row.priority)
-    found["blocked"].sort(key=lambda row: row.status != "blocked")
-    titles: dict[str, str] = {row.id: row.title for row in facts.board.tasks if row.id not in facts.board.held}
-    needed = _turned(facts.board.needs)
+    for column in ("claimed", "blocked"):
+        found[column].sort(key=lambda row: not _is_pressing(row, facts))
+    page, around = facts.pages["tasks"], _around(facts)
     return tuple(
-        Column(column, tuple(_task(row, facts, titles, needed) for row in rows[:SHOWN]), max(0, len(rows) - SHOWN))
+        Column(column, tuple(_task(row, facts, *around) for row in rows[:page]), max(0, len(rows) - page))
         for column, rows in found.items()
     )
+
+
+def pressing(facts: Facts) -> tuple[TaskRow, ...]:
+    """The tasks that are blocked, or held by a session that is gone: however long the board is."""
+    found = [row for row in facts.board.tasks if row.id not in facts.board.held and _is_pressing(row, facts)]
+    around = _around(facts) if found else ({}, {})
+    return tuple(_task(row, facts, *around) for row in found)
+
+
+def _is_pressing(row: TaskFacts, facts: Facts) -> bool:
+    return row.status == "blocked" or (row.status == "claimed" and facts.board.states.get(row.holder) == "gone")
+
+
+def _around(facts: Facts) -> tuple[dict[str, str], dict[str, list[str]]]:
+    """The titles of tasks that others wait for or that wait, and who needs each."""
+    named = {*facts.board.needs, *(need for needs in facts.board.needs.values() for need in needs)} - facts.board.held
+    return {row.id: row.title for row in facts.board.tasks if row.id in named}, _turned(facts.board.needs)
 
 
 def _titled(id: str, titles: Mapping[str, str]) -> str:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord.names import same_clone
 from gitcoord.text import span
 from gitcoord.ui.facts import Facts
-from gitcoord.ui.model.board import Column, TaskRow
+from gitcoord.ui.model.board import TaskRow, pressing
 from gitcoord.ui.model.jobs import JobRow, failed
 from gitcoord.ui.model.offers import Choice, choice, of_message, of_session
 from gitcoord.ui.model.overlaps import Pair
@@ -36,19 +35,17 @@ class Need(NamedTuple):
     command: str = ""
 
 
-def needs(
-    facts: Facts, people: tuple[SessionRow, ...], board: tuple[Column, ...], pairs: tuple[Pair, ...], jobs: tuple[JobRow, ...]
-) -> tuple[Need, ...]:
+def needs(facts: Facts, waiting: tuple[SessionRow, ...], pairs: tuple[Pair, ...], jobs: tuple[JobRow, ...]) -> tuple[Need, ...]:
     """All that waits for the person; empty when all is well."""
-    tasks = [task for column in board for task in column.rows]
+    tasks = pressing(facts)
     return (
         *_messages(facts),
-        *_waiting(people),
+        *_waiting(waiting),
         *_conflicts(pairs),
         *_blocked(tasks),
         *_failed(jobs),
         *_died(tasks),
-        *_lost(facts, tasks),
+        *_lost(facts),
         *_trouble(facts),
     )
 
@@ -73,8 +70,8 @@ def _message(m: Message, facts: Facts) -> Need:
     return Need(m.id, kind, who, text, m.at, choices, "conversation", m.thread, body(m.text), m.urgent)
 
 
-def _waiting(people: tuple[SessionRow, ...]) -> Iterator[Need]:
-    for row in sorted((row for row in people if row.state == "waiting"), key=lambda row: row.at or 0):
+def _waiting(waiting: tuple[SessionRow, ...]) -> Iterator[Need]:
+    for row in sorted(waiting, key=lambda row: row.at or 0):
         where = f" in {row.worktree}" if row.worktree else ""
         what = f"waits for its human{where}: {row.focus}" if row.focus else f"waits for its human{where}"
         yield Need(f"waiting {row.key}", "waiting", row.name, what, row.at, row.choices, "sessions", row.key)
@@ -91,7 +88,7 @@ def _conflicts(pairs: tuple[Pair, ...]) -> Iterator[Need]:
             yield Need(f"conflict {pair.key}", "conflict", who, text, None, pair.choices, "overlaps", pair.key, whole)
 
 
-def _blocked(tasks: list[TaskRow]) -> Iterator[Need]:
+def _blocked(tasks: tuple[TaskRow, ...]) -> Iterator[Need]:
     for task in sorted((task for task in tasks if task.status == "blocked"), key=lambda task: task.at):
         text = f"{task.title}: {task.words}" if task.words else task.title
         who = task.holder or task.creator
@@ -106,22 +103,23 @@ def _failed(jobs: tuple[JobRow, ...]) -> Iterator[Need]:
         yield Need(f"job {job.key}", "failed", job.session, text, job.ended, job.choices, "jobs", job.key, job.tail)
 
 
-def _died(tasks: list[TaskRow]) -> Iterator[Need]:
-    for task in sorted((t for t in tasks if t.status == "claimed" and t.holder_state == "gone"), key=lambda task: task.at):
+def _died(tasks: tuple[TaskRow, ...]) -> Iterator[Need]:
+    for task in sorted((task for task in tasks if task.status == "claimed"), key=lambda task: task.at):
         text = f"is gone and held {task.key[:SHORT]} {task.title}"
         yield Need(f"died {task.key}", "died", task.holder, text, task.at, task.choices, "board", task.key)
 
 
-def _lost(facts: Facts, tasks: list[TaskRow]) -> Iterator[Need]:
-    """Offline claims of this clone that lost at the remote, while the task continues elsewhere."""
-    going = {task.key: task for task in tasks if task.status not in ("done", "dropped")}
-    for event in facts.lost:
-        task = going.get(str(event.data.get("task")))
-        if task and same_clone(event.clone, facts.clone) and not event.data.get("lease") and task.holder != event.author:
-            by = f": {task.holder} holds it" if task.holder else ""
-            text = f"lost its offline claim of {task.key[:SHORT]} {task.title}{by}"
-            who = name(event.sender, facts.clone)
-            yield Need(f"lost {event.id}", "lost", who, text, event.at, of_session(who), "board", task.key)
+def _lost(facts: Facts) -> Iterator[Need]:
+    """Claims that did not hold, while their task goes on elsewhere."""
+    going = {task.id: task for task in facts.board.tasks if task.status not in ("done", "dropped")}
+    for claim in facts.lost:
+        task = going.get(claim.task)
+        if task and task.id not in facts.board.held and task.holder != claim.by:
+            who = name(claim.by, facts.clone)
+            by = f": {name(task.holder, facts.clone)} holds it" if task.holder else ""
+            kind = "offline claim" if claim.offline else "claim"
+            text = f"lost its {kind} of {task.id[:SHORT]} {line(task.title)}{by}"
+            yield Need(f"lost {claim.id}", "lost", who, text, claim.at, of_session(who), "board", task.id)
 
 
 def _trouble(facts: Facts) -> Iterator[Need]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,6 +16,8 @@ from gitcoord.ui.model.words import SHORT, line, name
 if TYPE_CHECKING:
     from gitcoord.overview.roster import Session
 
+NAMED = 1000
+"""Names of sessions that a form offers at most."""
 HERE, PEOPLE = "worktrees", "people"
 ORDER = {"waiting": 0, "active": 1, "idle": 2, "unknown": 3, "expected": 4}
 
@@ -42,15 +45,44 @@ class SessionRow(NamedTuple):
     choices: tuple[Choice, ...] = ()
 
 
-def sessions(facts: Facts, merges: Merges) -> tuple[SessionRow, ...]:
+class Roster(NamedTuple):
+    """The sessions in their order, of which `rows` has the first page; `waiting` are those that wait for their human,
+    wherever they stand; `states` counts all of them but the person."""
+
+    rows: tuple[SessionRow, ...]
+    waiting: tuple[SessionRow, ...]
+    names: tuple[str, ...]
+    states: tuple[tuple[str, int], ...]
+    more: bool
+
+
+def roster(facts: Facts, merges: Merges) -> Roster:
     """Those of this clone first, worktree by worktree; then people; then one group for each other clone."""
-    held = _held(facts)
-    rows = [_row(s, facts, merges.files, held) for s in facts.sessions]
-    return tuple(sorted(rows, key=lambda row: (_rank(row.group), row.group)))
+    held, page = _held(facts), facts.pages["sessions"]
+    ordered = sorted(facts.sessions, key=lambda s: _rank(_group(s)))
+    rows = {s: _row(s, facts, merges.files, held) for s in ordered[:page]}
+    waiting = [rows.get(s) or _row(s, facts, merges.files, held) for s in ordered if s.state == "waiting" and s.session]
+    others = [s for s in ordered if s.session and not _is_user(s, facts)]
+    states = Counter(s.state or "" for s in others)
+    return Roster(
+        tuple(rows.values()),
+        tuple(waiting),
+        tuple(name(f"{s.session}@{s.clone}", facts.clone) for s in others[:NAMED]),
+        tuple(sorted(states.items(), key=lambda item: ORDER.get(item[0], 9))),
+        len(ordered) > page,
+    )
 
 
-def _rank(group: str) -> int:
-    return {HERE: 0, PEOPLE: 1}.get(group, 2)
+def _group(s: Session) -> str:
+    return HERE if s.local and s.worktree else PEOPLE if s.local and s.person else s.clone or ""
+
+
+def _rank(group: str) -> tuple[int, str]:
+    return {HERE: 0, PEOPLE: 1}.get(group, 2), group
+
+
+def _is_user(s: Session, facts: Facts) -> bool:
+    return s.local and s.session == facts.user
 
 
 def _held(facts: Facts) -> dict[str, str]:
@@ -61,7 +93,7 @@ def _held(facts: Facts) -> dict[str, str]:
 
 def _row(s: Session, facts: Facts, files: Mapping[str, tuple[str, ...]], held: Mapping[str, str]) -> SessionRow:
     box = f"{s.session}@{s.clone}"
-    group = HERE if s.local and s.worktree else PEOPLE if s.local and s.person else s.clone or ""
+    group = _group(s)
     published = tuple(f.path for f in s.files)
     return SessionRow(
         place_of(s),
@@ -77,6 +109,6 @@ def _row(s: Session, facts: Facts, files: Mapping[str, tuple[str, ...]], held: M
         s.unread,
         line(s.role, 40),
         line(s.harness, 40),
-        s.local and s.session == facts.user,
-        of_session(name(box, facts.clone) if s.session and not (s.local and s.session == facts.user) else ""),
+        _is_user(s, facts),
+        of_session(name(box, facts.clone) if s.session and not _is_user(s, facts) else ""),
     )

@@ -27,11 +27,13 @@ class Head(NamedTuple):
 
 
 class Screen(NamedTuple):
-    """All sections. `more_…` say that there is more to be read than these rows."""
+    """All sections. `more_…` say that there is more to be read than these rows; `names` are all whom one can write to."""
 
     head: Head
     needs: tuple[needs.Need, ...]
     sessions: tuple[people.SessionRow, ...]
+    more_sessions: bool
+    names: tuple[str, ...]
     threads: tuple[talk.Thread, ...]
     more_threads: bool
     board: tuple[board.Column, ...]
@@ -45,17 +47,18 @@ class Screen(NamedTuple):
 
 def screen(facts: Facts, merges: Merges) -> Screen:
     """Rows for all that the view shows."""
-    rows = people.sessions(facts, merges)
-    tasks = board.columns(facts)
+    roster = people.roster(facts, merges)
     pairs = overlaps.pairs(facts, merges)
     work = jobs.jobs(facts)
     return Screen(
-        _head(facts, rows),
-        needs.needs(facts, rows, tasks, pairs, work),
-        rows,
+        _head(facts, roster.states),
+        needs.needs(facts, roster.waiting, pairs, work),
+        roster.rows,
+        roster.more,
+        roster.names,
         talk.threads(facts.talk, facts),
         facts.talk.more,
-        tasks,
+        board.columns(facts),
         pairs,
         inert(merges.unknown),
         overlaps.locks(facts),
@@ -65,15 +68,11 @@ def screen(facts: Facts, merges: Merges) -> Screen:
     )
 
 
-def _head(facts: Facts, rows: tuple[people.SessionRow, ...]) -> Head:
-    counts: dict[str, int] = {}
-    for row in rows:
-        if row.name and not row.is_user:
-            counts[row.state] = counts.get(row.state, 0) + 1
+def _head(facts: Facts, states: tuple[tuple[str, int], ...]) -> Head:
     sync = facts.trouble.sync
     return Head(
         inert(facts.project), facts.user, facts.clone,
-        tuple(sorted(counts.items(), key=lambda item: people.ORDER.get(item[0], 9))),
+        states,
         inert(sync.remote) if sync else "", sync.at if sync else None, sync.waiting if sync else 0, bool(sync and sync.error),
     )  # fmt: skip
 

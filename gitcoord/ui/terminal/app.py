@@ -32,8 +32,6 @@ WIDE = 110
 """Columns from which the details are beside the list instead of below it."""
 AGES_EVERY = 10.0
 """Seconds after which ages are looked at; only the lines whose text changed are drawn."""
-OUTPUT_EVERY = 1.0
-"""Seconds after which the log of a running job is read again, while it is shown."""
 SETTLED = 0.12
 """Seconds that the cursor rests on a row before more is asked about it."""
 
@@ -77,6 +75,7 @@ class LiveView(Acting):
         self.side = VerticalScroll(id="side")
         self.search = Input(id="search", placeholder="words, or @NAME")
         self._asked = ""
+        self._stale = False
 
     def compose(self) -> ComposeResult:
         yield self.head
@@ -94,10 +93,11 @@ class LiveView(Acting):
         self.needs.border_title = "Needs you"
         self.screen.set_focus(self.listed)
         self.set_interval(AGES_EVERY, self.redraw)
-        self.set_interval(OUTPUT_EVERY, self._follow_output)
         self._shape(self.size)
         self.redraw()
-        self.source.start(lambda news: self.later(lambda: self._take(news)))
+        self.source.start(
+            lambda news: self.later(lambda: self._take(news)), lambda job: self.later(lambda: self._output_grew(job))
+        )
 
     def on_unmount(self) -> None:
         self.source.stop()
@@ -188,8 +188,8 @@ class LiveView(Acting):
             self.act("read", read.given)
 
     def on_rows_ended(self, message: Rows.Ended) -> None:
-        pages = {"conversation": "talk", "timeline": "events"}
-        self.source.more(pages.get(listings.SECTIONS[self.section].name, ""))
+        if message.rows is self.listed:
+            self.source.more(listings.SECTIONS[self.section].page)
 
     def _go(self, section: int, key: str = "") -> None:
         self.section, self.words, self.found = section, "", None
@@ -240,15 +240,19 @@ class LiveView(Acting):
 
     def _answered(self, key: str, done: Future[Any]) -> None:
         self._asked = ""
+        if self._stale and self.current.key == key:
+            self._ask()
+        self._stale = False
         if done.exception() is None:
             changed = self.deep.get(key) != done.result()
             self.deep = {**dict(list(self.deep.items())[-50:]), key: done.result()}
             if changed:
                 self._rest(self.clock())
 
-    def _follow_output(self) -> None:
-        row = self.current.row
-        if row is not None and getattr(row, "state", "") == "running" and hasattr(row, "tail"):
+    def _output_grew(self, job: str) -> None:
+        if self._asked == job:
+            self._stale = True  # what is being read may lack this; nothing more is told before it is read again
+        elif self.current.key == job:
             self._ask()
 
     # search
@@ -261,8 +265,15 @@ class LiveView(Acting):
 
     def on_input_changed(self, message: Input.Changed) -> None:
         if message.input.id == "search" and message.input.display:
+            if not self.words and message.value.strip():
+                self._read_all()
             self.words, self.found = message.value.strip(), None
             self._list(self.clock())
+
+    def _read_all(self) -> None:
+        """A search goes through all sessions and tasks, not only those that were scrolled to."""
+        if (page := listings.SECTIONS[self.section].page) in ("sessions", "tasks"):
+            self.source.more(page, whole=True)
 
     def on_input_submitted(self, message: Input.Submitted) -> None:
         if message.input.id != "search":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from gitcoord.ui.model.board import TaskRow
@@ -14,7 +14,7 @@ from gitcoord.ui.model.screen import Screen
 from gitcoord.ui.model.talk import Thread
 from gitcoord.ui.model.timeline import EventRow
 from gitcoord.ui.model.words import SHORT, age, left
-from gitcoord.ui.terminal.rows import Cell, Column, Entry, Listing
+from gitcoord.ui.terminal.rows import MORE, Cell, Column, Entry, Listing
 
 SIGNS = {"active": "●", "idle": "○", "waiting": "◆", "unknown": "?", "expected": "·", "gone": "✕", "": " "}
 COLOURS = {"active": "green", "idle": "", "waiting": "bold yellow", "unknown": "dim", "expected": "dim", "gone": "red"}
@@ -70,7 +70,8 @@ def sessions(screen: Screen, now: float) -> Listing:
         if not entries or entries[-1].row.group != row.group:
             entries.append(heading(_group(row)))
         entries.append(_session(row, now))
-    return Listing(columns, tuple(entries), "Nobody works here yet.\ngit worktree add ../NAME, and start an agent in it.")
+    empty = "Nobody works here yet.\ngit worktree add ../NAME, and start an agent in it."
+    return Listing(columns, tuple(entries), empty, screen.more_sessions)
 
 
 def _group(row: SessionRow) -> str:
@@ -120,9 +121,10 @@ def board(screen: Screen, now: float) -> Listing:
     entries: list[Entry] = []
     for column in screen.board:
         if column.rows:
-            more = f" of {len(column.rows) + column.more}" if column.more else ""
-            entries.append(heading(f"{column.name.capitalize()} {len(column.rows)}{more}"))
+            entries.append(heading(f"{column.name.capitalize()} {len(column.rows) + column.more}"))
             entries += [_task(row, now) for row in column.rows]
+            if column.more:
+                entries.append(Entry(f"{MORE} {column.name}", (Cell(f"    … {column.more} more", "dim"),)))
     return Listing(columns, tuple(entries), "No tasks yet.\nn files the first one.")
 
 
@@ -206,23 +208,25 @@ def _event(row: EventRow, now: float) -> Entry:
 
 
 class Section(NamedTuple):
-    """A list that has a tab: its name, a short one for narrow terminals, its rows, and what it counts."""
+    """A list that has a tab: its name, a short one for narrow terminals, its rows, what it counts, and the page of the
+    facts that scrolling makes longer."""
 
     name: str
     short: str
     listing: Callable[[Screen, float], Listing]
     count: Callable[[Screen], int]
+    page: str = ""
 
 
-def _alive(rows: Iterable[SessionRow]) -> int:
-    return sum(1 for row in rows if row.name and row.state in ("active", "idle", "waiting"))
+def _alive(screen: Screen) -> int:
+    return sum(count for state, count in screen.head.states if state in ("active", "idle", "waiting"))
 
 
 SECTIONS = (
-    Section("sessions", "sess", sessions, lambda s: _alive(s.sessions)),
-    Section("conversation", "talk", conversation, lambda s: sum(thread.waits for thread in s.threads)),
-    Section("board", "board", board, lambda s: sum(len(column.rows) for column in s.board[:3])),
+    Section("sessions", "sess", sessions, _alive, "sessions"),
+    Section("conversation", "talk", conversation, lambda s: sum(thread.waits for thread in s.threads), "talk"),
+    Section("board", "board", board, lambda s: sum(len(column.rows) + column.more for column in s.board[:3]), "tasks"),
     Section("overlaps", "over", overlaps, lambda s: len(s.pairs)),
     Section("jobs", "jobs", jobs, lambda s: sum(1 for job in s.jobs if job.state == "running")),
-    Section("timeline", "time", timeline, lambda s: 0),
+    Section("timeline", "time", timeline, lambda s: 0, "events"),
 )

@@ -49,6 +49,10 @@ class Listing(NamedTuple):
     more: bool = False
 
 
+MORE = "more"
+"""How the key of a line begins that stands for rows which were not read yet; it cannot be chosen."""
+NEAR = 3
+"""Lines before the end of what was read at which more is asked for."""
 NOTHING = Listing((), (), "")
 
 
@@ -212,7 +216,19 @@ class Rows(ScrollView, can_focus=True):
             self._see()
             self.refresh()
             self.post_message(self.Moved(self))
-        if self.listing.more and at >= len(self.listing.entries) - 3:
+        self._ask_for_more(at, at)
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Scrolled, perhaps by the mouse, which leaves the cursor where it is."""
+        super().watch_scroll_y(old_value, new_value)
+        if new_value > old_value:
+            self._ask_for_more(int(new_value), int(new_value) + self.room.height - 1)
+
+    def _ask_for_more(self, first: int, last: int) -> None:
+        """Ask for more where an end of what was read is among these lines, or near."""
+        entries = self.listing.entries
+        near = entries[max(0, first) : last + NEAR + 1]
+        if (self.listing.more and last + NEAR >= len(entries)) or any(entry.key.startswith(f"{MORE} ") for entry in near):
             self.post_message(self.Ended(self))
 
     # drawing

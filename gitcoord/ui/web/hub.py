@@ -22,7 +22,8 @@ class Hub:
     def __init__(self, read_only: bool) -> None:
         self._hello = json.dumps({"offers": plain(dict(OFFERS)), "anywhere": plain(ANYWHERE), "read_only": read_only})
         self._parts: dict[str, str] = {}
-        self._bells: set[asyncio.Event] = set()
+        self._pages: dict[asyncio.Event, set[str]] = {}
+        """What wakes each page, and the jobs whose output went on of which it was not told yet."""
         self._over = False
 
     def put(self, news: News) -> None:
@@ -32,19 +33,25 @@ class Hub:
         self._parts["wrong"] = json.dumps(news.wrong)
         self._ring()
 
+    def wrote(self, job: str) -> None:
+        """Have the pages that show the output of a job read it again."""
+        for growing in self._pages.values():
+            growing.add(job)
+        self._ring()
+
     def end(self) -> None:
         """Let all pages go."""
         self._over = True
         self._ring()
 
     def _ring(self) -> None:
-        for bell in self._bells:
+        for bell in self._pages:
             bell.set()
 
     async def stream(self) -> AsyncIterator[str]:
         """Server-sent events for one page, as long as it listens."""
         bell = asyncio.Event()
-        self._bells.add(bell)
+        growing = self._pages.setdefault(bell, set())
         sent: dict[str, str] = {}
         try:
             yield _event("hello", self._hello)
@@ -54,11 +61,13 @@ class Hub:
                     if sent.get(name) != value:
                         sent[name] = value
                         yield _event(name, value)
+                while growing:
+                    yield _event("wrote", json.dumps(growing.pop()))
                 yield _event("beat", json.dumps(time.time()))
                 with suppress(TimeoutError):
                     await asyncio.wait_for(bell.wait(), BEAT_EVERY)
         finally:
-            self._bells.discard(bell)
+            self._pages.pop(bell, None)
 
 
 def _event(name: str, value: str) -> str:

@@ -50,6 +50,10 @@ def application(desk: Desk, door: Door) -> Starlette:
     async def news(request: Request) -> Response:
         return StreamingResponse(hub.stream(), media_type="text/event-stream")
 
+    async def further(name: str, given: Mapping[str, Any]) -> str:
+        desk.more(name, given.get("whole") is True)
+        return ""
+
     @asynccontextmanager
     async def looking(app: Starlette) -> AsyncIterator[None]:
         loop = asyncio.get_running_loop()
@@ -58,7 +62,11 @@ def application(desk: Desk, door: Door) -> Starlette:
             with suppress(RuntimeError):  # the server ends
                 loop.call_soon_threadsafe(hub.put, news)
 
-        desk.start(tell)
+        def wrote(job: str) -> None:
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(hub.wrote, job)
+
+        desk.start(tell, wrote)
         yield
         desk.stop()
         hub.end()
@@ -69,14 +77,9 @@ def application(desk: Desk, door: Door) -> Starlette:
         Route("/news", news),
         Route("/act", _answering(lambda name, given: asyncio.wrap_future(desk.act(name, given))), methods=["POST"]),
         Route("/ask", _answering(lambda name, given: asyncio.wrap_future(desk.ask(name, given))), methods=["POST"]),
-        Route("/more", _answering(lambda name, given: _at_once(lambda: desk.more(name))), methods=["POST"]),
+        Route("/more", _answering(further), methods=["POST"]),
     ]
     return Starlette(routes=routes, middleware=[Middleware(Gate, door=door)], lifespan=looking)
-
-
-async def _at_once(do: Callable[[], None]) -> str:
-    do()
-    return ""
 
 
 def _answering(do: Callable[[str, Mapping[str, Any]], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:

@@ -8,8 +8,8 @@ import { rowButton } from "./rows.js";
 import { listen, post } from "./server.js";
 
 const SECTIONS = ["sessions", "conversation", "board", "overlaps", "jobs", "timeline"];
-const NAMES = ["hello", "head", "needs", "sessions", "threads", "more_threads", "board", "pairs", "overlaps_unknown", "locks", "jobs",
-  "events", "more_events", "wrong"];
+const NAMES = ["hello", "head", "needs", "sessions", "more_sessions", "names", "threads", "more_threads", "board", "pairs", "overlaps_unknown", "locks", "jobs",
+  "events", "more_events", "wrong", "wrote"];
 const EMPTY = {
   sessions: "Nobody works here yet.\ngit worktree add ../NAME, and start an agent in it.",
   conversation: "Nobody has said anything yet. New message writes the first one.",
@@ -21,7 +21,7 @@ const EMPTY = {
 const TITLES = { worktrees: "Worktrees here", people: "People" };
 
 const state = { section: "sessions", words: "", found: null, chosen: null, deep: null, hello: { offers: {}, anywhere: [] } };
-const facts = { needs: [], sessions: [], threads: [], board: [], pairs: [], locks: [], jobs: [], events: [] };
+const facts = { needs: [], sessions: [], names: [], threads: [], board: [], pairs: [], locks: [], jobs: [], events: [] };
 
 // what stands where
 
@@ -52,7 +52,7 @@ function matches(text) {
 
 function count(section) {
   const counts = {
-    sessions: () => facts.sessions.filter((row) => row.name && ["active", "idle", "waiting"].includes(row.state)).length,
+    sessions: () => (facts.head?.states ?? []).reduce((sum, [name, n]) => sum + (["active", "idle", "waiting"].includes(name) ? n : 0), 0),
     conversation: () => facts.threads.reduce((sum, thread) => sum + thread.waits, 0),
     board: () => facts.board.slice(0, 3).reduce((sum, column) => sum + column.rows.length + column.more, 0),
     overlaps: () => facts.pairs.length,
@@ -130,22 +130,34 @@ function reconcileGroups(shown) {
     head.hidden = !title;
     reconcile(list, rows, (row) => row.key, (row) => el("li", {}, rowButton(line, row, facts.head?.user, (it) => choose(line, it))));
   });
-  const section = { conversation: "talk", timeline: "events" }[state.section];
-  const more = section === "talk" ? facts.more_threads && !state.found : section === "events" && facts.more_events;
-  if (more) {
-    const older = el("button", { type: "button", class: "older", onclick: () => post("/more", section, {}) }, "Older…");
-    older.dataset.key = "older";
-    box.append(older);
-    watchEnd(older);
-  }
+  ends.disconnect();
+  if (state.section === "board") facts.board.forEach((column, n) => drawMore(box.children[n], "tasks", column.more && `${column.more} more…`));
+  else drawMore(box, PAGES[state.section], {
+    conversation: facts.more_threads && !state.found && "Older…", timeline: facts.more_events && "Older…",
+    sessions: facts.more_sessions && "More…",
+  }[state.section]);
   mark();
 }
 
-const ends = new IntersectionObserver((seen) => seen.forEach((it) => it.isIntersecting && it.target.click()));
-function watchEnd(button) {
-  ends.disconnect();
-  if ($("rows").scrollTop > 0) ends.observe(button);
-  else $("rows").addEventListener("scroll", () => ends.observe(button), { once: true });
+const PAGES = { sessions: "sessions", conversation: "talk", board: "tasks", timeline: "events" };
+
+/** Where a list is longer than what was read, its end reads on by itself once somebody scrolls to it. */
+const ends = new IntersectionObserver((seen) => seen.forEach((it) => it.isIntersecting && scrolled && it.target.click()));
+let scrolled = false;
+$("rows").addEventListener("scroll", () => {
+  if (!scrolled) {
+    scrolled = true;
+    for (const button of document.querySelectorAll(".older")) ends.observe(button);
+  }
+}, { capture: true, passive: true });
+
+function drawMore(box, page, words) {
+  box.querySelector(":scope > .older")?.remove();
+  if (!words) return;
+  const older = el("button", { type: "button", class: "older", onclick: () => post("/more", page, {}) }, words);
+  older.dataset.key = "older";
+  box.append(older);
+  if (scrolled) ends.observe(older);
 }
 
 function mark() {
@@ -262,9 +274,8 @@ async function perform(choice) {
   const fields = offer.fields.filter((field) => !(field.name in given));
   if (offer.asks && !(await question(offer.asks, chosenRow()?.title ?? chosenRow()?.name ?? ""))) return;
   if (fields.length) {
-    const names = facts.sessions.filter((row) => row.name && !row.is_user).map((row) => row.name);
     const title = offer.label[0].toUpperCase() + offer.label.slice(1) + (given.to ? ` ${given.to}` : "");
-    const values = await fill(title, fields, names);
+    const values = await fill(title, fields, facts.names);
     if (!values) return;
     given = { ...given, ...values };
   }
@@ -286,6 +297,7 @@ async function act(name, given, quietly = false) {
 function show(section) {
   if (section !== state.section) {
     Object.assign(state, { section, words: "", found: null, chosen: null, deep: null });
+    scrolled = false;
     $("search").value = "";
     $("rows").replaceChildren();
     $("rows").scrollTop = 0;
@@ -335,6 +347,8 @@ document.addEventListener("keydown", (event) => {
 
 $("new").addEventListener("click", () => perform({ offer: state.section === "board" ? "add" : "send", given: {} }));
 $("search").addEventListener("input", () => {
+  const page = PAGES[state.section];
+  if (!state.words && ["sessions", "tasks"].includes(page)) post("/more", page, { whole: true }); // a search goes through all
   Object.assign(state, { words: $("search").value.trim(), found: null });
   drawRows();
 });
@@ -370,6 +384,7 @@ let lost = "";
 
 function take(name, value) {
   if (name === "hello") state.hello = value;
+  else if (name === "wrote") return readOutput(value);
   else if (name === "needs") announce(value);
   facts[name] = value;
   if (!drawing) drawing = setTimeout(() => {
@@ -377,6 +392,13 @@ function take(name, value) {
     draw();
     complain();
   }, 0);
+}
+
+/** The output of a job went on: it is read if this page shows it, and once it does so again. */
+function readOutput(job) {
+  if (state.chosen?.line !== "jobs" || state.chosen.key !== job) return;
+  if (document.hidden) document.addEventListener("visibilitychange", () => readOutput(job), { once: true });
+  else ask();
 }
 
 /** A reader of the screen is told what is new among what needs its person. */
@@ -397,4 +419,3 @@ listen(NAMES, take, (words) => {
   complain();
 });
 setInterval(moveAges, 10000);
-setInterval(() => state.chosen?.line === "jobs" && chosenRow()?.state === "running" && !document.hidden && ask(), 1000);
