@@ -24,6 +24,7 @@ class Jobs(Facade):
         coord.jobs.list()
         coord.jobs.get(job.id).state
         coord.jobs.log(job.id)
+        coord.jobs.watch_logs(print)()
         coord.jobs.kill(job.id)
         coord.jobs.run(["true"])
     """
