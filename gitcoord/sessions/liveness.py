@@ -22,17 +22,17 @@ class Liveness(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether it is known to be there: active, idle or waiting."""
+        """Whether the session is known to be there: active, idle or waiting."""
         return self.state in ("active", "idle", "waiting")
 
 
 def judge(record: Record, beat: float, process_alive: bool | None, now: float) -> Liveness:
-    """The state of a session of this clone. `process_alive` is None without a process that can be judged from here."""
+    """The state of a session of this clone. `process_alive` is None if it has no process that can be judged from here."""
     silent = max(0.0, now - beat - record.asleep)  # a clock that jumped back makes nobody look dead
     if record.left is not None:
         return Liveness("gone", record.left)
     if record.gone and not record.person:
-        return Liveness("gone", record.gone)  # and told so; only joining again takes that back
+        return Liveness("gone", record.gone)  # others were told; only joining again changes that
     if record.removed:
         return Liveness("gone", beat)
     if record.expected:

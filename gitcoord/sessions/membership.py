@@ -1,4 +1,4 @@
-"""Sessions: who works here, under which name, where, on what, and whether they are still there."""
+"""Join, rename, adopt and leave; and the sessions that are present."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Present(NamedTuple):
 
 
 def present(clone: Clone, now: float | None = None) -> list[Present]:
-    """The sessions of all clones that are not gone. Looks into no worktree, so it may be asked under the write lock."""
+    """The sessions of all clones that are not gone. Looks at no worktree, so it may be called under the write lock."""
     now = time.time() if now is None else now
     records, here = Records(clone.repo.coord_dir), clone.id
     own = [r for r in records.all() if liveness_of(r, r.beat, now).state != "gone"]
@@ -48,19 +48,19 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
 
 
 def presences(db: sqlite3.Connection) -> list[tuple[str, str, str, float]]:
-    """Clone, name, facts (JSON) and time of arrival of every presence that the refs show."""
+    """Clone, name, facts (JSON) and time of arrival of every presence."""
     return db.execute("SELECT clone, name, data, seen FROM presence ORDER BY clone, name").fetchall()
 
 
 def states(clone: Clone, boxes: Iterable[str], now: float | None = None) -> dict[str, tuple[str, float | None]]:
-    """State and last beat of each mailbox named; `gone` if only the name is left."""
+    """State and last beat of each mailbox named; `gone` if no presence is left."""
     return clone.read(lambda db: states_in(db, clone, boxes, now))
 
 
 def states_in(
     db: sqlite3.Connection, clone: Clone, boxes: Iterable[str], now: float | None = None
 ) -> dict[str, tuple[str, float | None]]:
-    """`states`, for callers that have the database already."""
+    """`states`, for callers that have the database open."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     found: dict[str, tuple[str, float | None]] = {}
@@ -96,11 +96,11 @@ def join(
     pid: int | None = None,
     origin: str | None = None,
 ) -> Record:
-    """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken
-    over.
+    """Register the caller, or rename its session to `name`; the old name stays an alias; a name that is free, or whose
+    session is gone, is taken over.
 
     With `origin`, the name is another clone's, and its mail comes here. Raises Refused when the name is a live
-    session's, or bound to a process that we do not run under; UsageError for an invalid name, clone or pid.
+    session's, or bound to a process that is not an ancestor of ours; UsageError for an invalid name, clone or pid.
     """
     facts: dict[str, Any] = {}
     if role is not None:
@@ -129,10 +129,8 @@ def join(
 
 
 def _decide(clone: Clone, me: Identity, joins: bool = False) -> Identity:
-    """The caller as it is now, under the lock, because another process may meanwhile have taken the name that it found.
-
-    A terminal that has a session in another worktree, and `joins` here, gets one here.
-    """
+    """Decide under the lock who the caller is, because another process may have taken the name that it found. A terminal
+    with a session in another worktree that `joins` here gets one here."""
     if me.rule in ("--as", "GIT_COORD_SESSION"):
         return me._replace(record=Records(clone.repo.coord_dir).get(me.name))
     around = look_around(clone, time.time())
@@ -141,7 +139,7 @@ def _decide(clone: Clone, me: Identity, joins: bool = False) -> Identity:
 
 
 def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:
-    """Refuse a name whose process lives, unless we run under that process."""
+    """Refuse a name whose process lives, unless that process is an ancestor of ours."""
     record = Records(clone.repo.coord_dir).get(me.name)
     holder = record.process if record else None
     if record is None or holder is None or record.left is not None or holder.pid in (pid, *above_us()):
@@ -188,7 +186,7 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
 
 
 def _may_take(target: Record, records: Records) -> bool:
-    """Whether a name is free: its holder is gone, or was only expected."""
+    """Whether a name is free: its holder is gone, or only a placeholder."""
     life = liveness_of(target, records.beat(target.name), time.time())
     return not target.person and (life.state in ("expected", "gone"))
 
@@ -212,7 +210,7 @@ def leave(clone: Clone, me: Identity) -> Record:
 
 
 def _parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
-    """The events of features when a session leaves."""
+    """The drafts that features write when a session leaves."""
     return [draft for hooks in clone.registry.hooks("parting") if hooks.parting for draft in hooks.parting(db, clone, name)]
 
 
@@ -222,7 +220,7 @@ def set_focus(clone: Clone, me: Identity, text: str) -> Record:
 
 
 def _no_secret(clone: Clone, focus: str) -> str:
-    """A focus leaves with the presence, which no event is written for. Raises LooksSecret."""
+    """Check a focus for secrets: it leaves the clone with the presence, without an event. Raises LooksSecret."""
     if not clone.allows_secrets:
         from gitcoord.log import secrets
 
@@ -231,7 +229,7 @@ def _no_secret(clone: Clone, focus: str) -> str:
 
 
 def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Record:
-    """Note which files the session edits, because in a shared worktree nobody else can tell. Raises UsageError."""
+    """Note which files the session edits, because in a shared worktree git cannot tell. Raises UsageError."""
     root = clone.repo.worktree
     if root is None:
         raise UsageError("there is no worktree here", "cd into one")
