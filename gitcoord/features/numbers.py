@@ -16,7 +16,8 @@ from gitcoord.sync import remotes
 
 HIGHEST = 10**15
 FOLLOWED = 10**12
-"""Others' numbers are believed up to here, above it only as many as were given out. So no clone can use up a sequence."""
+"""Others' numbers are believed up to here; above it only as many as were given out, so that no clone can use up a
+sequence."""
 KIND = "numbers"
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}"
 
@@ -50,7 +51,7 @@ class Allocation(NamedTuple):
 
 
 def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None) -> Allocation:
-    """The next number of `sequence`, at least `start` (the first is 1); the event says who took it.
+    """The next number of `sequence`, at least `start` (the first is 1); the event names the session that took it.
 
     Raises UsageError for an invalid name or start, Refused when no number is left.
     """
@@ -66,7 +67,7 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
         return [_draft(me, sequence, _next(db, clone, sequence, start))]
 
     with clone.locked():
-        clone.read(decide)  # what is refused registers nobody
+        clone.read(decide)  # a refused allocation registers no session
         register(clone, me)
         return Allocation(sequence, clone.append(decide)[0].data["number"])
 
@@ -76,8 +77,8 @@ def _draft(me: Identity, sequence: str, number: int) -> Draft:
 
 
 def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int | None) -> Allocation:
-    """Let the remote count. A process that dies before it has recorded its number leaves a gap; no number is given out
-    twice."""
+    """Take the number at the remote. A process that dies before it has recorded its number leaves a gap; no number is given
+    out twice."""
     from gitcoord.sync.leases import LeaseTable, change, connected, unreadable
 
     taken: list[int] = []
@@ -102,7 +103,7 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
 
 
 def _ceiling(db: sqlite3.Connection, sequence: str) -> int:
-    """The highest number that is believed. Honest ones beyond FOLLOWED were given out one by one."""
+    """The highest believable number. Honest numbers beyond FOLLOWED were given out one by one."""
     return FOLLOWED + int(db.execute("SELECT count(*) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0])
 
 

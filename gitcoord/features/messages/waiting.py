@@ -18,10 +18,8 @@ LIMIT = 50
 
 
 def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
-    """My messages that were never shown, not even in part; urgent ones first, then the oldest.
-
-    Without those that `coord.requireSigned` keeps back.
-    """
+    """My messages that were never shown, not even in part; urgent ones first, then the oldest. Left out are those that
+    `coord.requireSigned` keeps back."""
     now = time.time() if now is None else now
     trusted = trusted_values(clone)
     only = (" AND m.urgent = 1" if urgent else "") + (f" AND {TRUSTED}" if trusted else "")

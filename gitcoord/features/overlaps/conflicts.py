@@ -29,13 +29,14 @@ from gitcoord.store.worktrees import git_dir_of, list_worktrees
 from gitcoord.system.files import read_ours, replace_ours
 
 REMEMBERED = 5_000
-"""Pairs that the cache keeps."""
+"""Number of pairs that the cache keeps."""
 
 Kind = Literal["conflict", "both"]
 
 
 class Side(NamedTuple):
-    """One party to a merge: the sessions of one worktree (mailboxes), or another clone's session, of which only `head`."""
+    """One side of a merge: the sessions of one worktree (mailboxes), or another clone's session, of which only `head` is
+    known."""
 
     sessions: tuple[str, ...]
     worktree: str
@@ -70,7 +71,7 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
 
 
 def live_sides(clone: Clone, now: float) -> list[Side]:
-    """The worktrees that have sessions, and the heads of other clones' sessions that are here."""
+    """The worktrees that have sessions, and the fetched heads of other clones' sessions."""
     records = Records(clone.repo.coord_dir)
     known = [r for r in records.all() if not r.expected and not r.person]
     here = clone.id
@@ -149,7 +150,7 @@ class _Memory:
         self.known = _load(path)
 
     def add(self, found: dict[str, Found]) -> None:
-        """Remember more results, forgetting the oldest. A failure to save them is harmless."""
+        """Add results and drop the oldest. A failure to save them is harmless."""
         self.known |= found
         if not found:
             return

@@ -1,4 +1,4 @@
-"""Fold overlap events into the tables: which pairs were told of which paths."""
+"""Fold overlap events into the tables: the paths of which each pair was told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from gitcoord.log.index.feature import Feature
 from gitcoord.log.schemas import MAILBOX, PATH, Schema, listed
 
 MAX_PATHS = 200
-"""Paths in one notice."""
+"""Largest number of paths in one notice."""
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:

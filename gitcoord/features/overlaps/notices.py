@@ -45,14 +45,14 @@ class Found(NamedTuple):
 
 
 def notice(clone: Clone, name: str, now: float | None = None) -> list[str]:
-    """Look at what session `name` has changed; tell it, and the sessions that changed the same. Returns the paths.
+    """Find the paths that session `name` and others have changed; tell them. Returns the paths.
 
     git needs some milliseconds for each worktree in use, so never call this under the write lock.
     """
     try:
         return _notice(clone, name, time.time() if now is None else now)
     except (CoordError, OSError):
-        return []  # nobody's command fails for want of a notice
+        return []  # a missing notice must not make a command fail
 
 
 def _notice(clone: Clone, name: str, now: float) -> list[str]:
@@ -84,7 +84,7 @@ def _desks(clone: Clone, now: float) -> list[WorktreeChanges]:
 
 
 def _trunk(clone: Clone, a: Worktree, b: Worktree) -> list[str]:
-    """The branches from which work begins, unless the work is done on them: changes that came from there are nobody's."""
+    """The branches from which work begins, unless the work is done on them: changes on them count for no session."""
     head = clone.repo.git("symbolic-ref", "-q", "--short", "HEAD").out.decode("utf-8", "replace").strip()
     names = {"main", "master", "trunk", "develop", head} - {a.branch, b.branch, ""}
     refs = clone.repo.git("for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").out.decode("utf-8", "replace")
@@ -95,7 +95,7 @@ Party = tuple[WorktreeChanges, Record]
 
 
 def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> list[Found]:
-    """The paths that both changed, if the results differ, unless they were told of all of them; new ones come first."""
+    """The paths that both changed with different results, unless both were told of all of them; new paths come first."""
     ours = _changed(clone, mine, other[0].worktree, trunk)
     theirs = _changed(clone, other, mine[0].worktree, trunk) if ours else {}
     pair = _pair(clone, mine[1], other[1])
@@ -103,7 +103,7 @@ def _common(clone: Clone, mine: Party, other: Party, trunk: Sequence[str]) -> li
     told = clone.read(lambda db: _told(db, pair)) if both else set()
     if both <= told:
         return []
-    both = both - ignored_paths(clone.repo, mine[0].worktree, both)  # whose names are never published
+    both = both - ignored_paths(clone.repo, mine[0].worktree, both)  # names of ignored files are never published
     kinds, moved = _merged(clone, mine[0].worktree, other[0].worktree)
     paths = [path for path in both if _is_text(path) and path not in moved and (kinds is None or path in kinds)]
     paths.sort(key=lambda path: (path in told, path))
@@ -165,14 +165,14 @@ def _paths(status: str, words: Iterator[str]) -> list[str]:
 
 
 def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | None, set[str]]:
-    """The paths that differ on both sides, and whether each merges cleanly; and those that were merely renamed."""
+    """The paths that differ on both sides, and whether each merges cleanly; and the paths that were only renamed."""
     from gitcoord.features.overlaps import conflicts
     from gitcoord.store.merging import Scratch, look
 
     try:
         found = conflicts.collide(clone, [(conflicts.Side((), a.path), conflicts.Side((), b.path))])
         with Scratch(clone.repo) as scratch:
-            from pathlib import Path  # 4 ms that `send`, which loads this fold, need not pay
+            from pathlib import Path  # costs 4 ms, which `send` should not pay, although it loads this fold
 
             looks = [look(clone.repo, Path(w.path), Path(w.git_dir)) for w in (a, b)]
             moved = {path for lying in looks if lying for path in scratch.renamed(lying)}
@@ -183,7 +183,7 @@ def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | N
 
 
 def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: float) -> None:
-    """Tell both at once, and record it; nothing if another process was quicker."""
+    """Tell both in one append, and record it; nothing if another process has done it."""
     (desk, me), (there, peer) = mine, other
     pair = _pair(clone, me, peer)
     flipped = [f._replace(mine=f.theirs, theirs=f.mine) for f in found]
@@ -211,7 +211,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 def _text(peer: Record, desk: WorktreeChanges, found: Sequence[Found], now: float) -> str:
-    """The message to one of the two about the other."""
+    """The message to one session about the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
     lines = [f"{inert(f.path)}, {ago(f.theirs, now)}: {_VERDICT[f.clean]}" for f in found[:20]]
     more = [f"and {len(found) - 20} more"] if len(found) > 20 else []
