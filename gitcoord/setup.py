@@ -25,7 +25,7 @@ from gitcoord.system.spawn import run
 
 @dataclass(frozen=True, slots=True)
 class Initialized:
-    """What `init` found and did: the clone's id, the placeholders it registered, the state of the hooks, and the remote
+    """The result of `init`: the clone's id, the placeholders it registered, the state of the hooks, and the remote
     to sync with, if the user named one or others coordinate there already."""
 
     clone: str
@@ -123,4 +123,4 @@ def _remove_files(clone: Clone) -> None:
     for top in ("refs/coord", "logs/refs/coord"):
         for folder, _, _ in os.walk(os.path.join(clone.repo.common_dir, top), topdown=False):
             with suppress(OSError):
-                os.rmdir(folder)  # empty ones only: others may hold refs that are not ours
+                os.rmdir(folder)  # only empty ones: others may contain refs that are not ours

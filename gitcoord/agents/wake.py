@@ -34,7 +34,7 @@ def wake(desk: HookCall, say: Callable[[Answer], None]) -> None:
         return
     key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
     marks_of(desk.clone, "").open()
-    make_directory(desk.path("agents"))  # the hook that binds the session runs beside us
+    make_directory(desk.path("agents"))  # the hook that binds the session runs at the same time
     if sys.platform != "win32":
         with suppress(OSError):
             os.setsid()

@@ -1,7 +1,5 @@
-"""Where I stand, on one screen: quick enough for every turn, so it looks into no worktree.
-
-Only here gitcoord reports, without being asked, events of a newer gitcoord and malformed commits in other logs.
-"""
+"""The status of a session on one screen, quick enough for every turn, so it looks at no worktree. Only here gitcoord
+reports events of a newer gitcoord and malformed commits in other logs without being asked."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Strange(NamedTuple):
-    """Events of one clone that this gitcoord could not use: how many, and why the first of them."""
+    """Events of one clone that this gitcoord could not use: their number, and the reason for the first."""
 
     clone: str
     events: int
@@ -71,14 +69,14 @@ class Status(NamedTuple):
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
     left_out: tuple[LeftOut, ...]
-    """Clones past a limit, of which nothing more is read."""
+    """Clones past a limit, of which gitcoord reads no more."""
     warnings: tuple[Doubt, ...]
     sync: Syncing | None
     """None without a coordination remote."""
 
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
-    """Everything at a glance."""
+    """The status of the caller."""
     from gitcoord.features.jobs.read import of_session
     from gitcoord.log.trust import warnings
 
@@ -122,7 +120,7 @@ class Trouble(NamedTuple):
 
 
 def trouble(clone: Clone) -> Trouble:
-    """Problems that are shown unasked."""
+    """Problems that are shown without being asked for."""
     from gitcoord.log.trust import warnings
 
     newer, malformed = clone.read(strange)

@@ -16,8 +16,8 @@ from gitcoord.store.objects import Oid
 
 class Board(NamedTuple):
     """`tasks`: those not done or dropped, oldest first, then those that ended last, the latest first. `needs`: the
-    unfinished needs of each, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned`
-    keeps back."""
+    unfinished needs of each, by id. `states`: the states of the sessions that hold one. `held`: ids that
+    `coord.requireSigned` keeps back."""
 
     tasks: tuple[TaskFacts, ...]
     needs: dict[str, tuple[str, ...]]
@@ -50,7 +50,7 @@ def board(clone: Clone, ended: int, now: float | None = None) -> Board:
 
 
 class Lost(NamedTuple):
-    """A claim of this clone that did not hold, found out after its session had been told that it did. `by` is the
+    """A claim of this clone that was lost after its session had been told that it succeeded. `by` is the
     session that claimed."""
 
     id: str
@@ -61,7 +61,8 @@ class Lost(NamedTuple):
 
 
 DID_NOT_HOLD = "did not hold"
-"""The text of the event that says so. A claim that was refused at once is withdrawn in other words: its caller knows."""
+"""The text of an event that voids a claim. A claim that was refused at once is withdrawn with another text, because its
+caller knows."""
 _LOST = (
     "SELECT s.id, s.author, s.clone, s.at, x.task, c.type = 'task.settle' OR json_extract(c.data, '$.tentative') IS NOT NULL"
     " FROM (SELECT DISTINCT task FROM offline_claims WHERE clone = ?1 AND settled = 1) o"

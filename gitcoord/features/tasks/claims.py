@@ -13,7 +13,7 @@ from gitcoord.sync import remotes
 
 
 def claim(clone: Clone, me: Identity, prefix: str, offline: bool = False) -> Oid:
-    """Take a task; nothing happens if I hold it. Raises Refused if another session holds it, or it is not open."""
+    """Claim a task; does nothing if I hold it. Raises Refused if another session holds it, or it is not open."""
     if not offline and remotes.decides(clone.repo):
         from gitcoord.features.tasks import leased
 
