@@ -37,9 +37,9 @@ def _tool_list() -> str:
 
 
 def _verbs() -> list[str]:
-    from gitcoord.cli import GROUPS
+    from gitcoord.cli.verbs import VERBS
 
-    return [verb for verbs in GROUPS.values() for verb in verbs]
+    return [verb for verbs in VERBS.values() for verb in verbs]
 
 
 def _print(where: Path, *args: str) -> str:

@@ -28,7 +28,7 @@ class HookCall(NamedTuple):
 
     @property
     def surface(self) -> str:
-        """When mail and notes are put in front of the model: `tool`, `turn` or `off`."""
+        """When mail and notes are shown to the model: `tool`, `turn` or `off`."""
         return self.clone.repo.setting("surface", "tool").lower()
 
     def path(self, *parts: str) -> str:

@@ -108,7 +108,7 @@ class Coord:
         self._beat_at = time.monotonic()
 
     def renamed(self, name: str) -> None:
-        """Look for the identity anew: the session is called `name` now, or has ended."""
+        """Find the identity anew, because the session is called `name` now, or has ended."""
         self._identity = None
         if self._as_name is not None:
             self._as_name = name
@@ -122,7 +122,7 @@ class Coord:
             self._identity = beat(self.clone, self.identity)
 
     def decide(self, *, register: bool = False) -> None:
-        """Look for the identity anew, under the write lock; `register` takes the name before the session writes."""
+        """Find the identity anew, under the write lock; `register` takes the name before the session writes."""
         from gitcoord.sessions.presence import register_caller
 
         known, self._identity = self.identity, None
@@ -148,7 +148,7 @@ class Coord:
     messages: Messages = _noun("messages")
     """Messages: sent, received, acknowledged."""
     sessions: Sessions = _noun("sessions")
-    """Who works here, and the caller's own session."""
+    """The sessions of the repository, and the caller's own."""
     notes: Notes = _noun("notes")
     """Notes for everybody, present and future."""
     tasks: Tasks = _noun("tasks")

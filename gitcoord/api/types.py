@@ -1,6 +1,6 @@
 """The types that the API takes and returns: plain named tuples, safe to keep, to compare and to pass on.
 
-Hand `Identity`, `Repository` and `Vigil` back to the API and do not look into them: their content may change.
+`Identity`, `Repository` and `Vigil` are opaque: pass them back to the API, because their content may change.
 """
 
 from gitcoord.api.messages import Polled
@@ -101,4 +101,4 @@ __all__ = [
     "Vigil",
 ]  # fmt: skip
 OPAQUE = (Identity, Repository, Vigil)
-"""Handed back to the API and not looked into."""
+"""The opaque types."""

@@ -27,7 +27,7 @@ def _unseen_by_click() -> Iterator[None]:
 
 
 def run(args: list[str]) -> int:
-    """Run a command line by click's rules and return the exit code. Raises UsageError for what click refuses."""
+    """Run a command line by click's rules and return the exit code. Raises UsageError for a line that click refuses."""
     try:
         result = cli.main(args, prog_name="git coord", complete_var=COMPLETE, standalone_mode=False)
     except click.UsageError as error:
@@ -95,7 +95,7 @@ class Verbs(click.Group):
 
 
 def names_in(args: Sequence[str]) -> list[str]:
-    """The verb and the options in a command line, and what is one of a fixed choice: nothing that a user made up."""
+    """The verb, the options and the fixed choices in a command line: nothing that a user made up."""
     command: click.Command = cli
     found = []
     for arg in args:

@@ -1,4 +1,4 @@
-"""status, brief, state, conflicts."""
+"""The verbs status, brief, state and conflicts."""
 
 from __future__ import annotations
 
@@ -270,9 +270,9 @@ def _say_value(key: str, value: Value, as_json: bool) -> None:
 @option("--with", "only", metavar="S", help="Only conflicts with this session.")
 @common
 def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
-    """Merge in memory what live sessions have, uncommitted work too; exit 1 if anything conflicts.
+    """Merge the work of live sessions in memory, uncommitted work too; exit 1 if files conflict.
 
-    `both` is a path that two changed and that merges cleanly.
+    `both` is a path that two sessions changed and that merges cleanly.
 
     Example: git coord conflicts --with worker-1
     """

@@ -1,4 +1,4 @@
-"""sessions, whoami, join, leave, focus, editing."""
+"""The verbs sessions, whoami, join, leave, focus and editing."""
 
 from __future__ import annotations
 
