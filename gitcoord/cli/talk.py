@@ -59,7 +59,7 @@ def send(
 ) -> None:
     """Send TEXT to sessions (a,b), a role (@r) or all.
 
-    Example: git coord send w1 the schema is merged
+    Example: git coord send w1 schema merged
     """
     text = the_text(words, message, file, f"Your message to {to}.")
     seconds = duration(expires, "--expires")
