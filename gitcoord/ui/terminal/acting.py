@@ -1,4 +1,4 @@
-"""What the person does in the terminal view: forms and questions, then the act, then its answer in the last line."""
+"""The acts of the person in the terminal view: forms and questions, then the act, then its answer in the last line."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SAID_FOR = 8.0
 
 
 class Source(Protocol):
-    """Where the view comes from: the desk, or what a test puts in its place."""
+    """The source of the view: the desk, or a test's replacement."""
 
     read_only: bool
 
@@ -37,7 +37,7 @@ class Source(Protocol):
 
 
 class Arrived(Message):
-    """Something came from another thread; `take` is called with it."""
+    """A message from another thread; `take` is called with it."""
 
     def __init__(self, take: Callable[[], None]) -> None:
         super().__init__()
@@ -65,7 +65,7 @@ class Acting(App[None]):
         raise NotImplementedError
 
     def later(self, take: Callable[[], None]) -> None:
-        """Have something done by the view, from any thread."""
+        """Call a function in the view's thread, from any thread."""
         self.post_message(Arrived(take))
 
     def on_arrived(self, message: Arrived) -> None:
@@ -76,7 +76,7 @@ class Acting(App[None]):
         self.perform(Choice("add" if listings.SECTIONS[self.section].name == "board" else "send", {}))
 
     def action_offer(self, name: str) -> None:
-        """Do what a key means, where the row allows it."""
+        """Do the offer of a key, if the row has it."""
         found = next((choice for choice in self.choices() if choice.offer == name), None)
         if found is not None:
             self.perform(found)
@@ -84,17 +84,17 @@ class Acting(App[None]):
             self.perform(Choice(name, {}))
 
     def action_menu(self) -> None:
-        """Show all that can be done to the row."""
+        """Show all offers of the row."""
         offers = [(choice.offer, OFFERS[choice.offer]) for choice in self.choices()]
         self.push_screen(Menu(offers), lambda name: self.action_offer(name) if name else None)
 
     def choices(self) -> tuple[Choice, ...]:
-        """What can be done to the row under the cursor."""
+        """The offers of the row under the cursor."""
         row = self.current.row
         return tuple(row.choices) if row is not None and hasattr(row, "choices") else ()
 
     def perform(self, choice: Choice) -> None:
-        """Ask what has to be asked, then act."""
+        """Ask the questions of an offer, then act."""
         offer = OFFERS[choice.offer]
         if self.source.read_only:
             self.say(Text(" this view only looks on (--read-only)", "yellow"))
@@ -123,7 +123,7 @@ class Acting(App[None]):
             self.act(OFFERS[choice.offer].act, {**choice.given, **values})
 
     def act(self, act: str, arguments: Mapping[str, Any]) -> None:
-        """Do something as the person; the answer is said once it is there."""
+        """Do an act as the person; the answer is shown when it comes."""
         try:
             answer = self.source.act(act, arguments)
         except CoordError as error:
@@ -137,7 +137,7 @@ class Acting(App[None]):
         self.say(Text(f" {done.result()}", "green") if error is None else failure(error))
 
     def say(self, text: Text) -> None:
-        """Say something in the last line, for a while."""
+        """Show a text in the last line, for a while."""
         self.said = text
         self.redraw_rest()
         self.set_timer(SAID_FOR, lambda: self._unsay(text))
@@ -149,7 +149,7 @@ class Acting(App[None]):
 
 
 def failure(error: BaseException | None) -> Text:
-    """What went wrong, with its hint."""
+    """An error with its hint."""
     if isinstance(error, CoordError):
         hint = f"  ({one_line(error.hint, 200)})" if error.hint else ""
         return Text(f" {one_line(error.what, 300)}{hint}", "bold red")
