@@ -1,4 +1,5 @@
-"""Writes docs/commands.md, the fields of docs/format.md, the commands of the man page and the plugin's hooks from the program.
+"""Writes docs/commands.md, the fields of docs/format.md, the commands of the man page and the plugin's hooks from the
+program.
 
 python docs/reference.py; tests/cli/test_setup.py fails when it was forgotten.
 """
@@ -44,7 +45,7 @@ and mostly one line `hint: …` with the command to run next, on stderr. A bug's
 
 
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
-    """Group, name and command of every verb, and of what a verb like `task` has below it."""
+    """Group, name and command of every verb, and of the commands below a verb like `task`."""
     context = click.Context(cli)
     for group, names in VERBS.items():
         for name in names:
