@@ -1,4 +1,4 @@
-"""A model that says what a test wrote down for it: serves agent programs on loopback, so that they run without a login.
+"""A model that gives a test's scripted answers to agent programs on loopback, so that they run without a login.
 
 Speaks as much of the Anthropic Messages, OpenAI Responses and chat, and Gemini APIs as the programs need. A script is a
 list of `Turn`s, taken one by one by requests that offer tools (programs also ask for titles and summaries on the side).
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 
 class Tool(NamedTuple):
-    """A tool call that the model makes; the input is text for a tool that takes no object. `NAMESPACE.NAME` is for Codex."""
+    """A tool call that the model makes; the input is text for a tool that takes no object. `NAMESPACE.NAME` is for
+    Codex."""
 
     name: str
     input: Any
@@ -50,7 +51,7 @@ class Model:
         self.script[:] = turns
 
     def says_to(self, prompt: str, *turns: Turn) -> None:
-        """The answers in the conversation that begins with this, whatever others there are, and whoever asks first."""
+        """The answers in the conversation that begins with this text, independent of other conversations."""
         self.talks[prompt] = turns
 
     def next_turn(self, request: dict[str, Any]) -> Turn:

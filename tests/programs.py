@@ -1,4 +1,4 @@
-"""The real agent programs, as tests start them: found, or skipped with a word; each with a model that is a script."""
+"""The real agent programs, for tests: each with a scripted model; a test is skipped if its program is missing."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Claude:
 
 
 def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
-    """Whether something comes true that no event tells of."""
+    """Wait for a condition that no event reports; returns whether it came true."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -128,7 +128,7 @@ class AtTerminal:
                         os.write(self.master, answer)
 
     def type(self, text: str) -> None:
-        """As if typed at the terminal."""
+        """Type at the terminal."""
         os.write(self.master, text.encode())
 
     def shows(self, text: str, seconds: float = 60) -> bool:
@@ -205,7 +205,7 @@ class OneShot:
     alone: tuple[str, ...] = ()
     """What makes it take one prompt, and ask nobody for a permission."""
     ready = asks = ""
-    """What it shows at a terminal when it takes a prompt, and when it asks for a permission."""
+    """The words that it shows at a terminal when it takes a prompt, and when it asks for a permission."""
     server: tuple[str, str, dict[str, Any]]
     """The file below HOME that names MCP servers, under which key, and ours as it is named there (docs/mcp.md)."""
     served = ""

@@ -1,4 +1,4 @@
-"""The house keeps its rules: tables have one owner, and what is loaded late is loaded late for a reason."""
+"""The rules of the house: tables have one owner, late imports have a reason, English is plain."""
 
 from __future__ import annotations
 
@@ -164,8 +164,8 @@ def test_no_import_goes_in_a_circle() -> None:
 
 
 MAY_COMPARE_CLONES = ("log/trust/", "names.py", "store/ref_names.py", "log/opened.py")
-"""Whose word counts is decided in the first; what is local is asked of the others (`same_clone`, `lives_in`, `is_of`,
-`belongs_to`, `Clone.is_ours`, `Clone.has`)."""
+"""The first decides whose word counts; the others say what is local (`same_clone`, `lives_in`, `is_of`, `belongs_to`,
+`Clone.is_ours`, `Clone.has`)."""
 _GIVE_CLONES = ("clone_in", "owner", "_owner", "speaker", "settled_id", "former_ids", "read_clone_id")
 _NAMES_OF_CLONES = ("origin", "clone", "whose", "at_clone", "clone_id")
 

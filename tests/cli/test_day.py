@@ -49,7 +49,7 @@ def workers(repo: Path, diary: Path) -> Iterator[dict[str, subprocess.Popen[str]
 
 
 def hear_until(manager: Path, cli: Cli, word: str) -> str:
-    """What the manager is told, without asking for anything, until `word` is in it."""
+    """The texts that the manager gets without asking, until `word` is in them."""
     heard = ""
     while word not in heard:
         ran = cli(manager, "wait", "--timeout", "120", env=MANAGER)

@@ -1,4 +1,4 @@
-"""Locks: who gets them, who waits, who is told, and when they end."""
+"""Locks: taking, waiting, notices and ends."""
 
 from __future__ import annotations
 
@@ -247,7 +247,7 @@ def test_a_waiter_that_was_killed_is_passed_over(repo: Path, locker: Locker) -> 
 
 def test_a_wait_that_times_out_says_who_has_it_and_leaves_the_queue(worktrees: tuple[Path, Path], cli: Cli) -> None:
     cli(worktrees[0], "lock", "a")
-    assert cli(worktrees[0], "lock", "--wait", "b").code == 0  # no number, so it is what to lock
+    assert cli(worktrees[0], "lock", "--wait", "b").code == 0  # not a number, so it is a path to lock
     ran = cli(worktrees[1], "lock", "a", "--wait=1")
     assert ran.code == 1 and "/a is locked by alpha" in ran.err
     cli(worktrees[0], "unlock", "a")

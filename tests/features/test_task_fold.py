@@ -1,4 +1,4 @@
-"""The fold of tasks is pure: any order of arrival gives the same tables, and what holds is judged in total order."""
+"""The fold of tasks is pure: any order of arrival gives the same tables, and events are judged in total order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""redact and gc: what goes is gone, what stays is what it was, here and for everybody else."""
+"""redact and gc: removed events are gone, the others stay as they were, here and in other clones."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def ada(tmp_path: Path) -> Path:
 
 
 def everything_of_git(where: Path) -> bytes:
-    """Whatever can be read in the files of a repository and in its objects, packed or not."""
+    """Everything that can be read in the files of a repository and in its objects, packed or not."""
     files = b"".join(path.read_bytes() for path in sorted((where / ".git/coord").rglob("*")) if path.is_file())
     objects = subprocess.run(
         ["git", "-C", str(where), "cat-file", "--batch-all-objects", "--batch"], capture_output=True, check=True
@@ -438,7 +438,7 @@ STEPS: list[Callable[[Coord, int], None]] = [
 
 
 def living_view(coord: Coord) -> dict[str, Any]:
-    """What a gc must not change."""
+    """The state that a gc must not change."""
     return {
         "tasks": [(t.id, t.status, t.holder, t.priority) for t in coord.tasks.list()],
         "unread": [m.id for m in coord.inbox(limit=1000).messages],

@@ -31,7 +31,7 @@ def hash_object(where: Path, kind: str, data: bytes) -> str:
 
 
 class Mallory:
-    """Who writes what commits he likes into the remote."""
+    """An attacker who writes arbitrary commits into the remote."""
 
     def __init__(self, remote: Path) -> None:
         self.remote = remote
@@ -308,7 +308,7 @@ def test_nobody_speaks_as_me_by_going_on_as_me(clones: tuple[Path, Path], mallor
 def test_whoever_goes_on_as_me_ends_and_moves_nothing_of_mine(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli, former: bool, required: bool
 ) -> None:
-    """`continues: <me>`, by the id that this clone has or by one that it had, and every kind of word about what is mine."""
+    """`continues: <me>`, with this clone's present or former id, and every kind of event about its items."""
     ada, bob = clones
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
@@ -479,7 +479,7 @@ def test_an_epoch_that_its_signer_signed_takes_the_place_of_the_old_one(clones: 
         assert coord.trust.signatures([kept])[kept].state == "verified", "what its root carries is covered, too"
 
 
-# who may
+# permissions
 
 
 def test_the_locks_of_a_clone_are_its_own_to_end(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
@@ -560,7 +560,7 @@ def test_receipts_of_an_adopter_count_until_the_name_is_taken_back(
 def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli
 ) -> None:
-    """While Bob is away Mallory adopts his session, is sent its mail, and says that all of it was read."""
+    """While Bob is away, Mallory adopts Bob's session, gets its mail, and says that all of it was read."""
     ada, bob = clones
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
@@ -739,7 +739,7 @@ def test_a_bounce_hides_no_message_of_another_clone(clones: tuple[Path, Path], m
     assert "read me" in cli(bob, "inbox").out
 
 
-# what stands outside of the logs
+# commits outside the logs
 
 
 def presence(mallory: Mallory, where: Path, name: str, lc: int = 900, **facts: Any) -> str:

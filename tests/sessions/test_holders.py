@@ -26,7 +26,7 @@ CLAIMANT = Path(__file__).parents[1] / "claimant.py"
 
 @contextmanager
 def claimants(door: str) -> Iterator[Callable[[Path], list[str]]]:
-    """That many processes; a worktree is named to all of them at once, and each says who it became there."""
+    """Start processes; all get a worktree at once, and each prints the name of its session there."""
     runs = [
         subprocess.Popen(
             [sys.executable, str(CLAIMANT), door, str(number)],

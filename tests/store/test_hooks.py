@@ -291,7 +291,7 @@ def test_a_configuration_that_cannot_be_written_is_said_in_one_line(repo: Path, 
     assert ran.code in (0, 3)
 
 
-# what they do
+# the work of the hooks
 
 
 def names(where: Path) -> set[str | None]:

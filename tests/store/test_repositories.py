@@ -189,7 +189,7 @@ def pair(kind: str, tmp_path: Path) -> Pair:
 
 
 def users_things(pair: Pair) -> dict[str, object]:
-    """All that must stay as it is: work trees, indexes byte for byte, branches, reflogs, configuration."""
+    """Everything that must stay as it is: work trees, indexes byte for byte, branches, reflogs, configuration."""
     found: dict[str, object] = {}
     for side, path in zip(("alpha", "beta"), pair, strict=True):
         git_dir = Path(git(path, "rev-parse", "--absolute-git-dir").removesuffix("\n"))

@@ -1,4 +1,5 @@
-"""Killed with SIGKILL between any two steps of a claim: nobody has what another has, and nothing stays with the dead."""
+"""A claim that is killed with SIGKILL between any two steps: no two sessions have the same thing, and no dead session keeps
+it."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ Clones = tuple[Path, Path]
 
 @pytest.fixture
 def clones(tmp_path: Path) -> Clones:
-    """Ada's, where somebody is killed, and Bob's."""
+    """Ada's clone, in which a process is killed, and Bob's."""
     _, (ada, bob) = make_met(tmp_path, 2)
     return ada, bob
 

@@ -1,4 +1,4 @@
-"""Claims that fence: of copies of one clone, of clones that were away, of words that came too late, one has the task."""
+"""Claims that fence: with copies of a clone, clones that were away, and late events, one session has the task."""
 
 from __future__ import annotations
 
@@ -259,7 +259,8 @@ def test_a_table_that_the_remote_lost_is_filled_again(two: Two, hub: Path) -> No
 
 
 def test_a_clone_of_an_older_version_works_beside_newer_ones(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It wrote rows without `event` and `replaced`, dropped those of others with each table, and claims without `replaces`."""
+    """It wrote rows without `event` and `replaced`, dropped those of others with each table, and claims without
+    `replaces`."""
     ada, bob = two
     one, other = ada.tasks.add("one").id, ada.tasks.add("two").id
     ada.remote.sync()

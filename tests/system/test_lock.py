@@ -1,4 +1,4 @@
-"""The write lock is never held by nobody in silence: who has it is said, time limits are kept, forks do not keep it."""
+"""The write lock: a waiter names its holder, time limits are kept, and forks do not keep it."""
 
 from __future__ import annotations
 
