@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,8 @@ def attacks(where: Path, share: int) -> list[Row]:
     for name, (size, what, make) in ATTACKS.items():
         large = max(32, size // share)
         rows += _measured(where / name, f"{large:,} {what}", make, large)
-    return [*rows, *_zeros(where / "zeros", 256), *_huge(where / "huge", 256)]
+    rows += [*_zeros(where / "zeros", 256), *_long_tree(where / "tree", 256), *_huge(where / "huge", 256)]
+    return [*rows, *_huge_at_remote(where / "remote", 600)]
 
 
 def _measured(where: Path, what: str, make: Make, large: int) -> list[Row]:
@@ -204,12 +206,38 @@ def _huge(where: Path, mebibytes: int) -> list[Row]:
     _put(repo, [first])
     _commands(repo)
     head = _commit("note", {}, 2, first.oid).data
-    huge = make_object("commit", head + b"x" * (mebibytes << 20), "sha1")
-    argv = ["git", "-C", str(repo), "hash-object", "-w", "--literally", "-t", "commit", "--stdin"]
-    oid = subprocess.run(argv, input=huge.data, capture_output=True, check=True).stdout.decode().strip()
-    git(repo, "update-ref", LOG, oid)
-    del huge
+    git(repo, "update-ref", LOG, _hashed(repo, "commit", head + b"x" * (mebibytes << 20)))
     return [at_most(f"a commit of {mebibytes} MiB: memory of our process", _growth(lambda: _commands(repo)), 32, "MiB")]
+
+
+def _long_tree(where: Path, mebibytes: int) -> list[Row]:
+    """An epoch whose root's tree is far larger than the events that it says to carry."""
+    repo = project(where)
+    entry = b"100644 %040x\0" % 1 + bytes(20)
+    tree = Oid(_hashed(repo, "tree", entry * ((mebibytes << 20) // len(entry))))
+    _put(repo, [_commit("epoch", {"carried": 8, "lowest": 1}, 9, None, tree=tree, author=MALLORY)])
+    return [at_most(f"an epoch whose tree has {mebibytes} MiB for 8 events", _cpu(lambda: _commands(repo)), 1, "s")]
+
+
+def _huge_at_remote(where: Path, mebibytes: int) -> list[Row]:
+    """A commit at the remote that git would inflate whole while it fetches: the memory of our gits."""
+    remote = project(where / "remote")
+    put = Oid(_hashed(remote, "commit", _commit("note", {}, 1, None).data + b"x" * (mebibytes << 20)))
+    git(remote, "update-ref", LOG, put)
+    repo = project(where / "repo")
+    code = (
+        "import resource, sys; from gitcoord import Coord\n"
+        "with Coord.open(sys.argv[1], as_name='w') as coord: coord.remote.sync(sys.argv[2])\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss >> 10)"
+    )
+    argv = [sys.executable, "-c", code, str(repo), str(remote)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    return [at_most(f"a commit of {mebibytes} MiB at the remote: memory of our gits", float(done.stdout), 64, "MiB")]
+
+
+def _hashed(repo: Path, kind: str, data: bytes) -> str:
+    argv = ["git", "-C", str(repo), "hash-object", "-w", "--literally", "-t", kind, "--stdin"]
+    return subprocess.run(argv, input=data, capture_output=True, check=True).stdout.decode().strip()
 
 
 def _growth(work: Callable[[], object]) -> float:

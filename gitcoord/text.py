@@ -157,6 +157,16 @@ def span(seconds: float) -> str:
     return f"{max(0, int(seconds))} s"
 
 
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+def seconds_in(text: str) -> int | None:
+    """`90`, `30s`, `15m`, `2h`, `1d` or `1w` in seconds; None for anything else."""
+    digits, unit = (text[:-1], text[-1:]) if text[-1:] in UNITS else (text, "s")
+    right = digits.isascii() and digits.isdigit() and len(digits) < 10 and int(digits) > 0
+    return int(digits) * UNITS[unit] if right else None
+
+
 def duration(seconds: float) -> str:
     """A duration for people."""
     whole = int(max(0.0, seconds))

@@ -132,7 +132,7 @@ BUSY = QUIET._replace(
     locks=(Lock(oid(50), box("web"), ("templates/",), "the new page", False, int(NOW) - 60, int(NOW) + 7300, False, 1, HERE),),
     events=tuple(event(n, "message", f"event number {n}") for n in range(1, 40)),
     more_events=True,
-    lost=(Lost(oid(60), box("web"), int(NOW) - 3600, oid(30), True),),
+    lost=(Lost(oid(60), box("web"), int(NOW) - 3600, oid(30), "offline claim", False),),
     trouble=Trouble(
         (), (), (), (Doubt(FAR, "its key changed", f"git coord trust accept {FAR}"),),
         Syncing("origin", NOW - 120, 3, "could not read from remote repository"),

@@ -86,8 +86,8 @@ class Harness(NamedTuple):
     """Turn a moment and the document into a call. May raise KeyError, TypeError, ValueError: then nothing is done."""
     say: Callable[[Call, Answer], Output]
     """Turn an answer into the program's exact form: several programs refuse a document with an unknown key."""
-    nudge: Callable[[Call, str], None] | None = None
-    """Make an idle conversation begin a turn, whose hooks then show what is new; gets the path of the running program.
+    nudge: Callable[[Call, str, str], None] | None = None
+    """Make an idle conversation begin a turn with a text, whose hooks then show what is new; gets the path of the program.
     None if the output of a `wake` hook does that."""
     serves_many: str = ""
     """A part of the command line of a process that runs several conversations, and so cannot stand for one of them."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import HookCall, program_of
+from gitcoord.agents.brake import Brake
 from gitcoord.agents.flags import Marks, marks_of
 from gitcoord.agents.show import look
 from gitcoord.features import deaths
@@ -26,11 +28,15 @@ from gitcoord.store.watch import wait_until
 from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, remove_ours, write_ours
 
+NUDGE = "git coord: there is new mail for this session."
+LAST = "git coord: mail has begun many turns of this session; what comes now waits until its user writes here."
+"""Said with the last wake that `coord.wakeLimit` allows."""
+
 
 def wake(desk: HookCall, say: Callable[[Answer], None]) -> None:
     """Sleep until the session is idle and has mail, and show that; print nothing if its program ends first."""
     program = program_of(desk.harness)
-    if program is None or desk.surface == "off" or not is_plain_id(desk.call.session_id):
+    if program is None or "off" in (desk.surface, _wakes(desk)) or not is_plain_id(desk.call.session_id):
         return
     key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
     marks_of(desk.clone, "").open()
@@ -40,15 +46,22 @@ def wake(desk: HookCall, say: Callable[[Answer], None]) -> None:
             os.setsid()
     with _only_one(desk.path("agents", f"@wake-{key}")) as first:
         if first:
-            attempt = partial(_attempt, desk, program, say)
-            wait_until(desk.clone.repo, attempt, None, partial(_ends, desk, program), places=[desk.path("mail")])
+            brakes = dict[str, Brake]()
+            attempt = partial(_attempt, desk, program, say, brakes)
+            ends, mail = partial(_ends, desk, program), [desk.path("mail")]
+            wait_until(desk.clone.repo, attempt, None, ends, places=mail, due=partial(_due, brakes))
 
 
 def _ends(desk: HookCall, program: processes.Process) -> list[int]:
     return [program.pid, *deaths.watched_pids(desk.clone)]
 
 
-def _attempt(desk: HookCall, program: processes.Process, say: Callable[[Answer], None]) -> str | None:
+def _due(brakes: Mapping[str, Brake]) -> float | None:
+    """Seconds until news that waits may wake the session."""
+    return min((brake.due for brake in brakes.values() if brake.due is not None), default=None)
+
+
+def _attempt(desk: HookCall, program: processes.Process, say: Callable[[Answer], None], brakes: dict[str, Brake]) -> str | None:
     """One attempt; returns why it ended: the session was woken, or its program is gone."""
     record = _record(desk, program)
     if not processes.is_alive(program) or (record is None and desk.harness.nudge):
@@ -58,21 +71,30 @@ def _attempt(desk: HookCall, program: processes.Process, say: Callable[[Answer],
     me = Identity(record.name, "harness", record, record.harness, record.harness_id)
     deaths.notice(desk.clone, me=lambda: record.name)
     marks = marks_of(desk.clone, record.name)
-    if not marks.is_idle() or not waiting.waiting_mail(desk.clone, me):
+    brake = brakes.setdefault(record.name, Brake(marks, desk.clone.repo))
+    mail = waiting.waking_mail(desk.clone, me, urgent=_wakes(desk) == "urgent") if marks.is_idle() else []
+    if brake.holds(mail, time.time()):
         return None
     if desk.harness.nudge is None:
-        return _show(desk, me, marks, say)
+        return _show(desk, me, marks, say, brake)
     marks.set_idle(False)
-    desk.harness.nudge(desk.call, _path_of(program))
+    last = f" {LAST}" if brake.woke(time.time()) else ""
+    desk.harness.nudge(desk.call, _path_of(program), NUDGE + last)
     return "woken"
 
 
-def _show(desk: HookCall, me: Identity, marks: Marks, say: Callable[[Answer], None]) -> str | None:
+def _wakes(desk: HookCall) -> str:
+    """What wakes an idle session: `all`, `urgent` mail alone, or nothing (`off`)."""
+    return desk.clone.repo.setting("wake", "all").lower()
+
+
+def _show(desk: HookCall, me: Identity, marks: Marks, say: Callable[[Answer], None], brake: Brake) -> str | None:
     with desk.clone.locked():
         lines = look(desk, marks)
         news = surfacing.gather(desk.clone, me, lines)
         if news.whole or news.part:
-            say(Answer(go_on=news.text))
+            last = f"\n\n{LAST}" if brake.woke(time.time()) else ""
+            say(Answer(go_on=news.text + last))
             surfacing.mark_surfaced(desk.clone, me, news)
         if news.left or not news.text:
             marks.again([line for line in lines if line not in news.notes])

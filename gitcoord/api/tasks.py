@@ -30,6 +30,10 @@ class Tasks(Facade):
         [row.title for row in coord.tasks.board(ended=5).tasks]
         coord.tasks.lost(since=0)
         coord.tasks.claim(task.id)
+        me = coord.identity
+        coord.speak_as(coord.sessions.user())
+        coord.tasks.claim_for("alpha", task.id)
+        coord.speak_as(me)
         coord.tasks.comment(task.id, "half of it is there")
         coord.tasks.edit(task.id, priority=0)
         coord.tasks.block(task.id, "waits for the review")
@@ -95,8 +99,7 @@ class Tasks(Facade):
         return board.board(self._clone, ended)
 
     def lost(self, *, since: int) -> Sequence[Lost]:
-        """The claims of this clone that were found, since a time in Unix seconds, not to hold although they had succeeded
-        at first."""
+        """What sessions of this clone did to tasks and did not hold, as was found out since a time in Unix seconds."""
         from gitcoord.features.tasks import board
 
         return board.lost(self._clone, since)
@@ -113,6 +116,14 @@ class Tasks(Facade):
         from gitcoord.features.tasks import claims
 
         taken = self._write(lambda me: claims.claim(self._clone, me, task_id, offline), waits=self._is_connected)
+        return self.show(taken)
+
+    def claim_for(self, session: str, task_id: str, *, offline: bool = False) -> Task:
+        """As this repository's user, take a task for a session of this clone, which is told and holds it as if it had
+        claimed it. Raises Refused for agents, and for sessions that are gone or of another clone."""
+        from gitcoord.features.tasks import claims
+
+        taken = self._write(lambda me: claims.claim_for(self._clone, me, task_id, session, offline), waits=self._is_connected)
         return self.show(taken)
 
     def next(self, *, claim: bool = False, offline: bool = False) -> Task | None:

@@ -12,12 +12,11 @@ from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
 from gitcoord.system.streams import Progress, remark
+from gitcoord.text import seconds_in
 
 F = TypeVar("F", bound=Callable[..., Any])
 ID_LIKE = 7
 """Hexadecimal digits from which a word with a numeral in it is taken for an id."""
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-
 
 _allows_secrets = False
 """Whether the running command has --allow-secret."""
@@ -110,10 +109,10 @@ def duration(text: str | None, option: str) -> int | None:
     """`90`, `30s`, `15m`, `2h`, `1d` or `1w` in seconds. Raises UsageError."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,9})([smhdw]?)", text)
-    if match is None or int(match[1]) == 0:
+    seconds = seconds_in(text)
+    if seconds is None:
         raise UsageError(f"{option} {ascii(text)[1:-1]} is not a duration", "write it as 30s, 15m, 2h or 1d")
-    return int(match[1]) * UNITS[match[2] or "s"]
+    return seconds
 
 
 def moment(text: str | None, option: str, now: float) -> int | None:

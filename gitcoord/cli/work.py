@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gitcoord import Coord
 from gitcoord.cli.board import columns, say_board, say_task, task_line
@@ -173,15 +174,18 @@ def say_whole_task(coord: Coord, task_id: str, as_json: bool) -> None:
 
 @task.command(short_help="claim a task")
 @task_ids
+@option("--for", "holder", metavar="NAME", help="For this session; only the repository's user can.")
 @offline
 @common
-def claim(task_ids: tuple[str, ...], offline: bool, as_name: str | None, as_json: bool) -> None:
+def claim(task_ids: tuple[str, ...], holder: str | None, offline: bool, as_name: str | None, as_json: bool) -> None:
     """Take a task. Of several callers one gets it; the others exit 1. One whose holder is gone is taken over.
 
     Example: git coord task claim 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_each(coord, task_ids, lambda one: coord.tasks.claim(one, offline=offline), as_json)
+        tasks = coord.tasks
+        take = partial(tasks.claim if holder is None else partial(tasks.claim_for, holder), offline=offline)
+        _say_each(coord, task_ids, take, as_json)
 
 
 @task.command("next", short_help="find or claim the next task")

@@ -54,6 +54,11 @@ def restore_and_settle(ground: Ground, tips: Tips) -> list[str]:
     return done + settle_refs(ground, tips, thoroughly=bool(done))
 
 
+def fill_holes(ground: Ground, tips: Tips) -> list[str]:
+    """As `restore_and_settle`, with our logs walked to their roots."""
+    return restore_and_settle(ground, tips) or settle_refs(ground, tips, thoroughly=True)
+
+
 def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
     """The refs of our format whose own commit is lost. Raises Unreadable if git cannot tell."""
     refs = [ref for ref in tips.refs if is_coordination(ref)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 
-from gitcoord.errors import ObjectMissing, RefMoved, RepositoryError
+from gitcoord.errors import CoordError, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, TypeVar, sqlite3, suppress
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
@@ -21,7 +21,7 @@ from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, is_local, newest_epoch, presence_ref
+from gitcoord.store.ref_names import NAMESPACE, is_local, newest_epoch, owner, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -119,6 +119,13 @@ class Clone(Opened):
             if not moved:
                 self.index.recover(error)
                 raise _TryAgain from error
+        except (CoordError, OwnLogAmiss, _TryAgain):
+            raise
+        except Exception as error:
+            if moved or self.index.is_sound():
+                raise
+            self.index.discard()
+            raise _TryAgain from error
         return [event for event, _ in written]
 
     def _newer_tips(self, tips: Tips) -> Tips:
@@ -177,6 +184,18 @@ class Clone(Opened):
             objects = self._alone(draft, above)
             self._replace(self._keeper(), objects[-1].oid, fd, objects)
             return objects[-1].oid
+
+    def list_retired(self, logs: Mapping[str, Oid], before: Oid | None) -> Oid:
+        """Write the commit that adds `logs` to the list of retired clones at `before`; it is kept until it is pointed at."""
+        from gitcoord.log.apart.retired import TYPE, with_parents
+
+        with self.locked() as fd:
+            text = f"{len({owner(ref) for ref in logs})} clones were retired after a long silence"
+            *needed, bare = self._alone(Draft(TYPE, text, {"logs": dict(logs)}, author=self.settled_id()[:40]))
+            parents = dict.fromkeys([*([before] if before else []), *logs.values()])
+            item = with_parents(bare, list(parents), self.repo.object_format)
+            self._replace(self._keeper(), item.oid, fd, [*needed, item])
+            return item.oid
 
     def _keeper(self) -> str:
         """The ref that keeps a commit on its way to a remote; the next such commit replaces it."""
@@ -261,8 +280,13 @@ class Clone(Opened):
         """Pack our loose objects, and merge our packs as long as no pack gets more than `limit` objects."""
         from gitcoord.log import tidy
 
+        def fill_holes() -> None:
+            from gitcoord.log import boot
+
+            self.mend(boot.fill_holes)
+
         before, self._recent = self._recent, None
-        tidy.pack(self.store, self.journal, self.id, self.locked, before, self._checked, limit)
+        tidy.pack(self.store, self.id, fill_holes, before, self._checked, limit)
 
     def sweep(self) -> int:
         """Remove presence commits superseded for longer than `sweep_grace` seconds; returns how many."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from gitcoord.errors import NotACommit
-from gitcoord.log.event import MAX_COMMIT
+from gitcoord.log.event import MAX_COMMIT, Event, Malformed
 from gitcoord.store.absent import why_unread
 from gitcoord.store.contract import Store
 from gitcoord.store.objects import GitObject, Oid, make_object, named_in, tree_entries
@@ -36,6 +36,16 @@ def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
     files = {tree.oid: named_in(tree) for tree in store.read(there) if tree.kind == "tree" and tree.data}
     lost = set(store.missing(sorted({oid for named in files.values() for oid in named})))
     return {tree for tree, named in files.items() if lost.isdisjoint(named)}
+
+
+def check_size(store: Store, root: Event, raw: bytes) -> None:
+    """Check that the tree of a root is not larger than what it says to carry needs, before it is read. Raises Malformed."""
+    tree = named_in(GitObject("commit", root.id, raw))[0]
+    digest = len(tree) // 2
+    each = len(b"100644 \0" + b"40000 .files\0") + 2 * 3 * digest  # a commit and its attachments: name and id of each
+    size, claimed = store.sizes([tree])[0] or 0, root.data.get("carried", 0)
+    if size > min(claimed * each, MAX_CARRIED):
+        raise Malformed(f"epoch: its tree of {size:,} bytes is larger than {claimed:,} events need")
 
 
 def carried(store: Store, root: bytes) -> Iterator[Commit]:

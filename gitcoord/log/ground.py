@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from gitcoord.log.apart.store import PartedStore
 from gitcoord.log.index import Index
 from gitcoord.log.journal import Journal
-from gitcoord.log.local.store import PartedStore
 from gitcoord.log.pen import Pen
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid

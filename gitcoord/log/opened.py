@@ -14,11 +14,11 @@ from functools import cached_property
 from gitcoord.errors import CoordError, RefMoved, RepositoryError, Unwritable
 from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, cast, contextmanager, sqlite3, suppress
 from gitcoord.log import clone_id, trust
+from gitcoord.log.apart.store import PartedStore
 from gitcoord.log.ground import Ground, own_logs
 from gitcoord.log.index import Index, OwnLogAmiss
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.journal import Journal
-from gitcoord.log.local.store import PartedStore
 from gitcoord.log.pen import Pen
 from gitcoord.names import clone_in, mailbox
 from gitcoord.store import open_store
@@ -43,7 +43,7 @@ class Opened:
 
     def __init__(self, repo: Repository, registry: Registry[Any], long_lived: bool = False) -> None:
         self.repo = repo
-        self.store = PartedStore(open_store(repo, long_lived))
+        self.store = PartedStore(open_store(repo, long_lived), lambda: self.id)
         self.journal = Journal(repo.coord_dir, repo.flag("fsync"))
         self.mended: list[str] = []
         """The repairs of this process, a line each, for the user to read."""

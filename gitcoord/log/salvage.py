@@ -60,8 +60,8 @@ def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> 
             return [*done, f"restored {ref}"]
     known = _known(ground, ref, tips)
     events = {oid: raw for oid, raw in _find(ground, ref, tips, known).items() if _kind(raw) not in NEVER_CARRIED}
-    lost = sum(oid not in events and kind not in NEVER_CARRIED for oid, kind in known.items()) or 1
-    many = f"{lost} event{'s' if lost > 1 else ''}"
+    lost = sum(oid not in events and kind not in NEVER_CARRIED for oid, kind in known.items())
+    many = f"{lost} event{'s' if lost > 1 else ''}" if lost else "at least 1 event"  # no index to tell what was below
     if now is not None and _has_all(ground.store, now, events):
         ground.note((), {ref: now})
         line = f"{ref} has lost {many} for good: it continues with the rest"

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gitcoord.errors import RepositoryError
-from gitcoord.lean import TYPE_CHECKING, suppress
+from gitcoord.errors import CoordError
+from gitcoord.lean import suppress
 from gitcoord.log import recent
 from gitcoord.log.ground import own_logs
-from gitcoord.log.journal import Journal
 from gitcoord.log.recent import Recent
-from gitcoord.log.restore import restore_objects
 from gitcoord.store import packing
 from gitcoord.store.contract import Store
 from gitcoord.store.ref_names import is_local
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
 
 FEW_LOOSE = 64
 """Loose objects of ours that are never worth a pack."""
@@ -30,20 +25,15 @@ def is_worth_a_pack(store: Store, found: Recent) -> bool:
 
 
 def pack(
-    store: Store,
-    journal: Journal,
-    clone: str,
-    locked: Callable[[], AbstractContextManager[int]],
-    found: Recent | None,
-    checked: str,
-    limit: int | None,
+    store: Store, clone: str, fill_holes: Callable[[], object], found: Recent | None, checked: str, limit: int | None
 ) -> None:
     """Pack the loose objects of `clone`, and merge our packs as long as no pack gets more than `limit` objects. `found` is
-    the result of the last look at recent objects, and `checked` its file. Never fails."""
-    with suppress(RepositoryError):
+    the result of the last look at recent objects, and `checked` its file. Where git met a hole in a log, which stops the
+    user's own gc as well, it is filled. Never fails."""
+    with suppress(CoordError):
         tips = {ref: oid for ref, oid in own_logs(store.tips().refs, clone).items() if not is_local(ref)}
-        if not packing.pack(store.repo, tips, limit):
-            with locked():
-                restore_objects(store, journal, tips.values())
-        elif found:
+        failed = packing.pack(store.repo, tips, limit)
+        if packing.is_about_a_hole(failed):
+            fill_holes()
+        elif found and not failed:
             recent.save(checked, found.end)

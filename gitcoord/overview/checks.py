@@ -17,7 +17,7 @@ from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.membership import presences
-from gitcoord.sessions.presence import facts_of, liveness_of
+from gitcoord.sessions.presence import facts_of, liveness_of, silence
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TreePath, place_of, same_path
 
@@ -141,6 +141,6 @@ def _touched_elsewhere(db: sqlite3.Connection, clone: Clone, path: str, now: flo
     for at_clone, name, text, seen in presences(db):
         data = json.loads(text) if not clone.is_ours(at_clone) else {}
         at = _in_files(clone, data, path)
-        if at and judge_published(data, seen, now).state in THERE:
+        if at and judge_published(data, seen, now, silence(clone)).state in THERE:
             found[mailbox(name, at_clone)] = at
     return found

@@ -9,10 +9,10 @@ from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, same_clone, split_mailbox
-from gitcoord.sessions.liveness import Liveness, judge_published
+from gitcoord.sessions.liveness import Liveness, Silence, judge_published
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import presences
-from gitcoord.sessions.presence import files_of, liveness_of
+from gitcoord.sessions.presence import files_of, liveness_of, silence
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
 
@@ -49,6 +49,7 @@ class _Board(NamedTuple):
     subjects: dict[str, str]
     titles: dict[str, str]
     """The title of the task that each mailbox holds."""
+    quiet: Silence
 
 
 def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None, files: bool = True) -> list[Session]:
@@ -62,7 +63,7 @@ def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None
     records = Records(clone.repo.coord_dir)
     now = time.time() if now is None else now
     lives = [(r, liveness_of(r, r.beat, now)) for r in records.all()]
-    board = _Board(clone.id, now, records, lives, unread, _subjects(clone, worktrees), titles)
+    board = _Board(clone.id, now, records, lives, unread, _subjects(clone, worktrees), titles, silence(clone))
     found = [s for worktree in worktrees for s in _in_worktree(clone, board, worktree, everyone, files)]
     git_dirs = {worktree.git_dir for worktree in worktrees}
     found += [_own(board, r, life, None, ()) for r, life in lives if r.git_dir not in git_dirs]
@@ -131,7 +132,7 @@ def _foreign(row: tuple[str, str, str, float], board: _Board) -> Session:
     at_clone, name, text, seen = row
     box = mailbox(name, at_clone)
     data: dict[str, Any] = json.loads(text)
-    life = judge_published(data, seen, board.now - board.records.sleeps.since(seen))
+    life = judge_published(data, seen, board.now - board.records.sleeps.since(seen), board.quiet)
 
     def fact(key: str) -> str:
         value = data.get(key)

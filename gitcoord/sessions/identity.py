@@ -60,6 +60,8 @@ class Identity(NamedTuple):
     shared: bool = False
     """Whether another process may be bound to the session, because it was found by worktree or terminal: then nothing is
     marked read."""
+    stead: str = ""
+    """The person who acts in the session's stead. What they do gives no sign of its life."""
 
     @property
     def observer(self) -> bool:

@@ -14,6 +14,10 @@ PRESENCE_TTL = 15 * 60
 """Seconds for which a published presence speaks for its session, counted by its reader."""
 
 
+SILENT_IS_GONE = 24 * 3600.0
+"""Seconds of silence after which a session of another clone counts as gone (`coord.gone`)."""
+
+
 class Liveness(NamedTuple):
     """A state, and since when (Unix seconds) where it is `unknown` or `gone`."""
 
@@ -56,8 +60,24 @@ def _quiet(silent: float) -> State:
     return "idle" if silent >= IDLE_AFTER else "active"
 
 
-def judge_published(data: dict[str, Any], seen: float, now: float) -> Liveness:
-    """The state of another clone's session: what it published, while that is valid."""
+class Silence(NamedTuple):
+    """How another clone's session that says nothing is judged: it is gone after `after` seconds (`coord.gone`), if the remote
+    was heard `until` then (Unix seconds). Without that, nobody knows whether it said something."""
+
+    until: float = 0.0
+    after: float = SILENT_IS_GONE
+
+
+def judge_published(data: dict[str, Any], seen: float, now: float, silence: Silence) -> Liveness:
+    """The state of another clone's session: what it published, while that is valid. Once it was silent for long it is not
+    addressed, listed or waited for any more, but what it holds stays its own (`published_gone`)."""
+    life = _published(data, seen, now)
+    if life.state == "unknown" and min(now, silence.until) - seen >= silence.after and data.get("person") is not True:
+        return Liveness("gone", seen)
+    return life
+
+
+def _published(data: dict[str, Any], seen: float, now: float) -> Liveness:
     state = data.get("state")
     ttl = data.get("ttl")
     if state == "gone":

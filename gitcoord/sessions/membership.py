@@ -13,7 +13,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
 from gitcoord.sessions.identity import Identity, above_us, free_name, is_elsewhere, look_around, person_name, who_am_i
-from gitcoord.sessions.liveness import judge_published
+from gitcoord.sessions.liveness import Silence, judge_published
 from gitcoord.sessions.mailboxes import adopter, resolve_name
 from gitcoord.sessions.presence import (
     liveness_of,
@@ -21,6 +21,7 @@ from gitcoord.sessions.presence import (
     publish,
     published_gone,
     register,
+    silence,
 )
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -39,9 +40,10 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
     records, here = Records(clone.repo.coord_dir), clone.id
     own = [r for r in records.all() if liveness_of(r, r.beat, now).state != "gone"]
     found = [Present(mailbox(r.name, here), r.role) for r in own]
+    quiet = silence(clone)
     for at, name, text, seen in clone.read(presences):
         data = json.loads(text)
-        if not clone.is_ours(at) and judge_published(data, seen, now - records.sleeps.since(seen)).state != "gone":
+        if not clone.is_ours(at) and judge_published(data, seen, now - records.sleeps.since(seen), quiet).state != "gone":
             role = data.get("role")
             found.append(Present(mailbox(name, at), role if isinstance(role, str) else ""))
     return found
@@ -58,10 +60,11 @@ def states(clone: Clone, boxes: Iterable[str], now: float | None = None) -> dict
 
 
 def states_in(
-    db: sqlite3.Connection, clone: Clone, boxes: Iterable[str], now: float | None = None
+    db: sqlite3.Connection, clone: Clone, boxes: Iterable[str], now: float | None = None, patient: bool = False
 ) -> dict[str, tuple[str, float | None]]:
-    """`states`, for callers that have the database open."""
+    """`states`, for callers that have the database open. `patient`: silence makes nobody gone, since it frees nothing."""
     now = time.time() if now is None else now
+    quiet = Silence() if patient else silence(clone)
     records = Records(clone.repo.coord_dir)
     found: dict[str, tuple[str, float | None]] = {}
     for box in boxes:
@@ -72,7 +75,7 @@ def states_in(
             beat_at = records.beat(name)
             found[box] = (liveness_of(record, beat_at, now).state, beat_at or None)
         elif row:
-            found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1])).state, row[1])
+            found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1]), quiet).state, row[1])
         else:
             found[box] = (_state_without_presence(db, clone, box), None)
     return found
@@ -84,6 +87,8 @@ def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str) -> s
     name, at = split_mailbox(box)
     if clone.is_ours(at):
         return "expected" if name == person_name(clone.repo) else "gone"
+    if at in clone.store.retired:
+        return "gone"
     return "gone" if published_gone(db, clone, box) else "unknown"
 
 

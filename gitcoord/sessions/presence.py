@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
@@ -25,7 +26,7 @@ from gitcoord.sessions.identity import (
     who_am_i,
     worktree_name,
 )
-from gitcoord.sessions.liveness import PRESENCE_TTL, Liveness, judge
+from gitcoord.sessions.liveness import PRESENCE_TTL, SILENT_IS_GONE, Liveness, Silence, judge
 from gitcoord.sessions.mailboxes import MAX_FILES, MAX_FOCUS, adopter
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
@@ -39,7 +40,7 @@ PUBLISH_EVERY = 5 * 60
 
 
 def register_caller(clone: Clone, me: Identity) -> Identity:
-    """Register `me` as the session that writes: decided and registered in one step under the write lock. Raises
+    """Register Register `me` as the session that writes: decided and registered in one step under the write lock. Raises
     RepositoryError.
 
     Two simultaneous processes may have found the same free name; the second one gets another here.
@@ -275,6 +276,15 @@ def expect(clone: Clone, worktree: Worktree, now: float | None = None) -> Record
         clone.append(lambda db: [_joining(record)])
         publish(clone, Records(clone.repo.coord_dir).put(record))
         return record
+
+
+def silence(clone: Clone) -> Silence:
+    """From when on a silent session of another clone counts as gone; the time of `coord/heard` is that of the last sync."""
+    try:
+        until = os.stat(clone.path("heard")).st_mtime
+    except OSError:
+        until = 0.0
+    return Silence(until, clone.repo.seconds("gone", SILENT_IS_GONE))
 
 
 def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:

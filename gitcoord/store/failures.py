@@ -29,13 +29,15 @@ NO_WRITE = (
 BUSY = {"429": "too many requests", "502": "bad gateway", "503": "service unavailable", "504": "gateway timeout"}
 """Answers of a server that may change in a moment, by their HTTP code."""
 FSCK = r"fsck error|error: object [0-9a-f]+: "
+TOO_LARGE = r"attempting to allocate \d+ over limit"
 DAMAGED = r"fsckObjects|bad pack|did not (?:receive|send) all|invalid object"
 HASH = r"mismatched algorithms|not support this repository's hash algorithm|unknown object format|hash algorithm mismatch"
 SIGPIPE = 141
 
 
 class BadObjects(RemoteError):
-    """The remote sent objects that do not pass git-fsck(1); none of them was kept."""
+    """The remote sent objects that do not pass git-fsck(1), or that need more memory than git may take; none of them was
+    kept."""
 
 
 class NotAtomic(RemoteError):
@@ -53,7 +55,7 @@ class Limited(Busy):
 def sent_bad_objects(result: Result) -> bool:
     """Whether a fetch failed because the objects were bad. A pack that ends early does not count: the connection broke."""
     said = result.error_text
-    if re.search(FSCK, said):
+    if re.search(FSCK, said) or re.search(TOO_LARGE, said):
         return True
     return re.search(DAMAGED, said) is not None and not has(said, BROKE)
 

@@ -21,6 +21,7 @@ from gitcoord.store.refs import failure
 from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_bytes, read_ours
 from gitcoord.system.lock import try_lock, write_whole
+from gitcoord.system.spawn import Result
 
 LOOSE_OBJECTS = 1000
 SEVENTEENS = 20
@@ -28,6 +29,7 @@ SEVENTEENS = 20
 
 FEW = 64
 """Up to so many objects are written one by one, which is as fast."""
+_OF_A_HOLE = ("bad object", "Could not read", "Failed to traverse", "unable to read", "is corrupt", "missing")
 _TYPES = {"commit": 1, "tree": 2, "blob": 3}
 
 
@@ -43,40 +45,45 @@ def is_due(repo: Repository, loose: int) -> bool:
     return loose > LOOSE_OBJECTS or count_seventeen(repo) >= SEVENTEENS
 
 
-def pack(repo: Repository, tips: Mapping[str, Oid], limit: int | None) -> bool:
+def pack(repo: Repository, tips: Mapping[str, Oid], limit: int | None) -> str:
     """Pack the loose objects of `tips` (our logs), then remove those loose files, then merge our packs.
 
-    Only one process does so at a time; others skip it. False when the history has a hole.
+    Only one process does so at a time; others skip it. Returns what git said if it could not.
     """
     with try_lock(os.path.join(repo.coord_dir, "packing")) as alone:
         if not alone or not tips:
-            return True
+            return ""
         known = _load(repo)
-        fresh = _pack_new(repo, list(tips.values()), known.tips)
-        if fresh is None:
-            return False
+        made = _pack_new(repo, list(tips.values()), known.tips)
+        if made.code:
+            return made.error_text or f"git ended with {made.code}"
+        fresh = made.out.decode().strip()
         packs = [*known.packs, *([(fresh, _drop_loose(repo, fresh))] if fresh else [])]
         with suppress(RepositoryError):
             _save(repo, Packed(tuple(tips.values()), tuple(packs)))
             _save(repo, Packed(tuple(tips.values()), tuple(_merge(repo, packs, limit))))
-        return True
+        return ""
 
 
-def _pack_new(repo: Repository, tips: Sequence[Oid], known: Sequence[Oid]) -> str | None:
-    """The name of the new pack, empty when there was nothing to pack; None when an object is missing."""
+def is_about_a_hole(said: str) -> bool:
+    """Whether git's words are about a lost object, and not about what may pass: a full disk, no memory."""
+    return any(words in said for words in _OF_A_HOLE)
+
+
+def _pack_new(repo: Repository, tips: Sequence[Oid], known: Sequence[Oid]) -> Result:
     for limits in (known, ()) if known else ((),):
         wanted = "".join([*(f"{oid}\n" for oid in tips), *(f"^{oid}\n" for oid in limits)])
         result = _pack_objects(repo, wanted, "--revs", "--unpacked", "--incremental")
-        if result is not None:
-            return result
-    return None
+        if result.code == 0:
+            break
+    return result
 
 
-def _pack_objects(repo: Repository, stdin: str, *options: str) -> str | None:
+def _pack_objects(repo: Repository, stdin: str, *options: str) -> Result:
+    """What git says: the name of the new pack, empty if there was nothing to pack."""
     base = os.path.join(_directory(repo), "pack")
     args = ["-c", "pack.threads=1", "pack-objects", "-q", "--non-empty", "--delta-base-offset", *options, base]
-    result = repo.git(*args, stdin=stdin.encode())
-    return result.out.decode().strip() if result.code == 0 else None
+    return repo.git(*args, stdin=stdin.encode())
 
 
 def _directory(repo: Repository) -> str:
@@ -114,7 +121,8 @@ def _merge(repo: Repository, packs: list[tuple[str, int]], limit: int | None) ->
     if len(small) < 2 or gc_is_running(repo) or os.path.exists(os.path.join(_directory(repo), "multi-pack-index")):
         return packs
     oids = dict.fromkeys(oid for name, _ in small for oid in _contents(repo, name))
-    merged = _pack_objects(repo, "".join(f"{oid}\n" for oid in oids))
+    made = _pack_objects(repo, "".join(f"{oid}\n" for oid in oids))
+    merged = made.out.decode().strip() if made.code == 0 else ""
     if not merged or gc_is_running(repo) or len(_contents(repo, merged)) != len(oids):
         return [*packs, (merged, len(oids))] if merged else packs
     for name, _ in small:

@@ -10,6 +10,8 @@ from gitcoord.names import is_name
 NAMESPACE = "refs/coord/"
 SESSIONS = f"{NAMESPACE}sessions/"
 LEASES = ("tasks", "locks", "numbers")
+RETIRED = NAMESPACE + "lease/retired"
+"""The list of retired clones, which is replaced at a remote as the tables of leases are."""
 MAX_EPOCH_DIGITS = 9
 
 
@@ -31,8 +33,8 @@ def _is_epoch(text: str) -> bool:
 
 
 def is_lease(ref: str) -> bool:
-    """Whether a ref is a table of leases, which belongs to a remote and not to a clone."""
-    return ref.startswith(NAMESPACE + "lease/") and ref.removeprefix(NAMESPACE + "lease/") in LEASES
+    """Whether a ref is a table of leases or the list of retired clones, which belong to a remote and not to a clone."""
+    return ref.startswith(NAMESPACE + "lease/") and (ref == RETIRED or ref.removeprefix(NAMESPACE + "lease/") in LEASES)
 
 
 def is_coordination(ref: str) -> bool:

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from gitcoord.errors import Unreadable
 from gitcoord.system.files import read_bytes
 from gitcoord.system.spawn import Result, run
+from gitcoord.text import seconds_in
 
 LOCAL_ENV_VARS = frozenset(
     """
@@ -127,6 +128,10 @@ class Repository:
     def flag(self, name: str, default: bool = False) -> bool:
         """A `coord.` setting read as git reads booleans."""
         return self.boolean("coord." + name.lower(), default)
+
+    def seconds(self, name: str, default: float) -> float:
+        """A `coord.` setting that is a duration, such as `2h` or `30d`; the default where it is none."""
+        return seconds_in(self.setting(name)) or default
 
     def boolean(self, key: str, default: bool = False) -> bool:
         """A setting of SETTINGS, its key in lower case, read as git reads booleans."""

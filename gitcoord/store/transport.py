@@ -16,7 +16,7 @@ from gitcoord.store import failures, refs
 from gitcoord.store.failures import BadObjects, NotAtomic
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked
-from gitcoord.store.ref_names import NAMESPACE, is_lease, is_local, is_ours
+from gitcoord.store.ref_names import NAMESPACE, RETIRED, is_lease, is_local, is_ours
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
 
@@ -163,8 +163,15 @@ def give_up(look: PendingLook) -> None:
     _kill(look.started)
 
 
+ALLOC_LIMIT = "512m"
+"""The memory that a git which fetches may ask for at once: as much as an index of 5,000,000 objects needs. A commit of
+600 MiB of one letter has 600 KiB in a pack, and git would inflate it whole. Blobs it streams from BIG_FILE on."""
+BIG_FILE = "16m"
 AT_ONCE = 1000
 """Refs for one `git fetch`: it compares each with each, and takes 14 s for 5,000 of them."""
+
+
+_BOUNDED = ("-c", "fetch.fsckObjects=true", "-c", f"core.bigFileThreshold={BIG_FILE}")
 
 
 def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = False) -> None:
@@ -180,15 +187,13 @@ def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = F
 def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -> None:
     route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
-    specs = [f"{'' if '/log/' in ref else '+'}{remote.there(ref)}:{ref}" for ref in refs]
+    specs = [f"{'' if '/log/' in ref or ref == RETIRED else '+'}{remote.there(ref)}:{ref}" for ref in refs]
     argv = [
-        "-c", "fetch.fsckObjects=true",
-        "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
+        *_BOUNDED, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
         "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,
     ]  # fmt: skip
     result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
-    if result.code and failures.sent_bad_objects(result):
-        raise BadObjects(f"git rejects objects of {remote.name}: {failures.last_words(result)}", "git coord status")
+    _refuse_bad_objects(remote, result)
     if result.code and (result.code != 1 or "fatal:" in result.error_text):  # 1: some refs were not moved
         raise failures.unreachable(remote.name, result)
     locks = (os.path.join(repo.common_dir, f"{ref}.lock") for ref in refs) if result.code else ()
@@ -197,12 +202,18 @@ def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -
             raise RefLocked(lock)
 
 
+def _refuse_bad_objects(remote: Remote, result: Result) -> None:
+    if result.code and failures.sent_bad_objects(result):
+        raise BadObjects(f"git rejects objects of {remote.name}: {failures.last_words(result)}", "git coord status")
+
+
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
-    """Fetch the objects behind a ref of the remote, without moving a ref of ours. Raises RemoteError."""
-    argv = ["-c", "fetch.fsckObjects=true"]
-    argv += ["fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules", "--no-auto-gc"]
+    """Fetch the objects behind a ref of the remote, without moving a ref of ours. Raises BadObjects, RemoteError."""
+    argv = [*_BOUNDED, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head"]
+    argv += ["--no-recurse-submodules", "--no-auto-gc"]
     route = _route(repo, remote.name)
     result = _network(repo, route, [*argv, *_whole(route), "--", route.place, remote.there(ref)], quiet=quiet)
+    _refuse_bad_objects(remote, result)
     if result.code:
         raise failures.unreachable(remote.name, result)
 
@@ -298,11 +309,19 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=repo.worktree or repo.common_dir,  # paths of remotes are relative to it
-        env=_environment(repo, route, quiet, watched),
+        env={
+            **({"GIT_ALLOC_LIMIT": ALLOC_LIMIT} if args[: len(_BOUNDED)] == [*_BOUNDED] else {}),
+            **_environment(repo, route, quiet, watched),
+        },
         start_new_session=not watched,
     )
     patience = LOOK_TIMEOUT if args[0] == "ls-remote" else QUIET_TIMEOUT if quiet else TIMEOUT
     return _Started(child, None if watched else patience)
+
+
+def _memory(args: Sequence[str]) -> Mapping[str, str]:
+    """What a git that fetches may take. A listing and a push read no objects of others."""
+    return {"GIT_ALLOC_LIMIT": ALLOC_LIMIT} if tuple(args[: len(_BOUNDED)]) == _BOUNDED else {}
 
 
 def _kill(started: _Started) -> None:

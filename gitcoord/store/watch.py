@@ -186,8 +186,10 @@ def wait_until(
     pids: Callable[[], Iterable[int]] = tuple,
     output: int | None = None,
     places: Sequence[str] = (),
+    due: Callable[[], float | None] = lambda: None,
 ) -> T | None:
-    """Call `attempt` now and whenever refs move, a process ends or files in `places` change, until it returns something.
+    """Call `attempt` now and whenever refs move, a process ends or files in `places` change, until it returns something;
+    and once `due` seconds are over, which is asked after each attempt.
 
     `pids` is called again each time, and returns the processes to watch. Returns None once `timeout` (seconds; None: never)
     is over. Raises BrokenPipeError when the reader of `output` is gone.
@@ -203,6 +205,7 @@ def wait_until(
                 left = LOOK_ANYWAY if deadline is None else deadline - time.monotonic()
                 if found is not None or left <= 0:
                     return found
-                watch.wait(min(left, LOOK_ANYWAY))
+                soon = due()
+                watch.wait(min(left, LOOK_ANYWAY if soon is None else soon, LOOK_ANYWAY))
                 if ends.reader_left:
                     raise BrokenPipeError

@@ -70,7 +70,7 @@ def exchange(link: Link) -> Report:
 
 
 def _exchange(link: Link, look: PendingLook) -> Report:
-    from gitcoord.sync import idle_check, lease_chores, outgoing
+    from gitcoord.sync import idle_check, lease_chores, outgoing, retirement
 
     here = idle_check.look_here(link)
     _warm_up(link.clone)
@@ -92,6 +92,7 @@ def _exchange(link: Link, look: PendingLook) -> Report:
         sent += went.events
         if not went.moved:
             lease_chores.tidy(link, seen.refs)
+            retirement.retire_the_silent(link, seen.refs)
             foreign = sum(not link.clone.is_ours(event.clone) for event in received)
             return Report(without_password(link.remote.name), sent, foreign, (*seen.refused, *went.refused))
         pause(attempt)

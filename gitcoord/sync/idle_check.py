@@ -29,11 +29,12 @@ class Here(NamedTuple):
 def look_here(link: Link) -> Here:
     """The state of this clone: what a sync has to do even if neither side has anything new."""
     from gitcoord.log import old_epochs, trust
-    from gitcoord.sync import lease_chores
+    from gitcoord.sync import lease_chores, retirement
 
     clone = link.clone
     refs = clone.store.tips().refs
     idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(link, refs) and not trust.is_due(clone)
+    idle = idle and (link.visit or not retirement.is_due(clone))
     return Here({ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}, idle)
 
 

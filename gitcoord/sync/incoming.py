@@ -34,7 +34,7 @@ NO_COMMIT = "it is not a commit"
 TOO_MANY = f"its clone has more than {MAX_REFS:,} refs"
 TOO_FULL = f"the remote has more than {MAX_CLONES:,} clones"
 TAKEN_BACK = "was rolled back"
-BROKEN = "it sent objects that git fsck rejects"
+BROKEN = "it sent objects that git rejects"
 
 
 def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:

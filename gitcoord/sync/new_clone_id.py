@@ -8,7 +8,7 @@ Our events that the remote never got go into the new log, with their ids, once.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from gitcoord.errors import RemoteError, without_password
 from gitcoord.lean import TYPE_CHECKING
@@ -19,6 +19,7 @@ from gitcoord.log.trust import EPOCH
 from gitcoord.names import mailbox
 from gitcoord.sessions.records import Records
 from gitcoord.store import transport
+from gitcoord.store.failures import BadObjects
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import belongs_to, is_local, is_log, is_of, is_presence, log_ref, owner
 from gitcoord.store.refs import is_ancestor, merge_base
@@ -41,25 +42,36 @@ def check(link: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool
     }
     dropped = old_epochs.dropped(clone, strange) if strange else set()
     strange = {ref: oid for ref, oid in strange.items() if ref not in dropped or not _is_old(link, ref, oid)}
-    if not strange:
-        return _is_seen_elsewhere(link, there) and part(link, there, "presence")
     old = clone.id
-    for ref in strange:
-        transport.fetch_objects(clone.repo, link.remote, ref, link.quiet)
+    found = dict(_fetched(link, strange, old))
+    if not found:
+        return _is_seen_elsewhere(link, there) and part(link, there, "presence")
     with clone.locked() as fd:
         # first repair a ref of ours that was rolled back: the further events at the remote were written here
         mended = clone.settled_tips(fd).refs
-        strange = {ref: oid for ref, oid in strange.items() if not _is_known(clone, mended.get(ref), oid)}
-        if not strange:
+        found = {ref: oid for ref, oid in found.items() if oid is None or not _is_known(clone, mended.get(ref), oid)}
+        if not found:
             return True
-        used = any(belongs_to(ref, old) for ref in strange)
+        used = any(belongs_to(ref, old) for ref in found)
         if used:
             _refuse_pinned(link, old, "events")
-            _renew(clone, {ref: oid for ref, oid in strange.items() if belongs_to(ref, old)}, mended, fd)
-        _let_go(clone, strange, fd)
+            _renew(clone, {ref: oid for ref, oid in found.items() if belongs_to(ref, old)}, mended, fd)
+        _let_go(clone, found, fd)
     if used:
         _go_on(link, old)
     return True
+
+
+def _fetched(link: Link, strange: Mapping[str, Oid], ours: str) -> Iterator[tuple[str, Oid | None]]:
+    """The logs in our names with what the remote has of them: None where git rejects its objects, which we never wrote.
+    Of a former name that concerns nobody any more."""
+    for ref, oid in strange.items():
+        try:
+            transport.fetch_objects(link.clone.repo, link.remote, ref, link.quiet)
+            yield ref, oid
+        except BadObjects:
+            if belongs_to(ref, ours):
+                yield ref, None
 
 
 def _is_seen_elsewhere(link: Link, there: Mapping[str, Oid]) -> bool:
@@ -75,9 +87,13 @@ def _is_seen_elsewhere(link: Link, there: Mapping[str, Oid]) -> bool:
     return bool(ours) and any(size is None for size in clone.store.sizes(strange))
 
 
+WAS_RETIRED = "silence"
+"""What was seen of a clone that others retired: nothing, for long."""
+
+
 def part(link: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
-    """Take a new id, because another clone at the same remote uses ours. `there` is the tip of our log at the remote,
-    `what` says what was seen. Returns True.
+    """Go on under a new id because somebody else, at the same remote, acts under ours, or has retired us; our log stands at
+    `there`. `what` of theirs was seen. Returns True.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
@@ -105,9 +121,12 @@ def _go_on(link: Link, old: str, what: str = "events") -> None:
     clone = link.clone
     name = without_password(link.remote.name)
     news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy in use)"
+    if what == WAS_RETIRED:
+        news = f"{old} was silent for so long that another clone retired it at {name} (coord.keep)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
-        _tell_the_other(clone, old)
+        if what != WAS_RETIRED:
+            _tell_the_other(clone, old)
         for hooks in clone.registry.hooks("renamed"):
             if hooks.renamed:
                 hooks.renamed(clone, old)

@@ -11,11 +11,11 @@ from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import failures, transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, belongs_to, epoch_of, is_local, is_log, is_presence, log_of
+from gitcoord.store.ref_names import NAMESPACE, RETIRED, belongs_to, epoch_of, is_local, is_log, is_presence, log_of
 from gitcoord.store.transport import How, Outcome, Remote, Update
 from gitcoord.sync import parts, public_guard, rejected, remotes
 from gitcoord.sync.link import Refusal
-from gitcoord.system.files import read_ours
+from gitcoord.system.files import read_ours, touch_ours
 from gitcoord.system.lock import write_whole
 
 if TYPE_CHECKING:
@@ -123,7 +123,9 @@ def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Updat
     ours = {ref: oid for ref, oid in tips.items() if is_to_go(ref, clone) and ref not in old}
     gone = [ref for ref in there if ref not in ours and is_to_go(ref, clone) and not is_log(ref)]
     fresh = [(ref, oid) for ref, oid in ours.items() if there.get(ref) != oid]
-    changed = [Update(ref, oid, How.FORWARD if is_log(ref) else How.REPLACE) for ref, oid in fresh]
+    if RETIRED in tips and RETIRED not in there:  # a remote that is new, or was set back
+        fresh.append((RETIRED, tips[RETIRED]))
+    changed = [Update(ref, oid, How.REPLACE if is_presence(ref) else How.FORWARD) for ref, oid in fresh]
     return [*changed, *(Update(ref, None) for ref in gone)]
 
 
@@ -193,6 +195,8 @@ def remember(link: Link, ours: Refs, pushed: bool) -> None:
     if link.visit or link.remote.name == link.clone.repo.common_dir:  # this repository is others' remote, and not its own
         return
     repo, now = link.clone.repo, time.time()
+    with suppress(OSError):
+        touch_ours(link.clone.path("heard"))
     known = remotes.load(repo)
     pushes = [t for t in (known.pushes if known else ()) if 0 <= now - t < 60] + ([now] if pushed else [])
     url = transport.remote_url(repo, link.remote.name) if known is None or not known.is_of(link.remote.name) else known.url

@@ -14,7 +14,7 @@ from gitcoord.log.query import COLUMNS, event_of
 from gitcoord.store import transport
 from gitcoord.store.failures import Busy
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import is_lease, is_log, is_of, is_presence, owner
+from gitcoord.store.ref_names import RETIRED, is_lease, is_log, is_of, is_presence, owner
 from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import PendingLook
 from gitcoord.sync.link import Link, Refs, RemoteState, joining, pause
@@ -45,7 +45,7 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     """Fetch what is new at a remote with `refs`. Raises RemoteError."""
     from gitcoord.log import old_epochs
     from gitcoord.store import sweep
-    from gitcoord.sync import incoming, new_clone_id
+    from gitcoord.sync import incoming, new_clone_id, retired_here
     from gitcoord.sync.outgoing import rolled_over
 
     clone = link.clone
@@ -68,11 +68,16 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     with clone.locked() as fd:
         pack(clone.repo, fd)
     old_epochs.drop_replaced(clone)
+    if before.get(RETIRED) != clone.store.git.tips().refs.get(RETIRED):
+        retired_here.drop_here(clone)
     after = clone.store.tips().refs
+    if retired_here.was_retired(link, refs):
+        new_clone_id.part(link, clone.store.listed(after[RETIRED]), new_clone_id.WAS_RETIRED)
+        after = clone.store.tips().refs
     _tidy_up(link, refs, before, after)
     told = {refusal.ref for refusal in refused}
     refused += incoming.compare(link, {ref: oid for ref, oid in refs.items() if ref not in told}, before, after)
-    newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after}  # a table may have moved since it was listed
+    newer = {ref: after[ref] for ref in wanted if is_lease(ref) and ref in after and ref != RETIRED}  # it may have moved since
     return link, RemoteState({**refs, **newer}, _news(clone, start), tuple(refused))
 
 
@@ -90,8 +95,8 @@ def _tidy_up(link: Link, there: Refs, before: Refs, after: Refs) -> None:
     """Note replaced presence for the sweep, and delete refs that the remote no longer has: presence of ended sessions, if
     their log is there, and tables of leases."""
     clone = link.clone
-    logs = {owner(ref) for ref in there if is_log(ref)} - {clone.id}
-    gone = [] if link.visit else [ref for ref in after if is_lease(ref) and ref not in there]
+    logs = ({owner(ref) for ref in there if is_log(ref)} | clone.store.retired) - {clone.id}
+    gone = [] if link.visit else [ref for ref in after if is_lease(ref) and ref not in there and ref != RETIRED]
     gone += [ref for ref in after if is_presence(ref) and ref not in there and is_of(ref, logs) and not link.visit]
     replaced = [oid for ref, oid in before.items() if after.get(ref) not in (None, oid) and not is_log(ref)]
     if gone or replaced:

@@ -8,6 +8,7 @@ decide what a row says, and never write as another session than the person's.
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -25,7 +26,7 @@ def in_terminal(place: str, read_only: bool = False) -> None:
     """Show the view in this terminal until the person leaves it. Raises RepositoryError without a terminal, or without
     the libraries."""
     desk = _checked(place, read_only)
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise RepositoryError("the live view needs a terminal", "git coord ui --web, or: git coord ui --json")
     desk.begin()  # it reads while the libraries are loaded
     try:

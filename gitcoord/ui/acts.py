@@ -106,9 +106,13 @@ def _add(coord: Coord, title: str, text: str = "", priority: int = 2, needs: lis
     return f"filed {task.id[:SHORT]} {line(task.title, 60)}"
 
 
-def _assign(coord: Coord, id: str, to: str) -> str:
-    task = coord.tasks.edit(id, assignee=to)
-    return f"{_named(coord, id)} is for {inert(to)}, who was told" if task.assignee else f"{_named(coord, id)} has no assignee"
+def _claim_for(coord: Coord, id: str, to: str) -> str:
+    """A session of another clone claims by its own word; it is told that the task is meant for it."""
+    if coord.sessions.get(to).local:
+        coord.tasks.claim_for(to, id)
+        return f"{inert(to)} holds {_named(coord, id)}, and was told"
+    coord.tasks.edit(id, assignee=to)
+    return f"{inert(to)} was told that {_named(coord, id)} is for it; in another clone, it claims for itself"
 
 
 def _claim(coord: Coord, id: str) -> str:
@@ -170,7 +174,7 @@ ACTS: Mapping[str, Act] = {
     "ack": Act(_ack, {"id": "text", "text": "text"}, 1),
     "read": Act(_read, {"ids": "list"}, 1),
     "add": Act(_add, {"title": "text", "text": "text", "priority": "number", "needs": "list", "to": "text"}, 1),
-    "assign": Act(_assign, {"id": "text", "to": "text"}, 2),
+    "claim_for": Act(_claim_for, {"id": "text", "to": "text"}, 2),
     "claim": Act(_claim, {"id": "text"}, 1),
     "release": Act(_release, {"id": "text"}, 1),
     "prioritise": Act(_prioritise, {"id": "text", "priority": "number"}, 2),

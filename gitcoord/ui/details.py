@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitcoord.errors import CoordError, UsageError
 from gitcoord.ui.facts import FURTHEST, Facts, gather
 from gitcoord.ui.model.talk import Thread, threads
 from gitcoord.ui.model.timeline import EventRow, timeline
-from gitcoord.ui.model.words import body, line, name
+from gitcoord.ui.model.words import HELD, body, line, name
 
 if TYPE_CHECKING:
     from gitcoord import Coord
@@ -53,18 +53,27 @@ class Output(NamedTuple):
 def task(coord: Coord, id: str) -> TaskDetail:
     """A task in depth. Raises UsageError for an unknown id."""
     found, here = coord.tasks.show(id), coord.clone_id
+    held = coord.trust.held_back([found.id, *(s.id for s in found.history), *(c.id for c in found.comments)])
     steps = [
-        Step(s.at, name(s.sender, here), s.what + (" (void: another was quicker)" if s.void else ""), body(s.text, 4000))
+        Step(
+            s.at, name(s.sender, here), s.what + (" (void: another was quicker)" if s.void else ""), _words(s.id, s.text, held)
+        )
         for s in found.history
     ]
-    steps += [Step(c.at, name(c.sender, here), "says", body(c.text, 4000)) for c in found.comments]
+    steps += [Step(c.at, name(c.sender, here), "says", _words(c.id, c.text, held)) for c in found.comments]
     steps.sort(key=lambda step: step.at)
-    return TaskDetail(found.id, line(found.title), body(found.text), name(found.creator, here), found.at, tuple(steps))
+    title, text = (HELD, "") if found.id in held else (line(found.title), body(found.text))
+    return TaskDetail(found.id, title, text, name(found.creator, here), found.at, tuple(steps))
+
+
+def _words(id: str, text: str, held: Collection[str]) -> str:
+    return HELD if text and id in held else body(text, 4000)
 
 
 def session(coord: Coord, name: str, limit: int = HISTORY) -> tuple[EventRow, ...]:
     """The events of one session, the newest first. Raises UsageError for an unknown name."""
-    return timeline(coord.events.log(session=name, limit=min(limit, FURTHEST)), coord.clone_id)
+    events = coord.events.log(session=name, limit=min(limit, FURTHEST))
+    return timeline(events, coord.clone_id, coord.trust.held_back([event.id for event in events]))
 
 
 def job(coord: Coord, id: str) -> Output:

@@ -30,7 +30,8 @@ AWAITING = 50
 
 
 class Facts(NamedTuple):
-    """One look at the repository. `user` is the person's name, `lost` are the claims of the last day that did not hold."""
+    """One look at the repository. `user` is the person's name, `lost` is what did not hold in the last day;
+    `held` are those of the locks and events that `coord.requireSigned` keeps back."""
 
     user: str
     clone: str
@@ -45,6 +46,7 @@ class Facts(NamedTuple):
     more_events: bool
     lost: tuple[Lost, ...]
     trouble: Trouble
+    held: frozenset[str] = frozenset()
     pages: Mapping[str, int] = PAGES
 
 
@@ -63,6 +65,7 @@ def gather(coord: Coord, now: float, pages: Mapping[str, int] = PAGES) -> Facts:
     """Read everything that is quick to read. Marks nothing."""
     sessions = tuple(coord.sessions.list(everyone=False, files=False))
     events = coord.events.log(limit=pages["events"] + 1)
+    locks = tuple(coord.locks.held())
     return Facts(
         coord.identity.name,
         coord.clone_id,
@@ -72,11 +75,12 @@ def gather(coord: Coord, now: float, pages: Mapping[str, int] = PAGES) -> Facts:
         coord.messages.recent(limit=pages["talk"]),
         coord.tasks.board(ended=pages["ended"]),
         tuple(coord.jobs.list()),
-        tuple(coord.locks.held()),
+        locks,
         tuple(events[: pages["events"]]),
         len(events) > pages["events"],
         tuple(coord.tasks.lost(since=int(now) - DAY)),
         coord.overview.trouble(),
+        frozenset(coord.trust.held_back([*(event.id for event in events), *(lock.id for lock in locks)])),
         dict(pages),
     )
 

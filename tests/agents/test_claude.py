@@ -187,6 +187,7 @@ def is_written(file: Path) -> bool:
 def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
     """At a terminal, before its first turn and after a turn; by a process that sleeps until then."""
     git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))
+    git(repo, "config", "coord.wakeAfter", "0")
     assert cli(repo, "init").code == 0
     assert cli(repo, "hooks", "install", "claude").code == 0
     assert cli(repo, "join", "boss").code == 0

@@ -146,6 +146,7 @@ def test_an_mcp_call_writes_though_a_shell_command_may_not(outside: Path, hermet
 def test_an_idle_session_is_woken(codex: Codex, repo: Path, cli: Cli) -> None:
     """By a message in its queue that says no more than that there is mail; the hook of that turn shows it."""
     codex.trust()
+    git(repo, "config", "coord.wakeAfter", "0")
     assert cli(repo, "join", "boss").code == 0
     terminal = codex.at_terminal()
     try:

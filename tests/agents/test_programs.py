@@ -132,6 +132,7 @@ def opencode(worktrees: tuple[Path, Path], hermetic: Path, cli: Cli) -> Iterator
 
 def test_an_idle_session_of_opencode_is_woken_by_a_message(opencode: OpencodeServer, repo: Path, cli: Cli) -> None:
     beta, model = repo.parent / "beta", opencode.model
+    git(repo, "config", "coord.wakeAfter", "0")
     model.says(Turn("hello"))
     assert opencode.ask("hi") == "hello"
     for number in (1, 2):

@@ -610,3 +610,58 @@ def test_numbers_of_a_sequence(worktrees: Pair, cli: Cli) -> None:
         assert alpha.numbers.allocate("last", start=10**15).number == 10**15
         with pytest.raises(Refused, match="all numbers of last are used"):
             alpha.numbers.allocate("last")
+
+
+# claimed by the person, for a session
+
+
+@pytest.fixture
+def user(repo: Path) -> Iterator[Coord]:
+    with Coord.open(repo) as coord:
+        coord.speak_as(coord.sessions.user())
+        yield coord
+
+
+def test_the_person_claims_for_a_session_which_holds_it_and_is_told(team: Team, user: Coord) -> None:
+    filed = team.pm.tasks.add("it")
+    team.pm.inbox(), team.ann.inbox()
+    records = Records(user.clone.repo.coord_dir)
+    before = records.beat("ann")
+    held = user.tasks.claim_for("ann", filed.id)
+    assert (held.status, held.holder) == ("claimed", f"ann@{user.clone_id}")
+    assert [(step.sender.partition("@")[0], step.text) for step in held.history[1:]] == [("ann", "ada-lovelace did it for ann")]
+    assert records.beat("ann") == before  # what the person does is no sign of its life
+    assert mail(team.ann) == ["ada-lovelace claimed ID it for you: you hold it"]
+    assert mail(team.pm) == ["ada-lovelace claimed ID it for ann"]
+    assert user.tasks.claim_for("ann", filed.id).history == held.history
+    with pytest.raises(Refused, match=r"is held by ann \(active\)"):
+        user.tasks.claim_for("bob", filed.id)
+    assert team.ann.tasks.done(filed.id).status == "done"
+
+
+def test_a_claim_for_a_session_takes_over_from_one_that_is_gone_and_is_never_for_one(team: Team, user: Coord) -> None:
+    filed = team.bob.tasks.claim(team.pm.tasks.add("it").id)
+    team.end("bob")
+    with pytest.raises(Refused, match="bob is gone"):
+        user.tasks.claim_for("bob", filed.id)
+    assert user.tasks.claim_for("ann", filed.id).holder == f"ann@{user.clone_id}"
+
+
+def test_only_the_person_claims_for_others(team: Team, repo: Path) -> None:
+    filed = team.pm.tasks.add("it")
+    count = len(team.pm.events.log())
+    with pytest.raises(Refused, match="only this repository's user") as refused:
+        team.pm.tasks.claim_for("ann", filed.id)
+    assert refused.value.hint == f"git coord task claim {filed.id[:10]} --for ann --as ada-lovelace"
+    with Coord.open(repo, environ={"CLAUDECODE": "1", "GIT_COORD_SESSION": "pm"}) as agent:
+        with pytest.raises(Refused) as refused:
+            agent.tasks.claim_for("ann", filed.id)
+        assert refused.value.hint == f"git coord task edit {filed.id[:10]} --assignee ann"
+    assert len(team.pm.events.log()) == count
+
+
+def test_claim_for_on_the_command_line(team: Team, repo: Path, cli: Cli) -> None:
+    filed = team.pm.tasks.add("it")
+    done = cli(repo, "task", "claim", filed.id, "--for", "ann", "--as", "ada-lovelace")
+    assert done.out == f"{filed.id[:10]} claimed p2 it  (ann active)\n"
+    assert cli(repo, "task", "claim", filed.id, "--for", "nobody", "--as", "ada-lovelace").code == 2

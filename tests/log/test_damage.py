@@ -23,9 +23,10 @@ from gitcoord import Coord
 from gitcoord.errors import RepositoryError
 from gitcoord.log.event import Draft
 from gitcoord.log.journal import KEEP_SECONDS, Journal
-from gitcoord.store import absent, refs
+from gitcoord.store import absent, packing, refs
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid
+from gitcoord.system.spawn import Result
 
 TEXTS = [f"message {number}" for number in range(10)]
 
@@ -302,6 +303,36 @@ def test_a_lost_event_is_made_again_from_what_the_index_has_seen(repo: Path, cli
     ran = cli(repo, "doctor", "--fix")
     assert "restored 1 object that the index has seen" in ran.err
     assert tip(repo, ref) == before and texts(repo) == TEXTS
+    is_sound(repo)
+
+
+def test_a_hole_is_filled_when_the_next_pack_meets_it(repo: Path) -> None:
+    """No command looks that far down, and the user's own gc would fail until somebody asks the doctor."""
+    ref = sends(repo, *TEXTS)
+    before = tip(repo, ref)
+    lose_for_good(repo, tip(repo, f"{ref}~7"))
+    with Coord.open(repo, as_name="a") as coord:
+        coord.clone.pack()
+        assert "restored 1 object that the index has seen" in coord.clone.mended
+    assert tip(repo, ref) == before and texts(repo) == TEXTS
+    is_sound(repo)
+
+
+def test_git_that_cannot_pack_for_another_reason_has_met_no_hole(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sends(repo, *TEXTS)
+    with Coord.open(repo, as_name="a") as coord:
+        monkeypatch.setattr(packing, "_pack_objects", lambda *_: Result(128, b"", b"fatal: Out of memory, malloc failed"))
+        assert "malloc" in packing.pack(coord.clone.repo, coord.clone.store.tips().refs, None)
+        coord.clone.pack()
+        assert coord.clone.mended == []
+    assert not (repo / ".git/coord/packs").exists(), "nothing is packed, and nothing is noted as packed"
+
+
+def test_what_nobody_can_count_is_not_counted(repo: Path, cli: Cli) -> None:
+    ref = sends(repo, *TEXTS)
+    lose_for_good(repo, tip(repo, f"{ref}~4"))
+    (repo / ".git/coord/index.sqlite").unlink()
+    assert f"{ref} has lost at least 1 event for good: 4 events were carried into a new epoch" in cli(repo, "inbox").err
     is_sound(repo)
 
 

@@ -492,10 +492,52 @@ def test_objects_that_fsck_refuses_do_not_come_and_stop_nobody_else(ada: Path, r
     assert "hello" in notes(ada)
     assert git(ada, "fsck", "--strict", "--no-dangling") == ""
     assert lines(cli, ada, "trust") == [
-        f"trust   {MALLORY}: it sent objects that git fsck rejects (git coord trust --accept {MALLORY})"
+        f"trust   {MALLORY}: it sent objects that git rejects (git coord trust --accept {MALLORY})"
     ]
     put(remote, "refs/coord/log/grace-00000001/0001", *chain("hello", "again", clone="grace-00000001", author="g"))
     assert sync(cli, ada)["received"] == 1
+
+
+def test_a_commit_that_git_would_inflate_whole_does_not_come_and_stops_nobody_else(
+    ada: Path, remote: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "ALLOC_LIMIT", "8m")
+    put(remote, LOG, make_object("commit", event("m", 1).data + b"x" * (9 << 20), "sha1"))
+    put(remote, "refs/coord/log/grace-00000001/0001", *chain("hello", clone="grace-00000001", author="g"))
+    with Coord.open(ada) as coord:
+        found = coord.remote.sync()
+        assert (found.received, [refusal.ref for refusal in found.refused]) == (1, [LOG])
+        assert "attempting to allocate" in found.refused[0].why
+        assert [alarm.what for alarm in incidents.read(coord.clone.repo.coord_dir)] == ["it sent objects that git rejects"]
+    assert "hello" in notes(ada)
+
+
+def test_objects_that_git_rejects_under_my_clones_name_stop_no_sync(ada: Path, remote: Path, cli: Cli) -> None:
+    own = clone_id(ada)
+    tip = git(ada, "rev-parse", f"refs/coord/log/{own}/0001").strip()
+    blob = make_object("blob", b"x", "sha1")
+    tree = make_object("tree", b"100644 .git\0" + bytes.fromhex(blob.oid), "sha1")
+    put(remote, f"refs/coord/log/{own}/0001", blob, tree, event("x", 9, Oid(tip), "message", own, "ada", tree.oid, to=[]))
+    for _ in range(2):
+        sync(cli, ada)
+    assert clone_id(ada) != own, "what is there was not written here"
+    assert notes(ada) == ["ada was here"]
+    (new,) = git(remote, "for-each-ref", "--format=%(refname)", f"refs/coord/log/{clone_id(ada)}").split()
+    assert "continues here: 2 events" in git(remote, "log", "--format=%B", new), "what is ours is sent again"
+
+
+def test_a_tree_larger_than_the_events_it_says_to_carry_is_not_read(ada: Path, remote: Path, cli: Cli) -> None:
+    commits = chain("one", "two")
+    blobs = [make_object("blob", item.data, "sha1") for item in commits]
+    tree = make_tree({item.oid: blob.oid for item, blob in zip(commits, blobs, strict=True)}, "sha1")
+    put(remote, LOG, *blobs, tree, event("goes on", 9, None, "epoch", author=MALLORY, tree=tree.oid, lowest=1, carried=0))
+    sync(cli, ada)
+    assert notes(ada) == ["ada was here"]
+    assert "is larger than 0 events need" in cli(ada, "doctor").out
+    put(remote, LOG, *blobs, tree, event("goes on", 9, None, "epoch", author=MALLORY, tree=tree.oid, lowest=1, carried=2))
+    git(ada, "update-ref", "-d", LOG)
+    sync(cli, ada)
+    assert sorted(notes(ada)) == ["ada was here", "one", "two"]
 
 
 # names made to escape

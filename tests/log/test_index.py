@@ -260,6 +260,59 @@ def test_a_garbled_write_ahead_log_costs_nothing_but_time(repo: Path, tmp_path: 
         assert notes(coord) == before
 
 
+@pytest.mark.parametrize("column", ["ref", "oid"])
+def test_values_of_another_table_in_a_damaged_index_are_not_taken_for_refs(repo: Path, column: str) -> None:
+    """Found by the campaign (seed 1803, episode 34): SQLite gave an integer for a ref and saw nothing wrong."""
+    with Coord.open(repo) as coord:
+        coord.sessions.join("w0")
+        coord.notes.add("own")
+        coord.clone.index.db.execute(f"UPDATE tips SET {column} = x'00' WHERE ref LIKE '%/log/%'")
+    with Coord.open(repo) as coord:
+        coord.notes.add("after")
+        assert notes(coord) == ["after", "own"]
+
+
+def test_an_answer_that_fails_for_a_damaged_index_is_asked_again_of_a_new_one(repo: Path, coord: Coord) -> None:
+    log_of(coord, [f"note {n}" for n in range(200)])
+    before = notes(coord)
+    settle(coord)
+    asked = []
+
+    def ask(db: sqlite3.Connection) -> int:
+        asked.append(db)
+        if len(asked) == 1:
+            raise AttributeError("'int' object has no attribute 'split'")
+        return len(asked)
+
+    with pytest.raises(AttributeError):
+        coord.clone.read(ask)  # a bug is a bug where the file is sound
+    asked.clear()
+    with index_file(repo).open("r+b") as file:
+        file.seek(-4096, os.SEEK_END)
+        file.write(b"\xff" * 4096)
+    assert coord.clone.read(ask) == 2
+    assert notes(coord) == before
+
+
+def test_a_decision_that_fails_for_a_damaged_index_is_taken_again(repo: Path, coord: Coord) -> None:
+    log_of(coord, [f"note {n}" for n in range(200)])
+    before = notes(coord)
+    settle(coord)
+    asked = []
+
+    def decide(db: sqlite3.Connection) -> list[Draft]:
+        asked.append(db)
+        if len(asked) == 1:
+            with index_file(repo).open("r+b") as file:
+                file.seek(-4096, os.SEEK_END)
+                file.write(b"\xff" * 4096)
+            raise AttributeError("'int' object has no attribute 'split'")
+        return [Draft("note", "after", author="w0")]
+
+    coord.clone.append(decide)
+    assert notes(coord) == ["after", *before]
+
+
 def test_the_index_is_no_part_of_what_is_true(repo: Path, coord: Coord) -> None:
     """Deleting it between any two steps of a conversation changes nothing."""
     said = []
@@ -557,7 +610,7 @@ def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> 
 
 # the fingerprint
 
-FINGERPRINT = (37, "e648c031a7a7fac4")
+FINGERPRINT = (38, "9a53c68b90b24c73")
 """SCHEMA, and the hash of all code that decides the content of the tables. When this test fails: raise SCHEMA if a table or
 the outcome of a fold changed (old indexes must not be read by the new code), and record both here."""
 

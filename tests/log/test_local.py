@@ -14,7 +14,7 @@ from clones import clone_id
 from conftest import Cli, git
 
 from gitcoord import Coord, doctor
-from gitcoord.log.local.files import LocalFile
+from gitcoord.log.apart.files import LocalFile
 from gitcoord.store.objects import Oid, make_object
 
 ME = {"GIT_COORD_SESSION": "a"}
@@ -182,7 +182,7 @@ def test_a_full_disk_leaves_the_log_as_it_was(repo: Path) -> None:
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({len(before)} + 50, -1))\n"
-        "from gitcoord.log.local.files import LocalFile; from gitcoord.store.objects import make_object\n"
+        "from gitcoord.log.apart.files import LocalFile; from gitcoord.store.objects import make_object\n"
         "from gitcoord.errors import RepositoryError\n"
         "item = make_object('commit', bytes(range(256)) * 4, 'sha1')\n"
         "try: LocalFile(sys.argv[1], 40, False).append(item.oid, [item])\n"

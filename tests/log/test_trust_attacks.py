@@ -584,6 +584,31 @@ def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
     assert {r["state"] for m in json.loads(cli(ada, "sent", "--json").out) for r in m["recipients"]} == {"queued"}
 
 
+def test_notices_about_tasks_are_the_owners_again_when_the_name_is(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    """Bob's session holds one task of Ada's and has filed another. While he is away Mallory adopts the session."""
+    ada, bob = clones
+    with Coord.open(bob, as_name="w") as coord:
+        coord.sessions.join("w")
+        filed = coord.tasks.add("filed by w").id
+        coord.remote.sync()
+    sync(ada)
+    with Coord.open(ada) as coord:
+        held = coord.tasks.add("held by w", assignee=box_of(bob, "w")).id
+    sync(ada)
+    sync(bob)
+    theft = ("w", "adopt", "w goes on here", {"session": "w", "from": clone_id(bob)})
+    mallory.chain(log(MALLORY), MALLORY, [theft], lc=100)
+    sync(ada)
+    for verb, task in (("drop", held), ("done", filed)):
+        assert cli(ada, "task", verb, task).code == 0
+    sync(ada)
+    sync(bob)  # which takes the name back
+    inbox = cli(bob, "inbox", "--as", "w").out
+    assert "held by w" in inbox and "dropped" in inbox and "finished" in inbox and "filed by w" in inbox, inbox
+
+
 FORGED_STEPS = [
     "adopt", "join", "rename", "receipt", "task.done", "task.edit", "job.start", "job.end", "lock", "unlock", "message",
     "bounce",

@@ -174,7 +174,7 @@ def test_a_gone_holder_is_replaced_and_an_unknown_one_is_not(two: Two) -> None:
     ada.tasks.claim(task)
     ada.remote.sync()
     bob.remote.sync()
-    bob.clone.read(lambda db: db.execute("UPDATE presence SET seen = seen - 100000"))
+    bob.clone.read(lambda db: db.execute("UPDATE presence SET seen = seen - 10000"))
     assert bob.sessions.get(f"w@{ada.clone.id}").state == "unknown"
     with pytest.raises(Refused, match="is held by"):
         bob.tasks.claim(task)
@@ -280,3 +280,33 @@ def test_a_table_that_is_none_stops_claims_and_says_so(tmp_path: Path) -> None:
             ada.tasks.claim(task)
         ada.remote.sync()
         assert "error" not in git(clones[0], "fsck", "--strict")
+
+
+def test_the_person_claims_for_a_session_with_its_lease_and_only_for_one_of_this_clone(two: Two) -> None:
+    ada, bob = two
+    filed = ada.tasks.add("it")
+    ada.remote.sync(), bob.remote.sync()
+    with Coord.open(ada.cwd) as user:
+        user.speak_as(user.sessions.user())
+        with pytest.raises(Refused, match="a session of another clone") as refused:
+            user.tasks.claim_for(bob.mailbox, filed.id)
+        assert refused.value.hint == f"git coord task edit {filed.id[:10]} --assignee {bob.mailbox}"
+        held = user.tasks.claim_for("w", filed.id)
+        assert (held.holder, held.tentative) == (ada.mailbox, False)
+    with pytest.raises(Refused, match="is held by"):
+        bob.tasks.claim(filed.id)
+
+
+def test_what_did_not_hold_is_listed_and_what_was_refused_at_once_is_not(two: Two) -> None:
+    ada, bob = two
+    filed = [ada.tasks.add(title).id for title in ("offline", "refused", "dropped")]
+    ada.remote.sync(), bob.remote.sync()
+    bob.tasks.claim(filed[0], offline=True)
+    for task in filed:
+        ada.tasks.claim(task)
+    with pytest.raises(Refused):
+        bob.tasks.claim(filed[1])
+    bob.remote.sync()
+    (lost,) = bob.tasks.lost(since=0)
+    assert (lost.by, lost.task, lost.kind, lost.taken) == (bob.mailbox, filed[0], "offline claim", False)
+    assert bob.tasks.lost(since=int(time.time()) + 1000) == ada.tasks.lost(since=0) == []

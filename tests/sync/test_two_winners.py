@@ -200,6 +200,10 @@ def test_a_claim_that_was_sent_too_late_is_void_and_its_author_is_told(two: Two,
     assert told[0] in (unseen, seen)
     assert told[1:] == [f"Your done of {task[:10]} {who} claimed it"]
     assert not [text for text in notices(bob) if "did not hold" in text]
+    assert [(lost.kind, lost.task) for lost in ada.tasks.lost(since=0)][-2:] in (
+        [("claim", task), ("done", task)],
+        [("done", task)],
+    )
     sync_all(where)
     assert notices(ada) == told, "nobody is told twice"
     bob.tasks.done(task)

@@ -133,11 +133,13 @@ def test_every_act_does_what_it_says(worktrees: Pair, cli: Cli, seen: Seen) -> N
         assert alpha.messages.sent()[0].recipients[0].state == "read"
         act("reply", id=told.id, text="yes")
         assert alpha.inbox().messages[0].text == "yes"
-        act("assign", id=task.id, to="beta")
+        act("claim_for", id=task.id, to="beta")
+        assert alpha.tasks.show(task.id).holder == f"beta@{alpha.clone_id}"
+        act("release", id=task.id)
         act("prioritise", id=task.id, priority=1)
         act("comment", id=task.id, text="soon")
         shown = alpha.tasks.show(task.id)
-        assert (shown.assignee, shown.priority, shown.comments[0].text) == (f"beta@{alpha.clone_id}", 1, "soon")
+        assert (shown.holder, shown.priority, shown.comments[0].text) == (None, 1, "soon")
         alpha.tasks.claim(task.id)
         act("release", id=task.id)
         act("claim", id=task.id)

@@ -200,7 +200,7 @@ def test_on_the_board_n_files_a_task() -> None:
         (("3", "o"), []),
         (("3", "j", "j", "j", "o"), [("reopen", {"id": oid(33)})]),
         (("3", "p", "1", "enter"), [("prioritise", {"id": oid(32), "priority": 1})]),
-        (("3", "f", *"web", "enter"), [("assign", {"id": oid(32), "to": "web"})]),
+        (("3", "f", *"web", "enter"), [("claim_for", {"id": oid(32), "to": "web"})]),
         (("3", "c", *"why?", "enter"), [("comment", {"id": oid(32), "text": "why?"})]),
         (("3", "j", "e", "y"), [("release", {"id": oid(34)})]),
         (("3", "j", "e", "n"), []),
@@ -229,6 +229,16 @@ def test_what_was_refused_is_said_with_its_hint() -> None:
     told = Told()
     told.fails = Refused("old holds it", "git coord sessions")
     assert "old holds it  (git coord sessions)" in play(told, "0", "j", "a")
+
+
+def test_what_was_typed_is_there_again_after_the_act_failed() -> None:
+    told = Told()
+    told.fails = Refused("the disk is full", "free some space")
+    shown = play(told, "0", "j", "r", *"yes", "enter", "r")
+    assert "yes" in shown
+    told.fails = None
+    shown = play(told, "0", "j", "r", *"no", "enter", "r")
+    assert told.acts[-1][1]["text"] == "no" and "│ no" not in shown
 
 
 def test_who_only_looks_on_is_told_so() -> None:
@@ -297,7 +307,7 @@ def test_a_task_shows_its_history() -> None:
 
 def test_a_session_shows_what_it_did_and_a_job_its_output() -> None:
     told = Told()
-    told.answers["session"] = timeline([event(1, "note", "VAT is a fraction")], HERE)
+    told.answers["session"] = timeline([event(1, "note", "VAT is a fraction")], HERE, ())
     told.answers["job"] = Output(oid(43), "listening on 8080", 17, True)
 
     async def rest(app: LiveView, pilot: Pilot[None]) -> None:
@@ -328,6 +338,29 @@ def test_output_that_goes_on_is_read_only_while_it_is_shown() -> None:
         assert "built" in text_of(app).replace("building", "")
 
     play(told, "5", size=(160, 34), then=grow)
+
+
+def test_output_is_shown_at_its_end_and_stays_where_somebody_scrolled_to() -> None:
+    told = Told()
+
+    def grow_to(lines: int) -> None:
+        told.answers["job"] = Output(oid(43), "".join(f"line {n}.\n" for n in range(1, lines + 1)), lines, True)
+        told.wrote(oid(43))
+
+    async def read(app: LiveView, pilot: Pilot[None]) -> None:
+        await pilot.pause(0.3)
+        assert "line 100." in text_of(app)
+        grow_to(120)
+        await pilot.pause(0.1)
+        assert "line 120." in text_of(app)
+        app.side.scroll_home(animate=False)
+        await pilot.pause(0.1)
+        grow_to(140)
+        await pilot.pause(0.1)
+        assert "line 1." in text_of(app) and "line 140." not in text_of(app)
+
+    grow_to(100)
+    play(told, "5", size=(160, 34), then=read)
 
 
 def test_what_goes_wrong_is_said_while_the_rest_stays() -> None:

@@ -85,12 +85,15 @@ def test_a_failed_job_is_forgotten_once_it_ran_again() -> None:
 
 
 def test_a_claim_that_was_lost_is_told_only_while_its_task_goes_on_elsewhere() -> None:
-    lost = Lost(oid(1), box("web"), int(NOW), oid(9), False)
+    lost = Lost(oid(1), box("web"), int(NOW), oid(9), "claim", False)
     going = Board((task(9, "it", "claimed", holder=box("api")),), {}, {box("api"): "active"}, frozenset())
     assert needed(QUIET._replace(lost=(lost,), board=going)) == [
         ("lost", "web", f"lost its claim of {oid(9)[:10]} it: api holds it")
     ]
     assert needed(QUIET._replace(lost=(lost._replace(by=box("api")),), board=going)) == []
+    taken = lost._replace(taken=True)
+    assert needed(QUIET._replace(lost=(taken,), board=going))[0][2].endswith(": api took it over")
+    assert needed(QUIET._replace(lost=(taken._replace(by=box("left")),), board=going)) == []
     over = Board((task(9, "it", "done", holder=box("api")),), {}, {}, frozenset())
     assert needed(QUIET._replace(lost=(lost,), board=over)) == []
     assert needed(QUIET._replace(lost=(lost,), board=going._replace(held=frozenset({oid(9)})))) == []
@@ -103,7 +106,7 @@ def test_sessions_stand_in_groups_with_what_they_hold_and_changed() -> None:
         ("worktrees", "api", "active", "Charge VAT in the basket", 2),
         ("worktrees", "web", "waiting", "", 0),
         ("worktrees", "docs", "idle", "", 0),
-        ("people", "ada", "active", "", 0),
+        ("people", "ada", "", "", 0),
         (FAR, f"tests@{FAR}", "unknown", "", 0),
     ]
     assert [row.name for row in SEEN.sessions if row.is_user] == ["ada"]
@@ -122,7 +125,12 @@ def test_threads_are_sorted_by_their_newest_word_and_have_the_ledger() -> None:
 def test_what_is_not_signed_is_not_shown_where_signatures_are_required() -> None:
     talk = Talk((said(message(1, box("x", FAR), "obey me", box("ada")), "queued", held=True),), False)
     board = Board((task(9, "obey me"),), {}, {}, frozenset([oid(9)]))
-    assert "obey" not in json.dumps(plain(screen(QUIET._replace(talk=talk, board=board), NO_MERGES)))
+    lock = BUSY.locks[0]._replace(reason="obey me")
+    facts = QUIET._replace(
+        talk=talk, board=board, events=(event(1, "note", "obey me"),), locks=(lock,), held=frozenset([oid(1), lock.id])
+    )
+    assert "obey" not in json.dumps(plain(screen(facts, NO_MERGES)))
+    assert json.dumps(plain(screen(facts._replace(held=frozenset()), NO_MERGES))).count("obey me") == 3
 
 
 def test_the_board_says_what_waits_for_what() -> None:

@@ -42,15 +42,12 @@ def say(call: Call, answer: Answer) -> Output:
     return Output(json.dumps({"hookSpecificOutput": specific}))
 
 
-NUDGE = "git coord: there is new mail for this session."
-
-
-def nudge(call: Call, path: str) -> None:
+def nudge(call: Call, path: str, text: str) -> None:
     """Queue a message for an idle conversation; the hook of the new turn shows others' words."""
     import subprocess
 
     subprocess.run(
-        [path or "codex", "queue", "--thread", call.session_id, "--message", NUDGE],
+        [path or "codex", "queue", "--thread", call.session_id, "--message", text],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -62,7 +62,7 @@ def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> 
     found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
     if not found:
         return LockTable([], [], [])
-    life = states_in(db, clone, {lock.holder for lock in found}, now)
+    life = states_in(db, clone, {lock.holder for lock in found}, now, patient=True)
     there = [lock for lock in found if lock.expires > now and life[lock.holder][0] != "gone"]
     waits = [lock for lock in there if lock.waits and clone.is_ours(lock.clone) and waiters.is_waiting(clone, lock.id)]
     valid = [lock for lock in there if not lock.waits]

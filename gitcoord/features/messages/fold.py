@@ -154,6 +154,7 @@ SCHEMAS = {
             "about": line(250),
             "replaces": listed(ID, 100),
             "key": line(100),
+            "quiet": FLAG,
         },
         ("to",),
         _objection,

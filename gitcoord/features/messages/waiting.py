@@ -17,12 +17,20 @@ LIMIT = 50
 """Messages that are considered for one hook."""
 
 
-def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
+_LOUD = " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = m.id AND json_extract(e.data, '$.quiet'))"
+
+
+def waking_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
+    """`waiting_mail` without the notices that need nobody's attention at once."""
+    return waiting_mail(clone, me, urgent, now, _LOUD)
+
+
+def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None, only: str = "") -> list[Message]:
     """My messages that were never shown, not even in part; urgent ones first, then the oldest. Left out are those that
-    `coord.requireSigned` keeps back."""
+    `coord.requireSigned` keeps back. `only` is a further condition in SQL."""
     now = time.time() if now is None else now
     trusted = trusted_values(clone)
-    only = (" AND m.urgent = 1" if urgent else "") + (f" AND {TRUSTED}" if trusted else "")
+    only += (" AND m.urgent = 1" if urgent else "") + (f" AND {TRUSTED}" if trusted else "")
 
     def ask(db: sqlite3.Connection) -> list[Message]:
         rows = db.execute(

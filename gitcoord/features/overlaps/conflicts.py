@@ -21,7 +21,7 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.liveness import judge_published
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import presences
-from gitcoord.sessions.presence import sharers
+from gitcoord.sessions.presence import sharers, silence
 from gitcoord.sessions.records import Records
 from gitcoord.store.merging import Lying, Scratch, look
 from gitcoord.store.objects import Oid
@@ -85,11 +85,11 @@ def live_sides(clone: Clone, now: float) -> list[Side]:
 
 def _foreign_sides(clone: Clone, now: float) -> list[Side]:
     rows = clone.read(presences)
-    sides = []
+    sides, quiet = [], silence(clone)
     for origin, name, text, seen in rows:
         data: dict[str, Any] = json.loads(text)
         head = data.get("head")
-        there = not clone.is_ours(origin) and judge_published(data, seen, now).state not in ("gone", "expected")
+        there = not clone.is_ours(origin) and judge_published(data, seen, now, quiet).state not in ("gone", "expected")
         if there and isinstance(head, str):
             sides.append(Side((mailbox(name, origin),), "", Oid(head)))
     absent = set(clone.store.missing([side.head for side in sides if side.head]))

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.features.messages.inbox import unread_notices
 from gitcoord.features.overlaps.fold import MAX_PATHS
-from gitcoord.lean import NamedTuple, re, sqlite3, suppress
+from gitcoord.lean import Any, NamedTuple, re, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
@@ -193,7 +193,9 @@ def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: 
         box, about = mailbox(reader.name, clone.settled_id()), " ".join(pair)
         unseen = unread_notices(db, clone, box, "overlap", about)
         shown = all_of_it if unseen else [f for f in all_of_it if f.new]
-        data = {"to": [box], "notice": "overlap", "about": about} | ({"replaces": unseen} if unseen else {})
+        data: dict[str, Any] = {"to": [box], "notice": "overlap", "about": about}
+        data |= {"replaces": unseen} if unseen else {}
+        data |= {"quiet": True} if all(f.clean for f in shown) else {}
         return Draft("message", _text(of, at, shown, now), data, author=me.name)
 
     def decide(db: sqlite3.Connection) -> list[Draft]:

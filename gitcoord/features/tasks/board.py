@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from gitcoord.features.tasks.fold import UNFINISHED
 from gitcoord.features.tasks.read import TaskFacts, rows
 from gitcoord.features.tasks.ready import held_tasks
-from gitcoord.lean import NamedTuple, sqlite3
+from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox
 from gitcoord.sessions.membership import states_in
@@ -50,33 +51,55 @@ def board(clone: Clone, ended: int, now: float | None = None) -> Board:
 
 
 class Lost(NamedTuple):
-    """A claim of this clone that was lost after its session had been told that it succeeded. `by` is the
-    session that claimed."""
+    """What a session of this clone, `by`, did to a task and did not hold, found out later: a `claim`, an `offline claim`,
+    or a `done`, `drop`, `block` or `reopen`. `taken`: another clone took over what it held."""
 
     id: str
     by: str
     at: int
     task: Oid
-    offline: bool
+    kind: str
+    taken: bool
 
 
 DID_NOT_HOLD = "did not hold"
 """The text of an event that voids a claim. A claim that was refused at once is withdrawn with another text, because its
 caller knows."""
-_LOST = (
-    "SELECT s.id, s.author, s.clone, s.at, x.task, c.type = 'task.settle' OR json_extract(c.data, '$.tentative') IS NOT NULL"
+_VOID = (
+    "SELECT s.id, s.author, s.clone, s.at, x.task, c.type, json_extract(c.data, '$.tentative')"
     " FROM (SELECT DISTINCT task FROM offline_claims WHERE clone = ?1 AND settled = 1) o"
     " JOIN task_events x ON x.task = o.task JOIN events s ON s.id = x.id"
     " JOIN events c ON c.id = json_extract(s.data, '$.supersedes[0]')"
-    " WHERE s.type = 'task.settle' AND s.clone = ?1 AND s.at >= ?2 AND s.text = ?3"
-    " AND c.type IN ('task.claim', 'task.settle') ORDER BY s.lc, s.id"
+    " WHERE s.type = 'task.settle' AND s.clone = ?1 AND s.at >= ?2 AND s.text = ?3 ORDER BY s.lc, s.id"
+)
+_TAKEN = (
+    "SELECT n.id, c.author, c.clone, n.at, t.id, c.type, NULL, n.clone FROM tasks t JOIN events n ON n.id = t.claim"
+    " JOIN events c ON c.id = json_extract(n.data, '$.supersedes[0]')"
+    " WHERE t.status IN ('claimed', 'blocked') AND n.at >= ? ORDER BY n.lc, n.id"
 )
 
 
 def lost(clone: Clone, since: int) -> list[Lost]:
-    """Claims of this clone that were lost since a time (Unix seconds), oldest first."""
-    rows = clone.read(lambda db: db.execute(_LOST, (clone.id, since, DID_NOT_HOLD)).fetchall())
-    return [Lost(id, mailbox(author, at), when, Oid(task), bool(offline)) for id, author, at, when, task, offline in rows]
+    """What sessions of this clone lost since a time (Unix seconds), oldest first."""
+
+    def ask(db: sqlite3.Connection) -> list[Lost]:
+        void = db.execute(_VOID, (clone.id, since, DID_NOT_HOLD)).fetchall()
+        known = {(row[1], row[4]) for row in void}
+        taken = [
+            row
+            for *row, by in db.execute(_TAKEN, (since,))
+            if clone.is_ours(row[2]) and not clone.is_ours(by) and (row[1], row[4]) not in known
+        ]
+        return [_lost(row, False) for row in void] + [_lost(row, True) for row in taken]
+
+    return clone.read(ask)
+
+
+def _lost(row: Sequence[Any], taken: bool) -> Lost:
+    id, author, at, when, task, kind, tentative = row
+    offline = kind == "task.settle" or tentative
+    deed = "claim" if kind in ("task.claim", "task.settle") else kind.partition(".")[2]
+    return Lost(id, mailbox(author, at), when, Oid(task), "offline claim" if offline and not taken else deed, taken)
 
 
 def _ended(db: sqlite3.Connection, limit: int) -> list[TaskFacts]:

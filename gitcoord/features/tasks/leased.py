@@ -95,7 +95,7 @@ def _make(clone: Clone, me: Identity, choose: Choose, look: LeaseView, table: Le
 
     def decide(db: sqlite3.Connection) -> Drafts:
         found.clear()
-        row = choose(db, look.taken)
+        row = choose(db, look.taken | look.unripe)
         if row is None:
             return []
         replaced = replaces(db, table, row.id)

@@ -13,7 +13,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import clone_in
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import display
+from gitcoord.sessions.mailboxes import address, canonical, display
 
 SHORT = 10
 QUOTED = 2000
@@ -41,13 +41,27 @@ class Telling:
         self._lines: dict[str, list[str]] = {}
         self._about: dict[str, str] = {}
 
-    def tell(self, boxes: Collection[str], about: str, sentence: Sentence) -> None:
+    def tell(self, boxes: Collection[str], about: str, sentence: Sentence, of: str = "") -> None:
+        """Tell `boxes`, people of the task `of` (or `about`) by their present names, what `sentence` says."""
+        named = self._named_in(of or about)
         for box in sorted(boxes):
             if box and box not in self._mine:
                 here = clone_in(box)
                 line = sentence(lambda name, here=here: display(name, here))  # type: ignore[misc]
-                self._lines.setdefault(box, []).append(line)
-                self._about.setdefault(box, about)
+                for to in named.get(box, [box]):
+                    self._lines.setdefault(to, []).append(line)
+                    self._about.setdefault(to, about)
+
+    def _named_in(self, task: str) -> dict[str, list[str]]:
+        """For the present name of each of a task's people, where mail to the name in the task goes: a clone that adopted
+        the name reads it there, and its owner, too, once it takes the name back."""
+        row = self.db.execute("SELECT creator, assignee, holder FROM tasks WHERE id = ?", (task,)).fetchone() or ()
+        named: dict[str, list[str]] = {}
+        for box in dict.fromkeys(filter(None, row)):
+            to = named.setdefault(canonical(self.db, box), [])
+            if (at := address(self.db, box)) not in to:
+                to.append(at)
+        return named
 
     def drafts(self) -> list[Draft]:
         """One message for all mailboxes with the same lines."""
@@ -87,13 +101,20 @@ def tell_of_ready(telling: Telling, row: TaskFacts) -> None:
     )
     for waiting in rows(telling.db, condition, (row.id, row.id)):
         told = {waiting.creator, waiting.assignee, waiting.holder}
-        telling.tell(told, row.id, lambda _, waiting=waiting: f"ready now: {_named(waiting)}")  # type: ignore[misc]
+        telling.tell(told, row.id, lambda _, waiting=waiting: f"ready now: {_named(waiting)}", waiting.id)  # type: ignore[misc]
 
 
 def tell_of_takeover(telling: Telling, row: TaskFacts) -> None:
     """Tell the creator and the former holder, which may come back."""
     told = {row.creator, row.holder}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} took over {_named(row)}, which {shown(row.holder)} held")
+
+
+def tell_of_claim_for(telling: Telling, row: TaskFacts, holder: str) -> None:
+    """Tell a session that it holds a task which a person claimed for it, and the creator."""
+    telling.tell([holder], row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for you: you hold it")
+    others = {row.creator} - {holder}
+    telling.tell(others, row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for {shown(holder)}")
 
 
 def tell_of_assignments(telling: Telling, assigned: Mapping[str, Sequence[tuple[str, str]]]) -> None:

@@ -15,16 +15,17 @@ from gitcoord.sync.leases import Lease, LeaseTable, observe
 KIND = "tasks"
 TTL = 12 * 3600
 """Seconds for which a claim holds after the last sign of its holder's clone; a session that dies alone is noticed at
-once."""
+once. A row that asks for more gets no more."""
 
 
 class LeaseView(NamedTuple):
     """The effect of others' leases and claims: tasks that are `taken`, claims that are `silent` and may be taken over,
-    and rows that are `free` to be replaced."""
+    rows that are `free` to be replaced, and tasks whose holder is silent, but not for long enough (`unripe`)."""
 
     taken: frozenset[str]
     silent: frozenset[str]
     free: frozenset[str]
+    unripe: frozenset[str] = frozenset()
 
 
 def look_at(db: sqlite3.Connection, clone: Clone, table: LeaseTable, asking: Collection[str] = ()) -> LeaseView:
@@ -36,10 +37,11 @@ def look_at(db: sqlite3.Connection, clone: Clone, table: LeaseTable, asking: Col
     marks |= {r.nonce: f"{r.nonce} {holder_mark(db, homes.of(r.holder))}" for r in leases}
     ages = observe(clone, KIND, marks.values())
     silent = {row.claim for row in claims if ages[marks[row.claim]] >= TTL}
-    dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= r.ttl}
+    dead = {r.nonce for r in leases if published_gone(db, clone, homes.of(r.holder)) or ages[marks[r.nonce]] >= min(r.ttl, TTL)}
     live = {r.nonce for r in leases} - dead
     taken = {r.key for r in leases if r.nonce in live}
-    return LeaseView(frozenset(taken), frozenset(silent), frozenset(table.rows) - live)
+    unripe = {row.id for row in claims if row.claim not in silent and not published_gone(db, clone, row.holder)}
+    return LeaseView(frozenset(taken), frozenset(silent), frozenset(table.rows) - live, frozenset(unripe))
 
 
 def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease, asking: Collection[str] = ()) -> bool:
@@ -76,6 +78,8 @@ def holder_of(clone: Clone, table: LeaseTable, look: LeaseView, task: str) -> st
 
 
 def finished(clone: Clone, table: LeaseTable) -> list[str]:
-    """Our rows that have ended."""
+    """Our rows that have ended. Asked with every sync, so it is also from when on the silence of others is counted."""
+    if any(not clone.has(r.holder) for r in table.rows.values()):
+        clone.read(lambda db: look_at(db, clone, table))
     mine = [r for r in table.rows.values() if clone.has(r.holder)]
     return [r.nonce for r in mine if clone.read(lambda db, r=r: _is_over(db, clone, r))]  # type: ignore[misc]

@@ -9,7 +9,15 @@ from gitcoord.errors import Refused, UsageError
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.file import NewTask, check, check_labels, check_priority, check_title, in_order
 from gitcoord.features.tasks.fold import UNFINISHED
-from gitcoord.features.tasks.notices import SHORT, Telling, tell_of_assignments, tell_of_deed, tell_of_ready, tell_of_takeover
+from gitcoord.features.tasks.notices import (
+    SHORT,
+    Telling,
+    tell_of_assignments,
+    tell_of_claim_for,
+    tell_of_deed,
+    tell_of_ready,
+    tell_of_takeover,
+)
 from gitcoord.features.tasks.read import TaskFacts, find
 from gitcoord.features.tasks.tangles import needed_by
 from gitcoord.lean import Any, NamedTuple, sqlite3
@@ -25,8 +33,10 @@ Drafts = Sequence[Draft | LaterDraft]
 
 
 def write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Drafts]) -> list[Event]:
-    """Register `me` and append; a refused append registers nobody."""
+    """Register `me` and append; a refused append registers nobody, and neither does a person in a session's stead."""
     with clone.locked():
+        if me.stead:
+            return clone.append(decide)
         if me.record is None:
             clone.settled_id()
             for draft in clone.read(decide):
@@ -176,13 +186,22 @@ def claiming(
     telling = Telling(db, clone, me)
     if row.claim and not mine:
         tell_of_takeover(telling, row)
-    return [Draft("task.claim", f"claimed: {row.title}", data, author=me.name), *telling.drafts()]
+    drafts = [Draft("task.claim", _text(f"claimed: {row.title}", _in_stead(me)), data, author=me.name), *telling.drafts()]
+    if me.stead:
+        telling = Telling(db, clone, Identity(me.stead, "terminal", person=True))
+        tell_of_claim_for(telling, row, clone.box(me.name))
+        drafts += telling.drafts()
+    return drafts
+
+
+def _in_stead(me: Identity) -> str:
+    return f"{me.stead} did it for {me.name}" if me.stead else ""
 
 
 def _refuse_held(db: sqlite3.Connection, clone: Clone, row: TaskFacts, hint: str) -> None:
     """Refuse while a session that is not known to be gone holds the task. Raises Refused."""
     if row.claim:
-        state = states_in(db, clone, [row.holder])[row.holder][0]
+        state = states_in(db, clone, [row.holder], patient=True)[row.holder][0]
         if state != "gone":
             raise Refused(f"{row.id[:SHORT]} is held by {display(row.holder, clone.id)} ({state})", hint)
 

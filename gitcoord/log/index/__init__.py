@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 
-from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing
+from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
 from gitcoord.lean import Any, contextmanager, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
@@ -87,6 +87,13 @@ class Index(Folding):
             except sqlite3.DatabaseError as error:
                 self.recover(error)
                 tips = store.tips()
+            except (CoordError, OwnLogAmiss):
+                raise
+            except Exception:
+                if self.is_sound():
+                    raise
+                self.discard()
+                tips = store.tips()
         self.refresh(store, tips)
         return question(self.db)
 
@@ -123,8 +130,11 @@ class Index(Folding):
         return bool(before) != bool(now)
 
     def known_tips(self) -> dict[str, Oid]:
-        """The refs as they stood when they were last read."""
-        return dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        """The refs as they stood when they were last read. Raises DatabaseError where a damaged file has something else."""
+        found = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        if not all(type(ref) is str and type(oid) is str for ref, oid in found.items()):
+            raise sqlite3.DatabaseError("the index is damaged")
+        return found
 
     def _known_tips(self, out: Collection[str]) -> dict[str, Oid]:
         known = self.known_tips()
@@ -309,17 +319,18 @@ class Index(Folding):
                     self._ingest_root(store, ref, oid, in_foreign_names)
                 except ObjectMissing:
                     self.unreadable.append(ref)
-                except NotACommit as why:
+                except (NotACommit, Malformed) as why:
                     self._report(oid, ref, str(why))
         for ref, _ in roots:
             if ref not in self.unreadable:
                 self.db.execute("DELETE FROM roots WHERE ref = ?", (ref,))
 
     def _ingest_root(self, store: Store, ref: str, oid: Oid, in_foreign_names: bool) -> None:
-        from gitcoord.log.epoch import carried
+        from gitcoord.log.epoch import carried, check_size
 
         raw = next(iter(store.read([oid]))).data
         root = decode(oid, raw)
+        check_size(store, root, raw)
         for commits in _chunks(carried(store, raw)) if "continues" in root.data or not in_foreign_names else ():
             before = self._reported
             for event, commit in self._decoded(ref, commits):

@@ -22,6 +22,8 @@ class IndexFile:
         self.path = os.path.join(directory, "index.sqlite")
         self.registry = registry
         self.in_memory = False
+        self._sound: bool | None = None
+        """Whether the file was found sound by this process; None if it did not look."""
         self._inode = 0
         self.db = self._open()
 
@@ -92,7 +94,7 @@ class IndexFile:
         """Delete the index and begin an empty one, after a query found it damaged."""
         self.db.close()
         self._remove()
-        self.db = self._open()
+        self.db, self._sound = self._open(), None
 
     def _remove(self) -> None:
         for suffix in _FILES:
@@ -101,6 +103,23 @@ class IndexFile:
 
     def close(self) -> None:
         self.db.close()
+
+    def is_sound(self) -> bool:
+        """Whether SQLite finds nothing wrong in the file, as a new connection reads it, which has no page in memory.
+
+        It reads all of it: only to be asked after something failed. A damaged file may answer with values of another table,
+        which no error of SQLite's announces.
+        """
+        if self.in_memory:
+            return True
+        try:
+            db = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            try:
+                return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
+            finally:
+                db.close()
+        except sqlite3.DatabaseError as error:
+            return primary_code(error) in database.BUSY
 
     def recover(self, error: sqlite3.DatabaseError) -> None:
         """Recover from a failed query: continue in memory if the index cannot be written, begin anew if it is damaged."""

@@ -114,7 +114,7 @@ class Folding(IndexFile):
                     else:
                         self._fold_late(verdict, watched)
         except Exception as why:
-            if database.is_about_the_file(why):
+            if self._is_about_the_file(why):
                 raise
             if len(events) > 1:
                 for item, row in zip(events, rows, strict=True):
@@ -185,10 +185,18 @@ class Folding(IndexFile):
             with database.part(self.db):
                 self._fold(verdict, ref, watched)
         except Exception as why:
-            if database.is_about_the_file(why):
+            if self._is_about_the_file(why):
                 raise
             self.db.execute("DELETE FROM events WHERE id = ?", (verdict.id,))
             self._report(verdict.id, ref, _set_aside(verdict.event, why))
+
+    def _is_about_the_file(self, why: Exception) -> bool:
+        """Whether a fold failed because of the file: SQLite said so, or the file is damaged, which is asked once a process."""
+        if database.is_about_the_file(why):
+            return True
+        if self._sound is None:
+            self._sound = self.is_sound()
+        return not self._sound
 
     def _report(self, oid: str, ref: str, reason: str, newer: bool = False) -> None:
         self._reported += not newer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 37
+SCHEMA = 38
 """The version of the tables. Raise it with every change of a table or a fold; tests/log/test_index.py has their
 fingerprint."""
 

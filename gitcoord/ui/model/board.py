@@ -114,5 +114,5 @@ def _task(row: TaskFacts, facts: Facts, titles: Mapping[str, str], needed: Mappi
         name(row.creator, here),
         row.changed or row.at,
         row.tentative,
-        of_task(row.id, row.status, bool(row.claim)),
+        of_task(row.id, row.status, bool(row.claim), row.status == "claimed" and _is_pressing(row, facts)),
     )

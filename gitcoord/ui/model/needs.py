@@ -66,7 +66,7 @@ def _message(m: Message, facts: Facts) -> Need:
     kind = "ack" if m.needs_ack else "message"
     who = "gitcoord" if m.notice else name(m.sender, facts.clone)
     text = ("asks for an ack: " if m.needs_ack and is_read else "") + line(m.text)
-    choices = of_message(m.id, "ack" if m.needs_ack else "read", bool(m.notice))
+    choices = of_message(m.id, "ack" if m.needs_ack else "read", not is_read, bool(m.notice))
     return Need(m.id, kind, who, text, m.at, choices, "conversation", m.thread, body(m.text), m.urgent)
 
 
@@ -110,16 +110,16 @@ def _died(tasks: tuple[TaskRow, ...]) -> Iterator[Need]:
 
 
 def _lost(facts: Facts) -> Iterator[Need]:
-    """Lost claims whose task is still held elsewhere."""
+    """What did not hold, while its task goes on elsewhere; what a session lost by being gone is no news."""
     going = {task.id: task for task in facts.board.tasks if task.status not in ("done", "dropped")}
-    for claim in facts.lost:
-        task = going.get(claim.task)
-        if task and task.id not in facts.board.held and task.holder != claim.by:
-            who = name(claim.by, facts.clone)
-            by = f": {name(task.holder, facts.clone)} holds it" if task.holder else ""
-            kind = "offline claim" if claim.offline else "claim"
-            text = f"lost its {kind} of {task.id[:SHORT]} {line(task.title)}{by}"
-            yield Need(f"lost {claim.id}", "lost", who, text, claim.at, of_session(who), "board", task.id)
+    here = {f"{session.session}@{session.clone}" for session in facts.sessions}
+    for loss in facts.lost:
+        task = going.get(loss.task)
+        if task and task.id not in facts.board.held and task.holder != loss.by and (loss.by in here or not loss.taken):
+            who = name(loss.by, facts.clone)
+            by = f": {name(task.holder, facts.clone)} {'took it over' if loss.taken else 'holds it'}" if task.holder else ""
+            text = f"lost its {loss.kind} of {task.id[:SHORT]} {line(task.title)}{by}"
+            yield Need(f"lost {loss.id}", "lost", who, text, loss.at, of_session(who), "board", task.id)
 
 
 def _trouble(facts: Facts) -> Iterator[Need]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 
 class Field(NamedTuple):
-    """A field to fill in: a `line`, a `text` of several lines, a `flag`, a `session` or a `priority`."""
+    """A field to fill in: a `line`, a `text` of several lines, a `flag`, a `priority`, the `name` of a session, or whom
+    to write to: a `session` or several."""
 
     name: str
     label: str
@@ -43,7 +44,7 @@ OFFERS: Mapping[str, Offer] = {
         (Field("to", "To", "session"), _TEXT, Field("urgent", "Urgent", "flag"), Field("needs_ack", "Ask for an ack", "flag")),
     ),
     "comment": Offer("comment", "c", "comment", (Field("text", "Comment", "text"),)),
-    "assign": Offer("assign", "f", "claim for", (Field("to", "For which session", "session"),)),
+    "claim for": Offer("claim_for", "f", "claim for", (Field("to", "For which session", "name"),)),
     "claim": Offer("claim", "y", "claim myself"),
     "release": Offer("release", "e", "release", (), "Take this task from who holds it? They are told."),
     "reopen": Offer("reopen", "o", "reopen"),
@@ -56,7 +57,7 @@ OFFERS: Mapping[str, Offer] = {
             Field("title", "Title", "line"),
             Field("text", "More about it", "text", False),
             Field("priority", "Priority, 0 is the highest", "priority", False),
-            Field("to", "For which session", "session", False),
+            Field("to", "For which session", "name", False),
         ),
     ),
     "unlock": Offer("unlock", "u", "unlock", (), "End this lock? Its holder is told."),
@@ -74,9 +75,9 @@ def choice(offer: str, **given: Any) -> Choice:
     return Choice(offer, given)
 
 
-def of_message(id: str, waits: str, notice: bool = False) -> tuple[Choice, ...]:
+def of_message(id: str, waits: str, unread: bool, notice: bool = False) -> tuple[Choice, ...]:
     """The offers for a message that waits for an `ack`, or to be `read`."""
-    read = (choice("read", ids=[id]),) if waits else ()
+    read = (choice("read", ids=[id]),) if unread else ()
     if notice:
         return read
     ack = (choice("ack", id=id),) if waits == "ack" else ()
@@ -88,12 +89,11 @@ def of_session(name: str) -> tuple[Choice, ...]:
     return (choice("write", to=name),) if name else ()
 
 
-def of_task(id: str, status: str, held: bool) -> tuple[Choice, ...]:
-    """The offers for a task in its present state."""
+def of_task(id: str, status: str, held: bool, orphaned: bool = False) -> tuple[Choice, ...]:
+    """The offers for a task in its present state; `orphaned`: a session that is gone holds it."""
     if status in ("done", "dropped"):
         return (choice("reopen", id=id), choice("comment", id=id))
     back = (choice("release", id=id),) if held else ()
     blocked = (choice("reopen", id=id),) if status == "blocked" else ()
-    free = (choice("claim", id=id),) if status == "open" else ()
-    names = ("assign", "prioritise", "comment", "done", "drop")
-    return (*blocked, *back, *(choice(name, id=id) for name in names), *free)
+    free = (choice("claim for", id=id), choice("claim", id=id)) if status == "open" or orphaned else ()
+    return (*blocked, *free[:1], *back, *(choice(name, id=id) for name in ("prioritise", "comment", "done", "drop")), *free[1:])

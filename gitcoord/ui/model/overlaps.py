@@ -8,7 +8,7 @@ from typing import NamedTuple
 from gitcoord.text import inert
 from gitcoord.ui.facts import Facts, Merges
 from gitcoord.ui.model.offers import Choice, choice, of_session
-from gitcoord.ui.model.words import line, name
+from gitcoord.ui.model.words import HELD, line, name
 
 
 class Pair(NamedTuple):
@@ -55,7 +55,7 @@ def locks(facts: Facts) -> tuple[LockRow, ...]:
     return tuple(
         LockRow(
             lock.id, tuple(inert(pattern) for pattern in lock.patterns), name(lock.holder, facts.clone),
-            line(lock.reason), lock.shared, lock.at, lock.expires, lock.holder == mine,
+            HELD if lock.id in facts.held else line(lock.reason), lock.shared, lock.at, lock.expires, lock.holder == mine,
             (choice("unlock", patterns=list(lock.patterns)), *of_session(name(lock.holder, facts.clone))),
         )
         for lock in facts.locks

@@ -25,7 +25,8 @@ ORDER = {"waiting": 0, "active": 1, "idle": 2, "unknown": 3, "expected": 4}
 class SessionRow(NamedTuple):
     """A session, or a worktree without one (`name` is empty). `group` is its place: here, a person, another clone.
 
-    `at` is the beginning of the state or, if it is alive, the last sign of life.
+    Of the person, who looks at it, no state is said. `at` is the beginning of the state or, if it is alive, the last sign
+    of life.
     """
 
     key: str
@@ -99,8 +100,8 @@ def _row(s: Session, facts: Facts, files: Mapping[str, tuple[str, ...]], held: M
         place_of(s),
         HERE if same_clone(group, facts.clone) else inert(group),
         name(box, facts.clone) if s.session else "",
-        s.state or "",
-        s.since or s.beat,
+        "" if _is_user(s, facts) else s.state or "",
+        None if _is_user(s, facts) else s.since or s.beat,
         inert(os.path.basename(s.worktree)) if s.worktree else "",
         line(s.branch or "", 100),
         line(s.focus, 200),

@@ -60,7 +60,7 @@ def screen(facts: Facts, merges: Merges) -> Screen:
         inert(merges.unknown),
         overlaps.locks(facts),
         work,
-        timeline.timeline(facts.events, facts.clone),
+        timeline.timeline(facts.events, facts.clone, facts.held),
         facts.more_events,
     )
 

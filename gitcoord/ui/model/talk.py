@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitcoord.text import inert
 from gitcoord.ui.facts import Facts
 from gitcoord.ui.model.offers import Choice, choice, of_message
-from gitcoord.ui.model.words import body, line, name
+from gitcoord.ui.model.words import HELD, body, line, name
 
 if TYPE_CHECKING:
     from gitcoord.features.messages.talk import Said, Talk
-
-HELD = "(held back: it is not signed, and coord.requireSigned is set)"
 
 
 class Mark(NamedTuple):
@@ -86,6 +84,7 @@ def _said(said: Said, facts: Facts) -> SaidRow:
     mine = f"{facts.user}@{here}"
     state = next((d.state for d in said.ledger if d.session == mine), "")
     owed = "" if said.held else _owed(state, m.needs_ack)
+    unread = owed != "" and state in ("queued", "surfaced")
     return SaidRow(
         m.id,
         name(m.sender, here),
@@ -95,11 +94,11 @@ def _said(said: Said, facts: Facts) -> SaidRow:
         tuple(Mark(name(d.session, here), d.state, d.at) for d in said.ledger),
         m.sender == mine,
         owed,
-        owed != "" and state in ("queued", "surfaced"),
+        unread,
         m.urgent,
         m.needs_ack,
         tuple(inert(file) for file in m.attachments),
-        of_message(m.id, owed, bool(m.notice)),
+        of_message(m.id, owed, unread, bool(m.notice)),
     )
 
 

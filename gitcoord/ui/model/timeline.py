@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
-from gitcoord.ui.model.words import body, line, name
+from gitcoord.ui.model.words import HELD, body, line, name
 
 if TYPE_CHECKING:
     from gitcoord.log.event import Event
@@ -22,8 +22,9 @@ class EventRow(NamedTuple):
     whole: str
 
 
-def timeline(events: Iterable[Event], here: str) -> tuple[EventRow, ...]:
-    """Events as rows, in their order."""
+def timeline(events: Iterable[Event], here: str, held: Collection[str]) -> tuple[EventRow, ...]:
+    """Events as rows, in their order; without the words of those that are `held` back."""
+    told = ((e, HELD if e.id in held else e.text) for e in events)
     return tuple(
-        EventRow(e.id, e.at, line(e.type, 40), name(e.sender, here), line(e.text, 200), body(e.text, 4000)) for e in events
+        EventRow(e.id, e.at, line(e.type, 40), name(e.sender, here), line(text, 200), body(text, 4000)) for e, text in told
     )

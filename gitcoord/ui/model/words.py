@@ -7,6 +7,8 @@ from gitcoord.text import block, inert, one_line
 
 SHORT = 10
 """Digits of an id that are shown."""
+HELD = "(held back: it is not signed, and coord.requireSigned is set)"
+"""In the place of words that count for nothing."""
 BODY = 20_000
 """Largest length of a text that is shown whole; a message may have three times as many characters."""
 

@@ -54,6 +54,8 @@ class Acting(App[None]):
         self.section = 0
         self.said = Text()
         """The answer to the last act, for a while."""
+        self._drafts: dict[str, Values] = {}
+        """What was filled in for acts that failed: their forms have it again."""
 
     @property
     def current(self) -> Rows:
@@ -106,7 +108,8 @@ class Acting(App[None]):
             )
         elif fields:
             title = f"{offer.label} {choice.given.get('to', '')}".strip().capitalize()
-            self.push_screen(Form(title, fields, self._names()), lambda values: self._filled(choice, values))
+            form = Form(title, fields, self._names(), self._drafts.get(str(choice), {}))
+            self.push_screen(form, lambda values: self._filled(choice, values))
         else:
             self.act(offer.act, choice.given)
 
@@ -120,20 +123,23 @@ class Acting(App[None]):
 
     def _filled(self, choice: Choice, values: Values | None) -> None:
         if values is not None:
-            self.act(OFFERS[choice.offer].act, {**choice.given, **values})
+            self._drafts[str(choice)] = values
+            self.act(OFFERS[choice.offer].act, {**choice.given, **values}, str(choice))
 
-    def act(self, act: str, arguments: Mapping[str, Any]) -> None:
-        """Do an act as the person; the answer is shown when it comes."""
+    def act(self, act: str, arguments: Mapping[str, Any], draft: str = "") -> None:
+        """Do an act as the person; the answer is shown when it comes. What fails keeps its draft."""
         try:
             answer = self.source.act(act, arguments)
         except CoordError as error:
             self.say(failure(error))
             return
-        answer.add_done_callback(lambda done: self.later(lambda: self._done(done)))
+        answer.add_done_callback(lambda done: self.later(lambda: self._done(done, draft)))
 
-    def _done(self, done: Future[str]) -> None:
+    def _done(self, done: Future[str], draft: str) -> None:
         self.source.look_again()
         error = done.exception()
+        if error is None:
+            self._drafts.pop(draft, None)
         self.say(Text(f" {done.result()}", "green") if error is None else failure(error))
 
     def say(self, text: Text) -> None:

@@ -18,6 +18,7 @@ from textual.screen import Screen as TextualScreen
 from textual.widgets import Input, Static
 
 from gitcoord.ui.desk import Desk, News
+from gitcoord.ui.model.jobs import JobRow
 from gitcoord.ui.model.offers import ANYWHERE, OFFERS, Choice
 from gitcoord.ui.model.talk import Thread
 from gitcoord.ui.terminal import bars, listings
@@ -74,7 +75,7 @@ class LiveView(Acting):
         self.needs, self.listed = Rows("needs"), Rows("list")
         self.side = VerticalScroll(id="side")
         self.search = Input(id="search", placeholder="words, or @NAME")
-        self._asked = ""
+        self._asked = self._shown_key = ""
         self._stale = False
 
     def compose(self) -> ComposeResult:
@@ -151,14 +152,24 @@ class LiveView(Acting):
             return
         bars.put(self.tabs, bars.tabs(self.shown, self.section, self.words, self.room.width))
         row = self.current.row
-        bars.put(self.detail, detail(row, self.deep.get(self.current.key), now))
-        bars.put(self.foot, self.said or bars.keys(row, self.section, self.source.read_only))
+        self._detail(row, self.current.key, now)
+        bars.put(self.foot, self.said or bars.keys(row, self.section, self.source.read_only, self.room.width))
+
+    def _detail(self, row: Any, key: str, now: float) -> None:
+        """Show a row in full: from its beginning; talk and output at the end, and there as long as nobody scrolls up."""
+        has_end = isinstance(row, (Thread, JobRow))
+        stays = has_end and key == self._shown_key and self.side.scroll_offset.y >= self.side.max_scroll_y - 1
+        fresh, self._shown_key = key != self._shown_key, key
+        bars.put(self.detail, detail(row, self.deep.get(key), now))
+        if stays or (fresh and has_end):
+            self.call_after_refresh(self.side.scroll_end, animate=False)
+        elif fresh:
+            self.side.scroll_home(animate=False)
 
     # moving around
 
     def on_rows_moved(self, message: Rows.Moved) -> None:
         if message.rows is self.current:
-            self.side.scroll_home(animate=False)
             self._rest(self.clock())
             self.set_timer(SETTLED, self._ask)
 

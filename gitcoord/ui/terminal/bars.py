@@ -17,8 +17,8 @@ SHOWN = 3
 
 CSS = """
 Screen { layout: vertical; }
-#head, #foot, #tabs { height: 1; width: 100%; }
-#foot { dock: bottom; }
+#head, #tabs { height: 1; width: 100%; }
+#foot { dock: bottom; width: 100%; height: auto; max-height: 3; }
 #needs { height: 3; border: round ansi_bright_black; }
 #needs.pressing { border: round ansi_yellow; }
 #panes { height: 1fr; layout: vertical; }
@@ -79,15 +79,17 @@ def tabs(shown: Screen, section: int, words: str, width: int) -> Text:
     return text.append(f" /{words}", "yellow") if words else text
 
 
-def keys(row: Any, section: int, read_only: bool) -> Text:
-    """The line with the keys that work here."""
-    text = Text(" ")
+def keys(row: Any, section: int, read_only: bool, width: int) -> Text:
+    """The keys that do something here, on one line: as many as fit, and always how to learn of the others."""
     choices = [] if read_only else [choice.offer for choice in getattr(row, "choices", ())]
-    for name in choices[:SHOWN]:
-        text.append(OFFERS[name].key, "bold cyan").append(f" {OFFERS[name].label}  ")
-    if len(choices) > SHOWN:
-        text.append("x", "bold cyan").append(" more  ")
-    new = "task" if SECTIONS[section].name == "board" else "message"
-    for key, what in (*(() if read_only else (("n", f"new {new}"),)), ("/", "search"), ("?", "help"), ("q", "leave")):
+    acts = [(OFFERS[name].key, OFFERS[name].label) for name in choices[:SHOWN]]
+    more = [("x", "more")] if len(choices) > SHOWN else []
+    new = [] if read_only else [("n", "new task" if SECTIONS[section].name == "board" else "new message")]
+    rest = [*more, *new, ("/", "search"), ("?", "help"), ("q", "leave")]
+    while acts and sum(len(key) + len(what) + 3 for key, what in (*acts, *rest)) > width:
+        acts.pop()
+    text = Text(" ")
+    for key, what in (*acts, *rest):
         text.append(key, "bold cyan").append(f" {what}  ")
+    text.truncate(width)
     return text

@@ -54,12 +54,18 @@ def _need(row: Need, deep: Any, now: float) -> Text:
 
 
 def _session(row: SessionRow, deep: Any, now: float) -> Text:
-    text = Text().append(row.name or f"worktree {row.worktree}", "bold").append(f"  {row.state} {age(row.at, now)}\n\n")
+    text = (
+        Text()
+        .append(row.name or f"worktree {row.worktree}", "bold")
+        .append(f"  {'you' if row.is_user else row.state} {age(row.at, now)}\n\n")
+    )
     facts = (("worktree", row.worktree), ("branch", row.branch), ("task", row.task), ("focus", row.focus))
     unread = f"{row.unread} unread" if row.unread else ""
     _facts(text, *facts, ("role", row.role), ("program", row.harness), ("mail", unread))
     if row.files:
-        text.append(f"\n{len(row.files)} files changed\n", "bold").append("".join(f"  {path}\n" for path in row.files))
+        text.append("\n1 file changed\n" if len(row.files) == 1 else f"\n{len(row.files)} files changed\n", "bold").append(
+            "".join(f"  {path}\n" for path in row.files)
+        )
     if deep:
         text.append("\nlately\n", "bold")
         for event in deep:

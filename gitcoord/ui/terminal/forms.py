@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from textual import events
@@ -18,6 +18,8 @@ from textual.widgets import Checkbox, Input, Label, Static, TextArea
 from gitcoord.ui.model.offers import OFFERS, Field, Offer
 
 Values = dict[str, Any]
+PLACEHOLDERS = {"session": "NAME, all or role:ROLE", "name": "NAME"}
+"""For the kinds of fields that name sessions."""
 
 
 class Words(TextArea):
@@ -44,9 +46,9 @@ class Form(ModalScreen[Values | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave"), Binding("ctrl+s", "send", "send")]
 
-    def __init__(self, title: str, fields: Sequence[Field], names: Sequence[str]) -> None:
+    def __init__(self, title: str, fields: Sequence[Field], names: Sequence[str], draft: Mapping[str, Any]) -> None:
         super().__init__()
-        self._title, self._fields, self._names = title, fields, names
+        self._title, self._fields, self._names, self._draft = title, fields, names, draft
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form") as box:
@@ -58,14 +60,15 @@ class Form(ModalScreen[Values | None]):
             yield Static("Enter sends · Tab goes on · Ctrl-J new line · Esc leaves", classes="hint", markup=False)
 
     def _widget(self, field: Field) -> Widget:
+        known = self._draft.get(field.name, "")
         if field.kind == "text":
-            return Words(id=field.name, tab_behavior="focus", show_line_numbers=False)
+            return Words(known, id=field.name, tab_behavior="focus", show_line_numbers=False)
         if field.kind == "flag":
-            return Checkbox(field.label, id=field.name)
+            return Checkbox(field.label, bool(known), id=field.name)
         if field.kind == "priority":
-            return Input("" if field.needed else "2", id=field.name, restrict="[0-4]?", max_length=1)
-        suggester = SuggestFromList(self._names) if field.kind == "session" else None
-        return Input(id=field.name, suggester=suggester, placeholder="NAME, all or role:ROLE" if suggester else "")
+            return Input(str(known) or ("" if field.needed else "2"), id=field.name, restrict="[0-4]?", max_length=1)
+        suggester = SuggestFromList(self._names) if field.kind in PLACEHOLDERS else None
+        return Input(known, id=field.name, suggester=suggester, placeholder=PLACEHOLDERS.get(field.kind, ""))
 
     def on_mount(self) -> None:
         self.query_one(f"#{self._fields[0].name}").focus()

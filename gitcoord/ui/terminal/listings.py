@@ -80,10 +80,9 @@ def _group(row: SessionRow) -> str:
 
 
 def _session(row: SessionRow, now: float) -> Entry:
-    name = row.name or "nobody"
-    who = Cell(f"{name} (you)" if row.is_user else name, "bold" if row.name else "dim")
+    who = Cell(row.name.partition("@")[0] or "nobody", "bold" if row.name else "dim")  # the heading says whose it is
     files = f"{len(row.files)}±" if row.files else ""
-    doing = row.task or row.focus
+    doing = "you" if row.is_user else row.task or row.focus
     where = row.branch if row.branch != row.worktree else row.worktree
     cells = (
         Cell(SIGNS.get(row.state, " "), COLOURS.get(row.state, "")),

@@ -23,7 +23,7 @@ export const DETAILS = {
     el("h3", {}, row.name || `worktree ${row.worktree}`),
     facts(["state", row.state], ["worktree", row.worktree], ["branch", row.branch], ["task", row.task], ["focus", row.focus],
       ["role", row.role], ["program", row.harness], ["mail", row.unread ? `${row.unread} unread` : ""]),
-    ...listOf(`${row.files.length} files changed`, row.files),
+    ...listOf(row.files.length > 1 ? `${row.files.length} files changed` : "1 file changed", row.files),
     ...(deep ? listOf("lately", deep.map((event) => el("span", {}, ageSpan(event.at), " ", span(event.kind, "blue"), " ", event.text))) : []),
   ],
   conversation: (row, deep, tools) => row.said.map((said) => message(said, tools)),

@@ -22,8 +22,8 @@ function open(title, inside, go) {
 
 export const question = async (text, about) => (await open(text, [el("p", { class: "text" }, about)], "Do it")) !== null;
 
-export async function fill(title, fields, names) {
-  const inside = fields.map((field) => part(field));
+export async function fill(title, fields, names, draft) {
+  const inside = fields.map((field) => part(field, draft[field.name]));
   inside.push(el("datalist", { id: "names" }, ...names.map((name) => el("option", { value: name }))));
   const form = await open(title, inside, "Send");
   if (!form) return null;
@@ -36,21 +36,22 @@ export async function fill(title, fields, names) {
   return values;
 }
 
-function part(field) {
+function part(field, known) {
   const label = field.needed || field.kind === "flag" ? field.label : `${field.label} (may be empty)`;
   const common = { name: field.name, required: field.needed && field.kind !== "flag" };
-  if (field.kind === "flag") return el("label", { class: "flag" }, el("input", { ...common, type: "checkbox" }), label);
+  if (field.kind === "flag") return el("label", { class: "flag" }, el("input", { ...common, type: "checkbox", checked: known }), label);
   if (field.kind === "text") {
     const send = (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) event.target.form.requestSubmit();
     };
-    return el("label", {}, label, el("textarea", { ...common, onkeydown: send }));
+    return el("label", {}, label, el("textarea", { ...common, onkeydown: send }, known ?? ""));
   }
   const kinds = {
-    priority: { type: "number", min: 0, max: 4, value: 2 },
+    priority: { type: "number", min: 0, max: 4, value: known ?? 2 },
     session: { list: "names", autocomplete: "off", placeholder: "NAME, all or role:ROLE" },
+    name: { list: "names", autocomplete: "off", placeholder: "NAME" },
   };
-  return el("label", {}, label, el("input", { ...common, ...kinds[field.kind] }));
+  return el("label", {}, label, el("input", { ...common, value: known, ...kinds[field.kind] }));
 }
 
 export function help(offers) {

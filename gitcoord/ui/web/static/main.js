@@ -43,7 +43,7 @@ function groups() {
   }
 }
 
-const columnTitle = (column) => `${column.name} ${column.rows.length + column.more}`;
+const columnTitle = (column) => `${column.name[0].toUpperCase()}${column.name.slice(1)} ${column.rows.length + column.more}`;
 
 function matches(text) {
   const lower = text.toLowerCase();
@@ -203,7 +203,7 @@ function drawDetail() {
   const below = composing ? composer(row, draft) : acts(row.choices ?? [], "");
   box.replaceChildren(...inside, ...(below ? [below] : []));
   if (writing) box.querySelector(".composer textarea").focus();
-  if (line === "conversation" && (!same || end)) box.scrollTop = box.scrollHeight;
+  if (["conversation", "jobs"].includes(line) && (!same || end)) box.scrollTop = box.scrollHeight; // where it goes on
 }
 
 function composer(row, draft) {
@@ -270,17 +270,22 @@ function acts(choices, about) {
 async function perform(choice) {
   const offer = state.hello.offers[choice.offer];
   if (state.hello.read_only || !offer) return;
-  let given = choice.given;
+  const given = choice.given;
   const fields = offer.fields.filter((field) => !(field.name in given));
   if (offer.asks && !(await question(offer.asks, chosenRow()?.title ?? chosenRow()?.name ?? ""))) return;
   if (fields.length) {
     const title = offer.label[0].toUpperCase() + offer.label.slice(1) + (given.to ? ` ${given.to}` : "");
-    const values = await fill(title, fields, facts.names);
+    const about = JSON.stringify(choice);
+    const values = await fill(title, fields, facts.names, drafts.get(about) ?? {});
     if (!values) return;
-    given = { ...given, ...values };
+    drafts.set(about, values);
+    if (await act(offer.act, { ...given, ...values })) drafts.delete(about);
+    return;
   }
   await act(offer.act, given);
 }
+
+const drafts = new Map(); // what was filled in for acts that failed: their forms have it again
 
 async function act(name, given, quietly = false) {
   const { answer, error, hint } = await post("/act", name, given);

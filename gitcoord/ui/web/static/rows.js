@@ -17,13 +17,13 @@ export const LINES = {
     ageSpan(row.at),
   ],
   sessions: (row) => [
-    span(join(SIGNS[row.state], row.name || "nobody", row.is_user ? "(you)" : ""), row.name ? "strong" : "dim"),
+    span(join(SIGNS[row.state], row.name.split("@")[0] || "nobody"), row.name ? "strong" : "dim"),
     span(row.state, STATES[row.state]),
     ageSpan(row.at),
     span(row.branch !== row.worktree && row.branch ? row.branch : row.worktree, "blue wide"),
-    span(row.files.length ? `${row.files.length} files` : "", "yellow"),
+    span(row.files.length ? `${row.files.length} ${row.files.length > 1 ? "files" : "file"}` : "", "yellow"),
     span(row.unread ? `${row.unread} ✉` : "", "yellow wide"),
-    span(row.name ? row.task || row.focus : `worktree ${row.worktree}`, row.task ? "" : "dim"),
+    span(row.is_user ? "you" : row.name ? row.task || row.focus : `worktree ${row.worktree}`, row.task ? "" : "dim"),
   ],
   conversation: (row, user) => [
     span(row.waits ? "◆" : "", "yellow strong"),

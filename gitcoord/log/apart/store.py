@@ -1,4 +1,4 @@
-"""The store for the log room: local logs in files of ours, everything else in git.
+"""The store as the log room sees it: local logs in files of ours, logs of retired clones from their list, all else in git.
 
 A local log has the name of a ref, `refs/coord/local/CLONE/EPOCH`, which is in no git repository. If a version before 0.2
 left such a ref, it is read until the next writer has moved it (`take_in`).
@@ -6,23 +6,30 @@ left such a ref, it is read until the next writer has moved it (`take_in`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from gitcoord.errors import NotDescendant, ObjectMissing, RefMoved
-from gitcoord.lean import suppress
-from gitcoord.log.local.files import LocalLogs
+from gitcoord.lean import TYPE_CHECKING, suppress
+from gitcoord.log.apart.files import LocalLogs
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import GitObject, Oid, named_in, parent_of
-from gitcoord.store.ref_names import is_local
+from gitcoord.store.ref_names import RETIRED, is_local, is_log, is_of, owner
+
+if TYPE_CHECKING:
+    from gitcoord.log.apart.retired import Retired
 
 
 class PartedStore:
     """See `Store`."""
 
-    def __init__(self, git: Store) -> None:
+    def __init__(self, git: Store, here: Callable[[], str] = str) -> None:
         self.git = git
         self.repo = git.repo
         self.logs = LocalLogs(git.repo)
+        self._here = here
+        self._retired: Retired | None = None
+        self.retired: frozenset[str] = frozenset()
+        """The clones whose logs the last listing found in the list of retired ones alone."""
         self.left: dict[str, Oid] = {}
         """Local logs that the last listing found among git's refs."""
         self._staged: dict[Oid, GitObject] = {}
@@ -30,9 +37,21 @@ class PartedStore:
     def tips(self) -> Tips:
         found = self.git.tips()
         self.left = {ref: oid for ref, oid in found.refs.items() if is_local(ref)}
-        if local := self.logs.tips():
-            return Tips({**found.refs, **local}, found.broken)
-        return found
+        retired = self.listed(found.refs[RETIRED]) if RETIRED in found.refs else {}
+        if retired:
+            shown = {self._here(), *(owner(ref) for ref in found.refs if is_log(ref))}
+            retired = {ref: oid for ref, oid in retired.items() if not is_of(ref, shown)}
+        self.retired = frozenset(map(owner, retired))
+        local = self.logs.tips()
+        return Tips({**found.refs, **retired, **local}, found.broken) if retired or local else found
+
+    def listed(self, tip: Oid) -> Mapping[str, Oid]:
+        """The logs of the clones that the list of retired ones has at `tip`, and where they end."""
+        from gitcoord.log.apart.retired import Retired
+
+        if self._retired is None:
+            self._retired = Retired(self.git)
+        return self._retired.logs(tip)
 
     def keeps(self, ref: str) -> bool:
         """Whether a log is in a file of ours, into which no other program writes."""

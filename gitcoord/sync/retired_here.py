@@ -1,0 +1,46 @@
+"""The list of retired clones, as a sync finds it here: logs that it keeps need no refs, and this clone may be in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gitcoord.errors import RefMoved
+from gitcoord.lean import TYPE_CHECKING, suppress
+from gitcoord.log.clone import Clone
+from gitcoord.log.ground import Ground
+from gitcoord.store.contract import Tips
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import RETIRED, belongs_to, is_of, is_presence
+from gitcoord.store.refs import is_ancestor
+
+if TYPE_CHECKING:
+    from gitcoord.sync.link import Link
+
+
+def drop_here(clone: Clone) -> None:
+    """Delete the refs here of clones whose logs the list of retired ones keeps."""
+
+    def drop(ground: Ground, tips: Tips) -> list[str]:
+        refs = clone.store.git.tips().refs
+        listed = clone.store.listed(refs[RETIRED]) if RETIRED in refs else {}
+        for ref, oid in listed.items():
+            if ref in refs and not belongs_to(ref, clone.id) and is_ancestor(clone.repo, refs[ref], oid):
+                with suppress(RefMoved):
+                    ground.store.git.move(ref, None, refs[ref], ground.fd)
+        return []
+
+    def is_over(ref: str) -> bool:
+        return is_presence(ref) and is_of(ref, clone.store.retired)
+
+    clone.mend(drop)
+    for ref in filter(is_over, clone.store.tips().refs):
+        clone.point(ref, None)
+
+
+def was_retired(link: Link, there: Mapping[str, Oid]) -> bool:
+    """Whether another clone retired this one: it is in the list, and the remote has no log of it any more."""
+    clone = link.clone
+    refs = clone.store.git.tips().refs
+    if link.visit or RETIRED not in there or RETIRED not in refs or any(belongs_to(ref, clone.id) for ref in there):
+        return False
+    return any(belongs_to(ref, clone.id) for ref in clone.store.listed(refs[RETIRED]))

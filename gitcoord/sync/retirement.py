@@ -1,0 +1,114 @@
+"""Retire clones that were silent for `coord.keep` (30 days): their logs are kept by one list, their refs go.
+
+Any clone may retire another whose refs at the remote it saw unchanged for that time, by both of its clocks. List and refs
+change in one push, all or none where the host can, each against the value that was seen: so one clone does it, and a clone
+that says something meanwhile stays. One that comes back later finds itself in the list and goes on under a new id.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+
+from gitcoord.errors import RemoteError
+from gitcoord.lean import TYPE_CHECKING, suppress
+from gitcoord.log import old_epochs
+from gitcoord.log.clone import Clone
+from gitcoord.store import transport
+from gitcoord.store.failures import NotAtomic
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import RETIRED, belongs_to, is_lease, is_log, is_of, owner
+from gitcoord.store.refs import is_ancestor
+from gitcoord.store.transport import How, Update
+from gitcoord.sync import leases, rejected
+from gitcoord.sync.retired_here import drop_here
+from gitcoord.system.files import touch_ours
+
+if TYPE_CHECKING:
+    from gitcoord.sync.link import Link
+
+Refs = Mapping[str, Oid]
+KEEP = 30 * 24 * 3600.0
+"""Seconds of silence after which a clone may be retired."""
+LOOK_EVERY = 6 * 3600.0
+"""Seconds between two looks at who is silent."""
+AT_ONCE = 200
+"""Clones that are retired by one push; the others' turn is the next look's."""
+
+
+def is_due(clone: Clone) -> bool:
+    """Whether it is time to look at who is silent."""
+    try:
+        return not 0 <= time.time() - os.stat(clone.path("seen-clones")).st_mtime < LOOK_EVERY
+    except OSError:
+        return True
+
+
+def retire_the_silent(link: Link, there: Refs) -> None:
+    """Retire those clones at the remote, whose refs are `there`, that were silent for too long. What the remote rejects is
+    left as it is until the next look."""
+    clone = link.clone
+    if link.visit or not is_due(clone) or rejected.LEASES in rejected.known(link):
+        return
+    silent = _silent(clone, there)[:AT_ONCE]
+    with suppress(OSError):
+        touch_ours(clone.path("seen-clones"))
+    logs = _logs(clone, there, silent) | _only_in_ours(link, there)
+    if logs:
+        with suppress(RemoteError):
+            _retire(link, there, logs)
+
+
+def _silent(clone: Clone, there: Refs) -> list[str]:
+    """The other clones whose refs were seen unchanged for `coord.keep`, by the two clocks of `leases.observe`."""
+    refs: dict[str, list[str]] = {}
+    for ref, oid in sorted(there.items()):
+        if not is_lease(ref) and not belongs_to(ref, clone.id):
+            refs.setdefault(owner(ref), []).append(f"{ref} {oid}")
+    marks = {name: f"{name} {zlib.crc32(' '.join(lines).encode()):08x}" for name, lines in refs.items()}
+    ages = leases.observe(clone, "clones", marks.values())
+    keep = clone.repo.seconds("keep", KEEP)
+    return [name for name, mark in marks.items() if ages[mark] >= keep]
+
+
+def _logs(clone: Clone, there: Refs, names: Sequence[str]) -> dict[str, Oid]:
+    """The logs of some clones, as far as all of them are here as they are at the remote."""
+    tips = clone.store.git.tips().refs
+    logs = {ref: oid for ref, oid in there.items() if is_log(ref) and is_of(ref, names)}
+    old = old_epochs.dropped(clone, logs)
+    logs = {ref: oid for ref, oid in logs.items() if ref not in old}
+    strange = {owner(ref) for ref, oid in logs.items() if tips.get(ref) != oid}
+    return {ref: oid for ref, oid in logs.items() if not is_of(ref, strange)}
+
+
+def _only_in_ours(link: Link, there: Refs) -> dict[str, Oid]:
+    """What the list here has and another one at the remote lacks: after a move to a remote that has its own."""
+    clone, theirs = link.clone, there.get(RETIRED)
+    ours = clone.store.git.tips().refs.get(RETIRED)
+    if theirs is None or ours is None or ours == theirs:
+        return {}
+    with suppress(RemoteError):
+        transport.fetch_objects(clone.repo, link.remote, RETIRED, link.quiet)
+        if not is_ancestor(clone.repo, ours, theirs):
+            known = clone.store.listed(theirs)
+            return {ref: oid for ref, oid in clone.store.listed(ours).items() if ref not in known}
+    return {}
+
+
+def _retire(link: Link, there: Refs, logs: Mapping[str, Oid]) -> None:
+    clone, names = link.clone, {owner(ref) for ref in logs}
+    fresh = clone.list_retired(logs, there.get(RETIRED))
+    gone = [ref for ref in there if not is_lease(ref) and is_of(ref, names)]
+    swap = Update(RETIRED, fresh, How.SWAP, there.get(RETIRED))
+    removals = [Update(ref, None, How.SWAP, there[ref]) for ref in gone]
+    try:
+        outcomes = transport.push(clone.repo, link.remote, [swap, *removals], link.quiet, atomic=True)
+    except NotAtomic:
+        outcomes = transport.push(clone.repo, link.remote, [swap], link.quiet)
+        if all(outcome.state == "done" for outcome in outcomes):
+            transport.push(clone.repo, link.remote, removals, link.quiet)
+    if any(outcome.ref == RETIRED and outcome.state == "done" for outcome in outcomes):
+        clone.point(RETIRED, fresh)
+        drop_here(clone)
