@@ -40,7 +40,7 @@ PUBLISH_EVERY = 5 * 60
 
 
 def register_caller(clone: Clone, me: Identity) -> Identity:
-    """Register Register `me` as the session that writes: decided and registered in one step under the write lock. Raises
+    """Register `me` as the session that writes: decided and registered in one step under the write lock. Raises
     RepositoryError.
 
     Two simultaneous processes may have found the same free name; the second one gets another here.

@@ -94,7 +94,7 @@ class HookPlaces:
         return [folder / f"{event}{suffix}" for folder in folders for suffix in ("", ".legacy", ".old")]
 
     def config(self, *args: str) -> Result:
-        """Run Run git-config(1) on the settings that all worktrees share."""
+        """Run git-config(1) on the settings that all worktrees share."""
         return run(["git", f"--git-dir={self.repo.common_dir}", "config", "--local", *args], self.repo.env)
 
     def all_config(self, pattern: str) -> Result:

@@ -114,7 +114,7 @@ def _versions() -> str:
     return ", ".join(said)
 
 
-# the traceback, without private words, without private words
+# the traceback, without private words
 
 
 def _place(error: BaseException) -> str:
