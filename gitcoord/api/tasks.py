@@ -99,7 +99,7 @@ class Tasks(Facade):
         return board.board(self._clone, ended)
 
     def lost(self, *, since: int) -> Sequence[Lost]:
-        """What sessions of this clone did to tasks and did not hold, as was found out since a time in Unix seconds."""
+        """The acts of this clone's sessions on tasks that turned out, since a time in Unix seconds, not to count."""
         from gitcoord.features.tasks import board
 
         return board.lost(self._clone, since)
@@ -119,8 +119,8 @@ class Tasks(Facade):
         return self.show(taken)
 
     def claim_for(self, session: str, task_id: str, *, offline: bool = False) -> Task:
-        """As this repository's user, take a task for a session of this clone, which is told and holds it as if it had
-        claimed it. Raises Refused for agents, and for sessions that are gone or of another clone."""
+        """Claim a task for a session of this clone, as this repository's user. The session is told, and holds the task as
+        if it had claimed it. Raises Refused for agents, and for sessions that are gone or of another clone."""
         from gitcoord.features.tasks import claims
 
         taken = self._write(lambda me: claims.claim_for(self._clone, me, task_id, session, offline), waits=self._is_connected)

@@ -55,7 +55,7 @@ def restore_and_settle(ground: Ground, tips: Tips) -> list[str]:
 
 
 def fill_holes(ground: Ground, tips: Tips) -> list[str]:
-    """As `restore_and_settle`, with our logs walked to their roots."""
+    """As `restore_and_settle`, but walk our logs to their roots."""
     return restore_and_settle(ground, tips) or settle_refs(ground, tips, thoroughly=True)
 
 

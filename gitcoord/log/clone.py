@@ -186,7 +186,8 @@ class Clone(Opened):
             return objects[-1].oid
 
     def list_retired(self, logs: Mapping[str, Oid], before: Oid | None) -> Oid:
-        """Write the commit that adds `logs` to the list of retired clones at `before`; it is kept until it is pointed at."""
+        """Write the commit that adds `logs` to the list of retired clones at `before`; a ref of its own keeps it until
+        `point`."""
         from gitcoord.log.apart.retired import TYPE, with_parents
 
         with self.locked() as fd:

@@ -39,7 +39,7 @@ def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
 
 
 def check_size(store: Store, root: Event, raw: bytes) -> None:
-    """Check that the tree of a root is not larger than what it says to carry needs, before it is read. Raises Malformed."""
+    """Check, before reading it, that the tree of a root is not larger than its events need. Raises Malformed."""
     tree = named_in(GitObject("commit", root.id, raw))[0]
     digest = len(tree) // 2
     each = len(b"100644 \0" + b"40000 .files\0") + 2 * 3 * digest  # a commit and its attachments: name and id of each

@@ -61,7 +61,7 @@ class Identity(NamedTuple):
     """Whether another process may be bound to the session, because it was found by worktree or terminal: then nothing is
     marked read."""
     stead: str = ""
-    """The person who acts in the session's stead. What they do gives no sign of its life."""
+    """The person who acts in the session's place. Their acts are not signs of its life."""
 
     @property
     def observer(self) -> bool:

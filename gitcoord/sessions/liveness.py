@@ -61,16 +61,16 @@ def _quiet(silent: float) -> State:
 
 
 class Silence(NamedTuple):
-    """How another clone's session that says nothing is judged: it is gone after `after` seconds (`coord.gone`), if the remote
-    was heard `until` then (Unix seconds). Without that, nobody knows whether it said something."""
+    """The rule for a silent session of another clone: it is gone after `after` seconds (`coord.gone`), if a sync reached
+    the remote at or after that (`until`, Unix seconds). Without such a sync, it may have written something."""
 
     until: float = 0.0
     after: float = SILENT_IS_GONE
 
 
 def judge_published(data: dict[str, Any], seen: float, now: float, silence: Silence) -> Liveness:
-    """The state of another clone's session: what it published, while that is valid. Once it was silent for long it is not
-    addressed, listed or waited for any more, but what it holds stays its own (`published_gone`)."""
+    """The state of another clone's session: its published state, while that is valid. After a long silence it is no longer
+    addressed, listed or waited for, but it keeps its tasks and locks (`published_gone`)."""
     life = _published(data, seen, now)
     if life.state == "unknown" and min(now, silence.until) - seen >= silence.after and data.get("person") is not True:
         return Liveness("gone", seen)

@@ -62,7 +62,8 @@ def states(clone: Clone, boxes: Iterable[str], now: float | None = None) -> dict
 def states_in(
     db: sqlite3.Connection, clone: Clone, boxes: Iterable[str], now: float | None = None, patient: bool = False
 ) -> dict[str, tuple[str, float | None]]:
-    """`states`, for callers that have the database open. `patient`: silence makes nobody gone, since it frees nothing."""
+    """`states`, for callers that have the database open. `patient`: silence makes no session gone, because silence frees
+    nothing."""
     now = time.time() if now is None else now
     quiet = Silence() if patient else silence(clone)
     records = Records(clone.repo.coord_dir)

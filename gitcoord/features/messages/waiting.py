@@ -21,7 +21,7 @@ _LOUD = " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = m.id AND json_extr
 
 
 def waking_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
-    """`waiting_mail` without the notices that need nobody's attention at once."""
+    """`waiting_mail` without notices that can wait."""
     return waiting_mail(clone, me, urgent, now, _LOUD)
 
 

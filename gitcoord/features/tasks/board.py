@@ -51,8 +51,8 @@ def board(clone: Clone, ended: int, now: float | None = None) -> Board:
 
 
 class Lost(NamedTuple):
-    """What a session of this clone, `by`, did to a task and did not hold, found out later: a `claim`, an `offline claim`,
-    or a `done`, `drop`, `block` or `reopen`. `taken`: another clone took over what it held."""
+    """An act of the session `by` of this clone on a task that turned out not to count: a `claim`, an `offline claim`, or a
+    `done`, `drop`, `block` or `reopen`. `taken`: another clone took over the task."""
 
     id: str
     by: str
@@ -80,7 +80,7 @@ _TAKEN = (
 
 
 def lost(clone: Clone, since: int) -> list[Lost]:
-    """What sessions of this clone lost since a time (Unix seconds), oldest first."""
+    """The lost acts of sessions of this clone since a time (Unix seconds), oldest first."""
 
     def ask(db: sqlite3.Connection) -> list[Lost]:
         void = db.execute(_VOID, (clone.id, since, DID_NOT_HOLD)).fetchall()

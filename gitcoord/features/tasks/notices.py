@@ -42,7 +42,7 @@ class Telling:
         self._about: dict[str, str] = {}
 
     def tell(self, boxes: Collection[str], about: str, sentence: Sentence, of: str = "") -> None:
-        """Tell `boxes`, people of the task `of` (or `about`) by their present names, what `sentence` says."""
+        """Tell `boxes`, the present names of sessions of the task `of` (or `about`), the line of `sentence`."""
         named = self._named_in(of or about)
         for box in sorted(boxes):
             if box and box not in self._mine:
@@ -111,7 +111,7 @@ def tell_of_takeover(telling: Telling, row: TaskFacts) -> None:
 
 
 def tell_of_claim_for(telling: Telling, row: TaskFacts, holder: str) -> None:
-    """Tell a session that it holds a task which a person claimed for it, and the creator."""
+    """Tell a session, and the task's creator, that a person claimed the task for the session."""
     telling.tell([holder], row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for you: you hold it")
     others = {row.creator} - {holder}
     telling.tell(others, row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for {shown(holder)}")

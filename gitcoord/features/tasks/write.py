@@ -33,7 +33,8 @@ Drafts = Sequence[Draft | LaterDraft]
 
 
 def write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Drafts]) -> list[Event]:
-    """Register `me` and append; a refused append registers nobody, and neither does a person in a session's stead."""
+    """Register `me` and append; a refused append registers no session, and neither does a person who acts in a session's
+    place."""
     with clone.locked():
         if me.stead:
             return clone.append(decide)

@@ -1,4 +1,4 @@
-"""The store as the log room sees it: local logs in files of ours, logs of retired clones from their list, all else in git.
+"""The store for the log room: local logs in files of ours, logs of retired clones from their list, everything else in git.
 
 A local log has the name of a ref, `refs/coord/local/CLONE/EPOCH`, which is in no git repository. If a version before 0.2
 left such a ref, it is read until the next writer has moved it (`take_in`).
@@ -29,7 +29,7 @@ class PartedStore:
         self._here = here
         self._retired: Retired | None = None
         self.retired: frozenset[str] = frozenset()
-        """The clones whose logs the last listing found in the list of retired ones alone."""
+        """The clones whose logs the last listing found only in the list of retired clones."""
         self.left: dict[str, Oid] = {}
         """Local logs that the last listing found among git's refs."""
         self._staged: dict[Oid, GitObject] = {}
@@ -46,7 +46,7 @@ class PartedStore:
         return Tips({**found.refs, **retired, **local}, found.broken) if retired or local else found
 
     def listed(self, tip: Oid) -> Mapping[str, Oid]:
-        """The logs of the clones that the list of retired ones has at `tip`, and where they end."""
+        """The logs in the list of retired clones at `tip`, with their tips."""
         from gitcoord.log.apart.retired import Retired
 
         if self._retired is None:

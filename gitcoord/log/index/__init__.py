@@ -130,7 +130,7 @@ class Index(Folding):
         return bool(before) != bool(now)
 
     def known_tips(self) -> dict[str, Oid]:
-        """The refs as they stood when they were last read. Raises DatabaseError where a damaged file has something else."""
+        """The refs as they were when last read. Raises DatabaseError if a damaged file has something else there."""
         found = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
         if not all(type(ref) is str and type(oid) is str for ref, oid in found.items()):
             raise sqlite3.DatabaseError("the index is damaged")

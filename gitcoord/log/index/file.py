@@ -23,7 +23,7 @@ class IndexFile:
         self.registry = registry
         self.in_memory = False
         self._sound: bool | None = None
-        """Whether the file was found sound by this process; None if it did not look."""
+        """Whether this process found the file sound; None if it has not looked."""
         self._inode = 0
         self.db = self._open()
 
@@ -105,7 +105,7 @@ class IndexFile:
         self.db.close()
 
     def is_sound(self) -> bool:
-        """Whether SQLite finds nothing wrong in the file, as a new connection reads it, which has no page in memory.
+        """Whether SQLite finds the file sound, read by a new connection, which has no page in memory.
 
         It reads all of it: only to be asked after something failed. A damaged file may answer with values of another table,
         which no error of SQLite's announces.

@@ -191,7 +191,7 @@ class Folding(IndexFile):
             self._report(verdict.id, ref, _set_aside(verdict.event, why))
 
     def _is_about_the_file(self, why: Exception) -> bool:
-        """Whether a fold failed because of the file: SQLite said so, or the file is damaged, which is asked once a process."""
+        """Whether a fold failed because of the file: SQLite said so, or the file is damaged (checked once per process)."""
         if database.is_about_the_file(why):
             return True
         if self._sound is None:
