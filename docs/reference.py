@@ -60,7 +60,7 @@ def verbs() -> Iterator[tuple[str, str, click.Command]]:
 
 
 def help_of(name: str, command: click.Command) -> str:
-    """What `git coord NAME --help` prints on a terminal of 80 columns."""
+    """The output of `git coord NAME --help` on a terminal of 80 columns."""
     settings: dict[str, Any] = {**cli.context_settings, "terminal_width": 78}
     parent = click.Context(cli, info_name="git coord", **settings)
     return command.get_help(click.Context(command, info_name=name, parent=parent, **settings))

@@ -67,7 +67,7 @@ class Traces:
 
 
 def traces(clone: Clone, everyone: bool = False) -> Traces:
-    """What `purge` would remove: this clone's refs, or with `everyone` those fetched from other clones too."""
+    """The traces that `purge` would remove: this clone's refs, or with `everyone` also those fetched from other clones."""
     tips = clone.store.tips()
     mine = read_clone_id(clone.repo)
     refs = {ref: oid for ref, oid in tips.refs.items() if _is_purged(ref, mine, everyone)}

@@ -102,7 +102,7 @@ _templates: Templates | None = None
 
 @pytest.fixture(scope="session", autouse=True)
 def templates(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where the templates lie."""
+    """The folder of the templates."""
     global _templates
     _templates = Templates(tmp_path_factory.mktemp("templates"))
 
@@ -162,7 +162,7 @@ def nameless(text: str) -> str:
 
 
 class Ran:
-    """How a command ended."""
+    """The result of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err

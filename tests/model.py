@@ -29,7 +29,7 @@ class Turn(NamedTuple):
     text: str = ""
     tools: tuple[Tool, ...] = ()
     until: threading.Event | None = None
-    """What it waits for before it answers."""
+    """The event that it waits for before it answers."""
 
 
 class Model:
@@ -78,7 +78,7 @@ class Model:
             return self.script.pop(0) if self.script else Turn("done")
 
     def all_shown(self) -> list[str]:
-        """What every request showed, also those without tools."""
+        """The texts that every request showed, also those without tools."""
         with self._lock:
             return [*self.seen, *self.aside]
 

@@ -92,7 +92,7 @@ def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
 
 
 _DRAWING = re.compile(rb"\x1b\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\s")
-"""How a cursor is moved and coloured, and the blanks that some programs draw that way."""
+"""The sequences that move and colour a cursor, and the blanks that some programs draw that way."""
 
 
 class AtTerminal:
@@ -203,13 +203,13 @@ class OneShot:
     name = ""
     """As `git coord hooks install` knows it."""
     alone: tuple[str, ...] = ()
-    """What makes it take one prompt, and ask nobody for a permission."""
+    """The options for one prompt without asking for permissions."""
     ready = asks = ""
     """The words that it shows at a terminal when it takes a prompt, and when it asks for a permission."""
     server: tuple[str, str, dict[str, Any]]
     """The file below HOME that names MCP servers, under which key, and ours as it is named there (docs/mcp.md)."""
     served = ""
-    """What it puts before the name of a tool of that server."""
+    """The prefix of the names of that server's tools."""
 
     def __init__(self, where: Path, model: Model, home: Path) -> None:
         self.where, self.model, self.home = where, model, home
@@ -217,7 +217,7 @@ class OneShot:
         self.environ = {**os.environ, "HOME": str(home), "PWD": str(where), **environ}  # opencode believes PWD
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
-        """What to run, and with which environment."""
+        """The command to run, and its environment."""
         raise NotImplementedError
 
     def ask(self, prompt: str) -> str:

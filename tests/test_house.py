@@ -153,6 +153,28 @@ def test_the_rule_finds_such_a_sentence(line: str) -> None:
     assert not _NOBODY_NAMED.search("They take it, whatever it is; the rest of this is theirs.")
 
 
+_CLAUSE = re.compile(r"(?:What|Who|Whom|Whose|Whoever|Whatever|How|Where|Which|Why|When|That)\b")
+
+
+def _docstrings(path: Path) -> Iterator[tuple[int, str]]:
+    """The docstrings of a module, also those of its variables, which stand below them."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            yield node.lineno, node.value.value
+
+
+def test_a_docstring_begins_with_a_noun_or_an_imperative() -> None:
+    """`What is left` has to be read twice, `The rest` or `Return the rest` once."""
+    read = [path for name in ("gitcoord", "bench", "docs", "tests") for path in sorted((ROOT / name).rglob("*.py"))]
+    odd = [
+        f"{path.relative_to(ROOT)}:{line} {text[:80]}"
+        for path in read
+        for line, text in _docstrings(path)
+        if _CLAUSE.match(text)
+    ]
+    assert odd == [], "begin with a noun or an imperative"
+
+
 def test_no_import_goes_in_a_circle() -> None:
     """The contract on siblings does not see a package and a module inside of it that import each other."""
     graph = grimp.build_graph("gitcoord", cache_dir=None)

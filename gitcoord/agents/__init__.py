@@ -46,7 +46,7 @@ class Call(NamedTuple):
     event: str = ""
     """The program's own name of the moment."""
     source: str = ""
-    """How the conversation began (`startup`, `resume`, `clear`, `compact`) or why it ended."""
+    """The way the conversation began (`startup`, `resume`, `clear`, `compact`), or the reason why it ended."""
     subagent: str = ""
     """The helper of the session that made the call; empty for the session itself."""
     paths: tuple[str, ...] = ()

@@ -28,7 +28,7 @@ class HookCall(NamedTuple):
 
     @property
     def surface(self) -> str:
-        """When mail and notes are shown to the model: `tool`, `turn` or `off`."""
+        """The moment at which mail and notes are shown to the model: `tool`, `turn` or `off`."""
         return self.clone.repo.setting("surface", "tool").lower()
 
     def path(self, *parts: str) -> str:

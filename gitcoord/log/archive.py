@@ -22,7 +22,7 @@ from gitcoord.system import clocks
 from gitcoord.system.files import LIMIT, open_ours, read_ours, replace_ours
 
 KEEP_SECONDS = 24 * 3600
-"""How long a segment is kept after its end."""
+"""Seconds for which a segment is kept after its end."""
 KEEP_BYTES = LIMIT // 2
 """Largest size of the archive, however much was written in a day."""
 _INFLATED = 4 * LIMIT

@@ -121,7 +121,7 @@ def _in_files(clone: Clone, data: dict[str, Any], path: str) -> float:
 
 
 def _written(record: Record, path: str) -> float:
-    """When the file was last written; the present time if it is gone."""
+    """The time when the file was last written; now if it is gone."""
     try:
         return os.lstat(os.path.join(record.worktree, path)).st_mtime
     except OSError:

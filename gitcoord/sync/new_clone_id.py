@@ -88,7 +88,7 @@ def _is_seen_elsewhere(link: Link, there: Mapping[str, Oid]) -> bool:
 
 
 WAS_RETIRED = "silence"
-"""What was seen of a clone that others retired: nothing, for long."""
+"""The words for a clone that others retired, because it was silent for long."""
 
 
 def part(link: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:

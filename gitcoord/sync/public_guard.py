@@ -21,7 +21,7 @@ from gitcoord.system.lock import write_whole
 from gitcoord.text import shell_word
 
 REFUSED, TOLD = "refused", "told"
-"""Why a URL counts as private: it refused a stranger, or the user said so."""
+"""The reasons why a URL counts as private: it refused a stranger, or the user said so."""
 
 
 def guard(clone: Clone, remote: str, listing: Mapping[str, int]) -> None:

@@ -36,7 +36,7 @@ BACKOFF, LONGEST = 30.0, 900.0
 
 
 class KnownRemote(NamedTuple):
-    """What this clone remembers of its coordination remote. Times are Unix seconds."""
+    """The facts that this clone remembers of its coordination remote. Times are Unix seconds."""
 
     remote: str
     url: str

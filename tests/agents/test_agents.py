@@ -81,7 +81,7 @@ class Conversation:
         return Said(code, out, err, self._started() > started)
 
     def _started(self) -> int:
-        """How often hooks of agents started Python; git's hooks, in the background, do not count."""
+        """Count how often hooks of agents started Python; git's hooks, in the background, do not count."""
         return self.log.read_text().count("gitcoord.agents") if self.log.exists() else 0
 
     def close(self) -> None:

@@ -64,7 +64,7 @@ def test_settings_that_codex_cannot_read_are_told_from_those_it_does_not_trust(c
 
 
 def test_mail_a_patch_and_the_end(codex: Codex, repo: Path, cli: Cli) -> None:
-    """What another sends is shown once and is surfaced; what a patch changes is known; the session leaves."""
+    """Mail is shown once and is surfaced; files that a patch changes are known; the session leaves."""
     codex.trust()
     codex.ask("hello")
     assert "alpha gone" in cli(repo, "sessions", "--all").out

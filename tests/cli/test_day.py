@@ -109,7 +109,7 @@ def test_a_day_of_a_manager_and_three_workers(repo: Path, tmp_path: Path, cli: C
 
 
 def finishing(filed: list[dict[str, str]], title: str) -> str:
-    """How a notice names the task with this title."""
+    """The name of the task with this title in a notice."""
     return next(f"{task['id'][:10]} {title}" for task in filed if task["title"] == title)
 
 

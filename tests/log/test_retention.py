@@ -273,7 +273,7 @@ def test_a_redaction_before_the_first_sync_never_leaves(tmp_path: Path, cli: Cli
 
 
 def test_an_epoch_of_a_signer_that_nobody_signed_is_said_and_the_old_log_is_kept(tmp_path: Path, cli: Cli) -> None:
-    """What a remote could do to a clone that signs: put an empty epoch in place of its log."""
+    """A remote can put an empty epoch in place of the log of a clone that signs."""
     ada, bob = make_clones(tmp_path, "ada", "bob")
     key = make_key(tmp_path, "key")
     sign_with(ada, key)

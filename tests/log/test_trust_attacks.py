@@ -86,7 +86,7 @@ def log(clone: str, epoch: str = "0001") -> str:
 
 @pytest.fixture
 def clones(tmp_path: Path) -> tuple[Path, Path]:
-    """Ada, who signs, and Bob, who knows her key; both have met at the remote."""
+    """The clones of Ada, who signs, and Bob, who knows Ada's key; both have met at the remote."""
     ada, bob = make_clones(tmp_path, "ada", "bob")
     key = make_key(tmp_path, "key")
     sign_with(ada, key)
@@ -170,7 +170,8 @@ FIELDS = ["another ref", "no ref", "a key more", "files", "another date", "an au
 def test_a_signed_commit_that_is_no_checkpoint_signs_nothing(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli, tmp_path: Path, what: str
 ) -> None:
-    """Ada's own key, over a commit that she was brought to sign: `git am -S` of a patch, a tag moved, an older gitcoord."""
+    """Ada's own key, over a commit that Ada was tricked into signing: `git am -S` of a patch, a tag moved, an older
+    gitcoord."""
     ada, bob = clones
     own = clone_id(ada)
     message = ("ada", "message", "FORGED", {"to": [box_of(bob, "bob")]})
@@ -370,7 +371,7 @@ def test_whoever_goes_on_as_me_ends_and_moves_nothing_of_mine(
 
 
 def test_mail_that_a_restored_backup_carries_arrives_as_its_own(clones: tuple[Path, Path], cli: Cli, tmp_path: Path) -> None:
-    """What refusing `continues` of a clone with a log of its own would lose: mail that only the backup has."""
+    """Refusing `continues` of a clone with a log of its own would lose mail that only the backup has."""
     ada, bob = clones
     shutil.copytree(bob, tmp_path / "backup")
     with Coord.open(bob) as coord:
@@ -587,7 +588,7 @@ def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
 def test_notices_about_tasks_are_the_owners_again_when_the_name_is(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli
 ) -> None:
-    """Bob's session holds one task of Ada's and has filed another. While he is away Mallory adopts the session."""
+    """Bob's session holds one task of Ada's and has filed another. While Bob is away, Mallory adopts the session."""
     ada, bob = clones
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
@@ -619,7 +620,7 @@ FORGED_STEPS = [
 def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_required(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli, kind: str
 ) -> None:
-    """Pushed on the log of Ada, who signs; once she has signed it, it counts."""
+    """Events pushed on the log of Ada, who signs, count once Ada has signed them."""
     ada, bob = clones
     own, boxes = clone_id(ada), {"bob": box_of(bob, "bob"), "w": box_of(bob, "w")}
     with Coord.open(bob, as_name="w") as coord:

@@ -130,8 +130,8 @@ class Branches:
 
 
 def housekeeping(repo: Path) -> list[Callable[[], object]]:
-    """What a user's own git may do at any time. It may meet a lock; no other error is allowed. gc and repack take turns,
-    because they make each other fail, also without gitcoord."""
+    """Run the commands that a user's own git may run at any time. It may meet a lock; no other error is allowed. gc and
+    repack take turns, because they make each other fail, also without gitcoord."""
 
     def run(*args: str) -> None:
         done = subprocess.run(["git", "-C", str(repo), *args], capture_output=True, text=True)

@@ -633,8 +633,7 @@ def test_status_shows_who_changes_what_and_what_will_collide(worktrees: Pair) ->
 
 
 def inspect(where: Path, *args: str) -> dict[str, Any]:
-    """What the Inspector's command line answers; the node that it needs lies beside it, where tests/programs.sh put
-    both."""
+    """The answer of the Inspector's command line; the node that it needs is beside it, where tests/programs.sh put both."""
     inspector = program("mcp-inspector")
     environ = {**os.environ, "PATH": os.pathsep.join([str(Path(inspector).parent), os.environ["PATH"]])}
     argv = [inspector, "--cli", *SERVER, *args]

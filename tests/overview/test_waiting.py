@@ -57,7 +57,7 @@ def asleep(process: Program) -> None:
 
 
 def opened(process: Program) -> list[str]:
-    """What its descriptors are open on."""
+    """The paths of its open descriptors."""
     folder = f"/proc/{process.pid}/fd"
     try:
         return [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]

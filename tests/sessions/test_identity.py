@@ -1,4 +1,4 @@
-"""Who am I: the rules in their order, on made-up surroundings and on real processes."""
+"""The rules of identity in their order, on made-up surroundings and on real processes."""
 
 from __future__ import annotations
 

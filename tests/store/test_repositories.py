@@ -41,7 +41,7 @@ def free_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `need_git` does to PATH ends with the test."""
+    """Restore PATH, which `need_git` changes, after the test."""
     monkeypatch.setenv("PATH", os.environ["PATH"])
 
 

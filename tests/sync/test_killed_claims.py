@@ -106,7 +106,7 @@ def test_a_global_lock_has_one_holder(clones: Clones) -> None:
             held_by = [lock.holder for lock in list_locks(bob.clone)]
             if mine:
                 assert held_by == [f"w@{bob.clone.id}"]
-            else:  # she has it, or gave back what she had not got yet
+            else:  # Ada has it, or gave back what was not hers yet
                 assert held_by in ([f"w@{clone_id(clones[0])}"], [])
                 assert locks(bob) == (not held_by)
                 with Coord.open(clones[0], as_name="w") as ada:

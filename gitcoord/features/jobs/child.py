@@ -105,5 +105,5 @@ def turn_away(child: Child) -> None:
 
 
 def exit_code(error: int) -> int:
-    """What a shell returns for a command that could not be started."""
+    """The exit code of a shell for a command that could not be started."""
     return 127 if error in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP) else 126

@@ -22,7 +22,7 @@ KEEP_LOGS = 100
 
 
 class Ending(NamedTuple):
-    """How a command ended: exit code, or the number of the signal; neither if it is unknown. Times: Unix seconds."""
+    """The end of a command: exit code, or the number of the signal; neither if unknown. Times: Unix seconds."""
 
     at: float
     exit: int | None = None

@@ -167,7 +167,7 @@ def shown_command(job: Job, limit: int = 200) -> str:
 
 
 def describe_end(name: str, ending: Ending, started: float) -> str:
-    """How a job ended, in one line that says nothing private."""
+    """The end of a job, in one line without anything private."""
     took = duration(ending.at - started)
     if ending.lost:
         return f"{name} was lost: it and its supervisor ended, nobody saw how"
@@ -179,7 +179,7 @@ def describe_end(name: str, ending: Ending, started: float) -> str:
 
 
 def describe_state(job: Job) -> str:
-    """The state of a job, in one line that says nothing private."""
+    """The state of a job, in one line without anything private."""
     if job.state == "running":
         return f"{job.name} is running"
     ending = Ending(job.started + (job.ms or 0) / 1000, job.exit, job.signal, job.state == "lost")

@@ -92,7 +92,7 @@ class Task(NamedTuple):
     history: tuple[Step, ...]
     creator: str
     words: str
-    """Why it is blocked, or the words with which it ended."""
+    """The reason why it is blocked, or the text with which it ended."""
     at: int
     changed: int
 

@@ -110,7 +110,7 @@ def _died(tasks: tuple[TaskRow, ...]) -> Iterator[Need]:
 
 
 def _lost(facts: Facts) -> Iterator[Need]:
-    """What did not hold, while its task goes on elsewhere; what a session lost by being gone is no news."""
+    """Lost acts whose task continues elsewhere, except those of sessions that are gone."""
     going = {task.id: task for task in facts.board.tasks if task.status not in ("done", "dropped")}
     here = {f"{session.session}@{session.clone}" for session in facts.sessions}
     for loss in facts.lost:

@@ -103,7 +103,7 @@ def _said(said: Said, facts: Facts) -> SaidRow:
 
 
 def _owed(state: str, needs_ack: bool) -> str:
-    """What the person still owes the sender of a message in this state."""
+    """The answer that the person still owes the sender of a message in this state."""
     if state in ("", "acked", "expired"):
         return ""
     if needs_ack:

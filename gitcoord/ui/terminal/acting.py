@@ -55,7 +55,7 @@ class Acting(App[None]):
         self.said = Text()
         """The answer to the last act, for a while."""
         self._drafts: dict[str, Values] = {}
-        """What was filled in for acts that failed: their forms have it again."""
+        """The values of the forms of failed acts, which the forms show again."""
 
     @property
     def current(self) -> Rows:
