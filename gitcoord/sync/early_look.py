@@ -46,7 +46,7 @@ def begin(args: Sequence[str]) -> None:
 
 
 def turn_file(repo: Repository) -> str:
-    """The file that every link touches. Not the lock's own, in which its holder leaves a note."""
+    """The file that every link touches. It is not the file of the lock, in which the holder leaves a note."""
     return os.path.join(repo.coord_dir, "sync.turn")
 
 

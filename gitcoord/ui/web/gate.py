@@ -124,7 +124,7 @@ class Gate:
     def _answer(self, request: Request) -> Response | None:
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or not self._door.is_called(hosts[0]):
-            return PlainTextResponse("this is not a name of this view\n", 403)
+            return PlainTextResponse("the view is not served under this name\n", 403)
         if request.url.path == "/enter":
             return self._enter(request)
         refused = refusal(request, self._door)
@@ -132,7 +132,7 @@ class Gate:
 
     def _enter(self, request: Request) -> Response:
         if request.method != "GET" or not self._door.enter(request.query_params.get("token", "")):
-            return PlainTextResponse("this link was used already, or is not one; Enter in the terminal prints another\n", 403)
+            return PlainTextResponse("this link is not valid, or was used already; Enter in the terminal prints another\n", 403)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(self._door.cookie, self._door.key(), httponly=True, samesite="strict", path="/")
         return answer
