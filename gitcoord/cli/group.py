@@ -32,12 +32,19 @@ def run(args: list[str]) -> int:
         result = cli.main(args, prog_name="git coord", complete_var=COMPLETE, standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "git coord"
-        raise UsageError(error.format_message().rstrip("."), f"{where} --help") from error
+        raise UsageError(_what(error, where).rstrip("."), f"{where} --help") from error
     except click.ClickException as error:
         raise UsageError(error.format_message()) from error
     except (click.Abort, Interrupted):
         return 130
     return result if isinstance(result, int) else 0
+
+
+def _what(error: click.UsageError, where: str) -> str:
+    """The error in words; where a verb like `task` lacks its command, click's own words are the whole help page."""
+    if error.ctx and isinstance(error.ctx.command, click.Group) and error.message == error.ctx.get_help():
+        return f"{where} needs a command: {', '.join(error.ctx.command.list_commands(error.ctx))}"
+    return error.format_message()
 
 
 def built(name: str, command: Command) -> click.Command:

@@ -173,7 +173,7 @@ def _take_name(clone: Clone, me: Identity, name: str) -> Identity:
     target = records.get(name)
     if target and not _may_take(target, records):
         state = liveness_of(target, records.beat(name), time.time()).state
-        raise Refused(f"{name} is another session's name, which is {state}", "choose another name, or: git coord sessions")
+        raise Refused(f"{name} is the name of another session, which is {state}", "choose another name, or: git coord sessions")
     if name == person_name(clone.repo) and not me.person:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
     if (away := clone.read(lambda db: adopter(db, clone.settled_id(), name))) and (

@@ -96,7 +96,7 @@ def test_a_lock_is_taken_shown_refused_and_given_back(worktrees: tuple[Path, Pat
     assert (taken.code, nameless(taken.out)) == (0, "locked src/a.py, *.sql, just now, for another 2 h, “new schema”\n")
     refused = cli(beta, "lock", "src")
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err.startswith("error: src/a.py, *.sql is locked by alpha (since ")
+    assert refused.err.startswith("error: src/a.py, *.sql is locked by alpha (for ")
     assert refused.err.splitlines()[0].endswith("for another 2 h): new schema")
     (shown,) = json.loads(cli(beta, "locks", "--json").out)
     assert (shown["patterns"], shown["session"], shown["reason"]) == (["src/a.py", "*.sql"], "alpha", "new schema")

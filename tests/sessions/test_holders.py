@@ -81,7 +81,7 @@ def test_a_name_that_many_processes_join_at_once_is_one_ones(tmp_path: Path) -> 
             answers = ask(repo)
             assert answers.count(repo.name) == 1
             refused = [a for a in answers if a != repo.name]
-            assert set(refused) == {f"refused: {repo.name} is another session's name, which is active"}
+            assert set(refused) == {f"refused: {repo.name} is the name of another session, which is active"}
 
 
 def test_first_commands_of_agents_at_once_have_as_many_names(repo: Path, cli: Cli) -> None:

@@ -111,11 +111,11 @@ def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[s
     first = hindering[0]
     name = name_in(first.holder) if clone.is_ours(first.clone) else first.holder
     verb = "is waited for by" if first.waits else "is locked by"
-    until = "" if first.waits else f", for another {span(first.expires - now)}"
+    until = "" if first.waits else f", {span(first.expires - now)} left"
     patterns = [p for p in first.patterns if any(overlap(p, q) for q in wanted)] or first.patterns
     because = f": {first.reason}" if first.reason else ""
     more = f" (and {len(hindering) - 1} more)" if len(hindering) > 1 else ""
-    what = f"{', '.join(patterns)} {verb} {name} (since {span(now - first.at)}{until}){because}{more}"
+    what = f"{', '.join(patterns)} {verb} {name} (for {span(now - first.at)}{until}){because}{more}"
     return LockHeld(what, f"git coord lock --wait …, or ask its holder: git coord send {name} …", hindering)
 
 
