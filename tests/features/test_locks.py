@@ -97,7 +97,7 @@ def test_a_lock_is_taken_shown_refused_and_given_back(worktrees: tuple[Path, Pat
     refused = cli(beta, "lock", "src")
     assert (refused.code, refused.out) == (1, "")
     assert refused.err.startswith("error: src/a.py, *.sql is locked by alpha (for ")
-    assert refused.err.splitlines()[0].endswith("for another 2 h): new schema")
+    assert refused.err.splitlines()[0].endswith("2 h left): new schema")
     (shown,) = json.loads(cli(beta, "locks", "--json").out)
     assert (shown["patterns"], shown["session"], shown["reason"]) == (["src/a.py", "*.sql"], "alpha", "new schema")
     assert shown["shared"] is shown["tentative"] is False and shown["expires"] > shown["since"]
