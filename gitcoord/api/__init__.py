@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox
     from gitcoord.features.messages.sending import Sent
     from gitcoord.log.clone import Clone
-    from gitcoord.overview.waiting import Met
+    from gitcoord.overview.waiting import MetCondition
     from gitcoord.sessions.identity import Identity
     from gitcoord.sessions.records import Record
 
@@ -182,7 +182,7 @@ class Coord:
         """See `Messages.inbox`."""
         return self.messages.inbox(**options)
 
-    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Met | None:
+    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> MetCondition | None:
         """Sleep until one condition holds (`session:w1=gone`, `message`, …); None after `timeout` seconds.
 
         `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.

@@ -31,7 +31,7 @@ from gitcoord.overview.counts import Short
 from gitcoord.overview.roster import Session
 from gitcoord.overview.status import Holding, Status, Strange, Syncing, Trouble
 from gitcoord.overview.vigil import Vigil
-from gitcoord.overview.waiting import Met
+from gitcoord.overview.waiting import MetCondition
 from gitcoord.sessions.identity import Identity
 from gitcoord.setup import Initialized, Traces
 from gitcoord.store.hooks import Hook
@@ -67,7 +67,7 @@ __all__ = [
     "Lock",
     "Lost",
     "Message",
-    "Met",
+    "MetCondition",
     "Moved",
     "NewTask",
     "Note",

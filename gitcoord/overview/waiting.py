@@ -29,7 +29,7 @@ FORMS = "message, task:ID=STATUS, job:ID, session:NAME=STATE, lock:PATH=free"
 STATES = ("expected", "active", "idle", "waiting", "unknown", "gone")
 
 
-class Met(NamedTuple):
+class MetCondition(NamedTuple):
     """The condition that ended a wait, as it was written, and the facts that fulfilled it."""
 
     condition: str
@@ -74,16 +74,16 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
         return None
 
 
-def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Met | None:
+def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> MetCondition | None:
     """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for an invalid
     condition."""
     conditions = [parse(caller, text) for text in texts]
 
-    def look() -> Met | None:
+    def look() -> MetCondition | None:
         for condition in conditions:
             found = condition.check()
             if found is not None:
-                return Met(condition.text, condition.kind, found)
+                return MetCondition(condition.text, condition.kind, found)
         return None
 
     return _sleep(caller, look, timeout, output)

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 Refs = Mapping[str, Oid]
 
 
-class Here(NamedTuple):
+class LocalState(NamedTuple):
     """The state of this clone. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
 
     refs: Refs
     idle: bool
 
 
-def look_here(link: Link) -> Here:
+def look_here(link: Link) -> LocalState:
     """The state of this clone: what a sync has to do even if neither side has anything new."""
     from gitcoord.log import old_epochs, trust
     from gitcoord.sync import lease_chores, retirement
@@ -35,10 +35,10 @@ def look_here(link: Link) -> Here:
     refs = clone.store.tips().refs
     idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(link, refs) and not trust.is_due(clone)
     idle = idle and (link.visit or not retirement.is_due(clone))
-    return Here({ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}, idle)
+    return LocalState({ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}, idle)
 
 
-def agree(clone: Clone, there: Refs, here: Here) -> bool:
+def agree(clone: Clone, there: Refs, here: LocalState) -> bool:
     """Whether this clone has all that the remote has, the remote has all that is ours, and nothing is left to be done."""
     ignored = clone.repo.setting("ignoreclone").split()
     theirs = {ref: oid for ref, oid in there.items() if is_lease(ref) or not is_of(ref, ignored)}

@@ -70,8 +70,8 @@ class Desk:
         self._over = threading.Event()
         self._dirty = threading.Event()
         self._wake: Callable[[], None] = lambda: None
-        self._acting = _Hand(place, looks_on=False)
-        self._asking = _Hand(place, looks_on=True)
+        self._acting = _Worker(place, looks_on=False)
+        self._asking = _Worker(place, looks_on=True)
 
     def check(self) -> None:
         """Check that the view can be opened. Raises CoordError if not, and for an agent."""
@@ -193,7 +193,7 @@ class Desk:
             self._tell(news)
 
 
-class _Hand:
+class _Worker:
     """A thread with a repository of its own, opened when it is first needed."""
 
     def __init__(self, place: str, looks_on: bool) -> None:

@@ -30,7 +30,7 @@ class WorktreeChanges(NamedTuple):
 
     worktree: Worktree
     sessions: tuple[Record, ...]
-    lying: tuple[TouchedFile, ...]
+    changed: tuple[TouchedFile, ...]
 
 
 class Found(NamedTuple):
@@ -127,8 +127,8 @@ def _is_text(path: str) -> bool:
 def _changed(clone: Clone, party: Party, other: Worktree, trunk: Sequence[str]) -> dict[str, float]:
     """A session's changes, as seen from another worktree, and their times: its own commits and its worktree's changes."""
     desk, record = party
-    lying = files_of(record, desk.lying, len(desk.sessions) <= 1)
-    return {**_committed(clone, desk.worktree, other, trunk), **{f.path: f.at for f in lying}}
+    changed = files_of(record, desk.changed, len(desk.sessions) <= 1)
+    return {**_committed(clone, desk.worktree, other, trunk), **{f.path: f.at for f in changed}}
 
 
 def _committed(clone: Clone, mine: Worktree, other: Worktree, trunk: Sequence[str]) -> dict[str, float]:
@@ -175,7 +175,7 @@ def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | N
             from pathlib import Path  # costs 4 ms, which `send` should not pay, although it loads this fold
 
             looks = [look(clone.repo, Path(w.path), Path(w.git_dir)) for w in (a, b)]
-            moved = {path for lying in looks if lying for path in scratch.renamed(lying)}
+            moved = {path for diff in looks if diff for path in scratch.renamed(diff)}
     except RepositoryError:
         return None, set()
     kinds = {c.path: c.kind == "both" for c in found}

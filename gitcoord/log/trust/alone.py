@@ -29,7 +29,7 @@ OWN_TABLES = 50
 """Number of our own tables of leases that are remembered, so that they need no signature to count here."""
 
 
-class Within(NamedTuple):
+class InTransaction(NamedTuple):
     """A clone while its index is being written: questions go to the open transaction."""
 
     repo: Repository
@@ -46,7 +46,7 @@ class Within(NamedTuple):
 
 def within(clone: Reader, db: sqlite3.Connection) -> Reader:
     """The clone, for questions from inside a transaction."""
-    return Within(clone.repo, clone.store, clone.clock, clone.id, clone.path, db)
+    return InTransaction(clone.repo, clone.store, clone.clock, clone.id, clone.path, db)
 
 
 def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event:
