@@ -157,7 +157,7 @@ def _before(store: Store, commit: bytes) -> Commit | None:
 
 
 def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
-    """Keep `oid` under a name that is not a log, so that no reader reads it and no gc removes it; returns a line for the
+    """Keep `oid` under a ref that is not a log, so that no reader reads it and no gc removes it; returns a line for the
     user."""
     name = aside_name(ref, oid)
     with suppress(RefMoved):  # it is kept already
@@ -170,7 +170,7 @@ def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
 
 def take_in_local(ground: Ground) -> list[str]:
     """Move local logs out of git's refs, where `git push --mirror` would publish them; returns a line for each that has
-    something in it which this clone never wrote."""
+    commits that this clone never wrote."""
     done = []
     for ref, oid in list(ground.store.left.items()):
         anew = not ground.store.keeps(ref)
@@ -244,7 +244,7 @@ def is_amiss(ground: Ground, noted: Mapping[str, Oid], tips: Tips) -> bool:
     return bool(noted) and any(ref not in noted and not _is_marked(ground, ref, oid) for ref, oid in own.items())
 
 
-# refs that lead nowhere
+# refs that point nowhere
 
 
 def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:

@@ -43,8 +43,9 @@ class Holding(NamedTuple):
 
 
 class Syncing(NamedTuple):
-    """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
-    why the last attempt failed (empty if it did not), and what it rejects (`rejected`)."""
+    """The coordination remote: the time of the last exchange (Unix seconds), the number of our events that it does not
+    have, the reason why the last attempt failed (empty if it succeeded), and the kinds of refs that it rejects
+    (`rejected`)."""
 
     remote: str
     at: float | None
@@ -54,9 +55,10 @@ class Syncing(NamedTuple):
 
 
 class Status(NamedTuple):
-    """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `tasks` and `locks` are those I
-    hold, `ready` counts the tasks anybody could take; `jobs` are mine that run; `peers` are the sessions not gone;
-    `warnings` are about other clones: logs tampered with, keys that changed."""
+    """`unread` is the number of unread messages, `oldest` the time when the oldest was sent (Unix seconds); `tasks` and
+    `locks` are those I hold, `ready` is the number of tasks that any session could take; `jobs` are my running jobs;
+    `peers` are the sessions that are not gone; `warnings` are about other clones: logs that were tampered with, keys that
+    changed."""
 
     me: Session | None
     unread: int

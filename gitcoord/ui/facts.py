@@ -30,8 +30,8 @@ AWAITING = 50
 
 
 class Facts(NamedTuple):
-    """One look at the repository. `user` is the person's name, `lost` is what did not hold in the last day;
-    `held` are those of the locks and events that `coord.requireSigned` keeps back."""
+    """One look at the repository. `user` is the person's name, `lost` are acts of the last day that turned out not to
+    count; `held` are the locks and events that `coord.requireSigned` keeps back."""
 
     user: str
     clone: str

@@ -31,7 +31,7 @@ class PartedStore:
         self.retired: frozenset[str] = frozenset()
         """The clones whose logs the last listing found only in the list of retired clones."""
         self.left: dict[str, Oid] = {}
-        """Local logs that the last listing found among git's refs."""
+        """Local logs that the last listing found among git's refs, where an earlier version left them."""
         self._staged: dict[Oid, GitObject] = {}
 
     def tips(self) -> Tips:
