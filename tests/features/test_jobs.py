@@ -372,7 +372,7 @@ def _group_of(proc: Path) -> int:
 # in the background
 
 
-def test_a_detached_job_outlives_whoever_started_it(worktrees: Pair, fifo: Path) -> None:
+def test_a_detached_job_outlives_its_starter(worktrees: Pair, fifo: Path) -> None:
     line = f"{sys.executable} -m gitcoord run --detach --json --name bg -- sh -c 'read x <{fifo}; echo $x; exit 4'; cat"
     starter = subprocess.Popen(
         ["sh", "-c", line], cwd=worktrees[0], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True

@@ -167,7 +167,7 @@ def test_an_expired_lock_ends_and_its_holder_is_told_once(worktrees: tuple[Path,
         assert not Path(alpha.clone.path("guard")).exists()
 
 
-def test_whoever_overtakes_an_expired_lock_names_it(worktrees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_in_place_of_an_expired_one_names_it(worktrees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         old = alpha.locks.take(["src/*"], ttl=1)
         now = time.time()

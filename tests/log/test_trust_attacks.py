@@ -306,7 +306,7 @@ def test_nobody_speaks_as_me_by_going_on_as_me(clones: tuple[Path, Path], mallor
 
 @pytest.mark.parametrize("required", [False, True])
 @pytest.mark.parametrize("former", [False, True])
-def test_whoever_goes_on_as_me_ends_and_moves_nothing_of_mine(
+def test_a_clone_that_goes_on_as_me_ends_and_moves_nothing_of_mine(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli, former: bool, required: bool
 ) -> None:
     """`continues: <me>`, with this clone's present or former id, and every kind of event about its items."""

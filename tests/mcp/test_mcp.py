@@ -175,7 +175,7 @@ def test_a_message_is_shown_once_and_the_sender_sees_that_it_was_read(worktrees:
     assert ledger(alpha) == ["read"]
 
 
-def test_an_answer_and_an_ack_go_to_whoever_wrote(worktrees: Pair) -> None:
+def test_an_answer_and_an_ack_go_to_the_author(worktrees: Pair) -> None:
     alpha, beta = worktrees
     question = send(alpha, "beta", "may I rename it?")
     assert call(beta, "send_message", reply_to=question[:8], text="yes")["thread"] == question[:10]

@@ -229,7 +229,7 @@ def test_a_word_that_knew_of_no_claim_ends_none(two: Two, verb: str) -> None:
     assert holders(where, task) == [("done", f"w@{bob.clone.id}", False)] * 2
 
 
-def test_what_the_holder_finished_is_finished_whoever_dropped_it_meanwhile(two: Two) -> None:
+def test_a_task_that_its_holder_finished_stays_finished_after_a_drop(two: Two) -> None:
     ada, bob = two
     task = shared_task(ada, bob)
     bob.tasks.claim(task)
