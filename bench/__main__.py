@@ -1,4 +1,5 @@
-"""`python -m bench`: measure in a throw-away directory and print the table; `python -m bench campaign`: harm and check."""
+"""`python -m bench`: measure in a throw-away directory and print the table; `python -m bench campaign`: do damage and
+check."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ from bench.measure import Row, isolate, table
 
 
 def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
-    """What can be measured, by name. `full` takes the sizes that the budgets name."""
+    """The measurements by name. `full` takes the sizes that the budgets name."""
     rounds = 40 if full else 15
     return {
         "oneshot": lambda where: startup.one_shots(where, rounds),

@@ -1,4 +1,4 @@
-"""What an agent's hooks cost at every step: milliseconds beside a bare `git rev-parse`, and tokens."""
+"""Measure the cost of agents' hooks at every step: milliseconds beside a bare `git rev-parse`, and tokens."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SIZES = ((1, 0), (50, 0), (500, 100_000))
 
 
 def hooks(where: Path, rounds: int, events: int) -> list[Row]:
-    """Every moment with nothing new, at several sizes; then with something."""
+    """Measure every moment with nothing new, at several sizes; then with news."""
     rows: list[Row] = []
     for sessions, behind in SIZES:
         repo = with_sessions(project(where / f"agents{sessions}"))
@@ -44,7 +44,7 @@ def hooks(where: Path, rounds: int, events: int) -> list[Row]:
 
 
 def _crowd(repo: Path, sessions: int) -> None:
-    """That many sessions, in the repository's own files and nowhere else: two are real, or one."""
+    """Register many sessions, only in the repository's own files: one or two are real."""
     folder = repo / ".git" / "coord" / "sessions"
     record = json.loads((folder / "beta.json").read_text())
     if sessions == 1:
@@ -58,7 +58,7 @@ def _crowd(repo: Path, sessions: int) -> None:
 
 
 def _edits(alpha: Path, rounds: int) -> list[Row]:
-    """Before and after an edit of a path that nobody else touches; the document is of some size."""
+    """Measure before and after an edit of a path that no other session touches, with a large document."""
     rows = []
     for moment in ("edit", "edited"):
         base, measured = _beside(
@@ -104,7 +104,7 @@ def _order(where: Path, moment: str, facts: dict[str, object]) -> tuple[Sequence
 
 
 def _run(argv: Sequence[str], where: Path, stdin: bytes = b"") -> tuple[float, str]:
-    """Milliseconds and output. A program gives its hooks a pipe and does not mind that they do not read it."""
+    """Milliseconds and output. Agent programs give their hooks a pipe, and accept that hooks do not read it."""
     environ = {**os.environ, "CLAUDE_CODE_SESSION_ID": "bench-1"}
     began = time.perf_counter()
     process = subprocess.Popen(argv, cwd=where, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ)

@@ -1,8 +1,6 @@
-"""What noise does not touch: counted for the quickest commands, and held against `bench/allowed.json`.
-
-A command that comes to load a module, start a process, open a file, ask SQL or write an object more than it is allowed fails
-`python -m bench --quick`. If that is meant, `python -m bench --quick --allow` writes the new numbers, for a commit to show.
-"""
+"""Count what noise does not touch, for the quickest commands, and compare it with `bench/allowed.json`. A command that
+loads a module, starts a process, opens a file, runs SQL or writes an object more than allowed fails `python -m bench
+--quick`. If that is meant, `python -m bench --quick --allow` writes the new numbers, for a commit to show."""
 
 from __future__ import annotations
 
@@ -20,12 +18,12 @@ from bench.measure import PROGRAM, Row, git
 
 ALLOWED = Path(__file__).with_name("allowed.json")
 SLACK = {"system calls": 0.1, "files opened": 0.1, "calls": 0.1}
-"""What these may exceed their numbers by: they depend on git's version, the file system and where Python lies."""
+"""The share by which these counts may be exceeded: they depend on git's version, the file system and Python's path."""
 HEAVY = (
     "asyncio click contextlib ctypes dataclasses datetime enum hashlib importlib.metadata inspect json pathlib pathspec pygit2"
     " re shutil sqlite3.dbapi2 ssl subprocess tempfile threading typing watchdog"
 ).split()
-"""Modules that a quick command does without, or not without being allowed to."""
+"""Modules that a quick command may load only if they are allowed."""
 
 COUNT = """
 import _sqlite3, json, os, sys
@@ -50,11 +48,11 @@ from gitcoord.cli import main
 sys.setprofile(called)
 main(sys.argv[2:])
 """
-"""Runs a command in the place of `git-coord` and tells what it did; Python's own start is not counted."""
+"""A program that runs a command as `git-coord` would and prints the counts; Python's own start is not counted."""
 
 
 class Command(NamedTuple):
-    """A command to count, where it runs, and what makes the ground ready for it."""
+    """A command to count, its directory, and the preparation of its repository."""
 
     name: str
     words: tuple[str, ...]
@@ -63,7 +61,7 @@ class Command(NamedTuple):
 
 
 def commands(repo: Path) -> Iterator[Command]:
-    """What people and agents run most."""
+    """The commands that people and agents run most."""
     alpha, beta = worktree(repo, "alpha"), worktree(repo, "beta")
     run = _runner(beta)
     run("send", "alpha", "hello")
@@ -93,7 +91,7 @@ Counted = dict[str, int | list[str]]
 
 
 def count(command: Command, scratch: Path) -> Counted:
-    """What a command takes, by kind: the least of two runs, for one write in 256 has more to do."""
+    """The counts of a command: the least of two runs, because one write in 256 has more to do."""
     one, other = _count(command, scratch), _count(command, scratch)
     return {what: min(value, other[what], key=_much) for what, value in one.items()}
 
@@ -129,7 +127,7 @@ def _objects(where: Path) -> int:
 
 
 def _traced(command: Command, scratch: Path) -> Counted:
-    """What the kernel was asked, without what a Python that does nothing asks."""
+    """The system calls, less those of an empty Python."""
     ours = _calls([*PROGRAM, *command.words], command.where, scratch)
     none = _calls([sys.executable, "-E", "-P", "-c", "pass"], command.where, scratch)
     opened = sum(map(_is_opened, ours)) - sum(map(_is_opened, none))
@@ -152,7 +150,7 @@ def _calls(argv: list[str], where: Path, scratch: Path) -> list[str]:
 
 
 def quick(where: Path, allow: bool = False) -> list[Row]:
-    """A row for each thing counted; `allow` takes what is found as what is allowed."""
+    """A row for each thing counted; with `allow` the counts become the allowed ones."""
     repo = with_sessions(project(where / "counted", files=20))
     found = {c.name: count(c, where / "count") for c in commands(repo)}
     if allow:

@@ -1,4 +1,4 @@
-"""The repositories that are measured: real ones, with as many events behind them as wanted."""
+"""Make the repositories that are measured: real ones, with as many events as wanted."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLONE = "bench-00000000"
 
 
 def text(number: int) -> str:
-    """A message of 200 bytes that is like no other."""
+    """A message of 200 bytes, different each time."""
     chance = Random(number)
     return f"{number} {' '.join(chance.choices(WORDS, k=60))}"[:200]
 
@@ -60,8 +60,8 @@ def with_sessions(path: Path) -> Path:
 
 
 def crowd(path: Path, sessions: int) -> Path:
-    """Register so many sessions in the main worktree, with their records, beats, names and presence. All in one append:
-    one by one, each would look into the worktree."""
+    """Register so many sessions in the main worktree, with their records, beats, names and presence. All in one append: one
+    by one, each would look at the worktree."""
     with Coord.open(path) as coord:
         clone, now = coord.clone, time.time()
         records = Records(clone.repo.coord_dir)

@@ -1,7 +1,7 @@
-"""What the events of somebody who means harm cost whoever fetches them: linear in their number, whatever they say.
+"""Measure the cost of hostile events for a clone that fetches them: it has to be linear in their number.
 
-Each attack is made in two sizes. The baseline is the small one's time, multiplied by how much larger the other is. Times
-are of the processor, of this process and its children, so that a busy machine changes little.
+Each attack is made in two sizes. The baseline is the time of the small one, multiplied by the ratio of the sizes. Times are
+CPU times, of this process and its children, so that a busy machine changes little.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ MALLORY = "mallory-0badc0de"
 LOG = f"refs/coord/log/{MALLORY}/0001"
 EMPTY = make_tree({}, "sha1")
 SLACK = 1.5
-"""How much more than linear counts as linear: caches, and the noise of short times."""
+"""The factor over linear that is allowed for caches and the noise of short times."""
 FLOOR = 0.05
-"""Seconds below which times say nothing."""
+"""Seconds; shorter times count as this."""
 
 Facts = tuple[str, Mapping[str, Any]]
 Make = Callable[[Path, int], None]
@@ -57,7 +57,7 @@ def _measured(where: Path, what: str, make: Make, large: int) -> list[Row]:
 
 
 def _first_and_again(repo: Path) -> tuple[float, float]:
-    """Seconds for the commands that meet the events first, and once more."""
+    """Seconds of the first command after the events came, and of a second one."""
     return _cpu(lambda: _commands(repo)), _cpu(lambda: _commands(repo))
 
 
@@ -76,7 +76,7 @@ def _cpu(work: Callable[[], object]) -> float:
     return sum(os.times()[:4]) - sum(before[:4])
 
 
-# making them
+# make the attacks
 
 
 def _commit(kind: str, data: Mapping[str, Any], lc: int, parent: Oid | None, clone: str = MALLORY, tree: Oid = EMPTY.oid,
@@ -110,7 +110,7 @@ def _edits(repo: Path, number: int) -> None:
 
 
 def _shuffled(repo: Path, number: int) -> None:
-    """Two logs whose events follow each other in turns: those of the second all come out of order."""
+    """Two logs whose events alternate in the order, so that those of the second all come out of order."""
     task = _commit("task", {}, 1, None)
     _put(repo, [task])
     for clone, first in (("even-00000001", 2), ("odd-00000001", 3)):
@@ -156,7 +156,7 @@ def _many_clones(repo: Path, number: int) -> None:
 
 
 def _checkpoints(repo: Path, number: int) -> None:
-    """Eight of each clone, with signatures that are none."""
+    """Eight checkpoints of each clone, with invalid signatures."""
     junk = b"gpgsig -----BEGIN SSH SIGNATURE-----\n U1NIU0lH\n -----END SSH SIGNATURE-----\n"
     for n in range(max(1, number // 8)):
         clone = f"c{n}-00000001"
@@ -178,11 +178,11 @@ ATTACKS: dict[str, tuple[int, str, Make]] = {
     "clones": (5000, "refs with an id each", _many_clones),
     "checkpoints": (480, "checkpoints with bad signatures", _checkpoints),
 }
-"""For each attack how many items it has in full, what they are, and how it is made."""
+"""For each attack the full number of items, their name, and the function that makes it."""
 
 
 def _zeros(where: Path, mebibytes: int) -> list[Row]:
-    """An epoch whose root carries a blob of nothing but zeros, which packs to a thousandth."""
+    """An epoch whose root carries a blob of zeros, which packs to a thousandth."""
     repo = project(where)
     path = where / "zeros"
     with open(path, "wb") as file:
@@ -197,7 +197,8 @@ def _zeros(where: Path, mebibytes: int) -> list[Row]:
 
 
 def _huge(where: Path, mebibytes: int) -> list[Row]:
-    """A commit with a text of hundreds of megabytes on a log that was read before: what our own process inflates of it."""
+    """A commit with a text of hundreds of megabytes on a log that was read before: measure how much of it our own process
+    inflates."""
     repo = project(where)
     with Coord.open(repo, as_name="w") as coord:
         coord.sessions.join()
@@ -240,9 +241,9 @@ def _hashed(repo: Path, kind: str, data: bytes) -> str:
 
 
 def _growth(work: Callable[[], object]) -> float:
-    """How many MiB the largest memory of this process grows by."""
+    """The growth of this process's largest memory, in MiB."""
     with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # the largest so far is forgotten
+        file.write("5")  # resets the peak
     before = _status("VmRSS")
     work()
     return (_status("VmHWM") - before) / 1024

@@ -1,4 +1,4 @@
-"""How long a message takes from a command in one clone to somebody who waits in another, when nobody runs `sync`."""
+"""Measure the time of a message from a command in one clone to a waiter in another, without `git coord sync`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ P50, P95 = 3.0, 8.0
 
 
 def deliveries(where: Path, messages: int, delays: tuple[float, ...]) -> list[Row]:
-    """Messages between two clones with a lookout each, through a repository that takes its time to answer."""
+    """Send messages between two clones with a lookout each, through a slow remote."""
     rows = []
     for delay in delays:
         place = where / f"latency{delay * 1000:.0f}"

@@ -1,4 +1,5 @@
-"""The live view: its first paint, what an event needs to be seen, memory and idle CPU, beside the libraries' own empty start.
+"""Measure the live view: its first paint, the time until an event is seen, memory and idle CPU, beside the libraries' own
+empty start.
 
 Each is a real process: the terminal view runs on a pseudo-terminal, whose output is read until the words are there; the web
 view is asked by HTTP until the news have them.
@@ -106,7 +107,7 @@ def _cpu(pid: int) -> float:
 
 
 def large(where: Path, events: int, sessions: int, tasks: int) -> Path:
-    """A repository with so many events of another clone, and so many sessions and tasks of this one."""
+    """A repository with many events of another clone, and many sessions and tasks of this one."""
     repo = with_sessions(grow(project(where), events))
     with Coord.open(worktree(repo, "alpha")) as alpha:
         alpha.tasks.add_all([NewTask(f"task number {number}") for number in range(tasks)])
@@ -114,7 +115,7 @@ def large(where: Path, events: int, sessions: int, tasks: int) -> Path:
 
 
 def view(where: Path, rounds: int, events: int, sessions: int, tasks: int) -> list[Row]:
-    """All of it."""
+    """Measure all of it."""
     small = with_sessions(project(where / "view-small"))
     big = large(where / "view-big", events, sessions, tasks)
     rows = [*_paint(small, big, rounds, f"{events:,} events, {sessions} sessions, {tasks:,} tasks")]
@@ -122,14 +123,14 @@ def view(where: Path, rounds: int, events: int, sessions: int, tasks: int) -> li
 
 
 class First(NamedTuple):
-    """What the first paint took: milliseconds on the clock, and of the processor."""
+    """The time of the first paint: milliseconds on the clock, and of the processor."""
 
     clock: float
     cpu: float
 
 
 def least(taken: Sequence[First]) -> First:
-    """The shortest: commands run in turn, and what else the machine does only makes one longer."""
+    """The shortest of several runs in turn, because other work on the machine only makes a run longer."""
     return First(min(it.clock for it in taken), min(it.cpu for it in taken))
 
 
@@ -163,7 +164,7 @@ def _beside(what: str, measured: float, baseline: float) -> Row:
 
 
 def _seen(repo: Path, rounds: int) -> list[Row]:
-    """From the start of a send to the moment when its words are drawn; then what an idle view costs."""
+    """Measure the time from the start of a send until its words are drawn; then the cost of an idle view."""
     with on_screen(VIEW, repo) as screen, Coord.open(worktree(repo, "alpha")) as alpha:
         screen.until("Nothing needs you.")
         taken = []
@@ -223,7 +224,7 @@ def _empty_server(cwd: Path) -> First:
 
 
 def _served(cwd: Path) -> tuple[First, float]:
-    """What the first look took, and megabytes."""
+    """The time of the first look, and megabytes."""
     start = time.perf_counter()
     with subprocess.Popen([*VIEW, "--web"], cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None

@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 def ratio(what: str, measured: float, baseline: float, budget: float, unit: str = "ms") -> Row:
-    """A figure that may be so many times its baseline; both in `unit`."""
+    """A figure and its largest ratio to a baseline; both in `unit`."""
     times = measured / baseline
     return Row(what, f"{measured:.1f} {unit}", f"{baseline:.1f} {unit}", f"{times:.2f} x", f"<= {budget:g} x", times <= budget)
 
@@ -77,7 +77,7 @@ def git(where: Path, *args: str, stdin: bytes | None = None) -> str:
 
 
 def isolate(home: Path) -> None:
-    """No configuration, identity or agent of the machine takes part."""
+    """Keep the machine's configuration, identity and agents out of the measurement."""
     for name in list(os.environ):
         if name.startswith(("GIT_", "CLAUDE", "CODEX", "COPILOT", "GEMINI", "CURSOR", "OPENCODE", "AI_AGENT", "AGENT")):
             del os.environ[name]

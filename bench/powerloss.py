@@ -1,4 +1,4 @@
-"""Power losses, simulated: what was written and not synced comes to the disk in part, or not at all.
+"""Simulate power losses: bytes that were not synced reach the disk in part, or not at all.
 
 A round writes messages, takes what is on the disk then for safe (it is older than any cache), writes more of them, and
 cuts the power: each file that changed since, and was not synced (strace(1) tells), is as it was, gone, without a byte, full
@@ -33,8 +33,8 @@ _MOVED = re.compile(r'\b(?:rename|link)(?:at2?)?\((?:\w+<([^>]*)>, )?"([^"]*)", 
 
 
 class Loss(NamedTuple):
-    """What a power loss cost: acknowledged messages from before the last seconds, and from them; and whether git was
-    well after one command of ours."""
+    """The losses: acknowledged messages from before the last seconds, and from them; and whether git was well after one
+    command of ours."""
 
     old_lost: int
     new: int
@@ -92,7 +92,7 @@ def _synced(lines: Sequence[str]) -> set[str]:
 
 
 def _cut(now: Path, safe: Path, synced: set[str], chance: Random) -> None:
-    """Make of a git directory what a power loss leaves of it."""
+    """Change a git directory as a power loss would."""
     for path in sorted(path for path in now.rglob("*") if path.is_file()):
         before = safe / path.relative_to(now)
         content = path.read_bytes()
@@ -108,7 +108,7 @@ def _cut(now: Path, safe: Path, synced: set[str], chance: Random) -> None:
     for before in sorted(path for path in safe.rglob("*") if path.is_file()):
         path = now / before.relative_to(safe)
         if not path.exists() and path.parent.is_dir() and chance.random() < 0.3 and not path.name.endswith(".lock"):
-            shutil.copy2(before, path)  # its removal did not come to the disk
+            shutil.copy2(before, path)  # its removal did not reach the disk
 
 
 def _torn(before: bytes | None, content: bytes, chance: Random) -> bytes:
@@ -121,7 +121,7 @@ def _torn(before: bytes | None, content: bytes, chance: Random) -> bytes:
 
 
 def losses(where: Path, rounds: int) -> list[Row]:
-    """What is lost without coord.fsync, and with it."""
+    """Measure the losses without coord.fsync, and with it."""
     rows = []
     for fsync in (False, True):
         if fsync and shutil.which("strace") is None:

@@ -1,4 +1,4 @@
-"""Rebuilding the index, beside `git log` over the same refs; and being woken."""
+"""Measure a rebuild of the index, beside `git log` over the same refs; and a wake-up."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gitcoord import Coord
 
 
 def rebuild(where: Path, events: int) -> list[Row]:
-    """The index thrown away, then one read."""
+    """Delete the index, then read once."""
     repo = grow(project(where / "rebuild"), events)
     (repo / ".git" / "coord").mkdir()
 
@@ -41,7 +41,7 @@ for _ in range(int(sys.argv[2])):
 
 
 def wake_up(where: Path, rounds: int) -> list[Row]:
-    """From the start of a send to the moment when a waiting process has read the message and marked it read."""
+    """Measure the time from the start of a send until a waiting process has read the message and marked it read."""
     repo = with_sessions(project(where / "wake"))
     argv = [sys.executable, "-c", WAITER, str(worktree(repo, "beta")), str(rounds)]
     taken = []

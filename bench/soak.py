@@ -1,4 +1,4 @@
-"""A long day of twenty sessions: what reads cost after it, what it left on disk, whether a watcher grew."""
+"""Simulate a long day of twenty sessions: measure reads after it, disk usage, and the memory of a watcher."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from gitcoord import Coord, CoordError
 SESSIONS = 20
 READS = ("inbox", "tasks", "board", "brief", "status", "locks", "notes", "check file1.txt")
 COORD, SPARE = 2.0, 5e6
-"""How large coord/ may be: so many times git's objects, and so many bytes more (docs/decisions.md)."""
+"""The largest size of coord/: a multiple of git's objects, and some bytes more (docs/decisions.md)."""
 SLOWER = 1.3
-"""Times what a read cost before."""
+"""The largest ratio of a read's time to that before the day."""
 _NUMBERS = count(1)
 _APART = ("sync", "tidy", "look")
 
 
 def soak(where: Path, events: int, rounds: int) -> list[Row]:
-    """So many mixed events, with `git gc` beside them."""
+    """Write many mixed events, with `git gc` beside them."""
     repo = project(where / "soak")
     _work(repo, 300, 1)
     before = _reads(repo, rounds)
@@ -65,7 +65,7 @@ def _reads(repo: Path, rounds: int) -> list[float]:
 
 
 def _work(repo: Path, events: int, seed: int) -> None:
-    """What sessions do in a day, in turn; mail is read and tasks are done about as fast as they come."""
+    """The work of sessions in a day, in turn; mail is read and tasks are done about as fast as they come."""
     chance, over = Random(seed), threading.Event()
     kinds = {kind: weight for kind, weight in DEEDS.items() if kind not in _APART}
     collector = threading.Thread(target=_collect, args=(repo, over))
@@ -78,7 +78,7 @@ def _work(repo: Path, events: int, seed: int) -> None:
             try:
                 getattr(chance.choice(workers), deed)()
             except CoordError:
-                continue  # refused: another has the lock
+                continue  # refused: another session has the lock
         for desk in desks:
             desk.close()
     finally:
@@ -96,14 +96,14 @@ def _size(where: Path) -> int:
 
 
 class _Talker(Worker):
-    """Says what is as long as a message mostly is, and packs as badly."""
+    """Makes texts of the usual length of messages, which also pack as badly."""
 
     def text(self) -> str:
         return text(next(_NUMBERS))
 
 
 class Watcher:
-    """A `watch` beside it all. Memory in MB, from /proc; 0 where there is none."""
+    """A `watch` that runs meanwhile. Memory in MB, from /proc; 0 without /proc."""
 
     def __init__(self, repo: Path) -> None:
         self._repo = repo

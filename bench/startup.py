@@ -1,4 +1,4 @@
-"""One-shot commands, beside a Python that only imports click and sqlite3."""
+"""Measure one-shot commands, beside a Python that only imports click and sqlite3."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bench.measure import IMPORTS, PROGRAM, Row, interleaved, ratio
 
 
 def one_shots(where: Path, rounds: int) -> list[Row]:
-    """Reads that find nothing new, and a write."""
+    """Measure reads that find nothing new, and a write."""
     repo = with_sessions(project(where / "oneshot"))
     alpha, beta = worktree(repo, "alpha"), worktree(repo, "beta")
     inbox, send = [*PROGRAM, "inbox"], [*PROGRAM, "send", "alpha", "hello"]
@@ -30,7 +30,7 @@ def one_shots(where: Path, rounds: int) -> list[Row]:
 
 
 def history(where: Path, rounds: int, events: int) -> list[Row]:
-    """The same read with much and with little behind it."""
+    """Measure the same read with a long and with a short history."""
     small = with_sessions(grow(project(where / "small"), 1000))
     large = with_sessions(grow(project(where / "large"), events))
     places = [worktree(small, "alpha"), worktree(large, "alpha")]

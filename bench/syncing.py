@@ -1,4 +1,5 @@
-"""Sync: with nothing new beside git-ls-remote, with much new, with many clones; and whether clones agree in the end."""
+"""Measure syncs: with nothing new, beside git-ls-remote; with many events; with many clones; and whether clones agree in
+the end."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ from gitcoord.store.objects import Oid
 DELAY = 0.2
 """Seconds that a host far away takes to answer."""
 OWN_VIEW = {"meta", "tips", "events", "strange", "presence"}
-"""Tables that are about one clone: where it has read to, when it saw what."""
+"""Tables that are about one clone: how far it has read, and when."""
 
 
 def exchanges(where: Path, rounds: int, clones: tuple[int, ...], events: tuple[int, ...]) -> list[Row]:
@@ -66,7 +67,8 @@ def _clone(hub: Path, path: Path, name: str) -> Path:
 
 
 def _nothing_new(ada: Path, rounds: int, clones: int) -> list[Row]:
-    """Beside a remote on this disk, where starting Python is most of it; and beside one that takes its time to answer."""
+    """Measure a sync with nothing new: with a remote on this disk, where starting Python takes most of the time, and with a
+    slow one."""
     sync, look = [*PROGRAM, "sync"], ["git", "ls-remote", "origin"]
     interleaved([look, sync], [ada, ada], 2)
     at_hand = interleaved([look, sync], [ada, ada], rounds)
@@ -104,7 +106,7 @@ def _figure(what: str, milliseconds: float, baseline: str = "", result: str = ""
 
 
 def agreement(where: Path, clones: int, events: int) -> list[Row]:
-    """Clones that write at random and sync at random, until so many events are written: all must see the same then."""
+    """Let clones write and sync at random, until enough events are written: then all must see the same."""
     hub = _hub(where / "hub", 0)
     places = [_clone(hub, where / f"clone{number}", f"w{number}") for number in range(clones)]
     chance = Random(events)
@@ -126,7 +128,7 @@ def _live(everybody: list[Coord], chance: Random, events: int) -> None:
     while _written(everybody) < events:
         for _ in range(50):
             coord = chance.choice(everybody)
-            with suppress(CoordError):  # a claim that another has, a name not heard of yet: refusals are part of the day
+            with suppress(CoordError):  # refusals are part of the day: a claim that another has, an unknown name
                 _act(coord, chance, names)
         chance.choice(everybody).sync()
 
@@ -165,7 +167,7 @@ def _settle(everybody: list[Coord]) -> None:
 
 
 def _view(coord: Coord) -> dict[str, list[tuple[Any, ...]]]:
-    """All that the folds made of the shared events."""
+    """The tables that the folds made of the shared events."""
 
     def ask(db: sqlite3.Connection) -> dict[str, list[tuple[Any, ...]]]:
         query = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'"

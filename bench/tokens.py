@@ -1,4 +1,4 @@
-"""What an agent pays for reading us, in tokens as `gitcoord.text.tokens` estimates them."""
+"""Measure what agents pay to read gitcoord's output, in tokens as `gitcoord.text.tokens` estimates them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from gitcoord.text import tokens
 
 
 def read_by_agents(where: Path) -> list[Row]:
-    """A quiet repository's brief, one message, the list of verbs and the longest help of a verb."""
+    """Count the tokens of a quiet repository's brief, one message, the list of verbs and the longest help of a verb."""
     repo = with_sessions(project(where / "tokens"))
     alpha, beta = worktree(repo, "alpha"), worktree(repo, "beta")
     _print(beta, "send", "alpha", "the schema is merged, please rebase")
@@ -37,9 +37,9 @@ def _tool_list() -> str:
 
 
 def _verbs() -> list[str]:
-    from gitcoord.cli import GROUPS
+    from gitcoord.cli.verbs import VERBS
 
-    return [verb for verbs in GROUPS.values() for verb in verbs]
+    return [verb for verbs in VERBS.values() for verb in verbs]
 
 
 def _print(where: Path, *args: str) -> str:

@@ -1,4 +1,4 @@
-"""What the user's own git feels of 100,000 events and 50 sessions."""
+"""Measure how 100,000 events and 50 sessions slow down the user's own git."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def slowed(where: Path, rounds: int, events: int, sessions: int) -> list[Row]:
 
 
 def _haves(repo: Path) -> int:
-    """Let the remote have one commit more, fetch it, and count what was offered."""
+    """Add one commit at the remote, fetch it, and count the commits that were offered."""
     other = repo.parent / f"{repo.name}-other"
     git(repo.parent, "clone", "-q", str(repo.parent / f"{repo.name}.remote.git"), str(other))
     git(other, "commit", "-q", "--allow-empty", "-m", "news")

@@ -1,4 +1,4 @@
-"""Appending: one process, many processes, and what it costs on disk."""
+"""Measure appends: one process, many processes, and bytes on disk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(" ".join(f"{t:.6f}" for t in times))
 
 
 def alone(where: Path, events: int) -> list[Row]:
-    """One process that goes on writing."""
+    """Measure one process that keeps writing."""
     repo = with_sessions(project(where / "alone"))
     _run_writers(worktree(repo, "alpha"), 1, 10)
     _, taken = _run_writers(worktree(repo, "alpha"), 1, events)
@@ -36,7 +36,7 @@ def alone(where: Path, events: int) -> list[Row]:
 
 
 def together(where: Path, writers: int, events: int) -> list[Row]:
-    """Many processes on one log: all that was acknowledged is there, and nobody waits long."""
+    """Measure many processes on one log: all acknowledged events exist, and no process waits long."""
     repo = with_sessions(project(where / "together"))
     with Coord.open(repo) as coord:
         before = len(coord.events.log(limit=10**9))
@@ -52,7 +52,7 @@ def together(where: Path, writers: int, events: int) -> list[Row]:
 
 
 def _run_writers(where: Path, writers: int, events: int) -> tuple[list[float], float]:
-    """All start at once; how long each append took, and the whole, in seconds."""
+    """Start all at once; returns the seconds of each append, and of the whole."""
     pipe = subprocess.PIPE
     argv = [sys.executable, "-c", WRITER, str(where), str(events)]
     running = [subprocess.Popen(argv, stdin=pipe, stdout=pipe, text=True) for _ in range(writers)]
@@ -71,7 +71,7 @@ def _run_writers(where: Path, writers: int, events: int) -> tuple[list[float], f
 
 
 def disk(where: Path, messages: int) -> list[Row]:
-    """Bytes a message of 200 bytes takes after `git gc`."""
+    """Measure the bytes of a message of 200 bytes after `git gc`."""
     repo = with_sessions(project(where / "disk"))
     git(repo, "gc", "-q", "--prune=now")
     before = _objects_size(repo)
@@ -87,7 +87,7 @@ def _objects_size(repo: Path) -> int:
 
 
 def heartbeats(where: Path, beats: int) -> list[Row]:
-    """Objects more than before after so many presence commits, the clock running so that an hour is 1.5 seconds."""
+    """Count the additional objects after many presence commits, with a clock by which an hour is 1.5 seconds."""
     repo = with_sessions(project(where / "beats"))
     before = _objects(repo)
     with Coord.open(worktree(repo, "alpha")) as coord:

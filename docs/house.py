@@ -39,7 +39,8 @@ def picture() -> str:
 
 
 def features() -> list[str]:
-    """The features that do not know each other: all but `messages`, which each may use, and `deaths`, which may use each."""
+    """The features that do not know each other: all except `messages`, which each may use, and `deaths`, which may use
+    each."""
     found = {path.stem for path in (ROOT / "gitcoord" / "features").iterdir() if not path.name.startswith("_")}
     return sorted(found - {"deaths", "messages"})
 

@@ -1,4 +1,5 @@
-"""Writes docs/commands.md, the fields of docs/format.md, the commands of the man page and the plugin's hooks from the program.
+"""Writes docs/commands.md, the fields of docs/format.md, the commands of the man page and the plugin's hooks from the
+program.
 
 python docs/reference.py; tests/cli/test_setup.py fails when it was forgotten.
 """
@@ -44,7 +45,7 @@ and mostly one line `hint: …` with the command to run next, on stderr. A bug's
 
 
 def verbs() -> Iterator[tuple[str, str, click.Command]]:
-    """Group, name and command of every verb, and of what a verb like `task` has below it."""
+    """Group, name and command of every verb, and of the commands below a verb like `task`."""
     context = click.Context(cli)
     for group, names in VERBS.items():
         for name in names:
@@ -59,7 +60,7 @@ def verbs() -> Iterator[tuple[str, str, click.Command]]:
 
 
 def help_of(name: str, command: click.Command) -> str:
-    """What `git coord NAME --help` prints on a terminal of 80 columns."""
+    """The output of `git coord NAME --help` on a terminal of 80 columns."""
     settings: dict[str, Any] = {**cli.context_settings, "terminal_width": 78}
     parent = click.Context(cli, info_name="git coord", **settings)
     return command.get_help(click.Context(command, info_name=name, parent=parent, **settings))

@@ -1,6 +1,6 @@
 """Makes the pictures of docs/ui.md: python docs/screenshots.py. Needs the extras `ui` and `dev-ui`, and Chromium.
 
-They show a repository that is made for this, with four sessions at work, on the day that everything happens at once.
+They show a repository made for this, in which four sessions work and everything happens at once.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def prepare(place: Path) -> Path:
 
 
 def jobs(place: Path, shop: Path) -> None:
-    """One that runs, one that failed, one that went well."""
+    """Start three jobs: one that runs, one that fails, one that succeeds."""
     program = [sys.executable, "-m", "gitcoord", "run"]
     end = "import sys; print('collected 214 items'); sys.exit('AssertionError: 2 of 214 tests failed')"
     for session, name, argv in (
@@ -124,7 +124,7 @@ async def settled(app: object, pilot: object) -> None:
 
 
 def save_svg(name: str, svg: str) -> None:
-    """Without the fonts that Textual would have fetched from elsewhere."""
+    """Save an SVG without the fonts that Textual would fetch from a web server."""
     svg = re.sub(r"@font-face\s*\{.*?\}\s*", "", svg, flags=re.DOTALL)
     (PICTURES / f"{name}.svg").write_text("\n".join(line.rstrip() for line in svg.splitlines() if line.strip()) + "\n")
 

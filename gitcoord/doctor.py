@@ -33,7 +33,7 @@ class Finding(NamedTuple):
 
 
 NAMED = 5
-"""How many set-aside events of one clone are named."""
+"""Number of unusable events of one clone that are named."""
 
 
 def examine(clone: Clone, fix: bool = False) -> list[Finding]:
@@ -61,7 +61,7 @@ def _fix(clone: Clone) -> None:
         raise unwritable(clone.repo.coord_dir, error) from error
     with clone.locked():
         clone.read(lambda db: None)
-        # while the index still knows what it has seen
+        # before the index is made again, because it knows what it has seen
         clone.mend(lambda ground, tips: boot.look(ground, tips, thoroughly=True))
         clone.index.discard()
         clone.read(lambda db: None)
@@ -70,7 +70,7 @@ def _fix(clone: Clone) -> None:
 
 
 def _sync_again(clone: Clone) -> None:
-    """Repeat a sync that failed on an object: only a sync can tell whether what was repaired is why it failed."""
+    """Repeat a sync that failed on an object: only a sync can tell whether the repair helps."""
     from gitcoord.overview.status import syncing
     from gitcoord.sync import exchange, remotes
 
@@ -162,7 +162,7 @@ def _events(clone: Clone) -> Iterator[Finding]:
 
 
 def _carried(clone: Clone, tip: Oid) -> Iterator[Oid]:
-    """The ids of the events of a log, those that its root carries first, as far as it can be read."""
+    """The ids of a log's events, carried ones first, as far as they can be read."""
     with suppress(ObjectMissing, NotACommit, NotDescendant):
         yield from (oid for oid, _ in rollover.events_of(clone.store, tip))
 
@@ -175,8 +175,7 @@ def _index(clone: Clone) -> Iterator[Finding]:
 
 
 def _others(clone: Clone) -> Iterator[Finding]:
-    """Report commits in other clones' logs that are not events, and what other clones did that an honest one does not
-    do."""
+    """Report commits in other clones' logs that are not events, and misdeeds of other clones."""
     from gitcoord.log.index.intake import left_out, set_aside
     from gitcoord.log.trust import warnings
     from gitcoord.overview.status import strange

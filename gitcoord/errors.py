@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class CoordError(Exception):
-    """An error that a user can cause or meet. `exit_code` is what the command line returns for it. It does not repeat
+    """An error that a user can cause or meet. `exit_code` is the exit code of the command line. The message does not repeat
     credentials in URLs."""
 
     exit_code = 3

@@ -73,10 +73,10 @@ def clone_in(box: str) -> str:
 
 
 def same_clone(one: str, other: str | None) -> bool:
-    """Whether two ids name one clone. What is local is asked here; whose word counts is decided in `log/trust` alone."""
+    """Whether two ids name one clone. Only for what is local; whose word counts is decided in `log/trust` alone."""
     return one == other
 
 
 def lives_in(box: str, clone: str) -> bool:
-    """Whether a mailbox is one of a clone's sessions'."""
+    """Whether a mailbox belongs to a session of a clone."""
     return clone_in(box) == clone

@@ -25,7 +25,7 @@ from gitcoord.system.spawn import run
 
 @dataclass(frozen=True, slots=True)
 class Initialized:
-    """What `init` found and did: the clone's id, the placeholders it registered, the state of the hooks, and the remote
+    """The result of `init`: the clone's id, the placeholders it registered, the state of the hooks, and the remote
     to sync with, if the user named one or others coordinate there already."""
 
     clone: str
@@ -67,7 +67,7 @@ class Traces:
 
 
 def traces(clone: Clone, everyone: bool = False) -> Traces:
-    """What `purge` would remove: this clone's refs, or with `everyone` those fetched from other clones too."""
+    """The traces that `purge` would remove: this clone's refs, or with `everyone` also those fetched from other clones."""
     tips = clone.store.tips()
     mine = read_clone_id(clone.repo)
     refs = {ref: oid for ref, oid in tips.refs.items() if _is_purged(ref, mine, everyone)}
@@ -123,4 +123,4 @@ def _remove_files(clone: Clone) -> None:
     for top in ("refs/coord", "logs/refs/coord"):
         for folder, _, _ in os.walk(os.path.join(clone.repo.common_dir, top), topdown=False):
             with suppress(OSError):
-                os.rmdir(folder)  # empty ones only: others may hold refs that are not ours
+                os.rmdir(folder)  # only empty ones: others may contain refs that are not ours

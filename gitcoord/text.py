@@ -1,7 +1,7 @@
 """Text for people and models: inert, quoted, measured. Others' words are data and cannot pass for ours.
 
-Every foreign value goes through one function here before it is printed: `inert` within a line, `quoted` for somebody's
-words on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `harmless` in a document.
+Every foreign value goes through one function here before it is printed: `inert` within a line, `quoted` for others' words
+on lines of their own, `said` for them within a line, `shell_word` in a command to copy, `harmless` in a document.
 Characters that have no visible shape, but change how the rest is read, are shown as escapes or counted.
 """
 
@@ -112,7 +112,7 @@ def one_line(text: str, limit: int = 100) -> str:
 
 
 def quoted(text: str, indent: str = "  > ") -> str:
-    """Somebody's words as data: every line is marked, in any way a program could split it; nothing in it can pass for
+    """Others' words as data: every line is marked, in any way a program could split it; nothing in it can pass for
     ours."""
     return "\n".join(indent + _with_tabs(line) for line in text.splitlines() or [""])
 
@@ -122,7 +122,7 @@ def _with_tabs(line: str) -> str:
 
 
 def said(text: str, limit: int = 60) -> str:
-    """Somebody's words within a line of ours, in quotation marks that they cannot close."""
+    """Others' words within a line of ours, in quotation marks that they cannot close."""
     unquoted = text.replace("“", '"').replace("”", '"')
     return f"“{one_line(unquoted, limit)}”"
 

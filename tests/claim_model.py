@@ -1,6 +1,6 @@
 """The claim protocol on paper: clones with logs, remotes with a table of rows, and nothing else.
 
-What a claim means is judged by the fold itself (`replay`), on the events that a clone knows. The rest is the specification:
+The fold itself (`replay`) judges claims, on the events that a clone knows. The rest is the specification:
 a claim is written first, then row and log go out together or one after the other; a claim without a row asks again or is
 declared void; a row may be replaced when its claim has ended or when its clone was silent for the whole lease.
 """
@@ -18,7 +18,7 @@ TASK = "0" * 40
 
 
 class Row(NamedTuple):
-    """Who has the task at a remote."""
+    """The row of the task at a remote."""
 
     nonce: str
     clone: str
@@ -27,7 +27,7 @@ class Row(NamedTuple):
 
 
 class Place:
-    """A remote: what it has of each log, and the row of the one task there is."""
+    """A remote: its copy of each log, and the row of the only task."""
 
     def __init__(self) -> None:
         self.logs: dict[str, list[Event]] = {}
@@ -53,7 +53,7 @@ class Paper:
         other.log, other.known, other.told = [*self.log], [*self.known], {*self.told}
         return other
 
-    # reading
+    # read
 
     def judged(self, without: str = "") -> tuple[TaskState, dict[str, str]]:
         events = sorted((e for e in self.known if e.id != without), key=lambda e: (e.lc, e.id))
@@ -65,7 +65,7 @@ class Paper:
         known = [e.id for e in self.known if e.data.get("lease") == row.nonce]
         return bool(known) and self.judged(without)[0].claim not in known
 
-    # writing
+    # write
 
     def write(self, kind: str, **data: Any) -> Event:
         lc = 1 + max(e.lc for e in self.known)
@@ -76,7 +76,7 @@ class Paper:
         return event
 
     def pull(self, at: Place) -> bool:
-        """Take in all that a remote has. Whether its log in our name is not ours: then we are somebody else from here on."""
+        """Take in all events of a remote. Returns whether its log in our name is another clone's: then we take a new id."""
         mine = at.logs.get(self.name, [])
         if any(e not in self.log for e in mine):
             self._part(mine)
@@ -87,7 +87,7 @@ class Paper:
         return True
 
     def _part(self, mine: list[Event]) -> None:
-        """What only we had of the log goes along, into a new one."""
+        """Carry the events that only we had of the log into a new one."""
         kept = [e for e in self.log if e not in mine]
         Paper.made += 1
         self.name = f"{self.name.partition('+')[0]}+{Paper.made}"
@@ -96,14 +96,14 @@ class Paper:
         self.log = [e for e in self.known if e.id in moved]
 
     def push(self, at: Place) -> bool:
-        """Send our log; whether the remote took it."""
+        """Send our log; returns whether the remote took it."""
         have = at.logs.get(self.name, [])
         if have != self.log[: len(have)]:
             return False
         at.logs[self.name] = [*self.log]
         return True
 
-    # claiming
+    # claim
 
     def claim(self, at: Place, atomic: bool, silent: bool, crash: int) -> bool:
         """Take the task, with a lease; whether that was acknowledged. `crash` is the step after which the process ends, and
@@ -139,7 +139,7 @@ class Paper:
         return True
 
     def _ask(self, at: Place, atomic: bool) -> None:
-        """A claim of ours that has no row asks for one; it is void where somebody else has it."""
+        """Ask for a row for our claim without one; the claim is void if another clone has the row."""
         state, _ = self.judged()
         mine = next((e for e in self.log if e.id == state.claim and e.data.get("lease")), None)
         if mine is None or (at.row and at.row.nonce == mine.data["lease"]):
@@ -152,7 +152,7 @@ class Paper:
         self._take(at, Row(mine.data["lease"], self.name, mine.id, tuple(meant)), row, atomic)
 
     def end(self, verb: str) -> Event | None:
-        """Do something to the task on what is known here; None if it was refused."""
+        """End the claim, judging by the events known here; None if that was refused."""
         state, _ = self.judged()
         may = {"done": ("open", "claimed"), "drop": ("open", "claimed"), "release": ("claimed",), "reopen": ("done", "dropped")}
         mine = state.holder == f"w@{self.name}"

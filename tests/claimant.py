@@ -1,7 +1,5 @@
-"""One process among many that want to be somebody at the same moment: `claimant.py DOOR NUMBER`.
-
-Each line of standard input is a worktree; the answer is the name of the session that it became there, or why not.
-"""
+"""One process among many that want a session at the same moment: `claimant.py DOOR NUMBER`. Each line of standard input is
+a worktree; the answer is the name of its session there, or the error."""
 
 from __future__ import annotations
 

@@ -102,13 +102,13 @@ _templates: Templates | None = None
 
 @pytest.fixture(scope="session", autouse=True)
 def templates(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where the templates lie."""
+    """The folder of the templates."""
     global _templates
     _templates = Templates(tmp_path_factory.mktemp("templates"))
 
 
 def copy_of(key: Hashable, make: Callable[[Path], object], to: Path, lasts: float = float("inf")) -> None:
-    """Put into the directory `to` what `make` makes in an empty one; see `Templates.copy`."""
+    """Put into the directory `to` the files that `make` makes in an empty one; see `Templates.copy`."""
     if _templates is None:  # in a process that a test started
         to.mkdir(parents=True, exist_ok=True)
         make(to)
@@ -162,7 +162,7 @@ def nameless(text: str) -> str:
 
 
 class Ran:
-    """How a command ended."""
+    """The result of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -175,7 +175,7 @@ Cli = Callable[..., Ran]
 
 
 def _interpreter(argv: Sequence[str], where: Path, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """As `Program`, started by Python: for what that reads from the environment."""
+    """As `Program`, started by Python itself, for tests about variables that Python reads."""
     pipe = subprocess.PIPE
     argv = [sys.executable, *argv]
     return subprocess.Popen(argv, cwd=where, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True, start_new_session=True)

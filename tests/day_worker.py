@@ -2,8 +2,8 @@
 
     python day_worker.py WORKTREE NAME DIARY
 
-What a task is about stands in its text, as JSON: `lock` and `edit` are paths; `die` kills whoever holds it first;
-`meet` means that another worker will edit the same file, and that nothing is committed before one was told so.
+The text of a task is JSON: `lock` and `edit` are paths; `die` kills the first holder; `meet` means that another worker will
+edit the same file, and that the worker commits only after gitcoord has told it so.
 """
 
 from __future__ import annotations

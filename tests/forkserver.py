@@ -130,7 +130,7 @@ def _find_configuration() -> None:
 
 
 def _run(argv: list[str]) -> None:
-    """What `python ARGV` runs: `-m gitcoord …`, `-c CODE …` or a file."""
+    """Run as `python ARGV` would: `-m gitcoord …`, `-c CODE …` or a file."""
     if argv[:2] == ["-m", "gitcoord"]:
         import gitcoord.cli
 

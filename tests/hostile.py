@@ -1,4 +1,5 @@
-"""Events that nobody honest writes, made from the declared schemas: hostile values for every field of every type."""
+"""Events that an honest clone never writes, made from the declared schemas: hostile values for every field of every
+type."""
 
 from __future__ import annotations
 
@@ -44,7 +45,7 @@ def schemas() -> dict[str, Schema]:
 
 
 def bases(box: str, task: str, message: str, job: str) -> dict[str, dict[str, Any]]:
-    """For every type a payload that is taken, about what is there."""
+    """For every type a valid payload about existing items."""
     return {
         "join": {"session": "m"}, "leave": {"session": "m"}, "rename": {"old": "m2", "new": "m3"},
         "presence": {"session": "m", "state": "active", "ttl": 900},
@@ -91,7 +92,7 @@ def chain(events: Iterator[tuple[str, str, dict[str, Any]]], first: int = 1, at:
 
 
 def wrong_in(text: str, blanks: str = "\t") -> list[str]:
-    """What of an output is free, or hidden: lines that pass for ours, and characters that nobody sees."""
+    """The faults of an output: lines that look like ours, and invisible characters."""
     found = [line for line in text.splitlines() if line.lstrip().startswith(FREE)]
     hidden = {c for c in text if c not in f"\n{blanks}" and _is_hidden(c)}
     return found + [f"{c!a} stands there raw" for c in sorted(hidden)]

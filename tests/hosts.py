@@ -23,7 +23,7 @@ PEOPLE = ("ada", "bob")
 
 
 class Host:
-    """Where a bare repository `project.git` is, by path: the plainest of all."""
+    """A host that serves a bare repository `project.git` by path: the plainest of all."""
 
     kind = "path"
     missing = ""
@@ -42,7 +42,7 @@ class Host:
         self.bare = self.make_bare()
 
     def prepare(self) -> None:
-        """What there must be before the first start."""
+        """Prepare the files for the first start."""
 
     def make_bare(self, name: str = "project") -> Path:
         bare = self.root / f"{name}.git"
@@ -72,7 +72,7 @@ class Host:
             self.child = None
 
     def connections(self) -> int:
-        """How many there were, by the host's own log."""
+        """The number of connections, from the host's own log."""
         return self.lines_with("")
 
     def lines_with(self, words: str) -> int:
@@ -158,7 +158,7 @@ class HttpHost(Host):
 
 
 class Forbidding(HttpHost):
-    """As the proxies of some sandboxes: fetches pass, pushes are answered 403."""
+    """A host like the proxies of some sandboxes: fetches pass, pushes are answered 403."""
 
     extra = """$HTTP["querystring"] =~ "git-receive-pack" { url.access-deny = ("") }
 $HTTP["url"] =~ "git-receive-pack$" { url.access-deny = ("") }
@@ -302,7 +302,7 @@ def make_clone(place: Path, host: Host, user: str, name: str = "project", settin
     return where
 
 
-# what tests do with clones
+# clones for tests
 
 
 def clones(tmp_path: Path, host: Host) -> tuple[Path, Path]:
@@ -334,7 +334,7 @@ def ledger(where: Path) -> list[str]:
 
 
 def is_one_line(ran: Ran, start: str, code: int = 4) -> None:
-    """An error as they all are: what, and what to do."""
+    """Whether an error has the usual form: one line, and a hint."""
     assert ran.code == code and ran.out == "", ran
     lines = ran.err.splitlines()
     assert len(lines) == 2 and lines[0].startswith(start) and lines[1].startswith("hint: "), ran

@@ -1,4 +1,4 @@
-"""A model that says what a test wrote down for it: serves agent programs on loopback, so that they run without a login.
+"""A model that gives a test's scripted answers to agent programs on loopback, so that they run without a login.
 
 Speaks as much of the Anthropic Messages, OpenAI Responses and chat, and Gemini APIs as the programs need. A script is a
 list of `Turn`s, taken one by one by requests that offer tools (programs also ask for titles and summaries on the side).
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 
 class Tool(NamedTuple):
-    """A tool call that the model makes; the input is text for a tool that takes no object. `NAMESPACE.NAME` is for Codex."""
+    """A tool call that the model makes; the input is text for a tool that takes no object. `NAMESPACE.NAME` is for
+    Codex."""
 
     name: str
     input: Any
@@ -28,7 +29,7 @@ class Turn(NamedTuple):
     text: str = ""
     tools: tuple[Tool, ...] = ()
     until: threading.Event | None = None
-    """What it waits for before it answers."""
+    """The event that it waits for before it answers."""
 
 
 class Model:
@@ -50,7 +51,7 @@ class Model:
         self.script[:] = turns
 
     def says_to(self, prompt: str, *turns: Turn) -> None:
-        """The answers in the conversation that begins with this, whatever others there are, and whoever asks first."""
+        """The answers in the conversation that begins with this text, independent of other conversations."""
         self.talks[prompt] = turns
 
     def next_turn(self, request: dict[str, Any]) -> Turn:
@@ -77,7 +78,7 @@ class Model:
             return self.script.pop(0) if self.script else Turn("done")
 
     def all_shown(self) -> list[str]:
-        """What every request showed, also those without tools."""
+        """The texts that every request showed, also those without tools."""
         with self._lock:
             return [*self.seen, *self.aside]
 

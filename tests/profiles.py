@@ -1,4 +1,4 @@
-"""How much Hypothesis tries: in CI all that a test asks for, locally a quarter.
+"""The number of examples of Hypothesis: in CI as many as a test asks for, locally a quarter.
 
 HYPOTHESIS_PROFILE=ci (or CI, which most services set, or `pytest --hypothesis-profile=ci`) chooses the former.
 """

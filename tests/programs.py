@@ -1,4 +1,4 @@
-"""The real agent programs, as tests start them: found, or skipped with a word; each with a model that is a script."""
+"""The real agent programs, for tests: each with a scripted model; a test is skipped if its program is missing."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Claude:
 
 
 def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
-    """Whether something comes true that no event tells of."""
+    """Wait for a condition that no event reports; returns whether it came true."""
     deadline = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > deadline:
@@ -92,7 +92,7 @@ def eventually(holds: Callable[[], object], seconds: float = 60) -> bool:
 
 
 _DRAWING = re.compile(rb"\x1b\[[0-9;:?<=>]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\s")
-"""How a cursor is moved and coloured, and the blanks that some programs draw that way."""
+"""The sequences that move and colour a cursor, and the blanks that some programs draw that way."""
 
 
 class AtTerminal:
@@ -128,7 +128,7 @@ class AtTerminal:
                         os.write(self.master, answer)
 
     def type(self, text: str) -> None:
-        """As if typed at the terminal."""
+        """Type at the terminal."""
         os.write(self.master, text.encode())
 
     def shows(self, text: str, seconds: float = 60) -> bool:
@@ -203,13 +203,13 @@ class OneShot:
     name = ""
     """As `git coord hooks install` knows it."""
     alone: tuple[str, ...] = ()
-    """What makes it take one prompt, and ask nobody for a permission."""
+    """The options for one prompt without asking for permissions."""
     ready = asks = ""
-    """What it shows at a terminal when it takes a prompt, and when it asks for a permission."""
+    """The words that it shows at a terminal when it takes a prompt, and when it asks for a permission."""
     server: tuple[str, str, dict[str, Any]]
     """The file below HOME that names MCP servers, under which key, and ours as it is named there (docs/mcp.md)."""
     served = ""
-    """What it puts before the name of a tool of that server."""
+    """The prefix of the names of that server's tools."""
 
     def __init__(self, where: Path, model: Model, home: Path) -> None:
         self.where, self.model, self.home = where, model, home
@@ -217,7 +217,7 @@ class OneShot:
         self.environ = {**os.environ, "HOME": str(home), "PWD": str(where), **environ}  # opencode believes PWD
 
     def set_up(self, path: str) -> tuple[list[str], dict[str, str]]:
-        """What to run, and with which environment."""
+        """The command to run, and its environment."""
         raise NotImplementedError
 
     def ask(self, prompt: str) -> str:

@@ -1,4 +1,4 @@
-"""One session among many, run as a process: does what its standard input says, and says how it went.
+"""One session among many, run as a process: it obeys its standard input and prints the results.
 
 python racer.py REPO NAME
 """

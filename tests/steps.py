@@ -18,8 +18,8 @@ STEPS = [
 
 
 def stopping(step: int, stop: Callable[[], None]) -> Iterator[tuple[object, str, Any]]:
-    """What to put in place of each step, so that `stop` is called before or after the one of that number; what went on all
-    the same is stopped at every later one."""
+    """The replacements of all steps, which call `stop` before or after the step of that number; if the program continues,
+    at every later step, too."""
     left = [step]
 
     def tick() -> None:

@@ -42,7 +42,7 @@ class Templates:
 
 
 def _copy(source: str, target: str, old: bytes, new: bytes) -> None:
-    """Copy a directory's contents; what names the place `old` names `new` in the copy."""
+    """Copy a directory's contents; files that contain the path `old` have `new` in the copy."""
     with os.scandir(source) as entries:
         for entry in entries:
             to = f"{target}/{entry.name}"
@@ -74,7 +74,7 @@ def _copy_file(entry: os.DirEntry[str], to: str, old: bytes, new: bytes) -> None
 
 
 def _at_home(data: bytes, to: str) -> bytes:
-    """What a clone knows of its place, so that it does not take itself for a copy."""
+    """Write the new place into a clone's files, so that it does not take itself for a copy."""
     facts = json.loads(data)
     facts["inode"] = os.stat(os.path.dirname(to)).st_ino
     return json.dumps(facts).encode() + b"\n"

@@ -1,4 +1,4 @@
-"""A short campaign (bench/campaign): harm beside writers, and then everything that is promised."""
+"""A short campaign (bench/campaign): damage beside writers, then a check of all promises."""
 
 from __future__ import annotations
 

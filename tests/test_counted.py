@@ -1,4 +1,4 @@
-"""The guard against growth: what is counted is held against what is allowed."""
+"""The guard against growth: counts are compared with the allowed ones."""
 
 from __future__ import annotations
 

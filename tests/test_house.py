@@ -1,4 +1,4 @@
-"""The house keeps its rules: tables have one owner, and what is loaded late is loaded late for a reason."""
+"""The rules of the house: tables have one owner, late imports have a reason, English is plain."""
 
 from __future__ import annotations
 
@@ -153,6 +153,27 @@ def test_the_rule_finds_such_a_sentence(line: str) -> None:
     assert not _NOBODY_NAMED.search("They take it, whatever it is; the rest of this is theirs.")
 
 
+_CLAUSE = re.compile(r'"""(?:What|Who|Whom|Whose|Whoever|Whatever|How|Where|Which|Why|When|That)\b')
+
+
+def test_a_docstring_begins_with_a_noun_or_an_imperative() -> None:
+    """`What is left` has to be read twice, `The rest` or `Return the rest` once."""
+    read = [path for name in ("gitcoord", "bench", "docs", "tests") for path in sorted((ROOT / name).rglob("*.py"))]
+    odd = [
+        f"{path.relative_to(ROOT)}:{number} {line.strip()[:80]}"
+        for path in read
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if _CLAUSE.match(line.lstrip())
+    ]
+    assert odd == [], "begin with a noun or an imperative"
+
+
+@pytest.mark.parametrize("line", ['"""What is left."""', '"""Who may write."""', '"""How many there are."""'])
+def test_the_rule_finds_such_a_docstring(line: str) -> None:
+    assert _CLAUSE.match(line)
+    assert not _CLAUSE.match('"""The number of them, and what is left."""')
+
+
 def test_no_import_goes_in_a_circle() -> None:
     """The contract on siblings does not see a package and a module inside of it that import each other."""
     graph = grimp.build_graph("gitcoord", cache_dir=None)
@@ -164,8 +185,8 @@ def test_no_import_goes_in_a_circle() -> None:
 
 
 MAY_COMPARE_CLONES = ("log/trust/", "names.py", "store/ref_names.py", "log/opened.py")
-"""Whose word counts is decided in the first; what is local is asked of the others (`same_clone`, `lives_in`, `is_of`,
-`belongs_to`, `Clone.is_ours`, `Clone.has`)."""
+"""The first decides whose word counts; the others say what is local (`same_clone`, `lives_in`, `is_of`, `belongs_to`,
+`Clone.is_ours`, `Clone.has`)."""
 _GIVE_CLONES = ("clone_in", "owner", "_owner", "speaker", "settled_id", "former_ids", "read_clone_id")
 _NAMES_OF_CLONES = ("origin", "clone", "whose", "at_clone", "clone_id")
 

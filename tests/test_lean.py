@@ -1,4 +1,4 @@
-"""The light stand-ins do what the real ones do, in all that this program asks of them."""
+"""The light stand-ins behave as the real modules, in all uses of this program."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def steps(seen: list[str], fault: Callable[[], object] = lambda: None) -> Iterat
 
 
 def within(make: Any, raised: BaseException | None, fault: Callable[[], object]) -> tuple[list[str], object]:
-    """What a block in it met, and what came out."""
+    """The errors inside and outside a block."""
     seen: list[str] = []
     try:
         with make(steps)(seen, fault) as found:

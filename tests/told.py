@@ -1,4 +1,4 @@
-"""In the place of the desk: made-up facts for a face to show."""
+"""A replacement of the desk: made-up facts for a face to show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gitcoord.ui.model.screen import screen
 
 
 class Told:
-    """In the place of the desk: it tells what a test tells it, and remembers what was asked of it."""
+    """A replacement of the desk: it shows the facts that a test gives it, and remembers the acts and questions."""
 
     def __init__(self, facts: Facts = BUSY, merges: Merges = MERGES, read_only: bool = False) -> None:
         self.read_only = read_only

@@ -1,4 +1,4 @@
-"""One writer among many, run as a process: sends, and notes what was acknowledged, with the seconds it took.
+"""One writer among many, run as a process: sends, and notes each acknowledged message with its seconds.
 
 python writer.py REPO NAME COUNT ACK_FILE
 """

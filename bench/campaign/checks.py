@@ -1,4 +1,4 @@
-"""What must hold after an episode. Each check returns what does not, a line each."""
+"""Check the promises after an episode. Each check returns a line for each promise that does not hold."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from gitcoord.features.messages.fold import LEDGER
 from gitcoord.log.index import Index
 
 NEXT_WRITE = 6.0
-"""Seconds within which the next command writes, whatever was killed."""
+"""Seconds within which the next command has to write, after any kill."""
 _VOLATILE = {"meta", "strange", "intake"}
-"""Tables that tell of the way an index came about."""
+"""Tables that depend on how an index was made."""
 
 
 def told(files: Iterable[Path]) -> list[dict[str, Any]]:
-    """What workers said was acknowledged; a line that a kill cut off was not said."""
+    """The events that workers reported as acknowledged; a line that a kill cut off does not count."""
     found = []
     for file in files:
         for line in file.read_text().splitlines() if file.exists() else ():
@@ -39,7 +39,7 @@ def told(files: Iterable[Path]) -> list[dict[str, Any]]:
 
 
 def next_write(ground: Ground) -> Iterator[str]:
-    """The first command after the harm. What an idle machine takes for a command that writes nothing is granted on top."""
+    """Run the first command after the damage. It gets more time by what an idle command takes on this machine."""
     argv = [sys.executable, "-m", "gitcoord"]
     began = time.monotonic()
     subprocess.run([*argv, "help"], cwd=ground.main, capture_output=True, check=False)
@@ -56,10 +56,8 @@ def next_write(ground: Ground) -> Iterator[str]:
 
 
 def after_doctor(ground: Ground) -> Iterator[str]:
-    """What no command of the day has to read, a torn presence or lease, is put right by `doctor --fix` and the refresh.
-
-    A sync comes first: `doctor` says when the last one failed, as it does on a full disk.
-    """
+    """Check that `doctor --fix` and the refresh repair damage that no command has to read, such as a torn presence or
+    lease. A sync comes first, because `doctor` reports a failed one, as after a full disk."""
     subprocess.run([sys.executable, "-m", "gitcoord", "sync", "origin"], cwd=ground.main, capture_output=True, check=False)
     done = subprocess.run(
         [sys.executable, "-m", "gitcoord", "doctor", "--fix"], cwd=ground.main, capture_output=True, text=True
@@ -75,7 +73,7 @@ def crashes(said: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def acknowledged(ground: Ground, said: list[dict[str, Any]]) -> Iterator[str]:
-    """Every event that was acknowledged is there, once; numbers were given once; what was read is read."""
+    """Check that every acknowledged event exists once, every number was given once, and read messages are read."""
     with Coord.open(ground.main, as_name="w0") as coord:
         ids = Counter(oid for (oid,) in coord.clone.read(lambda db: db.execute("SELECT id FROM events").fetchall()))
         texts = Counter(t for (t,) in coord.clone.read(lambda db: db.execute("SELECT text FROM events").fetchall()))
@@ -95,7 +93,7 @@ def acknowledged(ground: Ground, said: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def chains(ground: Ground) -> Iterator[str]:
-    """Every log can be walked to its root by git, and git finds nothing wrong anywhere."""
+    """Check that git can walk every log to its root, and finds no error anywhere."""
     walk = subprocess.run(
         ["git", "rev-list", "--objects", "--glob=refs/coord/*"], cwd=ground.main, capture_output=True, text=True
     )
@@ -107,7 +105,7 @@ def chains(ground: Ground) -> Iterator[str]:
 
 
 def users_own(ground: Ground) -> Iterator[str]:
-    """Branches, HEAD, index and work tree are as the user left them."""
+    """Check that branches, HEAD, index and work tree are as the user left them."""
     found = dict(
         line.split()
         for line in ground.git("for-each-ref", "--format=%(refname:short) %(objectname)", "refs/heads").splitlines()
@@ -119,7 +117,7 @@ def users_own(ground: Ground) -> Iterator[str]:
 
 
 def index_equals_a_rebuild(ground: Ground) -> Iterator[str]:
-    """Table by table, but for the order in which events came."""
+    """Check that the index equals a new one, table by table, except the order in which events came."""
     with Coord.open(ground.main, as_name="w0") as coord, tempfile.TemporaryDirectory() as fresh:
         coord.clone.read(lambda db: None)
         tips = coord.clone.store.tips()
@@ -135,7 +133,7 @@ def index_equals_a_rebuild(ground: Ground) -> Iterator[str]:
 
 
 def contents(db: sqlite3.Connection) -> dict[str, set[tuple[object, ...]]]:
-    """Every table as a set of rows, less what depends on when and how it was read."""
+    """Every table as a set of rows, without columns that depend on when and how events were read."""
     names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")]
     found = {}
     for name in names:
@@ -146,7 +144,7 @@ def contents(db: sqlite3.Connection) -> dict[str, set[tuple[object, ...]]]:
 
 
 def ledger(ground: Ground) -> Iterator[str]:
-    """Every message has a state for each of its recipients, and none for anybody else."""
+    """Check that every message has a state for each of its recipients, and for no other session."""
     with Coord.open(ground.main, as_name="w0") as coord:
         rows = coord.clone.read(
             lambda db: db.execute(
@@ -160,7 +158,7 @@ def ledger(ground: Ground) -> Iterator[str]:
 
 
 def all_of(ground: Ground, said: list[dict[str, Any]]) -> list[str]:
-    """What does not hold; the next write comes first, because every later look could mend something."""
+    """Run all checks; the next write comes first, because every later command could repair something."""
     found = [*next_write(ground), *after_doctor(ground)]
     found += crashes(said)
     found += acknowledged(ground, said)

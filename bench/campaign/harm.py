@@ -1,8 +1,6 @@
-"""What a campaign does to a repository beside its writers: git's own upkeep, foreign commands, damage, full disks.
-
-Every harm leaves what the promises say is enough to put all of it right: in one episode either the journal is damaged, or
-refs and objects are, never both.
-"""
+"""The damage that a campaign does beside its writers: git's own upkeep, foreign commands, broken files, full disks. Each
+leaves what the promises say is enough for a repair: in one episode either the journal is damaged, or refs and objects are,
+never both."""
 
 from __future__ import annotations
 
@@ -22,7 +20,7 @@ class Ground(NamedTuple):
     place: Path
     chance: Random
     branches: dict[str, str]
-    """What the user's branches must be, kept in step by what the user does to them."""
+    """The expected values of the user's branches, updated when the user changes them."""
 
     @property
     def main(self) -> Path:
@@ -33,7 +31,7 @@ class Ground(NamedTuple):
         return self.main / ".git" / "coord"
 
     def git(self, *args: str) -> str:
-        """Run git as the user would; what it says when it fails is not of interest while others write."""
+        """Run git as the user would; its errors do not matter while others write."""
         done = subprocess.run(["git", "-C", str(self.main), *args], capture_output=True, text=True)
         return done.stdout.strip()
 
@@ -46,7 +44,7 @@ def _git(*args: str) -> Harm:
 
 
 def user_commits(ground: Ground) -> None:
-    """On a branch that nobody has checked out, by plumbing; it is expected to be there from then on."""
+    """Commit on a branch that no worktree has checked out, by plumbing; from then on it has to exist."""
     name = f"topic{ground.chance.randrange(6)}"
     tree = ground.git("rev-parse", "HEAD^{tree}")
     made = ground.git("commit-tree", tree, "-p", ground.branches.get(name) or "HEAD", "-m", f"work on {name}")
@@ -55,7 +53,8 @@ def user_commits(ground: Ground) -> None:
 
 
 def user_deletes(ground: Ground) -> None:
-    """A commit-graph would go on naming what the user deleted and a repack drops, so it is kept under another ref."""
+    """Delete a branch. Its commit is kept under another ref, because a commit-graph would still name it after a repack
+    dropped it."""
     name = f"topic{ground.chance.randrange(6)}"
     if ground.branches.pop(name, None):
         ground.git("update-ref", f"refs/archive/{ground.git('rev-parse', name)}", name)
@@ -71,7 +70,7 @@ def worktree_comes_and_goes(ground: Ground) -> None:
 
 
 def pruning_fetch(ground: Ground) -> None:
-    """A mirror fetch takes every ref of ours that the remote has not, and turns back the others."""
+    """Fetch as a mirror: this deletes every ref of ours that the remote does not have, and resets the others."""
     ground.git("fetch", "-q", "--prune", "origin", "+refs/coord/*:refs/coord/*")
 
 
@@ -93,7 +92,7 @@ def ref_is_turned_back(ground: Ground) -> None:
 
 
 def ref_is_emptied(ground: Ground) -> None:
-    """As a power loss leaves it."""
+    """Empty a ref file, as a power loss does."""
     found = [Path(where, name) for where, _, names in os.walk(ground.main / ".git" / "refs" / "coord") for name in names]
     if found:
         with suppress(OSError):
@@ -101,7 +100,7 @@ def ref_is_emptied(ground: Ground) -> None:
 
 
 def lock_is_left(ground: Ground) -> None:
-    """As a killed git leaves it."""
+    """Leave a lock file, as a killed git does."""
     for ref in _own_refs(ground)[:1]:
         path = ground.main / ".git" / f"{ref}.lock"
         with suppress(OSError):
@@ -110,7 +109,7 @@ def lock_is_left(ground: Ground) -> None:
 
 
 def object_is_torn(ground: Ground) -> None:
-    """A recent loose object of ours, as a power loss leaves it."""
+    """Tear a recent loose object of ours, as a power loss does."""
     tips = [ground.git("rev-parse", "-q", "--verify", ref) for ref in _own_refs(ground)]
     paths = [ground.main / ".git" / "objects" / oid[:2] / oid[2:] for oid in tips if oid]
     loose = [path for path in paths if path.exists()]
@@ -145,7 +144,7 @@ def session_file_is_garbage(ground: Ground) -> None:
 
 
 def disk_is_full(ground: Ground) -> None:
-    """For half a second, where the repository lies on a small file system of its own."""
+    """Fill the disk for half a second, if the repository is on a small file system of its own."""
     import time
 
     filler = ground.place / "filler"
@@ -178,7 +177,7 @@ UPKEEP: dict[str, Harm] = {
     "lock_left": lock_is_left,
     "disk_full": disk_is_full,
 }
-"""Harms that take nothing that only one place has."""
+"""Harms that remove nothing of which there is only one copy."""
 
 LOSSES: dict[str, Harm] = {
     "prune": _git("prune", "--expire=now"),
@@ -189,7 +188,7 @@ LOSSES: dict[str, Harm] = {
     "ref_emptied": ref_is_emptied,
     "object_torn": object_is_torn,
 }
-"""Harms that the journal makes good."""
+"""Harms that the journal can repair."""
 
 JOURNAL: dict[str, Harm] = {
     "journal_gone": _file_is("journal", "gone"),
@@ -197,7 +196,7 @@ JOURNAL: dict[str, Harm] = {
     "journal_garbage": _file_is("journal", "garbage"),
     "journal_old_gone": _file_is("journal.old", "gone"),
 }
-"""Harms that refs and objects make good."""
+"""Harms that refs and objects can repair."""
 
 
 def make(place: Path, chance: Random) -> Ground:

@@ -1,4 +1,4 @@
-"""The command: episodes, one after the other, until the time is over or something does not hold."""
+"""The command: episodes, one after the other, until the time is over or a check fails."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from bench.campaign.harm import Ground
 from bench.measure import isolate
 
 EPISODE = 15.0
-"""Seconds of work and harm before everything is checked."""
+"""Seconds of work and damage before everything is checked."""
 TMPFS = "24m"
 
 
 def main(args: list[str]) -> int:
-    """Exit 1 when something does not hold."""
+    """Run the command; exit 1 if a check fails."""
     options = _options(args)
     seed, until = options.seed, time.monotonic() + options.minutes * 60
     episodes = done = 0
@@ -79,7 +79,7 @@ def _harms(chance: Random, kind: str | None) -> dict[str, harm.Harm]:
 
 @contextmanager
 def _small_disk(place: Path, wanted: bool) -> Iterator[Path]:
-    """A small file system of its own, where we may mount one."""
+    """A small file system of its own, if we may mount one."""
     where = place / "ground"
     where.mkdir()
     argv = ["mount", "-t", "tmpfs", "-o", f"size={TMPFS}", "none", str(where)]
@@ -92,7 +92,7 @@ def _small_disk(place: Path, wanted: bool) -> Iterator[Path]:
 
 
 def _work(ground: Ground, harms: dict[str, harm.Harm], seed: str, length: float) -> list[str]:
-    """Workers beside harm; what was done, in its order."""
+    """Run workers beside the damage; returns the harms in their order."""
     chance, until, history = ground.chance, time.monotonic() + length, []
     running = [_start(ground, number, seed) for number in range(4)]
     try:
@@ -123,7 +123,7 @@ def _start(ground: Ground, number: int, seed: str) -> subprocess.Popen[bytes]:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """With its children or without: either may survive the other."""
+    """Kill a worker, with its children or without: either may survive the other."""
     with_children = process.pid % 2 == 0
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL) if with_children else process.kill()

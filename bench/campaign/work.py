@@ -1,4 +1,4 @@
-"""One session of a campaign, run as a process: does random things, and notes what was acknowledged.
+"""One session of a campaign, run as a process: does random things, and notes the acknowledged events.
 
 python -m bench.campaign.work WORKTREE NAME SEED ACKNOWLEDGED [SKEW]
 """
@@ -23,7 +23,7 @@ PATHS = ("a.txt", "b.txt", "src/*", "docs/")
 
 
 class Worker:
-    """What one session can do. Each deed returns what it was told: ids, a number, what it read."""
+    """The deeds of one session. Each returns its result: ids, a number, the messages read."""
 
     def __init__(self, coord: Coord, name: str, chance: Random) -> None:
         self.coord = coord
@@ -31,7 +31,7 @@ class Worker:
         self.chance = chance
 
     def text(self) -> str:
-        """Words that are said once in a campaign."""
+        """A text that is used once in a campaign."""
         return f"{self.name} {os.getpid()} {next(_NUMBERS)} " + "x" * self.chance.choice((0, 10, 3000))
 
     def send(self) -> dict[str, Any]:
@@ -106,7 +106,7 @@ DEEDS = {
 def main(where: str, name: str, seed: str, acknowledged: str, skew: str = "0") -> None:
     if float(skew):
         real = time.time
-        time.time = lambda: real() + float(skew)  # a clock that was set wrong
+        time.time = lambda: real() + float(skew)  # a wrong clock
     os.environ["GIT_COORD_SESSION"] = name
     chance = Random(f"{seed} {name} {os.getpid()}")
     file = os.open(acknowledged, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)

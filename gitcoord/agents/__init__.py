@@ -1,4 +1,4 @@
-"""Run what coding agents' hooks ask for, and keep each agent program behind an adapter.
+"""Serve the hooks of coding agents, and keep each agent program behind an adapter.
 
 A program calls `hooks/agent-hook` with its own name and one of MOMENTS. The script decides without Python whether there
 is anything to do. If there is, it starts `python -m gitcoord.agents PROGRAM MOMENT` with the program's JSON document on
@@ -46,9 +46,9 @@ class Call(NamedTuple):
     event: str = ""
     """The program's own name of the moment."""
     source: str = ""
-    """How the conversation began (`startup`, `resume`, `clear`, `compact`) or why it ended."""
+    """The way the conversation began (`startup`, `resume`, `clear`, `compact`), or the reason why it ended."""
     subagent: str = ""
-    """The helper of the session that this is about; empty for the session itself."""
+    """The helper of the session that made the call; empty for the session itself."""
     paths: tuple[str, ...] = ()
     """The files that a tool is about to read or change, absolute or relative to `cwd`."""
     held_before: bool = False
@@ -56,12 +56,12 @@ class Call(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a hook has to say. An adapter leaves out what its program cannot take at that moment."""
+    """The answer of a hook. An adapter leaves out parts that its program cannot take at that moment."""
 
     context: str = ""
     """Text for the model."""
     deny: str = ""
-    """Why the tool call is refused."""
+    """The reason why the tool call is refused."""
     go_on: str = ""
     """The reason that keeps the turn from ending; at `wake`, the reason that begins a new one."""
 

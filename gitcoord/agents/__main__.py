@@ -1,4 +1,4 @@
-"""`python -E -P -m gitcoord.agents PROGRAM MOMENT`: what `hooks/agent-hook` starts when there is something to do.
+"""`python -E -P -m gitcoord.agents PROGRAM MOMENT`: `hooks/agent-hook` starts it when there is something to do.
 
 When anything fails here, the agent continues as if there were no hook: exit 0, no output. `coord/agents/@error` keeps
 the reason. A Python that cannot even start writes to standard error and exits with a code of its own; the script passes
@@ -61,7 +61,7 @@ def _whole(data: bytes) -> Any:
 
 
 def _next_piece(deadline: float) -> bytes:
-    """What comes next on standard input; nothing at its end, or after a while."""
+    """The next bytes on standard input; none at its end, or after a while."""
     ready, _, _ = select.select([0], [], [], max(0.0, min(SILENCE, deadline - time.monotonic())))
     return os.read(0, 1 << 16) if ready else b""
 
@@ -108,7 +108,7 @@ def _note_error(argv: list[str], error: Exception) -> None:
         from gitcoord.store.discovery import find_repository
         from gitcoord.system.files import make_directory, replace_ours
 
-        here = find_repository().coord_dir  # which git accepts; the script's word is not enough
+        here = find_repository().coord_dir  # git has to accept it: the script's word is not enough
         if os.path.isdir(where) and os.path.samefile(here, where):
             make_directory(os.path.join(here, "agents"))
             text = f"{int(time.time())} {' '.join(argv)}\n{_told(error, argv, here)}"

@@ -28,7 +28,7 @@ class HookCall(NamedTuple):
 
     @property
     def surface(self) -> str:
-        """When mail and notes are put in front of the model: `tool`, `turn` or `off`."""
+        """The moment at which mail and notes are shown to the model: `tool`, `turn` or `off`."""
         return self.clone.repo.setting("surface", "tool").lower()
 
     def path(self, *parts: str) -> str:
@@ -38,7 +38,7 @@ class HookCall(NamedTuple):
 
 @contextmanager
 def open_for(harness: Harness, call: Call) -> Iterator[HookCall]:
-    """The repository of the conversation, and its session there. Raises RepositoryError outside of a repository."""
+    """The repository of the conversation, and its session there. Raises RepositoryError outside a repository."""
     clone = open_clone(call.cwd or ".", _environ(harness, call), long_lived=False)
     try:
         yield HookCall(clone, harness, call, _known(clone, harness, call))
@@ -62,7 +62,7 @@ def _known(clone: Clone, harness: Harness, call: Call) -> Identity | None:
 
 
 def with_session(desk: HookCall) -> HookCall:
-    """The desk with its session, registered if need be and bound to the id and the process of the program."""
+    """The call with its session, registered if need be and bound to the id and the process of the program."""
     with desk.clone.locked():
         me = desk.me or _found(desk)
         record = register(desk.clone, me, waiting=False, process=_agent_process(desk.harness))
@@ -74,7 +74,7 @@ def with_session(desk: HookCall) -> HookCall:
 
 
 def alive(desk: HookCall) -> HookCall:
-    """The desk with its session, after a sign of life."""
+    """The call with its session, after a sign of life."""
     if desk.me is None:
         return with_session(desk)
     return desk._replace(me=beat(desk.clone, desk.me))

@@ -1,8 +1,8 @@
-"""When an idle session may be woken: after a moment in which news gathers, and the less often, the more often it was.
+"""Decide when an idle session may be woken: news gathers first, and each further wake has to wait longer.
 
-Two idle sessions that thanked each other made 133 model requests in a minute with nobody at the keyboard. So what is
-not urgent is gathered for some seconds into one wake, and after the first wakes of ten minutes there is a pause before
-each, which grows. A session is woken a limited number of times until its human writes again.
+Two idle sessions that thanked each other made 133 model requests in a minute with nobody at the keyboard. So news that is
+not urgent gathers for some seconds into one wake. After the first wakes within ten minutes there is a growing pause before
+each. Until its human writes again, a session is woken a limited number of times.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from gitcoord.store.repository import Repository
 from gitcoord.system.files import read_ours, write_ours
 
 GATHER = 10.0
-"""Seconds after the first news of which nothing is urgent; as many again while more arrives."""
+"""Seconds to wait after the first news, if none is urgent; up to twice as long while more arrives."""
 QUIET = 3.0
-"""Seconds without further news after which no more is waited for."""
+"""Seconds without further news that end the gathering."""
 SPAN = 600.0
-"""Seconds in which wakes count for the pause before the next."""
+"""Seconds for which a wake counts for the pause before the next one."""
 FREE, FREE_URGENT = 8, 20
-"""Wakes within SPAN before which there is no pause; with urgent mail, more."""
+"""Number of wakes within SPAN without a pause; more with urgent mail."""
 FIRST_PAUSE, LONGEST_PAUSE = 15.0, 300.0
 """Seconds of the first pause, which doubles each time, and of the longest."""
 LIMIT = 100
-"""Wakes until the session's human writes again; `coord.wakeLimit`."""
+"""Largest number of wakes until the session's human writes again (`coord.wakeLimit`)."""
 OWN_PROMPT = 30.0
-"""Seconds after a wake in which a prompt is the one that the wake itself made: Codex is woken by a queued prompt."""
+"""Seconds after a wake in which a prompt counts as made by the wake itself: Codex is woken by a queued prompt."""
 
 
 class Brake:
@@ -43,7 +43,7 @@ class Brake:
         self._first = self._last = 0.0
         self._seen = 0
         self.due: float | None = None
-        """Seconds until something that waits may wake the session; None if nothing waits."""
+        """Seconds until waiting news may wake the session; None if none waits."""
 
     def holds(self, mail: Sequence[Message], now: float) -> bool:
         """Whether `mail` has to wait; `due` says how long."""
@@ -57,7 +57,7 @@ class Brake:
         return self.due > 0
 
     def _gathering(self, count: int, now: float) -> float:
-        """Seconds for which more news is waited for."""
+        """Seconds for which news still gathers."""
         if not self._seen:
             self._first = now
         if count != self._seen:
@@ -74,7 +74,7 @@ class Brake:
         return len(times) >= self._limit
 
     def _times(self) -> list[float]:
-        """When the session was woken since its human wrote last."""
+        """The times of the wakes since its human last wrote."""
         times: list[float] = []
         with suppress(OSError, ValueError):
             times = [float(line) for line in read_ours(self._marks.path("@woken")).split()]
@@ -91,7 +91,7 @@ class Brake:
 
 
 def _pause(times: Sequence[float], free: int, now: float) -> float:
-    """Seconds until the next wake: none before the first `free` of SPAN, then twice as long each time."""
+    """Seconds until the next wake may come: 0 for the first `free` wakes of SPAN, then twice as long each time."""
     lately = [at for at in times if now - SPAN < at <= now]
     if len(lately) < free:
         return 0.0
@@ -100,6 +100,6 @@ def _pause(times: Sequence[float], free: int, now: float) -> float:
 
 
 def _number(repo: Repository, name: str, default: float) -> float:
-    """A setting that is a number from 0 on; another text counts as not set."""
+    """A setting that is a number of at least 0; any other text counts as not set."""
     text = repo.setting(name)
     return float(text) if text.isascii() and text.isdigit() else default

@@ -3,7 +3,7 @@
 `NAME` says that something may be new (index/mailroom.py sets it), `NAME@taken` that a hook is about to show it,
 `NAME@owed` that an ack is due, `NAME@waiting` that the session waits for its human, `NAME@forgot` that the model has
 lost what it was told, `NAME@idle` (when it is not empty) that its turn is over. `coord/marked` is as old as the last
-look at the refs, and contains our clone id: the script has not yet looked at a ref of another clone that is newer.
+look at the refs, and contains our clone id, so that the script finds refs of other clones that are newer.
 """
 
 from __future__ import annotations
@@ -38,8 +38,7 @@ class Marks(NamedTuple):
         return os.path.join(self.directory, self.name + suffix)
 
     def open(self) -> None:
-        """Let every process that reads events in set marks from now on. Call it before the first look at what is there
-        already."""
+        """Let every process that reads events set marks from now on. Call it before the first look at earlier events."""
         with suppress(OSError):
             make_directory(self.directory)
 
@@ -53,7 +52,7 @@ class Marks(NamedTuple):
                 rename_ours(self.path(), self.path("@more"))
 
     def taken(self) -> list[str]:
-        """Read what a mark says, after the process that set it has committed."""
+        """The lines of the taken marks; call it after the processes that set them have committed."""
         return list(dict.fromkeys([*_lines(self.path("@taken")), *_lines(self.path("@more"))]))
 
     def done(self) -> None:

@@ -1,4 +1,4 @@
-"""Before a session reads or changes a file, tell it who else has locked or changes that file. The file's place decides.
+"""Tell a session that is about to read or change a file which others have locked or changed it. The file's place decides.
 
 A warning is given once to a session and once to each of its helpers; a refusal (`coord.guard` = block, and another's
 lock or worktree) each time. When anything fails here, the tool runs.
@@ -27,7 +27,7 @@ MAX_TOLD = 2000
 
 
 class Caution(NamedTuple):
-    """One thing to say about a path; `key` makes sure that it is said once, `blocks` whether it may refuse."""
+    """One warning about a path; `key` makes sure that it is said once, `blocks` whether it may refuse."""
 
     key: str
     text: str
@@ -35,7 +35,7 @@ class Caution(NamedTuple):
 
 
 def guard(desk: HookCall, say: Callable[[Answer], None]) -> None:
-    """Say what concerns the paths of a call; refuse only if the user asked for that."""
+    """Warn about the paths of a call; refuse only if the user has set that."""
     mode = desk.clone.repo.setting("guard", "warn").lower()
     if mode == "off" or desk.me is None:
         return
@@ -55,7 +55,7 @@ def _findings(desk: HookCall, path: str) -> Iterator[Caution]:
     try:
         (found,) = check(desk.clone, desk.me, [path], desk.call.cwd or os.getcwd())
     except UsageError:
-        return  # outside of this repository
+        return  # outside this repository
     yield from _locks(desk, found)
     for box in found.occupied_by:
         name = spoken_name(desk.clone, box)

@@ -1,4 +1,4 @@
-"""What to do at each moment of an agent's conversation. This module knows sessions and messages, and no program."""
+"""Handle each moment of an agent's conversation. This module knows sessions and messages, and no program."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ BRIEF = {"compact": 1000, "resume": 1000}
 """Tokens of the brief by how a conversation begins; a model that lost its context needs more."""
 SHORT_BRIEF = 500
 HOLDS = 2
-"""How often a turn is kept going for one ack that is due."""
+"""Number of times that a turn is kept going for one ack that is due."""
 CHAIN = 5
-"""How often in a row a turn is kept going at all."""
+"""Number of times in a row that a turn is kept going."""
 HOW = "To talk to them: git coord send NAME TEXT. All commands: git coord help"
 
 
 def run(desk: HookCall, say: Say) -> None:
-    """Do what is due; `say` is called at most once, and writes to the program at once."""
+    """Handle a call; `say` is called at most once, and writes to the program at once."""
     if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(desk.clone.repo.coord_dir):
         return
     if desk.call.moment in ("look", "edit"):
@@ -50,7 +50,7 @@ def run(desk: HookCall, say: Say) -> None:
 
 
 def _start(desk: HookCall, say: Say) -> None:
-    """Register, and say where the session is; also after a compaction, when the model has lost all of it."""
+    """Register the session and give its brief; also after a compaction, when the model has lost it."""
     desk = with_session(desk)
     me = _me(desk)
     marks = marks_of(desk.clone, me.name)
@@ -63,7 +63,7 @@ def _start(desk: HookCall, say: Say) -> None:
     try:
         _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
     finally:
-        marks.set_idle(desk.call.source != "compact")  # from here on, what comes wakes it
+        marks.set_idle(desk.call.source != "compact")  # from here on, news wakes it
 
 
 def _keep_all_touched(desk: HookCall) -> None:
@@ -243,7 +243,7 @@ def _notice_deaths(desk: HookCall) -> None:
 
 
 class Holds:
-    """How often a conversation was kept from ending, in a file: by message, and since its last turn began."""
+    """A file that counts how often a conversation was kept from ending: by message, and since its last turn began."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -256,7 +256,7 @@ class Holds:
         return self._known.get(message, 0)
 
     def in_a_row(self, held_before: bool) -> int:
-        """How often the conversation was kept going since a turn last ended by itself."""
+        """Number of times that the conversation was kept going since a turn last ended by itself."""
         return self._known.get("", 0) if held_before else 0
 
     def add(self, messages: Iterable[str], held_before: bool) -> None:

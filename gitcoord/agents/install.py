@@ -76,7 +76,7 @@ def install(name: str, environ: Mapping[str, str]) -> Installed:
         _write(path, text, settings.script(sys.executable, FOLDER))
     elif text is None or _ours(text, path) != _wanted(settings):
         _write(path, text, _with(settings, _without(settings, text, path), path))
-    with suppress(RepositoryError):  # somebody else's has that name; the hooks are what matters
+    with suppress(RepositoryError):  # another program's skill has that name; the hooks matter more
         skill.install(_skills(settings, environ))
     return status(name, environ)
 
@@ -302,7 +302,7 @@ def _write(path: str, before: str | None, after: str | None) -> None:
     try:
         if after is None:
             os.unlink(target)
-            with suppress(OSError):  # somebody else's files are in it
+            with suppress(OSError):  # other files are in it
                 os.rmdir(os.path.dirname(target))
             return
         os.makedirs(os.path.dirname(target), exist_ok=True)

@@ -1,4 +1,4 @@
-"""Where each agent program keeps its hooks, and what they look like there."""
+"""The place and the form of hooks in each agent program's settings."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Settings(NamedTuple):
     empty: str = "{}\n"
     """The document to begin with if the file does not exist."""
     why_not: Callable[[str, Environ], str] | None = None
-    """Why installed hooks do not run, if only the program knows; otherwise empty."""
+    """The reason why installed hooks do not run, if only the program knows; otherwise empty."""
     script: Callable[[str, str], str] | None = None
     """The text of the file, if its hooks are code, for a Python and a folder of hooks. It begins with SCRIPT_MARK."""
 

@@ -1,4 +1,4 @@
-"""Show a model what is new, and mark it, so that only one of two simultaneous hooks shows it."""
+"""Show news to a model, and mark it, so that only one of two simultaneous hooks shows it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from gitcoord.system.files import touch_ours
 
 
 def show(desk: HookCall, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
-    """Write what is new and mark it, all under the lock: of two simultaneous hooks one shows it.
+    """Write the news and mark it, all under the lock.
 
     `say` gets the text and the ids of notes in it. Items that did not fit wait for the next time.
     """
@@ -41,7 +41,7 @@ def look(desk: HookCall, marks: Marks) -> list[str]:
     began = time.time()
     marks.take()
     desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id))
-    marks.take()  # what we ourselves have just read in
+    marks.take()  # marks that this process has just set
     desk.clone.read(lambda db: None)
     stamp(desk.clone, began)
     _keep_notes_flag(desk)

@@ -15,7 +15,7 @@ NAME = "git-coord"
 FILE = "SKILL.md"
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _PLACES = (os.path.join(_PACKAGE, "skill"), os.path.join(_PACKAGE, os.pardir, "plugin", "skills", NAME))
-"""Where the skill is: in the installation, or in a checkout, where the Claude Code plugin has it."""
+"""The places of the skill: in the installation, or in a checkout, where the Claude Code plugin has it."""
 
 
 def whole() -> bytes:
@@ -30,7 +30,7 @@ def text() -> str:
 
 
 def path_in(skills: str) -> str:
-    """Where the skill is, below a program's folder of skills (`~/.claude/skills`)."""
+    """The path of the skill below a program's folder of skills (`~/.claude/skills`)."""
     return os.path.join(skills, NAME, FILE)
 
 

@@ -30,7 +30,7 @@ from gitcoord.system.files import make_directory, remove_ours, write_ours
 
 NUDGE = "git coord: there is new mail for this session."
 LAST = "git coord: mail has begun many turns of this session; what comes now waits until its user writes here."
-"""Said with the last wake that `coord.wakeLimit` allows."""
+"""Shown with the last wake that `coord.wakeLimit` allows."""
 
 
 def wake(desk: HookCall, say: Callable[[Answer], None]) -> None:
@@ -40,7 +40,7 @@ def wake(desk: HookCall, say: Callable[[Answer], None]) -> None:
         return
     key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
     marks_of(desk.clone, "").open()
-    make_directory(desk.path("agents"))  # the hook that binds the session runs beside us
+    make_directory(desk.path("agents"))  # the hook that binds the session runs at the same time
     if sys.platform != "win32":
         with suppress(OSError):
             os.setsid()
@@ -57,7 +57,7 @@ def _ends(desk: HookCall, program: processes.Process) -> list[int]:
 
 
 def _due(brakes: Mapping[str, Brake]) -> float | None:
-    """Seconds until news that waits may wake the session."""
+    """Seconds until waiting news may wake the session."""
     return min((brake.due for brake in brakes.values() if brake.due is not None), default=None)
 
 
@@ -84,7 +84,7 @@ def _attempt(desk: HookCall, program: processes.Process, say: Callable[[Answer],
 
 
 def _wakes(desk: HookCall) -> str:
-    """What wakes an idle session: `all`, `urgent` mail alone, or nothing (`off`)."""
+    """The kind of news that wakes an idle session: `all`, only `urgent` mail, or none (`off`)."""
     return desk.clone.repo.setting("wake", "all").lower()
 
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from gitcoord.features.messages.inbox import Inbox
     from gitcoord.features.messages.sending import Sent
     from gitcoord.log.clone import Clone
-    from gitcoord.overview.waiting import Met
+    from gitcoord.overview.waiting import MetCondition
     from gitcoord.sessions.identity import Identity
     from gitcoord.sessions.records import Record
 
@@ -108,7 +108,7 @@ class Coord:
         self._beat_at = time.monotonic()
 
     def renamed(self, name: str) -> None:
-        """Look for the identity anew: the session is called `name` now, or has ended."""
+        """Find the identity anew, because the session is called `name` now, or has ended."""
         self._identity = None
         if self._as_name is not None:
             self._as_name = name
@@ -122,7 +122,7 @@ class Coord:
             self._identity = beat(self.clone, self.identity)
 
     def decide(self, *, register: bool = False) -> None:
-        """Look for the identity anew, under the write lock; `register` takes the name before the session writes."""
+        """Find the identity anew, under the write lock; `register` takes the name before the session writes."""
         from gitcoord.sessions.presence import register_caller
 
         known, self._identity = self.identity, None
@@ -148,7 +148,7 @@ class Coord:
     messages: Messages = _noun("messages")
     """Messages: sent, received, acknowledged."""
     sessions: Sessions = _noun("sessions")
-    """Who works here, and the caller's own session."""
+    """The sessions of the repository, and the caller's own."""
     notes: Notes = _noun("notes")
     """Notes for everybody, present and future."""
     tasks: Tasks = _noun("tasks")
@@ -182,7 +182,7 @@ class Coord:
         """See `Messages.inbox`."""
         return self.messages.inbox(**options)
 
-    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> Met | None:
+    def wait(self, conditions: Sequence[str], timeout: float | None = None, output: int | None = None) -> MetCondition | None:
         """Sleep until one condition holds (`session:w1=gone`, `message`, …); None after `timeout` seconds.
 
         `output` is a file descriptor: BrokenPipeError is raised when its reader goes away. Raises UsageError.

@@ -1,4 +1,4 @@
-"""What the facades of the API have in common."""
+"""The common part of the API's facades."""
 
 from __future__ import annotations
 
@@ -61,12 +61,9 @@ class Facade:
         return remotes.is_connected(self._coord.clone.repo)
 
     def _write(self, verb: Callable[[Identity], T], *, waits: bool = False) -> T:
-        """Call `verb` with the session that writes. The name of a new session is decided under the same write lock as what
-        it writes first, so that two processes never take one name, and a refused verb registers nobody.
-
-        A verb that `waits`, for others or for the network, cannot be called under the lock: the session is registered
-        before it.
-        """
+        """Call `verb` with the session that writes. The name of a new session is decided under the same write lock as its
+        first event, so that two processes never take one name, and a refused verb registers no session. A verb that `waits`
+        for others or for the network cannot be called under the lock, so the session is registered before."""
         from gitcoord.sessions.identity import is_settled
 
         self._coord.beat()

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 
 class Jobs(Facade):
-    """Jobs of the repository; `job` is an id, a unique prefix of one, or the name of this clone's newest so called.
+    """Jobs of the repository; `job` is an id, a unique prefix of one, or a name, which means the newest such job of this
+    clone.
 
     Example:
 
@@ -32,7 +33,7 @@ class Jobs(Facade):
     __slots__ = ()
 
     def list(self, *, everything: bool = False) -> list[Job]:
-        """Running jobs and those that ended within a day, oldest first; or all. Lost ones are found first."""
+        """Running jobs and those that ended within a day, oldest first; or all. Lost jobs are found first."""
         from gitcoord.features.jobs import end, read
 
         end.reap(self._coord.clone)
@@ -53,8 +54,8 @@ class Jobs(Facade):
         return read_ours(read.log_file(self._clone, self.get(job)))
 
     def watch_logs(self, wrote: Callable[[str], None]) -> Callable[[], None]:
-        """Call `wrote`, from another thread, with the `key` of each job of this clone whose output goes on; returns what
-        ends that, which that thread must not call. Nothing polls. Raises OSError."""
+        """Call `wrote`, from another thread, with the `key` of each job of this clone whose output goes on; returns a
+        function that stops it, which that thread must not call. Nothing polls. Raises OSError."""
         from gitcoord.features.jobs import files
 
         return files.watch_logs(self._clone.repo.coord_dir, wrote)

@@ -62,7 +62,7 @@ class Locks(Facade):
             return take.lock(clone, me, wish, wait, partial(watched_pids, clone))
 
         taken = self._write(lock, waits=everywhere or wait != 0)
-        presence_changed(clone, self._me.name)  # who locks is about to edit, or has begun to
+        presence_changed(clone, self._me.name)  # a session that locks a path is about to edit it, or has begun to
         return taken
 
     def remarks(self, patterns: Sequence[str]) -> list[str]:
@@ -74,8 +74,8 @@ class Locks(Facade):
     def release(
         self, patterns: Sequence[str] = (), *, everything: bool = False, force: bool = False, as_held: bool = False
     ) -> list[Lock]:
-        """End locks of mine; with `force` also another's, who is told. `as_held`: the patterns are spelled as `held` gives
-        them, not as typed in `coord.cwd`. Raises Refused."""
+        """End locks of mine; with `force` also another session's, which is told. `as_held`: the patterns are spelled as
+        `held` gives them, not as typed in `coord.cwd`. Raises Refused."""
         from gitcoord.features.locks import take
 
         wanted = tuple(patterns) if as_held else take.typed(self._clone, self._coord.cwd, patterns)
@@ -88,7 +88,7 @@ class Locks(Facade):
         return take.list_locks(self._clone)
 
     def check(self, paths: Sequence[str]) -> list[Check]:
-        """The facts about each path: locks, who works in its worktree, recent edits, notes."""
+        """The facts about each path: locks, sessions in its worktree, recent edits, notes."""
         from gitcoord.overview import checks
 
         return checks.check(self._clone, self._me, paths, self._coord.cwd)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Polled(NamedTuple):
-    """A page of the inbox, and what may bring more: the end of one of the processes, or a move of the repository's refs."""
+    """A page of the inbox, and the events to wait for: the end of one of the processes, or a move of the repository's
+    refs."""
 
     page: Inbox
     pids: tuple[int, ...]
@@ -27,7 +28,7 @@ class Polled(NamedTuple):
 
 
 class Messages(Facade):
-    """Messages that I send and receive. Reading marks nothing: `mark_read` says what was really shown.
+    """Messages that I send and receive. Reading marks nothing: call `mark_read` with the messages that were really shown.
 
     Example:
 
@@ -60,10 +61,10 @@ class Messages(Facade):
         attachments: Mapping[str, bytes] | None = None,
         key: str = "",
     ) -> Sent:
-        """Send to sessions, `all` or `role:R`; on return the message is on the log. `expires` in seconds.
+        """Send to sessions, `all` or `role:R`; on return the message is written. `expires` in seconds.
 
-        `queue` opens a mailbox for a session that is yet to come, `local` keeps the message in this clone. A second call
-        with the same `key` writes nothing and returns the message of the first. Raises UsageError for an unknown or
+        `queue` opens a mailbox for a session that has not joined yet, `local` keeps the message in this clone. A second
+        call with the same `key` writes nothing and returns the message of the first. Raises UsageError for an unknown or
         ambiguous recipient and for text that cannot be stored, Refused for a key that another message has.
         """
         from gitcoord.features.messages import sending
@@ -87,13 +88,14 @@ class Messages(Facade):
         return self._write(lambda me: sending.ack(self._clone, me, message_id, text))
 
     def inbox(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
-        """My unread messages, oldest first. `everything` adds those read, `again` returns what was marked last again."""
+        """My unread messages, oldest first. `everything` adds those read, `again` returns the messages that were marked
+        last once more."""
         from gitcoord.features.messages import inbox
 
         return inbox.inbox(self._clone, self._me, everything, again, sender, limit)
 
     def awaiting(self, *, limit: int = 20) -> Inbox:
-        """The messages that wait for me, oldest first: those I have not read, and those I was asked to acknowledge."""
+        """The messages that wait for me, oldest first: unread ones, and those that I was asked to acknowledge."""
         from gitcoord.features.messages import inbox
 
         return inbox.awaiting(self._clone, self._me, limit)
@@ -115,7 +117,7 @@ class Messages(Facade):
         return waiting.wait_for_mail(self._coord, timeout, sender, output)
 
     def poll(self, *, again: bool = False, waits: bool = False) -> Polled:
-        """Return a page as `inbox` does, with what a caller that `waits` has to watch meanwhile."""
+        """Return a page as `inbox` does, with the processes that a caller that `waits` has to watch."""
         from gitcoord.features import deaths
         from gitcoord.overview import around
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Overview(Facade):
-    """The caller's situation, and which files will conflict.
+    """The caller's status, and the files that will conflict.
 
     Example:
 
@@ -27,7 +27,7 @@ class Overview(Facade):
     __slots__ = ()
 
     def status(self) -> Status:
-        """The caller's situation, without looking into worktrees."""
+        """The caller's status, without looking at worktrees."""
         from gitcoord.overview import status
 
         return status.status(self._clone, self._me)
@@ -39,13 +39,13 @@ class Overview(Facade):
         return status.trouble(self._clone)
 
     def short(self) -> Short:
-        """The same in short, for a prompt."""
+        """The counts of the status, for a prompt."""
         from gitcoord.overview import counts
 
         return counts.short(self._clone, self._me)
 
     def brief(self, budget: int = 1000) -> Brief:
-        """What a session needs to know to continue, in at most `budget` tokens."""
+        """The brief: the facts that a session needs to continue, in at most `budget` tokens."""
         from gitcoord.overview import brief
 
         return brief.brief(self._clone, self._me, budget)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Remote(Facade):
-    """The coordination remote: the one named, else the one used before. Raises RemoteError, UsageError.
+    """The coordination remote: the one named, otherwise the last one. Raises RemoteError, UsageError.
 
     Example:
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Repository(Facade):
-    """What gitcoord has put into this repository.
+    """Install, repair and remove gitcoord in this repository.
 
     Example:
 
@@ -58,17 +58,17 @@ class Repository(Facade):
         return hooks.lfs_remark(self._clone.repo)
 
     def refuse_ignored(self, files: Sequence[str], instead: str) -> None:
-        """Refuse to publish the names of files, if git ignores one. Raises Refused, with what to do `instead`."""
+        """Refuse to publish the names of files, if git ignores one. Raises Refused; `instead` is its hint."""
         from gitcoord.sessions import ignored
 
         ignored.refuse(ignored.ignored_files(self._clone, files, self._coord.cwd), instead)
 
     def in_background(self, event: str, args: Sequence[str] = (), *, moves: bool = False) -> None:
-        """Do in the background what a git hook or a command asked for: `worktree-added`, `sync` or `refresh [SESSION]`.
+        """Do the background work of a git hook or a command: `worktree-added`, `sync` or `refresh [SESSION]`.
 
-        `refresh` with a session publishes and tidies for it; without one, git moved something in this worktree. Does
-        nothing in a repository where gitcoord was never used. `moves` is for a process that was started
-        for this alone: it works from our folder, with a umask to match.
+        `refresh` with a session publishes and tidies for it; without one, it notes that git moved HEAD in this worktree.
+        Does nothing in a repository where gitcoord was never used. `moves` is for a process that was started for this
+        alone: it works from our folder, with a umask to match.
         """
         from gitcoord.sessions import housekeeping, presence
         from gitcoord.system import background
@@ -95,12 +95,10 @@ class Repository(Facade):
     def around_a_command(
         self, *, notice: bool = True, allow_secrets: bool = False, tell_user: Callable[[str], object] | None = None
     ) -> Iterator[list[str]]:
-        """What happens around a command: before it, those concerned are told of the dead; after it, what other clones sent
-        is fetched in the background. Yields a list that has, at the end, a line for each thing that had to be mended.
-
-        Without `notice` the command sees to the dead itself. `allow_secrets` lets text that looks like a secret leave.
-        `tell_user` says what the command waits for, while it waits.
-        """
+        """Run a command within this context: before it, deaths are told; after it, others' events are fetched in the
+        background. Yields a list that has, at the end, a line for each repair. With `notice=False` the command looks for
+        deaths itself. `allow_secrets` lets text that looks like a secret leave the clone. `tell_user` is called with a line
+        when the command waits."""
         from gitcoord.overview import around
 
         self._clone.allows_secrets = allow_secrets
@@ -127,7 +125,7 @@ class Repository(Facade):
             return None
 
     def report(self, error: Exception, words: Sequence[str]) -> str:
-        """Write the report of a bug of ours; returns the line that tells of it. `words` name what was being done."""
+        """Write the report of a bug of ours; returns a line for the user. `words` name the command."""
         from gitcoord.system import reports
 
         return reports.tell(error, words, lambda: self._clone.repo.coord_dir)
@@ -139,13 +137,13 @@ class Repository(Facade):
         return doctor.examine(self._clone, fix)
 
     def gc(self, keep: float = 90 * 24 * 3600) -> Collected:
-        """Drop from this clone's log what ended more than `keep` seconds ago."""
+        """Drop events from this clone's log about things that ended more than `keep` seconds ago."""
         from gitcoord.log import retention
 
         return retention.gc(self._clone, keep)
 
     def traces(self, *, everyone: bool = False) -> Traces:
-        """What `purge` would remove; `everyone` includes the refs of other clones that are here."""
+        """The traces that `purge` would remove; `everyone` includes the refs of other clones that are here."""
         from gitcoord import setup
 
         return setup.traces(self._clone, everyone)

@@ -1,4 +1,4 @@
-"""`coord.sessions`: who works here, and the caller's own session."""
+"""`coord.sessions`: the sessions of the repository, and the caller's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class Registered(NamedTuple):
 
 
 class Sessions(Facade):
-    """The sessions of the repository. Raises UsageError for an unknown name, Refused for what belongs to another session.
+    """The sessions of the repository. Raises UsageError for an unknown name, Refused for a name that belongs to another
+    session.
 
     Example:
 
@@ -40,8 +41,8 @@ class Sessions(Facade):
     __slots__ = ()
 
     def list(self, *, everyone: bool = False, files: bool = True) -> list[Session]:
-        """Who works here; `everyone` includes those that are gone. Without `files` no worktree is looked into, which takes
-        git a while for each."""
+        """The sessions; `everyone` includes those that are gone. Without `files` no worktree is looked at, because that
+        takes git a while for each."""
         from gitcoord.overview import roster
 
         return roster.list_sessions(self._clone, everyone, files=files)
@@ -53,7 +54,8 @@ class Sessions(Facade):
         return roster.find_session(self._clone, name)
 
     def user(self, *, looks_on: bool = False) -> Identity:
-        """The repository's own user, for `Coord.speak_as`; one who `looks_on` leaves no trace. Raises Refused for an agent."""
+        """The repository's own user, for `Coord.speak_as`; with `looks_on` it leaves no trace. Raises Refused for an
+        agent."""
         from gitcoord.sessions import identity
 
         return identity.the_user(self._clone, looks_on)

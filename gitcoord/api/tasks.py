@@ -1,4 +1,4 @@
-"""`coord.tasks`: filed, claimed by one session at a time, done; with needs, so that what is ready is always known."""
+"""`coord.tasks`: filed, claimed by one session at a time, and done; needs say which tasks are ready."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class Tasks(Facade):
     """The tasks of a repository, as one session sees and changes them. Ids may be given as unique prefixes.
 
-    A method that changes a task returns it as it is then. Raises Refused if the state of the task forbids it, UsageError for
-    an unknown id or name and for input that cannot be stored; then nothing was written.
+    A method that changes a task returns it as it is then. Raises Refused if the state of the task forbids it, UsageError
+    for an unknown id or name and for input that cannot be stored; then nothing was written.
 
     Example:
 
@@ -82,10 +82,10 @@ class Tasks(Facade):
         assignee: str = "",
         sort: str = "worth",
     ) -> list[Task]:
-        """Tasks: those not done or dropped, unless `status` or `everything` says otherwise.
+        """Tasks that are not done or dropped, unless `status` or `everything` says otherwise.
 
-        `mine` are those I hold or am assigned to, `filed` those I filed; `labels` are all of them. `sort` is `worth` (what
-        can be taken first, then by priority and age), `age` or `changed` (the latest first).
+        `mine` are those I hold or am assigned to, `filed` those I filed; `labels` are all of them. `sort` is `worth` (ready
+        ones first, then by priority and age), `age` or `changed` (the latest first).
         """
         from gitcoord.features.tasks import read
 
@@ -99,7 +99,7 @@ class Tasks(Facade):
         return board.board(self._clone, ended)
 
     def lost(self, *, since: int) -> Sequence[Lost]:
-        """What sessions of this clone did to tasks and did not hold, as was found out since a time in Unix seconds."""
+        """The acts of this clone's sessions on tasks that turned out, since a time in Unix seconds, not to count."""
         from gitcoord.features.tasks import board
 
         return board.lost(self._clone, since)
@@ -111,22 +111,23 @@ class Tasks(Facade):
         return read.get_task(self._clone, task_id)
 
     def claim(self, task_id: str, *, offline: bool = False) -> Task:
-        """Take a task; one of several callers gets it, the others are refused. A gone holder's is taken over."""
+        """Take a task; one of several callers gets it, the others are refused. A task whose holder is gone is taken
+        over."""
         from gitcoord.features.tasks import claims
 
         taken = self._write(lambda me: claims.claim(self._clone, me, task_id, offline), waits=self._is_connected)
         return self.show(taken)
 
     def claim_for(self, session: str, task_id: str, *, offline: bool = False) -> Task:
-        """As this repository's user, take a task for a session of this clone, which is told and holds it as if it had
-        claimed it. Raises Refused for agents, and for sessions that are gone or of another clone."""
+        """Claim a task for a session of this clone, as this repository's user. The session is told, and holds the task as
+        if it had claimed it. Raises Refused for agents, and for sessions that are gone or of another clone."""
         from gitcoord.features.tasks import claims
 
         taken = self._write(lambda me: claims.claim_for(self._clone, me, task_id, session, offline), waits=self._is_connected)
         return self.show(taken)
 
     def next(self, *, claim: bool = False, offline: bool = False) -> Task | None:
-        """The best ready task for me, claimed if asked for; None if there is none. Callers never get the same one."""
+        """The best ready task for me, claimed with `claim`; None if there is none. Callers never get the same one."""
         from gitcoord.features.tasks import claims, read
         from gitcoord.features.tasks.ready import held_tasks
 
@@ -155,7 +156,8 @@ class Tasks(Facade):
         return wait_until(self._clone.repo, lambda: self.next(claim=claim, offline=offline), timeout, pids, output)
 
     def done(self, task_id: str, text: str = "", *, force: bool = False) -> Task:
-        """Finish a task, with `force` even a live other's. Its creator is told, and those whose tasks are ready now."""
+        """Finish a task, with `force` even if another live session holds it. Its creator is told, and those whose tasks are
+        ready now."""
         return self._change(task_id, "done", text, force)
 
     def block(self, task_id: str, reason: str, *, force: bool = False) -> Task:

@@ -31,9 +31,9 @@ class Trust(Facade):
     __slots__ = ()
 
     def signatures(self, ids: Iterable[str]) -> dict[str, Signature]:
-        """The signatures of events of other clones, by id: `verified` (by whom), `unknown`, `bad` or `unsigned`.
+        """The signatures of events of other clones, by id: `verified` (with the signer), `unknown`, `bad` or `unsigned`.
 
-        Empty where nobody signs, unless `coord.requireSigned` is set; events of this clone are never in it.
+        Empty if no clone signs, unless `coord.requireSigned` is set; events of this clone are never in it.
         """
         from gitcoord.log import trust
 

@@ -1,6 +1,6 @@
 """The types that the API takes and returns: plain named tuples, safe to keep, to compare and to pass on.
 
-Hand `Identity`, `Repository` and `Vigil` back to the API and do not look into them: their content may change.
+`Identity`, `Repository` and `Vigil` are opaque: pass them back to the API, because their content may change.
 """
 
 from gitcoord.api.messages import Polled
@@ -31,7 +31,7 @@ from gitcoord.overview.counts import Short
 from gitcoord.overview.roster import Session
 from gitcoord.overview.status import Holding, Status, Strange, Syncing, Trouble
 from gitcoord.overview.vigil import Vigil
-from gitcoord.overview.waiting import Met
+from gitcoord.overview.waiting import MetCondition
 from gitcoord.sessions.identity import Identity
 from gitcoord.setup import Initialized, Traces
 from gitcoord.store.hooks import Hook
@@ -67,7 +67,7 @@ __all__ = [
     "Lock",
     "Lost",
     "Message",
-    "Met",
+    "MetCondition",
     "Moved",
     "NewTask",
     "Note",
@@ -101,4 +101,4 @@ __all__ = [
     "Vigil",
 ]  # fmt: skip
 OPAQUE = (Identity, Repository, Vigil)
-"""Handed back to the API and not looked into."""
+"""The opaque types."""

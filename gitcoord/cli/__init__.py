@@ -12,7 +12,7 @@ from os import environ, pathsep
 from os.path import abspath
 
 if not sys.flags.ignore_environment and environ.get("PYTHONPATH"):
-    # Other projects' packages come after ours: their click, or json, is not what this program was made with.
+    # Put our packages first: gitcoord was not made with the click or json of another project.
     _theirs = {abspath(place) for place in environ["PYTHONPATH"].split(pathsep)} - {abspath(f"{__file__}/../../..")}
     sys.path.sort(key=lambda place: abspath(place) in _theirs)
 
@@ -23,7 +23,7 @@ from gitcoord.cli.command import COMPLETE
 from gitcoord.lean import NoReturn, signal, suppress
 from gitcoord.system import streams
 
-gc.set_threshold(50_000)  # collecting while modules load finds nothing and costs 4 ms
+gc.set_threshold(50_000)  # while modules load, a collection finds no garbage and costs 4 ms
 
 
 PRINTS = frozenset(
@@ -70,7 +70,7 @@ def _quietly_until_it_runs() -> None:
 
 
 def _leave(code: int, args: list[str]) -> NoReturn:
-    """Exit without taking the interpreter apart, which costs a sixth of a command: all is written and closed by now."""
+    """Exit without taking the interpreter apart, which costs a sixth of a command. All is written and closed by now."""
     with suppress(OSError, ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -100,7 +100,7 @@ def run(args: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except SystemExit:
-        if "PacifyFlush" in type(sys.stdout).__name__:  # what click puts there when the reader went away
+        if "PacifyFlush" in type(sys.stdout).__name__:  # click puts that there when the reader is gone
             return _lost(BrokenPipeError(), 0, args)
         raise
     except ImportError as error:
@@ -117,7 +117,7 @@ def _report(error: Exception, args: list[str]) -> int:
     from gitcoord.system import reports
 
     words = ["git coord"]
-    with suppress(Exception):  # what failed may be what is asked here
+    with suppress(Exception):  # the failure may be in what is called here
         from gitcoord.cli.group import names_in
 
         words += names_in(args)
@@ -131,7 +131,7 @@ def _coord_dir() -> str:
 
 
 def _run(args: list[str]) -> int:
-    """Raises what nobody expected."""
+    """Run one command; only bugs raise."""
     from gitcoord.errors import CoordError
 
     try:
@@ -147,7 +147,7 @@ def _run(args: list[str]) -> int:
 
 
 def _call(args: list[str]) -> int:
-    """Call what a plain line means; click, which costs as much as the rest of a command, reads every other."""
+    """Run a plain line without click, which costs as much as the rest of a command; click reads all other lines."""
     from gitcoord.cli.command import Irregular
     from gitcoord.cli.plain import parse
     from gitcoord.cli.verbs import find
@@ -170,9 +170,9 @@ def _complain(what: str, hint: str | None, code: int) -> int:
 
     try:
         sys.stdout.flush()
-    except (OSError, ValueError):  # that may be what we complain about
+    except (OSError, ValueError):  # the stream may be what failed
         _silence_stdout()
-    with suppress(OSError, ValueError):  # nobody reads it, or a full disk: the exit code still tells
+    with suppress(OSError, ValueError):  # no reader, or a full disk: the exit code still tells
         print(f"error: {inert(what)}", file=sys.stderr)
         if hint:
             print(f"hint: {inert(hint)}", file=sys.stderr)
@@ -181,5 +181,5 @@ def _complain(what: str, hint: str | None, code: int) -> int:
 
 
 def _silence_stdout() -> None:
-    """The reader went away; keep the interpreter from complaining about it while it shuts down."""
+    """Keep the interpreter from reporting at its end that the reader is gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

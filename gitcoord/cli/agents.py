@@ -1,4 +1,4 @@
-"""mcp, skill."""
+"""The verbs mcp and skill."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tasks look: one line each, one whole task, and columns that fit the terminal."""
+"""Print tasks: as lines, one whole task, and as columns that fit the terminal."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 COLOURS = {"ready": "32", "open": "0", "claimed": "36", "blocked": "31", "done": "2", "dropped": "2"}
 GAP = 2
 NARROW = 14
-"""The least width of a column in characters; in less room the columns are printed below each other."""
+"""The least width of a column in characters; with less room the columns are printed below each other."""
 DEEP = 20
-"""Tasks shown in a column; of the done ones the latest few."""
+"""Number of tasks shown in a column."""
 LATEST = 5
 
 
@@ -76,7 +76,7 @@ def say_task(coord: Coord, task: Task, needs: Iterable[Task]) -> None:
 
 
 def columns(tasks: Sequence[Task]) -> dict[str, list[Task]]:
-    """The tasks of a board by column: ready ones first where it is open, the latest few of those done."""
+    """The tasks of a board by column: of open ones the ready first, of done ones the latest few."""
     found = {name: [t for t in tasks if t.status == name] for name in ("open", "claimed", "blocked", "done")}
     found["open"].sort(key=lambda t: (not t.ready, t.priority))
     found["done"] = sorted(found["done"], key=lambda t: -t.changed)[:LATEST]
@@ -119,7 +119,7 @@ def _cell(coord: Coord, task: Task, width: int) -> list[str]:
 
 
 def _width(text: str) -> int:
-    """Columns of a terminal that `text` takes."""
+    """The width of `text` on a terminal."""
     if text.isascii():
         return len(text)
     import unicodedata

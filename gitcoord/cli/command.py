@@ -69,21 +69,21 @@ class Param:
 
     @property
     def name(self) -> str:
-        """The function's parameter: the name that is spelled without dashes, else the longest of the options."""
+        """The function's parameter: the name without dashes, otherwise the longest option's."""
         plain = [word for word in self.spelled if not word.startswith("-")]
         return plain[0] if plain else max(self.spelled, key=len).lstrip("-").replace("-", "_")
 
     @property
     def is_repeated(self) -> bool:
-        """Whether the function is given a tuple."""
+        """Whether the function gets a tuple."""
         return self.settings.get("multiple", False) or self.settings.get("nargs") == -1
 
     def default(self) -> Any:
-        """What the function is given where the line does not have it."""
+        """The value that the function gets if the line does not have the parameter."""
         return self.settings.get("default", () if self.is_repeated else False if self.settings.get("is_flag") else None)
 
     def value(self, word: str) -> Any:
-        """A word as the value that it means. Raises Irregular where click has to say what is wrong with it."""
+        """The value of a word. Raises Irregular if click has to say what is wrong with it."""
         kind = self.settings.get("type", str)
         if kind is str:
             return word

@@ -27,17 +27,24 @@ def _unseen_by_click() -> Iterator[None]:
 
 
 def run(args: list[str]) -> int:
-    """Run a command line by click's rules and return the exit code. Raises UsageError for what click refuses."""
+    """Run a command line by click's rules and return the exit code. Raises UsageError for a line that click refuses."""
     try:
         result = cli.main(args, prog_name="git coord", complete_var=COMPLETE, standalone_mode=False)
     except click.UsageError as error:
         where = error.ctx.command_path if error.ctx else "git coord"
-        raise UsageError(error.format_message().rstrip("."), f"{where} --help") from error
+        raise UsageError(_what(error, where).rstrip("."), f"{where} --help") from error
     except click.ClickException as error:
         raise UsageError(error.format_message()) from error
     except (click.Abort, Interrupted):
         return 130
     return result if isinstance(result, int) else 0
+
+
+def _what(error: click.UsageError, where: str) -> str:
+    """The error in words; where a verb like `task` lacks its command, click's own words are the whole help page."""
+    if error.ctx and isinstance(error.ctx.command, click.Group) and error.message == error.ctx.get_help():
+        return f"{where} needs a command: {', '.join(error.ctx.command.list_commands(error.ctx))}"
+    return error.format_message()
 
 
 def built(name: str, command: Command) -> click.Command:
@@ -95,7 +102,7 @@ class Verbs(click.Group):
 
 
 def names_in(args: Sequence[str]) -> list[str]:
-    """The verb and the options in a command line, and what is one of a fixed choice: nothing that a user made up."""
+    """The verb, the options and the fixed choices in a command line: nothing that a user made up."""
     command: click.Command = cli
     found = []
     for arg in args:

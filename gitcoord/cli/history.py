@@ -1,4 +1,4 @@
-"""note, notes, thread, search, log, show."""
+"""The verbs note, notes, thread, search, log and show."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def log(
 @argument("event_id", metavar="ID")
 @common
 def show(event_id: str, as_name: str | None, as_json: bool) -> None:
-    """What an id stands for, whole: a message, a task, a job, a note, any event.
+    """Show anything by its id: a message, a task, a job, a note, any event.
 
     Example: git coord show 3f9a1c77
     """
@@ -197,7 +197,7 @@ def event_line(coord: Coord, event: Event) -> str:
 
 
 def _subject(event: Event) -> str:
-    """What one line says of an event: its text; of a state also the key."""
+    """The text of an event for one line; of a state also the key."""
     if event.type == "state" and not event.data.get("unset"):
         return f"{event.data.get('key')} = {event.text}"
     return event.text

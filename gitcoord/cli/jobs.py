@@ -1,4 +1,4 @@
-"""run, jobs, job."""
+"""The verbs run, jobs and job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""lock, unlock, locks, check."""
+"""The verbs lock, unlock, locks and check."""
 
 from __future__ import annotations
 

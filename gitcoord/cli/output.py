@@ -1,4 +1,4 @@
-"""What people and agents see: lines, JSON, colour; and whether the output really reached its reader."""
+"""Print lines, JSON and colour for people and agents."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLOUR = r"(\x1b\[(?:0|2|31|32|33|35|36)m)"
 
 
 def say(*lines: str) -> None:
-    """Print lines of output, an empty one if there is none. No foreign value in one can end it, or hide in it."""
+    """Print lines of output, an empty one if there is none. A foreign value cannot end a line, or hide in it."""
     sys.stdout.write("".join(f"{_painted(line)}\n" for line in lines or ("",)))
 
 
@@ -31,26 +31,26 @@ def say_block(text: str) -> None:
 
 
 def _painted(line: str) -> str:
-    """A line made inert, but for the colours that `paint` gives."""
+    """A line made inert, except for the colours of `paint`."""
     if "\x1b" not in line:
         return inert(line)
     return "".join(part if place % 2 else inert(part) for place, part in enumerate(re.split(_COLOUR, line)))
 
 
 def not_signed(oid: str, held: Collection[str]) -> str:
-    """The mark beside what `coord.requireSigned` holds back, where it was asked for."""
+    """The mark of an item that `coord.requireSigned` keeps back, where it is shown because the user asked for it."""
     return f"  ({paint('not signed', '31')})" if oid in held else ""
 
 
 def say_json(value: Any, exact: bool = False) -> None:
-    """Print one JSON document. What is hidden in its texts is shown as in lines, and so stays visible to a model that is
-    given a value of it; what is `exact`, because this session wrote it itself, has JSON's own escapes instead."""
+    """Print one JSON document. Hidden characters in its texts are shown as in lines, so that a model that gets a value sees
+    them. With `exact`, for text that this session wrote, they are JSON's own escapes."""
     value = value if exact else harmless(value)
     sys.stdout.write(as_json(json.dumps(value, ensure_ascii=not shows_everything(), separators=(", ", ": "))) + "\n")
 
 
 def coloured() -> bool:
-    """Colour only on a terminal, and not where the user asked for none (no-color.org)."""
+    """Whether to use colour: only on a terminal, and not if the user set NO_COLOR (no-color.org)."""
     return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 

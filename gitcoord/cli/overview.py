@@ -1,4 +1,4 @@
-"""status, brief, state, conflicts."""
+"""The verbs status, brief, state and conflicts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SHOWN = 20
 @option("--short", is_flag=True, help="One line, for prompts.")
 @common
 def status(short: bool, as_name: str | None, as_json: bool) -> None:
-    """Where I stand: me, unread mail, tasks, locks, jobs, peers.
+    """My status: me, unread mail, tasks, locks, jobs, peers.
 
     Example: git coord status --short
     """
@@ -158,7 +158,7 @@ def _strange(strange: Strange) -> str:
 @option("--budget", type=IntRange(100, 100_000), default=1000, metavar="TOKENS", help="At most this many tokens (1000).")
 @common
 def brief(budget: int, as_name: str | None, as_json: bool) -> None:
-    """What a session needs after a compaction or a restart, the most important first; marks nothing read.
+    """Print what a session needs after a compaction or a restart, the most important first; marks nothing read.
 
     Example: git coord brief --budget 500
     """
@@ -270,9 +270,9 @@ def _say_value(key: str, value: Value, as_json: bool) -> None:
 @option("--with", "only", metavar="S", help="Only conflicts with this session.")
 @common
 def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
-    """Merge in memory what live sessions have, uncommitted work too; exit 1 if anything conflicts.
+    """Merge the work of live sessions in memory, uncommitted work too; exit 1 if files conflict.
 
-    `both` is a path that two changed and that merges cleanly.
+    `both` is a path that two sessions changed and that merges cleanly.
 
     Example: git coord conflicts --with worker-1
     """

@@ -1,4 +1,4 @@
-"""Options that many verbs share, and how a verb gets at the repository."""
+"""Options that many verbs share, and the repository of a command."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ ID_LIKE = 7
 """Hexadecimal digits from which a word with a numeral in it is taken for an id."""
 
 _allows_secrets = False
-"""Whether the command under way has --allow-secret."""
+"""Whether the running command has --allow-secret."""
 
 
 def common(function: F) -> F:
-    """--json and --as, which every verb has; and --allow-secret, which is shown where there is much to type."""
+    """--json and --as, which every verb has; and --allow-secret, which the help shows for verbs that take text."""
     function = option("--as", "as_name", metavar="NAME", help="Act as NAME.")(function)
     function = option("--json", "as_json", is_flag=True, help="One JSON document.")(function)
     return option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
@@ -45,10 +45,8 @@ def _allow(value: bool) -> None:
 
 
 def the_text(words: tuple[str, ...], message: str | None, file: str | None, what: str = "") -> str:
-    """The one text given, in whichever way; "" where none is, unless a person can be asked for `what`, in their editor.
-
-    Raises UsageError for two texts, and for one that is not UTF-8.
-    """
+    """The text, however it was given; "" if there is none, unless a person can write `what` in their editor. Raises
+    UsageError for two texts, and for one that is not UTF-8."""
     given = [" ".join(words) if words else None, message, _read(file) if file is not None else None]
     texts = [text for text in given if text is not None]
     if len(texts) > 1:
@@ -118,10 +116,8 @@ def duration(text: str | None, option: str) -> int | None:
 
 
 def moment(text: str | None, option: str, now: float) -> int | None:
-    """A duration back from now, an RFC 3339 time, or what git takes for a date (`yesterday`), in Unix seconds.
-
-    Raises UsageError. To be called inside of a repository.
-    """
+    """A duration back from now, an RFC 3339 time, or a date that git understands (`yesterday`), in Unix seconds. Raises
+    UsageError. Call it inside a repository."""
     if text is None or re.fullmatch(r"\d+[smhdw]?", text):
         back = duration(text, option)
         return None if back is None else int(now) - back
@@ -134,7 +130,7 @@ def moment(text: str | None, option: str, now: float) -> int | None:
 
 
 def _as_git_has_it(text: str, option: str) -> int:
-    """git takes anything for a date: what it does not know is now. Raises UsageError for that."""
+    """Parse a date by git. Raises UsageError for one that git does not know: git takes it for now."""
     import subprocess
     import time
 
@@ -150,8 +146,8 @@ def _as_git_has_it(text: str, option: str) -> int:
 
 @contextmanager
 def opened(as_name: str | None = None, notice: bool = True, patience: float | None = None) -> Iterator[Coord]:
-    """The repository here, for one command; what had to be mended is said at the end. Without `notice` the command sees
-    to the dead itself. No lock is waited for longer than `patience` seconds, if there are any."""
+    """Open the repository here for one command; repairs are reported at the end. With `notice=False` the command looks for
+    deaths itself. Waits for locks at most `patience` seconds, if given."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
         mended: list[str] = []
         Progress.allowed = True

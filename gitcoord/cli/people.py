@@ -1,4 +1,4 @@
-"""sessions, whoami, join, leave, focus, editing."""
+"""The verbs sessions, whoami, join, leave, focus and editing."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def _who(coord: Coord, s: Session) -> str:
 @command(short_help="which session I am, and why")
 @common
 def whoami(as_name: str | None, as_json: bool) -> None:
-    """Which session this command speaks for, and the rule that says so.
+    """The session that this command speaks for, and the rule that says so.
 
     Example: git coord whoami
     """

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def parse(command: Command, words: Sequence[str]) -> Callable[[], Any]:
-    """The call that a plain command line means. Raises Irregular for any other line."""
+    """The function call of a plain command line. Raises Irregular for any other line."""
     if command.below is not None:
         if not words or words[0] not in command.below:
             raise Irregular
@@ -56,12 +56,12 @@ def _read_options(command: Command, words: list[str], found: dict[Param, list[An
 
 
 def _value_of(param: Param, value: str | None, words: list[str]) -> Any:
-    """What an option is given: behind `=`, by the next word, or by being there."""
+    """The value of an option: behind `=`, the next word, or the value of a flag."""
     if param.settings.get("is_flag"):
         if value is not None:
             raise Irregular
         return True
-    if value is None and ("flag_value" in param.settings or not words):  # click looks whether the next word is meant
+    if value is None and ("flag_value" in param.settings or not words):  # click decides whether the next word is its value
         raise Irregular
     return param.value(words.pop(0) if value is None else value)
 

@@ -1,4 +1,4 @@
-"""init, hooks, purge, demo; and hook, which the hooks run."""
+"""The verbs init, hooks, purge, doctor and demo; and hook, which the hooks run."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
 
 
 def _leaves(coord: Coord) -> str:
-    """What could ever leave the machine, and where it goes already."""
+    """Say what can leave the machine, and where it goes already."""
     name = coord.remote.connected()
     if not name:
         return LEAVES.format(where="Nothing leaves this machine until you name a remote for it. What would be sent then")
@@ -81,7 +81,7 @@ def _leaves(coord: Coord) -> str:
 
 
 def _wanted_agents() -> list[str]:
-    """Programs found here that have no hooks of ours: a person is asked, anybody else is told what to run."""
+    """Programs found here that have no hooks of ours: a person is asked, an agent is told what to run."""
     from gitcoord.agents.install import found_here
 
     found = [at for name in found_here(os.environ) if not (at := agent_hooks("status", name)).moments]
@@ -96,7 +96,7 @@ def _wanted_agents() -> list[str]:
 
 
 def _confirms(question: str) -> bool:
-    """Ask a person. Raises KeyboardInterrupt where they interrupt it, or close the terminal."""
+    """Ask a person. Raises KeyboardInterrupt if they interrupt the question or close the terminal."""
     import click
 
     try:
@@ -242,7 +242,7 @@ def _say_hooks(coord: Coord, found: Sequence[Hook]) -> None:
 @option("--yes", is_flag=True, help="Remove it; without --yes it is only listed.")
 @common
 def purge(everyone: bool, remote: str | None, yes: bool, as_name: str | None, as_json: bool) -> None:
-    """Remove this clone's coordination refs, our files, hooks and settings. Without --yes: what would go.
+    """Remove this clone's coordination refs, our files, hooks and settings. Without --yes, only list them.
 
     Example: git coord purge --everyone
     """
@@ -342,13 +342,13 @@ PRE_COMMIT = 5.0
 @argument("args", nargs=-1)
 @common
 def hook(event: str, args: tuple[str, ...], as_name: str | None, as_json: bool) -> int:
-    """What the git hooks run; fails only for a bug of ours, and never with exit code 1.
+    """Run an action of a git hook; fails only for a bug of ours, and never with exit code 1.
 
     Example: git coord hook refresh
     """
     if event == "pre-commit":
         if (said := os.environ.pop("GIT_COORD_SAY", "")).isdigit():
-            os.dup2(int(said), 2)  # the script hides what a Python says that cannot begin
+            os.dup2(int(said), 2)  # the script hides the words of a Python that cannot start
         with suppress(CoordError, OSError), opened(patience=PRE_COMMIT) as coord:
             return _say_verdict(coord.locks.guard())
         return 0

@@ -18,7 +18,7 @@ MEANT = {
     "release": "task release", "remove": "redact", "rename": "join", "reopen": "task reopen", "rm": "redact", "say": "send",
     "tell": "send", "todo": "tasks", "undo": "redact", "uninstall": "purge", "who": "sessions",
 }  # fmt: skip
-"""Words that people try, and the verb that they mean."""
+"""Words that users try, and the verbs that they mean."""
 HELP = "--help"
 
 

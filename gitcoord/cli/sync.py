@@ -1,4 +1,4 @@
-"""sync."""
+"""The verbs sync and remote."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def sync(remote: str | None, watch: str | None, yes_private: bool, dry_run: bool
 
 
 def _say_visit(coord: Coord, remote: str | None) -> None:
-    """Say which remote keeps the claims, where another one was named."""
+    """Say which remote keeps the claims, if this sync is with another one."""
     kept = coord.remote.connected()
     if remote and coord.remote.is_visit(remote):
         remark(f"note: claims stay at {inert(kept)}; to move them here: git coord remote set {shell_word(remote)}")
@@ -84,7 +84,7 @@ def _keep_on(coord: Coord, remote: str | None, every: int, as_json: bool) -> Non
     """Print a line whenever a sync exchanged something or failed, and give signs of life for the session."""
     failing = ""
     for report in coord.remote.watch(remote, every):
-        _ = coord.identity  # a beat, now and then
+        _ = coord.identity  # gives a beat now and then
         if isinstance(report, RemoteError):
             if report.what != failing:
                 remark(f"{time.strftime('%H:%M:%S')} {report.what}; trying again")

@@ -1,4 +1,4 @@
-"""send, reply, ack, inbox, sent."""
+"""The verbs send, reply, ack, inbox and sent."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHOWN = 5
 NOTHING_SENT: dict[str, Any] = {"id": None, "thread": None, "recipients": []}
 ALL_OF_THEM = 1_000_000_000
 SHORT = 10
-"""Digits of an id that people are shown; any unique prefix works."""
+"""Digits of an id that are shown; any unique prefix works."""
 
 
 @command(short_help="send a message")
@@ -59,7 +59,7 @@ def send(
 ) -> None:
     """Send TEXT to sessions (a,b), a role (@r) or all.
 
-    Example: git coord send w1 the schema is merged
+    Example: git coord send w1 schema merged
     """
     text = the_text(words, message, file, f"Your message to {to}.")
     seconds = duration(expires, "--expires")
@@ -153,7 +153,7 @@ def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
 
 
 def _when(coord: Coord) -> str:
-    """When other clones can get it at the earliest."""
+    """The line that says when other clones get the message."""
     if coord.remote.syncs_by_itself():
         return "other clones get it with the next sync, which is under way"
     return "other clones get it with the next sync: git coord sync"
@@ -212,7 +212,8 @@ def inbox(
 
 
 def _mark_all(as_name: str | None, sender: str | None, as_json: bool) -> int:
-    """Mark all unread messages read, unseen. With --as, or where another process may be the session, nothing is marked."""
+    """Mark all unread messages read without showing them. With --as, or where another process may be the session, nothing
+    is marked."""
     with opened(as_name) as coord:
         if coord.identity.shared or coord.identity.observer:
             raise Refused(f"only {coord.identity.name} marks its mail read", "git coord whoami")
@@ -230,7 +231,7 @@ def _patience(wait: str) -> int | None:
 
 
 def show_page(coord: Coord, page: Inbox, as_json: bool, peek: bool = False, more: str = "") -> None:
-    """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, none."""
+    """Print a page of messages, flush, then mark exactly those read; with `peek`, or when only looking on, mark none."""
     signed = signatures_of(coord, [(m.id, clone_in(m.sender)) for m in page.messages])
     if as_json:
         say_json([message_json(coord, m) | verified_json(signed.get(m.id)) for m in page.messages])

@@ -1,4 +1,4 @@
-"""trust, redact, gc: which clones sign, what happened to other clones' logs, and what is removed from our own."""
+"""The verbs trust, redact and gc."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @option("--accept", "accepted", metavar="CLONE", help="Trust its present key; forget its warnings.")
 @common
 def trust(accepted: str | None, as_name: str | None, as_json: bool) -> None:
-    """The other clones: who vouches for their newest checkpoint, with which key, and what the user should look at.
+    """The other clones: the signer and key of their newest checkpoint, and what the user should look at.
 
     Example: git coord trust --accept bob-1f2e3d4c
     """
@@ -79,7 +79,7 @@ def redact(event_id: str, as_name: str | None, as_json: bool) -> None:
 @option("--keep", default="90d", metavar="90d", help="Keep what ended since then (90d).")
 @common
 def gc(keep: str, as_name: str | None, as_json: bool) -> None:
-    """Drop from this clone's log read mail, finished tasks and jobs, old notes, locks that are over.
+    """Drop from this clone's log read mail, finished tasks and jobs, old notes, ended locks.
 
     Example: git coord gc --keep 30d
     """

@@ -1,4 +1,4 @@
-"""ui."""
+"""The verb ui."""
 
 from __future__ import annotations
 

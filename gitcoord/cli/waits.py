@@ -1,4 +1,4 @@
-"""wait, watch."""
+"""The verbs wait and watch."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, 
 
 
 def _end_quietly() -> None:
-    """End on a signal without a word; the exit code says which."""
+    """End on a signal without output; the exit code says which signal."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
 
@@ -65,7 +65,7 @@ def _bare(coord: Any, key: str, value: Any) -> Any:
 @option("--since", metavar="ID", help="Begin after this event.")
 @common
 def watch(kind: str | None, since: str | None, as_name: str | None, as_json: bool) -> int:
-    """Follow everything as it happens, until interrupted; --json prints one event a line.
+    """Follow everything as it happens, until interrupted; --json prints one event per line.
 
     Example: git coord watch --type message --json
     """

@@ -1,4 +1,4 @@
-"""task …, tasks, board, alloc."""
+"""The verbs task …, tasks, board and alloc."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def task() -> None:
 
 
 def _say_each(coord: Coord, ids: Sequence[str], verb: Callable[[str], Task], as_json: bool) -> None:
-    """Do the same to several tasks; an unknown id leaves all of them unchanged."""
+    """Apply a verb to several tasks; an unknown id leaves all of them unchanged."""
     if len(ids) == 1:
         _say_one(coord, verb(ids[0]), as_json)
         return
@@ -228,7 +228,7 @@ def done(
     as_name: str | None,
     as_json: bool,
 ) -> None:
-    """Finish a task, or several: ID… [TEXT]. Who filed it is told, and those whose tasks are ready now.
+    """Finish a task, or several: ID… [TEXT]. Its creator is told, and those whose tasks are ready now.
 
     Example: git coord task done 3f9a1c77 merged as 77aa12b
     """
@@ -277,7 +277,7 @@ def release(task_ids: tuple[str, ...], force: bool, as_name: str | None, as_json
 @task_ids
 @common
 def drop(task_ids: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
-    """Say that a task will not be done. What needed it waits no longer.
+    """Say that a task will not be done. Tasks that need it no longer wait.
 
     Example: git coord task drop 3f9a1c77
     """

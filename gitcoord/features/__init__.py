@@ -46,4 +46,4 @@ REGISTRY: Registry[Clone] = Registry(
     ),
     Entry("gitcoord.features.deaths", "gone", "gitcoord.features.deaths", "before_sync parting"),
 )
-"""All features. Modules are named, not imported: a command loads only those whose events it meets."""
+"""All features. Their modules are only named here: a command imports those whose events it reads."""

@@ -1,7 +1,7 @@
-"""The ends of sessions, and of jobs whose supervisor died. Those concerned are told, once.
+"""Tell the sessions concerned, once, that a session ended or that a job's supervisor died.
 
-A session that leaves tells them by itself. Of one that died without a word, the first process of the clone that looks
-tells them: every command does, and every waiter. The event `gone` says that a death was told; joining again takes it back.
+A session that leaves does so itself. For one that died, the first process of the clone that notices does: every command
+looks, and every waiter. The event `gone` notes that a death was told; joining again revokes it.
 """
 
 from __future__ import annotations
@@ -49,12 +49,9 @@ FEATURE = Feature(
 def notice(
     clone: Clone, now: float | None = None, me: Callable[[], str] | None = None, seen: Sequence[Record] | None = None
 ) -> list[str]:
-    """Tell of deaths in this clone since the last look; returns the names of sessions and jobs. Never fails, costs next
-    to nothing.
-
-    `me` names the caller's session; it is called only if somebody is dead, because the caller is alive. `seen` are all
-    records, if they were read just now.
-    """
+    """Tell of deaths in this clone since the last look; returns the names of sessions and jobs. Never fails, and costs next
+    to nothing. `me` returns the caller's session, which counts as alive; it is called only if there are deaths. `seen` are
+    all records, if they were read just now."""
     told: list[str] = []
     with suppress(CoordError):
         if files.keys(clone.repo.coord_dir):
@@ -68,7 +65,7 @@ def notice(
 
 
 def watched(clone: Clone) -> list[Process]:
-    """The processes whose end would be news: of sessions, of supervisors, and of commands without a supervisor."""
+    """The processes whose end has to be told: of sessions, of supervisors, and of commands without a supervisor."""
     coord_dir = clone.repo.coord_dir
     found = [r.process for r in Records(coord_dir).all() if r.process and r.left is None and not (r.person or r.gone)]
     for key in files.keys(coord_dir):
@@ -83,7 +80,7 @@ def watched_pids(clone: Clone) -> list[int]:
 
 
 def _dead(clone: Clone, now: float | None, seen: Sequence[Record] | None) -> list[Record]:
-    """Sessions whose process or worktree is gone, without those already told of."""
+    """Sessions whose process or worktree is gone, without those of which others were told already."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     known = records.all() if seen is None else seen
@@ -99,7 +96,7 @@ def _is_dead(records: Records, record: Record, now: float) -> bool:
 
 
 def _tell(clone: Clone, name: str, now: float | None) -> bool:
-    """Tell under the lock, where only one process can be first. Returns whether it was this one."""
+    """Tell under the lock, so that only one process does. Returns whether this one did."""
     now = time.time() if now is None else now
     with clone.locked():
         records = Records(clone.repo.coord_dir)
@@ -130,12 +127,12 @@ def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) ->
 
 
 def parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
-    """Tell those concerned of a session that leaves, because most workers end that way while they hold tasks."""
+    """Tell the sessions concerned that a session leaves: most workers end that way while they hold tasks."""
     return _messages(db, clone, name, f"{name} has ended its session")
 
 
 def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str) -> list[Draft]:
-    """A message to everybody to whom the session owed something: what happened, then one line for each debt."""
+    """A message to each session to which this one owed something: what happened, then one line for each debt."""
     box = mailbox(name, clone.settled_id())
     boxes = [box, *_former(db, box)]
     lines: dict[str, list[str]] = {}
@@ -187,7 +184,7 @@ def _job_readers(clone: Clone, name: str) -> Iterator[Concern]:
 
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
-    """The senders who wait for an answer. Their words are not repeated."""
+    """The senders that wait for an answer; their messages are not quoted."""
     for message in owed_by(db, boxes):
         yield message.sender, f"It has not {'acked' if message.read else 'read'} your message {message.id[:10]}."
 

@@ -20,7 +20,8 @@ from gitcoord.system.process import boot_id
 
 HIGHEST = 10**15
 FOLLOWED = 10**12
-"""Others' numbers are believed up to here, above it only as many as were given out. So no clone can use up a sequence."""
+"""Others' numbers are believed up to here; above it only as many as were given out, so that no clone can use up a
+sequence."""
 KIND = "numbers"
 BLOCK = 20
 """Numbers that a clone takes at once from a sequence that may have gaps."""
@@ -78,7 +79,7 @@ def allocate(clone: Clone, me: Identity, sequence: str, start: int | None = None
         return [_draft(me, sequence, _next(db, clone, sequence, start))]
 
     with clone.locked():
-        clone.read(decide)  # what is refused registers nobody
+        clone.read(decide)  # a refused allocation registers no session
         register(clone, me)
         return Allocation(sequence, clone.append(decide)[0].data["number"])
 
@@ -152,7 +153,7 @@ def _allocate_everywhere(clone: Clone, me: Identity, sequence: str, start: int |
 
 
 def _ceiling(db: sqlite3.Connection, sequence: str) -> int:
-    """The highest number that is believed. Honest ones beyond FOLLOWED were given out one by one."""
+    """The highest believable number. Honest numbers beyond FOLLOWED were given out one by one."""
     return FOLLOWED + int(db.execute("SELECT count(*) FROM allocations WHERE sequence = ?", (sequence,)).fetchone()[0])
 
 

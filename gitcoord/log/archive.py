@@ -1,12 +1,12 @@
-"""`journal.old`: what the journal held in the last day beside its newest part, compressed.
+"""`journal.old`: the compressed older parts of the journal, of the last day.
 
 Segments, oldest first: a line, the bytes that it announces, and a newline.
 
     z SERIAL UNIX-TIME UPTIME END BYTES
 
-The bytes are what zlib makes of the records of one file of the journal up to its offset END. A record is a line
-`o KIND ID OFFSET SIZE`, the SIZE bytes of an object, and a newline. OFFSET is where the object's line ended in that file. The
-last record is where our logs stood, a `t` line.
+The bytes are the zlib-compressed records of one file of the journal up to its offset END. A record is a line `o KIND ID
+OFFSET SIZE`, the SIZE bytes of an object, and a newline. OFFSET is where the object's line ended in that file. The last
+record is a `t` line, the tips of our logs.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from gitcoord.system import clocks
 from gitcoord.system.files import LIMIT, open_ours, read_ours, replace_ours
 
 KEEP_SECONDS = 24 * 3600
-"""How long a segment is kept after its end."""
+"""Seconds for which a segment is kept after its end."""
 KEEP_BYTES = LIMIT // 2
-"""The limit of the archive, however much was written in a day."""
+"""Largest size of the archive, however much was written in a day."""
 _INFLATED = 4 * LIMIT
 _KINDS = (b"commit", b"tree", b"blob")
 
 
 class Segment(NamedTuple):
-    """One file of the journal, up to `end`: its serial number, when it began by two clocks, and its compressed records."""
+    """One file of the journal, up to `end`: its serial number, its beginning by two clocks, and its compressed records."""
 
     serial: int
     at: int
@@ -40,7 +40,7 @@ class Segment(NamedTuple):
 
 
 def read(path: str) -> tuple[list[Segment], bool]:
-    """The segments, and whether nothing of the file is torn. Raises OSError."""
+    """The segments, and whether the file is whole. Raises OSError."""
     file = io.BytesIO(read_ours(path))
     found, whole = [], True
     while line := file.readline():
@@ -107,7 +107,7 @@ def _records(text: bytes) -> Iterator[tuple[int, GitObject]]:
 
 
 def segment(head: Segment, items: Iterable[tuple[int, GitObject]], tips: bytes) -> Segment:
-    """A segment of objects, each with where its line ended, and of the last `t` line."""
+    """Make a segment of objects, each with the offset where its line ended, and of the last `t` line."""
     stream, found = zlib.compressobj(6), bytearray()
     for offset, item in items:
         line = b"o %s %s %d %d\n" % (item.kind.encode(), item.oid.encode(), offset, len(item.data))
@@ -117,7 +117,8 @@ def segment(head: Segment, items: Iterable[tuple[int, GitObject]], tips: bytes) 
 
 
 def add(path: str, new: Segment, now: float) -> None:
-    """Keep another segment, and drop what is older than a day or too much. Safe from a power loss. Raises OSError."""
+    """Add a segment, and drop segments that are older than a day or over the limit. Safe from a power loss. Raises
+    OSError."""
     try:
         before, whole = read(path)
     except FileNotFoundError:
@@ -146,7 +147,7 @@ def _packed(item: Segment) -> bytes:
 
 
 def without(segments: Iterable[Segment], gone: Collection[Oid]) -> bytes:
-    """The file that keeps everything but the objects `gone`."""
+    """The bytes of the file without the objects `gone`."""
     found = []
     for old in segments:
         items = [(offset, item) for offset, item in _records(_inflated(old.data)) if item.oid not in gone]

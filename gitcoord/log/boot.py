@@ -1,4 +1,4 @@
-"""Find and repair what a power loss may have left: at the first command after a boot (`boots`), and with `git coord
+"""Find and repair the damage of a power loss: at the first command after a boot (`boots`), and with `git coord
 doctor --fix`."""
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from gitcoord.store.ref_names import is_coordination
 
 
 def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
-    """Restore our torn objects, remove files of empty objects, and settle refs that point nowhere; returns a line for
-    each. Our logs are walked to their roots if there was any damage, or if `thoroughly`. Raises Unreadable."""
+    """Restore our torn objects, remove empty object files, and repair refs that point nowhere; returns a line for each. Our
+    logs are walked to their roots if there was any damage, or if `thoroughly`. Raises Unreadable."""
     repo = ground.store.repo
     done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
     done += _remove_torn(ground)
@@ -31,7 +31,7 @@ def look(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
 
 
 def _remove_torn(ground: Ground) -> list[str]:
-    """Remove files that hold nothing of the objects that they are called by: git takes each for the object."""
+    """Remove files that do not contain the object that they are named after: git takes each for the object."""
     repo = ground.store.repo
     torn = [oid for oid in torn_files(repo, ground.pen.tree({})[-1].oid) if remove_loose(repo, oid)]
     many = f"{len(torn)} torn or empty object file{'s' if len(torn) > 1 else ''}"
@@ -47,22 +47,20 @@ def is_about_objects(said: str) -> bool:
 
 
 def restore_and_settle(ground: Ground, tips: Tips) -> list[str]:
-    """Restore what the journal has of the objects that are lost, remove torn files, and settle the refs that lead nowhere.
-
-    Also a torn object that no ref needs any more stops git, where the remote has it and git asks whether we do.
-    """
+    """Restore lost objects from the journal, remove torn files, and repair refs that point nowhere. A torn object stops git
+    even if no ref needs it: when the remote has it, git asks whether we have it, too."""
     done = restore_objects(ground.store, ground.journal, [*ground.journal.tips().values(), *tips.refs.values()])
     done += _remove_torn(ground)
     return done + settle_refs(ground, tips, thoroughly=bool(done))
 
 
 def fill_holes(ground: Ground, tips: Tips) -> list[str]:
-    """As `restore_and_settle`, with our logs walked to their roots."""
+    """As `restore_and_settle`, but walk our logs to their roots."""
     return restore_and_settle(ground, tips) or settle_refs(ground, tips, thoroughly=True)
 
 
 def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
-    """The refs of our format whose own commit is lost. Raises Unreadable where that cannot be told."""
+    """The refs of our format whose own commit is lost. Raises Unreadable if git cannot tell."""
     refs = [ref for ref in tips.refs if is_coordination(ref)]
     gone = set(store.missing([tips.refs[ref] for ref in refs]))
     gone |= {tips.refs[ref] for ref in refs if is_damaged(store.repo, tips.refs[ref])}
@@ -70,7 +68,7 @@ def lost_refs(store: Store, tips: Tips) -> Iterator[str]:
 
 
 def settle_refs(ground: Ground, tips: Tips, thoroughly: bool = False) -> list[str]:
-    """Settle the refs of our format whose commit is lost; `thoroughly`, also our own logs with a hole further down."""
+    """Repair the refs of our format whose commit is lost; `thoroughly`: also our own logs with a hole further down."""
     lost = list(lost_refs(ground.store, tips))
     own = ground.own_logs(tips)
     done = mend.drop_lost(ground, [ref for ref in lost if ref not in own], tips)

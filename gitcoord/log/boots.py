@@ -1,8 +1,8 @@
 """Tell whether this is the first command since the machine started.
 
-`coord/boots` has the ids of the last boots that were seen here; several, because two kernels may share one repository. Where
-the kernel tells no such id in a file (macOS, Windows), the time of the file tells whether it was written since the machine was
-started; a clock that was set meanwhile costs a look too many. Every command loads this.
+`coord/boots` has the ids of the last boots that were seen here; several, because two kernels may share one repository.
+Where the kernel has no file with such an id (macOS, Windows), the file's time says whether it was written since the machine
+started; a clock that was set meanwhile costs one needless look. Every command loads this module.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def is_new(path: str) -> bool:
 
 
 def note(path: str) -> None:
-    """A command has looked. Failing costs time only."""
+    """Note that a command has looked. If that fails, the next command looks again."""
     with suppress(RepositoryError):
         write_whole(path, "\n".join([*_boots(path), kernel_boot_id()][-MAX_BOOTS:]) + "\n")
 

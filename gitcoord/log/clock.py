@@ -1,4 +1,4 @@
-"""The Lamport clock: one more than the largest clock seen that is believable."""
+"""The Lamport clock: one more than the largest believable clock seen."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from gitcoord.store.objects import Oid
 FREE = 100_000_000
 """Up to here any clock is believed: more events than a repository could hold."""
 PER_EVENT = 1000
-"""And so much more for every event known here, for those that were dropped or never came here."""
+"""Added for every event known here, to allow for events that were dropped or never came here."""
 
 
 def seen_clock(db: sqlite3.Connection) -> int:
     """The largest clock seen that a history like this one can explain.
 
-    An honest clock never exceeds the number of events ever written. What is far above both the events known here and a
-    hundred million (nobody could use up the range from there) is forged, and does not drag ours along.
+    An honest clock never exceeds the number of events ever written. A clock that is far above both the number of events
+    known here and a hundred million is forged, and ours does not follow it. (From a hundred million nobody can use up the
+    range.)
     """
     return db.execute("SELECT max(lc) FROM events WHERE lc <= ?", (_ceiling(db),)).fetchone()[0] or 0
 
@@ -27,7 +28,7 @@ def _ceiling(db: sqlite3.Connection) -> int:
 
 
 def next_clock(db: sqlite3.Connection, parent: Oid | None) -> int:
-    """The clock of the event after `parent`, the last of our own log, from which one step leads only so far."""
+    """The clock of the event after `parent`, the last of our own log; one step is limited."""
     seen = seen_clock(db)
     ours = db.execute("SELECT lc FROM events WHERE id = ?", (parent,)).fetchone()
     lc = max(ours[0] + 1, min(seen + 1, ours[0] + MAX_CLOCK_STEP)) if ours else seen + 1
@@ -37,7 +38,7 @@ def next_clock(db: sqlite3.Connection, parent: Oid | None) -> int:
 
 
 def ahead_of_time(db: sqlite3.Connection) -> list[tuple[str, int]]:
-    """The clones with clocks that no honest history explains, and in how many events."""
+    """The clones with clocks that no honest history explains, and the number of such events."""
     return db.execute(
         "SELECT clone, count(*) FROM events WHERE lc > ? GROUP BY clone ORDER BY clone", (_ceiling(db),)
     ).fetchall()

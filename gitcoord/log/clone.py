@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Decide = Callable[[sqlite3.Connection], Sequence[Draft | LaterDraft]]
 _TYPED = ("message", "note", "task", "state", "lock")
-"""The types of events that have words of a user in them."""
+"""The types of events that contain words of a user."""
 SWEEP_GRACE = 3600.0
 """Seconds for which a superseded presence commit stays: a gc, push or clone that saw it may still want to read it."""
 INLINE_OBJECTS = 16_000
@@ -52,11 +52,11 @@ class Clone(Opened):
         self._after_write = after_write
         self._superseded = False
         self.keeps_to_itself = False
-        """Nothing that is written now starts a sync: one is under way."""
+        """Whether writing starts no sync, because one is running."""
         self.tell_user: Callable[[str], object] = lambda line: None
-        """Says something to who waits for this command, while it waits."""
+        """Called with a line for the user while the command runs."""
         self.allows_secrets = False
-        """The user wants even what looks like a secret to be written where other clones see it."""
+        """Whether the user allows text that looks like a secret in events that other clones see."""
         self._wrote = False
 
     # events
@@ -101,7 +101,7 @@ class Clone(Opened):
                     readable = not self.index.unreadable
                     self.index.ingest_tips(self.store, tips)
                     if self.index.rewound or (readable and self.index.unreadable):
-                        raise _TryAgain  # which mends it first
+                        raise _TryAgain  # which repairs the ref first
                 drafts = decide(db)
                 if not drafts:
                     return []
@@ -112,7 +112,7 @@ class Clone(Opened):
                     for event, _ in written:
                         _check_secrets(event, objects)
                 self._write(ref, written[-1][0].id, objects, tips, fd)
-                moved = True  # which is what counts; what the index misses, it will read there
+                moved = True  # the event is written; the index reads later what it missed
                 self._wrote = self._wrote or not local
                 self.index.append(ref, written)
         except sqlite3.DatabaseError as error:
@@ -160,7 +160,8 @@ class Clone(Opened):
         return recent.place(self._checked)
 
     def _keep_alive(self, objects: Sequence[GitObject]) -> None:
-        """A foreign `git prune --expire=now` may have taken them before their ref was there; from now on it does not."""
+        """Restore objects that another's `git prune --expire=now` took before their ref existed; from now on the ref keeps
+        them."""
         loose = (is_loose(self.repo, item.oid) for item in objects)
         doubtful = [item for item, there in zip(objects, loose, strict=True) if not there]
         gone = set(self.store.missing([item.oid for item in doubtful])) if doubtful else set()
@@ -177,17 +178,16 @@ class Clone(Opened):
             return objects[-1].oid
 
     def write_alone(self, draft: Draft, above: int = 0) -> Oid:
-        """Write a parentless commit, to be pointed at (`point`) once a remote has it; a ref of its own keeps it till then.
-
-        Its clock is above `above`, which is that of the commit whose place it takes.
-        """
+        """Write a parentless commit, to which `point` moves a ref once a remote has it; a ref of its own keeps it till
+        then. Its clock is above `above`, the clock of the commit that it replaces."""
         with self.locked() as fd:
             objects = self._alone(draft, above)
             self._replace(self._keeper(), objects[-1].oid, fd, objects)
             return objects[-1].oid
 
     def list_retired(self, logs: Mapping[str, Oid], before: Oid | None) -> Oid:
-        """Write the commit that adds `logs` to the list of retired clones at `before`; it is kept until it is pointed at."""
+        """Write the commit that adds `logs` to the list of retired clones at `before`; a ref of its own keeps it until
+        `point`."""
         from gitcoord.log.apart.retired import TYPE, with_parents
 
         with self.locked() as fd:
@@ -199,18 +199,18 @@ class Clone(Opened):
             return item.oid
 
     def _keeper(self) -> str:
-        """The ref that keeps a commit which is on its way to a remote; the next one takes its place."""
+        """The ref that keeps a commit on its way to a remote; the next such commit replaces it."""
         return f"{NAMESPACE}aside/{self.settled_id()}/on-its-way"
 
     def point(self, ref: str, new: Oid | None) -> None:
-        """Let a ref that is replaced, not appended to, name a commit that is there, or nothing any more."""
+        """Point a ref (presence or leases, which are replaced) to an existing commit, or delete it."""
         with self.locked() as fd:
             self._replace(ref, new, fd)
             if new is not None and self._mended_tips(fd).refs.get(self._keeper()) == new:
                 self._replace(self._keeper(), None, fd)
 
     def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
-        """As `point`, if the ref still names `old`; says whether it did."""
+        """As `point`, if the ref still names `old`; returns whether it did."""
         with self.locked() as fd:
             if self._mended_tips(fd).refs.get(ref) != old:
                 return False
@@ -234,7 +234,7 @@ class Clone(Opened):
                 return
             with suppress(RefMoved, ObjectMissing):
                 known = ref in tips.refs or own_logs(tips.refs, self.settled_id())
-                needed = objects[-1:] if known else objects  # the empty tree is there once anything of ours is
+                needed = objects[-1:] if known else objects  # the empty tree exists once anything of ours does
                 self.store.write(needed)
                 if old:
                     from gitcoord.store import sweep
@@ -261,7 +261,7 @@ class Clone(Opened):
 
             if tidy.is_worth_a_pack(self.store, self._recent):
                 self.pack()
-            self._recent = None  # it is asked again after the next look, not after every write
+            self._recent = None  # asked again after the next look, not after every write
         if self._superseded:
             from gitcoord.store import sweep
 
@@ -278,7 +278,7 @@ class Clone(Opened):
                 self._after_write(self)
 
     def pack(self, limit: int | None = INLINE_OBJECTS) -> None:
-        """Pack our loose objects, and merge our packs while that makes none of more than `limit` objects."""
+        """Pack our loose objects, and merge our packs as long as no pack gets more than `limit` objects."""
         from gitcoord.log import tidy
 
         def fill_holes() -> None:
@@ -307,7 +307,7 @@ def _check_secrets(event: Event, objects: Sequence[GitObject]) -> None:
         return
     from gitcoord.log import secrets
 
-    quotes = event.type.startswith("task.") and event.type != "task.edit"  # the title, in the line that comes first
+    quotes = event.type.startswith("task.") and event.type != "task.edit"  # the title is in the first line
     attached = [item.data for item in objects if item.kind == "blob"]
     secrets.check(event.text.partition("\n\n")[2] if quotes else event.text, event.data.values(), attached)
 

@@ -1,10 +1,10 @@
-"""The id of this clone, which names our refs, and the means to tell `mv`, mounts, shares and copies apart.
+"""The id of this clone, which names our refs, and how a copy is told from `mv`, mounts and network shares.
 
 `coord/clone` has the id, a random secret, and the places from which this clone was reached. Another path, other inode
-numbers or another machine only raise the question whether this is a copy, because a mount and a share have them as
-well. A proof answers it: at one of the known places there is a `coord/` with our id and our secret, and a file that we
-make in ours does not appear there. Then the clone there is another one, and we take a new id. Without that proof a
-clone keeps its id; a copy on another machine is found at the remote (`sync.new_clone_id`).
+numbers or another machine may mean a copy, but a mount and a share have them as well. A copy is proven if one of the known
+places has a `coord/` with our id and our secret, and a file that we make in ours does not appear there. Then the clone
+there is another one, and we take a new id. Without that proof a clone keeps its id; a copy on another machine is found at
+the remote (`sync.new_clone_id`).
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def read_known(repo: Repository) -> KnownClone | None:
 def settle_clone_id(repo: Repository) -> KnownClone:
     """The id of this clone and its secret, made if missing. Call it under the write lock.
 
-    In a copy, what `coord/` knew of the original's sessions is deleted: they belong to the other clone now, and its log
-    is history. Raises Unreadable, Unwritable.
+    In a copy, the files about the original's sessions in `coord/` are deleted: the sessions belong to the other clone now,
+    and its log is history. Raises Unreadable, Unwritable.
     """
     pinned, known, here = repo.setting("clone"), _known(repo), _place(repo)
     if pinned:
@@ -83,7 +83,7 @@ def settle_clone_id(repo: Repository) -> KnownClone:
             _forget_sessions(repo.coord_dir)
         return _save(repo, KnownClone(fresh_id(repo), _secret(), (here,)))
     if here not in known.places or not known.secret or _load(repo) is None:
-        others = [place for place in known.places if place[:2] != here[:2]]  # a share numbers anew with each mount
+        others = [place for place in known.places if place[:2] != here[:2]]  # a share has new numbers with each mount
         return _save(repo, known._replace(secret=known.secret or _secret(), places=(*others, here)[-MAX_PLACES:]))
     return known
 
@@ -94,7 +94,7 @@ def renewed(repo: Repository, old: str) -> KnownClone:
 
 
 def renew_clone_id(repo: Repository, known: KnownClone) -> None:
-    """Go by another id for good; to be called under the write lock."""
+    """Take another id for good; to be called under the write lock."""
     _save(repo, known)
 
 
@@ -127,11 +127,11 @@ def _place(repo: Repository) -> ClonePlace:
     return ClonePlace(machine_id(), repo.common_dir, inode)
 
 
-# telling a copy from a door
+# tell a copy from another way to the same files
 
 
 def _is_copy(repo: Repository, known: KnownClone) -> bool:
-    """Whether the clone that `known` describes lives in other files than ours. Asked once for each new place."""
+    """Whether the clone that `known` describes has other files than ours. Asked once for each new place."""
     here = _place(repo)
     if here in known.places:
         return False
@@ -145,16 +145,14 @@ def _lives_elsewhere(ours: str, path: str, known: KnownClone) -> bool:
             return False
         found = _parse(read_ours(os.path.join(theirs, "clone")))
     except OSError:
-        return False  # nobody is there any more, or none that we can see
+        return False  # no clone is there any more, or we cannot see it
     return found is not None and (found.id, found.secret) == (known.id, known.secret) and not _leads_to(ours, theirs)
 
 
 def _leads_to(ours: str, theirs: str) -> bool:
-    """Whether both are the same directory, though their numbers differ: a file made in one is there in the other.
-
-    Where we may not make one, nothing of ours will be written either, and the answer is yes.
-    """
-    name = f"door.{os.urandom(8).hex()}"  # a new name each time: shares remember for seconds that one was not there
+    """Whether both paths lead to the same directory, though their numbers differ: a file made in one appears in the other.
+    If we may not make a file, we cannot write anything else either, and the answer is yes."""
+    name = f"door.{os.urandom(8).hex()}"  # a new name each time: shares remember for seconds that a name was missing
     made = os.path.join(ours, name)
     try:
         os.close(open_ours(made, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
@@ -167,11 +165,11 @@ def _leads_to(ours: str, theirs: str) -> bool:
             remove_ours(made)
 
 
-# the file
+# read and write the file
 
 
 def _known(repo: Repository) -> KnownClone | None:
-    """The content of the file; if it is lost or damaged, the id whose logs the journal notes: the rest can be made
+    """The content of the file; if it is lost or damaged, the id whose logs the journal notes, because the rest can be made
     again."""
     known = _load(repo)
     if known is None:
@@ -186,7 +184,7 @@ def _load(repo: Repository) -> KnownClone | None:
 
 
 def _parse(data: bytes) -> KnownClone | None:
-    """The file of this version, or of one before it that knew a single place and no secret."""
+    """Parse the file of this version, or of an earlier one with a single place and no secret."""
     try:
         found: dict[str, Any] = json.loads(data)
         places = found["places"] if "places" in found else [[found[key] for key in ClonePlace._fields]]
@@ -207,8 +205,9 @@ def _is_place(place: ClonePlace) -> bool:
 
 
 def _save(repo: Repository, known: KnownClone) -> KnownClone:
-    """Written once for each new place, and synced: with the id, all that was written under it would be out of sight."""
-    latest = known.places[-1]._asdict()  # as versions before this one read it
+    """Write the file, once for each new place, and sync it: if the id is lost, so is the way to all that was written under
+    it."""
+    latest = known.places[-1]._asdict()  # for earlier versions
     facts = {"id": known.id, "secret": known.secret, "places": known.places, **latest}
     facts |= {"former": known.former} if known.former else {}
     write_whole(os.path.join(repo.coord_dir, "clone"), json.dumps(facts) + "\n", durable=True)

@@ -1,6 +1,6 @@
 """The root of a new epoch, which carries earlier events in its tree.
 
-For each event the tree has its raw commit as a blob named by the commit's id, so that ids stay checkable, and its
+For each event the tree has its raw commit as a blob named by the commit's id, so that ids can be checked, and its
 attachments as a tree called `ID.files`. A reader treats them as if they were in the chain.
 """
 
@@ -31,7 +31,7 @@ def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[G
 
 
 def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
-    """Those of `trees` that exist and have files which all exist."""
+    """Those of `trees` that exist, with all their files."""
     there = sorted(trees - set(store.missing(sorted(trees))))
     files = {tree.oid: named_in(tree) for tree in store.read(there) if tree.kind == "tree" and tree.data}
     lost = set(store.missing(sorted({oid for named in files.values() for oid in named})))
@@ -39,7 +39,7 @@ def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
 
 
 def check_size(store: Store, root: Event, raw: bytes) -> None:
-    """Check that the tree of a root is not larger than what it says to carry needs, before it is read. Raises Malformed."""
+    """Check, before reading it, that the tree of a root is not larger than its events need. Raises Malformed."""
     tree = named_in(GitObject("commit", root.id, raw))[0]
     digest = len(tree) // 2
     each = len(b"100644 \0" + b"40000 .files\0") + 2 * 3 * digest  # a commit and its attachments: name and id of each
@@ -49,8 +49,8 @@ def check_size(store: Store, root: Event, raw: bytes) -> None:
 
 
 def carried(store: Store, root: bytes) -> Iterator[Commit]:
-    """The commits that the root of an epoch carries; what is not what its name says, or too large for an event, is passed
-    over unread, and so is what comes after MAX_CARRIED bytes. Raises ObjectMissing, NotACommit."""
+    """The commits that the root of an epoch carries; a blob that does not match its name, or is too large for an event, is
+    skipped unread, and so are all after MAX_CARRIED bytes. Raises ObjectMissing, NotACommit."""
     object_format = store.repo.object_format
     names = _names(store, named_in(GitObject("commit", Oid(""), root))[0])
     for (name, _), blob in zip(names, store.read(oid for _, oid in names), strict=True):

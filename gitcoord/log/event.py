@@ -40,11 +40,11 @@ _WITH_FILES = ("message", "epoch")
 
 
 class Malformed(Exception):
-    """A commit in a log that is no event; the message says why. Readers skip and count it."""
+    """A commit in a log that is not an event; the message says why. Readers skip and count it."""
 
 
 class Draft(NamedTuple):
-    """An event that is still to be written: what its author decides."""
+    """An event to be written: the part that its author decides."""
 
     type: str
     text: str
@@ -53,11 +53,11 @@ class Draft(NamedTuple):
     author: str = ""
     """The session that speaks; empty means the one that runs the command."""
     local: bool = False
-    """It stays in this clone, whatever else is written with it."""
+    """Whether it stays in this clone, even if other drafts of the same append do not."""
 
 
 LaterDraft = Callable[[Sequence[Oid]], Draft]
-"""A draft that names events written by the same append: made from the ids of those before it."""
+"""A draft that names events of the same append; it is called with the ids of those before it."""
 
 
 class Event(NamedTuple):
@@ -81,7 +81,7 @@ class Event(NamedTuple):
 
 
 class Envelope(NamedTuple):
-    """What the writing clone adds to a draft."""
+    """The part of an event that the writing clone adds to a draft."""
 
     lc: int
     clone: str
@@ -90,7 +90,7 @@ class Envelope(NamedTuple):
     """`Name <email>`, already safe for a commit header."""
     at: int
     key: bytes = b""
-    """The secret of the clone, with which it marks its events; without it they bear no mark."""
+    """The secret of the clone, with which it marks its events; without it events have no mark."""
     ref: str = ""
     """The log that the event is written to, which its mark names."""
 
@@ -123,24 +123,25 @@ def check_attachment(name: str, content: bytes) -> None:
 
 
 def is_attachment_name(name: str) -> bool:
-    """Whether a file of a message can be called so, on every system."""
+    """Whether every system allows `name` for a file of a message."""
     fits = 0 < len(name) <= 100 and name[0] in _FIRST_OF_A_FILE and _IN_A_FILE.issuperset(name)
     return fits and not name.endswith((" ", "."))
 
 
 def header_text(text: str) -> str:
-    """`text` without what would break or forge a commit header: angle brackets, line ends, other controls."""
+    """`text` without characters that would break or forge a commit header: angle brackets, line ends, control
+    characters."""
     clean = "".join(c for c in text if c not in "<>" and c.isprintable()).strip(" .,:;\"'\\")
     return clean.encode("utf-8", "ignore").decode()
 
 
 def encode(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> bytes:
-    """The raw commit of `draft`. Raises UsageError for what `decode` would not give back."""
+    """The raw commit of `draft`. Raises UsageError for a draft that `decode` would not return unchanged."""
     return compose(draft, envelope, tree, parent)[0]
 
 
 def compose(draft: Draft, envelope: Envelope, tree: Oid, parent: Oid | None) -> tuple[bytes, Event]:
-    """As `encode`, with the event that `decode` makes of the commit; its id is empty still."""
+    """As `encode`, with the event that `decode` makes of the commit, still without an id."""
     check_text(draft.text)
     fields = {**draft.data, "v": VERSION, "type": draft.type, "lc": envelope.lc, "clone": envelope.clone}
     fields.pop("mark", None)
@@ -165,7 +166,7 @@ def _mark(key: bytes, ref: str, names: Sequence[str], text: str, trailer: bytes)
     """The mark that only a holder of `key` can put into an event of the log `ref`: a keyed hash of the event's content
     and of the event before it, so that the mark of the last covers the whole chain."""
     try:
-        from _blake2 import blake2b  # hashlib would load OpenSSL as well: 10 ms of every write
+        from _blake2 import blake2b  # hashlib would load OpenSSL, too: 10 ms of every write
     except ImportError:
         from hashlib import blake2b
     head = "\n".join([ref, *names, ""]).encode()
@@ -173,7 +174,7 @@ def _mark(key: bytes, ref: str, names: Sequence[str], text: str, trailer: bytes)
 
 
 def is_marked(commit: bytes, ref: str, key: bytes) -> bool:
-    """Whether an event of the log `ref` bears the mark of the clone whose secret `key` is."""
+    """Whether an event of the log `ref` has the mark of the clone with the secret `key`."""
     try:
         event = decode(Oid(""), commit)
         fields = json.loads(trailer_of(commit))
@@ -241,13 +242,13 @@ def _split_message(message: bytes) -> tuple[str, bytes]:
 
 
 def _load(trailer: bytes) -> dict[str, Any]:
-    """The payload, if every reader can hold it: finite numbers, whole characters, no deep nesting."""
+    """Parse the payload, if every reader can represent it: finite numbers, whole characters, no deep nesting."""
     if trailer.find(b"\n") != len(trailer) - 1:
         raise Malformed("the trailer is not one line")
     try:
         text = trailer.decode("ascii").strip(" \t\r\n")
         data = json.loads(text, parse_float=_finite, parse_constant=_refuse)
-        if b"\\ud" in trailer or b"\\uD" in trailer:  # a half of a surrogate pair, unless the other is there
+        if b"\\ud" in trailer or b"\\uD" in trailer:  # half of a surrogate pair, unless the other half is there
             json.dumps(data, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         raise Malformed("the trailer is not ASCII JSON") from None
@@ -275,8 +276,8 @@ def _finite(number: str) -> float:
 def _headers(head: bytes) -> tuple[bytes, str, str, int, int]:
     """Tree, author, email, the author's time and the committer's date. Raises Malformed.
 
-    These are the headers of an event's commit, and no others: what a commit of code has beside them, no event has. (Spelled
-    out, for a regular expression of all this is slower, and `re` takes 5 ms to import.)
+    An event's commit has these headers and no others, unlike a commit of code. (Without a regular expression: one is
+    slower, and `re` takes 5 ms to import.)
     """
     lines = head.split(b"\n")
     at = 2 if len(lines) > 1 and lines[1].startswith(b"parent ") else 1
@@ -315,7 +316,7 @@ def _names_object(line: bytes, word: bytes) -> bool:
 
 
 def _is_signature(lines: Sequence[bytes]) -> bool:
-    """Whether there is nothing, or one signature of git's."""
+    """Whether `rest` is empty or one signature of git's."""
     return not lines or (
         lines[0].startswith((b"gpgsig ", b"gpgsig-sha256 ")) and all(line.startswith(b" ") for line in lines[1:])
     )

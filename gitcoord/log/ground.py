@@ -24,8 +24,8 @@ class Ground:
         self.fd = fd
 
     def note(self, dropped: Iterable[str], added: Mapping[str, Oid]) -> None:
-        """Note where our logs stand after a change of ours. Never a listing of the refs: a foreign fetch that prunes may have
-        taken one of them just before, and it would be forgotten."""
+        """Note the tips of our logs after a change of ours, never from a listing of the refs: if a fetch with pruning has
+        just deleted one of them, it would be forgotten."""
         gone = set(dropped)
         known = {ref: oid for ref, oid in self.journal.tips().items() if ref not in gone}
         self.journal.note({**known, **added})

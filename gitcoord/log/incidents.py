@@ -1,4 +1,4 @@
-"""Misdeeds of other clones, which an honest clone never commits; remembered until the user has accepted them.
+"""Remember misdeeds of other clones, which an honest clone never commits, until the user has accepted them.
 
 One small JSON file in `coord/` has one line for each clone, with the latest incident of each kind.
 """
@@ -19,7 +19,7 @@ LIMIT = 100
 
 
 class Alarm(NamedTuple):
-    """An incident of `clone`, and when it was noticed first (Unix seconds)."""
+    """An incident of `clone`, and when it was first noticed (Unix seconds)."""
 
     clone: str
     what: str
@@ -27,7 +27,8 @@ class Alarm(NamedTuple):
 
 
 def note(coord_dir: str, clone: str, what: str, now: float) -> None:
-    """Remember it; said again, nothing changes. A place that cannot be written costs the memory only."""
+    """Remember an incident; the same one again changes nothing. If the file cannot be written, it is only not
+    remembered."""
     found = {alarm.clone: alarm for alarm in read(coord_dir)}
     if not is_name(clone) or (clone in found and found[clone].what == what) or len(found) >= LIMIT:
         return
@@ -45,7 +46,7 @@ def read(coord_dir: str) -> list[Alarm]:
 
 
 def clear(coord_dir: str, clone: str) -> bool:
-    """Forget what is noted of a clone; says whether there was anything."""
+    """Forget the incidents of a clone; returns whether there were any."""
     found = {alarm.clone: alarm for alarm in read(coord_dir)}
     if found.pop(clone, None) is None:
         return False

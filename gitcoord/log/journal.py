@@ -1,9 +1,8 @@
 """Recovery data: the raw objects this clone wrote in its last day or two, and the tips of its own logs.
 
-The journal is no index and no judge: nothing is read from it while git still has what we wrote, and an event that is
-missing in it is not removed for that. A journal that exists and cannot be read raises Unreadable everywhere, because it
-may still have what is needed. It is a text file with one record on each line, so a line that a crash cut short makes no
-other line unreadable:
+Nothing is read from the journal while git still has what we wrote, and an event is never removed because the journal does
+not have it. A journal that exists and cannot be read raises Unreadable everywhere, because it may still have what is
+needed. It is a text file with one record on each line, so a line that a crash cut short makes no other line unreadable:
 
     journal 1 UNIX-TIME UPTIME SERIAL
     o KIND OID BASE64
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
 
 KEEP_SECONDS = 24 * 3600
 MAX_SIZE = 1 << 20
-"""Bytes of the newest file, past which a writer begins another once most of what it has is packed."""
+"""Size of the newest file from which a writer begins another, once most of its objects are packed."""
 HUGE = 4 * MAX_SIZE
-"""Bytes past which nothing is waited for."""
+"""Size from which a writer begins another file in any case."""
 TAIL = 1 << 13
 
 
 class JournalPlace(NamedTuple):
-    """A position in the journal: how far into which of its files, by the serial number in its head."""
+    """A position in the journal: the serial number of a file (in its head), and an offset in it."""
 
     serial: int
     offset: int
@@ -56,7 +55,7 @@ class Journal:
         self._noted: tuple[tuple[int, int], dict[str, Oid]] = (0, 0), {}
 
     def add(self, objects: Sequence[GitObject]) -> None:
-        """Keep `objects`, to be called before they are written to git. Raises RepositoryError; then nothing is kept."""
+        """Add `objects`, before they are written to git. Raises RepositoryError; then none is kept."""
         self._append(b"".join(_object_line(item) for item in objects))
 
     def note(self, tips: Mapping[str, Oid]) -> None:
@@ -86,7 +85,7 @@ class Journal:
         return {ref: Oid(oid) for ref, _, oid in pairs if is_log(ref)}
 
     def _archived(self) -> tuple[list[Segment], bool]:
-        """The records rotated out in the last day, and whether all of them are intact."""
+        """The archived records of the last day, and whether all of them are intact."""
         from gitcoord.log import archive
 
         try:
@@ -97,7 +96,7 @@ class Journal:
             raise unreadable(self.old_path, error) from error
 
     def objects(self, since: JournalPlace | None = None) -> Iterator[GitObject]:
-        """Every object kept (added after `since`), oldest first. Torn lines are passed over."""
+        """Every object in the journal (added after `since`), oldest first. Torn lines are skipped."""
         serial, offset = _serial(self.path), 0
         if since and serial == since.serial:
             offset = since.offset
@@ -133,7 +132,7 @@ class Journal:
         return not wanted or {oid.decode("ascii", "replace") for oid in wanted} <= self._archived_ids()
 
     def needed(self, tips: Iterable[Oid], since: JournalPlace | None = None) -> dict[Oid, GitObject]:
-        """The objects kept, whole, that are reachable from `tips`: not those of a writer that died before its ref moved."""
+        """The intact objects that are reachable from `tips`: not those of a writer that died before its ref moved."""
         kept = {item.oid: item for item in self.objects(since)}
         found: dict[Oid, GitObject] = {}
         todo = list(tips)
@@ -166,7 +165,7 @@ class Journal:
             raise unreadable(self.path, error) from error
 
     def scrub(self, oids: Collection[Oid]) -> None:
-        """Forget the bytes of `oids`. Raises RepositoryError."""
+        """Remove the bytes of `oids` from the journal. Raises RepositoryError."""
         gone = {oid.encode() for oid in oids}
         if gone & _ids(_lines(self.path)):
             lines = [line for line in _lines(self.path) if not gone & _ids([line]) and not line.startswith(b"journal ")]
@@ -180,12 +179,10 @@ class Journal:
                 raise unwritable(os.path.dirname(self.path), error) from error
 
     def rotate(self, now: float, packed: Callable[[], JournalPlace | None] = lambda: None) -> bool:
-        """Begin a new file once this one is large, or began a day ago, or a day ahead of a clock that jumped back.
-
-        What it holds is kept for another day. A large one is archived up to the place `packed`, before which no object lies
-        loose: the objects after that are looked at again soon. Says whether it did. Raises RepositoryError; then nothing
-        changed.
-        """
+        """Begin a new file once this one is large, or began a day ago, or (by a clock that jumped back) a day from now. Its
+        content is kept for another day. A large file is archived up to the place `packed`, before which no object is loose:
+        the objects after it are checked again soon. Returns whether it did. Raises RepositoryError; then nothing
+        changed."""
         size = self._size_when_due(now)
         if not size:
             return False
@@ -230,14 +227,14 @@ class Journal:
         with open(open_ours(self.path, os.O_RDONLY), "rb") as file:
             words = file.readline(80).split()
         if len(words) < 3 or not all(word.isdigit() for word in words[2:]):
-            return 0.0, None  # its head is torn: only a new file has a known age
+            return 0.0, None  # its head is torn, so its age is unknown
         return int(words[2]), int(words[3]) if len(words) > 3 else None
 
     def _is_old(self, now: float) -> bool:
         return clocks.age(self._began[1], self._began[2], now) > KEEP_SECONDS
 
     def _append(self, data: bytes) -> tuple[int, int]:
-        """Returns the inode and the size that the file has then."""
+        """Append a line; returns the inode and the new size of the file."""
         try:
             fd = open_ours(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         except OSError as error:
@@ -248,7 +245,7 @@ class Journal:
             if size == 0:
                 data = _new_head(int(time.time() * 1000)) + data
             elif (stat.st_ino, size) != self._end and _byte_at(fd, size - 1) != b"\n":
-                data = b"\n" + data  # a writer died in the middle of its line
+                data = b"\n" + data  # a writer was killed in the middle of its line
             self._write_whole(fd, data, size)
             self._end = stat.st_ino, size + len(data)
             return self._end
@@ -292,7 +289,7 @@ def _serial(path: str) -> int:
 
 
 def _kept(path: str, end: int) -> Iterator[tuple[int, GitObject]]:
-    """The objects of the newest file up to `end`, each with where its line ends."""
+    """The objects of the newest file up to `end`, each with the offset where its line ends."""
     offset = 0
     for line in _lines(path):
         offset += len(line) + 1
@@ -302,7 +299,7 @@ def _kept(path: str, end: int) -> Iterator[tuple[int, GitObject]]:
 
 
 def _object_line(item: GitObject) -> bytes:
-    import binascii  # here: reading a repository needs no objects of the journal
+    import binascii  # imported here: reading a repository needs no object of the journal
 
     body = binascii.b2a_base64(item.data, newline=False)
     return b"o %s %s %s\n" % (item.kind.encode(), item.oid.encode(), body)
@@ -357,7 +354,7 @@ def _tail(path: str, size: int) -> bytes:
 
 
 def _last_line(path: str, start: bytes) -> bytes | None:
-    """The last whole line that begins with `start`, looking at as little of the file's end as it takes."""
+    """The last whole line that begins with `start`; reads only as much of the file's end as needed."""
     size = TAIL
     while True:
         tail = _tail(path, size)

@@ -2,7 +2,7 @@
 
 Five things prove an event to be ours: a ref, the chain below it, the journal, the index, and the mark in each event
 that only this clone can make. Each may be damaged, so none of them alone removes an event. A log that is whole and
-continues its known tip is kept. Commits under our name that this clone did not write are kept under another name. If
+continues its known tip is kept. Commits in our log that this clone did not write are kept under another name. If
 two ends of our log differ, or a part of it is lost, `salvage` carries on all that is known.
 """
 
@@ -24,8 +24,8 @@ Commit = tuple[Oid, bytes]
 def mend(ground: Ground, tips: Tips) -> list[str]:
     """Repair the logs of this clone, as far as refs and journal show the damage; returns a line for each.
 
-    Raises Unreadable where git cannot tell what is there: then nothing is changed. Raises RefMoved where a ref is not as
-    `tips` has it: then list them again.
+    Raises Unreadable where git cannot tell what is there: then nothing is changed. Raises RefMoved if a ref is not as in
+    `tips`: then the caller lists them again.
     """
     noted = ground.journal.tips()
     known = {**_forgotten(ground, noted), **noted}
@@ -46,7 +46,7 @@ def _forgotten(ground: Ground, noted: Mapping[str, Oid]) -> dict[str, Oid]:
 
 
 def own_seen(ground: Ground) -> dict[str, Oid]:
-    """The tips of our logs as the index saw them last."""
+    """The tips of our logs that the index read last."""
     try:
         seen = ground.index.known_tips()
     except sqlite3.DatabaseError:
@@ -55,10 +55,8 @@ def own_seen(ground: Ground) -> dict[str, Oid]:
 
 
 def restore_log(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str]:
-    """A log of ours stands at `now`, and is known to have stood at `was`: let it have all that is known of it.
-
-    Raises RefMoved when it stands elsewhere by then.
-    """
+    """Restore a log of ours: its ref names `now`, and is known to have named `was`. Afterwards it has all its known events.
+    Raises RefMoved if the ref has moved meanwhile."""
     from gitcoord.log import salvage
     from gitcoord.log.restore import restore_objects
 
@@ -80,7 +78,7 @@ def restore_log(ground: Ground, ref: str, now: Oid | None, was: Oid) -> list[str
 
 
 def _fill(ground: Ground, ref: str, now: Oid, was: Oid) -> list[str]:
-    """Fill the holes of a log whose ref is where it should be."""
+    """Fill the holes of a log whose ref is right."""
     if is_whole(ground.store, now):
         return []
     from gitcoord.log import salvage
@@ -93,16 +91,13 @@ def _move(ground: Ground, ref: str, to: Oid, now: Oid | None) -> list[str]:
     return [f"restored {ref}"]
 
 
-# what is not ours
+# find commits that are not ours
 
 
 def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[str]:
-    """Divide what a log adds to its known tip: events up to the last one that we know, or marked, are ours; the rest is
-    kept aside.
-
-    If no event of the rest proves to be ours, the rest is another's only if the event before it is marked; otherwise
-    the rest is from a version that did not mark.
-    """
+    """Divide the commits above a log's known tip: events up to the last that we know, or that is marked, are ours; the rest
+    is set aside. If no event proves to be ours, the rest is another's only if the event before it is marked; otherwise a
+    version without marks wrote it."""
     if ground.store.keeps(ref):
         return []
     ours = _ours(ground, ref, above)
@@ -117,7 +112,8 @@ def _part(ground: Ground, ref: str, above: Sequence[Commit], now: Oid) -> list[s
 
 
 def _judge(ground: Ground, ref: str, now: Oid, noted: Iterable[tuple[str, Oid]]) -> list[str]:
-    """A log of our name that the journal does not know. It is another's if we mark what we write, and it has no mark."""
+    """Judge a log under our name that the journal does not know. It is another's if it has no mark although we mark what we
+    write."""
     if ground.store.keeps(ref):
         return []
     try:
@@ -132,8 +128,8 @@ def _judge(ground: Ground, ref: str, now: Oid, noted: Iterable[tuple[str, Oid]])
 
 
 def _ours(ground: Ground, ref: str, commits: Sequence[Commit]) -> Sequence[Commit]:
-    """The first of `commits` (a part of a chain, oldest first) up to the last that is known to be ours: as each event
-    names the one before it, it speaks for all below."""
+    """The first of `commits` (a part of a chain, oldest first) up to the last that is known to be ours: each event names
+    the one before it, so it proves all below."""
     if commits and ground.pen.made(ref, commits[-1][1]):
         return commits
     written = ground.journal.written(oid for oid, _ in commits)
@@ -161,9 +157,10 @@ def _before(store: Store, commit: bytes) -> Commit | None:
 
 
 def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
-    """Keep `oid` under a name that is no log, so that nothing reads it and no gc takes it; returns what to say of it."""
+    """Keep `oid` under a ref that is not a log, so that no reader reads it and no gc removes it; returns a line for the
+    user."""
     name = aside_name(ref, oid)
-    with suppress(RefMoved):  # it is there already
+    with suppress(RefMoved):  # it is kept already
         ground.store.move(name, oid, None, ground.fd)
     return f"{ref} has commits that this clone never wrote: they are kept as {name} (git log {name})"
 
@@ -173,7 +170,7 @@ def set_aside(ground: Ground, ref: str, oid: Oid) -> str:
 
 def take_in_local(ground: Ground) -> list[str]:
     """Move local logs out of git's refs, where `git push --mirror` would publish them; returns a line for each that has
-    something in it which this clone never wrote."""
+    commits that this clone never wrote."""
     done = []
     for ref, oid in list(ground.store.left.items()):
         anew = not ground.store.keeps(ref)
@@ -198,7 +195,7 @@ def _above(store: Store, now: Oid, was: Oid) -> list[Commit] | None:
 
 
 def _after_fork(store: Store, now: Oid, was: Oid) -> list[Commit]:
-    """The part of the chain below `now` that is not in the one below `was`, as far as both can be read."""
+    """The part of the chain below `now` that is not in the chain below `was`, as far as both can be read."""
     from gitcoord.log import salvage
 
     known = {oid for oid, _ in salvage.readable(store, was)}
@@ -206,7 +203,7 @@ def _after_fork(store: Store, now: Oid, was: Oid) -> list[Commit]:
 
 
 def _is_log_commit(store: Store, oid: Oid) -> bool:
-    """Whether it is a commit that says of itself that it is an event, so that it is worth keeping."""
+    """Whether it is a commit with the form of an event, and so worth keeping."""
     try:
         found = next(iter(store.read([oid])))
     except ObjectMissing:
@@ -215,7 +212,7 @@ def _is_log_commit(store: Store, oid: Oid) -> bool:
 
 
 def descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
-    """Whether `new` is there, down to `old` (None: to its root). Raises Unreadable where that cannot be told."""
+    """Whether the chain from `new` down to `old` (None: to its root) is whole. Raises Unreadable if git cannot tell."""
     if new is None:
         return False
     try:
@@ -227,16 +224,16 @@ def descends(store: Store, new: Oid | None, old: Oid | None) -> bool:
 
 
 def is_whole(store: Store, tip: Oid) -> bool:
-    """Whether a chain is there from `tip` down to its root. Raises Unreadable where that cannot be told."""
+    """Whether the chain from `tip` down to its root is whole. Raises Unreadable if git cannot tell."""
     return descends(store, tip, None)
 
 
-# looking, without the lock
+# look without the lock
 
 
 def is_amiss(ground: Ground, noted: Mapping[str, Oid], tips: Tips) -> bool:
-    """Whether a log of ours is missing, no longer contains where it stood before `tips` were listed, or may have what we
-    never wrote. To be asked without the lock (`fd` of the ground is not used)."""
+    """Whether a log of ours is missing, no longer contains its last known tip, or may have commits that we never wrote.
+    Called without the lock (`fd` of the ground is not used)."""
     own = ground.own_logs(tips)
     for ref, was in noted.items():
         if not belongs_to(ref, ground.pen.clone) or own.get(ref) == was:
@@ -247,11 +244,11 @@ def is_amiss(ground: Ground, noted: Mapping[str, Oid], tips: Tips) -> bool:
     return bool(noted) and any(ref not in noted and not _is_marked(ground, ref, oid) for ref, oid in own.items())
 
 
-# refs that lead nowhere
+# refs that point nowhere
 
 
 def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
-    """An empty or garbled ref file (a power loss) stops the user's own gc and fetch; git can delete it."""
+    """Delete empty or garbled ref files, which a power loss left: they stop the user's own gc and fetch."""
     import os
 
     done = []
@@ -268,8 +265,8 @@ def drop_broken(store: Store, tips: Tips, fd: int) -> list[str]:
 
 
 def drop_lost(ground: Ground, refs: Iterable[str], tips: Tips) -> list[str]:
-    """Delete refs whose commit is lost, but for our own logs: another's log comes back whole with the next fetch, so does
-    a table of leases, and a session's presence with its next beat. What of a log can be read is kept aside."""
+    """Delete refs whose commit is lost, except our own logs. The next fetch brings another's log and a table of leases back
+    whole, and a session's next heartbeat its presence. The readable part of a log is set aside."""
     from gitcoord.log import salvage
 
     done = []

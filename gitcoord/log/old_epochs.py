@@ -1,4 +1,4 @@
-"""Epochs that a later epoch of the same log has replaced: which they are, and when their refs are deleted."""
+"""Find epochs that a later epoch of the same log has replaced, and delete their refs."""
 
 from __future__ import annotations
 
@@ -22,17 +22,15 @@ def dropped(clone: Clone, refs: Iterable[str]) -> set[str]:
 
 
 def ended_at(clone: Clone, ref: str) -> Oid | None:
-    """Where our epoch `ref` ended, according to the root that follows it."""
+    """The last commit of our epoch `ref`, according to the root that follows it."""
     query = "SELECT data FROM events WHERE type = 'epoch' AND clone = ? AND epoch = ?"
     rows = clone.read(lambda db: db.execute(query, (clone.id, epoch_of(ref) + 1)).fetchall())
     return next((Oid(after) for (data,) in rows if isinstance(after := json.loads(data).get("after"), str)), None)
 
 
 def drop_replaced(clone: Clone) -> None:
-    """Delete epochs that a later one replaced: others', and ours where a crash left one standing.
-
-    Of a clone whose signatures went missing with it, the old is kept.
-    """
+    """Delete epochs that a later one replaced: others', and ours if a crash left one. If a clone's signatures are missing
+    in the new epoch, the old one is kept."""
     from gitcoord.log import rollover, trust
 
     if not dropped(clone, clone.store.tips().refs):

@@ -39,7 +39,7 @@ CHECK_EVERY = 2.0
 
 
 class Opened:
-    """A clone as it is opened, read and mended. `Clone` adds writing."""
+    """A clone that can be read and repaired. `Clone` adds writing."""
 
     def __init__(self, repo: Repository, registry: Registry[Any], long_lived: bool = False) -> None:
         self.repo = repo
@@ -51,24 +51,24 @@ class Opened:
         self.clock: Callable[[], float] = time.time
         self.registry = registry
         self.when_free: dict[str, Callable[[], None]] = {}
-        """What takes too long to be done under the write lock, by what it is about: done once the lock is free."""
+        """Work that takes too long for the write lock, by its subject: done once the lock is free."""
         self._id = ""
         self._pen: Pen | None = None
         self._id_file: tuple[int, ...] = ()
         self._booted = False
         self._fd: int | None = None
         self._tips: Tips | None = None
-        """The refs as last listed, mended, while we hold the lock: only somebody else's git moves them then."""
+        """The refs as last listed and repaired while we hold the lock: only a foreign git moves them then."""
         self._has_directory = os.path.isdir(repo.coord_dir)
-        """What was removed while we ran (`purge`) is not made again by us."""
+        """Whether `coord/` existed at the start: if `purge` removes it while we run, we do not make it again."""
         self._checked = self.path("checked")
         self._recent: Recent | None = None
 
-    # who this is
+    # the identity of this clone
 
     @property
     def id(self) -> str:
-        """This clone's id; empty, which is nobody's, until the first write. Raises Unreadable."""
+        """This clone's id; empty until the first write. Raises Unreadable."""
         if not self._id:
             self._id = clone_id.read_clone_id(self.repo) or ""
         return self._id
@@ -78,7 +78,7 @@ class Opened:
         return mailbox(name, self.id)
 
     def has(self, box: str) -> bool:
-        """Whether a mailbox is one of this clone's sessions'."""
+        """Whether a mailbox belongs to a session of this clone."""
         return bool(self.id) and clone_in(box) == self.id
 
     def is_ours(self, name: str) -> bool:
@@ -91,7 +91,7 @@ class Opened:
 
     @property
     def pen(self) -> Pen:
-        """What makes our commits; to be asked for under the write lock. Raises RepositoryError."""
+        """The pen that makes our commits. Call it under the write lock. Raises RepositoryError."""
         if self._pen is None:
             self._pen = self._pen_of(clone_id.settle_clone_id(self.repo))
             self._id, self._id_file = self._pen.clone, signature(self.path("clone"))
@@ -101,13 +101,13 @@ class Opened:
         return Pen(self.repo, known, lambda: self.clock(), lambda event: self.index.check_draft(event))
 
     def _reconsider_id(self) -> None:
-        """Another process may have found out meanwhile that this clone needs a new id (`new_clone_id`)."""
+        """Read the id again: another process may have given this clone a new one (`new_clone_id`)."""
         found = signature(self.path("clone"))
         if found != self._id_file:
             self._id, self._pen, self._id_file = "", None, found
 
     def rename(self, known: clone_id.KnownClone) -> None:
-        """Go on under another id, for this process at first; to be called under the write lock."""
+        """Use another id in this process, before it is written; to be called under the write lock."""
         self._id, self._pen, self._tips = known.id, self._pen_of(known), None
 
     @cached_property
@@ -116,7 +116,7 @@ class Opened:
         return Index(self.repo.coord_dir, self.registry, ignored, lambda: self.id, trust.Referee(self))
 
     def close(self) -> None:
-        """Let go of files and packs."""
+        """Close files and packs."""
         if "index" in self.__dict__:
             self.index.close()
         self.store.close()
@@ -128,15 +128,13 @@ class Opened:
     # reading
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Ask the index, brought up to date. What is found broken is mended first, where we may write.
-
-        Raises Unreadable where refs or objects could not be read: that nothing was found would not be an answer.
-        """
+        """Bring the index up to date and ask it. Damage is repaired first, if we may write. Raises Unreadable if refs or
+        objects could not be read, because then "nothing found" would be wrong."""
         if self._fd is not None and self.holds_lock:
             return self._read_locked(self._fd, question)
         self._reconsider_id()
         with suppress(OwnLogAmiss):
-            noted = self.journal.tips()  # before the refs are listed: no writer can overtake us then
+            noted = self.journal.tips()  # before the refs are listed, so that no writer comes in between
             tips = self.store.tips()
             if self._is_well(noted, tips):
                 answer = self.index.query(self.store, tips, question)
@@ -146,7 +144,7 @@ class Opened:
         return self._read_mended(question)
 
     def _is_well(self, noted: Mapping[str, Oid], tips: Tips) -> bool:
-        """Whether refs and journal agree, as far as a glance shows."""
+        """Whether refs and journal agree, by a quick look."""
         if any(map(is_coordination, tips.broken)) or self._is_after_boot():
             return False
         own = own_logs(tips.refs, self.id) if noted else {}
@@ -165,7 +163,7 @@ class Opened:
             with self.locked() as fd:
                 self._tips = None
                 answer = self._read_locked(fd, question)
-        except Unwritable:  # a read-only place is read as it is
+        except Unwritable:  # a read-only repository is read as it is
             self.index.forgets = True
             answer = cast(T, self.index.query(self.store, self.store.tips(), question))
         self._say_vanished()
@@ -193,14 +191,14 @@ class Opened:
             gone, self.index.vanished = self.index.vanished, []
             repair.say_vanished(self.repo.coord_dir, gone, self.store.tips(), self.id, self.clock())
 
-    # mending
+    # repair
 
     def ground(self, fd: int) -> Ground:
         """The parts that a repair needs. Call it under the write lock, whose descriptor `fd` is."""
         return Ground(self.store, self.journal, self.index, self.pen, fd)
 
     def mend(self, action: Callable[[Ground, Tips], Sequence[str]]) -> list[str]:
-        """Put something right under the write lock; returns what was, a line each, which the user reads as well."""
+        """Run a repair under the write lock; returns its lines, which the user sees, too."""
         with self.locked() as fd:
             tips = self.settled_tips(fd)
             done = list(action(self.ground(fd), tips))
@@ -208,11 +206,8 @@ class Opened:
             return done
 
     def settle_lost(self, why: str = "") -> bool:
-        """Settle refs of our format that point nowhere, after something failed; returns whether there were any. Never
-        fails.
-
-        If git said (`why`) that it could not read an object, those of ours that the journal has are restored, too.
-        """
+        """Repair refs of our format that point nowhere, after something failed; returns whether there were any. Never
+        fails. If git said (`why`) that it could not read an object, our objects are restored from the journal, too."""
         from gitcoord.log import boot
 
         try:
@@ -249,9 +244,9 @@ class Opened:
         return self._tips
 
     def _put_right(self, fd: int) -> Tips:
-        """The refs, with ours put right. Where our logs stand is noted only of a list on which nothing was amiss: an older
-        value in packed-refs comes to light where an empty file of a ref is removed, and a fetch may turn back what was just
-        put right. The last attempt is taken as it is."""
+        """The refs, with ours repaired. The tips of our logs are noted only from a list in which nothing was wrong: when an
+        empty ref file is removed, an older value in packed-refs appears, and a fetch may undo a repair. The last attempt is
+        taken as it is."""
         from gitcoord.log import mend
 
         for left in range(ATTEMPTS)[::-1]:
@@ -292,14 +287,14 @@ class Opened:
         return done
 
     def _mend_log(self, ref: str, fd: int) -> None:
-        """A log of ours is not as the index has seen it."""
+        """Repair a log of ours that is not as the index has seen it."""
         from gitcoord.log import mend
 
         self._tips = None
         tips = self._mended_tips(fd)
         was = mend.own_seen(self.ground(fd)).get(ref) or tips.refs.get(ref)
         if was is not None:
-            with suppress(RefMoved):  # the caller looks again
+            with suppress(RefMoved):  # the caller lists the refs again
                 self._mended(mend.restore_log(self.ground(fd), ref, tips.refs.get(ref), was))
 
     def _mend_others(self, fd: int) -> None:
@@ -322,7 +317,7 @@ class Opened:
 
     @contextmanager
     def locked(self) -> Iterator[int]:
-        """Hold the write lock; nested calls share it. When it is free again, what has piled up is tidied."""
+        """Hold the write lock; nested calls share it. When it is free again, the clone is tidied."""
         if self._fd is not None and self.holds_lock:
             yield self._fd
             return
@@ -351,7 +346,7 @@ class Opened:
             del self.__dict__["index"]
 
     def _looked(self) -> float:
-        """When somebody last looked whether our recent objects are still there."""
+        """The last look at our recent objects, by any process."""
         try:
             return os.stat(self._checked).st_mtime
         except OSError:
@@ -364,4 +359,4 @@ class Opened:
         self.mended += self._recent.restored
 
     def _tidy(self) -> None:
-        """Called when the lock is free again; what there is to tidy, the writing half knows."""
+        """Called when the lock is free again; `Clone` overrides it."""

@@ -27,10 +27,10 @@ class Pen:
         self._now = now
         self._check = check
         self.committer = _identity(repo)
-        """Name and email, as git knows them; either may be empty."""
+        """Name and email, from git; either may be empty."""
 
     def envelope(self, lc: int, ref: str = "") -> Envelope:
-        """The author, clone and time of a commit of ours; with the log that it is for, the event gets a mark."""
+        """The author, clone and time of a commit of ours; if `ref` names its log, the event gets a mark."""
         name, email = self.committer
         committer = f"{name} <{email}>" if name and email else f"gitcoord <{self.clone}@coord.invalid>"
         key = self._key if ref else b""
@@ -60,7 +60,7 @@ class Pen:
                 event = decode(Oid(""), raw)
             commit = make_object("commit", raw, self.repo.object_format)
             if parent is None and draft.attachments:
-                objects += self.tree({})  # later events take the empty tree for granted
+                objects += self.tree({})  # later events need the empty tree to exist
             objects += tree if draft.attachments or parent is None else []
             objects.append(commit)
             written.append((event._replace(id=commit.oid), raw))

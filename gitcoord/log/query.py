@@ -81,5 +81,5 @@ def search_events(db: sqlite3.Connection, words: str, limit: int) -> list[Event]
 
 
 def known_types(db: sqlite3.Connection) -> set[str]:
-    """The event types there are."""
+    """The event types in the index."""
     return {kind for (kind,) in db.execute("SELECT DISTINCT type FROM events")}

@@ -1,10 +1,9 @@
 """Check that recently written objects still exist, and count how many of them are loose.
 
-A foreign `git gc --prune=now` beside a writer may delete an object between its creation and the move of the ref. The
-hole that this leaves stops the user's own gc. Only loose objects can vanish so; objects in a pack are safe. So every
-two seconds at most (the time of `coord/checked`), a writer looks for the files of the objects that the journal has
-after the last one known to be packed. That costs one `stat` each and no process, and a writer packs them before they
-are many.
+A foreign `git gc --prune=now` beside a writer may delete an object between its creation and the move of the ref. The hole
+that this leaves stops the user's own gc. Only loose objects can disappear this way; objects in a pack are safe. So every
+two seconds at most (the time of `coord/checked`), a writer looks for the files of the objects that the journal has after
+the last one known to be packed. That costs one `stat` each and no process. A writer packs them before they are many.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ class Recent(NamedTuple):
     restored: tuple[str, ...] = ()
     loose: int = 0
     end: JournalPlace | None = None
-    """The journal's end when we looked, under the write lock: all before it is on a ref, or never will be."""
+    """The journal's end when we looked, under the write lock: everything before it is on a ref, or was abandoned."""
 
 
 def place(checked: str) -> JournalPlace | None:
@@ -36,7 +35,7 @@ def place(checked: str) -> JournalPlace | None:
 
 
 def save(checked: str, end: JournalPlace | None) -> None:
-    """Note that somebody looked just now. Failing costs time only."""
+    """Note that a process has just looked. If that fails, the next one looks again."""
     with suppress(OSError):
         write_ours(checked, f"{end.serial} {end.offset}\n".encode() if end else b"")
 

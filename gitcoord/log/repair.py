@@ -14,7 +14,8 @@ from gitcoord.store.ref_names import belongs_to, owner
 
 
 def put_back(ground: Ground, ref: str, old: Oid, at: float) -> None:
-    """Put another clone's log back to `old`, where the index saw it last, if it no longer contains that; `status` says so.
+    """Restore another clone's log to `old`, its tip when the index last read it, if it no longer contains that; `status`
+    says so.
 
     To be called under the write lock. `at` is the time in Unix seconds. Raises Unreadable.
     """

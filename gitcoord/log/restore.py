@@ -1,4 +1,4 @@
-"""Write again objects of ours that git has lost, bit for bit, from the journal or from what the index has read."""
+"""Write objects of ours that git has lost again, byte for byte, from the journal or from the index."""
 
 from __future__ import annotations
 
@@ -19,22 +19,20 @@ from gitcoord.store.ref_names import is_local
 
 
 def restore_objects(store: Store, journal: Journal, tips: Iterable[Oid], since: JournalPlace | None = None) -> list[str]:
-    """Write again what is lost of the objects below `tips` that the journal has (`since`: only those added after)."""
+    """Write the lost objects below `tips` again from the journal (`since`: only those added after it)."""
     needed = journal.needed(tips, since)
     gone = store.missing(list(needed))
     gone += [oid for oid in needed if oid not in set(gone) and is_damaged(store.repo, oid)]
     for oid in gone:
-        remove_loose(store.repo, oid)  # an empty or a torn file: git takes it for the object and writes nothing
+        remove_loose(store.repo, oid)  # an empty or torn file: git takes it for the object and writes nothing
     empty = [item for item in needed.values() if item.kind == "tree" and not item.data]  # git claims to have it always
     store.write([*(needed[oid] for oid in gone), *(empty if gone else [])])
     return [f"restored {len(gone)} object{'s' if len(gone) > 1 else ''}"] if gone else []
 
 
 def remake(ground: Ground, ref: str, wanted: Iterable[Oid]) -> dict[Oid, GitObject]:
-    """Commits of our log `ref`, made again from the rows of the index: those that get the very id that they had.
-
-    What the index does not keep is guessed: the event before, no attachments, the committer of today.
-    """
+    """Commits of our log `ref`, made again from the rows of the index. Each gets its old id, or is left out. Values that
+    the index does not keep are guessed: the event before, no attachments, today's committer."""
     wanted = set(wanted)
     rows = _rows(ground, ref) if wanted else []
     found: dict[Oid, GitObject] = {}
@@ -54,7 +52,7 @@ def _rows(ground: Ground, ref: str) -> list[tuple[Oid, ...]]:
 
 
 def _made_again(ground: Ground, ref: str, row: tuple[object, ...], parent: Oid | None) -> GitObject | None:
-    """The commit of a row: its id proves it, so it is tried with a mark and without one."""
+    """The commit of a row, tried with a mark and without one; its id proves which is right."""
     oid, kind, lc, clone, author, email, at, text, data, _ = row
     draft = Draft(str(kind), str(text), json.loads(str(data)), author=str(author))
     name, address = ground.pen.committer

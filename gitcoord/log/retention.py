@@ -1,4 +1,4 @@
-"""redact and gc: begin a new epoch of our log without one event, or without events that have ended.
+"""Begin a new epoch of our log without one event (`redact`), or without events that have ended (`gc`).
 
 Only the clone that wrote an event drops it. Our events about things that stay also stay: dropping the end of a task
 that another clone filed would open the task again.
@@ -27,7 +27,8 @@ KEEP = 90 * 24 * 3600
 
 
 class Redacted(NamedTuple):
-    """What `redact` did: the redacted event, how many the log continues with, and whether it had been sent to a remote."""
+    """The result of `redact`: the event, how many events the log continues with, and whether it had been sent to a
+    remote."""
 
     id: Oid
     carried: int
@@ -35,14 +36,14 @@ class Redacted(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """How many events of ours `gc` kept and dropped."""
+    """The result of `gc`: how many events of ours it kept and dropped."""
 
     kept: int
     dropped: int
 
 
 def redact(clone: Clone, prefix: str, is_waiting: Callable[[sqlite3.Connection, Clone, Oid], bool]) -> Redacted:
-    """Go on without one event of this clone's; `is_waiting` says whether an event was not sent to a remote yet.
+    """Continue our log without one event; `is_waiting` says whether an event was not sent to a remote yet.
 
     Raises UsageError for an event that another clone wrote.
     """
@@ -138,11 +139,11 @@ def _collect(clone: Clone, local: bool, since: float, now: float, least: int = 1
     return Collected(len(kept), len(gone))
 
 
-# what lives
+# find the events that are still needed
 
 
 def _living(clone: Clone, events: Sequence[Event], since: float, now: float) -> set[str]:
-    """The ids of those of our events that live: by themselves, or because they speak about what stays."""
+    """The ids of our events that are still needed: by themselves, or because they are about something that stays."""
     mine: set[str] = {event.id for event in events}
     current = clone.read(lambda db: _current(db, clone, since, now))
     living: set[str] = {event.id for event in events if event.id in current or event.at >= since}
@@ -162,14 +163,15 @@ _THERE = "SELECT id FROM events WHERE id IN (SELECT value FROM json_each(?))"
 
 
 def _current(db: sqlite3.Connection, clone: Clone, since: float, now: float) -> set[str]:
-    """The events of all clones that something current rests on; what could not be folded here, a later version may."""
+    """The events of all clones that are still needed; also those that could not be folded, which a later version may
+    use."""
     queries = ["SELECT id FROM strange", *(query for feature in clone.registry.features() for query in feature.living)]
     values = {"since": int(since), "now": int(now)}
     return {oid for query in queries for (oid,) in db.execute(query, values)}
 
 
 def _named(event: Event) -> set[str]:
-    """The ids that a payload speaks about."""
+    """The ids that a payload names."""
     found: set[str] = set()
     todo: list[Any] = [dict(event.data)]
     while todo:

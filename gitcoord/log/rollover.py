@@ -24,7 +24,7 @@ from gitcoord.store.ref_names import epoch_of, is_local, is_log, log_of, next_ep
 
 
 def events_of(store: Store, tip: Oid) -> Iterator[Commit]:
-    """Every event of a log, those that its root carries first, but for what speaks for the old epoch alone."""
+    """Every event of a log, carried ones first, except types that are only about the old epoch."""
     for number, commit in enumerate(store.chain(tip, None)):
         event = next(_decodable([commit]), None)
         if number == 0 and event is not None and event.type == EPOCH:
@@ -34,8 +34,8 @@ def events_of(store: Store, tip: Oid) -> Iterator[Commit]:
 
 
 def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> None:
-    """Go on with `commits` in the epoch after `ref`, under the write lock. The refs of the epochs before it go, because
-    with a hole below them every gc and fetch of the user's would fail."""
+    """Begin the epoch after `ref` with `commits`, under the write lock. The refs of earlier epochs are deleted: with a hole
+    below them every gc and fetch of the user's would fail."""
     store, pen = ground.store, ground.pen
     tips = store.tips()
     old = {name: oid for name, oid in tips.refs.items() if is_log(name) and log_of(name) == log_of(ref)}
@@ -52,13 +52,13 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
         ground.journal.add([*objects, root])
     packing.write_all(store, [*objects, root], fresh)
     store.move(fresh, root.oid, None, ground.fd)
-    before = [name for name in ground.journal.tips() if log_of(name) == log_of(ref)]  # also where its ref is gone
+    before = [name for name in ground.journal.tips() if log_of(name) == log_of(ref)]  # also epochs whose ref is gone
     ground.note(before, {fresh: root.oid})
     drop_refs(ground, old)
 
 
 def drop_refs(ground: Ground, refs: Mapping[str, Oid]) -> None:
-    """Delete refs of ours that a new epoch took the place of."""
+    """Delete refs of ours that a new epoch replaced."""
     if any(ref in refs for ref in ground.journal.tips()):
         ground.note(refs, {})
     for ref, oid in refs.items():
@@ -67,15 +67,13 @@ def drop_refs(ground: Ground, refs: Mapping[str, Oid]) -> None:
 
 
 def carrying(clone: str, text: str, data: Mapping[str, object]) -> Draft:
-    """The root of an epoch, to be written."""
+    """Make the root of an epoch."""
     return Draft(EPOCH, text, data, author=clone)
 
 
 def leave_out(ground: Ground, ref: str, kept: Sequence[Commit], gone: Sequence[Commit], text: str) -> list[str]:
-    """Go on in the epoch after `ref` with `kept`; what is `gone` is in no file of ours any more. Nothing to say of it.
-
-    To be called under the write lock, held since both were decided.
-    """
+    """Begin the epoch after `ref` with `kept`; `gone` is in no file of ours any more. The caller has held the write lock
+    since it decided on both."""
     begin(ground, ref, kept, text)
     ground.journal.scrub(_only_theirs(ground, gone, kept))
     ground.index.discard()
@@ -83,7 +81,7 @@ def leave_out(ground: Ground, ref: str, kept: Sequence[Commit], gone: Sequence[C
 
 
 def _only_theirs(ground: Ground, gone: Sequence[Commit], kept: Sequence[Commit]) -> set[Oid]:
-    """The commits `gone`, and those of their attachments that nothing kept has."""
+    """The commits `gone`, and their attachments, unless a kept event has them, too."""
     needed = _attached(ground, kept)
     return {oid for oid, _ in gone} | (_attached(ground, gone) - needed)
 

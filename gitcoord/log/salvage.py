@@ -24,11 +24,11 @@ from gitcoord.store.objects import Oid, parent_of
 from gitcoord.store.ref_names import aside_name, is_local
 
 ATTEMPTS = 3
-"""A prune of the user's that began before a ref was back may take objects while they are restored."""
+"""Attempts to restore: a prune that began before the ref was back may remove objects again meanwhile."""
 
 
 def readable(store: Store, tip: Oid) -> list[Commit]:
-    """The commits from `tip` down to its root, or to where the first is lost, oldest first. Raises Unreadable."""
+    """The commits from `tip` down to its root, or to the first lost one, oldest first. Raises Unreadable."""
     found: list[Commit] = []
     roots = store.repo.shallow_roots()
     at: Oid | None = tip
@@ -47,10 +47,8 @@ def readable(store: Store, tip: Oid) -> list[Commit]:
 
 
 def carry_on(ground: Ground, ref: str, tips: Sequence[Oid], now: Oid | None) -> list[str]:
-    """Continue our log `ref`, which is at `now` and is known to have had all below `tips`, the last of them latest.
-
-    Raises Unreadable; RefMoved when the log does not stand there any more.
-    """
+    """Continue our log `ref`, which names `now` and is known to have had all events below `tips` (the latest last). Raises
+    Unreadable; RefMoved if the ref has moved meanwhile."""
     done: list[str] = []
     for _ in range(ATTEMPTS):
         done += restore_objects(ground.store, ground.journal, tips) + _remake(ground, ref, tips[-1])
@@ -90,7 +88,7 @@ def _has_all(store: Store, tip: Oid, events: Iterable[Oid]) -> bool:
 
 
 def _remake(ground: Ground, ref: str, tip: Oid) -> list[str]:
-    """Write again what the index can give back of the chain below `tip`."""
+    """Write the commits below `tip` again that the index can remake."""
     known = _known(ground, ref, [tip])
     made = remake(ground, ref, ground.store.missing(list(known)))
     for oid in made:
@@ -100,7 +98,7 @@ def _remake(ground: Ground, ref: str, tip: Oid) -> list[str]:
 
 
 def _known(ground: Ground, ref: str, tips: Sequence[Oid]) -> dict[Oid, str]:
-    """The ids of the events that were seen of a log of ours, and of which type."""
+    """The ids and types of the events that the index has seen in a log of ours."""
     query = "SELECT id, type FROM events WHERE clone = ? AND local = ?"
     known = dict.fromkeys(tips, "")
     with suppress(sqlite3.DatabaseError):
@@ -109,7 +107,7 @@ def _known(ground: Ground, ref: str, tips: Sequence[Oid]) -> dict[Oid, str]:
 
 
 def _find(ground: Ground, ref: str, tips: Sequence[Oid], known: Iterable[Oid]) -> dict[Oid, bytes]:
-    """The events of a log that can be found, by id: on its chains, by the ids that are known, in roots of epochs."""
+    """Find the events of a log, by id: on its chains, by known ids, in roots of epochs."""
     store = ground.store
     found = {oid: raw for tip in tips for oid, raw in readable(store, tip)}
     rest = [oid for oid in known if oid not in found]
@@ -126,7 +124,7 @@ def _find(ground: Ground, ref: str, tips: Sequence[Oid], known: Iterable[Oid]) -
 
 
 def _kind(raw: bytes) -> str:
-    """The type of an event; that of none for what is no event, which goes along like one of a later version."""
+    """The type of an event; empty for a commit that is not an event, which is carried like one of a later version."""
     try:
         return decode(Oid(""), raw).type
     except Malformed:
@@ -134,7 +132,8 @@ def _kind(raw: bytes) -> str:
 
 
 def keep_readable(ground: Ground, ref: str, tip: Oid) -> list[str]:
-    """Keep aside what can be read of another clone's log whose ref has to go. Says what and where."""
+    """Set aside the readable part of another clone's log whose ref has to be deleted; returns a line that says what and
+    where."""
     commits = readable(ground.store, tip)
     if not commits:
         return []
@@ -148,7 +147,7 @@ def keep_readable(ground: Ground, ref: str, tip: Oid) -> list[str]:
 
 
 def drop_damaged(store: Store, oids: Iterable[Oid]) -> None:
-    """Remove files that hold nothing of the objects they are called by: they would stop the user's own gc."""
+    """Remove files that do not contain the object they are named after: they would stop the user's own gc."""
     for oid in oids:
         if is_damaged(store.repo, oid):
             remove_loose(store.repo, oid)
@@ -159,7 +158,7 @@ def _is_whole(store: Store, tip: Oid) -> bool:
 
 
 def _contains(store: Store, tip: Oid, below: Oid | None) -> bool:
-    """Whether the chain from `tip` down to `below` (None: its root) is there."""
+    """Whether the chain from `tip` down to `below` (None: its root) is whole."""
     try:
         for _ in store.chain(tip, below):
             pass

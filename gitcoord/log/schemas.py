@@ -15,22 +15,23 @@ from gitcoord.log.event import Event, is_attachment_name
 from gitcoord.names import EVERYBODY, is_name
 
 MAX_TIME = 253402300799
-"""The last second of the year 9999, which is the last that has a date."""
+"""The last second of the year 9999, the last that Python's dates allow."""
 MANY = 10_000
-"""Items of a list that is bounded by nothing but the size of a commit."""
+"""Largest number of items in a list without a bound of its own."""
 _HEX = frozenset("0123456789abcdef")
 _NOT_IN_BRANCHES = frozenset(" ~^:?*[\\\x7f")
 
 
 class Kind(NamedTuple):
-    """A kind of value: what docs/format.md calls it, and whether a value is of it."""
+    """A kind of value: its name in docs/format.md, and the test for it."""
 
     says: str
     fits: Callable[[Any], bool]
 
 
 class Schema(NamedTuple):
-    """The fields of a type of event. `objection` says what is wrong beyond single fields, the text included, or nothing."""
+    """The fields of a type of event. `objection` checks what goes beyond single fields, and the text; it returns the fault,
+    or an empty string."""
 
     fields: Mapping[str, Kind]
     needed: tuple[str, ...] = ()
@@ -38,7 +39,7 @@ class Schema(NamedTuple):
 
 
 def objection(schema: Schema, event: Event) -> str:
-    """Why the payload of an event is not what its schema allows; empty if it is."""
+    """The reason why a payload does not fit its schema; empty if it fits."""
     why = complaint(schema.fields, schema.needed, event.data) or schema.objection(event)
     return f"{event.type}: {why}" if why else ""
 
@@ -65,7 +66,7 @@ def complaint(fields: Mapping[str, Kind], needed: Sequence[str], data: Mapping[s
 
 
 def number(low: int, high: int) -> Kind:
-    """A whole number within bounds, which are included."""
+    """A whole number from `low` to `high`."""
     return Kind(f"a whole number from {low} to {high}", lambda value: type(value) is int and low <= value <= high)
 
 
@@ -75,7 +76,7 @@ def text(limit: int) -> Kind:
 
 
 def line(limit: int) -> Kind:
-    """Text on one line: no control characters, nothing that any program would take for the end of a line."""
+    """Text on one line: no control characters, and none that some program takes for the end of a line."""
     return Kind(f"a line of at most {limit:,} characters", lambda value: _is_text(value, limit) and is_one_line(value))
 
 
@@ -127,7 +128,7 @@ def either(kind: Kind, nothing: str | None) -> Kind:
 
 
 def is_one_line(value: str) -> bool:
-    """Whether no program takes `value` for several lines or for commands to a terminal."""
+    """Whether `value` is one line for every program, without commands to a terminal."""
     if value.isascii():
         return value.isprintable()
     return not any(c < " " or "\x7f" <= c <= "\x9f" or c in "\u2028\u2029" for c in value)

@@ -1,9 +1,10 @@
-"""Private keys and tokens of well-known forms, looked for before a text can leave the clone.
+"""Find private keys and tokens in a text before it can leave the clone.
 
-The forms are those of the detectors of detect-secrets 1.5.0 (https://github.com/Yelp/detect-secrets, Copyright Yelp,
-Apache License 2.0) that know a secret by its own form, without its dependencies; bounded so that no match starts in the
-middle of a word. ADDED has forms that their issuers document and that list lacks. Each form is compiled only where one of
-its marks is in the text: most texts have none, and cost a few searches for a word.
+The forms are those of the detectors of detect-secrets 1.5.0
+(https://github.com/Yelp/detect-secrets, Copyright Yelp, Apache License 2.0) that know a secret by its own form, without its
+dependencies; bounded so that no match starts in the middle of a word. ADDED has forms that their issuers document and that
+are missing there. Each form is compiled only where one of its marks is in the text: most texts have none, and cost a few
+searches for a word.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ ADDED = (
 
 
 class LooksSecret(Refused):
-    """A text that was to leave the clone has what looks like a secret in it; `found` says what."""
+    """A text that would leave the clone seems to contain a secret; `found` says which kind."""
 
     def __init__(self, found: str, where: str = "the text") -> None:
         super().__init__(
@@ -94,7 +95,7 @@ def check(text: str, values: Iterable[object], attached: Iterable[bytes]) -> Non
 
 
 def _strings(values: Iterable[object]) -> Iterator[str]:
-    """The strings of a payload, each list of them at once."""
+    """The strings of a payload; a list of strings as one text."""
     for value in values:
         if isinstance(value, str):
             yield value

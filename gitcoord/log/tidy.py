@@ -1,4 +1,4 @@
-"""What a writer does after it has released the lock: pack our loose objects before git counts them, sweep old presence."""
+"""Tidy after a writer has released the lock: pack our loose objects before git counts them, sweep old presence."""
 
 from __future__ import annotations
 
@@ -20,18 +20,16 @@ INLINE_OBJECTS = 16_000
 
 
 def is_worth_a_pack(store: Store, found: Recent) -> bool:
-    """Whether what a look found is enough to be packed."""
+    """Whether a look found enough loose objects for a pack."""
     return found.loose > FEW_LOOSE and packing.is_due(store.repo, found.loose)
 
 
 def pack(
     store: Store, clone: str, fill_holes: Callable[[], object], found: Recent | None, checked: str, limit: int | None
 ) -> None:
-    """Pack the loose objects of `clone`, and merge our packs while that makes none of more than `limit` objects.
-
-    `found` is what the last look at recent objects found, and `checked` the file that remembers it. Where git met a hole in
-    a log, which stops the user's own gc as well, it is filled. Never fails.
-    """
+    """Pack the loose objects of `clone`, and merge our packs as long as no pack gets more than `limit` objects. `found` is
+    the result of the last look at recent objects, and `checked` its file. Where git met a hole in a log, which stops the
+    user's own gc as well, it is filled. Never fails."""
     with suppress(CoordError):
         tips = {ref: oid for ref, oid in own_logs(store.tips().refs, clone).items() if not is_local(ref)}
         failed = packing.pack(store.repo, tips, limit)

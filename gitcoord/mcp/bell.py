@@ -16,14 +16,15 @@ from gitcoord.store.watch import LOOK_ANYWAY, EndWatch, RefWatch
 
 
 class Bell:
-    """Ring in the server's own thread, from any thread."""
+    """A bell that rings in the server's own thread and can be set from any thread."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._rung = asyncio.Event()
 
     def set(self) -> None:
-        """Wake the caller, like `threading.Event`, which watches call. A server that has ended has no caller to wake."""
+        """Ring. It has the name of `threading.Event.set`, which watches call. A server that has ended has no caller to
+        wake."""
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._rung.set)
 

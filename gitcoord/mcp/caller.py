@@ -28,7 +28,7 @@ class CallOrigin(NamedTuple):
 def caller(
     arguments: Mapping[str, Any], meta: Mapping[str, Any], as_name: str | None = None, lent: set[str] | None = None
 ) -> CallOrigin:
-    """The caller: by what the call says, then by what its client says (Codex names its thread), then by our
+    """The caller: by the call's arguments, then by its client's metadata (Codex names its thread), then by our
     environment."""
     own = dict(os.environ)
     if not is_agent(own):

@@ -85,7 +85,7 @@ class Requests:
                 await self._wire.write(answer)
             else:
                 yield line
-        last = threading.Timer(GOODBYE, os._exit, [0])  # nothing is half-written, whenever a process of ours ends
+        last = threading.Timer(GOODBYE, os._exit, [0])  # safe at any moment: a process of ours leaves nothing half-written
         last.daemon = True
         last.start()
 
@@ -116,7 +116,7 @@ class Wire:
         self._file = anyio.wrap_file(open(fd, "w", encoding="utf-8"))  # noqa: SIM115 - closes with the process
         self._busy = anyio.Lock()
         self.shown: dict[object, Shown] = {}
-        """What to do once the request of this id is answered."""
+        """The follow-ups of requests, by id, for when they are answered."""
 
     async def write(self, line: str) -> None:
         """Send one message. A client that is gone is not an error: the end of stdin follows."""
@@ -155,8 +155,8 @@ def listed(tool: tools.Tool) -> types.Tool:
 
 
 class Done(NamedTuple):
-    """The answer to a call, and its follow-up once it was shown. `repo` is where a poll found nothing yet, and `pids`
-    are processes whose end may bring something."""
+    """The answer to a call, and its follow-up once it was shown. `repo` is set if a poll found nothing yet, and `pids` are
+    processes whose end may bring news."""
 
     answer: types.CallToolResult
     shown: Shown | None = None

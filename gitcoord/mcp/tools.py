@@ -1,4 +1,4 @@
-"""The six tools: their descriptions for a model, and what each does. Descriptions cost tokens in every conversation."""
+"""The six tools: their descriptions for a model, and their work. Descriptions cost tokens in every conversation."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ SHOWN: dict[str, Callable[[Coord], Any]] = {
 
 
 def _one(coord: Coord, found: Task | None) -> Any:
-    """A task, or none, without its history, which is too long for what it says."""
+    """A task, or none, without its history, which takes too many tokens."""
     return quoting({"task": _task(coord, found) if found else None})
 
 
@@ -216,7 +216,7 @@ POLL = "poll_messages"
 
 
 def poll(coord: Coord, arguments: Arguments) -> Polled:
-    """Unread messages, and what a caller that waits has to watch meanwhile. Marks nothing."""
+    """Unread messages, and what a waiting caller has to watch meanwhile. Marks nothing."""
     return coord.messages.poll(again=bool(arguments.get("again")), waits=arguments.get("wait", 0) > 0)
 
 
@@ -232,7 +232,7 @@ def told(coord: Coord, page: Inbox) -> dict[str, Any]:
     return quoting(told) if found else told
 
 
-# what is listed
+# the list of tools
 
 TOOLS = [
     Tool(

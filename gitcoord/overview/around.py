@@ -1,4 +1,4 @@
-"""What happens around a command: before it, tell of deaths; after it, start a look at the remote."""
+"""Work around a command: before it, tell of deaths; after it, start a look at the remote."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from gitcoord.sessions.records import Record, Records
 
 
 def notice_deaths(caller: Caller) -> Sequence[Record]:
-    """Tell of sessions and jobs of this clone that have died, unless another process did already. Returns all records
-    as they still are, or nothing if a death changed one."""
+    """Tell of sessions and jobs of this clone that have died, unless another process did already. Returns all records, if
+    they still are as read; nothing if a death changed one."""
     seen = Records(caller.clone.repo.coord_dir).all()
     told = deaths.notice(caller.clone, me=lambda: caller.identity.name, seen=seen)
     return () if told else seen
@@ -36,5 +36,6 @@ def look_out_if_due(caller: Caller) -> None:
 
 
 def settle_refs(coord: Caller, why: str) -> None:
-    """A command failed: a ref of ours that leads nowhere may be why. It is settled, so that the next command goes on."""
+    """Repair refs of ours that point nowhere after a command failed, because they may be the reason, so that the next
+    command works."""
     coord.clone.settle_lost(why)

@@ -60,7 +60,7 @@ class Brief(NamedTuple):
 
 
 class Material(NamedTuple):
-    """What the sections look at. `width` is how many characters one item may take."""
+    """The facts that the sections use. `width` is the largest length of one item."""
 
     clone: Clone
     me: Identity
@@ -81,7 +81,7 @@ class Material(NamedTuple):
 
 
 def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = None, without: Sequence[str] = ()) -> Brief:
-    """What `me` needs to know to continue, in at most `budget` tokens (see `text.tokens`). Marks nothing read.
+    """The brief for `me`, in at most `budget` tokens (see `text.tokens`). Marks nothing read.
 
     Sections `without` are left out silently.
     """
@@ -344,4 +344,4 @@ def _notes(desk: Material) -> Section:
 
 
 SECTIONS: Sequence[Callable[[Material], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)
-"""In order of importance."""
+"""The sections in order of importance."""

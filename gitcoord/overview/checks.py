@@ -1,4 +1,4 @@
-"""May I touch this path? The place of the path decides; no process is started and no worktree is walked."""
+"""Check whether a session may touch a path, by the path's place; starts no process and walks no worktree."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THERE = ("active", "idle", "waiting", "unknown")
 
 
 class Touch(NamedTuple):
-    """A session that has lately changed the path; `at` in Unix seconds."""
+    """A session that has recently changed the path; `at` in Unix seconds."""
 
     session: str
     at: float
@@ -45,7 +45,7 @@ class Check(NamedTuple):
     touched_by: tuple[Touch, ...]
     notes: tuple[Note, ...]
     blocked: bool
-    """Whether another session has locked it, or lives in its worktree."""
+    """Whether another session has locked it, or works in its worktree."""
 
 
 def check(clone: Clone, me: Identity, paths: Sequence[str], cwd: str, now: float | None = None) -> list[Check]:
@@ -121,7 +121,7 @@ def _in_files(clone: Clone, data: dict[str, Any], path: str) -> float:
 
 
 def _written(record: Record, path: str) -> float:
-    """When the file was last written; the present time if it is gone."""
+    """The time when the file was last written; now if it is gone."""
     try:
         return os.lstat(os.path.join(record.worktree, path)).st_mtime
     except OSError:

@@ -38,7 +38,7 @@ class Session(NamedTuple):
 
 
 class _Board(NamedTuple):
-    """What the rows of one listing have in common."""
+    """The facts that all rows of one listing share."""
 
     here: str
     now: float
@@ -56,7 +56,7 @@ def list_sessions(clone: Clone, everyone: bool = False, now: float | None = None
     """The worktrees with their sessions, then persons, then other clones' sessions; gone ones only if `everyone`.
 
     In a worktree that several sessions share, changed files of unknown origin are in a row without a session. Without
-    `files` no worktree is looked into, which takes a `git status` each.
+    `files` no worktree is looked at, because that takes a `git status` each.
     """
     rows, unread, titles = clone.read(lambda db: (presences(db), _unread(db), _titles(db)))
     worktrees = list_worktrees(clone.repo)

@@ -1,4 +1,4 @@
-"""JSON documents: how the command line and the MCP server spell what the API returns."""
+"""JSON documents of the API's results, for the command line and the MCP server."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def shown_name(caller: Caller, box: str) -> str:
-    """A mailbox as this clone's user writes it."""
+    """A mailbox as this clone's user sees it."""
     return name_in(box) if lives_in(box, caller.clone.id) else box
 
 
@@ -70,7 +70,7 @@ def signatures_of(caller: Caller, events: list[tuple[str, str]]) -> dict[str, Si
 
 
 def verified_json(signature: Signature | None) -> dict[str, Any]:
-    """`verified`: the signer, false for nobody, null if it does not matter; `signature` says why."""
+    """`verified`: the signer, false if unsigned, null if it does not matter; `signature` says why."""
     if signature is None:
         return {"verified": None, "signature": None}
     return {"verified": signature.by if signature.state == "verified" else False, "signature": signature.state}

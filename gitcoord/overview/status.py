@@ -1,7 +1,5 @@
-"""Where I stand, on one screen: quick enough for every turn, so it looks into no worktree.
-
-Only here gitcoord reports, without being asked, events of a newer gitcoord and malformed commits in other logs.
-"""
+"""The status of a session on one screen, quick enough for every turn, so it looks at no worktree. Only here gitcoord
+reports events of a newer gitcoord and malformed commits in other logs without being asked."""
 
 from __future__ import annotations
 
@@ -29,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Strange(NamedTuple):
-    """Events of one clone that this gitcoord could not use: how many, and why the first of them."""
+    """Events of one clone that this gitcoord could not use: their number, and the reason for the first."""
 
     clone: str
     events: int
@@ -45,8 +43,9 @@ class Holding(NamedTuple):
 
 
 class Syncing(NamedTuple):
-    """The coordination remote: when we last exchanged with it (Unix seconds), how many of our events it does not have,
-    why the last attempt failed (empty if it did not), and what it rejects (`rejected`)."""
+    """The coordination remote: the time of the last exchange (Unix seconds), the number of our events that it does not
+    have, the reason why the last attempt failed (empty if it succeeded), and the kinds of refs that it rejects
+    (`rejected`)."""
 
     remote: str
     at: float | None
@@ -56,9 +55,10 @@ class Syncing(NamedTuple):
 
 
 class Status(NamedTuple):
-    """`unread` counts, `oldest` is when the oldest of them was sent (Unix seconds); `tasks` and `locks` are those I
-    hold, `ready` counts the tasks anybody could take; `jobs` are mine that run; `peers` are the sessions not gone;
-    `warnings` are about other clones: logs tampered with, keys that changed."""
+    """`unread` is the number of unread messages, `oldest` the time when the oldest was sent (Unix seconds); `tasks` and
+    `locks` are those I hold, `ready` is the number of tasks that any session could take; `jobs` are my running jobs;
+    `peers` are the sessions that are not gone; `warnings` are about other clones: logs that were tampered with, keys that
+    changed."""
 
     me: Session | None
     unread: int
@@ -71,14 +71,14 @@ class Status(NamedTuple):
     newer: tuple[Strange, ...]
     malformed: tuple[Strange, ...]
     left_out: tuple[LeftOut, ...]
-    """Clones past a limit, of which nothing more is read."""
+    """Clones past a limit, of which gitcoord reads no more."""
     warnings: tuple[Doubt, ...]
     sync: Syncing | None
     """None without a coordination remote."""
 
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
-    """Everything at a glance."""
+    """The status of the caller."""
     from gitcoord.features.jobs.read import of_session
     from gitcoord.log.trust import warnings
 
@@ -122,7 +122,7 @@ class Trouble(NamedTuple):
 
 
 def trouble(clone: Clone) -> Trouble:
-    """Problems that are shown unasked."""
+    """Problems that are shown without being asked for."""
     from gitcoord.log.trust import warnings
 
     newer, malformed = clone.read(strange)

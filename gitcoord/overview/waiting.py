@@ -29,8 +29,8 @@ FORMS = "message, task:ID=STATUS, job:ID, session:NAME=STATE, lock:PATH=free"
 STATES = ("expected", "active", "idle", "waiting", "unknown", "gone")
 
 
-class Met(NamedTuple):
-    """The condition that ended a wait, as it was written, and what was seen."""
+class MetCondition(NamedTuple):
+    """The condition that ended a wait, as it was written, and the facts that fulfilled it."""
 
     condition: str
     kind: str
@@ -59,7 +59,7 @@ def wait_for_mail(caller: Caller, timeout: float | None, sender: str | None = No
 
 
 def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, output: int | None) -> T | None:
-    """Look whenever something moved; a waiter also tells of deaths that it sees."""
+    """Call `attempt` whenever something moved; a waiter also tells of deaths."""
 
     def attempt() -> T | None:
         notice_deaths(caller)
@@ -74,16 +74,16 @@ def _sleep(caller: Caller, look: Callable[[], T | None], timeout: float | None, 
         return None
 
 
-def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> Met | None:
+def wait_for_any(caller: Caller, texts: Sequence[str], timeout: float | None, output: int | None = None) -> MetCondition | None:
     """The first of several conditions to hold; None after `timeout` seconds. Raises UsageError for an invalid
     condition."""
     conditions = [parse(caller, text) for text in texts]
 
-    def look() -> Met | None:
+    def look() -> MetCondition | None:
         for condition in conditions:
             found = condition.check()
             if found is not None:
-                return Met(condition.text, condition.kind, found)
+                return MetCondition(condition.text, condition.kind, found)
         return None
 
     return _sleep(caller, look, timeout, output)
@@ -170,7 +170,7 @@ def _lock(caller: Caller, text: str, subject: str, value: str) -> Condition:
 def follow(caller: Caller, kind: str | None, since: str | None, output: int | None = None) -> Iterator[Event]:
     """Every event as it arrives, from now on or after `since` (an id); ends only when the reader of `output` does.
 
-    The order is that of arrival in this clone, so that `since` neither misses nor repeats what another clone wrote
+    The order is that of arrival in this clone, so that `since` neither misses nor repeats an event that another clone wrote
     earlier and sent later.
     """
     clone = caller.clone

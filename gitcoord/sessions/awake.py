@@ -1,4 +1,4 @@
-"""How long a machine slept: silence while it sleeps is not a sign of death.
+"""Find out how long the machine slept: silence while it sleeps is not a sign of death.
 
 The kernel says how long it has slept since it started. `coord/sleeps` records when that was first seen to have grown,
 one line each: the start of the machine, the time, the seconds slept by then. It stays empty on a machine that never
@@ -18,9 +18,9 @@ from gitcoord.system.lock import write_whole
 from gitcoord.system.process import boot_id
 
 WORTH_A_LINE = 60.0
-"""Seconds of sleep that may come from the inexactness of clocks."""
+"""Seconds of sleep below which the growth may come from inexact clocks."""
 KEPT = 50
-"""Lines that are kept; older sleeps are before any silence that still matters."""
+"""Number of lines that are kept; older sleeps lie before any silence that still matters."""
 
 
 def slept() -> float:
@@ -32,7 +32,7 @@ def slept() -> float:
 
 
 class Sleeps:
-    """What one clone knows of this machine's sleep. The file is read once, and only where the machine has slept."""
+    """The sleeps of this machine, as one clone has noted them. The file is read once, and only if the machine has slept."""
 
     def __init__(self, coord_dir: str) -> None:
         self._path = os.path.join(coord_dir, "sleeps")
@@ -65,5 +65,5 @@ class Sleeps:
         return found
 
     def _write(self, lines: list[tuple[float, float]]) -> None:
-        with suppress(RepositoryError):  # a read-only repository: it is only seen anew each time
+        with suppress(RepositoryError):  # a read-only repository: each command finds it anew
             write_whole(self._path, "".join(f"{boot_id()} {when:.0f} {total:.0f}\n" for when, total in lines))

@@ -47,7 +47,7 @@ CONVERSATION_KEPT = 90 * 24 * 3600
 
 
 def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
-    """Refresh if the presence is due, without making a one-shot command wait. Called with a beat."""
+    """Refresh if the presence is due, without making a one-shot command wait. Called with each beat."""
     now = time.time() if now is None else now
     if not _claim(clone, now):
         return
@@ -59,7 +59,7 @@ def keep_up(clone: Clone, record: Record, now: float | None = None) -> None:
 
 
 def in_background(clone: Clone, *action: str) -> None:
-    """Start `git-coord hook ACTION` for this clone, detached from everything of ours."""
+    """Start `git-coord hook ACTION` for this clone in the background."""
     argv = [sys.executable, *background.ISOLATED, "-m", "gitcoord", "hook", *action]
     kept = {name: value for name, value in clone.repo.environ.items() if name not in LOCAL_ENV_VARS}
     environ = {**kept, "GIT_DIR": clone.repo.git_dir, "GIT_COORD": action[0]}
@@ -105,7 +105,7 @@ def refresh(clone: Clone, name: str | None = None, now: float | None = None) -> 
 
 
 def _forget_conversations(clone: Clone, now: float) -> None:
-    """Forget ids of agents' conversations that began long ago; one that is resumed later gets another name."""
+    """Forget ids of agents' conversations that began long ago; a conversation that is resumed later gets another name."""
     folder = clone.path("agents")
     with suppress(OSError):
         for path in (os.path.join(folder, name) for name in names_in(folder)):
@@ -114,7 +114,7 @@ def _forget_conversations(clone: Clone, now: float) -> None:
 
 
 def _is_due(clone: Clone, record: Record, now: float) -> bool:
-    lost = presence_ref(clone.id, record.name) not in clone.store.tips().refs  # a pruning fetch took it
+    lost = presence_ref(clone.id, record.name) not in clone.store.tips().refs  # a fetch with pruning deleted it
     return lost or not 0 <= now - record.published < PUBLISH_EVERY
 
 
@@ -135,7 +135,7 @@ def retire(clone: Clone, now: float | None = None) -> list[str]:
 
 
 def _gone_since(records: Records, record: Record, now: float) -> float:
-    """When the session went; the present time if it has not."""
+    """The time at which the session was gone; now if it is not gone."""
     alive = is_alive(record.process) if record.process else None
     life = judge(record, records.beat(record.name), alive, now)
     return life.since if life.state == "gone" and life.since is not None else now
@@ -152,7 +152,7 @@ def _retire_one(clone: Clone, records: Records, record: Record, now: float) -> N
 
 
 def beat(clone: Clone, me: Identity) -> Identity:
-    """Give the sign of life of a command run as a session; registers no new session. Returns its identity."""
+    """Give a sign of life for the session that runs a command, without registering a new one. Returns its identity."""
     if me.record is None or me.observer:
         return me
     with suppress(RepositoryError):  # a read-only repository: reads still work
@@ -169,8 +169,8 @@ def beat(clone: Clone, me: Identity) -> Identity:
 def publish_changes(clone: Clone, name: str | None = None, now: float | None = None, mover: str | None = None) -> list[str]:
     """Write the presence of a session, or of all of this worktree's, if its facts changed or five minutes passed.
 
-    Overlaps with others' work are told. If several sessions share the worktree and HEAD moved, all but `mover` are
-    told. Returns the names of those that were written.
+    Sessions are told of overlaps with others' work. If several sessions share the worktree and HEAD moved, all but `mover`
+    are told. Returns the names of the sessions whose presence was written.
     """
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
@@ -238,7 +238,7 @@ def expect_all(clone: Clone, now: float | None = None) -> list[Record]:
 def moved(clone: Clone) -> str | None:
     """Give a beat for the session of this worktree after a commit, a merge or a change of branch.
 
-    Returns its name, if that is certain and not merely the worktree's.
+    Returns its name, if it is certain that this session made the change.
     """
     who = current(clone)
     me = who.record

@@ -1,8 +1,5 @@
-"""Who am I: which session a command speaks for, and which rule decided.
-
-Reading only. Two simultaneous processes may find the same free name, so a writer decides again under the write lock, in
-one step with the record (`presence.settle`).
-"""
+"""Decide which session a command speaks for, and by which rule. This module only reads. Two simultaneous processes may find
+the same free name, so a writer decides again under the write lock, in one step with the record (`presence.settle`)."""
 
 from __future__ import annotations
 
@@ -29,24 +26,24 @@ HARNESS_IDS = {
     "OPENCODE_SESSION_ID": "opencode",
     "CLAUDE_CODE_SESSION_ID": "claude",
 }
-"""Variables by which agent programs name their session to their children, the most specific first."""
+"""Variables in which agent programs pass their session's id to their children, the most specific first."""
 
 AGENT_MARKS = ("AI_AGENT", "CLAUDECODE", "CODEX_CI", "COPILOT_CLI", "CURSOR_AGENT", "GEMINI_CLI", "OPENCODE", "AGENT")
-"""Variables that say that an agent program started this command, but not which session."""
+"""Variables that show that an agent program started this command, but not which session."""
 
 
 HARNESS_PIDS = {"claude": "CLAUDE_PID", "opencode": "OPENCODE_PID"}
-"""Variables by which agent programs name their own process to their children."""
+"""Variables in which agent programs pass their own pid to their children."""
 
 SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish", "busybox", "env", "timeout", "nice", "git")
 """Programs between an agent program and a command that are not agent programs themselves."""
 
 _HELPERS_PLACES = "/.claude/worktrees/agent-"
-"""A worktree that Claude Code made for a subagent, whose commands are its session's in all else."""
+"""The path of a worktree that Claude Code made for a subagent, whose commands otherwise belong to its session."""
 
 
 def is_helpers_place(worktree: str) -> bool:
-    """Whether a session's helper works there, while the session itself stays where it was."""
+    """Whether a path is that of a helper's worktree: the session itself stays where it was."""
     _, ours, number = worktree.replace(os.sep, "/").rpartition(_HELPERS_PLACES)
     return bool(ours) and len(number) >= 8 and not number.strip("0123456789abcdef")
 
@@ -61,14 +58,14 @@ class Identity(NamedTuple):
     harness_id: str = ""
     person: bool = False
     shared: bool = False
-    """Whether it was taken from the worktree or the terminal although another process may be bound to the session: only
-    peek."""
+    """Whether another process may be bound to the session, because it was found by worktree or terminal: then nothing is
+    marked read."""
     stead: str = ""
-    """The person who acts in the session's stead. What they do gives no sign of its life."""
+    """The person who acts in the session's place. Their acts are not signs of its life."""
 
     @property
     def observer(self) -> bool:
-        """Whether it was chosen with --as: it reads without marking."""
+        """Whether it was chosen with --as: then nothing is marked read."""
         return self.rule == "--as"
 
 
@@ -86,7 +83,7 @@ class Caller(Protocol):
 
 
 class Surroundings(NamedTuple):
-    """What the rules look at; gathered once, so that the rules themselves are easy to test."""
+    """The facts that the rules use, gathered once, so that the rules are easy to test."""
 
     repo: Repository
     records: Sequence[Record]
@@ -113,7 +110,7 @@ def look_around(clone: Clone, now: float, seen: Sequence[Record] = ()) -> Surrou
 
 
 def above_us() -> list[int]:
-    """The pids of the processes that we run under, nearest first; for a hook in the background, those of its starter."""
+    """The pids of our ancestors, nearest first; for a hook in the background, those of its starter."""
     parent = os.environ.get("GIT_COORD_PPID", "")
     return [int(parent), *processes.ancestors(int(parent))] if parent.isdigit() else processes.ancestors()
 
@@ -121,9 +118,8 @@ def above_us() -> list[int]:
 def program_above(
     environ: Mapping[str, str], above: Sequence[int], harness: str, variable: str = "", bound: int | None = None
 ) -> int | None:
-    """The pid of the agent program whose child we are: the one that it names, otherwise the nearest above us with its
-    name, otherwise the nearest that is not a shell. If the nearest is `bound`, known to be such a program, it is that
-    one."""
+    """The pid of the agent program that started us: the pid that it passes, otherwise the nearest ancestor with its name,
+    otherwise the nearest that is not a shell. If the nearest is in `bound`, the pids of known agent programs, that one."""
     named = environ.get(variable or HARNESS_PIDS.get(harness, ""), "")
     if named.isdigit() and int(named) in above:
         return int(named)
@@ -154,11 +150,8 @@ def current(clone: Clone, as_name: str | None = None, seen: Sequence[Record] = (
 
 
 def the_user(clone: Clone, looks_on: bool = False) -> Identity:
-    """The repository's own user, no matter which session this worktree or terminal has; one who `looks_on` leaves no
-    trace.
-
-    Raises Refused for an agent: only a person speaks for a person.
-    """
+    """The repository's own user, no matter which session this worktree or terminal has; with `looks_on` it leaves no trace.
+    Raises Refused for an agent, because an agent must not speak for a person."""
     around = look_around(clone, time.time())
     if is_agent(around.repo.environ) or _runs_under_an_agent(around):
         raise Refused("an agent cannot be the user of this repository", "git coord status")
@@ -167,7 +160,7 @@ def the_user(clone: Clone, looks_on: bool = False) -> Identity:
 
 
 def _runs_under_an_agent(around: Surroundings) -> bool:
-    """Whether a process above us is bound to a session, as an agent program is, and not merely the shell of this terminal."""
+    """Whether an ancestor of ours other than this terminal's shell is bound to a session, as an agent program is."""
     bound = _by_process(around)
     record = bound.record if bound else None
     if record is None or record.person or record.process is None:
@@ -176,13 +169,13 @@ def _runs_under_an_agent(around: Surroundings) -> bool:
 
 
 def is_settled(me: Identity) -> bool:
-    """Whether another process could not decide otherwise at the same moment."""
+    """Whether the decision is final: no other process can decide otherwise at the same moment."""
     if me.rule in ("--as", "GIT_COORD_SESSION", "terminal"):
         return True
     if me.record is None or me.record.expected or me.record.left is not None or me.record.gone:
         return False
     if me.rule == "worktree":
-        return processes.terminal_leader() is None  # else its shell is about to be bound to the session
+        return processes.terminal_leader() is None  # otherwise the terminal's shell is about to be bound to the session
     return me.record.harness_id == me.harness_id
 
 
@@ -196,7 +189,7 @@ def is_elsewhere(repo: Repository, me: Identity) -> bool:
 
 
 def is_agent(environ: Mapping[str, str]) -> bool:
-    """Whether an agent program started us."""
+    """Whether an agent program started this command."""
     return any(environ.get(name) for name in (*HARNESS_IDS, *AGENT_MARKS))
 
 
@@ -222,7 +215,8 @@ def _by_harness(around: Surroundings) -> Identity | None:
 
 
 def _is_inside(around: Surroundings, record: Record, harness: str) -> bool:
-    """Whether the process of `record` is nearer to us than the program of `harness`, whose id it has merely inherited."""
+    """Whether the process of `record` is a nearer ancestor than the program of `harness`, whose id it has only
+    inherited."""
     program = program_above(around.repo.environ, around.ancestors, harness)
     if record.process is None or program is None or program == record.process.pid:
         return False
@@ -230,7 +224,7 @@ def _is_inside(around: Surroundings, record: Record, harness: str) -> bool:
 
 
 def _is_anothers(around: Surroundings, name: str) -> bool:
-    """Whether GIT_COORD_SESSION was inherited from a session that we run inside of, by a program with an id of its own."""
+    """Whether GIT_COORD_SESSION was inherited from an outer session, by an agent program with an id of its own."""
     record = _record(around.records, name)
     ids = {value: HARNESS_IDS[key] for key in HARNESS_IDS if (value := around.repo.environ.get(key))}
     if (
@@ -247,7 +241,7 @@ def _is_anothers(around: Surroundings, name: str) -> bool:
 
 
 def _innermost(around: Surroundings, ids: Mapping[str, str]) -> tuple[str, str]:
-    """Of nested agent programs, whose variables are inherited, the one nearest above us."""
+    """The nearest of nested agent programs, whose variables are all inherited."""
     bound = {r.harness_id: r.process.pid for r in around.records if r.process is not None}
 
     def distance(item: tuple[str, str]) -> int:
@@ -320,7 +314,7 @@ def _by_terminal(around: Surroundings) -> Identity:
 
 
 def _here(around: Surroundings) -> list[Record]:
-    """The sessions of the current worktree that did not leave, oldest first."""
+    """The sessions of the current worktree that have not left, oldest first."""
     return [r for r in around.records if r.git_dir and r.git_dir == around.git_dir and r.left is None and not r.person]
 
 
@@ -335,7 +329,8 @@ def person_name(repo: Repository) -> str:
 
 
 def spoken_name(clone: Clone, box: str) -> str:
-    """How a reader is told who speaks: the repository's own user as the user, a peer as a peer, bare when local."""
+    """The name of a sender for a reader: the repository's own user is marked as such, another clone's session has its
+    clone."""
     name, at = split_mailbox(box)
     if not clone.is_ours(at):
         return box
@@ -343,7 +338,7 @@ def spoken_name(clone: Clone, box: str) -> str:
 
 
 def free_name(around: Surroundings) -> str:
-    """A name for a new session here: the worktree's, with a number if it is taken; a session that left here freed its
+    """A name for a new session here: the worktree's name, with a number if it is taken. A session that left here freed its
     name."""
     kept = (r.name for r in around.records if r.left is None or r.git_dir != around.git_dir)
     taken = {*kept, person_name(around.repo)}
@@ -361,7 +356,7 @@ def unused(name: str, taken: Iterable[str]) -> str:
 
 
 def worktree_name(worktree: str) -> str:
-    """The session name of a worktree: that of its directory."""
+    """The session name of a worktree, made from its directory's name."""
     return slug(os.path.basename(worktree).removesuffix(".git"), "session")
 
 

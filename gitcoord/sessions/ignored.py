@@ -1,4 +1,4 @@
-"""The names of files that git ignores, which never leave the clone unless the user says so."""
+"""Find the names of files that git ignores: they leave the clone only if the user allows it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gitcoord.text import inert
 def ignored_names(clone: Clone, paths: Iterable[str]) -> set[str]:
     """Those of `paths`, relative to the worktree's root, that must not be published: git ignores them, or cannot tell.
 
-    None where the user has allowed it, or there is no worktree.
+    Empty if the user has allowed it, or if there is no worktree.
     """
     asked = list(paths)
     if not asked or clone.repo.worktree is None or clone.allows_secrets:
@@ -33,13 +33,13 @@ def ignored_files(clone: Clone, files: Iterable[str], cwd: str) -> set[str]:
 
 
 def _place(cwd: str, file: str) -> str:
-    """Where a file is, without following a link that it may itself be: git judges the name of the link."""
+    """The place of a file. If the file is a link, the link's own place, because git ignores by the link's name."""
     folder, name = os.path.split(os.path.normpath(os.path.join(cwd, file)))
     return os.path.join(os.path.realpath(folder), name)
 
 
 def refuse(ignored: Iterable[str], instead: str) -> None:
-    """Refuse to publish names. Raises Refused, with what to do `instead`."""
+    """Refuse to publish names. Raises Refused; `instead` is its hint."""
     if first := min(ignored, default=None):
         what = f"git ignores {inert(first)}: its name would leave this clone; nothing was written"
         raise Refused(what, f"{instead}, or add {ALLOW}")

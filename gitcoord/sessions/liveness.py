@@ -26,17 +26,17 @@ class Liveness(NamedTuple):
 
     @property
     def alive(self) -> bool:
-        """Whether it is known to be there: active, idle or waiting."""
+        """Whether the session is known to be there: active, idle or waiting."""
         return self.state in ("active", "idle", "waiting")
 
 
 def judge(record: Record, beat: float, process_alive: bool | None, now: float) -> Liveness:
-    """The state of a session of this clone. `process_alive` is None without a process that can be judged from here."""
+    """The state of a session of this clone. `process_alive` is None if it has no process that can be judged from here."""
     silent = max(0.0, now - beat - record.asleep)  # a clock that jumped back makes nobody look dead
     if record.left is not None:
         return Liveness("gone", record.left)
     if record.gone and not record.person:
-        return Liveness("gone", record.gone)  # and told so; only joining again takes that back
+        return Liveness("gone", record.gone)  # others were told; only joining again changes that
     if record.removed:
         return Liveness("gone", beat)
     if record.expected:
@@ -61,16 +61,16 @@ def _quiet(silent: float) -> State:
 
 
 class Silence(NamedTuple):
-    """How another clone's session that says nothing is judged: it is gone after `after` seconds (`coord.gone`), if the remote
-    was heard `until` then (Unix seconds). Without that, nobody knows whether it said something."""
+    """The rule for a silent session of another clone: it is gone after `after` seconds (`coord.gone`), if a sync reached
+    the remote at or after that (`until`, Unix seconds). Without such a sync, it may have written something."""
 
     until: float = 0.0
     after: float = SILENT_IS_GONE
 
 
 def judge_published(data: dict[str, Any], seen: float, now: float, silence: Silence) -> Liveness:
-    """The state of another clone's session: what it published, while that is valid. Once it was silent for long it is not
-    addressed, listed or waited for any more, but what it holds stays its own (`published_gone`)."""
+    """The state of another clone's session: its published state, while that is valid. After a long silence it is no longer
+    addressed, listed or waited for, but it keeps its tasks and locks (`published_gone`)."""
     life = _published(data, seen, now)
     if life.state == "unknown" and min(now, silence.until) - seen >= silence.after and data.get("person") is not True:
         return Liveness("gone", seen)

@@ -1,4 +1,4 @@
-"""Mailboxes: the names of sessions, and what a user may call them.
+"""Mailboxes: the names of sessions, and how a user's word for one is resolved.
 
 A name outlives its holder: joining, renaming and adopting are events, and the next holder of a name inherits its mail.
 """
@@ -30,18 +30,18 @@ from gitcoord.names import clone_in, lives_in, mailbox, name_in, same_clone, spl
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
-    """Let the last event about a name win: the name is held (join), or an alias of another (rename, adopt)."""
+    """Fold events about names; the last one wins: a name is held (join), or an alias of another (rename, adopt)."""
     if event.type == "rename":
         old, new = event.data["old"], event.data["new"]
         put_name(db, event, event.clone, old, mailbox(new, event.clone))
         put_name(db, event, event.clone, new, None)
     elif event.type == "join":
         put_name(db, event, event.clone, event.data["session"], None)
-    # leave, presence: told in the log; the name stays as it is
+    # leave and presence do not change names
 
 
 def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_of: str | None) -> None:
-    """Store what `event` says of a name, unless a later event says otherwise."""
+    """Store the name that `event` holds or makes an alias, unless a later event is known."""
     db.execute(
         "INSERT INTO names VALUES (?, ?, ?, ?, ?) ON CONFLICT (clone, name) DO UPDATE"
         " SET alias_of = excluded.alias_of, lc = excluded.lc, id = excluded.id"
@@ -51,7 +51,7 @@ def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_
 
 
 def _concerns(db: sqlite3.Connection, event: Event, here: str) -> Concern:
-    """The next holder of a name has its mail."""
+    """The sessions that an event concerns: the next holder of a name gets its mail."""
     return Concern([event.data["new"]] if event.type == "rename" and same_clone(event.clone, here) else [])
 
 
@@ -107,7 +107,7 @@ def canonical(db: sqlite3.Connection, box: str) -> str:
 
 
 class Homes:
-    """Where mailboxes lead now. Each name on the way is looked up once, however many lead through it."""
+    """The current mailboxes of names. Each name on the way is looked up once, even if many lead through it."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
@@ -127,8 +127,8 @@ class Homes:
 
 
 def address(db: sqlite3.Connection, box: str) -> str:
-    """Where mail for `box` goes: to what its own clone calls it now. A clone that adopted the name reads it there, and so
-    does the owner, should it take its name back."""
+    """The address of mail for `box`: its present name in its own clone. A clone that adopted the name reads it there, and
+    so does the owner, should it take its name back."""
     seen = {box}
     while True:
         query = "SELECT alias_of FROM names WHERE (name, clone) = (?, ?)"
@@ -139,7 +139,7 @@ def address(db: sqlite3.Connection, box: str) -> str:
 
 
 def addressed(db: sqlite3.Connection, text: str, here: str) -> str:
-    """The mailbox that mail goes to which a user sends to `text`. Raises UsageError as `resolve_name` does."""
+    """The mailbox for mail that a user sends to `text`. Raises UsageError as `resolve_name` does."""
     home = resolve_name(db, text, here)
     name, clone = split_mailbox(text)
     own = mailbox(name, clone or here)
@@ -151,7 +151,7 @@ def addressed(db: sqlite3.Connection, text: str, here: str) -> str:
 
 
 def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
-    """`box` and every former name whose mail it has inherited; for one that leads elsewhere itself, `box` alone."""
+    """`box` and every former name whose mail it has inherited; if `box` itself is an alias, `box` alone."""
     if canonical(db, box) != box:
         return [box]
     rows = db.execute(
@@ -163,14 +163,14 @@ def leading_to(db: sqlite3.Connection, box: str) -> list[str]:
 
 
 def known_mailboxes(db: sqlite3.Connection) -> set[str]:
-    """Every mailbox there is: sessions present now and names that were ever held."""
+    """Every known mailbox: sessions present now and names that were ever held."""
     rows = db.execute("SELECT name, clone FROM names WHERE alias_of IS NULL UNION SELECT name, clone FROM presence")
     homes = Homes(db)
     return {homes.of(mailbox(name, clone)) for name, clone in rows}
 
 
 def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
-    """The mailbox of a session as a user names it: this clone's, otherwise the only other clone's that has it.
+    """The mailbox of a session as a user names it: this clone's, otherwise that of the only other clone with such a name.
 
     Raises UsageError for an unknown or ambiguous name, with the nearest ones as a hint.
     """
@@ -190,7 +190,7 @@ def resolve_name(db: sqlite3.Connection, text: str, here: str) -> str:
 
 
 def boxes_of(db: sqlite3.Connection, text: str, here: str) -> list[str]:
-    """The mailboxes under which a session ever wrote, its present one first. Raises UsageError."""
+    """The mailboxes under which a session has ever written, its present one first. Raises UsageError."""
     return leading_to(db, resolve_name(db, text, here))
 
 
@@ -206,21 +206,21 @@ def _unknown(text: str, known: Iterable[str], here: str) -> UsageError:
 
 
 def display(box: str, here: str) -> str:
-    """A mailbox as a reader of this clone writes it: bare when local."""
+    """A mailbox as this clone's readers see it: only the name if it is local."""
     return name_in(box) if lives_in(box, here) else box
 
 
 def open_name(db: sqlite3.Connection, clone: str, name: str) -> None:
-    """Open a mailbox for a session of `clone` that is yet to come."""
+    """Open a mailbox for a session of `clone` that has not joined yet."""
     db.execute("INSERT OR IGNORE INTO names VALUES (?, ?, NULL, 0, '')", (clone, name))
 
 
 YET_TO_COME = "SELECT 1 FROM names n WHERE n.clone = {clone} AND n.name = {name} AND n.id = ''"
-"""Whether a mailbox is still open for a session that never joined; for queries, with the columns to compare."""
+"""SQL condition: a mailbox is still open for a session that never joined."""
 
 
 def joined_at(db: sqlite3.Connection, clone: str, name: str) -> tuple[int, str] | None:
-    """The place in the order (clock and event id) of the last event that made a name its session's."""
+    """The place in the order (clock and event id) of the last event by which a session took its name."""
     row: tuple[int, str] | None = db.execute("SELECT lc, id FROM names WHERE clone = ? AND name = ?", (clone, name)).fetchone()
     return row
 

@@ -1,4 +1,4 @@
-"""Sessions: who works here, under which name, where, on what, and whether they are still there."""
+"""Join, rename, adopt and leave; and the sessions that are present."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Present(NamedTuple):
 
 
 def present(clone: Clone, now: float | None = None) -> list[Present]:
-    """The sessions of all clones that are not gone. Looks into no worktree, so it may be asked under the write lock."""
+    """The sessions of all clones that are not gone. Looks at no worktree, so it may be called under the write lock."""
     now = time.time() if now is None else now
     records, here = Records(clone.repo.coord_dir), clone.id
     own = [r for r in records.all() if liveness_of(r, r.beat, now).state != "gone"]
@@ -50,19 +50,20 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
 
 
 def presences(db: sqlite3.Connection) -> list[tuple[str, str, str, float]]:
-    """Clone, name, facts (JSON) and time of arrival of every presence that the refs show."""
+    """Clone, name, facts (JSON) and time of arrival of every presence."""
     return db.execute("SELECT clone, name, data, seen FROM presence ORDER BY clone, name").fetchall()
 
 
 def states(clone: Clone, boxes: Iterable[str], now: float | None = None) -> dict[str, tuple[str, float | None]]:
-    """State and last beat of each mailbox named; `gone` if only the name is left."""
+    """State and last beat of each mailbox named; `gone` if no presence is left."""
     return clone.read(lambda db: states_in(db, clone, boxes, now))
 
 
 def states_in(
     db: sqlite3.Connection, clone: Clone, boxes: Iterable[str], now: float | None = None, patient: bool = False
 ) -> dict[str, tuple[str, float | None]]:
-    """`states`, for callers that have the database already. `patient`: silence makes nobody gone, since it frees nothing."""
+    """`states`, for callers that have the database open. `patient`: silence makes no session gone, because silence frees
+    nothing."""
     now = time.time() if now is None else now
     quiet = Silence() if patient else silence(clone)
     records = Records(clone.repo.coord_dir)
@@ -101,11 +102,11 @@ def join(
     pid: int | None = None,
     origin: str | None = None,
 ) -> Record:
-    """Register the caller, or rename its session to `name`; an old name stays an alias, a free or gone one is taken
-    over.
+    """Register the caller, or rename its session to `name`; the old name stays an alias; a name that is free, or whose
+    session is gone, is taken over.
 
     With `origin`, the name is another clone's, and its mail comes here. Raises Refused when the name is a live
-    session's, or bound to a process that we do not run under; UsageError for an invalid name, clone or pid.
+    session's, or bound to a process that is not an ancestor of ours; UsageError for an invalid name, clone or pid.
     """
     facts: dict[str, Any] = {}
     if role is not None:
@@ -134,10 +135,8 @@ def join(
 
 
 def _decide(clone: Clone, me: Identity, joins: bool = False) -> Identity:
-    """The caller as it is now, under the lock, because another process may meanwhile have taken the name that it found.
-
-    A terminal that has a session in another worktree, and `joins` here, gets one here.
-    """
+    """Decide under the lock who the caller is, because another process may have taken the name that it found. A terminal
+    with a session in another worktree that `joins` here gets one here."""
     if me.rule in ("--as", "GIT_COORD_SESSION"):
         return me._replace(record=Records(clone.repo.coord_dir).get(me.name))
     around = look_around(clone, time.time())
@@ -146,7 +145,7 @@ def _decide(clone: Clone, me: Identity, joins: bool = False) -> Identity:
 
 
 def _check_unheld(clone: Clone, me: Identity, pid: int) -> None:
-    """Refuse a name whose process lives, unless we run under that process."""
+    """Refuse a name whose process lives, unless that process is an ancestor of ours."""
     record = Records(clone.repo.coord_dir).get(me.name)
     holder = record.process if record else None
     if record is None or holder is None or record.left is not None or holder.pid in (pid, *above_us()):
@@ -178,7 +177,7 @@ def _take_name(clone: Clone, me: Identity, name: str, origin: str | None) -> Ide
         if origin is not None:  # a name that is adopted is kept, so the one that is here moves
             free = unused(name, (record.name for record in records.all()))
             hint = f"GIT_COORD_SESSION={name} git coord join {free}, then: git coord join {name} --from {origin}"
-        raise Refused(f"{name} is another session's name, which is {state}", hint)
+        raise Refused(f"{name} is the name of another session, which is {state}", hint)
     if name == person_name(clone.repo) and not me.person:
         raise UsageError(f"{name} is the name of this repository's user", "choose another name")
     if (away := clone.read(lambda db: adopter(db, clone.settled_id(), name))) and (
@@ -197,7 +196,7 @@ def _take_name(clone: Clone, me: Identity, name: str, origin: str | None) -> Ide
 
 
 def _may_take(target: Record, records: Records) -> bool:
-    """Whether a name is free: its holder is gone, or was only expected."""
+    """Whether a name is free: its holder is gone, or only a placeholder."""
     life = liveness_of(target, records.beat(target.name), time.time())
     return not target.person and (life.state in ("expected", "gone"))
 
@@ -221,7 +220,7 @@ def leave(clone: Clone, me: Identity) -> Record:
 
 
 def _parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
-    """The events of features when a session leaves."""
+    """The drafts that features write when a session leaves."""
     return [draft for hooks in clone.registry.hooks("parting") if hooks.parting for draft in hooks.parting(db, clone, name)]
 
 
@@ -231,7 +230,7 @@ def set_focus(clone: Clone, me: Identity, text: str) -> Record:
 
 
 def _no_secret(clone: Clone, text: str) -> str:
-    """Typed words leave with the presence, which `append` does not see. Raises LooksSecret."""
+    """Check typed words for secrets: they leave the clone with the presence, without an event. Raises LooksSecret."""
     if not clone.allows_secrets:
         from gitcoord.log import secrets
 
@@ -240,7 +239,7 @@ def _no_secret(clone: Clone, text: str) -> str:
 
 
 def editing(clone: Clone, me: Identity, paths: Sequence[str], cwd: str) -> Record:
-    """Note which files the session edits, because in a shared worktree nobody else can tell. Raises UsageError."""
+    """Note which files the session edits, because in a shared worktree git cannot tell. Raises UsageError."""
     root = clone.repo.worktree
     if root is None:
         raise UsageError("there is no worktree here", "cd into one")

@@ -1,7 +1,4 @@
-"""Presence: what a session of ours shows to others, and when it is written.
-
-The record is the truth of this clone; the presence commit is the part of it that may leave the clone.
-"""
+"""Presence: the part of a session's record that others see, as a commit, and when it is written."""
 
 from __future__ import annotations
 
@@ -43,7 +40,8 @@ PUBLISH_EVERY = 5 * 60
 
 
 def register_caller(clone: Clone, me: Identity) -> Identity:
-    """`me` as the session that writes: decided and registered in one step under the write lock. Raises RepositoryError.
+    """Register `me` as the session that writes: decided and registered in one step under the write lock. Raises
+    RepositoryError.
 
     Two simultaneous processes may have found the same free name; the second one gets another here.
     """
@@ -92,11 +90,10 @@ def _is_adopted(clone: Clone, name: str) -> bool:
 
 
 def take_back(clone: Clone, events: Iterable[Event]) -> None:
-    """Let sessions that are alive here, and were adopted by one of `events` all the same, join again; note which clone
-    did that."""
+    """Let sessions that are alive here, but were adopted by one of `events`, join again; note which clone did that."""
     records = Records(clone.repo.coord_dir)
     for event in events:
-        of = str(event.data.get("from"))  # of a newer version, nothing is known of what it says
+        of = str(event.data.get("from"))  # an event of a newer version may have anything here
         record = records.get(str(event.data.get("session"))) if trust.is_own(clone, of) else None
         if record is None or liveness_of(record, records.beat(record.name), clone.clock()).state == "gone":
             continue
@@ -120,8 +117,8 @@ def _place(clone: Clone, record: Record) -> dict[str, Any]:
 
 
 def _binding(me: Identity, record: Record) -> dict[str, Any]:
-    """The process to bind: at a terminal the shell; a harness session keeps its id."""
-    facts: dict[str, Any] = {"process": None} if record.gone else {}  # it is somebody else's turn
+    """The process to bind to a session: at a terminal the shell; a session of an agent program keeps the program's id."""
+    facts: dict[str, Any] = {"process": None} if record.gone else {}  # a new holder: the old process is not its own
     if me.harness_id:
         facts |= {"harness": me.harness, "harness_id": me.harness_id}
     leader = processes.terminal_leader() if me.rule in ("worktree", "terminal") and not me.shared else None
@@ -142,7 +139,7 @@ class WorktreeState(NamedTuple):
 
 
 def look(clone: Clone, record: Record) -> WorktreeState:
-    """Look at the worktree of a session, which takes git seconds in a large one: never under the write lock."""
+    """Look at the worktree of a session. This takes git seconds in a large one, so never do it under the write lock."""
     from gitcoord.store.worktrees import ignored_paths, list_worktrees, touched_files
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
@@ -154,7 +151,7 @@ def look(clone: Clone, record: Record) -> WorktreeState:
 
 
 def _last_seen(clone: Clone, record: Record) -> WorktreeState:
-    """What the last look found, as far as it was published; paths reported since count as ignored until the next look."""
+    """The published result of the last look; paths reported since count as ignored until the next look."""
     from gitcoord.store.worktrees import TouchedFile
 
     files = clone.read(lambda db: facts_of(db, clone.settled_id(), record.name)).get("files", ())
@@ -163,8 +160,8 @@ def _last_seen(clone: Clone, record: Record) -> WorktreeState:
 
 
 def publish(clone: Clone, record: Record, now: float | None = None) -> None:
-    """Write the presence commit of a session of ours. Under the write lock it has the files that were seen last; the
-    worktree is looked at, and its files shown, as soon as the lock is free."""
+    """Write the presence commit of a session of ours. Under the write lock it gets the files of the last look; the next
+    look is taken as soon as the lock is free, and its files are shown."""
     if clone.holds_lock:
         _put(clone, record, _last_seen(clone, record), now)
         clone.when_free[record.name] = partial(_look_again, clone, record.name)
@@ -173,7 +170,7 @@ def publish(clone: Clone, record: Record, now: float | None = None) -> None:
 
 
 def _look_again(clone: Clone, name: str) -> None:
-    """Write the presence again if the changed files differ by now. A failure does not undo what the caller did."""
+    """Write the presence again if the changed files differ now. A failure is ignored, because the caller's work is done."""
     with suppress(CoordError):
         records, now = Records(clone.repo.coord_dir), time.time()
         if (record := records.get(name)) is None:
@@ -203,7 +200,7 @@ def keep_touched(clone: Clone, name: str, data: dict[str, Any]) -> None:
 
 
 def presence_data(clone: Clone, record: Record, records: Records, now: float, seen: WorktreeState) -> dict[str, Any]:
-    """The facts of a session that may leave the clone: no absolute path, no host, no process."""
+    """The facts of a session that may leave the clone: never an absolute path, a host name or a process."""
     from gitcoord.store.worktrees import list_worktrees
 
     worktree = _worktree_of(list_worktrees(clone.repo), record)
@@ -248,7 +245,7 @@ def files_of(record: Record, lying: Sequence[TouchedFile], alone: bool) -> list[
 
 
 def liveness_of(record: Record, beat: float, now: float) -> Liveness:
-    """The state of one of our sessions, looking at its process."""
+    """The state of one of our sessions; looks at its process."""
     return judge(record, beat, processes.is_alive(record.process) if record.process else None, now)
 
 
@@ -291,10 +288,8 @@ def silence(clone: Clone) -> Silence:
 
 
 def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
-    """Whether another clone's session is gone by its own clone's word: its presence, or the last one in its log.
-
-    Where signatures are required, an unsigned word frees nothing.
-    """
+    """Whether another clone says that a session of its is gone: in its presence, or in the last one in its log. If
+    signatures are required, an unsigned one frees nothing."""
     name, at = split_mailbox(box)
     row = db.execute("SELECT data FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
     if row is not None:
@@ -308,15 +303,15 @@ def published_gone(db: sqlite3.Connection, clone: Clone, box: str) -> bool:
 
 
 def holder_mark(db: sqlite3.Connection, box: str) -> str:
-    """A value that changes whenever the holder's clone has given a sign of it."""
+    """A value that changes whenever the holder's clone publishes its presence."""
     name, at = split_mailbox(box)
     row = db.execute("SELECT id FROM presence WHERE clone = ? AND name = ?", (at, name)).fetchone()
     return row[0] if row else ""
 
 
 def clock_ahead(db: sqlite3.Connection, clone: str) -> float:
-    """By how many seconds our clock is ahead of another clone's, at most: from when its presence was written there and
-    first seen here."""
+    """The most by which our clock can be ahead of another clone's, in seconds: the time at which we first saw its presence,
+    less the time written in it."""
     (ahead,) = db.execute("SELECT min(seen - at) FROM presence WHERE clone = ?", (clone,)).fetchone()
     return float(ahead or 0.0)
 

@@ -1,4 +1,4 @@
-"""What only this clone knows of its sessions: worktree, process, harness id, beats. Never in git.
+"""The private records of this clone's sessions: worktree, process, the agent program's id, beats. They are never in git.
 
 One JSON file for each session in `coord/sessions/`, replaced atomically under the write lock; a beat is the time of a
 file in `coord/beats/`.
@@ -27,8 +27,8 @@ class Record(NamedTuple):
 
     name: str
     git_dir: str = ""
-    """The worktree's own git directory, which stays when the worktree moves; empty for a person. The file says it
-    relative to the common directory, so that the session stays with its worktree when the whole repository moves."""
+    """The worktree's own git directory, which stays when the worktree moves; empty for a person. The file has it relative
+    to the common directory, so that the session stays with its worktree when the whole repository moves."""
     worktree: str = ""
     process: Process | None = None
     harness: str = ""
@@ -42,17 +42,17 @@ class Record(NamedTuple):
     joined: float = 0.0
     editing: dict[str, float] = {}  # never changed in place
     gone: float = 0.0
-    """When its death was told, until it joins again."""
+    """The time at which others were told that it is gone; 0 again when it joins."""
     published: float = 0.0
-    """When the presence commit was last written."""
+    """The time at which the presence commit was last written."""
     touched: tuple[str, ...] = ()
     """Paths that its hooks saw it change, not yet known to be clean again; from a file of its own (touched.py)."""
     removed: bool = False
-    """Its worktree is no more: `git worktree remove` took the git directory. Seen when the record is read, never kept."""
+    """Whether its worktree was removed, with the git directory. Found when the record is read, never stored."""
     beat: float = 0.0
-    """When it last gave a sign of life; 0 if never. Seen when the record is read, never kept."""
+    """The time of its last sign of life; 0 if never. Found when the record is read, never stored."""
     asleep: float = 0.0
-    """Seconds for which the machine slept since its last beat. Seen when the record is read, never kept."""
+    """Seconds that the machine slept since its last beat. Found when the record is read, never stored."""
 
 
 def is_plain_id(harness_id: str) -> bool:
@@ -72,7 +72,7 @@ class Records:
         self.agents = os.path.join(coord_dir, "agents")
 
     def all(self) -> list[Record]:
-        """Every record, oldest first; each folder is looked at once, because hundreds of sessions may be here."""
+        """Every record, oldest first; each folder is read once, because a clone may have hundreds of sessions."""
         beats, paths = times_in(self.beats), touched.all_paths(self._coord_dir)
         removed: dict[str, bool] = {}
         found = []
@@ -94,7 +94,7 @@ class Records:
         return self._record(name, raw, self.beat(name), touched.paths_of(self._coord_dir, name), {})
 
     def _record(self, name: str, raw: bytes, beat: float, paths: tuple[str, ...], removed: dict[str, bool]) -> Record | None:
-        """A record from its file and what was seen beside it. `removed` remembers which git directories are gone."""
+        """A record from its file and the files beside it. `removed` caches which git directories are gone."""
         try:
             data: dict[str, Any] = json.loads(raw)
             where = self._absolute(data.get("git_dir", ""))
@@ -136,7 +136,7 @@ class Records:
         return record
 
     def name_of(self, harness_id: str) -> str:
-        """The session that an agent program's id named last; empty if none."""
+        """The last session of an agent program's id; empty if none."""
         try:
             return read_ours(os.path.join(self.agents, harness_id)).decode().strip() if is_plain_id(harness_id) else ""
         except (OSError, UnicodeDecodeError):
@@ -176,7 +176,7 @@ class Records:
                 touch_ours(path, at)
 
     def beat(self, name: str) -> float:
-        """When the session last gave a sign of life; 0 if never."""
+        """The time of the session's last sign of life; 0 if never."""
         try:
             return os.stat(self._beat_file(name)).st_mtime
         except OSError:

@@ -1,8 +1,9 @@
-"""Which session has changed which paths, readable by the agents' hook script without Python: lines in
+"""The paths that each session has changed, for the agents' hook script, which has no Python: lines in
 `coord/touched/<session>`.
 
 The script appends what its session edits; the process that writes a session's presence replaces the file by the paths
-changed then. `@foreign` has the paths of all other clones' sessions. The folder exists once an agent's hook has run.
+changed then. `@foreign` has the paths of all other clones' sessions. The folder exists once a hook of an agent program has
+run.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ FOREIGN = "@foreign"
 
 
 def open_folder(coord_dir: str) -> bool:
-    """Begin to keep the folder; returns whether it is new."""
+    """Make the folder, if it is missing; returns whether it is new."""
     folder = os.path.join(coord_dir, "touched")
     if os.path.isdir(folder):
         return False

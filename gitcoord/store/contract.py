@@ -1,4 +1,4 @@
-"""What a store of objects and refs promises. Two implementations keep it, and one test suite runs against both."""
+"""The contract of a store of objects and refs. Two implementations keep it, and one test suite runs against both."""
 
 from __future__ import annotations
 

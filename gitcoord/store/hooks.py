@@ -33,7 +33,7 @@ CONFIG_HOOKS = (2, 54)
 
 _PACKAGE = Path(__file__).parent.parent
 _FOLDERS = (_PACKAGE / "hooks", _PACKAGE.parent / "hooks")
-"""Where the scripts are: beside this module when installed, beside the package in a source tree."""
+"""The places of the scripts: beside this module when installed, beside the package in a source tree."""
 SCRIPT = next((path for folder in _FOLDERS if (path := folder / "git-hook").is_file()), _FOLDERS[0] / "git-hook")
 _SHELL = re.compile(rb"#!\s*\S*?/?(?:env\s+(?:-\S+\s+)*)?(?:\S*/)?(?:sh|bash|dash|ash|ksh|mksh|zsh)(?:\s|$)")
 _BLOCK = re.compile(rb"^# >>> gitcoord (block|file|folder)\b.*?\n(.*?)^# <<< gitcoord(?:\n|\Z)", re.MULTILINE | re.DOTALL)
@@ -89,7 +89,8 @@ class HookPlaces:
         return Path(os.path.normpath(os.path.join(self.repo.worktree or self.repo.git_dir, self.hooks_path)))
 
     def places(self, event: str) -> list[Path]:
-        """Where our lines for `event` may be: pre-commit moves a file to .legacy (and runs it), lefthook to .old."""
+        """The files that may have our lines for `event`: pre-commit moves a file to .legacy (and runs it), lefthook to
+        .old."""
         folders = dict.fromkeys((self.folder, Path(self.repo.common_dir, "hooks")))
         return [folder / f"{event}{suffix}" for folder in folders for suffix in ("", ".legacy", ".old")]
 
@@ -142,7 +143,7 @@ def uninstall(repo: Repository) -> list[Hook]:
 
 
 def status(repo: Repository) -> list[Hook]:
-    """How each hook is installed; if it is not, why, and the line that would install it."""
+    """The state of each hook: how it is installed, or why not and the line that would install it."""
     ground = HookPlaces(repo)
     both = [(_in_config(ground, event), _in_files(ground, event)) for event in EVENTS]
     return [min(pair, key=lambda hook: (not hook.runs, hook.how == "none", not hook.line)) for pair in both]
@@ -268,7 +269,7 @@ def _not_run(ground: HookPlaces, path: Path) -> str:
 
 
 def _why_not(ground: HookPlaces, event: str) -> tuple[str, str]:
-    """Why the hook's file is not touched, and the line to add by hand instead; empty if it can be."""
+    """The reason why the hook's file is not touched, and the line to add by hand; empty if we may change it."""
     folder, hooks_path = ground.folder, ground.hooks_path
     path = folder / event
     if hooks_path and not folder.is_relative_to(ground.repo.common_dir):

@@ -32,7 +32,7 @@ _ADD = ("update-index", "-z", "--add", "--remove", "--replace", "--ignore-skip-w
 _CHANGE = re.compile(rb":\d+ (\d+) [0-9a-f]+ ([0-9a-f]+) [A-Z]\0([^\0]+)\0")
 
 
-class Lying(NamedTuple):
+class WorktreeDiff(NamedTuple):
     """The differences of a worktree from its HEAD. Equal fingerprints mean equal content."""
 
     worktree: Path
@@ -44,7 +44,7 @@ class Lying(NamedTuple):
     fingerprint: str
 
 
-def look(repo: Repository, worktree: Path, git_dir: Path) -> Lying | None:
+def look(repo: Repository, worktree: Path, git_dir: Path) -> WorktreeDiff | None:
     """The changes in a worktree, by one `git status`; None if git cannot tell."""
     result = repo.git_in(str(worktree), str(git_dir), *_STATUS, "--untracked-files=all", "--no-renames")
     if result.code:
@@ -57,7 +57,7 @@ def look(repo: Repository, worktree: Path, git_dir: Path) -> Lying | None:
     digest = hashlib.sha256(repr((head, changed)).encode())
     for path in unstaged:
         digest.update(_signature(worktree, path))
-    return Lying(worktree, git_dir, head, not changed, unstaged, digest.hexdigest())
+    return WorktreeDiff(worktree, git_dir, head, not changed, unstaged, digest.hexdigest())
 
 
 def _unstaged_path(worktree: Path, entry: bytes) -> bytes | None:
@@ -118,31 +118,31 @@ class Scratch:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         shutil.rmtree(self._directory, ignore_errors=True)
 
-    def commit(self, lying: Lying) -> Oid:
+    def commit(self, diff: WorktreeDiff) -> Oid:
         """A commit of a worktree's files as they are, on top of its HEAD; HEAD itself if nothing has changed.
 
         The same content on the same HEAD always gives the same id. Raises RepositoryError.
         """
-        if lying.clean and lying.head:
-            return lying.head
-        if lying.fingerprint not in self._made:
-            self._made[lying.fingerprint] = self._commit(lying)
-        return self._made[lying.fingerprint]
+        if diff.clean and diff.head:
+            return diff.head
+        if diff.fingerprint not in self._made:
+            self._made[diff.fingerprint] = self._commit(diff)
+        return self._made[diff.fingerprint]
 
-    def _commit(self, lying: Lying) -> Oid:
-        _copy(lying.git_dir / "index", self._directory / "index")
+    def _commit(self, diff: WorktreeDiff) -> Oid:
+        _copy(diff.git_dir / "index", self._directory / "index")
         try:
-            self._git(lying, *_ADD, stdin=b"".join(path + b"\0" for path in lying.unstaged))
-            tree = self._git(lying, "write-tree").out.decode().strip()
+            self._git(diff, *_ADD, stdin=b"".join(path + b"\0" for path in diff.unstaged))
+            tree = self._git(diff, "write-tree").out.decode().strip()
         finally:
             (self._directory / "index").unlink(missing_ok=True)
-        parent = f"parent {lying.head}\n" if lying.head else ""
+        parent = f"parent {diff.head}\n" if diff.head else ""
         who = "gitcoord <gitcoord@coord.invalid> 0 +0000"
         raw = f"tree {tree}\n{parent}author {who}\ncommitter {who}\n\nsnapshot\n".encode()
-        made = self._git(lying, "hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
+        made = self._git(diff, "hash-object", "-t", "commit", "-w", "--stdin", stdin=raw)
         return Oid(made.out.decode().strip())
 
-    def merge(self, where: Lying | None, pairs: Sequence[tuple[Oid, Oid]]) -> list[list[bytes]]:
+    def merge(self, where: WorktreeDiff | None, pairs: Sequence[tuple[Oid, Oid]]) -> list[list[bytes]]:
         """Merge each pair of commits; for each, the paths that conflict. Attributes are read in the worktree `where`."""
         if not pairs:
             return []
@@ -162,15 +162,15 @@ class Scratch:
         found = _CHANGE.findall(_checked("diff-tree", result).out)
         return {path: mode + b" " + oid for mode, oid, path in found}
 
-    def renamed(self, lying: Lying) -> set[bytes]:
+    def renamed(self, diff: WorktreeDiff) -> set[bytes]:
         """The paths that were merely renamed since HEAD, under their old and new names."""
-        if not lying.head or lying.clean:
+        if not diff.head or diff.clean:
             return set()
         args = ("diff-tree", "-r", "-z", "-M100%", "--diff-filter=R", "--name-status")
-        result = _checked("diff-tree", self.repo.git(*args, lying.head, self.commit(lying), env=self._env))
+        result = _checked("diff-tree", self.repo.git(*args, diff.head, self.commit(diff), env=self._env))
         return {word for word in result.out.split(b"\0") if word and word != b"R100"}
 
-    def _git(self, where: Lying | None, *args: str, stdin: bytes = b"") -> Result:
+    def _git(self, where: WorktreeDiff | None, *args: str, stdin: bytes = b"") -> Result:
         settings = ("-c", "core.compression=0", "-c", "core.fsmonitor=false", "-c", "core.safecrlf=false")
         if where is None:
             return _checked(args[0], self.repo.git(*settings, *args, stdin=stdin, env=self._env))

@@ -80,7 +80,7 @@ def _pack_new(repo: Repository, tips: Sequence[Oid], known: Sequence[Oid]) -> Re
 
 
 def _pack_objects(repo: Repository, stdin: str, *options: str) -> Result:
-    """What git says: the name of the new pack, empty if there was nothing to pack."""
+    """The name of the new pack, as git says it; empty if there was nothing to pack."""
     base = os.path.join(_directory(repo), "pack")
     args = ["-c", "pack.threads=1", "pack-objects", "-q", "--non-empty", "--delta-base-offset", *options, base]
     return repo.git(*args, stdin=stdin.encode())

@@ -74,7 +74,7 @@ class Update(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How an update went: `done`, `moved` (another push was first) or `refused`, with the remote's words."""
+    """The outcome of an update: `done`, `moved` (another push was first) or `refused`, with the remote's words."""
 
     ref: str
     state: str
@@ -269,7 +269,7 @@ def _outcomes(remote: Remote, result: Result) -> list[Outcome]:
 
 
 def _reason(why: str, result: Result) -> str:
-    """Why a ref was refused: by a hook, in the words of the hook."""
+    """The reason why a ref was rejected; from a hook, in the hook's words."""
     match = re.search(r"\((.*)\)$", why)
     reason = match[1] if match else why
     told = [line.removeprefix("remote:").strip() for line in result.error_text.splitlines() if line.startswith("remote:")]
@@ -329,7 +329,7 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
 
 
 def _memory(args: Sequence[str]) -> Mapping[str, str]:
-    """What a git that fetches may take. A listing and a push read no objects of others."""
+    """The memory limit for a git that fetches. A listing and a push read no objects of others."""
     return {"GIT_ALLOC_LIMIT": ALLOC_LIMIT} if tuple(args[: len(_BOUNDED)]) == _BOUNDED else {}
 
 

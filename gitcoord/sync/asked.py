@@ -1,4 +1,4 @@
-"""Leases that this clone has asked for without an answer so far: `coord/asked`, one nonce on each line.
+"""Remember the leases that this clone has asked for and got no answer about: `coord/asked`, one nonce on each line.
 
 While a nonce is in it, its claim is shown as tentative. Only the holder of the link writes the file.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from gitcoord.log.clone import Clone
 
 MOST = 1000
-"""Nonces that are kept, the latest: each sync asks about all of them."""
+"""Number of nonces that are kept, the latest ones: each sync asks about all of them."""
 
 
 def waiting(clone: Clone) -> frozenset[str]:
@@ -30,12 +30,12 @@ def waiting(clone: Clone) -> frozenset[str]:
 
 
 def ask(clone: Clone, nonce: str) -> None:
-    """Remember that a lease is about to be asked for. Raises Unwritable."""
+    """Note that a lease is about to be asked for. Raises Unwritable."""
     _write(clone, [*sorted(waiting(clone)), nonce])
 
 
 def answered(clone: Clone, nonces: Collection[str]) -> None:
-    """The remote has spoken about some."""
+    """Forget nonces about which the remote has answered."""
     left = waiting(clone) - {*nonces}
     if left != waiting(clone):
         _write(clone, sorted(left))

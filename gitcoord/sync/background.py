@@ -1,8 +1,8 @@
-"""Sync without being asked: in the background after a write, and continuously for `sync --watch`.
+"""Sync by itself: in the background after a write, and continuously for `sync --watch`.
 
-A command that wrote something, or waits, starts one background process a clone, which syncs and looks out for more
-(`lookout`). `coord/autosync` is locked while it runs and says when the last one began. Where the host has answered with a
-limit, pushes are limited (`remotes.pushes_left`); a remote that does not answer is asked less and less often.
+A command that wrote something, or waits, starts one background process per clone, which syncs and then continues as the
+lookout (`lookout`). `coord/autosync` is locked while it runs and says when the last one began. Where the host has answered
+with a limit, pushes are limited (`remotes.pushes_left`); a remote that does not answer is asked less and less often.
 """
 
 from __future__ import annotations
@@ -21,17 +21,18 @@ from gitcoord.system.files import touch_ours
 from gitcoord.system.lock import try_lock
 
 DEBOUNCE = 1.0
-"""Seconds in which more may come before it is sent."""
+"""Seconds to wait for more events before a sync sends them."""
 
 
 def after_write(clone: Clone) -> None:
-    """Something was written that others should see: have it sent. Costs a look at one file where there is no remote."""
+    """Have new events sent in the background. Without a remote it costs a look at one file."""
     if remotes.wants_autosync(clone.repo) and not _is_running(clone):
         _start(clone)
 
 
 def after_look(clone: Clone, waits: bool = False) -> None:
-    """Somebody looks at what others may have sent: have it fetched if that was long ago, and soon if they wait for it."""
+    """Have others' events fetched because a reader wants them: if the last fetch was long ago, or at once if the reader
+    waits."""
     from gitcoord.sync import lookout
 
     lookout.want(clone)
@@ -40,7 +41,7 @@ def after_look(clone: Clone, waits: bool = False) -> None:
 
 
 def _is_running(clone: Clone) -> bool:
-    """Whether a background sync runs, or began so lately that it will still see our events."""
+    """Whether a background sync runs, or began so recently that it will still see our events."""
     with suppress(OSError):
         if 0 <= time.time() - os.stat(clone.path("autosync")).st_mtime < DEBOUNCE / 2:
             return True
@@ -57,7 +58,7 @@ def _start(clone: Clone) -> None:
 
 
 def run(clone: Clone) -> None:
-    """The background process: at most one a clone. What fails is in `status`."""
+    """The background process; a clone has at most one. `status` shows its failures."""
     from gitcoord.sync import lookout
 
     with try_lock(clone.path("autosync")) as free:
@@ -76,11 +77,9 @@ def once(clone: Clone, name: str | None = None, cwd: str = ".") -> Report:
 
 
 def watch(clone: Clone, name: str | None, cwd: str, every: float) -> Iterator[Report | RemoteError]:
-    """Keep two clones within seconds of each other, for ever: yields each sync, and each failure once.
-
-    What is new here goes at once, within the push budget; the remote is looked at every `every` seconds, and less often
-    while it does not answer. Raises UsageError when no remote is known.
-    """
+    """Sync for ever, so that clones stay within seconds of each other; yields each sync, and each failure once. New events
+    are sent at once, within the push budget. The remote is looked at every `every` seconds, less often while it does not
+    answer. Raises UsageError when no remote is known."""
     from gitcoord.store.watch import RefWatch
 
     remotes.choose(clone.repo, name, cwd)
@@ -106,6 +105,6 @@ def _has_news(clone: Clone) -> bool:
 
 
 def _hold_back(clone: Clone) -> None:
-    """A moment for more to come, or until the budget has room."""
+    """Wait a moment for more events, or until the push budget allows a push."""
     known = remotes.load(clone.repo)
     time.sleep(max(0.2, remotes.pushes_left(clone.repo, known, time.time()) if known else 0.0))

@@ -1,4 +1,4 @@
-"""The look at the remote with which `git coord sync` begins, started before the rest of the program is loaded.
+"""Start the look at the remote of `git coord sync` before the rest of the program is loaded.
 
 A sync with nothing new only waits for that answer, so the program loads meanwhile (30 ms). The look counts only if no
 process of this clone has used the network since; otherwise it may be older than the state here.
@@ -19,7 +19,7 @@ from gitcoord.system.lock import try_lock
 
 
 class EarlyLook(NamedTuple):
-    """A look that is under way. `turn` is the file `sync.turn` as it was then: each link changes it."""
+    """A look that is running. `turn` is the signature of the file `sync.turn` at its start: each link changes the file."""
 
     common_dir: str
     turn: tuple[int, ...]
@@ -46,15 +46,13 @@ def begin(args: Sequence[str]) -> None:
 
 
 def turn_file(repo: Repository) -> str:
-    """The file that every link touches. Not the lock's own, in which its holder leaves a note."""
+    """The file that every link touches. It is not the file of the lock, in which the holder leaves a note."""
     return os.path.join(repo.coord_dir, "sync.turn")
 
 
 def look(repo: Repository, name: str) -> PendingLook | None:
-    """The look that was begun, if it was at this remote, and nobody had a link since; once.
-
-    To be called by who holds the network lock.
-    """
+    """The look that was begun, if it is at this remote and no process had a link since; None the second time. The caller
+    holds the network lock."""
     found = _begun.pop() if _begun else None
     if found is None or (found.common_dir, found.turn, found.look.name) == (repo.common_dir, signature(turn_file(repo)), name):
         return found.look if found else None

@@ -28,7 +28,7 @@ PRESENCE_AGE = 60.0
 
 
 class Report(NamedTuple):
-    """What a sync did: events sent and received, and refs that failed."""
+    """The result of a sync: events sent and received, and refs that failed."""
 
     remote: str
     sent: int
@@ -37,22 +37,21 @@ class Report(NamedTuple):
 
 
 def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = False) -> Report:
-    """Exchange with a remote: the one named, else the coordination remote. `quiet` asks nobody for a password.
-
-    Raises RemoteError when it cannot be reached, refuses our refs or may not see them, UsageError when none is named.
-    """
+    """Exchange with a remote: the one named, otherwise the coordination remote. With `quiet` nobody is asked for a
+    password. Raises RemoteError if the remote cannot be reached, rejects our refs or may not see them, UsageError if no
+    remote is named."""
     remote = remotes.choose(clone.repo, name, cwd)
     with linked(clone, remote, quiet) as link:
         return exchange(link)
 
 
 def exchange(link: Link) -> Report:
-    """Sync once over a linked. A failure is remembered for `status`. Raises RemoteError."""
+    """Sync once over a link. A failure is remembered for `status`. Raises RemoteError."""
     looks = [look] if (look := link.look) else []
 
     def work() -> Report:
         look = looks.pop() if looks else transport.start_look(link.clone.repo, link.remote.name, link.quiet)
-        _refresh_presence(link.clone)  # meanwhile, for it takes a while
+        _refresh_presence(link.clone)  # while the remote answers
         return _exchange(link, look)
 
     try:
@@ -115,18 +114,18 @@ def _refresh_presence(clone: Clone) -> None:
                 housekeeping.publish_changes(clone, record.name, now)
 
 
-# receiving
+# receive
 
 
 def _warm_up(clone: Clone) -> None:
-    """Load, while there is no answer, the modules that are needed after it."""
+    """Load the modules that are needed after the remote's answer, while waiting for it."""
     from gitcoord.log import trust
     from gitcoord.sync import lease_chores, outgoing
 
     _ = lease_chores, outgoing, trust, [*clone.registry.hooks("leases")]
 
 
-# looking ahead
+# look ahead
 
 
 def preview(clone: Clone, name: str | None = None, cwd: str = ".") -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Find out whether a remote and this clone have anything to exchange.
 
-This clone's own news is collected while the remote lists its refs, so that a sync with nothing new is over when the
-answer is there. Events written here meanwhile go with the next sync, as if they had been written after this one.
+This clone's own news is collected while the remote lists its refs, so that a sync with nothing new ends with the remote's
+answer. Events written here meanwhile go with the next sync, as if they had been written after this one.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 Refs = Mapping[str, Oid]
 
 
-class Here(NamedTuple):
+class LocalState(NamedTuple):
     """The state of this clone. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
 
     refs: Refs
     idle: bool
 
 
-def look_here(link: Link) -> Here:
-    """The work that a sync would have even if neither side has anything new."""
+def look_here(link: Link) -> LocalState:
+    """The state of this clone: what a sync has to do even if neither side has anything new."""
     from gitcoord.log import old_epochs, trust
     from gitcoord.sync import lease_chores, retirement
 
@@ -35,18 +35,18 @@ def look_here(link: Link) -> Here:
     refs = clone.store.tips().refs
     idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(link, refs) and not trust.is_due(clone)
     idle = idle and (link.visit or not retirement.is_due(clone))
-    return Here({ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}, idle)
+    return LocalState({ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}, idle)
 
 
-def agree(clone: Clone, there: Refs, here: Here) -> bool:
-    """Whether all that the remote has is here as well, what is ours is there, and nothing is left to be done."""
+def agree(clone: Clone, there: Refs, here: LocalState) -> bool:
+    """Whether this clone has all that the remote has, the remote has all that is ours, and nothing is left to be done."""
     ignored = clone.repo.setting("ignoreclone").split()
     theirs = {ref: oid for ref, oid in there.items() if is_lease(ref) or not is_of(ref, ignored)}
     return here.idle and theirs.items() <= here.refs.items() and _shown(clone, here.refs) <= there.keys()
 
 
 def _shown(clone: Clone, refs: Refs) -> set[str]:
-    """The refs that the remote has if all is well: our log, the tables of leases, and presence, others' as well: it goes
-    when its owner says so."""
+    """The refs that the remote has if nothing is to be exchanged: our log, the tables of leases, and presence. Others'
+    presence, too: only its owner deletes it."""
     log, presence = f"{NAMESPACE}log/{clone.id}/", f"{NAMESPACE}sessions/"
     return {ref for ref in refs if ref.startswith((log, presence)) or is_lease(ref)}

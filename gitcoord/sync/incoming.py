@@ -1,7 +1,7 @@
 """Check what a remote brings: only whole objects, only commits, only logs that continue what we know of them.
 
 git itself rejects a rewritten log, but not a blob in place of one (it compares commits only), and it rejects a whole
-fetch for one bad object in it. So refs are checked after they came. A clone that sends objects that git-fsck(1) rejects
+fetch for one bad object in it. So refs are checked after the fetch. A clone that sends objects that git-fsck(1) rejects
 is fetched separately from then on, so that the others still arrive.
 """
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from gitcoord.sync.link import Link
 
 MAX_REFS = 1000
-"""Refs of one clone that are fetched; more are made to fill a disk."""
+"""Largest number of refs of one clone that are fetched; a clone with more wants to fill disks."""
 MAX_CLONES = 10_000
-"""Clones of one remote whose refs are fetched; of more, those known here already and then the first by name."""
+"""Largest number of clones of one remote whose refs are fetched: those known here first, then by name."""
 Refs = Mapping[str, Oid]
 NO_COMMIT = "it is not a commit"
 TOO_MANY = f"its clone has more than {MAX_REFS:,} refs"
@@ -38,7 +38,7 @@ BROKEN = "it sent objects that git rejects"
 
 
 def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
-    """Fetch others' refs; refs that are not as they should be stay as in `before`. Raises RemoteError."""
+    """Fetch others' refs; bad refs keep their value in `before`. Raises RemoteError."""
     wanted, refused = _few(wanted, {_owner(ref) for ref in before})
     for whose, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
         _alarm(link.clone, whose, f"not all of it is fetched, because {why}")
@@ -58,13 +58,13 @@ def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
             refused += [Refusal(ref, error.what) for ref in refs]
             _alarm(link.clone, whose, BROKEN)
         else:
-            if whose in suspects:  # what was bad there is not there any more
+            if whose in suspects:  # the bad objects are not there any more
                 incidents.clear(link.clone.repo.coord_dir, whose)
     return refused + _take_back(link.clone, wanted, before)
 
 
 def _fetch(link: Link, refs: Sequence[str]) -> None:
-    """Fetch, and clear what a killed fetch left behind: git takes the lock file of a ref for another git's, for ever."""
+    """Fetch, and remove the lock file that a killed fetch left on a ref: git would take it for another git's, for ever."""
     for last in (False, False, True):
         try:
             return transport.fetch(link.clone.repo, link.remote, refs, link.quiet)
@@ -81,7 +81,7 @@ def _is_of(ref: str, some: Container[str]) -> bool:
 
 
 def _owner(ref: str) -> str:
-    """The clone that a ref belongs to; of a table of leases its name, which belongs to all."""
+    """The clone that a ref belongs to; for a table of leases, which belongs to all, its name."""
     return ref if is_lease(ref) else owner(ref)
 
 
@@ -103,7 +103,7 @@ def _few(wanted: Sequence[str], known: Collection[str]) -> tuple[list[str], list
 
 
 def _take_back(clone: Clone, wanted: Iterable[str], before: Refs) -> list[Refusal]:
-    """Undo what came and is not a commit."""
+    """Undo fetched refs that do not name a commit."""
     after = clone.store.tips().refs
     came = {ref: after[ref] for ref in wanted if ref in after and after[ref] != before.get(ref)}
     bad = [ref for ref, kind in zip(came, kinds(clone.repo, list(came.values())), strict=True) if kind != "commit"]
@@ -141,7 +141,7 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
 
 
 def _forgive(link: Link, there: Refs, before: Refs) -> None:
-    """A log that was taken back, and is there again with all that was known of it, was shown by a replica that lagged."""
+    """Forget that a log was rolled back, if it has all its known events again: a lagging replica had shown it."""
     for alarm in incidents.read(link.clone.repo.coord_dir):
         if f"{link.remote.name} {TAKEN_BACK}" in alarm.what:
             logs = [ref for ref in before if is_log(ref) and belongs_to(ref, alarm.clone)]
@@ -154,8 +154,8 @@ def _goes_on(clone: Clone, known: Oid, there: Oid | None) -> bool:
 
 
 def _was_set_back(link: Link, there: Refs) -> bool:
-    """Whether the remote has less of our own log, too, than it had: then it is a backup that was restored, or it lags, and
-    no clone took anything back. Said once; what is ours is sent again with this sync."""
+    """Whether the remote also has less of our own log than it had. Then it was restored from a backup, or lags, and no
+    clone rolled its log back. The user is told once; this sync sends our log again."""
     known = remotes.load(link.clone.repo)
     if known is None or not known.is_of(link.remote.name):
         return False

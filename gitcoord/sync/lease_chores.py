@@ -1,5 +1,4 @@
-"""What every sync does for claims: settle those made offline, complete interrupted ones, and give back rows that are
-over."""
+"""Lease work of every sync: settle claims made offline, complete interrupted ones, and give back rows that have ended."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from gitcoord.sync.link import Link, Refs
 
 
 def is_due(link: Link, refs: Refs) -> bool:
-    """Whether `settle` or `tidy` has anything to do, the remote's tables being those of `refs`."""
+    """Whether `settle` or `tidy` has anything to do; `refs` names the remote's tables."""
     if link.visit or rejected.LEASES in rejected.known(link):
         return False
     with suppress(NoLeases):
@@ -23,7 +22,7 @@ def is_due(link: Link, refs: Refs) -> bool:
 
 
 def settle(link: Link, refs: Refs) -> None:
-    """Settle claims before our log is sent; `refs` are those of the tables as they were fetched. Raises RemoteError."""
+    """Settle claims before our log is sent; `refs` names the tables as they were fetched. Raises RemoteError."""
     for kind in _kinds(link.clone):
         if not link.visit and rejected.LEASES not in rejected.known(link):
             with suppress(NoLeases):
@@ -33,10 +32,8 @@ def settle(link: Link, refs: Refs) -> None:
 
 
 def tidy(link: Link, refs: Refs) -> None:
-    """Give back rows that are over, after our log was sent: another clone that misses the row finds the event that ended it.
-
-    `refs` are those of the tables as they were fetched. Raises RemoteError.
-    """
+    """Give back rows that have ended, after our log was sent, so that a clone that misses the row finds the event that
+    ended it. `refs` names the tables as they were fetched. Raises RemoteError."""
     if link.visit or rejected.LEASES in rejected.known(link):
         return
     for kind in _kinds(link.clone):
@@ -66,5 +63,5 @@ def _give_back(link: Link, kind: LeaseKind, known: Oid | None) -> None:
 
 
 def _over(clone: Clone, kind: LeaseKind, known: Oid | None) -> list[str]:
-    """The rows of ours that are over in a table as it was fetched. Raises NoLeases."""
+    """Our rows in a fetched table that have ended. Raises NoLeases."""
     return kind.finished(clone, read_table(clone, kind.name, known)) if known else []

@@ -33,11 +33,12 @@ from gitcoord.system.lock import write_whole
 from gitcoord.system.uptime import uptime
 
 TRIES = 4 * ATTEMPTS
-"""A claim is worth more patience than a sync: each loss means that somebody else has won."""
+"""Attempts for a claim; more than for a sync, because each loss means that another clone has won."""
 
 
 class Lease(NamedTuple):
-    """A live lease. `key` is what it is about; a nonce is given once, so no two rows are the same. `ttl` in seconds."""
+    """A live lease. `key` names its task, pattern or sequence; a nonce is given once, so no two rows are equal. `ttl` in
+    seconds."""
 
     nonce: str
     key: str
@@ -46,9 +47,9 @@ class Lease(NamedTuple):
     patterns: tuple[str, ...] = ()
     shared: bool = False
     event: str = ""
-    """How the id of the event begins that the lease was taken for; empty from a version that wrote the event later."""
+    """The beginning of the id of the lease's event; empty from a version that wrote the event later."""
     replaced: tuple[str, ...] = ()
-    """The nonces of the rows whose place it took before their claims had ended."""
+    """The nonces of the rows that it replaced before their claims had ended."""
 
 
 class LeaseTable(NamedTuple):
@@ -57,58 +58,59 @@ class LeaseTable(NamedTuple):
     rows: Mapping[str, Lease] = {}
     counters: Mapping[str, int] = {}
     lc: int = 0
-    """The clock of the table that it was decided from."""
+    """The clock of the table that this one was made from."""
 
     def without(self, nonces: Collection[str]) -> LeaseTable:
-        """Less some rows."""
+        """The table without some rows."""
         return self._replace(rows={nonce: row for nonce, row in self.rows.items() if nonce not in nonces})
 
     def plus(self, *rows: Lease) -> LeaseTable:
-        """And some more."""
+        """The table with some more rows."""
         return self._replace(rows={**self.rows, **{row.nonce: row for row in rows}})
 
 
 class LeaseKind(NamedTuple):
-    """One table of leases, and its feature's work with every sync."""
+    """One kind of leases, and the work of its feature with every sync."""
 
     name: str
     finished: Callable[[Clone, LeaseTable], list[str]]
-    """The nonces of this clone's rows that are over."""
+    """The nonces of this clone's rows that have ended."""
     is_pending: Callable[[Clone, LeaseTable], bool] = lambda clone, table: False
-    """Whether claims of this clone wait for a row in the table, or its sessions for the news that some did not hold."""
+    """Whether claims of this clone wait for a row in the table, or its sessions have to be told that claims did not
+    hold."""
     settle: Callable[[Link], None] = lambda at: None
     """Take leases for those claims. Raises RemoteError, NoLeases."""
     tell: Callable[[Clone], None] = lambda clone: None
-    """Tell the sessions of this clone which of their words did not hold."""
+    """Tell the sessions of this clone which of their claims did not hold."""
 
 
 EMPTY = LeaseTable()
 MAX_LAGS = 5
-"""How often a remote that lags is asked again: for 15 seconds in all."""
+"""Number of times that a lagging remote is asked again: for 15 seconds in all."""
 MAX_ROWS = 1800
-"""Rows of a table: so many fit into a commit at their largest."""
+"""Largest number of rows in a table: so many fit into a commit even if each is as large as allowed."""
 Decide = Callable[[LeaseTable], LeaseTable | None]
 
 
 class NoLeases(RemoteError):
-    """The remote takes our logs, but has no table of leases that we can use: what this clone claims stays tentative."""
+    """The remote takes our logs, but has no table of leases that we can use: claims of this clone stay tentative."""
 
 
 class Unanswered(RemoteError):
-    """The connection broke before the remote said whether it took our row: what is claimed stays tentative till a sync."""
+    """The connection broke before the remote said whether it took our row: the claim stays tentative until a sync."""
 
 
 @contextmanager
 def connected(clone: Clone, hint: str, refused: str = "") -> Iterator[Link]:
-    """The linked to the coordination remote. `hint` says what to do while it is out of reach, `refused` where it keeps no
-    leases for us. Raises RemoteError."""
+    """Link to the coordination remote. `hint` is the hint of the error if the remote cannot be reached, `refused` if it
+    rejects leases. Raises RemoteError."""
     remote = remotes.connected(clone.repo)
     if remote is None:
         raise UsageError("there is no coordination remote", "git coord sync REMOTE")
     try:
         with linked(clone, remote) as link:
             yield link
-        clone.have_sent()  # the claim itself: until then others know of the lease alone
+        clone.have_sent()  # the claim itself: until then others know only the lease
     except NoLeases as error:
         raise NoLeases(error.what, refused or error.hint) from None
     except Unanswered:
@@ -118,7 +120,7 @@ def connected(clone: Clone, hint: str, refused: str = "") -> Iterator[Link]:
 
 
 def nonce() -> str:
-    """A word that nobody else has."""
+    """A random word that no other clone has."""
     return os.urandom(8).hex()
 
 
@@ -142,7 +144,7 @@ def read_table(clone: Clone, kind: str, oid: Oid | None) -> LeaseTable:
 
 
 def unreadable(kind: str, why: str = "is not a table of leases") -> NoReturn:
-    """Refuse a table that no honest clone wrote, or that nobody vouches for. Raises NoLeases."""
+    """Raise NoLeases for a table that no honest clone wrote, or that has no valid signature."""
     ref = lease_ref(kind)
     raise NoLeases(f"{ref} at the remote {why}", f"if no session claims anything now: git push REMOTE :{ref}")
 
@@ -173,7 +175,7 @@ SCHEMA = Schema(
 
 
 def _parse(event: Event) -> LeaseTable:
-    """The table that a commit holds. Raises Malformed."""
+    """Parse the table in a commit. Raises Malformed."""
     if event.type != "lease" or event.v != 1:
         raise Malformed("no table of leases")
     if why := objection(SCHEMA, event):
@@ -199,11 +201,9 @@ def _draft(clone: Clone, kind: str, table: LeaseTable) -> Draft:
 
 
 def change(link: Link, kind: str, decide: Decide) -> Link:
-    """Replace the remote's table by what `decide` makes of it, on the newest state of everything; None leaves it.
-
-    What `decide` writes into our log goes out in the same push, all or none where the host can. It is asked again whenever
-    somebody was quicker. Raises what it raises, Unanswered where nobody knows how it ended, and RemoteError.
-    """
+    """Replace the remote's table by the one that `decide` makes of it, from the newest state; None leaves it. Events that
+    `decide` writes into our log go out in the same push, atomically if the host can. It is called again whenever another
+    clone was first. Raises its errors, Unanswered if the result is unknown, and RemoteError."""
     return settling(link.clone, lambda: _change(link, kind, decide))
 
 
@@ -233,10 +233,8 @@ def _change(link: Link, kind: str, decide: Decide) -> Link:
 
 
 def _await_replica(link: Link, ref: str, lags: int) -> None:
-    """A remote that lost us a push and shows the same table as before is one of several that do not agree yet: give it time.
-
-    Raises RemoteError when it does not catch up.
-    """
+    """Wait for a remote that rejected our push and still shows the same table: it has replicas that do not agree yet.
+    Raises RemoteError if it does not catch up."""
     if lags > MAX_LAGS:
         what = f"{link.remote.name} does not show what it has at {link.remote.there(ref)}"
         raise RemoteError(
@@ -249,7 +247,7 @@ def _await_replica(link: Link, ref: str, lags: int) -> None:
 
 
 def give_up(link: Link, kind: str) -> None:
-    """Take all rows of this clone off the table of a remote that has our claims no more. Raises RemoteError."""
+    """Remove all rows of this clone from the table of a remote that we have left. Raises RemoteError."""
     listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
     ref = lease_ref(kind)
     old = listing.get(link.remote.there(ref))
@@ -264,10 +262,8 @@ def give_up(link: Link, kind: str) -> None:
 
 
 def _is_shared(clone: Clone, table: LeaseTable) -> bool:
-    """Whether a row in our name is for an event that is not in our log: then somebody else goes by our id.
-
-    An event is written before its row is asked for.
-    """
+    """Whether a row in our name is for an event that is not in our log. Then another clone uses our id, because an event is
+    written before its row is asked for."""
     mine = [row.event for row in table.rows.values() if row.event and clone.has(row.holder)]
     query = "SELECT 1 FROM events WHERE id >= ? AND id < ? AND clone = ?"
     return any(clone.read(lambda db, e=e: db.execute(query, (e, e + "g", clone.id)).fetchone()) is None for e in mine)  # type: ignore[misc]
@@ -285,7 +281,7 @@ def full(kind: str, rows: int) -> RemoteError:
 
 
 def _written(link: Link, kind: str, table: LeaseTable) -> Oid:
-    """The commit of a table, signed if this user signs, and remembered as our own."""
+    """Make the commit of a table, signed if this user signs, and note it as our own."""
     oid = link.clone.write_alone(_draft(link.clone, kind, table), table.lc)
     try:
         oid = trust.sign(link.clone, oid, prompt=not link.quiet)
@@ -296,7 +292,7 @@ def _written(link: Link, kind: str, table: LeaseTable) -> Oid:
 
 
 def _replace(link: Link, swap: Update, there: Refs) -> bool:
-    """Compare-and-swap at the remote, together with what is new in our log; says whether the remote took it."""
+    """Compare-and-swap at the remote, together with our log; returns whether the remote took it."""
     outgoing.vouch(link)
     logs = outgoing.logs_to_go(link, there)
     public_guard.guard(
@@ -310,7 +306,7 @@ def _replace(link: Link, swap: Update, there: Refs) -> bool:
         raise Unanswered(f"{link.remote.name} did not say whether it took the push: {error.what}", "git coord sync") from None
     first, *rest = states
     if first.state == "refused" and rest and all(outcome.state != "moved" for outcome in rest):
-        first, *rest = _push(link, [swap])  # it may be the log that is refused, and not the lease
+        first, *rest = _push(link, [swap])  # the log may be what is rejected, and not the lease
     if first.state == "refused":
         rejected.note(link, {rejected.LEASES: first.why})
         raise NoLeases(f"{link.remote.name} rejects our leases: {first.why}", "git coord task claim --offline: tentative")
@@ -321,7 +317,7 @@ def _replace(link: Link, swap: Update, there: Refs) -> bool:
 
 
 def _push(link: Link, updates: Sequence[Update]) -> list[transport.Outcome]:
-    """How each of `updates` went: all or none of them, or the first alone at a host that cannot do that."""
+    """Push all of `updates` or none; only the first at a host without atomic pushes. Returns the outcome of each."""
     try:
         found = transport.push(link.clone.repo, link.remote, updates, link.quiet, atomic=len(updates) > 1)
     except NotAtomic:
@@ -339,15 +335,12 @@ def _is_there(link: Link, swap: Update, error: RemoteError) -> bool:
     return listing.get(link.remote.there(swap.ref)) == swap.new
 
 
-# who still holds
+# observe holders
 
 
 def observe(clone: Clone, kind: str, values: Iterable[str]) -> dict[str, float]:
-    """For how many seconds each of `values` has been the same, as far as this clone has seen; others are forgotten.
-
-    Counted by whichever of two clocks went less far, so that setting one forward makes nobody look dead. To be called
-    by who holds the linked.
-    """
+    """For how many seconds each of `values` has been the same, as far as this clone has seen; others are forgotten. Counted
+    by the slower of two clocks, so that setting one forward makes nobody look dead. The caller holds the link."""
     path = clone.path(f"seen-{kind}")
     known = _load(path)
     here = [time.time(), uptime(), processes.boot_id()]

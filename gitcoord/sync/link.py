@@ -1,4 +1,4 @@
-"""The linked to a remote: at most one process of a clone talks to it at a time."""
+"""The link to a remote: at most one process of a clone talks to it at a time."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Refs = Mapping[str, Oid]
 
 
 class Link(NamedTuple):
-    """A clone that may talk to its remote now: at most one process of a clone does at a time."""
+    """The right of a process to talk to the remote; at most one process of a clone has it."""
 
     clone: Clone
     remote: Remote
     quiet: bool
     look: PendingLook | None = None
-    """A look that was begun before (`early_look`)."""
+    """A look that was begun earlier (`early_look`)."""
     visit: bool = False
-    """Whether it leads to another remote than the coordination remote: logs and presence are exchanged, leases stay."""
+    """Whether it leads to another remote than the coordination remote: logs and presence are exchanged, leases are not."""
 
 
 class RemoteState(NamedTuple):
-    """What a look at the remote showed, and what it brought."""
+    """The refs that a look at the remote showed, and the result of the fetch."""
 
     refs: Refs
     events: tuple[Event, ...]
@@ -43,8 +43,8 @@ class RemoteState(NamedTuple):
 
 @contextmanager
 def linked(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
-    """Hold the clone's right to the network, waiting for it. What is written meanwhile starts no sync in the background;
-    that is for who held it (`Clone.have_sent`)."""
+    """Hold the link, waiting for it. Events written meanwhile start no background sync; the holder does that at the end
+    (`Clone.have_sent`)."""
     with clone.locked():
         clone.settled_id()
     with file_lock(clone.path("sync.lock")):
@@ -58,7 +58,7 @@ def linked(clone: Clone, remote: Remote, quiet: bool = False) -> Iterator[Link]:
 
 
 def settling(clone: Clone, work: Callable[[], T]) -> T:
-    """Do `work`, and once more if it failed while a ref of ours led nowhere: that may be why, and it is settled by then."""
+    """Do `work`; if it failed while a ref of ours pointed nowhere, repair the ref and do it once more."""
     try:
         return work()
     except CoordError as error:
@@ -68,14 +68,14 @@ def settling(clone: Clone, work: Callable[[], T]) -> T:
 
 
 def pause(attempt: int) -> None:
-    """Wait before another try, for a time that differs from others'."""
+    """Wait before another attempt, for a random time, so that clones do not collide again."""
     import random
 
     time.sleep(random.uniform(0.5, 1.5) * min(1.0, 0.02 * 2**attempt))
 
 
 def joining(link: Link, listing: Refs) -> Link:
-    """Join coordination that exists below any prefix, rather than begin it a second time."""
+    """Use the prefix below which others coordinate at the remote already, so that coordination is not begun twice."""
     found = remotes.discover(listing)
     if found is None or link.clone.repo.setting("remotePrefix") or any(ref.startswith(link.remote.prefix) for ref in listing):
         return link

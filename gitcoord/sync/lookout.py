@@ -1,9 +1,7 @@
-"""The lookout: one process a clone that keeps it in step with the remote while somebody waits or an agent is live.
-
-What is written here goes out at once, with whatever comes within a moment. The remote is looked at every second or two while
-words cross, and less and less often the longer it is quiet, up to once a minute. Waiters, hooks and commands share it; a
-while after the last sign of any of them it ends.
-"""
+"""The lookout: one process per clone that keeps it in step with the remote while a command waits or an agent is live. New
+events are sent after a moment, together with others of that moment. The remote is looked at every one or two seconds while
+messages go back and forth, and less often the longer it is quiet, down to once a minute. Waiters, hooks and commands share
+the lookout; it ends some minutes after the last sign of any of them."""
 
 from __future__ import annotations
 
@@ -22,33 +20,32 @@ if TYPE_CHECKING:
     from gitcoord.sync.exchange import Report
 
 SHORTEST, LONGEST = 1.5, 60.0
-"""Seconds between two looks at the remote, at first and at most."""
+"""Seconds between two looks at the remote, at least and at most."""
 LIVELY = 300.0
-"""Seconds after the last word that crossed for which the shortest pause is kept."""
+"""Seconds after the last event sent or received for which the shortest pause is kept."""
 SLOWER = 10.0
-"""For so many seconds of quiet beyond that, the pause grows by one."""
+"""The pause grows by one second for so many seconds of quiet after that."""
 LINGERS = 300.0
-"""Seconds after the last sign of a session, or of somebody who waits, for which the lookout goes on."""
+"""Seconds that the lookout goes on after the last sign of a session or a waiting command."""
 GATHER = 0.2
-"""Seconds in which more may come before it is sent."""
+"""Seconds to wait for more events before they are sent."""
 
 
 def pause(quiet: float) -> float:
-    """Seconds until the next look, when nothing has crossed for `quiet` seconds."""
+    """Seconds until the next look, when nothing was sent or received for `quiet` seconds."""
     return min(LONGEST, SHORTEST + max(0.0, quiet - LIVELY) / SLOWER)
 
 
 def want(clone: Clone) -> None:
-    """Somebody wants to hear soon what others send."""
+    """Note that a reader wants to hear soon what others send."""
     with suppress(OSError):
         touch_ours(clone.path("wanted"))
 
 
 def keep(clone: Clone, once: Callable[[], Report], has_news: Callable[[], bool]) -> None:
-    """Look out until nobody wants it any more. `once` is one sync, `has_news` whether anything of ours is to be sent.
-
-    Raises CoordError when the remote does not answer: who comes next asks again when it is due.
-    """
+    """Run the lookout until no session or command needs it. `once` does one sync, `has_news` says whether anything of ours
+    is to be sent. Raises CoordError if the remote does not answer; a later command starts the lookout again when it is
+    due."""
     from gitcoord.store.watch import RefWatch
 
     crossed = time.monotonic()
@@ -65,7 +62,7 @@ def keep(clone: Clone, once: Callable[[], Report], has_news: Callable[[], bool])
 
 
 def _sleep(clone: Clone, refs: RefWatch, seconds: float, has_news: Callable[[], bool]) -> bool:
-    """Until the next look is due, or something is to be sent; whether to go on at all."""
+    """Sleep until the next look is due or something is to be sent; returns whether to go on."""
     due = time.monotonic() + seconds
     while (left := due - time.monotonic()) > 0:
         if refs.wait(left) and has_news():
@@ -76,10 +73,10 @@ def _sleep(clone: Clone, refs: RefWatch, seconds: float, has_news: Callable[[], 
 
 
 def is_wanted(clone: Clone) -> bool:
-    """Whether anybody gave a sign of life lately, or waits."""
+    """Whether a session gave a sign of life recently, or a command waits."""
     if not clone.repo.flag("lookout", True) or not os.path.exists(clone.path("remote")):
         return False
-    if clone.repo.git("config", "--type=bool", "coord.autosync").out.strip() == b"false":  # it may be set while we run
+    if clone.repo.git("config", "--type=bool", "coord.autosync").out.strip() == b"false":  # the user may set it while we run
         return False
     beats = clone.path("beats")
     files = [clone.path("wanted"), *(os.path.join(beats, name) for name in names_in(beats))]

@@ -1,4 +1,4 @@
-"""Move coordination to another remote: claims go along, or nothing does."""
+"""Move coordination to another remote, with all claims, or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Moved(NamedTuple):
 
 
 def move(clone: Clone, name: str, cwd: str = ".", force: bool = False) -> Moved:
-    """Let another remote be the coordination remote, and take the leases of this clone there.
+    """Make another remote the coordination remote, and move the leases of this clone there.
 
     Raises Refused where somebody else holds there what this clone holds, RemoteError when either remote cannot be reached;
     with `force` the old one need not be.
@@ -54,7 +54,7 @@ def move(clone: Clone, name: str, cwd: str = ".", force: bool = False) -> Moved:
 
 
 def _last_exchange(clone: Clone, old: Remote, new: Remote, force: bool) -> tuple[str, ...]:
-    """Bring and get everything at the old remote; who else is there. Raises RemoteError unless `force`."""
+    """Sync with the old remote a last time; returns the other clones there. Raises RemoteError unless `force`."""
     try:
         with linked(clone, old) as link:
             exchange(link)
@@ -69,7 +69,7 @@ def _last_exchange(clone: Clone, old: Remote, new: Remote, force: bool) -> tuple
 
 
 def _leases(clone: Clone) -> Mapping[str, Lease]:
-    """The rows of this clone at the remote of the last sync, by what they are about."""
+    """The rows of this clone at the remote of the last sync, by nonce."""
     refs = clone.store.tips().refs
     tables = (read_table(clone, kind, refs.get(lease_ref(kind))) for kind in LEASES)
     return {row.nonce: row for table in tables for row in table.rows.values() if clone.has(row.holder)}
@@ -94,7 +94,7 @@ def _check(link: Link, mine: Mapping[str, Lease]) -> None:
 
 
 def _settle_on(clone: Clone, new: Remote) -> None:
-    """Make the new one the coordination remote, also in the user's setting, if there is one."""
+    """Make the new remote the coordination remote, also in the user's setting, if it is set."""
     if clone.repo.setting("remote"):
         clone.repo.git("config", "coord.remote", new.name)
         clone.repo.config["coord.remote"] = new.name
@@ -102,7 +102,7 @@ def _settle_on(clone: Clone, new: Remote) -> None:
 
 
 def _give_back(clone: Clone, old: Remote) -> None:
-    """Give back our rows at the old remote; where that fails they expire there."""
+    """Give back our rows at the old remote; if that fails they expire there."""
     from gitcoord.sync import leases
 
     try:

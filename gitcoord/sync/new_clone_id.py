@@ -1,7 +1,7 @@
 """Take a new id when this clone finds its own in use at the remote.
 
 If the remote's copy of our log has an event that we did not write, this clone is a restored backup, or a copy of a
-clone that is in use elsewhere. We cannot tell which, and need not. The old log stays as history, as the remote has it.
+clone that is in use elsewhere. We cannot tell which, and need not. The old log stays as history, as it is at the remote.
 Our events that the remote never got go into the new log, with their ids, once.
 """
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 def check(link: Link, there: Mapping[str, Oid], tips: Mapping[str, Oid]) -> bool:
     """Compare the remote's copy of our log with ours, which is at `tips`, and continue under a new id if it has events
-    that we did not write. Says whether anything was moved.
+    that we did not write. Returns whether anything changed.
 
     Raises RemoteError where `coord.clone` pins the id.
     """
@@ -75,7 +75,7 @@ def _fetched(link: Link, strange: Mapping[str, Oid], ours: str) -> Iterator[tupl
 
 
 def _is_seen_elsewhere(link: Link, there: Mapping[str, Oid]) -> bool:
-    """Whether the remote has presence in our name that never went out from here: then a copy of this clone is at work."""
+    """Whether the remote has presence in our name that this clone never sent: then a copy of this clone is at work."""
     clone, known = link.clone, remotes.load(link.clone.repo)
     if link.visit or known is None or not known.is_of(link.remote.name):
         return False
@@ -88,7 +88,7 @@ def _is_seen_elsewhere(link: Link, there: Mapping[str, Oid]) -> bool:
 
 
 WAS_RETIRED = "silence"
-"""What was seen of a clone that others retired: nothing, for long."""
+"""The words for a clone that others retired, because it was silent for long."""
 
 
 def part(link: Link, there: Mapping[str, Oid], what: str = "claims") -> bool:
@@ -117,7 +117,7 @@ def _refuse_pinned(link: Link, old: str, what: str) -> None:
 
 
 def _go_on(link: Link, old: str, what: str = "events") -> None:
-    """Continue under the new name what is here, and tell the sessions here, and those that continue under the old one."""
+    """Continue under the new id, and tell the sessions here, and those of the other clone."""
     clone = link.clone
     name = without_password(link.remote.name)
     news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy in use)"
@@ -139,13 +139,14 @@ def _is_known(clone: Clone, mine: Oid | None, theirs: Oid) -> bool:
 
 
 def _is_old(link: Link, ref: str, theirs: Oid) -> bool:
-    """Whether what the remote has of an epoch that we replaced is what we wrote; its objects may be gone here."""
+    """Whether we wrote the remote's copy of an epoch that we replaced; its objects may be gone here."""
     known, end = remotes.load(link.clone.repo), old_epochs.ended_at(link.clone, ref)
     return (known is not None and known.ours.get(ref) == theirs) or _is_known(link.clone, end, theirs)
 
 
 def _renew(clone: Clone, strange: Mapping[str, Oid | None], tips: Mapping[str, Oid], fd: int) -> None:
-    """The new log first, then the id, and then the old refs let go: killed anywhere, nothing is on no ref."""
+    """Write the new log, then the id, then delete the old refs: whenever the process is killed, every event stays reachable
+    from a ref."""
     old = clone.settled_id()
     kept = [commit for ref, theirs in strange.items() for commit in _only_here(clone, tips.get(ref), theirs)]
     known = clone_id.renewed(clone.repo, old)
@@ -156,7 +157,7 @@ def _renew(clone: Clone, strange: Mapping[str, Oid | None], tips: Mapping[str, O
 
 
 def _let_go(clone: Clone, strange: Mapping[str, Oid | None], fd: int) -> None:
-    """Keep the logs of our former names where the remote has them; their sessions are not here."""
+    """Treat the logs of our former ids as another clone's, at the tips that the remote has; their sessions are not here."""
     tips = clone.store.tips().refs
     for ref, theirs in strange.items():
         clone.store.move(ref, theirs, tips.get(ref), fd)
@@ -164,7 +165,7 @@ def _let_go(clone: Clone, strange: Mapping[str, Oid | None], fd: int) -> None:
     for ref in tips:
         if is_presence(ref) and is_of(ref, owners):
             clone.point(ref, None)
-    clone.index.discard()  # which would restore a log that does not continue the tip it saw
+    clone.index.discard()  # the index would restore a log that does not contain the tip that it saw
 
 
 def _only_here(clone: Clone, mine: Oid | None, theirs: Oid | None) -> list[tuple[Oid, bytes]]:
@@ -187,8 +188,8 @@ def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) ->
 
 
 def _join_again(clone: Clone, news: str, old: str) -> None:
-    """The sessions that are here are this clone's; under its new name, others must be able to write to them. Each is told,
-    as a sync in the background has nobody to tell."""
+    """Register our sessions under the new id, so that others can write to them. Each gets a message, because a background
+    sync has no user to tell."""
     from gitcoord.sessions.presence import publish
 
     records = Records(clone.repo.coord_dir)
@@ -202,7 +203,7 @@ def _join_again(clone: Clone, news: str, old: str) -> None:
 
 
 def _tell_the_other(clone: Clone, old: str) -> None:
-    """Tell the sessions that continue under the old name that they are two: neither could know it before."""
+    """Tell the sessions of the other clone, which keeps the old id, that a copy exists: neither could know it before."""
     names = [record.name for record in Records(clone.repo.coord_dir).all() if record.left is None]
     text = f"A copy of your clone was at work as {old}, too. It is {clone.id} now; {old} stays yours."
     data = {"to": [mailbox(name, old) for name in names], "notice": "clone", "about": old}

@@ -1,4 +1,4 @@
-"""What we send: our logs, presence and removals, each ref on its own; and what we remember of the remote's state."""
+"""Send our logs, presence and deletions, each ref on its own, and remember the remote's state."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Refs = Mapping[str, Oid]
 
 
 class Pushed(NamedTuple):
-    """How a push went: how many events, whether somebody moved a ref of ours meanwhile, and what was refused."""
+    """The result of a push: the number of events, whether somebody moved a ref of ours meanwhile, and the rejected refs."""
 
     events: int
     moved: bool
@@ -33,7 +33,7 @@ class Pushed(NamedTuple):
 
 
 def push(link: Link, there: Refs) -> Pushed:
-    """Send our events that the remote, whose refs are `there`, does not have. Raises RemoteError when it takes none of
+    """Send our events that the remote, whose refs are `there`, does not have. Raises RemoteError if it takes none of
     them."""
     clone = link.clone
     tips = clone.store.tips().refs
@@ -58,7 +58,7 @@ def push(link: Link, there: Refs) -> Pushed:
 
 
 def check_visible(link: Link) -> None:
-    """Look at the remote for what it has just taken. Raises RemoteError when it does not show it."""
+    """Check that the remote shows the refs that it has just taken. Raises RemoteError if it does not."""
     listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
     known = remotes.load(link.clone.repo)
     logs = [ref for ref in (known.ours if known else {}) if is_log(ref)]
@@ -69,13 +69,13 @@ def check_visible(link: Link) -> None:
 
 
 def is_doubtful(link: Link, there: Refs) -> bool:
-    """Whether the remote is yet to prove that it shows what it takes: at first, and when something of ours is not there."""
+    """Whether it is unknown that the remote shows what it takes: at first, and when a ref of ours is missing there."""
     known = remotes.load(link.clone.repo)
     return known is None or not known.is_of(link.remote.name) or any(is_log(ref) and ref not in there for ref in known.ours)
 
 
 def logs_to_go(link: Link, there: Refs) -> list[Update]:
-    """The updates of a push of our logs alone, with the remote's refs at `there`."""
+    """The updates that push our logs alone; `there` are the remote's refs."""
     tips = link.clone.store.tips().refs
     old = old_epochs.dropped(link.clone, tips) if rolled_over([*tips, *there]) else set()
     return [update for update in _updates(link.clone, tips, there, old) if update.new and is_log(update.ref)]
@@ -88,8 +88,8 @@ def logs_went(link: Link, there: Refs, logs: Sequence[Update]) -> None:
 
 
 def vouch(link: Link) -> None:
-    """Sign what is about to go out, if this user signs. Where that fails it goes all the same: the next signature covers
-    it, too."""
+    """Sign what is about to be sent, if this user signs. If signing fails it is sent all the same: the next signature
+    covers it, too."""
     from gitcoord.log import trust
 
     try:
@@ -100,7 +100,7 @@ def vouch(link: Link) -> None:
 
 
 def _note_presence(link: Link, updates: Sequence[Update]) -> None:
-    """Remember which presence goes out, before it does: another one at the remote is not from here."""
+    """Note which presence is about to be sent: any other one at the remote is not from here."""
     fresh = [update.new for update in updates if update.new and is_presence(update.ref)]
     if fresh and not link.visit:
         with suppress(RepositoryError):
@@ -108,7 +108,7 @@ def _note_presence(link: Link, updates: Sequence[Update]) -> None:
 
 
 def went(clone: Clone) -> list[str]:
-    """The ids of the presence commits that went out last, the newest at the end."""
+    """The ids of the presence commits that were sent last, the newest at the end."""
     try:
         return read_ours(clone.path("went")).decode("ascii", "replace").split()
     except OSError:
@@ -137,7 +137,7 @@ def _after(stand: Refs, updates: Sequence[Update], outcomes: Sequence[Outcome]) 
 
 
 def _replaced(link: Link, stand: Refs) -> list[Update]:
-    """Our old epochs at the remote, to be deleted once their successors are there."""
+    """Our old epochs at the remote that can be deleted, because their successors are there."""
     old = old_epochs.dropped(link.clone, stand)
     ready = [ref for ref in old if any(log_of(ref) == log_of(new) and new not in old for new in stand if is_log(new))]
     return [Update(ref, None, How.SWAP, stand[ref]) for ref in sorted(ready)]
@@ -155,7 +155,7 @@ def _refused(link: Link, updates: Sequence[Update], outcomes: Sequence[Outcome])
 
 
 def is_to_go(ref: str, clone: Clone) -> bool:
-    """Whether a ref is ours, and none that stays here."""
+    """Whether a ref is ours and may be sent."""
     return belongs_to(ref, clone.id) and not is_local(ref)
 
 
@@ -165,7 +165,7 @@ def rolled_over(refs: Iterable[str]) -> bool:
 
 
 def unsent(clone: Clone, there: Refs) -> dict[str, int]:
-    """What we have and the remote, whose refs are `there`, does not: how many events of each type, and of presences."""
+    """The number of events of each type, and of presences, that we have and the remote with the refs `there` does not."""
     tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id)]
     after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
     query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"
@@ -191,8 +191,8 @@ def _count(clone: Clone, before: Refs, after: Refs) -> int:
 
 
 def remember(link: Link, ours: Refs, pushed: bool) -> None:
-    """The remote has `ours` of our refs now; keep that, and what it is known to refuse."""
-    if link.visit or link.remote.name == link.clone.repo.common_dir:  # this repository is the remote of others, and not its own
+    """Note that the remote has `ours` of our refs now, and what it is known to reject."""
+    if link.visit or link.remote.name == link.clone.repo.common_dir:  # this repository is others' remote, and not its own
         return
     repo, now = link.clone.repo, time.time()
     with suppress(OSError):

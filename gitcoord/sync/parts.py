@@ -1,6 +1,7 @@
-"""A log that a host does not take at once, for its size: sent in parts, up to the event that is too large by itself.
+"""Send a log in parts if a host rejects it for its size, up to an event that is too large by itself.
 
-Events stand on each other, so none behind such a one can go before it is taken out; which one that is, the user is told.
+An event names the one before it, so none can be sent after such an event until it is taken out; the user is told which one
+it is.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ _SIZE = r"(?i)exceeds|too (?:large|big)|unpacker error|size limit|maximum"
 
 
 def is_about_size(why: str) -> bool:
-    """Whether a host may take less of a log than it was offered."""
+    """Whether a host may take a smaller part of a log than it was offered."""
     return re.search(_SIZE, why) is not None
 
 
 def push(link: Link, there: Mapping[str, Oid], updates: Sequence[Update]) -> list[Outcome]:
-    """Push `updates`, logs in as many parts as it takes. Raises RemoteError for an event that does not go by itself; what
-    is before it has gone then."""
+    """Push `updates`, logs in as many parts as needed. Raises RemoteError for an event that the host rejects by itself; the
+    events before it have been sent then."""
     outcomes = []
     for update in updates:
         if update.new is not None and is_log(update.ref):

@@ -1,4 +1,4 @@
-"""The public guard: coordination is not published by accident.
+"""The public guard, which keeps coordination from being published by accident.
 
 Before the first push to a URL we ask, as a stranger would, whether everybody can read it. If so, nothing is sent until
 `coord.allowPublic` is set. If we cannot find out, nothing is sent either, until the user says that the remote is
@@ -21,7 +21,7 @@ from gitcoord.system.lock import write_whole
 from gitcoord.text import shell_word
 
 REFUSED, TOLD = "refused", "told"
-"""Why a URL counts as private: it refused a stranger, or the user said so."""
+"""The reasons why a URL counts as private: it refused a stranger, or the user said so."""
 
 
 def guard(clone: Clone, remote: str, listing: Mapping[str, int]) -> None:
@@ -35,17 +35,15 @@ def guard(clone: Clone, remote: str, listing: Mapping[str, int]) -> None:
 
 
 def vouch(clone: Clone, remote: str) -> None:
-    """The user says that not everybody can read a remote. Raises RepositoryError."""
+    """Note that the user says that the remote is private. Raises RepositoryError."""
     for url in transport.push_urls(clone.repo, remote):
         _remember(clone, without_password(url), TOLD)
 
 
 def check_public(clone: Clone, remote_url: str, listing: Mapping[str, int], remote: str = "") -> None:
-    """Raises RemoteError where everybody could read what is about to go to `remote_url`, unless `coord.allowPublic`.
-
-    `listing` says what that is: how many of each type; `remote` is what the user calls it. Also raised when it cannot be
-    found out.
-    """
+    """Refuse to send to a public remote, unless `coord.allowPublic` is set. Raises RemoteError if everybody can read
+    `remote_url`, or if that cannot be found out. `listing` counts what would be sent by type; `remote` is the user's name
+    for it."""
     url = without_password(remote_url)
     if clone.repo.flag("allowpublic") or _known(clone).get(url) in (REFUSED, TOLD):
         return

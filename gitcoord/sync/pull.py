@@ -1,4 +1,4 @@
-"""PendingLook at the remote, fetch what is new there, and read it into the index.
+"""Look at the remote, fetch what is new there, and read it into the index.
 
 Others' logs only ever grow: a rewritten one stays as this clone knows it.
 """
@@ -20,19 +20,17 @@ from gitcoord.store.transport import PendingLook
 from gitcoord.sync.link import Link, Refs, RemoteState, joining, pause
 
 BUSY_FOR = 6
-"""How long a host that is busy is left alone before it is asked once more, as an argument of `pause`: about a second."""
+"""Argument of `pause` before a busy host is asked once more: about a second."""
 
 
 def pull(link: Link) -> tuple[Link, RemoteState]:
-    """PendingLook at the remote and fetch what is new there. Raises RemoteError.
-
-    Where it keeps coordination below another prefix than we thought, the link that comes back has that one.
-    """
+    """Look at the remote and fetch what is new there. Raises RemoteError. If the remote has coordination below another
+    prefix than we thought, the returned link has that prefix."""
     return take(*heard(link, transport.start_look(link.clone.repo, link.remote.name, link.quiet)))
 
 
 def heard(link: Link, look: PendingLook) -> tuple[Link, Refs]:
-    """What the remote has of ours and of others', once it has answered. Raises RemoteError."""
+    """The refs of the remote, ours and others', once it has answered. Raises RemoteError."""
     try:
         listing = transport.answer(look)
     except Busy:
@@ -44,7 +42,7 @@ def heard(link: Link, look: PendingLook) -> tuple[Link, Refs]:
 
 
 def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
-    """Fetch what is new at a remote that was heard to have `refs`. Raises RemoteError."""
+    """Fetch what is new at a remote with `refs`. Raises RemoteError."""
     from gitcoord.log import old_epochs
     from gitcoord.store import sweep
     from gitcoord.sync import incoming, new_clone_id, retired_here
@@ -88,14 +86,14 @@ def _is_others(clone: Clone, ref: str, ignored: Sequence[str]) -> bool:
 
 
 def _is_wanted(clone: Clone, ref: str, oid: Oid, before: Refs) -> bool:
-    """Whether a ref of others is to be fetched whose object is here: not a log of which we have more already."""
+    """Whether to fetch another's ref whose object is here: not a log of which we have more already."""
     mine = before.get(ref)
     return is_lease(ref) or not (mine and is_log(ref) and is_ancestor(clone.repo, oid, mine))
 
 
 def _tidy_up(link: Link, there: Refs, before: Refs, after: Refs) -> None:
-    """Presence that was replaced is swept in time; that of a session which gave up its ref goes, if its log is there. So does
-    a table of leases that the remote has no more."""
+    """Note replaced presence for the sweep, and delete refs that the remote no longer has: presence of ended sessions, if
+    their log is there, and tables of leases."""
     clone = link.clone
     logs = ({owner(ref) for ref in there if is_log(ref)} | clone.store.retired) - {clone.id}
     gone = [] if link.visit else [ref for ref in after if is_lease(ref) and ref not in there and ref != RETIRED]
@@ -112,8 +110,8 @@ def _tidy_up(link: Link, there: Refs, before: Refs, after: Refs) -> None:
 
 
 def _news(clone: Clone, start: int) -> tuple[Event, ...]:
-    """The events that arrived after the index's place `start`; urgent mail to a person of this clone is told, and who is
-    here is not adopted."""
+    """Handle the events that arrived after the index's place `start`: notify a person of urgent mail, and ignore adoptions
+    of sessions that are alive here."""
     query = f"SELECT {COLUMNS} FROM events WHERE seq > ? ORDER BY seq"
     found = tuple(clone.read(lambda db: [event_of(row) for row in db.execute(query, (start,))]))
     if foreign := [event for event in found if not trust.is_own(clone, event.clone)]:

@@ -1,4 +1,4 @@
-"""Delete at a remote what this clone put there: its own refs, never another's."""
+"""Delete this clone's own refs at a remote, never another's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from gitcoord.system.files import remove_ours
 
 
 class RemoteRefs(NamedTuple):
-    """The content of a remote: refs of this clone by their names there, and how many there are of each other clone."""
+    """The refs at a remote: those of this clone by their names there, and the number of each other clone's."""
 
     remote: str
     refs: tuple[str, ...]
@@ -30,10 +30,8 @@ def standing(clone: Clone, name: str | None = None, cwd: str = ".") -> RemoteRef
 
 
 def withdraw(clone: Clone, name: str | None = None, cwd: str = ".") -> RemoteRefs:
-    """Delete this clone's refs at a remote, and sync with it no more unless told to. Raises RemoteError.
-
-    Tables of leases go with the last clone. What others fetched they keep.
-    """
+    """Delete this clone's refs at a remote, and sync with it only when the user says so. Raises RemoteError. The last clone
+    also deletes the tables of leases. Others keep what they fetched."""
     with linked(clone, remotes.choose(clone.repo, name, cwd)) as link:
         remote, found = _look(link)
         if found.refs:

@@ -1,4 +1,4 @@
-"""Hosts that reject some of our refs: leave those out, and send the rest.
+"""Handle hosts that reject some of our refs: leave those out, and send the rest.
 
 A host that takes only branches may reject a forced push or a deletion, and with it everything else in the same push. A
 rejection is reported once, remembered for a day (`coord/remote`) and not tried again meanwhile.
@@ -24,7 +24,7 @@ REMEMBERED = 24 * 3600
 
 
 def push(link: Link, updates: Sequence[Update]) -> list[Outcome]:
-    """`transport.push` of what the host is not known to refuse. Where it refuses all, each kind is tried by itself.
+    """Push the refs that the host is not known to reject. If it rejects all, each kind is tried by itself.
 
     Raises RemoteError.
     """
@@ -57,7 +57,7 @@ def known(link: Link) -> Mapping[str, str]:
 
 
 def note(link: Link, fresh: Mapping[str, str]) -> None:
-    """Remember what was refused just now by a remote that takes our logs."""
+    """Note what a remote that takes our logs has just rejected."""
     found = _of(link)
     if found:
         remotes.save(link.clone.repo, found._replace(refused={**known(link), **fresh}, refused_at=time.time()))

@@ -1,4 +1,4 @@
-"""The coordination remote, and what is remembered of it: in `coord/remote`, never in the user's configuration.
+"""The coordination remote, and the facts that are remembered of it in `coord/remote`, never in the user's configuration.
 
 Before the first sync nothing is remembered, and only `sync` looks for a remote.
 """
@@ -28,36 +28,36 @@ if TYPE_CHECKING:
 PREFIX = r"refs/[A-Za-z0-9][A-Za-z0-9._/-]*/"
 PUSHES_A_MINUTE = 4
 LIMITED = 3600.0
-"""Seconds for which a host that answered with a limit gets no more than so many pushes a minute."""
+"""Seconds during which a host that answered with a limit gets few pushes."""
 LOOK_EVERY = 60.0
-"""Seconds after which commands that only read have the remote looked at in the background."""
+"""Seconds after which a command that only reads starts a look at the remote in the background."""
 BACKOFF, LONGEST = 30.0, 900.0
 """Seconds for which a remote that did not answer is left alone, at first and at most."""
 
 
 class KnownRemote(NamedTuple):
-    """What this clone remembers of its coordination remote. Times are Unix seconds."""
+    """The facts that this clone remembers of its coordination remote. Times are Unix seconds."""
 
     remote: str
     url: str
     prefix: str
     at: float
-    """When the last sync succeeded."""
+    """The time of the last sync that succeeded."""
     ours: Mapping[str, Oid]
     """Our refs as the remote has them."""
     pushes: tuple[float, ...] = ()
-    """When we pushed lately."""
+    """The times of our recent pushes."""
     error: str = ""
-    """Why the last attempt failed; empty if it did not."""
+    """The reason why the last attempt failed; empty if it succeeded."""
     failing: str = ""
-    """Which remote `error` is about."""
+    """The remote that `error` is about."""
     tried: float = 0.0
     refused: Mapping[str, str] = {}
-    """What the remote rejects (`rejected`), and its words."""
+    """The kinds of refs that the remote rejects (`rejected`), and its words."""
     refused_at: float = 0.0
 
     def is_of(self, name: str) -> bool:
-        """Whether this is about the remote `name`, be it with a password or without."""
+        """Whether this is about the remote `name`, with or without a password."""
         return self.remote == without_password(name)
 
 
@@ -71,7 +71,7 @@ def load(repo: Repository) -> KnownRemote | None:
 
 
 def current(repo: Repository) -> KnownRemote:
-    """As `load`, for the remote that the next sync goes to, of which nothing may be known yet."""
+    """As `load`, for the remote of the next sync, of which nothing may be known yet."""
     known = load(repo)
     name = repo.setting("remote") or (known.remote if known else "")
     error = known.error if known and known.failing in ("", without_password(name)) else ""
@@ -83,7 +83,7 @@ def current(repo: Repository) -> KnownRemote:
 
 
 def failed(repo: Repository, name: str, why: str) -> None:
-    """Remember why a sync failed, be it with the remote of the last one or with one that was set in its place."""
+    """Note why a sync failed, with the remote of the last sync or with one that was set instead."""
     known = load(repo)
     if known is not None and (known.is_of(name) or name == repo.setting("remote")):
         save(repo, known._replace(error=why, failing=name, tried=time.time()))
@@ -94,7 +94,7 @@ def failed(repo: Repository, name: str, why: str) -> None:
 
 
 def first_failure(repo: Repository) -> tuple[str, str] | None:
-    """The remote of a first sync that failed, and why; None if there was none, or one succeeded since."""
+    """The remote of a first sync that failed, and why; None if none failed, or one succeeded since."""
     if is_connected(repo) or not os.path.exists(_first_path(repo)):
         return None
     try:
@@ -109,7 +109,7 @@ def _first_path(repo: Repository) -> str:
 
 
 def renamed_to(repo: Repository, name: str) -> str:
-    """What a remote of that name is called now that the user has renamed it, told by its URL; empty if none."""
+    """The new name of a remote that the user has renamed, found by its URL; empty if it was not renamed."""
     from gitcoord.store.transport import push_urls
 
     known = load(repo)
@@ -120,10 +120,8 @@ def renamed_to(repo: Repository, name: str) -> str:
 
 
 def save(repo: Repository, known: KnownRemote) -> None:
-    """Remember, without passwords; and when to look at the remote again, as the time of `coord/look`: for a shell.
-
-    After a failure the wait is as long as it has lasted, within bounds. Raises RepositoryError.
-    """
+    """Write the facts, without passwords; and, for the hooks' script, the time of the next look as the time of
+    `coord/look`. After a failure the wait is as long as the failure has lasted, within bounds. Raises RepositoryError."""
     known = known._replace(remote=without_password(known.remote), url=without_password(known.url))
     known = known._replace(failing=without_password(known.failing), error=without_password(known.error))
     write_whole(_path(repo), json.dumps(known._asdict(), sort_keys=True) + "\n")
@@ -133,7 +131,7 @@ def save(repo: Repository, known: KnownRemote) -> None:
 
 
 def is_due(repo: Repository) -> bool:
-    """Whether the remote should be looked at again; costs a look at one file."""
+    """Whether the next look at the remote is due; costs a look at one file."""
     try:
         return time.time() > os.stat(os.path.join(repo.coord_dir, "look")).st_mtime
     except OSError:
@@ -150,7 +148,8 @@ def is_connected(repo: Repository) -> bool:
 
 
 def connected(repo: Repository) -> Remote | None:
-    """The coordination remote, if there is one: what the user set, else the one of the last sync. Raises UsageError."""
+    """The coordination remote, if there is one: the one that the user set, otherwise that of the last sync. Raises
+    UsageError."""
     known = load(repo)
     if astray := _set_by_hand(repo, known):
         raise UsageError(*astray)
@@ -167,7 +166,7 @@ def left_behind(repo: Repository) -> Remote | None:
 
 
 def _set_by_hand(repo: Repository, known: KnownRemote | None) -> tuple[str, str] | None:
-    """What to say, and which command to run, where `coord.remote` was set to another place than that which has the claims of
+    """A message and a command for the user if `coord.remote` was set to another place than the one that has the claims of
     this clone: they would stay there, and both places would hand out the same tasks and numbers."""
     name = repo.setting("remote")
     if not name or known is None or not known.at or known.is_of(name) or without_password(name) == known.url:
@@ -180,24 +179,24 @@ def _set_by_hand(repo: Repository, known: KnownRemote | None) -> tuple[str, str]
 
 
 def is_visit(repo: Repository, remote: Remote) -> bool:
-    """Whether a remote is another one than that which has the claims of this clone."""
+    """Whether a remote is not the one that has the claims of this clone."""
     known = load(repo)
     told = "" if _set_by_hand(repo, known) else repo.setting("remote")
     return not (told == remote.name if told else known is None or known.is_of(remote.name))
 
 
 def decides(repo: Repository) -> bool:
-    """Whether claims are decided by leases: at the coordination remote, or in this repository where others push theirs."""
+    """Whether leases decide claims: at the coordination remote, or in this repository, if it is the remote of others."""
     return is_connected(repo) or _is_host(repo)
 
 
 def _is_host(repo: Repository) -> bool:
-    """Whether clones for which this repository is the remote have leases here."""
+    """Whether other clones have leases here, because this repository is their remote."""
     return bool(repo.git("for-each-ref", "--count=1", "--format=%(refname)", f"{NAMESPACE}lease/").out)
 
 
 def choose(repo: Repository, name: str | None, cwd: str) -> Remote:
-    """The remote that a sync is for. Raises UsageError when none is named and none can be told."""
+    """The remote for a sync. Raises UsageError if none is named and none is obvious."""
     known = load(repo)
     if name is None:
         if astray := _set_by_hand(repo, known):
@@ -224,7 +223,7 @@ def _only_one(repo: Repository) -> str:
 
 
 def _with_prefix(repo: Repository, name: str, known: KnownRemote | None) -> Remote:
-    """The prefix is a setting, else what was found there before."""
+    """The remote with its prefix: the setting, otherwise the one that was found there before."""
     told = repo.setting("remotePrefix")
     if not told:
         return Remote(name, known.prefix if known and known.is_of(name) else NAMESPACE)
@@ -263,7 +262,7 @@ def tracked(repo: Repository) -> tuple[str, str] | None:
 
 
 def wants_autosync(repo: Repository) -> bool:
-    """Whether commands keep the remote up to date by themselves: after the first sync, unless told otherwise."""
+    """Whether commands sync by themselves: after the first sync, unless the user disabled it."""
     return repo.flag("autosync", True) and os.path.exists(_path(repo))
 
 
@@ -274,7 +273,7 @@ def is_well(repo: Repository) -> bool:
 
 
 def limits_us(repo: Repository) -> None:
-    """The host answered that we ask too often: for an hour, pushes are few."""
+    """Note that the host answered that we ask too often: for an hour, we push rarely."""
     with suppress(OSError):
         touch_ours(os.path.join(repo.coord_dir, "limited"))
 
@@ -287,7 +286,7 @@ def _is_limited(repo: Repository, now: float) -> bool:
 
 
 def pushes_left(repo: Repository, known: KnownRemote, now: float) -> float:
-    """Seconds until one more push is within what the host allows; 0 if it is now, as always where no limit is known."""
+    """Seconds until the host allows one more push; 0 if it does now, or if no limit is known."""
     if not _is_limited(repo, now):
         return 0.0
     recent = sorted(at for at in known.pushes if 0 <= now - at < 60)
@@ -295,7 +294,7 @@ def pushes_left(repo: Repository, known: KnownRemote, now: float) -> float:
 
 
 def waiting(db: sqlite3.Connection, clone: Clone, known: KnownRemote) -> int:
-    """How many events of this clone the remote does not have yet."""
+    """The number of events of this clone that the remote does not have yet."""
     return int(db.execute(f"SELECT count(*) FROM events WHERE {_UNSENT}", _unsent(clone, known)).fetchone()[0])
 
 

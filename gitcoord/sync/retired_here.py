@@ -1,4 +1,4 @@
-"""The list of retired clones, as a sync finds it here: logs that it keeps need no refs, and this clone may be in it."""
+"""Apply the list of retired clones here: logs in it need no refs, and this clone may be in it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def drop_here(clone: Clone) -> None:
-    """Delete the refs here of clones whose logs the list of retired ones keeps."""
+    """Delete the refs here of clones whose logs the list of retired clones keeps."""
 
     def drop(ground: Ground, tips: Tips) -> list[str]:
         refs = clone.store.git.tips().refs

@@ -1,9 +1,7 @@
-"""Retire clones that were silent for `coord.keep` (30 days): their logs are kept by one list, their refs go.
-
-Any clone may retire another whose refs at the remote it saw unchanged for that time, by both of its clocks. List and refs
-change in one push, all or none where the host can, each against the value that was seen: so one clone does it, and a clone
-that says something meanwhile stays. One that comes back later finds itself in the list and goes on under a new id.
-"""
+"""Retire clones that were silent for `coord.keep` (30 days): one list keeps their logs, and their refs are deleted. Any
+clone may retire another whose refs at the remote it saw unchanged for that time, by both of its clocks. List and refs
+change in one push, atomically if the host can, each by compare-and-swap. So only one clone does it, and a clone that writes
+something meanwhile stays. One that comes back later finds itself in the list and continues under a new id."""
 
 from __future__ import annotations
 
@@ -33,13 +31,13 @@ Refs = Mapping[str, Oid]
 KEEP = 30 * 24 * 3600.0
 """Seconds of silence after which a clone may be retired."""
 LOOK_EVERY = 6 * 3600.0
-"""Seconds between two looks at who is silent."""
+"""Seconds between two looks for silent clones."""
 AT_ONCE = 200
-"""Clones that are retired by one push; the others' turn is the next look's."""
+"""Number of clones that one push retires; the others follow with the next look."""
 
 
 def is_due(clone: Clone) -> bool:
-    """Whether it is time to look at who is silent."""
+    """Whether the next look for silent clones is due."""
     try:
         return not 0 <= time.time() - os.stat(clone.path("seen-clones")).st_mtime < LOOK_EVERY
     except OSError:
@@ -47,8 +45,8 @@ def is_due(clone: Clone) -> bool:
 
 
 def retire_the_silent(link: Link, there: Refs) -> None:
-    """Retire those clones at the remote, whose refs are `there`, that were silent for too long. What the remote rejects is
-    left as it is until the next look."""
+    """Retire the clones that were silent for too long; `there` are the remote's refs. If the remote rejects that, the next
+    look tries again."""
     clone = link.clone
     if link.visit or not is_due(clone) or rejected.LEASES in rejected.known(link):
         return
@@ -74,7 +72,7 @@ def _silent(clone: Clone, there: Refs) -> list[str]:
 
 
 def _logs(clone: Clone, there: Refs, names: Sequence[str]) -> dict[str, Oid]:
-    """The logs of some clones, as far as all of them are here as they are at the remote."""
+    """The logs of some clones, if all of a clone's logs are here as they are at the remote."""
     tips = clone.store.git.tips().refs
     logs = {ref: oid for ref, oid in there.items() if is_log(ref) and is_of(ref, names)}
     old = old_epochs.dropped(clone, logs)
@@ -84,7 +82,7 @@ def _logs(clone: Clone, there: Refs, names: Sequence[str]) -> dict[str, Oid]:
 
 
 def _only_in_ours(link: Link, there: Refs) -> dict[str, Oid]:
-    """What the list here has and another one at the remote lacks: after a move to a remote that has its own."""
+    """The entries of the list here that the remote's list lacks, after a move to a remote with its own list."""
     clone, theirs = link.clone, there.get(RETIRED)
     ours = clone.store.git.tips().refs.get(RETIRED)
     if theirs is None or ours is None or ours == theirs:

@@ -254,8 +254,8 @@ def names_in(folder: str) -> list[str]:
 
 
 def contents_of(folder: str, ending: str) -> dict[str, bytes]:
-    """What is in the files of one of our folders whose names end so, by name. It is opened once, however many there are;
-    what cannot be read, or is no file of ours, is left out."""
+    """The contents, by name, of the files of one of our folders whose names end in `ending`. The folder is opened once for
+    all of them; a file that cannot be read, or is not one of ours, is left out."""
     try:
         at, _ = _enter(os.path.join(folder, ""))
     except OSError:
@@ -281,7 +281,7 @@ def _content(at: int | None, name: str) -> bytes:
 
 
 def times_in(folder: str) -> dict[str, float]:
-    """When each file of one of our folders was changed last, by name (Unix seconds)."""
+    """The time of the last change of each file of one of our folders, by name (Unix seconds)."""
     try:
         at, _ = _enter(os.path.join(folder, ""))
     except OSError:

@@ -1,9 +1,9 @@
 """The live view, `git coord ui`: what needs its person, who works on what, and what was said, in a terminal or a
 browser.
 
-`facts` reads the API, `model` makes rows of the facts, `desk` keeps them up to date and acts as the person. `terminal`
-and `web` are the two faces, whose libraries are an extra. This room may use `api` alone; begin with `model`. Never let
-a face decide what a row says, and never speak as anybody but the person.
+`facts` reads the API, `model` makes rows of the facts, `desk` keeps them up to date and acts as the person. `terminal` and
+`web` are the two faces, whose libraries are an extra. This room may use `api` alone; begin with `model`. Never let a face
+decide what a row says, and never write as another session than the person's.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def in_terminal(place: str, read_only: bool = False) -> None:
     desk = _checked(place, read_only)
     if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
         raise RepositoryError("the live view needs a terminal", "git coord ui --web, or: git coord ui --json")
-    desk.begin()  # it looks while the libraries are loaded
+    desk.begin()  # it reads while the libraries are loaded
     try:
         from gitcoord.ui.terminal.app import run
     except ModuleNotFoundError as error:
@@ -58,7 +58,7 @@ def in_browser(place: str, options: Options) -> None:
 
 
 def missing(error: ModuleNotFoundError) -> Exception:
-    """What to say of a library that is not installed; any other module that is missing is a bug of ours."""
+    """The error for a library that is not installed; any other missing module is a bug of ours."""
     if (error.name or "").partition(".")[0] not in LIBRARIES:
         return error
     command = f"{shlex.quote(sys.executable)} -m pip install 'gitcoord[ui]'"

@@ -1,5 +1,4 @@
-"""What the person can do from the view: each act is checked, done through the API as the person, and answered in a
-line.
+"""The acts of the person in the view: each is checked, done through the API as the person, and answered in a line.
 
 Input from a face may come from a browser: names, types and sizes are checked here, once, before anything is done.
 """
@@ -19,14 +18,13 @@ if TYPE_CHECKING:
     from gitcoord.features.messages.sending import Sent
 
 LONGEST = 64 * 1024
-"""Characters that an argument may have; a message has no more."""
+"""Largest length of an argument, as of a message."""
 MOST = 200
-"""Items that a list may have."""
+"""Largest number of items in a list."""
 
 
 class Act(NamedTuple):
-    """What is done, with the arguments it takes (`text`, `flag`, `number` or `list`); those after the first `needed` may
-    be left out."""
+    """An act with its arguments (`text`, `flag`, `number` or `list`); those after the first `needed` may be left out."""
 
     do: Callable[..., str]
     takes: Mapping[str, str]
@@ -34,7 +32,7 @@ class Act(NamedTuple):
 
 
 def perform(coord: Coord, name: str, arguments: Mapping[str, Any]) -> str:
-    """Do one act; returns a line that says what was done. Raises UsageError for what it does not take, CoordError."""
+    """Do one act; returns a line that says what was done. Raises UsageError for invalid arguments, CoordError."""
     act = ACTS.get(name)
     if act is None:
         raise UsageError(f"{name!a} is not an act", "one of " + ", ".join(ACTS))
@@ -152,7 +150,7 @@ def _comment(coord: Coord, id: str, text: str) -> str:
     return f"said on {_named(coord, id)}"
 
 
-# the others
+# other acts
 
 
 def _unlock(coord: Coord, patterns: list[str]) -> str:

@@ -1,7 +1,7 @@
-"""Keep the view up to date: look whenever something may have changed, do what the person asks for, and tell the face.
+"""Keep the view up to date: read whenever something may have changed, do the acts of the person, and tell the face.
 
-A `Coord` belongs to one thread, so each of four has its own: one that looks, one for slow git work, one that acts as
-the person, and one that answers questions. All but the one that acts only read, and leave no trace.
+A `Coord` belongs to one thread, so each of four has its own: one that reads, one for slow git work, one that acts as the
+person, and one that answers questions. Only the one that acts writes; the others leave no trace.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Work = Callable[[Coord], None]
 TICK = 15.0
-"""Seconds after which states that depend on the clock (idle, gone) are looked at without being woken."""
+"""Seconds after which states that depend on the clock (idle, gone) are read without being woken."""
 MERGES_EVERY = 3.0
-"""Seconds between two looks into the worktrees, however much happens."""
+"""Seconds between two looks at the worktrees, at least."""
 FILES_ANYWAY = 60.0
-"""Seconds after which the worktrees are looked into although nobody told of a change."""
+"""Seconds after which the worktrees are looked at without news of a change."""
 DRAWN = 0.4
-"""Seconds that the first look has for being drawn, before git is asked for more."""
+"""Seconds for the face to draw the first look, before git is asked for more."""
 RETRY = 2.0
 """Seconds after which a repository that could not be read is tried again."""
 
 
 class News(NamedTuple):
-    """What a face shows: the last look that succeeded, and what is wrong since, empty while all is well."""
+    """The content of a face: the last look that succeeded, and the error since then, empty if there is none."""
 
     screen: Screen | None
     wrong: str
@@ -70,19 +70,19 @@ class Desk:
         self._over = threading.Event()
         self._dirty = threading.Event()
         self._wake: Callable[[], None] = lambda: None
-        self._acting = _Hand(place, looks_on=False)
-        self._asking = _Hand(place, looks_on=True)
+        self._acting = _Worker(place, looks_on=False)
+        self._asking = _Worker(place, looks_on=True)
 
     def check(self) -> None:
-        """Raises CoordError for what cannot be opened, and for an agent."""
+        """Check that the view can be opened. Raises CoordError if not, and for an agent."""
         with Coord.open(self.place, long_lived=False) as coord:
             self._onlooker = coord.sessions.user(looks_on=True)
             self.place = coord.worktree or self.place
         self._acting.place = self._asking.place = self.place
 
     def start(self, tell: Callable[[News], None], wrote: Callable[[str], None]) -> None:
-        """Tell of what is known now, and of each change from now on, from other threads; begin to look, unless it has.
-        `wrote` is told the id of a job that was asked about once more of its output is there."""
+        """Tell the face of the present state and of each change, from other threads; begin to look, unless that has begun.
+        `wrote` is called with the id of a shown job when it has more output."""
         with self._busy:
             self._tell, self._wrote = tell, wrote
             if self.news != NO_NEWS:
@@ -90,7 +90,7 @@ class Desk:
         self.begin()
 
     def begin(self) -> None:
-        """Begin to look. A face that takes a while to load finds the first look done."""
+        """Begin to look, so that a face that takes a while to load finds the first look done."""
         if self._begun:
             return
         self._begun = True
@@ -98,7 +98,7 @@ class Desk:
             threading.Thread(target=self._again, args=(work,), daemon=True).start()
 
     def stop(self) -> None:
-        """Stop looking; what is being done is finished first."""
+        """Stop looking; an act that has begun is finished first."""
         self._over.set()
         self._dirty.set()
         self._wake()
@@ -107,13 +107,13 @@ class Desk:
         self._asking.close()
 
     def act(self, name: str, arguments: Mapping[str, Any]) -> Future[str]:
-        """Have the person do something; the answer is a line for them, or a CoordError."""
+        """Do an act as the person; the answer is a line for them, or a CoordError."""
         if self.read_only:
             raise Refused("this view is read-only (--read-only)", "start it without --read-only")
         return self._acting.submit(lambda coord: acts.perform(coord, name, arguments))
 
     def ask(self, kind: str, arguments: Mapping[str, Any]) -> Future[Any]:
-        """Look at one thing in depth; the answer is rows, or a CoordError."""
+        """Read one item in depth; the answer is rows, or a CoordError."""
 
         def look(coord: Coord) -> Any:
             if kind == "job" and isinstance(arguments.get("id"), str):
@@ -131,14 +131,14 @@ class Desk:
             self._wake()
 
     def look_again(self) -> None:
-        """Look at once, into the worktrees too."""
+        """Look at once, also at the worktrees."""
         self._dirty.set()
         self._wake()
 
     # the threads that look
 
     def _again(self, work: Work) -> None:
-        """Do some work with a repository of its own; report failures, and try again until it succeeds."""
+        """Do some work with a `Coord` of its own; report failures, and try again until it succeeds."""
         while not self._over.is_set():
             try:
                 with Coord.open(self.place) as coord:
@@ -166,7 +166,7 @@ class Desk:
                     self._dirty.set()
 
     def _look_deep(self, coord: Coord) -> None:
-        self._seen.wait(10 * RETRY)  # what is quick to read comes first
+        self._seen.wait(10 * RETRY)  # the quick part of a look comes first
         self._over.wait(DRAWN)
         while not self._over.is_set():
             self._dirty.clear()
@@ -175,7 +175,7 @@ class Desk:
             self._dirty.wait(FILES_ANYWAY)
 
     def _put(self, work: Work, facts: Facts | None = None, merges: Merges | None = None) -> None:
-        """What a look found."""
+        """Keep the result of a look."""
         with self._busy:
             self._facts, self._merges = facts or self._facts, merges or self._merges
             self._wrong.pop(work.__name__, None)
@@ -187,7 +187,7 @@ class Desk:
             self._publish()
 
     def _publish(self) -> None:
-        """Tell the face, unless nothing it shows is different."""
+        """Tell the face, if something that it shows is different."""
         shown = screen(self._facts, self._merges) if self._facts else None
         news = News(shown, next(iter(self._wrong.values()), ""))
         if news != self.news and not self._over.is_set():
@@ -195,7 +195,7 @@ class Desk:
             self._tell(news)
 
 
-class _Hand:
+class _Worker:
     """A thread with a repository of its own, opened when it is first needed."""
 
     def __init__(self, place: str, looks_on: bool) -> None:
@@ -208,7 +208,7 @@ class _Hand:
         return self._thread.submit(self._work, work)
 
     def _work(self, work: Callable[[Coord], T]) -> T:
-        """Who the person is, is found anew each time: their record changes with what they do."""
+        """The thread. It finds the person's session anew each time, because acts change it."""
         if self._coord is None:
             self._coord = Coord.open(self.place)
         try:

@@ -1,4 +1,4 @@
-"""One thing in depth, on demand: a task with its history, a session's events, a job's output, a search."""
+"""Read one item in depth, on demand: a task with its history, a session's events, a job's output, a search."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HISTORY = 100
 
 
 class Step(NamedTuple):
-    """What was done to a task, or said about it."""
+    """An act on a task, or a comment."""
 
     at: float
     who: str
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
 
 class TaskDetail(NamedTuple):
-    """A task with all that was done to it and said about it, oldest first."""
+    """A task with all acts and comments, oldest first."""
 
     key: str
     title: str
@@ -42,7 +42,7 @@ class TaskDetail(NamedTuple):
 
 
 class Output(NamedTuple):
-    """The end of a job's output, or why it is not here; `size` is how much there is in all, in bytes."""
+    """The end of a job's output, or why it is not here; `size` is the number of bytes of the whole output."""
 
     key: str
     text: str
@@ -51,7 +51,7 @@ class Output(NamedTuple):
 
 
 def task(coord: Coord, id: str) -> TaskDetail:
-    """Raises UsageError for an unknown id."""
+    """A task in depth. Raises UsageError for an unknown id."""
     found, here = coord.tasks.show(id), coord.clone_id
     held = coord.trust.held_back([found.id, *(s.id for s in found.history), *(c.id for c in found.comments)])
     steps = [
@@ -71,13 +71,13 @@ def _words(id: str, text: str, held: Collection[str]) -> str:
 
 
 def session(coord: Coord, name: str, limit: int = HISTORY) -> tuple[EventRow, ...]:
-    """What one session did, the newest first. Raises UsageError for an unknown name."""
+    """The events of one session, the newest first. Raises UsageError for an unknown name."""
     events = coord.events.log(session=name, limit=min(limit, FURTHEST))
     return timeline(events, coord.clone_id, coord.trust.held_back([event.id for event in events]))
 
 
 def job(coord: Coord, id: str) -> Output:
-    """The end of what a job wrote. Raises UsageError for an unknown id."""
+    """The end of a job's output. Raises UsageError for an unknown id."""
     found = coord.jobs.get(id)
     try:
         written = coord.jobs.log(found.id)
@@ -88,7 +88,7 @@ def job(coord: Coord, id: str) -> Output:
 
 
 def _settled(text: str) -> str:
-    """Of a line that was written over and over (a progress bar), the last state."""
+    """The output with only the last state of each line that was overwritten (a progress bar)."""
     return "\n".join(part.rstrip("\r").rpartition("\r")[2] for part in text.split("\n"))
 
 
@@ -110,7 +110,7 @@ DETAILS: Mapping[str, tuple[Callable[..., Any], Mapping[str, type]]] = {
 
 
 def ask(coord: Coord, kind: str, arguments: Mapping[str, Any]) -> Any:
-    """Rows about one thing. Raises UsageError for a question that cannot be asked."""
+    """The rows about one item. Raises UsageError for an invalid question."""
     if kind not in DETAILS:
         raise UsageError(f"{kind!a} is not a thing to be shown", "one of " + ", ".join(DETAILS))
     look, takes = DETAILS[kind]

@@ -1,4 +1,4 @@
-"""The facts that the view shows, as the API tells them at one moment."""
+"""Read the facts that the view shows from the API, as of one moment."""
 
 from __future__ import annotations
 
@@ -22,17 +22,16 @@ if TYPE_CHECKING:
 
 DAY = 24 * 3600
 PAGES: Mapping[str, int] = {"talk": 100, "events": 200, "ended": 20, "sessions": 100, "tasks": 100}
-"""How much of what can be endless is read, or made rows of, at first; scrolling asks for more. `tasks` are those of one
-column."""
+"""Number of items of long lists that are read at first; scrolling asks for more. `tasks` counts for one column."""
 FURTHEST = 20_000
-"""No list is read further back than this."""
+"""Largest number of items that a list reads."""
 AWAITING = 50
-"""Messages that wait for the person are listed up to this number."""
+"""Largest number of listed messages that wait for the person."""
 
 
 class Facts(NamedTuple):
-    """One look at the repository. `user` is the person's name, `lost` is what did not hold in the last day;
-    `held` are those of the locks and events that `coord.requireSigned` keeps back."""
+    """One look at the repository. `user` is the person's name, `lost` are acts of the last day that turned out not to
+    count; `held` are the locks and events that `coord.requireSigned` keeps back."""
 
     user: str
     clone: str
@@ -52,7 +51,7 @@ class Facts(NamedTuple):
 
 
 class Merges(NamedTuple):
-    """What takes git a while: the files that lie changed, by worktree or mailbox; what will collide; why that is unknown."""
+    """Facts that take git a while: the changed files, by worktree or mailbox; the collisions; and why these are unknown."""
 
     files: Mapping[str, tuple[str, ...]]
     collisions: tuple[Collision, ...]
@@ -63,7 +62,7 @@ NO_MERGES = Merges({}, (), "looking…")
 
 
 def gather(coord: Coord, now: float, pages: Mapping[str, int] = PAGES) -> Facts:
-    """Everything that is quick to read. Marks nothing."""
+    """Read everything that is quick to read. Marks nothing."""
     sessions = tuple(coord.sessions.list(everyone=False, files=False))
     events = coord.events.log(limit=pages["events"] + 1)
     locks = tuple(coord.locks.held())
@@ -93,7 +92,7 @@ def _project(coord: Coord, sessions: tuple[Session, ...]) -> str:
 
 
 def gather_merges(coord: Coord) -> Merges:
-    """What git has to be asked for."""
+    """Read the facts that git has to be asked for."""
     files = {place_of(s): tuple(f.path for f in s.files) for s in coord.sessions.list() if s.files}
     try:
         return Merges(files, tuple(coord.overview.conflicts()))
@@ -102,5 +101,5 @@ def gather_merges(coord: Coord) -> Merges:
 
 
 def place_of(session: Session) -> str:
-    """What tells a row of the roster from all others: the mailbox, or the worktree of one without a session."""
+    """The key of a row of the roster: the mailbox, or the worktree if it has no session."""
     return f"{session.session}@{session.clone}" if session.session else f"{session.worktree}"

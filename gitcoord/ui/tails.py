@@ -1,8 +1,5 @@
-"""Tell a face when the output goes on that it shows: once for each time that it has read it.
-
-A face that still shows the job reads again, and is told again; of a job that nobody shows any more nothing is told, and
-without any the folder of the logs is not watched.
-"""
+"""Tell a face when a job that it shows has more output, once for each time that the face has read it. A face that still
+shows the job reads again, and is told again. If no job is shown, the folder of the logs is not watched."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ if TYPE_CHECKING:
     from gitcoord import Coord
 
 CALM = 0.15
-"""Seconds for which output is gathered before a face is told, however much is written."""
+"""Seconds for which output is gathered before a face is told."""
 
 
 class Tails:
@@ -30,7 +27,7 @@ class Tails:
         self._over = False
 
     def follow(self, coord: Coord, id: str) -> None:
-        """Tell when the output of a job goes on; to be called before it is read. Raises UsageError for an unknown id."""
+        """Tell when a job has more output; call it before reading the output. Raises UsageError for an unknown id."""
         job = coord.jobs.get(id)
         if job.state != "running":
             return
@@ -40,7 +37,7 @@ class Tails:
                 self._stop = self._stop or coord.jobs.watch_logs(self._wrote)
 
     def close(self) -> None:
-        """Tell nothing any more."""
+        """Stop telling."""
         with self._busy:
             self._over, stop, self._stop = True, self._stop, None
         if stop:

@@ -1,7 +1,5 @@
-"""The adapters by what programs say and take: their settings, their documents, and what is answered.
-
-`test_programs.py` drives the programs that are installed; here nothing has to be.
-"""
+"""The adapters: settings, documents and answers of each program. `test_programs.py` drives the installed programs; these
+tests need none."""
 
 from __future__ import annotations
 
@@ -151,7 +149,7 @@ def test_a_patch_names_its_files() -> None:
 
 
 class Conversation:
-    """A conversation in `where` without its program: another process that runs the hooks as that would."""
+    """A conversation in `where` without its program: another process that runs the hooks as the program would."""
 
     def __init__(self, name: str, where: Path, cli: Cli, environ: dict[str, str], cwd: Path | None = None) -> None:
         self.environ = {**os.environ, **environ}
@@ -164,7 +162,7 @@ class Conversation:
         self.program = subprocess.Popen(program, cwd=cwd or where, stdin=pipe, stdout=pipe, text=True)
 
     def __call__(self, moment: str, **document: Any) -> Any:
-        """What the program is told at a moment; None for nothing."""
+        """The answer to the program at a moment; None for none."""
         assert self.program.stdin and self.program.stdout
         order = {"command": self.commands[moment], "document": json.dumps(document), "env": self.environ}
         self.program.stdin.write(json.dumps(order) + "\n")
@@ -274,7 +272,7 @@ def test_claudes_hooks_are_silent_inside_of_cursor_and_copilot(worktrees: Pair, 
 
 
 def plugin(moment: str, where: Path, path: str, **document: Any) -> str:
-    """What the plugin's hook of a moment says, with `path` as PATH."""
+    """The output of the plugin's hook of a moment, with `path` as PATH."""
     find = ROOT / "plugin" / "hooks" / "find"
     environ = {**os.environ, "PATH": path, "CLAUDE_PLUGIN_ROOT": str(find.parents[1])}
     shell = subprocess.run(

@@ -1,4 +1,4 @@
-"""The hooks of agents: what the script decides by itself, what is surfaced and when, who a conversation is."""
+"""The hooks of agents: decisions of the script, surfacing, and the session of a conversation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PROGRAM = Path(__file__).parents[1] / "agent_program.py"
 
 
 class Said(NamedTuple):
-    """What a hook gave back, and whether it started Python."""
+    """The output of a hook, and whether it started Python."""
 
     code: int
     out: str
@@ -39,12 +39,12 @@ class Said(NamedTuple):
 
     @property
     def context(self) -> str:
-        """What the model reads of it; empty if nothing."""
+        """The text that the model reads; empty if none."""
         return json.loads(self.out)["hookSpecificOutput"]["additionalContext"] if self.out else ""
 
     @property
     def silent(self) -> bool:
-        """Nothing was said, and Python was not even started."""
+        """Whether there is no output, and Python was not started."""
         return (self.code, self.out, self.err, self.python) == (0, "", "", False)
 
 
@@ -81,7 +81,7 @@ class Conversation:
         return Said(code, out, err, self._started() > started)
 
     def _started(self) -> int:
-        """How often hooks of agents started Python; git's hooks, in the background, do not count."""
+        """Count how often hooks of agents started Python; git's hooks, in the background, do not count."""
         return self.log.read_text().count("gitcoord.agents") if self.log.exists() else 0
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ def send(where: Path, to: str, text: str, **options: Any) -> str:
 
 
 def ledger(where: Path) -> list[str]:
-    """The states of what the session of a worktree sent, newest first."""
+    """The states of the messages that the session of a worktree sent, newest first."""
     with Coord.open(where, environ={**os.environ, "GIT_COORD_SESSION": where.name}) as coord:
         return [delivery.state for message in coord.messages.sent() for delivery in message.recipients]
 
@@ -210,7 +210,7 @@ def test_who_sleeps_for_the_first_conversation_of_all_may_be_quicker_than_who_bi
 
 
 def test_a_broken_repository_is_no_reason_to_stop(alpha: Conversation, repo: Path, cli: Cli) -> None:
-    """Whatever goes wrong inside, the agent goes on; why, is kept."""
+    """The agent continues after any failure, whose reason is kept."""
     send(alpha.where, "alpha", "hello")
     lock = repo / ".git" / "coord" / "lock"
     lock.unlink()
@@ -237,7 +237,7 @@ def test_nonsense_from_the_program(desks: tuple[Path, Path], harness: str, docum
     assert not agents.exists() or not any(name.startswith(".") for name in os.listdir(agents))
 
 
-# what is surfaced
+# surfacing
 
 
 def test_a_message_is_shown_once_with_its_sender_as_data(alpha: Conversation, beta: Conversation, cli: Cli) -> None:
@@ -330,7 +330,7 @@ def test_what_nobody_signed_is_not_shown_where_signatures_are_required(
 
 
 def age(path: Path) -> None:
-    """As if nothing had happened to it for a minute."""
+    """Make a file one minute older."""
     for found in (path, *path.rglob("*")) if path.is_dir() else (path,):
         os.utime(found, (time.time() - 60, time.time() - 60))
 
@@ -435,7 +435,7 @@ def test_a_flood_of_urgent_mail_does_not_hold_for_ever(alpha: Conversation, beta
     assert held == 5
 
 
-# who a conversation is
+# the session of a conversation
 
 
 def test_it_adopts_the_expected_session_and_is_bound_to_its_process(alpha: Conversation, cli: Cli) -> None:
@@ -481,7 +481,7 @@ def test_renaming_keeps_the_mail_coming(alpha: Conversation, beta: Conversation,
 
 
 def inside(outer: Conversation, session_id: str, *moments: tuple[str, dict[str, str]]) -> list[str]:
-    """What the hooks say of a program that the shell of `outer` runs in its worktree, from its start to its end."""
+    """The outputs of the hooks of a program that the shell of `outer` runs in its worktree, from its start to its end."""
     assert outer.program.stdin and outer.program.stdout
     env = {**os.environ, "CLAUDE_CODE_SESSION_ID": session_id}
     hook = f"export CLAUDE_PID=$PPID; cd '{outer.where}'; python='{PYTHON}' hooks='{FOLDER}' harness=claude"
@@ -661,7 +661,7 @@ def test_patches(desks: tuple[Path, Path], begin: Begin, alpha: Conversation) ->
     assert "alpha changed x/new.py" in said.context
 
 
-# what programs take
+# the forms that programs take
 
 
 @pytest.mark.parametrize("name", ["claude", "codex"])

@@ -63,7 +63,7 @@ def test_what_is_urgent_waits_for_nothing(repo: Path, marks: Marks) -> None:
 
 
 def wakes_of(brake: Brake, begin: float, seconds: int, urgent: bool = False) -> int:
-    """How often a session is woken whose mail never ends."""
+    """Count the wakes of a session whose mail never ends."""
     count = 0
     for second in range(seconds):
         if not brake.holds([message(urgent)], begin + second):

@@ -1,4 +1,4 @@
-"""Claude Code for real, offline: what the model was shown, and what was written."""
+"""The real Claude Code, offline: the texts that the model was shown, and the files written."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def shell(command: str) -> Tool:
 
 
 def shown(claude: Claude) -> str:
-    """All that the model was shown in its last request."""
+    """All texts that the model was shown in its last request."""
     return claude.model.seen[-1]
 
 
@@ -126,7 +126,7 @@ def helper(**options: object) -> Tool:
 
 
 def shown_to_helper(claude: Claude) -> str:
-    """All that the helper was shown in its last request."""
+    """All texts that the helper was shown in its last request."""
     return [text for text in claude.model.seen if "look into it" in text and "have it done" not in text][-1]
 
 
@@ -168,7 +168,7 @@ def test_a_helper_in_a_worktree_of_its_own_leaves_its_session_where_that_is(
 def test_a_helper_in_the_background_and_its_session_are_both_warned(
     pair: Callable[..., Claude], repo: Path, cli: Cli, tmp_path: Path
 ) -> None:
-    """Whoever comes first: what a helper is told, its session does not see, nor the other way round."""
+    """In either order: a helper does not see what its session is told, nor the session what the helper is told."""
     b, done = pair("beta"), tmp_path / "done"
     assert cli(repo.parent / "alpha", "lock", "readme.txt", "-m", "the rewrite").code == 0
     until_done = shell(f"until [ -e {done} ]; do sleep 0.1; done")

@@ -1,4 +1,4 @@
-"""Codex for real, offline, with the sandbox that it has by default: what the model was shown, and what was written."""
+"""The real Codex, offline, in its default sandbox: the texts that the model was shown, and the files written."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_settings_that_codex_cannot_read_are_told_from_those_it_does_not_trust(c
 
 
 def test_mail_a_patch_and_the_end(codex: Codex, repo: Path, cli: Cli) -> None:
-    """What another sends is shown once and is surfaced; what a patch changes is known; the session leaves."""
+    """Mail is shown once and is surfaced; files that a patch changes are known; the session leaves."""
     codex.trust()
     codex.ask("hello")
     assert "alpha gone" in cli(repo, "sessions", "--all").out
@@ -87,7 +87,8 @@ def test_mail_a_patch_and_the_end(codex: Codex, repo: Path, cli: Cli) -> None:
 
 
 def test_a_model_that_calls_its_tools_by_a_script_is_told_as_much(codex: Codex, repo: Path, cli: Cli) -> None:
-    """Codex's newest run JavaScript: a patch from there is warned of and refused, and mail comes with the script's result."""
+    """Codex's newest run JavaScript: a patch from there is warned of and refused, and mail comes with the script's
+    result."""
     codex.trust()
     git(repo, "config", "coord.guard", "block")
     assert cli(repo, "join", "boss").code == 0

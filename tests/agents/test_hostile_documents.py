@@ -1,4 +1,4 @@
-"""Settings files and hook documents that nobody would write: an error that says so, or nothing at all; never a command run."""
+"""Absurd settings files and hook documents: they give an error that says so, or nothing, and never run a command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Gemini CLI, Copilot CLI and opencode for real, offline: what the model was shown, and what was written."""
+"""The real Gemini CLI, Copilot CLI and opencode, offline: the texts that the model was shown, and the files written."""
 
 from __future__ import annotations
 

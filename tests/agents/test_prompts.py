@@ -1,4 +1,5 @@
-"""Permission prompts for real, at a terminal: others see that a session waits, its user is called, and the answer ends it."""
+"""Real permission prompts at a terminal: others see that a session waits, its user is called, and the answer ends the
+waiting."""
 
 from __future__ import annotations
 

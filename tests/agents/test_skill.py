@@ -1,4 +1,5 @@
-"""The skill and the Claude Code plugin: what they say is true, they go in and out without a trace, Claude accepts them."""
+"""The skill and the Claude Code plugin: they are true, are installed and removed without a trace, and Claude accepts
+them."""
 
 from __future__ import annotations
 

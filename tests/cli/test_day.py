@@ -49,7 +49,7 @@ def workers(repo: Path, diary: Path) -> Iterator[dict[str, subprocess.Popen[str]
 
 
 def hear_until(manager: Path, cli: Cli, word: str) -> str:
-    """What the manager is told, without asking for anything, until `word` is in it."""
+    """The texts that the manager gets without asking, until `word` is in them."""
     heard = ""
     while word not in heard:
         ran = cli(manager, "wait", "--timeout", "120", env=MANAGER)
@@ -109,7 +109,7 @@ def test_a_day_of_a_manager_and_three_workers(repo: Path, tmp_path: Path, cli: C
 
 
 def finishing(filed: list[dict[str, str]], title: str) -> str:
-    """How a notice names the task with this title."""
+    """The name of the task with this title in a notice."""
     return next(f"{task['id'][:10]} {title}" for task in filed if task["title"] == title)
 
 

@@ -1,4 +1,4 @@
-"""`git coord doctor`: what is well, what is not, and what --fix makes of it."""
+"""`git coord doctor`: its findings, and the repairs of --fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing that a clone can write crashes a command, takes a line of its output, or hides in it."""
+"""No event that a clone can write crashes a command, takes a line of its output, or hides in it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE = 60.0
 
 
 def put(where: Path, ref: str, objects: list[GitObject]) -> None:
-    """Objects past every check of ours, and a ref."""
+    """Write objects past every check of ours, and a ref."""
     with Coord.open(where) as coord:
         store = open_store(coord.clone.repo, False)
         packing.write_all(store, objects)
@@ -33,7 +33,7 @@ def put(where: Path, ref: str, objects: list[GitObject]) -> None:
 
 @pytest.fixture
 def attacked(repo: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A clone whose session `w` was sent everything that a schema has a field for, and what none has."""
+    """A clone whose session `w` was sent hostile values for every field of every schema, and unknown fields."""
     with Coord.open(repo, as_name="w") as coord:
         coord.sessions.join()
         box = f"w@{coord.clone.id}"
@@ -79,7 +79,7 @@ def write_presences(where: Path) -> None:
 
 
 def commands(where: Path) -> list[list[str]]:
-    """Every verb that shows something, on what came."""
+    """Every verb that shows something, on the hostile events."""
     with Coord.open(where, as_name="w") as coord:
         ids = coord.clone.read(lambda db: dict(db.execute("SELECT type, min(id) FROM events GROUP BY type").fetchall()))
     message, task, job = (ids[kind][:12] for kind in ("message", "task", "job.start"))

@@ -1,4 +1,5 @@
-"""No process of git's that looks at a worktree runs under the write lock: in a large one it takes seconds, and all wait."""
+"""No git process that looks at a worktree runs under the write lock: in a large worktree it takes seconds, and all would
+wait."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plain command line means to us what it means to click, word for word; and all else is left to click."""
+"""A plain command line gives the same call as with click; all other lines are left to click."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ WORDS = (
 
 
 def recording(command: Command) -> tuple[Command, list[dict[str, Any]]]:
-    """The command with a function that only notes what it is given."""
+    """The command with a function that only notes its arguments."""
     calls: list[dict[str, Any]] = []
 
     def note(**values: Any) -> None:

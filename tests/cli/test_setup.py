@@ -274,6 +274,8 @@ def test_the_format_page_lists_the_fields_that_are_checked(reference: ModuleType
     known = reference.schemas()
     for trailer in re.findall(r"^Coord: (.*)$", present, re.MULTILINE):
         data = json.loads(trailer)
+        if data["type"] == "retired":  # the list of retired clones, which is checked where it is read (log/apart/retired)
+            continue
         schema = known[data["type"]]
         assert complaint(schema.fields, schema.needed, data) == "", "the examples are what they are examples of"
 

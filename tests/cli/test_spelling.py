@@ -82,3 +82,11 @@ def test_show_prints_whatever_an_id_stands_for(worktrees: tuple[Path, Path], cli
     assert cli(alpha, "show", job).out.startswith(f"{job[:10]} check ")
     assert json.loads(cli(alpha, "show", message, "--json").out)["text"] == "two\nlines"
     assert cli(alpha, "show", "12345678").code == 2
+
+
+@pytest.mark.parametrize("verb", ["task", "job", "state", "remote"])
+def test_a_verb_without_its_command_names_the_commands_in_one_line(repo: Path, cli: Cli, verb: str) -> None:
+    ran = cli(repo, verb)
+    first, hint = ran.err.splitlines()
+    assert (ran.code, hint) == (2, f"hint: git coord {verb} --help")
+    assert first.startswith(f"error: git coord {verb} needs a command: ") and "Usage" not in first

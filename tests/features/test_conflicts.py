@@ -1,4 +1,4 @@
-"""Conflicts: what live sessions have, merged in memory; nothing of the user's is touched."""
+"""Conflicts: the work of live sessions is merged in memory, and nothing of the user's is touched."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sessions that die without a word: those concerned are told, once, by whoever comes by first."""
+"""Sessions that die without a leave: the first process that notices tells the sessions concerned, once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Body:
 
 @pytest.fixture
 def body(worktrees: Pair) -> Iterator[Body]:
-    """What the session beta is bound to."""
+    """The process to which the session beta is bound."""
     found = Body()
     with Coord.open(worktrees[1]) as beta:
         beta.sessions.join(pid=found.process.pid)
@@ -47,7 +47,7 @@ def body(worktrees: Pair) -> Iterator[Body]:
 
 
 def told(where: Path) -> list[str]:
-    """What gitcoord told the session of this worktree, oldest first."""
+    """gitcoord's messages to the session of this worktree, oldest first."""
     with Coord.open(where) as coord:
         return [m.text for m in coord.messages.receive(everything=True, limit=1000).messages if m.notice]
 

@@ -1,4 +1,4 @@
-"""Jobs: real commands under a real supervisor; how they end, what is told, what leaves the clone, what survives what."""
+"""Jobs: real commands under a real supervisor; their ends, notices, privacy, and survival of kills."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def ended(where: Path, name: str) -> Job:
 
 
 def notices(where: Path) -> list[str]:
-    """What gitcoord told the session of this worktree, oldest first."""
+    """gitcoord's messages to the session of this worktree, oldest first."""
     with Coord.open(where) as coord:
         return [m.text for m in coord.messages.receive(everything=True, limit=1000).messages if m.notice]
 
@@ -84,7 +84,7 @@ def running(where: Path, name: str) -> files.Running:
 
 @pytest.fixture
 def fifo(tmp_path: Path) -> Path:
-    """What a command can wait for: it reads a line from here."""
+    """A fifo from which a command reads a line, to wait for the test."""
     path = tmp_path / "fifo"
     os.mkfifo(path)
     return path
@@ -372,7 +372,7 @@ def _group_of(proc: Path) -> int:
 # in the background
 
 
-def test_a_detached_job_outlives_whoever_started_it(worktrees: Pair, fifo: Path) -> None:
+def test_a_detached_job_outlives_its_starter(worktrees: Pair, fifo: Path) -> None:
     line = f"{sys.executable} -m gitcoord run --detach --json --name bg -- sh -c 'read x <{fifo}; echo $x; exit 4'; cat"
     starter = subprocess.Popen(
         ["sh", "-c", line], cwd=worktrees[0], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
@@ -522,7 +522,7 @@ def _as_if_elsewhere(where: Path, fifo: Path, machine: str = "", **facts: str) -
 
 
 def test_a_supervisor_killed_while_it_tells_the_end_loses_nothing(worktrees: Pair, fifo: Path) -> None:
-    """Its last words are in its file before they are on the log; whoever comes by completes what is missing."""
+    """The end is in its file before it is in the log; the next process completes what is missing."""
     with Coord.open(worktrees[0]) as coord:
         coord.jobs.start(["sh", "-c", f"read x <{fifo}"], name="told")
         facts = kill_supervisor(worktrees[0], "told")
@@ -572,7 +572,7 @@ def test_a_copy_of_the_clone_has_no_say_in_its_jobs(repo: Path, worktrees: Pair,
 
 
 def synced(where: Path) -> str:
-    """Everything that a sync would carry."""
+    """All objects that a sync would send."""
     return "".join(git(where, "log", "--format=%B", f"--glob=refs/coord/{kind}") for kind in ("log", "sessions"))
 
 

@@ -1,4 +1,4 @@
-"""Locks: who gets them, who waits, who is told, and when they end."""
+"""Locks: taking, waiting, notices and ends."""
 
 from __future__ import annotations
 
@@ -96,8 +96,8 @@ def test_a_lock_is_taken_shown_refused_and_given_back(worktrees: tuple[Path, Pat
     assert (taken.code, nameless(taken.out)) == (0, "locked src/a.py, *.sql, just now, for another 2 h, “new schema”\n")
     refused = cli(beta, "lock", "src")
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err.startswith("error: src/a.py, *.sql is locked by alpha (since ")
-    assert refused.err.splitlines()[0].endswith("for another 2 h): new schema")
+    assert refused.err.startswith("error: src/a.py, *.sql is locked by alpha (for ")
+    assert refused.err.splitlines()[0].endswith("2 h left): new schema")
     (shown,) = json.loads(cli(beta, "locks", "--json").out)
     assert (shown["patterns"], shown["session"], shown["reason"]) == (["src/a.py", "*.sql"], "alpha", "new schema")
     assert shown["shared"] is shown["tentative"] is False and shown["expires"] > shown["since"]
@@ -167,7 +167,7 @@ def test_an_expired_lock_ends_and_its_holder_is_told_once(worktrees: tuple[Path,
         assert not Path(alpha.clone.path("guard")).exists()
 
 
-def test_whoever_overtakes_an_expired_lock_names_it(worktrees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_in_place_of_an_expired_one_names_it(worktrees: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
         old = alpha.locks.take(["src/*"], ttl=1)
         now = time.time()
@@ -247,7 +247,7 @@ def test_a_waiter_that_was_killed_is_passed_over(repo: Path, locker: Locker) -> 
 
 def test_a_wait_that_times_out_says_who_has_it_and_leaves_the_queue(worktrees: tuple[Path, Path], cli: Cli) -> None:
     cli(worktrees[0], "lock", "a")
-    assert cli(worktrees[0], "lock", "--wait", "b").code == 0  # no number, so it is what to lock
+    assert cli(worktrees[0], "lock", "--wait", "b").code == 0  # not a number, so it is a path to lock
     ran = cli(worktrees[1], "lock", "a", "--wait=1")
     assert ran.code == 1 and "/a is locked by alpha" in ran.err
     cli(worktrees[0], "unlock", "a")

@@ -1,4 +1,4 @@
-"""Messages: who gets them, how far they got, what is shown and what is marked."""
+"""Messages: recipients, ledgers, what is shown and what is marked."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_all_reaches_everybody_who_is_not_gone_but_the_sender(repo: Path, worktr
         alpha.send("all", "lunch")
         assert ledger(alpha) == [[("gamma", "queued")]]
         beta.sessions.join()
-        assert beta.messages.receive().messages == ()  # who comes later has the notes
+        assert beta.messages.receive().messages == ()  # a later session has the notes
 
 
 def test_a_role_reaches_those_who_have_it(worktrees: Pair) -> None:

@@ -1,4 +1,4 @@
-"""Overlap notices: both are told once, with a verdict, and nobody is told of what is no overlap."""
+"""Overlap notices: both sessions are told once, with a verdict, and never of a file that does not overlap."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def commit(where: Path, *args: str) -> None:
 
 
 def look(*worktrees: Path) -> None:
-    """What the git hooks do after a commit."""
+    """Do the work of the git hooks after a commit."""
     for where in worktrees:
         with Coord.open(where) as coord:
             publish_changes(coord.clone)

@@ -28,7 +28,7 @@ Ask = Callable[[str], list[str]]
 
 @contextmanager
 def racers(repo: Path, count: int) -> Iterator[Ask]:
-    """That many sessions, each a process; what is asked goes to all of them at once."""
+    """Start sessions, each a process; a question goes to all of them at once."""
     runs = [Program([str(RACER), str(repo), f"w{number}"], repo) for number in range(count)]
 
     def answers() -> list[str]:

@@ -1,4 +1,4 @@
-"""coord.notify: run for what cannot wait, with facts nobody can abuse; whatever it does, nothing waits for it."""
+"""coord.notify: it runs for urgent news, with facts that cannot be abused, and gitcoord never waits for it."""
 
 from __future__ import annotations
 

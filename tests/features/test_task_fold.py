@@ -1,4 +1,4 @@
-"""The fold of tasks is pure: any order of arrival gives the same tables, and what holds is judged in total order."""
+"""The fold of tasks is pure: any order of arrival gives the same tables, and events are judged in total order."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_a_release_of_a_claim_that_is_past_changes_nothing() -> None:
     assert row(first, taken, event(4, "task.release", "ann", task=A, supersedes=[first.id])) == ("claimed", "bob@here-12345678")
 
 
-def test_done_is_done_whoever_held_it() -> None:
+def test_done_counts_for_any_holder() -> None:
     first = claim(2, "ann")
     assert row(first, event(4, "task.done", "bob", task=A)) == ("done", "bob@here-12345678")
     assert row(first, event(4, "task.done", "bob", task=A), claim(5, "cat")) == ("done", "bob@here-12345678")

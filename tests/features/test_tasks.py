@@ -1,4 +1,4 @@
-"""Tasks: filed, claimed, handed on, done; who may, who is told, what is ready."""
+"""Tasks: filed, claimed, handed on, done; permissions, notices, readiness."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def team(repo: Path) -> Iterator[Team]:
 
 
 def mail(coord: Coord) -> list[str]:
-    """What a session was told and had not seen, without ids."""
+    """The unseen messages of a session, without ids."""
     page = coord.inbox()
     from gitcoord.features.messages.ledger import mark
 
@@ -154,7 +154,7 @@ def test_edits_add_up(team: Team) -> None:
     assert mail(team.bob) == ["pm assigned you ID A"]
 
 
-# taking
+# claim
 
 
 def test_claiming_what_one_holds_changes_nothing(team: Team) -> None:
@@ -262,7 +262,7 @@ def test_wait_knows_when_a_task_is_done(worktrees: Pair, cli: Cli) -> None:
         assert cli(worktrees[1], "wait", f"task:{task}=ripe").code == 2
 
 
-# ending
+# end
 
 
 @pytest.mark.parametrize("verb", ["done", "block", "release"])
@@ -442,7 +442,7 @@ def test_lists_by_what_one_wants_to_see(team: Team) -> None:
     def titles(coord: Coord, **which: Any) -> str:
         return "".join(task.title for task in coord.tasks.list(**which))
 
-    assert titles(team.pm) == "da"  # what can be taken comes first
+    assert titles(team.pm) == "da"  # ready tasks come first
     assert titles(team.pm, sort="age") == "ad"
     assert titles(team.pm, everything=True, sort="age") == "abcd"
     assert titles(team.pm, holder="ann") == titles(team.pm, holder=f"ann@{team.pm.clone_id}") == "a"

@@ -1,4 +1,4 @@
-"""What Mallory can do to leases by rewriting their table at the remote, which nobody signs unless that is required."""
+"""Attacks on leases by rewriting their table at the remote, which is signed only if that is required."""
 
 from __future__ import annotations
 

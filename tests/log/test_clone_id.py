@@ -1,4 +1,4 @@
-"""Which clone this is: kept by mv and bind mounts, given anew to copies, pinned by a setting."""
+"""The id of a clone: kept by mv and bind mounts, new for copies, pinned by a setting."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Many at once, at the moments when nothing is settled yet or everything goes: the first write, a purge, an old index,
-another user, and a machine that grants little."""
+"""Many processes at once at critical moments: the first write, a purge, an old index, another user, and a machine with low
+limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing acknowledged is lost and no repository is wedged, whatever is damaged: journal, refs, objects, child processes."""
+"""No damage loses an acknowledged event or blocks a repository: to the journal, refs, objects, child processes."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def is_sound(repo: Path) -> None:
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
 
 
-# the journal is recovery data, never a judge
+# the journal only restores, and removes nothing
 
 
 def forget_the_end(path: Path, content: bytes) -> None:
@@ -148,7 +148,7 @@ def test_what_a_stranger_pushed_under_our_name_is_kept_aside_and_said(repo: Path
 
 
 class Outsider:
-    """Another user, who owns the repository and whom permissions bind."""
+    """A user who owns the repository and, unlike root, has to obey permissions."""
 
     def __init__(self, repo: Path, home: Path) -> None:
         if os.getuid() != 0 or shutil.which("setpriv") is None:
@@ -233,7 +233,7 @@ def test_a_torn_commit_is_no_root(repo: Path, cli: Cli) -> None:
 
 @pytest.mark.parametrize("store", ["plumbing", "libgit2"])
 def test_a_child_that_dies_is_no_answer(repo: Path, monkeypatch: pytest.MonkeyPatch, store: str, tmp_path: Path) -> None:
-    """Each place where a git process decides something: killed, it is an error to be tried again."""
+    """A git process that is killed where it decides something gives an error, and the command can be tried again."""
     ref = sends(repo, *TEXTS)
     at = find_repository(repo)
     new, old = tip(repo, ref), tip(repo, f"{ref}~3")
@@ -288,7 +288,7 @@ def test_a_pruning_fetch_between_looking_and_writing_begins_no_second_log(repo: 
 
 
 def lose_for_good(repo: Path, *oids: str) -> None:
-    """Objects in git no more, and older than the journal. The index has seen them, with attachments it cannot give back."""
+    """Remove objects from git that are older than the journal. The index has seen them, but not their attachments."""
     for oid in oids:
         loose(repo, oid).unlink()
     note = journal(repo).read_bytes().splitlines(keepends=True)[-1]
@@ -470,7 +470,7 @@ def tip_of(repo: Path) -> str:
 
 
 def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
-    """With it, everything that was written would be another clone's."""
+    """Otherwise everything that was written would belong to another clone."""
     ref = sends(repo, *TEXTS)
     for content in (None, b"", b"\0" * 100):
         (repo / ".git/coord/clone").unlink()
@@ -489,7 +489,7 @@ RUN = (
     "pack-refs", "push", "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index",
     "update-ref", "var", "verify-commit", "version", "worktree", "write-tree",
 )  # fmt: skip
-"""Every command of git that ours runs: what one says that was killed decides nothing."""
+"""Every git command that gitcoord runs: the output of a killed one decides nothing."""
 WORDS = {"add", "branch", "clone", "commit", "help", "hook", "notes", "replace", "show"}
 """Words of ours that git has as commands, too."""
 
@@ -508,7 +508,7 @@ def test_every_child_process_is_among_those_that_are_killed() -> None:
 def test_one_child_that_is_killed_changes_nothing_lasting(
     repo: Path, tmp_path: Path, cli: Cli, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its half answer is none: the same id, the same log, no new clone; and the next command does what this one could not."""
+    """Its half answer does not count: the id and the log stay, and the next command does the work."""
     git(tmp_path, "init", "-q", "--bare", "remote.git")
     git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
     ref = sends(repo, *TEXTS)
@@ -628,7 +628,7 @@ def test_a_damaged_tip_is_settled_by_the_command_that_needs_it(
 def test_an_emptied_ref_that_is_packed_with_an_older_value_loses_nothing(
     repo: Path, cli: Cli, command: tuple[str, ...], index: str
 ) -> None:
-    """Found by the campaign (seed 104): the older value came to light, and was noted as where the log stands."""
+    """Found by the campaign (seed 104): the older value appeared, and was noted as the tip of the log."""
     sends(repo, "one")
     git(repo, "pack-refs", "--all")
     ref = sends(repo, "two", "three")
@@ -656,7 +656,7 @@ def test_a_sync_that_stumbles_over_a_damaged_event_restores_it_and_goes_on(
 
 
 def test_what_goes_right_after_a_repair_is_no_forgotten_log(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Found by the campaign (seed 305): where our logs stood was noted from a listing without the local one."""
+    """Found by the campaign (seed 305): the tips of our logs were noted from a listing without the local one."""
     from gitcoord.log import mend
 
     with Coord.open(repo, as_name="a") as coord:
@@ -696,7 +696,7 @@ def test_a_log_that_the_journal_forgot_is_known_from_the_index(repo: Path) -> No
 
 @pytest.mark.parametrize("kind", ["lease/tasks", "log", "sessions"])
 def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cli, kind: str) -> None:
-    """Found by the campaign (seeds 304 and 306): every claim failed for ever, as if others were quicker."""
+    """Found by the campaign (seeds 304 and 306): every claim failed for ever, as if other clones were first."""
     _, (here, there) = make_met(tmp_path, 2)
     me = {"GIT_COORD_SESSION": "w"}
     for number in range(2):
@@ -721,7 +721,7 @@ def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cl
 def test_objects_that_a_prune_takes_while_they_are_restored_are_carried_from_the_journal(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Found by the campaign (seed 501): the log was off its ref for a moment, and git gc --prune=now was at work."""
+    """Found by the campaign (seed 501): no ref named the log for a moment, and git gc --prune=now ran."""
     from gitcoord.log import mend, salvage
 
     with Coord.open(repo, as_name="a") as coord:

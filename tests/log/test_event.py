@@ -177,7 +177,7 @@ def test_plain_git_prints_the_payload_as_a_trailer(bare: Path) -> None:
     assert printed == ('w1|7|It works|{"clone":"ada-00000001","lc":7,"to":["w2@x"],"type":"message","v":1}\n\n')
 
 
-# what is refused
+# refused drafts
 
 
 @pytest.mark.parametrize(
@@ -252,7 +252,7 @@ def test_no_name_breaks_or_forges_a_header(name: str) -> None:
     assert [line.split(" ")[0] for line in head.split("\n")] == ["tree", "author", "committer"]
 
 
-# what is rejected, with its reason
+# rejected commits, with the reason
 
 
 MALFORMED = {

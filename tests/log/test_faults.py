@@ -180,7 +180,7 @@ def test_another_user_may_read_and_is_told_why_writing_fails(tmp_path: Path, cli
         shutil.rmtree(shared, ignore_errors=True)
 
 
-# refs that are not what they should be
+# wrong refs
 
 
 def put(repo: Path, ref: str, content: str) -> Path:

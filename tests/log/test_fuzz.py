@@ -1,7 +1,5 @@
-"""Whatever bytes come from outside: no exception but the one that says so, no time beyond the size, any order the same.
-
-What once went wrong stays as an example, so that it is tried in every run.
-"""
+"""Random bytes from outside: they raise only the declared errors, take time in proportion to their size, and give the same
+state in any order. Inputs that once failed stay as examples, so that every run tries them."""
 
 from __future__ import annotations
 
@@ -90,7 +88,7 @@ def test_the_decoder_takes_time_by_size_alone(filler: bytes) -> None:
 
 @st.composite
 def logs(draw: st.DrawFn) -> list[list[GitObject]]:
-    """Two logs of events, of all types, with fields that mostly cannot be used and sometimes can."""
+    """Two logs of events of all types, with fields that are mostly invalid and sometimes valid."""
     of = bases("m@ada-00000001", IDS[0], IDS[1], IDS[2])
     kinds = schemas()
     found = []
@@ -108,7 +106,7 @@ def logs(draw: st.DrawFn) -> list[list[GitObject]]:
 
 
 def tables_after(written: Sequence[tuple[int, Sequence[GitObject]]]) -> tuple[dict[str, list[Any]], list[str]]:
-    """What the index has after these logs came in this order, and what it says of those events that it set aside."""
+    """The content of the index after these logs came in this order, and its reasons for the events that it set aside."""
     with TemporaryDirectory() as directory:
         index = Index(directory, REGISTRY, frozenset())
         with index.writing() as db:

@@ -1,7 +1,7 @@
 """Files of ours and git's that we read ourselves, garbled in every way: the journal, and packed refs below refs/coord.
 
-Whatever is in them, nothing is raised that is not an error of ours, nothing acknowledged is lost, and what we read of refs
-is what git reads. What once failed stays in the examples.
+With any content, only errors of ours are raised, no acknowledged event is lost, and gitcoord reads the refs as git does.
+Inputs that once failed stay in the examples.
 """
 
 from __future__ import annotations

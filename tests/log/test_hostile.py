@@ -1,8 +1,6 @@
-"""Clones and remotes that lie, break things or go mad: nothing crashes, nothing of it is trusted, the culprit is named.
-
-Mallory has what every collaborator has: he may push to the remote whatever git takes. Half of the time his victim uses
-plain git with a configuration that fetches everything by force.
-"""
+"""Clones and remotes that lie and break things: nothing crashes, nothing of theirs is trusted, and the culprit is named.
+Mallory has the rights of every collaborator, and may push everything that git takes. Half of the time the victim uses plain
+git with a configuration that fetches everything by force."""
 
 from __future__ import annotations
 
@@ -48,7 +46,7 @@ def chain(*texts: str, first: int = 1, step: int = 1, **options: Any) -> list[Gi
 
 
 def put(where: Path, ref: str, *objects: GitObject) -> None:
-    """Objects of Mallory's making, the last of them on a ref, past everything that git would say to it."""
+    """Write Mallory's objects, the last of them on a ref, past git's own checks."""
     raw = b""
     for number, item in enumerate((EMPTY, *objects), 1):
         if item.kind == "tree":
@@ -86,7 +84,7 @@ def remote(ada: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def users_git_goes_on(ada: Path) -> Iterator[None]:
-    """Whatever happened: the user's own commands do their work, with our refs here, and complain of nothing."""
+    """Check that the user's own commands still work, with our refs here, without an error or a warning."""
     yield
     assert git(ada, "fsck", "--strict", "--no-dangling", "--connectivity-only") == ""
     git(ada, "gc", "-q")
@@ -121,7 +119,7 @@ def settle(cli: Cli, where: Path, name: str = MALLORY) -> None:
     assert lines(cli, where, "trust") == []
 
 
-# logs that do not just grow
+# logs that were changed or deleted
 
 
 @pytest.mark.parametrize(("texts", "said"), [(("one",), "rolled back"), (("one", "changed", "three"), "rewritten")])
@@ -181,7 +179,7 @@ def test_a_log_that_vanished_is_said(ada: Path, remote: Path, cli: Cli) -> None:
     assert "its log is gone from this repository" in lines(cli, ada, "trust")[0]
 
 
-# refs that name something else
+# refs that do not name a commit
 
 
 def other_objects() -> dict[str, list[GitObject]]:
@@ -242,7 +240,7 @@ def test_a_presence_that_is_no_commit_is_nobody(ada: Path, remote: Path, cli: Cl
     git(ada, "update-ref", "-d", f"refs/coord/sessions/{MALLORY}/m")
 
 
-# somebody else's name
+# another clone's name
 
 
 WHAT_IS_SAID = {
@@ -287,7 +285,8 @@ def test_events_in_anothers_name_are_malformed(ada: Path, remote: Path, cli: Cli
 
 
 def test_a_forged_author_stays_a_stranger(ada: Path, remote: Path, cli: Cli) -> None:
-    """The session and the email of somebody else, in Mallory's own log: shown with Mallory's clone, never as one of ours."""
+    """The session and the email of somebody else, in Mallory's own log: shown with Mallory's clone, never as one of
+    ours."""
     box = f"ada@{clone_id(ada)}"
     put(remote, LOG, event("do as I say", 5, None, "message", author="ada-example", to=[box], notice="bounce", about="0" * 40))
     sync(cli, ada)

@@ -71,7 +71,7 @@ def coord(repo: Path) -> Iterator[Coord]:
 
 
 class Watched:
-    """A store that counts what is asked of it."""
+    """A store that counts the calls."""
 
     def __init__(self, store: Any) -> None:
         self.store = store
@@ -196,7 +196,7 @@ HARM: dict[str, Callable[[Path], object]] = {
 
 
 def settle(coord: Coord) -> None:
-    """Bring all that is in the write-ahead log into the file itself."""
+    """Move the content of the write-ahead log into the file itself."""
     coord.clone.index.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
@@ -610,13 +610,14 @@ def test_an_index_that_grew_equals_one_made_anew(written: list[list[Event]]) -> 
 
 # the fingerprint
 
-FINGERPRINT = (42, "a78d45f59d006696")
+FINGERPRINT = (43, "a78d45f59d006696")
 """SCHEMA, and the hash of all that decides what is in the tables. When this test fails: raise SCHEMA if a table or the
 outcome of a fold changed (old indexes must not be read by the new code), and record both here."""
 
 
 def sources(function: FunctionType, seen: dict[str, str]) -> None:
-    """The source of a function and of all of ours that it calls, with the constants they use and without their prose."""
+    """The source of a function and of all our functions that it calls, with their constants and without their docstrings
+    and comments."""
     code = re.sub(r'^ *"""(.|\n)*?"""$', "", inspect.getsource(function), flags=re.MULTILINE)
     lines = (line.partition("  #")[0].strip() for line in code.splitlines())
     source = "\n".join(line for line in lines if line and not line.startswith("#"))

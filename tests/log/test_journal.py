@@ -1,4 +1,4 @@
-"""The journal puts back, bit for bit, what something else took from us; each time with one line that says so."""
+"""The journal restores lost objects byte for byte, each time with one line that says so."""
 
 from __future__ import annotations
 
@@ -344,7 +344,7 @@ def test_events_of_a_large_journal_come_back_after_a_fetch_that_prunes(repo: Pat
 
 
 def lose(repo: Path, oid: str) -> None:
-    """An object that is in git no more, and older than the journal."""
+    """Remove an object from git that is older than the journal."""
     (repo / ".git/objects" / oid[:2] / oid[2:]).unlink()
     for name in ("journal", "index.sqlite"):
         (repo / ".git/coord" / name).unlink()

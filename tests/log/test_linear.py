@@ -1,4 +1,4 @@
-"""What is taken in and read costs in proportion to how much it is, whatever it says: counted, not timed.
+"""Reading events costs in proportion to their number, with any content: counted, not timed.
 
 Counted are the calls of Python, and the steps of SQLite by hundreds. `python -m bench hostile` times the same.
 """
@@ -20,11 +20,11 @@ from gitcoord.log.index import database
 
 SMALL, LARGE = 60, 240
 MUCH = 1.6
-"""Times what is in proportion."""
+"""The factor over proportional that is allowed."""
 
 
 class Count:
-    """How much was done."""
+    """The counts of calls and steps."""
 
     calls = 0
     steps = 0
@@ -82,7 +82,7 @@ def test_four_times_as_much_costs_four_times_as_much(tmp_path: Path, monkeypatch
 
 
 def test_what_is_counted_grows_with_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else the test above could not fail."""
+    """Otherwise the test above could not fail."""
     repo = make_repo(tmp_path / "project")
     with Coord.open(repo, as_name="w") as coord:
         coord.sessions.join()

@@ -1,4 +1,4 @@
-"""Local logs are in files that no git command takes, and survive what their file may suffer."""
+"""Local logs are in files that no git command sends, and survive damage to their file."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def file_of(repo: Path) -> Path:
 
 
 def all_objects(repo: Path) -> str:
-    """The content of every object of a repository, whatever names it."""
+    """The content of every object of a repository, with or without a ref."""
     names = git(repo, "cat-file", "--batch-check=%(objectname)", "--batch-all-objects").split()
     return "".join(git(repo, "cat-file", "-p", name) for name in names)
 

@@ -1,4 +1,4 @@
-"""redact and gc: what goes is gone, what stays is what it was, here and for everybody else."""
+"""redact and gc: removed events are gone, the others stay as they were, here and in other clones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def ada(tmp_path: Path) -> Path:
 
 
 def everything_of_git(where: Path) -> bytes:
-    """Whatever can be read in the files of a repository and in its objects, packed or not."""
+    """Everything that can be read in the files of a repository and in its objects, packed or not."""
     files = b"".join(path.read_bytes() for path in sorted((where / ".git/coord").rglob("*")) if path.is_file())
     objects = subprocess.run(
         ["git", "-C", str(where), "cat-file", "--batch-all-objects", "--batch"], capture_output=True, check=True
@@ -275,7 +275,7 @@ def test_a_redaction_before_the_first_sync_never_leaves(tmp_path: Path, cli: Cli
 
 
 def test_an_epoch_of_a_signer_that_nobody_signed_is_said_and_the_old_log_is_kept(tmp_path: Path, cli: Cli) -> None:
-    """What a remote could do to a clone that signs: put an empty epoch in place of its log."""
+    """A remote can put an empty epoch in place of the log of a clone that signs."""
     ada, bob = make_clones(tmp_path, "ada", "bob")
     key = make_key(tmp_path, "key")
     sign_with(ada, key)
@@ -440,7 +440,7 @@ STEPS: list[Callable[[Coord, int], None]] = [
 
 
 def living_view(coord: Coord) -> dict[str, Any]:
-    """What a gc must not change."""
+    """The state that a gc must not change."""
     return {
         "tasks": [(t.id, t.status, t.holder, t.priority) for t in coord.tasks.list()],
         "unread": [m.id for m in coord.inbox(limit=1000).messages],

@@ -1,4 +1,4 @@
-"""Secrets do not slip out: what looks like one stays in the clone, unless its user wants otherwise."""
+"""Secrets do not leave: text that looks like one stays in the clone, unless the user allows it."""
 
 from __future__ import annotations
 

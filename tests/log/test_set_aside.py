@@ -1,4 +1,5 @@
-"""Events that cannot be used are set aside, each alone: the others are taken in, the transaction goes on, all are counted."""
+"""Events that cannot be used are set aside, each alone: the others are taken in, the transaction goes on, all are
+counted."""
 
 from __future__ import annotations
 
@@ -155,7 +156,7 @@ def test_a_clone_past_a_limit_is_left_out_and_named(repo: Path, cli: Cli, monkey
 
 
 def test_taking_in_goes_on_where_it_stopped(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was read is committed in batches: killed in between, the next process reads the rest alone."""
+    """Events are committed in batches: if a process is killed in between, the next one reads only the rest."""
     from gitcoord.log.index import Index
 
     monkeypatch.setattr("gitcoord.log.index.CHUNK", 10)

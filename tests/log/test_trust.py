@@ -1,4 +1,4 @@
-"""Signed checkpoints: made with the user's own set-up, judged by what this machine knows, said where it matters."""
+"""Signed checkpoints: made with the user's own set-up, judged by this machine's keys, shown where it matters."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def said(cli: Cli, where: Path, *args: str) -> list[str]:
     return [line for line in nameless(ran.out).replace(clone_id(where), "OWN").splitlines() if not line.startswith("  ")]
 
 
-# signing
+# sign
 
 
 def test_a_checkpoint_covers_what_is_below_and_is_only_made_when_there_is_something(pair: Pair, key: Path) -> None:
@@ -166,7 +166,7 @@ def test_who_writes_meanwhile_is_not_kept_waiting_by_a_slow_signature(
         assert coord.events.log()[0].id == made.id, "it stands on top of what was written meanwhile"
 
 
-# judging
+# judge
 
 
 def test_a_foreign_message_shows_who_signed_it(pair: Pair, key: Path, tmp_path: Path, cli: Cli) -> None:
@@ -526,7 +526,7 @@ class TestOpenPgp:
 
     @pytest.fixture
     def mine(self, gnupg: Path) -> Iterator[Path]:
-        """The keyring of somebody else."""
+        """The keyring of another user."""
         home = gnupg.with_name("g-bob")
         home.mkdir(mode=0o700)
         yield home

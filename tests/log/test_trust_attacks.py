@@ -31,7 +31,7 @@ def hash_object(where: Path, kind: str, data: bytes) -> str:
 
 
 class Mallory:
-    """Who writes what commits he likes into the remote."""
+    """An attacker who writes arbitrary commits into the remote."""
 
     def __init__(self, remote: Path) -> None:
         self.remote = remote
@@ -86,7 +86,7 @@ def log(clone: str, epoch: str = "0001") -> str:
 
 @pytest.fixture
 def clones(tmp_path: Path) -> tuple[Path, Path]:
-    """Ada, who signs, and Bob, who knows her key; both have met at the remote."""
+    """The clones of Ada, who signs, and Bob, who knows Ada's key; both have met at the remote."""
     ada, bob = make_clones(tmp_path, "ada", "bob")
     key = make_key(tmp_path, "key")
     sign_with(ada, key)
@@ -170,7 +170,8 @@ FIELDS = ["another ref", "no ref", "a key more", "files", "another date", "an au
 def test_a_signed_commit_that_is_no_checkpoint_signs_nothing(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli, tmp_path: Path, what: str
 ) -> None:
-    """Ada's own key, over a commit that she was brought to sign: `git am -S` of a patch, a tag moved, an older gitcoord."""
+    """Ada's own key, over a commit that Ada was tricked into signing: `git am -S` of a patch, a tag moved, an older
+    gitcoord."""
     ada, bob = clones
     own = clone_id(ada)
     message = ("ada", "message", "FORGED", {"to": [box_of(bob, "bob")]})
@@ -305,10 +306,10 @@ def test_nobody_speaks_as_me_by_going_on_as_me(clones: tuple[Path, Path], mallor
 
 @pytest.mark.parametrize("required", [False, True])
 @pytest.mark.parametrize("former", [False, True])
-def test_whoever_goes_on_as_me_ends_and_moves_nothing_of_mine(
+def test_a_clone_that_goes_on_as_me_ends_and_moves_nothing_of_mine(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli, former: bool, required: bool
 ) -> None:
-    """`continues: <me>`, by the id that this clone has or by one that it had, and every kind of word about what is mine."""
+    """`continues: <me>`, with this clone's present or former id, and every kind of event about its items."""
     ada, bob = clones
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
@@ -370,7 +371,7 @@ def test_whoever_goes_on_as_me_ends_and_moves_nothing_of_mine(
 
 
 def test_mail_that_a_restored_backup_carries_arrives_as_its_own(clones: tuple[Path, Path], cli: Cli, tmp_path: Path) -> None:
-    """What refusing `continues` of a clone with a log of its own would lose: mail that only the backup has."""
+    """Refusing `continues` of a clone with a log of its own would lose mail that only the backup has."""
     ada, bob = clones
     shutil.copytree(bob, tmp_path / "backup")
     with Coord.open(bob) as coord:
@@ -479,7 +480,7 @@ def test_an_epoch_that_its_signer_signed_takes_the_place_of_the_old_one(clones: 
         assert coord.trust.signatures([kept])[kept].state == "verified", "what its root carries is covered, too"
 
 
-# who may
+# permissions
 
 
 def test_the_locks_of_a_clone_are_its_own_to_end(clones: tuple[Path, Path], mallory: Mallory, cli: Cli) -> None:
@@ -560,7 +561,7 @@ def test_receipts_of_an_adopter_count_until_the_name_is_taken_back(
 def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli
 ) -> None:
-    """While Bob is away Mallory adopts his session, is sent its mail, and says that all of it was read."""
+    """While Bob is away, Mallory adopts Bob's session, gets its mail, and says that all of it was read."""
     ada, bob = clones
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
@@ -587,7 +588,7 @@ def test_mail_to_an_adopted_name_is_its_owners_again_when_the_name_is(
 def test_notices_about_tasks_are_the_owners_again_when_the_name_is(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli
 ) -> None:
-    """Bob's session holds one task of Ada's and has filed another. While he is away Mallory adopts the session."""
+    """Bob's session holds one task of Ada's and has filed another. While Bob is away, Mallory adopts the session."""
     ada, bob = clones
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
@@ -619,7 +620,7 @@ FORGED_STEPS = [
 def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_required(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli, kind: str
 ) -> None:
-    """Pushed on the log of Ada, who signs; once she has signed it, it counts."""
+    """Events pushed on the log of Ada, who signs, count once Ada has signed them."""
     ada, bob = clones
     own, boxes = clone_id(ada), {"bob": box_of(bob, "bob"), "w": box_of(bob, "w")}
     with Coord.open(bob, as_name="w") as coord:
@@ -764,7 +765,7 @@ def test_a_bounce_hides_no_message_of_another_clone(clones: tuple[Path, Path], m
     assert "read me" in cli(bob, "inbox").out
 
 
-# what stands outside of the logs
+# commits outside the logs
 
 
 def presence(mallory: Mallory, where: Path, name: str, lc: int = 900, **facts: Any) -> str:

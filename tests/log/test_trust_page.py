@@ -1,4 +1,4 @@
-"""docs/trust.md says what the code does: the table of who may write what, and a test for every claim."""
+"""docs/trust.md agrees with the code: its table of permissions, and a test for every claim."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Crowd:
             sink.sessions.join()
 
     def start(self, name: str, sends: int = SENDS) -> Program:
-        """A writer that goes on until so many of its sends were acknowledged, by those before it, too."""
+        """A writer that continues until so many sends were acknowledged, including those of the writers before it."""
         return Program([str(WRITER), str(self.repo), name, str(sends), str(self.where / name)], self.repo)
 
     def acknowledged(self) -> dict[str, list[str]]:
@@ -130,10 +130,8 @@ class Branches:
 
 
 def housekeeping(repo: Path) -> list[Callable[[], object]]:
-    """What a user's own git may do at any time. A lock may be held; nothing else may ever go wrong for it.
-
-    gc and repack take turns: side by side they fail each other, whether or not anybody else is there.
-    """
+    """Run the commands that a user's own git may run at any time. It may meet a lock; no other error is allowed. gc and
+    repack take turns, because they make each other fail, also without gitcoord."""
 
     def run(*args: str) -> None:
         done = subprocess.run(["git", "-C", str(repo), *args], capture_output=True, text=True)
@@ -147,7 +145,7 @@ def housekeeping(repo: Path) -> list[Callable[[], object]]:
 
 
 def report(crowd: Crowd, seconds: float, **facts: object) -> None:
-    """For `pytest -s` and docs/decisions.md: what was measured."""
+    """Print the measurements, for `pytest -s` and docs/decisions.md."""
     taken = sorted(crowd.seconds())
     means = [statistics.mean(float(x.split()[1]) for x in crowd._lines(name)) for name in crowd.names if crowd._lines(name)]
     print(
@@ -174,7 +172,8 @@ def test_many_writers_lose_nothing_beside_gc_repack_pack_refs_and_moving_branche
 
 
 def test_writers_killed_at_any_instant_lose_nothing_acknowledged(repo: Path, tmp_path: Path) -> None:
-    """Half of them with the git that writes for them. Each is followed by one that goes on; the last are let finish."""
+    """Half of them with the git that writes for them. Another writer continues each one's work; the last ones may
+    finish."""
     crowd = Crowd(repo, tmp_path / "acks")
     began = time.monotonic()
     with looping(*housekeeping(repo)), ExitStack() as stack:

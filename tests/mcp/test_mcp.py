@@ -1,4 +1,4 @@
-"""The MCP server: the protocol in both its eras through the SDK's own client, and what the six tools do."""
+"""The MCP server: both versions of the protocol through the SDK's own client, and the six tools."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def good(result: types.CallToolResult) -> dict[str, Any]:
 
 
 def told(result: types.CallToolResult) -> dict[str, Any]:
-    """What a model is shown: the same as structure and as text."""
+    """The texts that a model is shown: the same as structure and as text."""
     (block,) = result.content
     assert isinstance(block, types.TextContent)
     assert json.loads(block.text) == result.structured_content
@@ -120,7 +120,7 @@ def send(where: Path, to: str, text: str) -> str:
 
 
 def ledger(where: Path) -> list[str]:
-    """Where what the session there sent stands, the newest first."""
+    """The states of the messages that the session there sent, the newest first."""
     with Coord.open(where) as coord:
         return [message.recipients[0].state for message in coord.messages.sent()]
 
@@ -175,7 +175,7 @@ def test_a_message_is_shown_once_and_the_sender_sees_that_it_was_read(worktrees:
     assert ledger(alpha) == ["read"]
 
 
-def test_an_answer_and_an_ack_go_to_whoever_wrote(worktrees: Pair) -> None:
+def test_an_answer_and_an_ack_go_to_the_author(worktrees: Pair) -> None:
     alpha, beta = worktrees
     question = send(alpha, "beta", "may I rename it?")
     assert call(beta, "send_message", reply_to=question[:8], text="yes")["thread"] == question[:10]
@@ -291,7 +291,7 @@ def test_words_of_others_have_no_power_and_cannot_pass_for_those_of_the_user(wor
 
 
 class Raw:
-    """A client by hand, for what a proper one does not do."""
+    """A client by hand, for requests that a proper one does not send."""
 
     def __init__(self, where: Path) -> None:
         pipe = subprocess.PIPE
@@ -510,7 +510,7 @@ def test_from_the_root_of_the_machine_it_says_cwd() -> None:
     assert error == {"error": "/: not a git repository", "hint": "call it again with cwd, the path of your worktree"}
 
 
-# who calls
+# the caller
 
 
 def test_the_call_says_who_and_where_before_anything_else_does(worktrees: Pair) -> None:
@@ -633,7 +633,7 @@ def test_status_shows_who_changes_what_and_what_will_collide(worktrees: Pair) ->
 
 
 def inspect(where: Path, *args: str) -> dict[str, Any]:
-    """What the Inspector's command line answers; the node that it needs lies beside it, where tests/programs.sh put both."""
+    """The answer of the Inspector's command line; the node that it needs is beside it, where tests/programs.sh put both."""
     inspector = program("mcp-inspector")
     environ = {**os.environ, "PATH": os.pathsep.join([str(Path(inspector).parent), os.environ["PATH"]])}
     argv = [inspector, "--cli", *SERVER, *args]

@@ -1,4 +1,4 @@
-"""status and brief: what one sees first, complete, within its size, and inert."""
+"""status and brief: complete, within their size, and inert."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def asleep(process: Program) -> None:
 
 
 def opened(process: Program) -> list[str]:
-    """What its descriptors are open on."""
+    """The paths of its open descriptors."""
     folder = f"/proc/{process.pid}/fd"
     try:
         return [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
@@ -128,7 +128,7 @@ def test_the_end_of_a_job_wakes_who_waits_for_it(worktrees: Pair, cli: Cli, star
 
 @linux
 def test_who_only_waits_tells_of_the_dead(worktrees: Pair, cli: Cli, start: Starter) -> None:
-    """Nobody runs a command: the waiter itself finds the supervisor and its command gone, and hears of it."""
+    """Without any command, the waiter itself finds that the supervisor and its command are gone, and is told."""
     job = json.loads(cli(worktrees[0], "run", "--detach", "--name", "build", "--json", "--", "sleep", "600").out)
     waiter = start(worktrees[0], "wait")
     asleep(waiter)

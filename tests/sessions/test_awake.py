@@ -1,4 +1,4 @@
-"""A machine that slept is not a death: what counts is the time for which it was awake."""
+"""A sleeping machine is not a death: only the time for which it was awake counts."""
 
 from __future__ import annotations
 

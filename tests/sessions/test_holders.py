@@ -26,7 +26,7 @@ CLAIMANT = Path(__file__).parents[1] / "claimant.py"
 
 @contextmanager
 def claimants(door: str) -> Iterator[Callable[[Path], list[str]]]:
-    """That many processes; a worktree is named to all of them at once, and each says who it became there."""
+    """Start processes; all get a worktree at once, and each prints the name of its session there."""
     runs = [
         subprocess.Popen(
             [sys.executable, str(CLAIMANT), door, str(number)],
@@ -81,7 +81,7 @@ def test_a_name_that_many_processes_join_at_once_is_one_ones(tmp_path: Path) -> 
             answers = ask(repo)
             assert answers.count(repo.name) == 1
             refused = [a for a in answers if a != repo.name]
-            assert set(refused) == {f"refused: {repo.name} is another session's name, which is active"}
+            assert set(refused) == {f"refused: {repo.name} is the name of another session, which is active"}
 
 
 def test_first_commands_of_agents_at_once_have_as_many_names(repo: Path, cli: Cli) -> None:

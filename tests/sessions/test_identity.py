@@ -1,4 +1,4 @@
-"""Who am I: the rules in their order, on made-up surroundings and on real processes."""
+"""The rules of identity in their order, on made-up surroundings and on real processes."""
 
 from __future__ import annotations
 
@@ -266,7 +266,7 @@ def test_a_live_sessions_name_cannot_be_taken(worktrees: tuple[Path, Path], cli:
     before = git(worktrees[0], "for-each-ref")
     ran = cli(worktrees[0], "join", "beta")
     assert (ran.code, ran.out) == (1, "")
-    assert ran.err.splitlines()[0] == "error: beta is another session's name, which is active"
+    assert ran.err.splitlines()[0] == "error: beta is the name of another session, which is active"
     assert git(worktrees[0], "for-each-ref") == before
 
 

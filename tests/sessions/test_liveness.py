@@ -1,4 +1,4 @@
-"""In which state a session is: a table over what is known of it."""
+"""The state of a session: a table over the known facts."""
 
 from __future__ import annotations
 

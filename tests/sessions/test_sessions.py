@@ -26,7 +26,7 @@ def shown(text: str, root: Path) -> str:
 
 
 def presence(where: Path, name: str) -> dict[str, object]:
-    """What plain git shows of a session."""
+    """The presence of a session, read by plain git."""
     ref = git(where, "for-each-ref", "--format=%(refname)", f"refs/coord/sessions/*/{name}").strip()
     data: dict[str, object] = json.loads(git(where, "log", "-1", "--format=%(trailers:key=Coord,valueonly)", ref))
     return data

@@ -16,7 +16,7 @@ from gitcoord.store.discovery import find_repository
 
 
 def same_place(path: Path, **environ: str) -> None:
-    """What is found without `git rev-parse` is what that says; it must not depend on which way was taken."""
+    """Check that discovery without `git rev-parse` finds the same as with it."""
     env = {**os.environ, **environ}
     found, asked = find_repository(path, env), discovery._find_by_git(path, env)
     for name in ("git_dir", "common_dir", "worktree", "object_format", "config"):

@@ -291,7 +291,7 @@ def test_a_configuration_that_cannot_be_written_is_said_in_one_line(repo: Path, 
     assert ran.code in (0, 3)
 
 
-# what they do
+# the work of the hooks
 
 
 def names(where: Path) -> set[str | None]:
@@ -414,7 +414,7 @@ def test_hooks_work_in_a_submodule_and_in_a_bare_repositorys_worktree(repo: Path
         eventually(lambda where=where, place=place: place.name in names(where), f"the placeholder of {place}")  # type: ignore[misc]
 
 
-def test_the_hook_holds_no_pipe_open_for_whoever_started_the_command(repo: Path) -> None:
+def test_the_hook_holds_no_pipe_of_its_starter_open(repo: Path) -> None:
     with Coord.open(repo) as coord:
         coord.repository.init()
     started = time.monotonic()

@@ -41,7 +41,7 @@ def free_choice(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What `need_git` does to PATH ends with the test."""
+    """Restore PATH, which `need_git` changes, after the test."""
     monkeypatch.setenv("PATH", os.environ["PATH"])
 
 
@@ -189,7 +189,7 @@ def pair(kind: str, tmp_path: Path) -> Pair:
 
 
 def users_things(pair: Pair) -> dict[str, object]:
-    """All that must stay as it is: work trees, indexes byte for byte, branches, reflogs, configuration."""
+    """Everything that must stay as it is: work trees, indexes byte for byte, branches, reflogs, configuration."""
     found: dict[str, object] = {}
     for side, path in zip(("alpha", "beta"), pair, strict=True):
         git_dir = Path(git(path, "rev-parse", "--absolute-git-dir").removesuffix("\n"))

@@ -480,7 +480,7 @@ for line in sys.stdin:
 
 
 def race(repo: Path, moves: list[list[tuple[str, str, str]]], stores: list[str]) -> list[list[str]]:
-    """Processes that make their moves at the same time; what each of them saw."""
+    """Let processes make their moves at the same time; returns the result of each."""
     path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
     runners = [
         subprocess.Popen(

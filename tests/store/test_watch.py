@@ -1,4 +1,4 @@
-"""Being woken: by us, by plain git, after pack-refs took the directories away."""
+"""Wake-ups: by gitcoord, by plain git, after pack-refs removed the directories."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FOR_EVER = 60.0
 
 @pytest.fixture(params=["inotify", "watchdog"], autouse=True)
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of being told; on Linux the second is used only where the first is refused."""
+    """Both kinds of watches; on Linux the second is used only if the first is refused."""
     if request.param == "watchdog":
         monkeypatch.setattr(RefWatch, "_by_inotify", lambda self, folders: None)
     elif not sys.platform.startswith("linux"):

@@ -1,4 +1,4 @@
-"""One winner, whatever happens in between: the claim protocol on paper, and the same schedules with real clones.
+"""One winner in any schedule: the claim protocol on paper, and the same schedules with real clones.
 
 A schedule is any order of claims, ends, syncs, crashes between all steps, lost replies, copies of a clone, silence over the
 lease time, clones that come back after it, and a remote that loses its table. GITCOORD_EXAMPLES scales both.
@@ -74,7 +74,8 @@ class OnPaper(RuleBasedStateMachine):
 
     @rule()
     def lose_the_table(self) -> None:
-        """A hub restored without its leases, or coordination that moved: everybody knows that everybody's claims are there."""
+        """A hub restored without its leases, or coordination that moved: everybody knows that everybody's claims are
+        there."""
         self._rest()
         self.place.row = None
 
@@ -99,7 +100,7 @@ class OnPaper(RuleBasedStateMachine):
             assert state.last == end or reopened or end in clone.told, "what was done stays done, or its author is told"
 
     def _is_accounted_for(self, clone: Paper, claim: str) -> None:
-        """A claim that was acknowledged holds, was ended by a word that names it, was taken over, or its author was told."""
+        """An acknowledged claim holds, was ended by an event that names it, was taken over, or its author was told."""
         state, void = clone.judged()
         named = any(claim in event.data.get("supersedes", ()) for event in clone.known)
         assert state.claim == claim or named or claim in clone.told or claim in void
@@ -206,7 +207,7 @@ class WithClones(RuleBasedStateMachine):
         git(self.hub, "update-ref", "-d", "refs/coord/lease/tasks")
 
     def _compare(self) -> None:
-        """All see the same, and who is shown to have the task has the only row."""
+        """All clones see the same, and the shown holder of the task has the only row."""
         views = []
         for _ in range(4):
             views = []

@@ -26,7 +26,7 @@ STEPS_EACH = int(os.environ.get("GITCOORD_STEPS", "30"))
 COUNT = 3
 CLONES = st.integers(0, COUNT - 1)
 PRIVATE = {"meta", "tips", "events", "strange", "presence", "intake"}
-"""What a clone knows by itself: where it has read to, when it saw what."""
+"""Tables that are about one clone: how far it has read, and when."""
 
 
 class Crash(Exception):
@@ -149,7 +149,7 @@ class World(RuleBasedStateMachine):
         assert len(set(self.numbers)) == len(self.numbers)
 
     def _settle(self) -> None:
-        """Everybody syncs until nothing is new; then all have the same events, and see the same in them."""
+        """All clones sync until nothing is new; then all have the same events and the same state."""
         if self.away:
             self.part_or_meet_again()
         for _ in range(8):
@@ -178,7 +178,7 @@ class World(RuleBasedStateMachine):
 
 
 def _view(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """All that the folds made of the shared events."""
+    """The tables that the folds made of the shared events."""
     with Coord.open(path) as coord:
 
         def ask(db: Any) -> dict[str, list[tuple[Any, ...]]]:

@@ -1,4 +1,4 @@
-"""A sync that finds nothing new is over with the remote's answer, but not while anything is left to be done."""
+"""A sync with nothing new ends with the remote's answer, unless something is left to be done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Killed with SIGKILL between any two steps of a claim: nobody has what another has, and nothing stays with the dead."""
+"""A claim that is killed with SIGKILL between any two steps: no two sessions have the same thing, and no dead session keeps
+it."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ Clones = tuple[Path, Path]
 
 @pytest.fixture
 def clones(tmp_path: Path) -> Clones:
-    """Ada's, where somebody is killed, and Bob's."""
+    """Ada's clone, in which a process is killed, and Bob's."""
     _, (ada, bob) = make_met(tmp_path, 2)
     return ada, bob
 
@@ -105,7 +106,7 @@ def test_a_global_lock_has_one_holder(clones: Clones) -> None:
             held_by = [lock.holder for lock in list_locks(bob.clone)]
             if mine:
                 assert held_by == [f"w@{bob.clone.id}"]
-            else:  # she has it, or gave back what she had not got yet
+            else:  # Ada has it, or gave back what was not hers yet
                 assert held_by in ([f"w@{clone_id(clones[0])}"], [])
                 assert locks(bob) == (not held_by)
                 with Coord.open(clones[0], as_name="w") as ada:

@@ -1,4 +1,4 @@
-"""Hosts that misbehave: what is said of it, that nobody is blamed for it, and that it is over when it is over."""
+"""Hosts that misbehave: gitcoord reports the fault, blames no clone, and continues when the host is well again."""
 
 from __future__ import annotations
 

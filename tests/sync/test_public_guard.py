@@ -31,7 +31,7 @@ def ada(tmp_path: Path) -> Path:
 
 
 def refusal(where: Path, url: str) -> str:
-    """What the guard says of a URL; empty if nothing."""
+    """The guard's error for a URL; empty if it allows it."""
     with Coord.open(where) as coord:
         try:
             check_public(coord.clone, url, LISTING)
@@ -45,7 +45,7 @@ def refs_at(where: Path) -> list[str]:
     return git(where, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()
 
 
-# what can be read by everybody
+# public remotes
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_nothing_of_a_claim_goes_to_a_public_remote_either(ada: Path, tmp_path: 
         assert refs_at(tmp_path / "remote.git") == []
 
 
-# what a URL is taken for
+# kinds of URLs
 
 
 @pytest.mark.parametrize(("url", "place"), [
@@ -186,7 +186,7 @@ def test_a_url_is_shown_without_its_password(url: str, shown: str) -> None:
     assert without_password(url) == shown
 
 
-# what cannot be found out
+# remotes that cannot be judged
 
 
 def asked_of(monkeypatch: pytest.MonkeyPatch, answers: dict[str, bool]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Hosts that will not have our refs, or not all of them: said in a line, and what then works."""
+"""Hosts that reject our refs, or some of them: one line says so, and the rest works."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from gitcoord import Coord
 from gitcoord.errors import Refused
 
 PATCH = bytes(range(256)) * 40
-# hosts that will not have our refs
+# hosts that reject our refs
 
 BRANCHES_ONLY = """\
 #!/bin/sh
@@ -56,7 +56,7 @@ def branches_only(host: Host, force: bool = True) -> None:
 
 
 class OpenToReaders(HttpHost):
-    """As public repositories are: everybody reads, and who writes says who he is."""
+    """A host like those of public repositories: everybody reads, and writing needs a login."""
 
     auth = """\
 auth.backend = "plain"

@@ -1,4 +1,4 @@
-"""Two clones and a real server between them: whatever git can push to will do."""
+"""Two clones with a real server between them, of every kind to which git can push."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def a_dead_server_costs_nothing_but_time(host: Host, ada: Path, bob: Path, cli: 
         assert coord.tasks.show(task).holder.startswith("ada") and not coord.tasks.show(task).tentative
 
 
-# who is not let in
+# users who are not let in
 
 
 @pytest.mark.parametrize("kind", [PasswordHost, SshHost], ids=["http with a password", "ssh"])
@@ -298,7 +298,7 @@ def test_hooks_and_renamed_urls(tmp_path: Path) -> None:
         assert not (tmp_path / "ran").exists()
 
 
-# whatever kind of repository
+# every kind of repository
 
 
 def test_shallow_partial_and_bare_clones(tmp_path: Path, cli: Cli) -> None:
@@ -390,7 +390,7 @@ def test_a_password_in_a_url_is_not_repeated(tmp_path: Path, cli: Cli) -> None:
         assert not [ran for ran in said if PASSWORD in ran.out + ran.err]
 
 
-# what never leaves
+# private facts never leave
 
 
 def test_nothing_private_is_ever_sent(tmp_path: Path, cli: Cli) -> None:

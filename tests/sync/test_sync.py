@@ -1,4 +1,4 @@
-"""Sync through a bare repository: what crosses, what stays, how little it takes, and who one is afterwards."""
+"""Sync through a bare repository: what is sent, what stays, the cost, and the clone's id afterwards."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def called(text: str, *clones: Path) -> str:
     return nameless(text)
 
 
-# crossing
+# exchange
 
 
 def test_a_message_crosses_with_its_attachment_and_its_ledger_comes_back(pair: tuple[Path, Path], cli: Cli) -> None:
@@ -274,7 +274,7 @@ def test_a_session_that_gave_up_its_ref_goes_everywhere(pair: tuple[Path, Path])
     assert not git(bob, "for-each-ref", f"refs/coord/sessions/{clone_id(ada)}")
 
 
-# who we are
+# the clone's id
 
 
 def everything(path: Path) -> list[str]:
@@ -297,7 +297,7 @@ def roll_back(path: Path, backup: Path) -> None:
 
 
 def outdated(path: Path) -> None:
-    """Leave a clone as a restored backup would be: the remote has of its log what it has not."""
+    """Leave a clone as a restored backup: the remote has events of its log that it does not have."""
     backup = path.parent / "backup"
     shutil.copytree(path / ".git", backup, symlinks=True)
     with Coord.open(path, as_name="w") as coord:

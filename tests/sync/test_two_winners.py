@@ -1,4 +1,4 @@
-"""Claims that fence: of copies of one clone, of clones that were away, of words that came too late, one has the task."""
+"""Claims that fence: with copies of a clone, clones that were away, and late events, one session has the task."""
 
 from __future__ import annotations
 
@@ -229,7 +229,7 @@ def test_a_word_that_knew_of_no_claim_ends_none(two: Two, verb: str) -> None:
     assert holders(where, task) == [("done", f"w@{bob.clone.id}", False)] * 2
 
 
-def test_what_the_holder_finished_is_finished_whoever_dropped_it_meanwhile(two: Two) -> None:
+def test_a_task_that_its_holder_finished_stays_finished_after_a_drop(two: Two) -> None:
     ada, bob = two
     task = shared_task(ada, bob)
     bob.tasks.claim(task)
@@ -263,7 +263,8 @@ def test_a_table_that_the_remote_lost_is_filled_again(two: Two, hub: Path) -> No
 
 
 def test_a_clone_of_an_older_version_works_beside_newer_ones(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It wrote rows without `event` and `replaced`, dropped those of others with each table, and claims without `replaces`."""
+    """It wrote rows without `event` and `replaced`, dropped those of others with each table, and claims without
+    `replaces`."""
     ada, bob = two
     one, other = ada.tasks.add("one").id, ada.tasks.add("two").id
     ada.remote.sync()

@@ -1,4 +1,4 @@
-"""The write lock is never held by nobody in silence: who has it is said, time limits are kept, forks do not keep it."""
+"""The write lock: a waiter names its holder, time limits are kept, and forks do not keep it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def running(program: str, path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def said(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was said of holders, after a tenth of a second instead of five."""
+    """The lines about holders, after a tenth of a second instead of five."""
     lines: list[str] = []
     monkeypatch.setattr(lock, "SAY_AFTER", 0.1)
     monkeypatch.setattr(lock, "say", lines.append)
@@ -98,7 +98,7 @@ def test_a_stopped_holder_is_called_so_and_time_is_kept(tmp_path: Path, said: li
             raise AssertionError
         with try_lock(str(path)) as free:
             assert not free
-    with at_most(0.0), at_least(30), file_lock(str(path)):  # whoever gave up does not have it when its turn comes
+    with at_most(0.0), at_least(30), file_lock(str(path)):  # a thread that gave up does not get the lock when its turn comes
         pass
 
 

@@ -1,4 +1,4 @@
-"""core.sharedRepository: whatever one user of the group writes, the others can write, too, whatever the umask is."""
+"""core.sharedRepository: files that one user of the group writes can be written by the others, with any umask."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_the_time_of_another_users_file_is_set_by_replacing_it(tmp_path: Path, m
 
 
 def test_folders_of_objects_and_refs_are_shared_too(tmp_path: Path) -> None:
-    """libgit2 makes them for their owner alone: another user of the group failed at every object that came to lie there."""
+    """libgit2 makes them for their owner alone: another user of the group could not write any object into them."""
     repo = make_repo(tmp_path / "shared", "--shared=group")
     before = os.umask(0o077)
     try:

@@ -1,4 +1,4 @@
-"""Children and their exit codes, in whatever surroundings we are started."""
+"""Children and their exit codes, in any surroundings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Python of ours that cannot begin, and one in the background: nobody is kept from anything by them."""
+"""A Python of ours that cannot start, and one in the background: neither stops the user or an agent."""
 
 from __future__ import annotations
 

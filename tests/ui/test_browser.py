@@ -1,4 +1,4 @@
-"""The web view in a real browser: what is clicked and typed there, and what arrives there by itself."""
+"""The web view in a real browser: clicks, keys, and news that arrive by themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The desk: true by itself, as the person, through whatever happens to the repository."""
+"""The desk: it keeps up to date by itself, acts as the person, and survives changes of the repository."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Pair = tuple[Path, Path]
 
 
 class Seen:
-    """What a desk told, one after the other."""
+    """The news of a desk, in their order."""
 
     def __init__(self, place: Path, read_only: bool = False) -> None:
         self.desk = Desk(str(place), read_only)
@@ -198,7 +198,7 @@ def test_the_output_of_a_job_that_is_shown_is_told_of_once_until_it_is_read_agai
             print("three", file=words, flush=True)
             assert seen.wrote.get(timeout=20) == job.id
             print("four", file=words, flush=True)
-            with pytest.raises(queue.Empty):  # nobody has read on, so nobody shows it
+            with pytest.raises(queue.Empty):  # the face has not read on, so it does not show the job
                 seen.wrote.get(timeout=0.5)
 
 

@@ -1,4 +1,4 @@
-"""Who is let in to the web view, spoken by hand: every request that is refused, and what every answer says."""
+"""The gate of the web view, with requests by hand: every refusal, and the headers of every answer."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ def test_nothing_but_the_page_is_read(visitor: Visitor, path: str) -> None:
     assert visitor.ask("GET", path).status in (307, 404)
 
 
-# what is said
+# the words of refusals
 
 
 def test_an_act_is_done_and_answered(visitor: Visitor, told: Told) -> None:

@@ -1,4 +1,4 @@
-"""The terminal view, by its keys and by what stands on the whole screen, with made-up facts and a clock that stands still."""
+"""The terminal view, by its keys and whole screens, with made-up facts and a fixed clock."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ WRITES = os.environ.get("GITCOORD_SNAPSHOTS") == "write"
 
 
 def text_of(app: LiveView) -> str:
-    """What stands on the screen, without the spaces at the ends of lines."""
+    """The text on the screen, without the spaces at the ends of lines."""
     lines = app.screen._compositor.render_strips()
     return "\n".join("".join(segment.text for segment in strip).rstrip() for strip in lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""The model of the view: facts in, rows out, with a clock that stands still."""
+"""The model of the view: facts in, rows out, with a fixed clock."""
 
 from __future__ import annotations
 

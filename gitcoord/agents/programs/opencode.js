@@ -12,14 +12,14 @@ const LIMIT = 10000
 
 export const GitCoord = async ({ client, directory }) => {
   if (!existsSync(SCRIPT) || !existsSync(PYTHON)) return {}
-  const parents = new Map() // helpers' sessions: whose they are
+  const parents = new Map() // the sessions of helpers, each with its parent
   const fresh = new Set() // sessions begun in this process
-  const known = new Set() // sessions that were told where they are
+  const known = new Set() // sessions that got their brief
   const held = new Set() // sessions that continue only because of this plugin
   const asked = new Set() // sessions whose next prompt is ours
-  const told = new Map() // what to say with the result of a tool call
+  const told = new Map() // texts to add to the results of tool calls
   const asking = new Set() // sessions that wait for a permission or an answer
-  const sleepers = new Map() // who waits for mail for an idle session
+  const sleepers = new Map() // the processes that wait for mail of idle sessions
 
   const root = (id) => (parents.has(id) ? root(parents.get(id)) : id)
   const environment = (id) => ({

@@ -14,11 +14,12 @@ from collections.abc import Mapping, Sequence
 from gitcoord.lean import NamedTuple, signal, suppress
 from gitcoord.system import terminal
 
-assert sys.platform != "win32"  # no job begins there
+assert sys.platform != "win32"  # jobs do not start on Windows
 
 
 class Child(NamedTuple):
-    """The parent's ends: `master` of the pseudo-terminal, pipes of what is not on it; -1 for a missing one."""
+    """The parent's ends: `master` of the pseudo-terminal, and pipes of the streams that are not on it; -1 for a missing
+    one."""
 
     pid: int
     master: int
@@ -29,7 +30,7 @@ class Child(NamedTuple):
 
 
 def fork(argv: Sequence[str], env: Mapping[str, str], on_terminal: Sequence[bool], detached: bool) -> Child:
-    """Start a child that waits at the gate. `on_terminal` says of stdin, stdout and stderr which are terminals."""
+    """Start a child that waits at the gate. `on_terminal` says whether stdin, stdout and stderr are terminals."""
     master, slave = terminal.open_pty() if any(on_terminal) else (-1, -1)
     out = (-1, -1) if on_terminal[1] else os.pipe()
     err = (-1, -1) if on_terminal[2] else os.pipe()
@@ -60,11 +61,11 @@ def _become(
     os.setsid()
     if slave >= 0:
         terminal.make_controlling(slave)
-    moved = [os.dup(fd) for fd in streams]  # none of them is at a number that another is about to get
+    moved = [os.dup(fd) for fd in streams]  # so that no stream has the number that another one gets
     for number, fd in enumerate(moved):
         os.dup2(fd, number)
         os.close(fd)
-    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU):  # what Python or we had changed
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTTOU):  # signals that Python or we had changed
         signal.signal(number, signal.SIG_DFL)
     if os.read(gate[0], 1) != b"g":
         os._exit(125)
@@ -81,7 +82,7 @@ def _exec(argv: Sequence[str], env: Mapping[str, str]) -> None:
     except OSError as error:
         if error.errno != errno.ENOEXEC:
             raise
-        os.execve("/bin/sh", ["sh", argv[0], *argv[1:]], dict(env))  # a script without its first line, as a shell does
+        os.execve("/bin/sh", ["sh", argv[0], *argv[1:]], dict(env))  # a script without a #! line, as a shell runs it
 
 
 def open_gate(child: Child) -> int:
@@ -104,5 +105,5 @@ def turn_away(child: Child) -> None:
 
 
 def exit_code(error: int) -> int:
-    """What a shell returns for a command that could not be started."""
+    """The exit code of a shell for a command that could not be started."""
     return 127 if error in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP) else 126

@@ -1,4 +1,4 @@
-"""The end of a job, recorded and told once, by its supervisor or by the process that finds it abandoned; and `job
+"""Record the end of a job and tell it, once, by its supervisor or by the process that finds it abandoned; and `job
 kill`."""
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from gitcoord.text import shell_word
 
 
 def record_end(clone: Clone, key: str, ending: Ending | None = None) -> Job | None:
-    """Record how a job ended, tell those concerned, and forget its file: once, by the first process that comes.
-
-    Without an `ending` the job is lost, unless its supervisor has still recorded one. The call may be interrupted
-    anywhere and is then completed by the next one. Returns None if there was nothing left to do. Raises CoordError.
-    """
+    """Record how a job ended, tell the sessions concerned, and remove its file; only the first process does. Without an
+    `ending` the job is lost, unless its supervisor has recorded one meanwhile. The call may be interrupted anywhere and is
+    then completed by the next one. Returns None if there was nothing left to do. Raises CoordError."""
     with clone.locked():
         running = files.get(clone.repo.coord_dir, key)
         if running is None:
             return None
         begun = clone.read(lambda db: by_key(db, clone.settled_id(), key))
-        if begun is not None:  # else its supervisor died before it began, or this is a copy of another clone's files
+        if begun is not None:  # otherwise its supervisor died before it began, or this is a copy of another clone's files
             _record(clone, begun, running, ending or running.ending or _lost(clone, running))
         files.remove(clone.repo.coord_dir, key)
     job = clone.read(lambda db: by_key(db, clone.settled_id(), key))
@@ -79,7 +77,7 @@ def _end_drafts(db: sqlite3.Connection, clone: Clone, job: Job, running: Running
 
 
 def _publishable(running: Running, tail: str) -> str:
-    """Output as other clones may see it: none if it seems to contain a secret."""
+    """Output that other clones may see: empty if it seems to contain a secret."""
     from gitcoord.log import secrets
 
     found = "" if running.secrets else secrets.find(tail)
@@ -128,14 +126,14 @@ def _milliseconds(ending: Ending, running: Running) -> int:
 
 
 def reap(clone: Clone) -> list[Job]:
-    """Settle the jobs of this clone whose supervisor and command have ended. Next to free when none runs. Raises
-    CoordError."""
+    """Record the ends of this clone's jobs whose supervisor and command have ended. Costs next to nothing when none runs.
+    Raises CoordError."""
     settled = []
     for key in files.keys(clone.repo.coord_dir):
         running = files.get(clone.repo.coord_dir, key)
         if running is not None and files.is_abandoned(running):
             with suppress(CoordError), clone.locked():
-                running = files.get(clone.repo.coord_dir, key)  # it may have been settled, or its command noted, meanwhile
+                running = files.get(clone.repo.coord_dir, key)  # its end may have been recorded meanwhile, or its command
                 if running is not None and files.is_abandoned(running):
                     settled.append(record_end(clone, key))
     return [job for job in settled if job is not None]
@@ -154,7 +152,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
     running = files.get(clone.repo.coord_dir, job.key)
     if job.state != "running" or running is None or running.command is None:
         raise Refused(f"{job.name} has ended already", f"git coord job show {job.id[:10]}")
-    if sys.platform != "win32":  # where no job begins
+    if sys.platform != "win32":  # jobs do not start on Windows
         from gitcoord.features.jobs.killing import end_command
 
         end_command(running, grace)
@@ -166,7 +164,7 @@ def kill(clone: Clone, text: str, grace: float = 5.0) -> Job:
 
 
 def _wait_for_supervisor(clone: Clone, running: Running) -> None:
-    """Wait until the supervisor has recorded how the command ended; otherwise the next command settles the job."""
+    """Wait until the supervisor has recorded how the command ended; otherwise the next command records it."""
     from gitcoord.system.process import wait_for_end
 
     wait_for_end(running.supervisor, 10.0)

@@ -22,7 +22,7 @@ KEEP_LOGS = 100
 
 
 class Ending(NamedTuple):
-    """How a command ended: exit code, or the number of the signal; neither if it is unknown. Times: Unix seconds."""
+    """The end of a command: exit code, or the number of the signal; neither if unknown. Times: Unix seconds."""
 
     at: float
     exit: int | None = None
@@ -48,18 +48,18 @@ class Running(NamedTuple):
     notify: tuple[str, ...] = ()
     publish: bool = False
     secrets: bool = False
-    """What is published may have what looks like a secret."""
+    """Whether published text may contain what looks like a secret."""
     command: Process | None = None
     watched: bool = False
-    """Somebody else started the command, so a kill ends that process alone and not its group."""
+    """Whether somebody else started the command: then a kill ends only that process, not its group."""
     ending: Ending | None = None
     seen: float = 0.0
-    """When its file was written or touched last: the supervisor's sign of life, for other kernels."""
+    """The time of its file: the supervisor's sign of life, for processes under other kernels."""
 
 
 def watch_logs(coord_dir: str, wrote: Callable[[str], None]) -> Callable[[], None]:
-    """Call `wrote`, from another thread, with the key of each job whose log changes; returns what ends that. Raises
-    OSError."""
+    """Call `wrote`, from another thread, with the key of each job whose log changes; returns a function that stops it.
+    Raises OSError."""
     from gitcoord.store.watch import watch_folder
 
     folder = os.path.join(coord_dir, "jobs")
@@ -82,7 +82,7 @@ def _file(coord_dir: str, key: str) -> str:
 
 
 def log_path(coord_dir: str, key: str) -> str:
-    """Where the output of the job with this key is."""
+    """The path of the output of the job with this key."""
     return os.path.join(coord_dir, "jobs", f"{key}.log")
 
 
@@ -126,7 +126,7 @@ def put(coord_dir: str, running: Running) -> Running:
 def give_sign(coord_dir: str, key: str) -> None:
     """Give the supervisor's sign of life, for processes under another kernel."""
     with suppress(OSError):
-        if os.path.exists(_file(coord_dir, key)):  # else it was settled by somebody
+        if os.path.exists(_file(coord_dir, key)):  # otherwise its end has been recorded
             touch_ours(_file(coord_dir, key))
 
 

@@ -27,14 +27,14 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _fold_detail(db: sqlite3.Connection, event: Event) -> None:
-    """Keep each part of the details once; of several, the first counts."""
+    """Keep each detail once; the first one counts."""
     data = event.data
     row = (data["job"], event.clone, data["part"], event.lc, event.id, json.dumps(dict(data)))
     db.execute(f"INSERT INTO job_details VALUES (?, ?, ?, ?, ?, ?) {_FIRST.format(key='job, clone, part', value='data')}", row)
 
 
 def _fold_end(db: sqlite3.Connection, event: Event) -> None:
-    """Keep the end that its own clone reports; an end that was seen counts more than one that was not."""
+    """Keep the end that the job's own clone reports; an observed end counts more than a lost job."""
     lost = event.type == "job.lost"
     data = event.data
     ended = (None, None) if lost else (data.get("exit"), data.get("signal"))
@@ -55,7 +55,7 @@ _GOES_ON = (
     "SELECT n.id FROM jobs n WHERE n.was != '' AND n.was = j.id AND (n.author, n.key) = (j.author, j.key)"
     " AND " + SAYS_OF_IT.format(word="n", item="j")
 )
-"""What job `j` is called now, if its clone continues under a new id. Only that clone can say so, or this one."""
+"""SQL: the id of job `j` now, if its clone continues under a new id. Only that clone can say so, or this one."""
 _PARTS = {"start": ("command", "cwd", "pid"), "end": ("tail",)}
 
 

@@ -1,4 +1,4 @@
-"""What jobs do when something happens in a room below."""
+"""The hooks of jobs (`Hooks`)."""
 
 from __future__ import annotations
 

@@ -11,12 +11,11 @@ from gitcoord.features.jobs.files import Running
 from gitcoord.lean import signal, suppress
 from gitcoord.system.process import is_alive, wait_for_end
 
-assert sys.platform != "win32"  # no job begins there
+assert sys.platform != "win32"  # jobs do not start on Windows
 
 
 def end_command(running: Running, grace: float) -> None:
-    """Send SIGTERM, after `grace` seconds SIGKILL, to the process group; to the process alone if somebody else started
-    it.
+    """Send SIGTERM, after `grace` seconds SIGKILL, to the process group; only to the process if somebody else started it.
 
     Returns when the command has ended. Raises Refused if it cannot be reached from here or is not ours to end.
     """
@@ -41,13 +40,13 @@ def end_command(running: Running, grace: float) -> None:
 
 
 def _end_rest(group: int, deadline: float) -> None:
-    """End the rest of the group after its leader; while it has a member, no other process gets its number."""
+    """End the rest of the group after its leader. While the group has a member, no other process gets its number."""
     while time.monotonic() < deadline:
         try:
             os.killpg(group, 0)
         except (ProcessLookupError, PermissionError):
             return
-        time.sleep(0.02)  # no kernel tells of the end of a group
+        time.sleep(0.02)  # no kernel reports the end of a group
     _kill(os.killpg, group)
 
 

@@ -56,8 +56,8 @@ def launch(clone: Clone, me: Identity, spec: Spec, cwd: str) -> Launched:
 
 
 def serve(open_clone: Callable[[str], Clone]) -> None:
-    """Be the program that `launch` started: take the order from standard input, leave our parent, begin, answer on
-    standard output, supervise."""
+    """The program that `launch` starts: read the order from standard input, leave our parent, begin, answer on standard
+    output, supervise."""
     if sys.platform == "win32":
         raise NotImplementedError
     order = json.loads(sys.stdin.buffer.read())
@@ -105,4 +105,4 @@ def _say(answer: int, value: dict[str, Any]) -> None:
         os.write(answer, json.dumps(value).encode())
         os.close(answer)
     except OSError:
-        pass  # said already, or nobody waits any more
+        pass  # answered already, or nobody waits any more

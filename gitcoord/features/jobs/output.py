@@ -32,7 +32,7 @@ class BoundedLog:
             self._fd = open_ours(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND, private=True)
 
     def write(self, data: bytes) -> None:
-        """Append; past the limit, shorten."""
+        """Append; above the limit, shorten the file."""
         if self._fd < 0:
             return
         try:
@@ -44,9 +44,9 @@ class BoundedLog:
             self.close()
 
     def _shorten(self) -> None:
-        """Replace the file by its beginning, a line that says what is left out, and its end."""
+        """Replace the file by its beginning, a line about the part left out, and its end."""
         if sys.platform == "win32":
-            raise NotImplementedError  # no job begins there
+            raise NotImplementedError  # jobs do not start on Windows
         head, tail = os.pread(self._fd, HEAD, 0), os.pread(self._fd, TAIL, self._size - TAIL)
         self._dropped += self._size - HEAD - TAIL - self._mark
         mark = f"\n[... {self._dropped} bytes left out ...]\n".encode()

@@ -1,8 +1,8 @@
 """Read jobs: supervised commands, how they began and ended, and whom to tell.
 
-A job is its `job.start`. Its name, how it ended and how long it took leave the clone. Command line, directory, process
-and output are in `job.detail` events, which stay in this clone unless the job is published. So does the name of a job
-whose program is a file that git ignores: outside it is called `job`. `supervise.py` runs jobs.
+A job is its `job.start`. Its name, how it ended and how long it took leave the clone. Command line, directory, process and
+output are in `job.detail` events, which stay in this clone unless the job is published. The name of a job whose program is
+a file that git ignores stays here, too: other clones see `job`. `supervise.py` runs jobs.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ RECENT = 24 * 3600
 
 
 class Job(NamedTuple):
-    """A job. Times are Unix seconds, `session` is the mailbox it belongs to, `runs` the session that the command is.
+    """A job. Times are Unix seconds, `session` is the mailbox it belongs to, `runs` the session that the command has.
 
     `state` is `running`, `exited`, `killed` (by `signal`) or `lost`. `command`, `cwd`, `pid` and `stderr_tail` are empty
-    where this clone does not know them. `supervised` is None where it cannot be known, too.
+    where this clone does not know them. `supervised` is also None if unknown.
     """
 
     id: Oid
@@ -78,12 +78,12 @@ def _job(row: tuple[Any, ...]) -> Job:
     )  # fmt: skip
 
 
-# reading
+# read
 
 
 def get(db: sqlite3.Connection, oid: str, here: str) -> Job | None:
-    """The job with this full id, or the job it continues as, as the log has it: a lost one runs until a process
-    noticed."""
+    """The job with this full id, or the one that continues it, as in the log: a lost job counts as running until a process
+    has noticed."""
     latest = f"SELECT ({_GOES_ON} ORDER BY {OURS_FIRST.format(word='n')}, n.lc, n.id LIMIT 1) FROM jobs j WHERE j.id = :id"
     (found,) = db.execute(latest, {"here": here, "id": oid}).fetchone() or (None,)
     row = db.execute(f"{_SELECT} WHERE j.id = ?", (found or oid,)).fetchone()
@@ -97,7 +97,7 @@ def by_key(db: sqlite3.Connection, clone: str, key: str) -> Job | None:
 
 
 def find(db: sqlite3.Connection, text: str, here: str) -> Oid:
-    """The job that a user means: the newest one of this clone with that name, else an id. Raises UsageError."""
+    """The job that a user names: the newest of this clone with that name, otherwise an id. Raises UsageError."""
     query = (
         "SELECT j.id FROM jobs j LEFT JOIN job_details s ON s.job = j.id AND s.part = 'start'"
         " WHERE j.clone = ? AND ? IN (j.name, json_extract(s.data, '$.name')) ORDER BY j.lc DESC LIMIT 1"
@@ -126,7 +126,7 @@ def show(clone: Clone, text: str) -> Job:
 
 
 def list_jobs(clone: Clone, everything: bool = False, now: float | None = None) -> list[Job]:
-    """Jobs, oldest first: those that run and those that ended within a day, or `everything`."""
+    """Jobs, oldest first: running ones and those that ended within a day; with `everything`, all."""
     since = 0 if everything else int(time.time() if now is None else now) - RECENT
     query = f"{_SELECT} WHERE (e.at IS NULL OR e.at >= :since) AND NOT EXISTS ({_GOES_ON}) ORDER BY j.lc, j.id"
     found = clone.read(lambda db: db.execute(query, {"since": since, "here": clone.id}).fetchall())
@@ -134,7 +134,7 @@ def list_jobs(clone: Clone, everything: bool = False, now: float | None = None) 
 
 
 def of_session(clone: Clone, box: str, now: float | None = None) -> list[Job]:
-    """The jobs of one session that run or ended within a day: those that run first, then the latest."""
+    """The jobs of one session that run or ended within a day: running ones first, then the latest."""
     mine = [job for job in list_jobs(clone, now=now) if job.session == box]
     return sorted(mine, key=lambda job: (job.state != "running", -(job.ended or job.started)))
 
@@ -147,7 +147,7 @@ def _with_supervision(clone: Clone, job: Job) -> Job:
 
 
 def log_file(clone: Clone, job: Job) -> str:
-    """Where a job's output is kept. Raises Refused for another clone's job, and when the log is gone."""
+    """The path of a job's output. Raises Refused for another clone's job, and when the log is gone."""
     path = files.log_path(clone.repo.coord_dir, job.key)
     here = clone_in(job.session)
     if not clone.is_ours(here):
@@ -157,7 +157,7 @@ def log_file(clone: Clone, job: Job) -> str:
     return path
 
 
-# in words
+# words for people
 
 
 def shown_command(job: Job, limit: int = 200) -> str:
@@ -167,7 +167,7 @@ def shown_command(job: Job, limit: int = 200) -> str:
 
 
 def describe_end(name: str, ending: Ending, started: float) -> str:
-    """How a job ended, in one line that says nothing private."""
+    """The end of a job, in one line without anything private."""
     took = duration(ending.at - started)
     if ending.lost:
         return f"{name} was lost: it and its supervisor ended, nobody saw how"
@@ -179,7 +179,7 @@ def describe_end(name: str, ending: Ending, started: float) -> str:
 
 
 def describe_state(job: Job) -> str:
-    """The state of a job, in one line that says nothing private."""
+    """The state of a job, in one line without anything private."""
     if job.state == "running":
         return f"{job.name} is running"
     ending = Ending(job.started + (job.ms or 0) / 1000, job.exit, job.signal, job.state == "lost")

@@ -1,4 +1,4 @@
-"""Begin a job in the log and the files: before its command runs, and once its process is known."""
+"""Begin a job in the log and in the files: before its command runs, and once its process is known."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Spec(NamedTuple):
     name: str = ""
     notify: tuple[str, ...] = ()
     session: str = ""
-    """The session that the command is, besides being a job of the caller."""
+    """The session of the command itself, which is also a job of the caller."""
     publish: bool = False
     watch_pid: int = 0
 
@@ -44,7 +44,7 @@ class StartedJob(NamedTuple):
     id: Oid
     running: Running
     name: str
-    """Its name here. The one in `running` is that which other clones see."""
+    """Its name here. `running` has the name that other clones see."""
 
 
 def watched_process(spec: Spec) -> Process | None:
@@ -60,7 +60,7 @@ def watched_process(spec: Spec) -> Process | None:
 
 
 def begin(clone: Clone, me: Identity, spec: Spec, cwd: str) -> StartedJob:
-    """Put the job, to be run in `cwd`, on the log, with us as its supervisor.
+    """Write the start of a job that runs in `cwd`, with this process as its supervisor.
 
     Raises UsageError and Refused for a job that cannot be run.
     """
@@ -89,7 +89,7 @@ def begin(clone: Clone, me: Identity, spec: Spec, cwd: str) -> StartedJob:
 
 
 def _look_for_secrets(clone: Clone, spec: Spec) -> None:
-    """Raises Refused for what would leave the clone with a secret in it: the name, and of a published job the command."""
+    """Check for secrets what leaves the clone: the name, and the command of a published job. Raises Refused."""
     for part, what, instead in (
         (spec.name, "the name", "choose another --name"),
         (" ".join(spec.argv) if spec.publish else "", "the command", "leave out --publish"),
@@ -100,8 +100,8 @@ def _look_for_secrets(clone: Clone, spec: Spec) -> None:
 
 
 def _names_ignored(clone: Clone, spec: Spec, cwd: str) -> bool:
-    """Whether the name is that of a file which git ignores, unless the user chose it. Raises Refused for a command that
-    is to be published and names such a file."""
+    """Whether the default name is that of a file that git ignores. Raises Refused for a published command that names such a
+    file."""
     program = spec.argv[0] if spec.argv else processes.command(spec.watch_pid).partition(" ")[0]
     files = [program] if os.sep in program else []
     files += [word for word in spec.argv[1:] if spec.publish and os.path.lexists(os.path.join(cwd, word))]
@@ -126,7 +126,7 @@ def _job_name(spec: Spec, watched: Process | None) -> str:
 
 
 def _check_session(clone: Clone, name: str) -> None:
-    """Refuse a session that another process is bound to, or a person."""
+    """Refuse a session name that another process is bound to, or a person's."""
     records = Records(clone.repo.coord_dir)
     record = records.get(session_name(name))
     if name == person_name(clone.repo) or (record and record.person):
@@ -137,7 +137,7 @@ def _check_session(clone: Clone, name: str) -> None:
 
 
 def command_known(clone: Clone, begun: StartedJob, spec: Spec, command: Process, cwd: str) -> StartedJob:
-    """Note the process of the command, which is about to run; make it a session if it is to be one."""
+    """Note the process of the command, which is about to run; bind its session, if it has one."""
     running = begun.running._replace(command=command, started=time.time())
     line = spec.argv or (processes.command(command.pid) or running.name,)
     facts: dict[str, Any] = {"command": bounded_command(line), "cwd": bounded_command([cwd])[0], "pid": command.pid}
@@ -153,10 +153,10 @@ def command_known(clone: Clone, begun: StartedJob, spec: Spec, command: Process,
 
 
 def go_on(clone: Clone, old: str) -> None:
-    """Make the jobs that this clone runs as `old` its own under its new id. Call it under the write lock."""
+    """Continue the jobs that this clone runs as `old` under its new id. Call it under the write lock."""
     for key in files.keys(clone.repo.coord_dir):
         running = files.get(clone.repo.coord_dir, key)
-        # what was not sent under the old id was carried into the log of the new one, and is its word now
+        # events not sent under the old id were carried into the new log, and count as the new id's
         job = clone.read(lambda db, key=key: by_key(db, old, key) or by_key(db, clone.settled_id(), key))  # type: ignore[misc]
         if running is None or job is None or job.state != "running":
             continue
@@ -176,11 +176,11 @@ def _bind(clone: Clone, name: str, command: Process) -> None:
 
 
 def environment(clone: Clone, spec: Spec, environ: dict[str, str]) -> dict[str, str]:
-    """The command's environment: ours, and the session that it is."""
+    """The command's environment: ours, and the name of its session."""
     return {**environ, "GIT_COORD_SESSION": spec.session} if spec.session else environ
 
 
 def notified(names: str | Sequence[str]) -> tuple[str, ...]:
-    """The names in `a,b`, as users write them."""
+    """The names in a list like `a,b`."""
     parts = names.split(",") if isinstance(names, str) else names
     return tuple(part for part in parts if part)

@@ -27,14 +27,14 @@ from gitcoord.sessions.records import Records
 from gitcoord.system import process as processes
 from gitcoord.system import terminal
 
-assert sys.platform != "win32"  # no job begins there
+assert sys.platform != "win32"  # jobs do not start on Windows
 
 BEAT_EVERY = 60.0
 """Seconds between two signs of life that a supervisor gives for its session."""
 PASSED_ON = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")
 CHUNK = 1 << 16
 LAST_CHUNKS = 16
-"""How many chunks are read after the end of the command; a pipe holds one, at most sixteen."""
+"""Chunks that are read after the end of the command; a pipe holds at most sixteen."""
 
 Started = Callable[[StartedJob, int], None]
 """Called once the command runs, or with the exit code for one that could not be started."""
@@ -155,7 +155,7 @@ class Signals:
         self._wakeup_before = signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
         for name in PASSED_ON:
             number = getattr(signal, name)
-            if signal.getsignal(number) != signal.SIG_IGN:  # as nohup(1) wants it
+            if signal.getsignal(number) != signal.SIG_IGN:  # nohup(1) ignores SIGHUP
                 self._before[number] = signal.signal(number, self._pass_on)
         for number in (signal.SIGCHLD, signal.SIGWINCH, signal.SIGCONT):
             self._before[number] = signal.signal(number, lambda *_: None)
@@ -177,7 +177,7 @@ class Signals:
                 os.killpg(self.group, number)
 
     def open(self) -> None:
-        """Let the command have the signals that came for it before it ran."""
+        """Pass on the signals that came before the command ran."""
         self._open = True
         for number in self._early:
             self._pass_on(number, None)
@@ -209,7 +209,7 @@ class Relay:
         self._typed = b""
         self._poller = select.poll()
         self._sinks: dict[int, int] = {}
-        """Where what comes from a descriptor goes."""
+        """The descriptor to which each source is copied."""
         for source, sink in ((child.master, self._screen), (child.out, 1), (child.err, 2)):
             if source >= 0:
                 os.set_blocking(source, False)
@@ -218,7 +218,8 @@ class Relay:
         self._poller.register(signals.woken, select.POLLIN)
 
     def run(self) -> int:
-        """Carry bytes until the child ended: returns its exit code, or minus the number of the signal that killed it."""
+        """Carry bytes until the child has ended; returns its exit code, or minus the number of the signal that killed
+        it."""
         next_beat = time.monotonic() + BEAT_EVERY
         try:
             while (status := self._ended()) is None:
@@ -235,7 +236,7 @@ class Relay:
             self._close()
 
     def _take_rest(self) -> None:
-        """Read what is in the pipes, without waiting for processes that outlive the command and still write."""
+        """Read the rest of the pipes, without waiting for processes that outlive the command and still write."""
         for source in list(self._sinks):
             for _ in range(LAST_CHUNKS):
                 if not self._carry(source):
@@ -263,14 +264,14 @@ class Relay:
             self._carry(fd)
 
     def _carry(self, source: int) -> bool:
-        """Carry the bytes that are there; False when there are no more for now, or for good."""
+        """Carry the available bytes; returns False if there are no more."""
         if source not in self._sinks:
             return False
         try:
             data = os.read(source, CHUNK)
         except BlockingIOError:
             return False
-        except OSError:  # EIO: nobody has the pseudo-terminal open any more
+        except OSError:  # EIO: no process has the pseudo-terminal open any more
             data = b""
         if not data:
             self._drop(source)
@@ -290,10 +291,10 @@ class Relay:
             while data and sink >= 0:
                 data = data[os.write(sink, data) :]
         except BlockingIOError:
-            select.select([], [sink], [])  # somebody made our output non-blocking
+            select.select([], [sink], [])  # our output was made non-blocking
             self._show(source, data)
         except BrokenPipeError:
-            self._drop(source)  # our reader is gone: the command must notice it as it would without us
+            self._drop(source)  # our reader is gone: the command must notice that as if it ran alone
         except OSError:
             self._sinks[source] = -1  # the terminal is gone: the log continues
 
@@ -304,13 +305,13 @@ class Relay:
             os.close(source)
 
     def take_keyboard(self) -> None:
-        """Begin, or continue, to pass every key on; nothing while we are in the background."""
+        """Begin, or continue, to pass on every key; does nothing while we are in the background."""
         if self.keyboard and self.keyboard.take() and not self._typed:
             terminal.end_lines(self.child.master)
             self._poller.register(0, select.POLLIN)
 
     def _read_keys(self) -> None:
-        """Read keys, which wait in the terminal while the command does not take those before them."""
+        """Read keys. They wait in the terminal while the command does not take earlier ones."""
         try:
             self._typed = os.read(0, CHUNK)
         except OSError:
@@ -326,7 +327,7 @@ class Relay:
             self._typed = self._typed[os.write(master, self._typed) :]
         except BlockingIOError:
             pass
-        except OSError:  # nobody listens any more
+        except OSError:  # the command has closed it
             self._typed = b""
         if master in self._sinks:
             self._poller.modify(master, select.POLLIN | (select.POLLOUT if self._typed else 0))

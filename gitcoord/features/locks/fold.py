@@ -1,8 +1,8 @@
 """Fold lock events into the tables.
 
-The write lock puts the decisions of one clone in order, so a `lock` event is legal by construction: it ends the locks
-that it `supersedes` and holds until it is ended, its time is over, or its holder is gone. Clones promise each other
-nothing: if two lock the same path before they sync, both locks hold, and both clones see both.
+The write lock puts the decisions of one clone in order, so a `lock` event is legal by construction: it ends the locks that
+it `supersedes` and holds until it is ended, its time is over, or its holder is gone. Between clones nothing decides: if two
+lock the same path before they sync, both locks hold, and both clones see both.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _end(db: sqlite3.Connection, oid: str, pattern: str) -> None:
-    """End a lock, also one that arrives later than its end, so that the order of arrival does not matter."""
+    """End a lock, even if it arrives after its end, so that the order of arrival does not matter."""
     db.execute("INSERT OR IGNORE INTO lock_ends VALUES (?, ?)", (oid, pattern))
     db.execute("DELETE FROM held WHERE lock = ? AND ? IN (pattern, '')", (oid, pattern))
 

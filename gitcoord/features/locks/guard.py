@@ -24,14 +24,15 @@ MAX_LINES = 20
 
 
 class CommitVerdict(NamedTuple):
-    """What to say about a commit, a line each, and whether it is refused."""
+    """The lines to print about a commit, and whether it is refused."""
 
     lines: tuple[str, ...]
     refused: bool = False
 
 
 def pre_commit(clone: Clone, me: Identity) -> CommitVerdict:
-    """Judge the commit that is being made; it is refused only if `coord.guard` is block and another has locked something."""
+    """Judge the commit that is being made; it is refused only if `coord.guard` is block and another session has locked a
+    path."""
     mode = clone.repo.setting("guard", "warn").lower()
     if mode == "off":
         return CommitVerdict(())
@@ -62,7 +63,7 @@ def staged(clone: Clone) -> list[str]:
 
 
 def locked(clone: Clone, me: Identity, paths: Sequence[str]) -> list[tuple[str, Lock]]:
-    """Each path that another has locked, with the lock."""
+    """Each path that another session has locked, with the lock."""
     here = clone.box(me.name)
     others = [lock for lock in clone.read(lambda db: standing(db, clone)).valid if lock.holder != here]
     held = held_back(clone, [lock.id for lock in others])

@@ -1,4 +1,4 @@
-"""Find out whether anything is locked; usually nothing is, and then no further module is loaded."""
+"""Find out whether anything is locked. Usually nothing is, and no further module is loaded."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from gitcoord.lean import sqlite3
 
 
 def is_anything_held(db: sqlite3.Connection) -> bool:
-    """Whether anything is locked, or anybody waits for a lock."""
+    """Whether anything is locked, or a session waits for a lock."""
     return db.execute("SELECT 1 FROM held LIMIT 1").fetchone() is not None

@@ -1,4 +1,4 @@
-"""What locks do when something happens in a room below."""
+"""The hooks of locks (`Hooks`)."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Locks that hold in all clones of a remote: `lock --global`.
 
-The row of a lock contains its patterns, so that the second session is refused although it has not seen the event yet. A
-row ends with its lock, or with its time. An observer counts the time from when it first saw the row, so each clone
-trusts only its own clock.
+The row of a lock contains its patterns, so that a second session is refused even before it has the event. A row ends with
+its lock, or when its time is over. An observer counts the time from when it first saw the row, so each clone trusts only
+its own clock.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from gitcoord.sync.link import Link
 
 KIND = "locks"
 LOOK_AGAIN = 5.0
-"""Seconds between two looks of a waiter at the remote."""
+"""Seconds between two looks at the remote while waiting."""
 HINT = "try again later, or lock in this clone alone, without --global"
 
 
@@ -49,7 +49,7 @@ def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0) -> Lock
 
 
 def _lock(clone: Clone, me: Identity, wish: Wish) -> Lock:
-    """Write the lock first, then its row, both in one push; a lock that got no row ends."""
+    """Write the lock, then its row, and send both in one push; a lock without a row ends."""
     fresh = nonce()
     made: list[Oid] = []
 
@@ -81,7 +81,7 @@ def _row(clone: Clone, name: str, lock: Oid, lease: str, wish: Wish) -> Lease:
 
 
 def _check(clone: Clone, table: LeaseTable, over: Collection[str], wish: Wish) -> None:
-    """Refuse a lock that a row of another clone excludes. Raises LockHeld."""
+    """Refuse a lock if a row of another clone excludes it. Raises LockHeld."""
     hindering = [row for row in table.rows.values() if row.nonce not in over and _hinders(row, clone, wish)]
     if hindering:
         raise _held(hindering, clone)
@@ -103,7 +103,7 @@ def _held(rows: Sequence[Lease], clone: Clone) -> LockHeld:
 
 
 def _over(db: sqlite3.Connection, clone: Clone, table: LeaseTable) -> list[str]:
-    """Rows whose lock has ended, whose time is over or whose holder is gone; of ours also those without a lock."""
+    """Rows whose lock has ended, whose time is over or whose holder is gone; and our rows without a lock."""
     ages = observe(clone, KIND, table.rows)
     standing = {lock.id for lock in read.standing(db, clone).valid}
     return [n for n, row in table.rows.items() if _is_over(db, clone, row, ages[n], standing)]
@@ -118,7 +118,7 @@ def _is_over(db: sqlite3.Connection, clone: Clone, row: Lease, age: float, stand
 
 
 def finished(clone: Clone, table: LeaseTable) -> list[str]:
-    """Rows of ours that are over."""
+    """Our rows that have ended."""
     over = set(clone.read(lambda db: _over(db, clone, table)))
     return [n for n, row in table.rows.items() if n in over and clone.has(row.holder)]
 
@@ -132,7 +132,7 @@ def is_pending(clone: Clone, table: LeaseTable) -> bool:
 
 
 def _bare(clone: Clone, table: LeaseTable) -> list[tuple[Lock, str]]:
-    """Locks of this clone that were taken in all clones and have no row, each with the nonce of its lease."""
+    """Locks of this clone that are for all clones and have no row, each with the nonce of its lease."""
 
     def ask(db: sqlite3.Connection) -> list[tuple[Lock, str]]:
         leased = dict(db.execute("SELECT lock, nonce FROM lock_leases").fetchall())

@@ -24,14 +24,14 @@ from gitcoord.text import inert, is_unicode, shell_word
 
 MAX_LENGTH = 4096
 MAX_STARS = 4
-"""Stars in one segment of a pattern, and `**` in all: more would make matching slow, and no pattern needs more."""
+"""Largest number of stars in one segment of a pattern, and of `**` in the whole pattern: more would make matching slow."""
 EVERYTHING = "*"
 _WILD = frozenset("*?[")
 _STARS = frozenset("*?")
 _ESCAPE = r"\\[*?\[]"
 
 
-# as typed
+# text that a user typed
 
 
 def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
@@ -65,7 +65,7 @@ def typed_pattern(repo: Repository, cwd: str, text: str) -> str:
 
 
 def remark_on(repo: Repository, cwd: str, text: str) -> str:
-    """A remark about text that can be meant as a path and as a pattern; empty for any other."""
+    """A remark about text that can mean a path or a pattern; empty for other text."""
     base, rest = (repo.worktree or cwd, text[2:]) if text.startswith(":/") else (cwd, text)
     wild = any(_is_wild(segment) for segment in rest.split("/"))
     if wild and os.path.lexists(os.path.join(base, rest)):
@@ -98,7 +98,7 @@ def _inside(repo: Repository, base: str, text: str) -> str:
 
 
 def path_pattern(path: str, folder: bool = False) -> str:
-    """The pattern that means one path from the root, and everything below it; with `folder`, only what is below it."""
+    """The pattern for one path from the root, and everything below it; with `folder`, only for what is below it."""
     if path == ".":
         return EVERYTHING
     return _anchored(_escaped(path) + ("/" if folder else ""))
@@ -110,8 +110,8 @@ def _escaped(path: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Replace characters that no line of text can hold (a newline, bytes that are not UTF-8) by a question mark, which
-    matches any one character: a little more is locked, and the same in every worktree."""
+    """Replace characters that a line of text cannot have (a newline, bytes that are not UTF-8) by a question mark, which
+    matches any character. So a little more is locked, and the same in every worktree."""
     return "".join(c if is_one_line(c) and is_unicode(c) else "?" for c in text)
 
 
@@ -131,7 +131,8 @@ def check_pattern(pattern: str) -> str:
 
 
 def why_not(pattern: str) -> str | None:
-    """Why a pattern cannot be stored, judged without the matcher, because the fold asks too."""
+    """The reason why a pattern cannot be stored; empty if it can. Found without the matcher, because the fold calls this,
+    too."""
     if not pattern or pattern[0] in "!#" or "\0" in pattern:
         return "not a pattern"
     if not is_one_line(pattern):
@@ -146,14 +147,14 @@ def why_not(pattern: str) -> str | None:
     return f"more than {MAX_STARS} times **" if segments.count("**") > MAX_STARS else None
 
 
-# a path and a pattern
+# a path against a pattern
 
 _any_case: ContextVar[bool] = ContextVar("any_case", default=False)
-"""Whether two spellings of a name are one path in this repository."""
+"""Whether upper and lower case are the same in paths of this repository."""
 
 
 def spell_as(repo: Repository) -> None:
-    """Compare as `core.ignorecase` of this repository says from now on; called before locks are compared."""
+    """Compare by `core.ignorecase` of this repository from now on; called before locks are compared."""
     _any_case.set(repo.boolean("core.ignorecase"))
 
 
@@ -172,15 +173,15 @@ def matches(pattern: str, path: str) -> bool:
     plain = literal(pattern)
     if plain is not None:
         return _covers(plain, path)
-    return _machine(pattern).accepts(path) and by_pathspec(pattern, path)  # importing pathspec takes a while: if need be
+    return _machine(pattern).accepts(path) and by_pathspec(pattern, path)  # its import takes 10 ms
 
 
 def by_pathspec(pattern: str, path: str) -> bool:
-    """The library's answer, which decides."""
+    """The answer of pathspec, which decides."""
     regex = _regex(pattern)
     if regex is None:
         return False
-    path = path.replace("\n", "\v")  # at which the dot of a regular expression stops
+    path = path.replace("\n", "\v")  # the dot of a regular expression does not match a newline
     return (regex.fullmatch(path) if _means_files(pattern) else regex.search(path)) is not None
 
 
@@ -202,14 +203,14 @@ def _regex(pattern: str) -> re.Pattern[str] | None:
 
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what a bracket in brackets may mean to a later Python
+            warnings.simplefilter("ignore")  # warnings about nested brackets, which a later Python may read differently
             made = GitIgnoreSpecPattern(pattern.replace("\n", "\v"))
     except (ValueError, re.error):
         return None
     return made.regex if made.include else None
 
 
-# two patterns
+# a pattern against a pattern
 
 
 class _Chars(NamedTuple):
@@ -228,13 +229,13 @@ _SLASH = _Chars(False, (("/", "/"),))
 
 
 class _Machine:
-    """An automaton that reads a path: from each state, the characters that lead on, and where to."""
+    """An automaton that reads a path: for each state, characters and the states to which they lead."""
 
     def __init__(self) -> None:
         self.edges: list[list[tuple[_Chars, int]]] = [[]]
         self.final: set[int] = set()
         self.at = 0
-        """The state that is being wired."""
+        """The state to which transitions are being added."""
 
     def accepts(self, path: str) -> bool:
         """Whether the path leads to an end state."""
@@ -367,10 +368,8 @@ def common_path(a: str, b: str) -> str | None:
 
 @lru_cache(1024)
 def _common(a: _Chars, b: _Chars) -> tuple[str, ...]:
-    """Characters that two sets share: at most one character of a name, and the slash.
-
-    If they share any, they share one at an edge of a range or next to it.
-    """
+    """Characters that two sets share: at most one that can be in a name, and the slash. If they share any, they share one
+    at an edge of a range or next to it."""
     edges = [ord(c) for pair in (*a.ranges, *b.ranges, ("/", "/"), ("a", "a")) for c in pair]
     near = [c for n in edges for c in (chr(n), chr(max(1, n - 1)), chr(min(n + 1, 0x10FFFF))) if a.has(c) and b.has(c)]
     in_name = [c for c in sorted(near, reverse=True) if c != "/"]

@@ -1,4 +1,4 @@
-"""Read the present locks: those that hold, those that are over, and the queue."""
+"""Read the present locks: those that hold, those that have ended, and the queue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Lock(NamedTuple):
     lc: int
     clone: str
     local: bool = False
-    """No other clone sees it."""
+    """Whether it stays in this clone."""
 
     def hinders(self, patterns: Iterable[str], shared: bool) -> bool:
         """Whether this lock excludes a lock on `patterns`."""
@@ -40,7 +40,7 @@ class Lock(NamedTuple):
 
 
 class LockHeld(Refused):
-    """Another session holds a lock on it. `locks` are those that exclude the wish."""
+    """Another session holds a lock on the path. `locks` are those that exclude the wanted lock."""
 
     def __init__(self, what: str, hint: str, locks: Sequence[Lock]) -> None:
         super().__init__(what, hint)
@@ -56,7 +56,7 @@ class LockTable(NamedTuple):
 
 
 def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> LockTable:
-    """Sort the locks that no event has ended; patterns are compared as this repository spells paths."""
+    """Sort the locks that no event has ended; patterns are compared by this repository's `core.ignorecase`."""
     spell_as(clone.repo)
     now = time.time() if now is None else now
     found = [_by_our_clock(db, clone, lock) for lock in all_locks(db)]
@@ -71,7 +71,7 @@ def standing(db: sqlite3.Connection, clone: Clone, now: float | None = None) -> 
 
 def _by_our_clock(db: sqlite3.Connection, clone: Clone, lock: Lock) -> Lock:
     """A lock with its end by our clock. Another clone's lock ends by its writer's clock, whose offset is estimated from
-    its presence; the delay of the presence is added on the safe side."""
+    its presence; the delay of the presence counts in the holder's favour."""
     if clone.is_ours(lock.clone):
         return lock
     return lock._replace(expires=lock.expires + int(clock_ahead(db, lock.clone)))
@@ -107,20 +107,20 @@ def lock_of(clone: Clone, oid: Oid) -> Lock:
 
 
 def held(hindering: Sequence[Lock], clone: Clone, now: float, wanted: Sequence[str] = ()) -> LockHeld:
-    """The refusal, which names the first holder: what, why, since when, until when."""
+    """The error, which names the first holder: its patterns, reason, beginning and end."""
     first = hindering[0]
     name = name_in(first.holder) if clone.is_ours(first.clone) else first.holder
     verb = "is waited for by" if first.waits else "is locked by"
-    until = "" if first.waits else f", for another {span(first.expires - now)}"
+    until = "" if first.waits else f", {span(first.expires - now)} left"
     patterns = [p for p in first.patterns if any(overlap(p, q) for q in wanted)] or first.patterns
     because = f": {first.reason}" if first.reason else ""
     more = f" (and {len(hindering) - 1} more)" if len(hindering) > 1 else ""
-    what = f"{', '.join(patterns)} {verb} {name} (since {span(now - first.at)}{until}){because}{more}"
+    what = f"{', '.join(patterns)} {verb} {name} (for {span(now - first.at)}{until}){because}{more}"
     return LockHeld(what, f"git coord lock --wait …, or ask its holder: git coord send {name} …", hindering)
 
 
 def merged(chosen: Sequence[Lock]) -> list[Lock]:
-    """One entry for each lock, with all of its patterns that were named."""
+    """One entry for each lock, with all its patterns that were named."""
     patterns: dict[Oid, list[str]] = {}
     for lock in chosen:
         patterns.setdefault(lock.id, []).extend(p for p in lock.patterns if p not in patterns.get(lock.id, ()))

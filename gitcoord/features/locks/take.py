@@ -31,10 +31,10 @@ class Wish(NamedTuple):
     reason: str = ""
     ttl: int = TTL
     local: bool = False
-    """It names a file that git ignores, so it stays in this clone."""
+    """Whether it stays in this clone, because it names a file that git ignores."""
 
 
-# reading
+# read
 
 
 def _in_the_way(at: LockTable, here: str, wish: Wish, wait: Lock | None = None) -> list[Lock]:
@@ -43,12 +43,11 @@ def _in_the_way(at: LockTable, here: str, wish: Wish, wait: Lock | None = None) 
     return [lock for lock in (*at.valid, *earlier) if lock.holder != here and lock.hinders(wish.patterns, wish.shared)]
 
 
-# taking
+# take
 
 
 def lock(clone: Clone, me: Identity, wish: Wish, wait: float | None = 0, pids: Callable[[], Iterable[int]] = tuple) -> Lock:
-    """Lock in this clone, waiting for at most `wait` seconds (None: for ever). Locking again renews a lock of one's
-    own.
+    """Lock in this clone, waiting for at most `wait` seconds (None: for ever). Locking the same again renews the lock.
 
     The end of one of the processes `pids` may free the lock. Raises LockHeld if another session has it, UsageError for an
     invalid wish.
@@ -128,7 +127,7 @@ def _notice(name: str, lock: Lock, text: str) -> Draft:
 
 
 def _check_circle(at: LockTable, here: str, hindering: Sequence[Lock]) -> None:
-    """Refuse a wait in which each would wait for the other for ever. Raises LockHeld."""
+    """Refuse to wait if both sessions would wait for each other for ever. Raises LockHeld."""
     todo, seen = list(hindering), {here}
     while todo:
         holder = todo.pop().holder
@@ -146,7 +145,7 @@ def _check_circle(at: LockTable, here: str, hindering: Sequence[Lock]) -> None:
 
 
 def _attempt(clone: Clone, me: Identity, wish: Wish, wait: Oid) -> Lock | None:
-    """Try once as a waiter, at first without the write lock."""
+    """Try once while waiting, first without the write lock."""
     here = clone.box(me.name)
 
     def hindered(db: sqlite3.Connection) -> bool:
@@ -191,14 +190,12 @@ def _give_up(clone: Clone, me: Identity, wait: Oid) -> LockHeld | None:
     return held(hindering, clone, time.time()) if hindering else None
 
 
-# ending
+# end
 
 
 def unlock(clone: Clone, me: Identity, patterns: Sequence[str], everything: bool = False, force: bool = False) -> list[Lock]:
-    """End locks of mine, by pattern or all; with `force` also another's, who is told. Returns the ended ones.
-
-    Raises Refused for a pattern that is not locked, and for one that another holds.
-    """
+    """End my locks, by pattern or all; with `force` also another session's, which is told. Returns the ended locks. Raises
+    Refused for a pattern that is not locked, or that another session has locked."""
     if not patterns and not everything:
         raise UsageError("no pattern is named", "git coord unlock PATTERN, or --all for all of mine")
     ended: list[Lock] = []
@@ -251,7 +248,7 @@ def end(clone: Clone, lock: Oid, name: str, why: str = "") -> None:
 
 
 def farewell(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
-    """The locks that a leaving session gives back."""
+    """The drafts that end the locks of a leaving session."""
     box = clone.box(name)
     return _ends(name, [lock for lock in all_locks(db) if lock.holder == box], [])
 
@@ -283,7 +280,7 @@ def keep_marker(clone: Clone) -> None:
 
 
 def names_ignored(clone: Clone, patterns: Iterable[str]) -> set[str]:
-    """Those of some patterns from the root that name a file which git ignores, or one in a folder that it ignores."""
+    """Those of some patterns from the root that name a file that git ignores, itself or with its folder."""
     from gitcoord.sessions.ignored import ignored_names
 
     names = {pattern: literal(pattern) or pattern.replace("\\", "").lstrip("/") for pattern in patterns}
@@ -297,6 +294,6 @@ def typed(clone: Clone, cwd: str, patterns: Sequence[str]) -> tuple[str, ...]:
 
 
 def list_locks(clone: Clone, now: float | None = None) -> list[Lock]:
-    """The locks that hold, oldest first. Those that expired since the last look are ended, and their holders told."""
+    """The locks that hold, oldest first. Locks that expired since the last look are ended, and their holders are told."""
     end_expired(clone, now)
     return clone.read(lambda db: standing(db, clone, now)).valid

@@ -1,4 +1,4 @@
-"""Files beside the locks: which processes wait for one, and whether any lock is held.
+"""Files about locks: the processes that wait for one, and whether any lock is held.
 
 `coord/waiters/ID` contains the waiting process, because a waiter may be killed while its session lives. `coord/guard`
 exists only while locks are held, and contains the time when the first of them ends; the pre-commit hook looks for it
@@ -50,10 +50,8 @@ def wait(
     give_up: Callable[[], Refused | None],
     pids: Callable[[], Iterable[int]],
 ) -> T:
-    """Try now, whenever refs move and whenever one of the processes `pids` ends.
-
-    However the wait ends, the place in the queue is given back. Raises Refused.
-    """
+    """Try now, whenever refs move, and whenever one of the processes `pids` ends. When the wait ends, for any reason, the
+    place in the queue is given back. Raises Refused."""
     from gitcoord.store.watch import wait_until
 
     found: T | None = None
@@ -71,7 +69,8 @@ def wait(
 
 
 def keep_marker(clone: Clone, first_end: int | None) -> None:
-    """Say in `coord/guard` when the first lock ends; delete the file when no lock is held. Under the write lock."""
+    """Write into `coord/guard` when the first lock ends; delete the file if no lock is held. Call it under the write
+    lock."""
     path = clone.path("guard")
     with suppress(OSError, RepositoryError):
         if first_end is None:

@@ -78,7 +78,7 @@ def _glimpse(db: sqlite3.Connection, message: str, box: str, clone: str, at: int
 
 
 def _recount(db: sqlite3.Connection, message: str, box: str) -> None:
-    """The ledger of one recipient anew: its own receipts, and those of the clones that speak for it now."""
+    """Compute the ledger of one recipient again, from its own receipts and those of the clones that speak for it now."""
     at = (message, box)
     told = db.execute("SELECT clone, state, part, at FROM relayed WHERE (message, box) = (?, ?)", at).fetchall()
     speaks = {clone: trust.speaks_for(db, clone, box) for clone, *_ in told}
@@ -110,7 +110,8 @@ def _fold_adopt(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _raise_ledger(db: sqlite3.Connection, message: str, box: str, state: int, at: int, addressed: bool = False) -> None:
-    """Raise the ledger to the highest state, of equal ones the earliest, so that the order of arrival does not matter."""
+    """Raise the ledger to the highest state; of equal states the earliest counts, so that the order of arrival does not
+    matter."""
     db.execute(
         "INSERT INTO deliveries VALUES (?1, ?2, ?3, ?4, ?5, ?3, ?4) ON CONFLICT (message, box) DO UPDATE SET"
         " at = CASE WHEN excluded.state > state THEN excluded.at"
@@ -195,7 +196,7 @@ FEATURE = Feature(
         "SELECT m.id FROM messages m JOIN deliveries d ON d.message = m.id AND d.addressed = 1"
         " WHERE d.state IN (0, 2) AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id)"
         " OR (m.needs_ack AND d.state < 4 AND (m.expires = 0 OR m.expires > :now))",
-        # what keeps a mailbox open for a session that is yet to come
+        # messages keep a mailbox open for a session that has not joined yet
         "SELECT e.id FROM events e WHERE e.type = 'message' AND json_type(e.data, '$.opens') = 'array'"
         " AND EXISTS (SELECT 1 FROM json_each(e.data, '$.opens') o"
         f" WHERE EXISTS ({YET_TO_COME.format(clone='e.clone', name='o.value')}))",

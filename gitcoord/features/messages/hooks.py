@@ -1,4 +1,4 @@
-"""What messages do when something happens in a room below."""
+"""The hooks of messages (`Hooks`)."""
 
 from __future__ import annotations
 

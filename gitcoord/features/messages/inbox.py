@@ -64,7 +64,7 @@ class Inbox(NamedTuple):
 _FACTS = """m.id, m.author, m.clone, m.at, m.thread, m.reply_to, m.urgent, m.needs_ack, m.attachments, m.notice,
        e.text, e.data"""
 FACTS = f"{_FACTS}, 0\nFROM events e CROSS JOIN messages m ON m.id = e.id"
-"""COLUMNS for readers that are not recipients. The order of joining is fixed: in the order of events the newest are found
+"""COLUMNS for readers that are not recipients. The order of the join is fixed: in the order of events, the newest are found
 without sorting all."""
 COLUMNS = f"""{_FACTS}, max(d.state)
 FROM deliveries d JOIN messages m ON m.id = d.message JOIN events e ON e.id = m.id"""
@@ -74,7 +74,7 @@ WHERE d.box IN (SELECT value FROM json_each(?)) AND d.addressed = 1 AND {conditi
 GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 """
 _EVENTS = "JOIN events e ON e.id = m.id"
-"""What a condition needs that asks for more than a message's own row has; it doubles the time."""
+"""The join for conditions on columns of `events`; it doubles the time."""
 _UNREAD = f"d.state = 0 AND {IN_TIME}"
 
 
@@ -87,7 +87,8 @@ def inbox(
     limit: int = PAGE,
     now: float | None = None,
 ) -> Inbox:
-    """My unread messages, oldest first; `everything` adds read ones, `again` returns what was marked last again.
+    """My unread messages, oldest first; `everything` adds read ones, `again` returns the messages that were marked last
+    once more.
 
     With `coord.requireSigned`, other clones' messages without a good signature are only counted in `held`, unless
     `everything`. Marks nothing: call `mark` with the messages that were really shown.
@@ -177,7 +178,7 @@ def message_of(row: tuple[Any, ...]) -> Message:
 
 
 def unread_among(db: sqlite3.Connection, boxes: Collection[str], ids: Sequence[str]) -> set[str]:
-    """The messages, of some, that are unread in one of some mailboxes."""
+    """Those of some messages that are unread in one of some mailboxes."""
     rows = db.execute(
         "SELECT message FROM deliveries WHERE state = 0 AND addressed = 1 AND message IN (SELECT value FROM json_each(?))"
         " AND box IN (SELECT value FROM json_each(?))",
@@ -187,11 +188,11 @@ def unread_among(db: sqlite3.Connection, boxes: Collection[str], ids: Sequence[s
 
 
 def unread_counts(db: sqlite3.Connection) -> dict[str, int]:
-    """How many unread messages each mailbox has; former names count for the present one."""
+    """The number of unread messages of each mailbox; former names count for the present one."""
     found: dict[str, int] = {}
     homes = Homes(db)
     unread = "SELECT box, count(*) FROM deliveries WHERE state = 0 AND addressed = 1"
-    # few messages bounce, and asking of each unread one whether it did costs ten times the count
+    # few messages bounce: checking each unread one costs ten times as much as the count
     bounced = f"{unread} AND message IN (SELECT message FROM bounces) GROUP BY box"
     for sign, query in ((1, f"{unread} GROUP BY box"), (-1, bounced)):
         for box, count in db.execute(query).fetchall():

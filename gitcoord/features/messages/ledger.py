@@ -1,4 +1,4 @@
-"""How far messages got: receipts of their recipients, and notices about messages that expired unread."""
+"""The ledger of messages: receipts of their recipients, and notices about messages that expired unread."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _sent_message(db: sqlite3.Connection, clone: Clone, oid: Oid, text: str, at:
 
 
 def _waits(db: sqlite3.Connection, clone: Clone, oid: Oid, ledger: Sequence[Delivery]) -> bool:
-    """Whether somebody in another clone has not received a message yet."""
+    """Whether a recipient in another clone has not received a message yet."""
     if all(clone.has(d.session) or d.state != "queued" for d in ledger):
         return False
     from gitcoord.sync import remotes
@@ -101,7 +101,7 @@ def my_boxes(db: sqlite3.Connection, clone: Clone, name: str) -> list[str]:
 
 
 def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> None:
-    """Record that messages reached `state` with me: one event, without those that were further already."""
+    """Record in one event that messages reached `state` with me, without those that were further already."""
     wanted = list(ids)
     for local in (False, True):
 
@@ -117,7 +117,7 @@ def mark(clone: Clone, me: Identity, ids: Iterable[Oid], state: int = READ) -> N
 
 
 def my_deliveries(db: sqlite3.Connection, clone: Clone, name: str, ids: Sequence[Oid]) -> list[tuple[Oid, str, int]]:
-    """Which of `ids` were sent to a session of this clone: id, mailbox and ledger state."""
+    """Those of `ids` that were sent to a session of this clone: id, mailbox and ledger state."""
     boxes = my_boxes(db, clone, name)
     marks = ", ".join("?" * len(boxes))
     rows = db.execute(
@@ -155,7 +155,7 @@ def is_local(db: sqlite3.Connection, oid: str) -> bool:
 
 
 def bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], tuple[T, bool]]) -> T:
-    """Ask; if the answer shows messages of this clone that expired unread, tell their senders (once each) and ask
+    """Ask a question. If the answer contains messages of this clone that expired unread, tell their senders (once) and ask
     again."""
     answer, due = clone.read(ask)
     if due:
@@ -166,8 +166,8 @@ def bounced_first(clone: Clone, now: float, ask: Callable[[sqlite3.Connection], 
 
 
 IN_TIME = "(m.expires = 0 OR m.expires > ? - coalesce((SELECT min(p.seen - p.at) FROM presence p WHERE p.clone = m.clone), 0))"
-"""That a message is not over yet, given the time here: its end is by the clock of its sender, whose difference from ours
-shows in that clone's presence (`presence.clock_ahead`)."""
+"""SQL condition: a message has not expired at the given time. Its end is by its sender's clock, whose offset is estimated
+from that clone's presence (`presence.clock_ahead`)."""
 
 
 def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
@@ -191,7 +191,7 @@ def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
 
 
 class Owed(NamedTuple):
-    """A message whose sender waits for its recipient; `read` if only the ack is missing."""
+    """A message for whose receipt the sender waits; `read` if only the ack is missing."""
 
     id: Oid
     sender: str

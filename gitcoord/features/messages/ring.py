@@ -13,8 +13,8 @@ from gitcoord.system.notify import notify
 
 
 def mail(clone: Clone, events: Iterable[Event]) -> None:
-    """Ring for new events of this clone: urgent mail to a person of it, except mail that is kept back. gitcoord's own
-    notices do not ring."""
+    """Run the command for new urgent mail to a person of this clone, except mail that is kept back. gitcoord's own notices
+    do not count."""
     if not clone.repo.setting("notify"):
         return
     found = [event for event in events if _is_for_a_person(clone, event)]

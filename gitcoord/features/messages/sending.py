@@ -34,7 +34,7 @@ class Recipient(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """A message that is on the log now."""
+    """A message that was written."""
 
     id: Oid
     thread: str
@@ -44,7 +44,7 @@ class Sent(NamedTuple):
 
 
 class Options(NamedTuple):
-    """How to send. `expires` is a number of seconds from now; a message with a `key` is written once."""
+    """The options of a message. `expires` is a number of seconds from now; a message with a `key` is written once."""
 
     urgent: bool = False
     needs_ack: bool = False
@@ -57,14 +57,14 @@ class Options(NamedTuple):
 
 PLAIN = Options()
 MAX_KEY = 100
-"""Characters of a key, as the schema of a message has it."""
+"""Largest length of a key, as in the schema of a message."""
 
 
 def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Options = PLAIN) -> Sent:
     """Send `text` to sessions, `all` or `role:R`. Raises UsageError for an unknown recipient; then nothing is written.
 
-    With a key that this session has used before, nothing is written: returns that message as it stands. Raises Refused
-    if it says something else.
+    With a key that this session has used before, nothing is written: returns that message. Raises Refused if its text or
+    recipients differ.
     """
     _check(text, options)
     with clone.locked():
@@ -80,7 +80,7 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
         except LooksSecret as secret:
             near = _near(clone, boxes)
             if len(near) < len(boxes) and (not near or len(_audience(to)) < len(to)):
-                raise  # somebody would wait for it in vain
+                raise  # otherwise the recipient would wait for it in vain
             local = _draft(me, text, options, {"to": near, "opens": opens, "audience": _audience(to)})
             return _append(clone, [local], True)._replace(kept=secret.found)
 
@@ -117,7 +117,7 @@ def ack(clone: Clone, me: Identity, prefix: str, text: str = "", options: Option
 
 
 def _sent_before(clone: Clone, me: Identity, key: str) -> Event | None:
-    """The message that this session sent with `key`, here or where its name was before."""
+    """The message that this session sent with `key`, under its present name or a former one."""
 
     def find(db: sqlite3.Connection) -> Event | None:
         with_it = (
@@ -152,7 +152,8 @@ def _check(text: str, options: Options) -> None:
 
 
 def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[str]:
-    """Keep a local message in this clone: a named recipient elsewhere is refused, of a group only those here get it."""
+    """Keep a local message in this clone: a recipient in another clone is refused, and only the members of a group here get
+    it."""
     here = _near(clone, boxes)
     away = [box for box in boxes if box not in here]
     if away and (not here or len(_audience(to)) < len(to)):
@@ -161,7 +162,7 @@ def _only_here(clone: Clone, boxes: Sequence[str], to: Sequence[str]) -> list[st
 
 
 def _near(clone: Clone, boxes: Sequence[str]) -> list[str]:
-    """Those of some mailboxes that are this clone's, and that no other clone has adopted."""
+    """Those of some mailboxes that belong to this clone and that no other clone has adopted."""
     return clone.read(lambda db: [box for box in boxes if clone.has(box) and clone.has(canonical(db, box))])
 
 
@@ -170,12 +171,12 @@ def _audience(to: Sequence[str]) -> list[str]:
 
 
 def recipients_of(clone: Clone, me: Identity, to: Sequence[str]) -> list[str]:
-    """The mailboxes that names, roles and `all` mean at the moment. Raises UsageError."""
+    """The mailboxes that names, roles and `all` stand for now. Raises UsageError."""
     return _recipients_or_newcomers(clone, me, to, False)[0]
 
 
 def _recipients_or_newcomers(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
-    """As `_recipients`; the name of a worktree without a session means its expected session."""
+    """As `_recipients`; the name of a worktree without a session stands for its expected session."""
     try:
         return _recipients(clone, me, to, queue)
     except UsageError:
@@ -190,7 +191,7 @@ def _is_meant(clone: Clone, worktree: Worktree, to: Sequence[str]) -> bool:
 
 
 def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> tuple[list[str], list[str]]:
-    """The mailboxes that `to` means at the moment, and the names that --queue opens. Raises UsageError."""
+    """The mailboxes that `to` stands for now, and the names that --queue opens. Raises UsageError."""
     if not to:
         raise UsageError("no recipient is named", "git coord sessions")
     boxes: list[str] = []
@@ -209,7 +210,7 @@ def _recipients(clone: Clone, me: Identity, to: Sequence[str], queue: bool) -> t
 
 
 def _is_unopened(clone: Clone, word: str, here: str) -> bool:
-    """Whether `word` is the user of this repository, who has written nothing yet: a person can receive mail all the
+    """Whether `word` is the user of this repository, if they have written nothing yet: they can receive mail all the
     same."""
     if word != person_name(clone.repo):
         return False
@@ -257,7 +258,7 @@ def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
 
 
 def _sent(clone: Clone, event: Event) -> Sent:
-    """A message that is on the log, with the state of its recipients."""
+    """A written message, with the state of its recipients."""
     homes = clone.read(lambda db: [canonical(db, box) for box in event.data["to"]])
     life = states(clone, homes)
     recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in homes)

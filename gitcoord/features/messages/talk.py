@@ -31,7 +31,7 @@ class Talk(NamedTuple):
 
 
 class Which(NamedTuple):
-    """Which messages: of or to one session, containing `words`, with gitcoord's own notices or without."""
+    """A choice of messages: of or to one session, containing `words`, with or without gitcoord's own notices."""
 
     notices: bool = False
     session: str | None = None

@@ -21,15 +21,13 @@ _LOUD = " AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = m.id AND json_extr
 
 
 def waking_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None) -> list[Message]:
-    """`waiting_mail` without the notices that need nobody's attention at once."""
+    """`waiting_mail` without notices that can wait."""
     return waiting_mail(clone, me, urgent, now, _LOUD)
 
 
 def waiting_mail(clone: Clone, me: Identity, urgent: bool = False, now: float | None = None, only: str = "") -> list[Message]:
-    """My messages that were never shown, not even in part; urgent ones first, then the oldest.
-
-    Without those that `coord.requireSigned` keeps back. `only` is a further condition in SQL.
-    """
+    """My messages that were never shown, not even in part; urgent ones first, then the oldest. Left out are those that
+    `coord.requireSigned` keeps back. `only` is a further condition in SQL."""
     now = time.time() if now is None else now
     trusted = trusted_values(clone)
     only += (" AND m.urgent = 1" if urgent else "") + (f" AND {TRUSTED}" if trusted else "")

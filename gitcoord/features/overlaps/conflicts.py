@@ -23,19 +23,20 @@ from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import presences
 from gitcoord.sessions.presence import sharers, silence
 from gitcoord.sessions.records import Records
-from gitcoord.store.merging import Lying, Scratch, look
+from gitcoord.store.merging import Scratch, WorktreeDiff, look
 from gitcoord.store.objects import Oid
 from gitcoord.store.worktrees import git_dir_of, list_worktrees
 from gitcoord.system.files import read_ours, replace_ours
 
 REMEMBERED = 5_000
-"""Pairs that the cache keeps."""
+"""Number of pairs that the cache keeps."""
 
 Kind = Literal["conflict", "both"]
 
 
 class Side(NamedTuple):
-    """One party to a merge: the sessions of one worktree (mailboxes), or another clone's session, of which only `head`."""
+    """One side of a merge: the sessions of one worktree (mailboxes), or another clone's session, of which only `head` is
+    known."""
 
     sessions: tuple[str, ...]
     worktree: str
@@ -70,7 +71,7 @@ def conflicts(clone: Clone, me: Identity, only: str | None = None, now: float | 
 
 
 def live_sides(clone: Clone, now: float) -> list[Side]:
-    """The worktrees that have sessions, and the heads of other clones' sessions that are here."""
+    """The worktrees that have sessions, and the fetched heads of other clones' sessions."""
     records = Records(clone.repo.coord_dir)
     known = [r for r in records.all() if not r.expected and not r.person]
     here = clone.id
@@ -97,28 +98,28 @@ def _foreign_sides(clone: Clone, now: float) -> list[Side]:
 
 def collide(clone: Clone, pairs: Sequence[tuple[Side, Side]]) -> list[Collision]:
     """The collisions between the sides of each pair; unknown pairs are merged. Raises RepositoryError."""
-    lying = {side: _look(clone, side) for side in dict.fromkeys(side for pair in pairs for side in pair)}
-    keys = {(a, b): _key(x, y) for a, b in pairs if (x := lying[a]) and (y := lying[b])}
+    diffs = {side: _look(clone, side) for side in dict.fromkeys(side for pair in pairs for side in pair)}
+    keys = {(a, b): _key(x, y) for a, b in pairs if (x := diffs[a]) and (y := diffs[b])}
     memory = _Memory(clone.path("conflicts.json"))
-    fresh = {key: (x, y) for (a, b), key in keys.items() if key not in memory.known and (x := lying[a]) and (y := lying[b])}
+    fresh = {key: (x, y) for (a, b), key in keys.items() if key not in memory.known and (x := diffs[a]) and (y := diffs[b])}
     memory.add(dict(zip(fresh, _merge(clone, list(fresh.values())), strict=True)))
     return [Collision(a.sessions, b.sessions, path, kind) for (a, b), key in keys.items() for path, kind in memory.known[key]]
 
 
-def _look(clone: Clone, side: Side) -> Lying | None:
+def _look(clone: Clone, side: Side) -> WorktreeDiff | None:
     if side.head:
-        return Lying(Path(), Path(), side.head, True, (), side.head)
+        return WorktreeDiff(Path(), Path(), side.head, True, (), side.head)
     return look(clone.repo, Path(side.worktree), Path(git_dir_of(clone.repo, side.worktree)))
 
 
-def _key(a: Lying, b: Lying) -> str:
+def _key(a: WorktreeDiff, b: WorktreeDiff) -> str:
     return " ".join(sorted((a.fingerprint, b.fingerprint)))
 
 
 Found = list[tuple[str, Kind]]
 
 
-def _merge(clone: Clone, pairs: Sequence[tuple[Lying, Lying]]) -> list[Found]:
+def _merge(clone: Clone, pairs: Sequence[tuple[WorktreeDiff, WorktreeDiff]]) -> list[Found]:
     """Merge in memory; a path that both changed in the same way is not reported."""
     if not pairs:
         return []
@@ -149,7 +150,7 @@ class _Memory:
         self.known = _load(path)
 
     def add(self, found: dict[str, Found]) -> None:
-        """Remember more results, forgetting the oldest. A failure to save them is harmless."""
+        """Add results and drop the oldest. A failure to save them is harmless."""
         self.known |= found
         if not found:
             return

@@ -10,8 +10,8 @@ from gitcoord.log.schemas import MAILBOX, PATH, Schema, listed, one_of
 MAX_PATHS = 200
 """Paths in one notice."""
 CONFLICT, CLEAN, UNKNOWN, OVER = VERDICTS = ("conflict", "clean", "unknown", "over")
-"""What git says of both sides' changes of a path: that they conflict or merge; nothing, because it is too old; or that the
-two no longer change the same."""
+"""Results of merging both sides' changes of a path: they conflict, or merge; git is too old to say; the two no longer both
+change it."""
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:

@@ -1,4 +1,4 @@
-"""What overlaps do when something happens in a room below."""
+"""The hooks of overlaps (`Hooks`)."""
 
 from __future__ import annotations
 

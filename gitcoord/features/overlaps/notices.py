@@ -31,7 +31,7 @@ class WorktreeChanges(NamedTuple):
 
     worktree: Worktree
     sessions: tuple[Record, ...]
-    lying: tuple[TouchedFile, ...]
+    changed: tuple[TouchedFile, ...]
 
 
 class Found(NamedTuple):
@@ -56,14 +56,14 @@ class Found(NamedTuple):
 
 
 def notice(clone: Clone, name: str, now: float | None = None) -> list[str]:
-    """Look at what session `name` has changed; tell it, and the sessions that changed the same. Returns the paths.
+    """Find the paths that session `name` and others have changed; tell them. Returns the paths.
 
     git needs some milliseconds for each worktree in use, so never call this under the write lock.
     """
     try:
         return _notice(clone, name, time.time() if now is None else now)
     except (CoordError, OSError):
-        return []  # nobody's command fails for want of a notice
+        return []  # a missing notice must not make a command fail
 
 
 def _notice(clone: Clone, name: str, now: float) -> list[str]:
@@ -118,7 +118,7 @@ def _desks(clone: Clone, now: float) -> list[WorktreeChanges]:
 
 
 def _trunk(clone: Clone, a: Worktree, b: Worktree) -> list[str]:
-    """The branches from which work begins, unless the work is done on them: changes that came from there are nobody's."""
+    """The branches from which work begins, unless the work is done on them: changes on them count for no session."""
     head = clone.repo.git("symbolic-ref", "-q", "--short", "HEAD").out.decode("utf-8", "replace").strip()
     names = {"main", "master", "trunk", "develop", head} - {a.branch, b.branch, ""}
     refs = clone.repo.git("for-each-ref", "--format=%(refname)", "refs/heads", "refs/remotes").out.decode("utf-8", "replace")
@@ -153,7 +153,7 @@ def _pair(clone: Clone, a: Record, b: Record) -> tuple[str, ...]:
 
 
 def _told(db: sqlite3.Connection, pair: tuple[str, ...]) -> dict[str, str]:
-    """What the two were told last, by path, unless that was that it is over."""
+    """The last verdict that the two were told, by path, without those that are over."""
     rows = db.execute("SELECT path, verdict FROM overlaps WHERE a = ? AND b = ? AND verdict != ?", (*pair, OVER))
     return dict(rows.fetchall())
 
@@ -167,8 +167,8 @@ def _is_text(path: str) -> bool:
 def _changed(clone: Clone, party: Party, other: Worktree, trunk: Sequence[str]) -> dict[str, float]:
     """A session's changes, as seen from another worktree, and their times: its own commits and its worktree's changes."""
     desk, record = party
-    lying = files_of(record, desk.lying, len(desk.sessions) <= 1)
-    return {**_committed(clone, desk.worktree, other, trunk), **{f.path: f.at for f in lying}}
+    changed = files_of(record, desk.changed, len(desk.sessions) <= 1)
+    return {**_committed(clone, desk.worktree, other, trunk), **{f.path: f.at for f in changed}}
 
 
 def _committed(clone: Clone, mine: Worktree, other: Worktree, trunk: Sequence[str]) -> dict[str, float]:
@@ -205,17 +205,17 @@ def _paths(status: str, words: Iterator[str]) -> list[str]:
 
 
 def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | None, set[str]]:
-    """The paths that differ on both sides, and whether each merges cleanly; and those that were merely renamed."""
+    """The paths that differ on both sides, and whether each merges cleanly; and the paths that were only renamed."""
     from gitcoord.features.overlaps import conflicts
     from gitcoord.store.merging import Scratch, look
 
     try:
         found = conflicts.collide(clone, [(conflicts.Side((), a.path), conflicts.Side((), b.path))])
         with Scratch(clone.repo) as scratch:
-            from pathlib import Path  # 4 ms that `send`, which loads this fold, need not pay
+            from pathlib import Path  # costs 4 ms, which `send` should not pay, although it loads this fold
 
             looks = [look(clone.repo, Path(w.path), Path(w.git_dir)) for w in (a, b)]
-            moved = {path for lying in looks if lying for path in scratch.renamed(lying)}
+            moved = {path for diff in looks if diff for path in scratch.renamed(diff)}
     except RepositoryError:
         return None, set()
     kinds = {c.path: c.kind == "both" for c in found}
@@ -223,7 +223,7 @@ def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | N
 
 
 def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: float) -> None:
-    """Tell both at once, and record it; nothing if another process was quicker."""
+    """Tell both in one append, and record it; nothing if another process has done it."""
     (desk, me), (there, peer) = mine, other
     pair = _pair(clone, me, peer)
     flipped = [f._replace(mine=f.theirs, theirs=f.mine) for f in found]
@@ -267,7 +267,7 @@ def _names(paths: Sequence[str]) -> str:
 
 
 def _text(peer: Record, desk: WorktreeChanges, found: Sequence[Found], now: float) -> str:
-    """The message to one of the two about the other."""
+    """The message to one session about the other."""
     where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
     lines = [_line(f, now) for f in found if f.verdict != OVER]
     over = [inert(f.path) for f in found if f.verdict == OVER]

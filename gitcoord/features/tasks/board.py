@@ -17,8 +17,8 @@ from gitcoord.store.objects import Oid
 
 class Board(NamedTuple):
     """`tasks`: those not done or dropped, oldest first, then those that ended last, the latest first. `needs`: the
-    unfinished needs of each, by id. `states`: of the sessions that hold one. `held`: ids that `coord.requireSigned`
-    keeps back."""
+    unfinished needs of each, by id. `states`: the states of the sessions that hold one. `held`: ids that
+    `coord.requireSigned` keeps back."""
 
     tasks: tuple[TaskFacts, ...]
     needs: dict[str, tuple[str, ...]]
@@ -51,8 +51,8 @@ def board(clone: Clone, ended: int, now: float | None = None) -> Board:
 
 
 class Lost(NamedTuple):
-    """What a session of this clone, `by`, did to a task and did not hold, found out later: a `claim`, an `offline claim`, or
-    a `done`, `drop`, `block` or `reopen`. `taken`: another clone took over what it held."""
+    """An act of the session `by` of this clone on a task that turned out not to count: a `claim`, an `offline claim`, or a
+    `done`, `drop`, `block` or `reopen`. `taken`: another clone took over the task."""
 
     id: str
     by: str
@@ -63,7 +63,8 @@ class Lost(NamedTuple):
 
 
 DID_NOT_HOLD = "did not hold"
-"""The text of the event that says so. A claim that was refused at once is withdrawn in other words: its caller knows."""
+"""The text of an event that voids a claim. A claim that was refused at once is withdrawn with another text, because its
+caller knows."""
 _VOID = (
     "SELECT s.id, s.author, s.clone, s.at, x.task, c.type, json_extract(c.data, '$.tentative')"
     " FROM (SELECT DISTINCT task FROM offline_claims WHERE clone = ?1 AND settled = 1) o"
@@ -79,7 +80,7 @@ _TAKEN = (
 
 
 def lost(clone: Clone, since: int) -> list[Lost]:
-    """What sessions of this clone lost since a time (Unix seconds), oldest first."""
+    """The lost acts of sessions of this clone since a time (Unix seconds), oldest first."""
 
     def ask(db: sqlite3.Connection) -> list[Lost]:
         void = db.execute(_VOID, (clone.id, since, DID_NOT_HOLD)).fetchall()

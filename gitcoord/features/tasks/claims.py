@@ -20,7 +20,7 @@ from gitcoord.sync import remotes
 
 
 def claim(clone: Clone, me: Identity, prefix: str, offline: bool = False) -> Oid:
-    """Take a task; nothing happens if I hold it. Raises Refused if another session holds it, or it is not open."""
+    """Claim a task; does nothing if I hold it. Raises Refused if another session holds it, or it is not open."""
     if not offline and remotes.decides(clone.repo):
         from gitcoord.features.tasks import leased
 
@@ -29,7 +29,7 @@ def claim(clone: Clone, me: Identity, prefix: str, offline: bool = False) -> Oid
 
 
 def claim_for(clone: Clone, me: Identity, prefix: str, name: str, offline: bool = False) -> Oid:
-    """Take a task for a session of this clone, in its stead; it is told. Only the person may.
+    """Claim a task for a session of this clone, which is told. Only the person may.
 
     Raises Refused for an agent, for a session that is gone or of another clone, and as `claim` does; UsageError for an
     unknown name.

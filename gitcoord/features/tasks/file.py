@@ -1,4 +1,4 @@
-"""File many tasks at once: one JSON object a line, which may refer to each other by local ids (docs/guide.md)."""
+"""File many tasks at once: one JSON object per line, which may refer to each other by local ids (docs/guide.md)."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def in_order(tasks: Sequence[NewTask]) -> list[int]:
     """The places of `tasks`, each after those it needs, otherwise in the given order. Raises UsageError for a cycle."""
     places = {task.local: place for place, task in enumerate(tasks) if task.local}
     order: list[int] = []
-    state: dict[int, bool] = {}  # False while its needs are being put first
+    state: dict[int, bool] = {}  # False while its needs are being placed
     for start in range(len(tasks)):
         ahead = [start]
         while ahead:

@@ -1,8 +1,8 @@
-"""Fold task events into the tables: the payload of each, and the state that they make of a task (docs/format.md).
+"""Fold task events into the tables: each payload, and the resulting state of a task (docs/format.md).
 
 The fold is pure: whether an event holds depends on the other events of its task, in the order (lc, id), and on no clock
 and no liveness. An event that ends or replaces a claim names that claim in `supersedes`, and holds only while it is the
-current one. `fences` has what a lease makes void, in any order of arrival.
+current one. `fences` finds the events that a lease makes void, in any order of arrival.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ STATUSES = (*UNFINISHED, "done", "dropped")
 PRIORITIES = range(5)
 DEFAULT_PRIORITY = 2
 TITLE = 200
-"""Characters of a title that are kept."""
+"""Largest length of a title."""
 MAX_REPLACED = 100
-"""Leases that one claim may name as replaced."""
+"""Largest number of leases that one claim may name as replaced."""
 MAX_NEEDS, MAX_LABELS = 100, 50
-"""Labels, and needs, of one task; an edit adds no more than that."""
+"""Largest number of needs and of labels of one task; an edit adds no more."""
 
 
 class TaskState(NamedTuple):
-    """A task after some of its events. `needs` has the place in the order at which each was declared."""
+    """A task after some of its events. `needs` has each need's place in the order of its declaration."""
 
     title: str
     text: str
@@ -41,7 +41,7 @@ class TaskState(NamedTuple):
     needs: Mapping[str, tuple[int, str]]
     status: str = "open"
     holder: str = ""
-    """Its holder; of a finished task, the session that finished it."""
+    """The holder; of a finished task, the session that finished it."""
     claim: str = ""
     lease: str = ""
     """The nonce of the claim's lease; empty without one."""
@@ -49,7 +49,7 @@ class TaskState(NamedTuple):
     """The last event that changed the status."""
     tentative: bool = False
     words: str = ""
-    """Why it is blocked, or the words with which it ended."""
+    """The reason why it is blocked, or the text with which it ended."""
     changed: int = 0
 
 
@@ -57,14 +57,14 @@ class TaskState(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """The result of a task's events. `void` has each event that changed nothing, with the event that made it void."""
+    """The result of a task's events. `void` has each void event, with the event that made it void."""
 
     state: TaskState | None
     void: Mapping[str, str]
 
 
 def replay(events: Sequence[Event]) -> Replayed:
-    """Go through a task's events, which must be in total order."""
+    """Compute the state of a task from all its events, which must be in total order."""
     state: TaskState | None = None
     void: dict[str, str] = {}
     fenced = fences.void(events)
@@ -87,8 +87,8 @@ def _overridden(state: TaskState, event: Event) -> str:
 
 
 def ended_claims(events: Sequence[Event]) -> Iterator[tuple[Event, str]]:
-    """Each of a task's events, in total order, that ended somebody else's claim, and who held it. Claims that turned out
-    to be void are left out: `settling` tells their authors."""
+    """The events of a task, in total order, that ended another session's claim, each with that holder. Void claims are left
+    out: `settling` tells their authors."""
     fenced, void = fences.void(events), replay(events).void
     state: TaskState | None = None
     for event in events:
@@ -125,7 +125,8 @@ def _names_the_claim(state: TaskState, event: Event) -> bool:
 
 
 def _claim(state: TaskState, event: Event) -> TaskState | None:
-    """Let a lease win over events that its author had not seen, because a lease is given only for a task that is free."""
+    """Apply a claim. A lease wins over events that its author had not seen, because the remote gives leases only for free
+    tasks."""
     free = state.status == "open" or (state.claim and state.status in UNFINISHED)
     if not event.data.get("lease") and not (free and _names_the_claim(state, event)):
         return None
@@ -135,7 +136,7 @@ def _claim(state: TaskState, event: Event) -> TaskState | None:
 
 
 def _settle(state: TaskState, event: Event) -> TaskState | None:
-    """Count a claim that was made offline from here on, because it got its lease; or end it."""
+    """Apply the settling of an offline claim: from here on it counts, because it got its lease; or it ends."""
     if event.data.get("lease"):
         after = _claim(state, event)
         blocked = after and state.status == "blocked" and _names_the_claim(state, event)
@@ -158,7 +159,7 @@ def _block(state: TaskState, event: Event) -> TaskState | None:
 
 
 def _done(state: TaskState, event: Event) -> TaskState | None:
-    """Finish a task, no matter who holds it, except a claim with a lease that the author had not seen."""
+    """Finish a task, whichever session holds it, except under a claim with a lease that the author had not seen."""
     return _to(state, event, "done")._replace(holder=event.sender) if _may_end(state, event) else None
 
 
@@ -171,8 +172,8 @@ def _may_end(state: TaskState, event: Event) -> bool:
 
 
 def _reopen(state: TaskState, event: Event) -> TaskState | None:
-    """Reopen a task, if the event names what it revokes; one of an earlier version, which named nothing, revokes the
-    last event."""
+    """Reopen a task, if the event names the event that it revokes; an event of an earlier version, which named none,
+    revokes the last."""
     if state.status not in ("blocked", "done", "dropped") or event.data.get("reopens", state.last) != state.last:
         return None
     return _to(state, event, "open") if not state.lease or _names_the_claim(state, event) else None
@@ -215,7 +216,7 @@ _STEPS: dict[str, Callable[[TaskState, Event], TaskState | None]] = {
 }
 
 
-# all of them
+# all tasks
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -232,8 +233,8 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
 
 
 def _goes_on(db: sqlite3.Connection, task: str, event: Event) -> bool:
-    """Take the next step from the state in the index, if `event` is the last of its task and nothing contests it;
-    otherwise all of its events are gone through again, once for all the events of a transaction."""
+    """Take the next step from the state in the index, if `event` is the last of its task and nothing contests it. Otherwise
+    the task's events are replayed, once for all events of a transaction."""
     last = db.execute("SELECT id FROM task_events WHERE task = ? ORDER BY lc DESC, id DESC LIMIT 1", (task,)).fetchone()
     if last[0] != event.id or any(db.execute(f"SELECT 1 FROM {t} WHERE task = ?", (task,)).fetchone() for t in _CONTESTED):
         return False
@@ -287,12 +288,12 @@ def _update(db: sqlite3.Connection, task: str, before: TaskState, state: TaskSta
 
 
 def _go_through(db: sqlite3.Connection) -> None:
-    """Go once through all events of the tasks of which some came out of order; then judge the needs that changed."""
+    """Replay the tasks that have events out of order, then judge the needs that changed."""
     due = [task for (task,) in db.execute("SELECT task FROM tasks_due").fetchall()]
     for task in due:
         events = events_of(db, [task])[task]
         state, void = replay(events)
-        if state is not None:  # else it has not been filed, as far as we know
+        if state is not None:  # otherwise its filing has not arrived
             _store(db, task, state, next(e for e in events if e.type == "task"))
         db.execute("DELETE FROM task_void WHERE task = ?", (task,))
         db.executemany("INSERT INTO task_void VALUES (?, ?, ?)", [(oid, task, by) for oid, by in void.items() if by])
@@ -302,7 +303,7 @@ def _go_through(db: sqlite3.Connection) -> None:
 
 
 def _note_lease(db: sqlite3.Connection, event: Event, task: str) -> None:
-    """Note the claim of a lease, and which offline claims their own clone has settled."""
+    """Note a claim with a lease, and the offline claims that their own clone has settled."""
     if event.data.get("lease") and event.type in ("task.claim", "task.settle"):
         db.execute("INSERT OR IGNORE INTO task_leases VALUES (?, ?, ?)", (event.data["lease"], event.id, task))
     if event.type == "task.settle" or (event.type == "task.claim" and event.data.get("tentative")):

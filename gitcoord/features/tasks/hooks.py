@@ -1,4 +1,4 @@
-"""What tasks do when something happens in a room below."""
+"""The hooks of tasks (`Hooks`)."""
 
 from __future__ import annotations
 

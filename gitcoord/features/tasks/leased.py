@@ -1,8 +1,8 @@
 """Claims of clones that share a remote: the event and its lease go out in one push, and the remote decides who gets it.
 
-A claim is in our log before its row is asked for, so a row in our name without a claim is not ours (`leases.change`). A
-claim that did not get its row says so itself: `task.settle` with `void`. A process that dies in between leaves a claim
-that the next sync settles (`settling`).
+A claim is in our log before its row is asked for, so a row in our name without a claim is another clone's
+(`leases.change`). A claim that did not get its row is voided by a `task.settle` with `void`. A process that dies in between
+leaves a claim that the next sync settles (`settling`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def take_next(clone: Clone, me: Identity) -> Oid | None:
         return _claim(link, me, lambda db, taken: best(db, clone, me, taken={*taken, *held}))
 
 
-class _Made(NamedTuple):
+class _NewClaim(NamedTuple):
     """A claim that is in our log and has no lease yet. `rest` runs once it has one: it tells those concerned."""
 
     task: Oid
@@ -55,11 +55,11 @@ class _Made(NamedTuple):
 
 
 def _claim(link: Link, me: Identity, choose: Choose) -> Oid | None:
-    """Choose, claim, get the lease. `choose` gets the tasks that others have leased."""
+    """Choose a task, claim it and get its lease. `choose` is called with the tasks that others have leased."""
     clone = link.clone
     if asked.waiting(clone):
-        settling.settle(link)  # what was interrupted is ours by its lease, or not at all
-    made: list[_Made] = []
+        settling.settle(link)  # an interrupted claim is ours only if it has its lease
+    made: list[_NewClaim] = []
 
     def decide(table: LeaseTable) -> LeaseTable | None:
         look = clone.read(lambda db: look_at(db, clone, table, [claim.id for claim in made]))
@@ -88,7 +88,7 @@ def _claim(link: Link, me: Identity, choose: Choose) -> Oid | None:
     return _finish(clone, made[0]) if made else _mine(clone, me, choose)
 
 
-def _make(clone: Clone, me: Identity, choose: Choose, look: LeaseView, table: LeaseTable) -> list[_Made]:
+def _make(clone: Clone, me: Identity, choose: Choose, look: LeaseView, table: LeaseTable) -> list[_NewClaim]:
     """Write the claim of a task that is free; nothing if there is none. Raises Refused."""
     fresh = nonce()
     found: list[tuple[TaskFacts, tuple[str, ...], Drafts]] = []
@@ -101,31 +101,31 @@ def _make(clone: Clone, me: Identity, choose: Choose, look: LeaseView, table: Le
         replaced = replaces(db, table, row.id)
         facts: dict[str, Any] = {"lease": fresh} | ({"replaces": list(replaced)} if replaced else {})
         drafts = claiming(db, clone, me, row, facts, look.silent)
-        if row.id in look.taken and (drafts or not _has_row(clone, table, row.id)):  # held here, while the remote knows better
+        if row.id in look.taken and (drafts or not _has_row(clone, table, row.id)):  # the remote has another holder
             raise Refused(f"{row.id[:SHORT]} is held by {holder_of(clone, table, look, row.id)}", "git coord task next --claim")
         found.append((row, replaced, drafts[1:]))
         return drafts[:1]
 
-    if not clone.read(decide):  # what is refused registers nobody
+    if not clone.read(decide):  # a refused claim registers no session
         return []
     check_room(table, KIND)
     asked.ask(clone, fresh)
     events = write(clone, me, decide)
-    return [_Made(row.id, events[0].id, fresh, replaced, rest) for row, replaced, rest in found if events]
+    return [_NewClaim(row.id, events[0].id, fresh, replaced, rest) for row, replaced, rest in found if events]
 
 
 def _has_row(clone: Clone, table: LeaseTable, task: Oid) -> bool:
     return any(row.key == task and clone.has(row.holder) for row in table.rows.values())
 
 
-def _still_good(clone: Clone, made: _Made, look: LeaseView, table: LeaseTable) -> bool:
-    """Whether a claim that lost a push may ask again: its task is free, and it names what it replaces."""
+def _still_good(clone: Clone, made: _NewClaim, look: LeaseView, table: LeaseTable) -> bool:
+    """Whether a claim that lost a push may try again: its task is free, and it names the rows that it replaces."""
     (current,) = clone.read(lambda db: rows(db, "t.id = ?", (made.task,)))
     replaced = clone.read(lambda db: replaces(db, table, made.task, [made.id]))
     return current.claim == made.id and made.task not in look.taken and replaced == made.replaced
 
 
-def withdraw(clone: Clone, made: _Made) -> None:
+def withdraw(clone: Clone, made: _NewClaim) -> None:
     """Withdraw a claim that got no lease, as if it had never been made."""
     author = clone.read(lambda db: db.execute("SELECT author FROM events WHERE id = ?", (made.id,)).fetchone()[0])
     data = {"task": made.task, "supersedes": [made.id], "void": True}
@@ -133,7 +133,7 @@ def withdraw(clone: Clone, made: _Made) -> None:
     asked.answered(clone, [made.nonce])
 
 
-def _finish(clone: Clone, made: _Made) -> Oid:
+def _finish(clone: Clone, made: _NewClaim) -> Oid:
     asked.answered(clone, [made.nonce])
     if made.rest:
         clone.append(lambda db: made.rest)
@@ -141,7 +141,7 @@ def _finish(clone: Clone, made: _Made) -> Oid:
 
 
 def _mine(clone: Clone, me: Identity, choose: Choose) -> Oid | None:
-    """The task that was chosen, if it is ours already."""
+    """The chosen task, if we hold it already."""
     row = clone.read(lambda db: choose(db, ()))
     return row.id if row and row.holder == clone.box(me.name) else None
 

@@ -1,7 +1,5 @@
-"""Who held a task hears that another clone ended or took the claim, where that clone itself said nothing.
-
-An honest clone writes a notice with the event. A clone that pushes the event alone would end a claim in silence.
-"""
+"""Tell a holder that another clone ended or took its claim, if that clone wrote no notice. An honest clone writes a notice
+with the event; one that pushes only the event would end a claim in silence."""
 
 from __future__ import annotations
 
@@ -17,7 +15,7 @@ from gitcoord.sessions.mailboxes import display
 from gitcoord.store.objects import Oid
 
 MAX_LINES = 20
-"""Tasks that one notice names; it counts the others."""
+"""Largest number of tasks that one notice names; it counts the others."""
 _STEPS = WORDS.keys() - {"task"}
 
 
@@ -28,7 +26,7 @@ class _Loss(NamedTuple):
 
 
 def tell_holders(clone: Clone, arrived: Sequence[Event]) -> None:
-    """Tell sessions of this clone of the claims that `arrived` ended and of which their notices say nothing."""
+    """Tell sessions of this clone of claims that `arrived` ended without a notice."""
     steps = {event.id: event.data["task"] for event in arrived if event.v == 1 and event.type in _STEPS}
     if not steps:
         return

@@ -17,7 +17,7 @@ from gitcoord.sessions.mailboxes import address, canonical, display
 
 SHORT = 10
 QUOTED = 2000
-"""Characters of a text that a notice repeats; `task show` has all of it."""
+"""Largest number of characters of a text that a notice repeats; `task show` has all of it."""
 DEEDS = {
     "done": "finished",
     "block": "blocked",
@@ -27,7 +27,7 @@ DEEDS = {
     "comment": "on",
 }
 Sentence = Callable[[Callable[[str], str]], str]
-"""Makes a line, given how its reader's clone writes a mailbox."""
+"""Makes a line from a function that writes a mailbox as its reader sees it."""
 
 
 class Telling:
@@ -42,7 +42,7 @@ class Telling:
         self._about: dict[str, str] = {}
 
     def tell(self, boxes: Collection[str], about: str, sentence: Sentence, of: str = "") -> None:
-        """Tell `boxes`, people of the task `of` (or `about`) by their present names, what `sentence` says."""
+        """Tell `boxes`, the present names of sessions of the task `of` (or `about`), the line of `sentence`."""
         named = self._named_in(of or about)
         for box in sorted(boxes):
             if box and box not in self._mine:
@@ -80,7 +80,7 @@ def _named(row: TaskFacts) -> str:
 
 
 def _spoken(words: str) -> str:
-    """The words of an act, on lines of their own if they are several."""
+    """The text of an act, on lines of its own if it has several."""
     if not words.strip():
         return ""
     cut = words if len(words) <= QUOTED else words[:QUOTED] + "…"
@@ -94,7 +94,7 @@ def tell_of_deed(telling: Telling, row: TaskFacts, verb: str, words: str) -> Non
 
 
 def tell_of_ready(telling: Telling, row: TaskFacts) -> None:
-    """Tell those whose tasks waited only for this one that they are ready."""
+    """Tell the holders and assignees of tasks that waited only for this one."""
     condition = (
         "t.status IN ('open', 'claimed') AND t.id IN (SELECT task FROM task_needs WHERE need = ? AND ignored = 0)"
         f" AND NOT EXISTS ({UNMET} AND n.need <> ?)"
@@ -105,13 +105,13 @@ def tell_of_ready(telling: Telling, row: TaskFacts) -> None:
 
 
 def tell_of_takeover(telling: Telling, row: TaskFacts) -> None:
-    """Tell the creator, and the former holder in case it comes back."""
+    """Tell the creator and the former holder, which may come back."""
     told = {row.creator, row.holder}
     telling.tell(told, row.id, lambda shown: f"{shown(telling.me)} took over {_named(row)}, which {shown(row.holder)} held")
 
 
 def tell_of_claim_for(telling: Telling, row: TaskFacts, holder: str) -> None:
-    """Tell a session that it holds a task which a person claimed for it, and the creator."""
+    """Tell a session, and the task's creator, that a person claimed the task for the session."""
     telling.tell([holder], row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for you: you hold it")
     others = {row.creator} - {holder}
     telling.tell(others, row.id, lambda shown: f"{shown(telling.me)} claimed {_named(row)} for {shown(holder)}")

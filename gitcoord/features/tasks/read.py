@@ -1,4 +1,4 @@
-"""Reading tasks: one, many, the best to take next."""
+"""Read tasks: one, many, the best to take next."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gitcoord.sync import asked
 
 
 class TaskFacts(NamedTuple):
-    """A task as the index has it. Names are mailboxes as they are called now, empty for nobody."""
+    """A task as the index has it. Names are present mailboxes, empty for nobody."""
 
     id: Oid
     lc: int
@@ -45,7 +45,7 @@ class TaskFacts(NamedTuple):
     words: str
     changed: int
     ready: bool
-    """Open, with all it needs done; the index does not know whether its holder is gone."""
+    """Whether it is open and all that it needs is done; the index does not know whether its holder is gone."""
 
 
 class Comment(NamedTuple):
@@ -59,7 +59,7 @@ class Comment(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A session's act on a task; `void` if another session was quicker, so that it changed nothing."""
+    """A session's act on a task; `void` if another session was first, so that it changed nothing."""
 
     id: Oid
     sender: str
@@ -71,7 +71,8 @@ class Step(NamedTuple):
 
 
 class Task(NamedTuple):
-    """A task as it is shown. Times are Unix seconds, names mailboxes; `holder` of a finished task is who finished it."""
+    """A task as it is shown. Times are Unix seconds, names mailboxes; `holder` of a finished task is the session that
+    finished it."""
 
     id: Oid
     title: str
@@ -91,13 +92,13 @@ class Task(NamedTuple):
     history: tuple[Step, ...]
     creator: str
     words: str
-    """Why it is blocked, or the words with which it ended."""
+    """The reason why it is blocked, or the text with which it ended."""
     at: int
     changed: int
 
 
 class Which(NamedTuple):
-    """Which tasks to list. `status` names one; without it, those not done or dropped, unless `everything`."""
+    """A choice of tasks to list. `status` names one status; without it, tasks not done or dropped, unless `everything`."""
 
     ready: bool = False
     mine: bool = False
@@ -142,7 +143,7 @@ def rows(db: sqlite3.Connection, condition: str, values: Sequence[object] = ()) 
 
 
 def _row(raw: Sequence[Any], now: dict[str, str]) -> TaskFacts:
-    """A row from its columns, which are those of TaskFacts in their order."""
+    """A row from its columns, the fields of TaskFacts in their order."""
     oid, lc, creator, at, title, text, status, priority, assignee, labels, holder, *rest, tentative, words, changed, ready = raw
     labelled = tuple(json.loads(labels)) if labels != "[]" else ()
     who = (now[assignee], labelled, now[holder])
@@ -169,7 +170,7 @@ def get_task(clone: Clone, prefix: str, now: float | None = None) -> Task:
 
 
 def list_tasks(clone: Clone, me: Identity, which: Which = UNFINISHED_ONES, now: float | None = None) -> list[Task]:
-    """Tasks, in the order that `which` says. Raises UsageError for an unknown status, order or session."""
+    """Tasks, in the order of `which`. Raises UsageError for an unknown status, order or session."""
     if which.sort not in SORTS:
         raise UsageError(f"{which.sort!a} is not an order of tasks", "one of " + ", ".join(SORTS))
     if which.status is not None and which.status not in STATUSES:
@@ -264,13 +265,13 @@ def _task(row: TaskFacts, details: _Details, holder_state: str | None) -> Task:
 
 
 def held_titles(db: sqlite3.Connection) -> dict[str, str]:
-    """The title of the task that each session claimed last and holds."""
+    """The title of the task that each session holds and claimed last."""
     found = db.execute("SELECT holder, title FROM tasks WHERE status = 'claimed' ORDER BY changed, id").fetchall()
     homes = Homes(db)
     return {homes.of(holder): title for holder, title in found}
 
 
-# the best to take next
+# find the best task to take next
 
 
 def best(

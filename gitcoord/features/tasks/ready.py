@@ -1,4 +1,4 @@
-"""Which tasks are ready, and who holds one: as SQL, for callers that must load nothing more."""
+"""Find ready and held tasks by SQL alone, for callers that must load nothing more."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ UNMET = (
     "SELECT 1 FROM task_needs n JOIN tasks o ON o.id = n.need"
     " WHERE n.task = t.id AND n.ignored = 0 AND o.status NOT IN ('done', 'dropped')"
 )
-"""The unfinished needs of an SQL task `t`. An unknown need does not count."""
+"""SQL: the unfinished needs of task `t`. An unknown need does not count."""
 READY = f"t.status = 'open' AND NOT EXISTS ({UNMET})"
 HELD = "t.status IN ('claimed', 'blocked') AND t.holder IN (SELECT value FROM json_each(?))"
-"""A condition that an SQL task `t` is held by one of some mailboxes (a JSON list)."""
+"""SQL condition: task `t` is held by one of some mailboxes (a JSON list)."""
 
 
 def ready_count(db: sqlite3.Connection, unsigned: Collection[str]) -> int:
-    """How many tasks any session could take, without those that are kept back."""
+    """The number of tasks that any session could take, without those that are kept back."""
     query = f"SELECT count(*) FROM tasks t WHERE {READY} AND t.id NOT IN (SELECT value FROM json_each(?))"
     (ready,) = db.execute(query, (json.dumps(list(unsigned)),)).fetchone()
     return int(ready)
 
 
 def held_count(db: sqlite3.Connection, boxes: Sequence[str]) -> int:
-    """How many tasks these mailboxes hold."""
+    """The number of tasks that these mailboxes hold."""
     (held,) = db.execute(f"SELECT count(*) FROM tasks t WHERE {HELD}", (json.dumps(list(boxes)),)).fetchone()
     return int(held)
 

@@ -2,7 +2,7 @@
 lost.
 
 A claim has no lease because it was made offline, because it was interrupted, or because the remote lost its table or
-was replaced by another. The first at the remote wins; the loser is told, with the winner's name.
+was replaced by another. The first clone at the remote wins; the loser's session is told the winner's name.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def settle(link: Link) -> None:
     """Take leases for the claims of this clone that have none, all in one push. Raises RemoteError."""
     clone = link.clone
     lost: dict[str, tuple[_Claim, str]] = {}
-    """Claims whose task somebody else has, and who that is."""
+    """Claims whose task another session has, with that session."""
     answered: list[str] = []
 
     def decide(table: LeaseTable) -> LeaseTable | None:
@@ -102,7 +102,7 @@ def _winner(clone: Clone, claim: _Claim, look: LeaseView, table: LeaseTable) -> 
 
 
 def _row(clone: Clone, claim: _Claim, table: LeaseTable) -> Lease:
-    """The row of a claim; for one that was made offline, with the event that it has a row now."""
+    """Make the row of a claim; for an offline claim, also the event that says that it has a row now."""
     replaced = clone.read(lambda db: replaces(db, table, claim.row.id, [claim.id]))
     event, lease = claim.id, claim.row.lease
     meant = clone.read(lambda db: get_event(db, Oid(claim.id)).data.get("replaces", ()))
@@ -126,7 +126,7 @@ def _give_up(clone: Clone, claim: _Claim, winner: str) -> None:
 
 
 def _void(clone: Clone, task: str, ids: list[str], author: str, text: str) -> list[Draft]:
-    """The event that makes events of ours void, and the message to their author."""
+    """The event that voids events of ours, and the message to their author."""
     data = {"task": task, "supersedes": ids[:10], "void": True}
     told = {"to": [clone.box(author)], "notice": "task", "about": task}
     return [
@@ -136,7 +136,7 @@ def _void(clone: Clone, task: str, ids: list[str], author: str, text: str) -> li
 
 
 def renamed(clone: Clone, old: str) -> None:
-    """This clone goes on under a new id: its claims with it, as those of the clone that keeps the `old` one are not ours."""
+    """Continue the claims of this clone under its new id; the claims of the clone that keeps the `old` id are not ours."""
     waiting = asked.waiting(clone)
 
     def drafts(db: sqlite3.Connection) -> list[Draft]:
@@ -150,17 +150,17 @@ def _again(claim: _Claim) -> Draft:
     return Draft("task.claim", f"claimed: {claim.row.title}", data, author=claim.author)
 
 
-# what turned out void
+# void events
 
 
 def tell(clone: Clone) -> None:
-    """Tell each session of this clone which of its events did not hold, and because of which session."""
+    """Tell each session of this clone which of its events did not hold, and which session was first."""
     if clone.read(lambda db: _untold(db, clone)):
         clone.append(lambda db: [draft for void in _untold(db, clone) for draft in _news(db, clone, *void)])
 
 
 def _untold(db: sqlite3.Connection, clone: Clone) -> list[tuple[str, str, str]]:
-    """Void events of this clone of which their authors do not know: event, task, and the event that made it void."""
+    """Void events of this clone whose authors were not told: the event, its task, and the event that made it void."""
     query = (
         "SELECT v.id, v.task, v.by FROM task_void v JOIN events e ON e.id = v.id"
         " WHERE e.clone = ? AND e.type IN (SELECT value FROM json_each(?)) AND v.id NOT IN"

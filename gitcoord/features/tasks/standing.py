@@ -1,4 +1,4 @@
-"""The table of leases beside the claims: which tasks others hold, and which rows may be replaced."""
+"""Compare the table of leases with the claims: which tasks others hold, and which rows may be replaced."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ once. A row that asks for more gets no more."""
 
 
 class LeaseView(NamedTuple):
-    """The effect of others' leases and claims: tasks that are `taken`, claims that fell `silent` and may be taken over,
+    """The effect of others' leases and claims: tasks that are `taken`, claims that are `silent` and may be taken over,
     rows that are `free` to be replaced, and tasks whose holder is silent, but not for long enough (`unripe`)."""
 
     taken: frozenset[str]
@@ -45,13 +45,13 @@ def look_at(db: sqlite3.Connection, clone: Clone, table: LeaseTable, asking: Col
 
 
 def _is_over(db: sqlite3.Connection, clone: Clone, lease: Lease, asking: Collection[str] = ()) -> bool:
-    """Whether a row's claim is no longer the task's; or the row is ours and never had a claim."""
+    """Whether a row's claim no longer holds the task; or the row is ours and never had a claim."""
     known = db.execute("SELECT 1 FROM task_leases WHERE nonce = ?", (lease.nonce,)).fetchone()
     return has_ended(db, lease, asking) if known else clone.has(lease.holder)
 
 
 def has_ended(db: sqlite3.Connection, lease: Lease, asking: Collection[str] = ()) -> bool:
-    """Whether the claim of a row is known, and is not the task's any more."""
+    """Whether the claim of a row is known, and no longer holds the task."""
     found = [claim for (claim,) in db.execute("SELECT claim FROM task_leases WHERE nonce = ?", (lease.nonce,))]
     return bool(found) and _current(db, lease.key, asking) not in found
 
@@ -66,7 +66,7 @@ def _current(db: sqlite3.Connection, task: str, asking: Collection[str]) -> str:
 
 
 def replaces(db: sqlite3.Connection, table: LeaseTable, task: str, asking: Collection[str] = ()) -> tuple[str, ...]:
-    """The nonces of a task's rows whose claims have not been seen to end, with those that they replaced themselves."""
+    """The nonces of a task's rows whose claims have not ended as far as we know, and of the rows that those replaced."""
     found = [row for row in table.rows.values() if row.key == task and not has_ended(db, row, asking)]
     return tuple(dict.fromkeys(n for row in found for n in (row.nonce, *row.replaced)))[:100]
 
@@ -78,7 +78,7 @@ def holder_of(clone: Clone, table: LeaseTable, look: LeaseView, task: str) -> st
 
 
 def finished(clone: Clone, table: LeaseTable) -> list[str]:
-    """Rows of ours that are over. Asked with every sync, so it is also from when on the silence of others is counted."""
+    """Our rows that have ended. Asked with every sync, so it is also from when on the silence of others is counted."""
     if any(not clone.has(r.holder) for r in table.rows.values()):
         clone.read(lambda db: look_at(db, clone, table))
     mine = [r for r in table.rows.values() if clone.has(r.holder)]

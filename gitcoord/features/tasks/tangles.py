@@ -1,4 +1,4 @@
-"""Cycles of needs: of the needs on a cycle, ignore those that close it, in the order in which they were declared.
+"""Break cycles of needs: of the needs on a cycle, ignore those that close it, in the order in which they were declared.
 
 They are judged once for all the needs that a transaction changed. Tasks on a common cycle form a tangle. The index
 keeps which tasks are in which tangle, so that a change touches only the tasks that it concerns.
@@ -129,7 +129,7 @@ def _components(after: Mapping[str, Sequence[str]]) -> list[set[str]]:
 
 
 def _closed(open_: dict[str, None], node: str) -> set[str]:
-    """Take the component of which `node` was the first from those still open."""
+    """Remove the component that began with `node` from the open nodes."""
     group: set[str] = set()
     while node not in group:
         group.add(open_.popitem()[0])
@@ -142,7 +142,7 @@ def ignored(tangle: Collection[str], edges: Sequence[Edge]) -> list[Edge]:
         return list(edges)
     bit = {task: 1 << number for number, task in enumerate(sorted(tangle))}
     names = sorted(tangle)
-    below, above = dict(bit), dict(bit)  # what each leads to and is led to by, itself included
+    below, above = dict(bit), dict(bit)  # the nodes that each one reaches, and that reach it, itself included
     closing = []
     for task, need in edges:
         if below[need] & bit[task]:

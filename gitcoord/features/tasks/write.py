@@ -33,7 +33,8 @@ Drafts = Sequence[Draft | LaterDraft]
 
 
 def write(clone: Clone, me: Identity, decide: Callable[[sqlite3.Connection], Drafts]) -> list[Event]:
-    """Register `me` and append; a refused append registers nobody, and neither does a person in a session's stead."""
+    """Register `me` and append; a refused append registers no session, and neither does a person who acts in a session's
+    place."""
     with clone.locked():
         if me.stead:
             return clone.append(decide)
@@ -171,7 +172,7 @@ def claiming(
     facts: Mapping[str, Any] = MappingProxyType({}),
     silent: Collection[str] = (),
 ) -> Drafts:
-    """The claim of a task, or nothing if it is mine. `facts` go into the event; claims in `silent` may be taken over,
+    """The claim of a task, or nothing if I hold it. `facts` go into the event; claims in `silent` may be taken over,
     even though no clone said that their holders are gone. Raises Refused."""
     mine = _is_me(db, clone, me, row.holder)
     if mine and row.status == "claimed" and not (row.tentative and facts.get("lease")):
@@ -210,7 +211,7 @@ def _refuse_held(db: sqlite3.Connection, clone: Clone, row: TaskFacts, hint: str
 
 
 class _Verb(NamedTuple):
-    """The new status that a verb gives a task, from which statuses, and the words of its event."""
+    """A verb: the new status, the statuses that it may start from, and the text of its event."""
 
     after: str
     before: tuple[str, ...]
@@ -255,7 +256,7 @@ def _changing(db: sqlite3.Connection, clone: Clone, me: Identity, row: TaskFacts
     return [Draft(f"task.{verb}", _text(f"{rule.word}: {row.title}", words), data, author=me.name), *telling.drafts()]
 
 
-# common to them
+# shared by the verbs
 
 
 def about(clone: Clone, me: Identity, prefix: str, decide: Callable[[sqlite3.Connection], Drafts]) -> Oid:

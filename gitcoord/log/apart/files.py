@@ -2,7 +2,7 @@
 
     gitcoord local log 1
     o KIND ID SIZE          then SIZE bytes of zlib data and a newline
-    t ID START              ends a batch: where the log stands, and where in the file the batch began
+    t ID START ends a batch: the tip of the log, and the place in the file where the batch began
 
 A batch counts once its `t` line is there, so a crash leaves the log as it was before or as it should be after. The lines
 have one length, so the end is found without reading the file, and each batch leads to the one before it.
@@ -25,7 +25,7 @@ _KINDS = ("commit", "tree", "blob")
 
 
 class ObjectPlace(NamedTuple):
-    """Where an object is in a file: the bytes of its zlib data."""
+    """The place of an object in a file: the bytes of its zlib data."""
 
     kind: Kind
     offset: int
@@ -33,7 +33,7 @@ class ObjectPlace(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """The end of a batch: where the log stands then, where the batch begins in the file and where it ends."""
+    """The end of a batch: the tip of the log then, and the places in the file where the batch begins and ends."""
 
     tip: Oid
     start: int
@@ -51,15 +51,15 @@ class LocalFile:
         self._last: Batch | None = None
         self._places: dict[Oid, ObjectPlace] = {}
         self._unread = 0
-        """The batches before this place of the file were not looked at yet."""
+        """The place in the file before which batches were not read yet."""
 
     def tip(self) -> Oid | None:
-        """Where the log stands; None if it has nothing. Raises Unreadable."""
+        """The tip of the log; None if it is empty. Raises Unreadable."""
         last = self._look()
         return last.tip if last else None
 
     def _look(self) -> Batch | None:
-        """The last batch, looked for anew if the file has changed."""
+        """The last batch, searched again if the file has changed."""
         seen = signature(self.path)
         if seen != self._seen or not seen:
             with self._opened() as file:
@@ -74,7 +74,7 @@ class LocalFile:
             raise unreadable(self.path, error) from error
 
     def find(self, oid: Oid) -> ObjectPlace | None:
-        """Where an object is, searched from the end: what is asked for is nearly always new. Raises Unreadable."""
+        """The place of an object, searched from the end, because nearly always a new one is wanted. Raises Unreadable."""
         self._look()
         if oid not in self._places and self._unread > len(HEAD):
             with self._opened() as file:
@@ -83,7 +83,7 @@ class LocalFile:
         return self._places.get(oid)
 
     def _step_back(self, file: IO[bytes]) -> int:
-        """Look at the batch that ends where the looking stopped; returns where it began, or 0 where the file is damaged."""
+        """Read the batch that ends where the reading stopped; returns its beginning, or 0 if the file is damaged."""
         batch = _batch_at(file, self._unread, self._digits)
         if batch is None:
             return 0
@@ -92,7 +92,7 @@ class LocalFile:
         return batch.start
 
     def read(self, oid: Oid) -> GitObject | None:
-        """An object; None if it is not there whole. Raises Unreadable."""
+        """An object; None if it is missing or damaged. Raises Unreadable."""
         import zlib
 
         place = self.find(oid)
@@ -107,7 +107,7 @@ class LocalFile:
         return None
 
     def append(self, tip: Oid, objects: Sequence[GitObject]) -> None:
-        """Add a batch after the last whole one. Raises RepositoryError; then the log stands where it stood."""
+        """Add a batch after the last whole one. Raises RepositoryError; then the log is as before."""
         try:
             fd = open_ours(self.path, os.O_RDWR | os.O_CREAT)
             with open(fd, "r+b") as file:
@@ -127,7 +127,7 @@ class LocalFile:
             raise unwritable(self.path, error) from error
 
     def _start(self, file: IO[bytes]) -> int:
-        """Where the next batch begins: what a crash left after the last one is overwritten."""
+        """The place where the next batch begins: bytes that a crash left after the last one are overwritten."""
         last = _last_batch(file, self._digits)
         if last is None:
             file.seek(0)
@@ -147,7 +147,7 @@ def _end_line(tip: Oid, start: int) -> bytes:
 
 
 def _last_batch(file: IO[bytes], digits: int) -> Batch | None:
-    """The last whole batch: by the last line, or, where a crash cut that short, by reading from the beginning."""
+    """The last whole batch: by the last line, or, if a crash cut that short, by reading from the beginning."""
     end = file.seek(0, os.SEEK_END)
     found = _batch_at(file, end, digits)
     if found is not None or not end:
@@ -178,7 +178,7 @@ def _batch_at(file: IO[bytes], end: int, digits: int) -> Batch | None:
 
 
 def _records(file: IO[bytes], at: int) -> Iterator[tuple[Oid, ObjectPlace]]:
-    """The objects of the batch that begins at `at`, up to its `t` line, after which the file stands in the end."""
+    """The objects of the batch that begins at `at`, up to its `t` line; afterwards the file is behind that line."""
     file.seek(at)
     while (words := file.readline(200).split())[:1] == [b"o"] and len(words) == 4 and words[3].isdigit():
         kind, size = words[1].decode("ascii", "replace"), int(words[3])
@@ -188,7 +188,7 @@ def _records(file: IO[bytes], at: int) -> Iterator[tuple[Oid, ObjectPlace]]:
 
 
 class LocalLogs:
-    """All local logs of a clone, by the names that they have among its refs."""
+    """All local logs of a clone, by the names of their refs."""
 
     def __init__(self, repo: Repository) -> None:
         self.folder = f"{repo.coord_dir}/local"
@@ -197,7 +197,7 @@ class LocalLogs:
         self._files: dict[str, LocalFile] = {}
 
     def files(self) -> dict[str, LocalFile]:
-        """The file of each log that is there."""
+        """The file of each log."""
         found = {}
         for name in names_in(self.folder):
             clone, _, epoch = name.rpartition(".")
@@ -211,7 +211,7 @@ class LocalLogs:
         return LocalFile(f"{self.folder}/{clone}.{epoch}", self._digits, self._repo.flag("fsync"))
 
     def tips(self) -> dict[str, Oid]:
-        """Where each log stands. Raises Unreadable."""
+        """The tip of each log. Raises Unreadable."""
         return {ref: tip for ref, file in self.files().items() if (tip := file.tip())}
 
     def find(self, oid: Oid) -> LocalFile | None:
@@ -219,11 +219,11 @@ class LocalLogs:
         return next((file for file in self.files().values() if file.find(oid)), None)
 
     def read(self, oid: Oid) -> GitObject | None:
-        """An object of any of the logs. Raises Unreadable."""
+        """An object of any log. Raises Unreadable."""
         return next((item for file in self.files().values() if (item := file.read(oid))), None)
 
     def append(self, ref: str, tip: Oid, objects: Sequence[GitObject]) -> None:
-        """Let the log `ref` stand at `tip`, one of `objects` or of what it has. Raises RepositoryError."""
+        """Move the log `ref` to `tip`, which is among `objects` or in the log already. Raises RepositoryError."""
         fresh = ref not in self.files()
         if fresh:
             try:

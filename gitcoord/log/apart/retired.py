@@ -1,8 +1,8 @@
 """The list of retired clones: one ref instead of theirs, which keeps their logs as they were.
 
-`refs/coord/lease/retired` is a chain of commits. Each lists logs of clones that were silent for long, and where these logs end;
-those ends are its further parents. So every event, and every signature over it, stays what it was, and nothing is folded
-anew. The chain only grows. A list says no more than the refs that it replaces, which everybody who may push could set, too.
+`refs/coord/lease/retired` is a chain of commits. Each lists logs of clones that were silent for long, with their tips,
+which are its further parents. So every event and every signature stays as it was, and nothing is folded again. The chain
+only grows. A list proves no more than the refs that it replaces, which everybody who may push could also set.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Retired:
         self._logs: Logs = {}
 
     def logs(self, tip: Oid) -> Logs:
-        """The logs that the list at `tip` has, and where they end. Raises Unreadable."""
+        """The logs of the list at `tip`, with their tips. Raises Unreadable."""
         if self._at != tip:
             at, known = self._load()
             if at != tip:
                 known = self._read(tip, at, known)
-                with suppress(RepositoryError):  # a read-only place reads it again
+                with suppress(RepositoryError):  # a read-only repository reads it again each time
                     write_whole(self._path, json.dumps({"at": tip, "logs": known}) + "\n")
             self._at, self._logs = tip, known
         return self._logs
@@ -50,7 +50,7 @@ class Retired:
         return None, {}
 
     def _read(self, tip: Oid, at: Oid | None, known: dict[str, Oid]) -> dict[str, Oid]:
-        """The list at `tip`, given that at an earlier one. What is no list lists nothing."""
+        """The list at `tip`, from the known list at an earlier tip. A commit that is not a list adds nothing."""
         for start, found in ((at, known), (None, {})):
             with suppress(NotDescendant, ObjectMissing, NotACommit):
                 for _, raw in self._store.chain(tip, start):
@@ -60,7 +60,7 @@ class Retired:
 
 
 def listed(raw: bytes) -> dict[str, Oid]:
-    """The logs that one commit of the list adds: only ends that are its parents, which it so keeps."""
+    """The logs that one commit of the list adds. Only tips that are its parents count, because only these it keeps."""
     head, blank, message = raw.partition(b"\n\n")
     lines = head.split(b"\n")
     parents = {line[7:].decode("ascii", "replace") for line in lines if line.startswith(b"parent ")}
@@ -80,7 +80,7 @@ def _is_listed(ref: str) -> bool:
 
 
 def with_parents(item: GitObject, parents: list[Oid], object_format: str) -> GitObject:
-    """A parentless commit, with parents."""
+    """The same commit with parents."""
     assert parent_of(item.data) is None
     tree, rest = item.data.split(b"\n", 1)
     lines = b"".join(b"parent %s\n" % oid.encode() for oid in parents)

@@ -1,6 +1,6 @@
-"""The store as the log room sees it: local logs in files of ours, logs of retired clones from their list, all else in git.
+"""The store for the log room: local logs in files of ours, logs of retired clones from their list, everything else in git.
 
-A local log has the name of a ref, `refs/coord/local/CLONE/EPOCH`, which is in no git repository. Where a version before 0.2
+A local log has the name of a ref, `refs/coord/local/CLONE/EPOCH`, which is in no git repository. If a version before 0.2
 left such a ref, it is read until the next writer has moved it (`take_in`).
 """
 
@@ -29,9 +29,9 @@ class PartedStore:
         self._here = here
         self._retired: Retired | None = None
         self.retired: frozenset[str] = frozenset()
-        """The clones whose logs the last listing found in the list of retired ones alone."""
+        """The clones whose logs the last listing found only in the list of retired clones."""
         self.left: dict[str, Oid] = {}
-        """Local logs that the last listing found among git's refs."""
+        """Local logs that the last listing found among git's refs, where an earlier version left them."""
         self._staged: dict[Oid, GitObject] = {}
 
     def tips(self) -> Tips:
@@ -46,7 +46,7 @@ class PartedStore:
         return Tips({**found.refs, **retired, **local}, found.broken) if retired or local else found
 
     def listed(self, tip: Oid) -> Mapping[str, Oid]:
-        """The logs of the clones that the list of retired ones has at `tip`, and where they end."""
+        """The logs in the list of retired clones at `tip`, with their tips."""
         from gitcoord.log.apart.retired import Retired
 
         if self._retired is None:
@@ -54,7 +54,7 @@ class PartedStore:
         return self._retired.logs(tip)
 
     def keeps(self, ref: str) -> bool:
-        """Whether a log is in a file of ours, into which nobody else can write."""
+        """Whether a log is in a file of ours, into which no other program writes."""
         return is_local(ref) and ref in self.logs.files()
 
     def chain(self, new: Oid, old: Oid | None) -> Iterator[tuple[Oid, bytes]]:
@@ -120,7 +120,7 @@ class PartedStore:
         return found
 
     def write(self, objects: Sequence[GitObject], ref: str = "") -> None:
-        """Those of a local log are kept until `move`, which writes all at once."""
+        """Objects of a local log are kept until `move`, which writes all at once."""
         if is_local(ref):
             self._staged = {item.oid: item for item in objects}
         else:
@@ -139,7 +139,7 @@ class PartedStore:
             self.logs.append(ref, new, self._with_what_git_has(new, old, objects))
 
     def take_in(self, ref: str, keep_fd: int) -> None:
-        """Move a log of an earlier version out of git's refs. Raises NotDescendant where ours went another way."""
+        """Move a log of an earlier version out of git's refs. Raises NotDescendant if our file does not continue it."""
         tip, known = self.left[ref], self.logs.tips().get(ref)
         if known is None or (known != tip and self.logs.find(tip) is None):
             for _ in self.git.chain(tip, known):
@@ -148,8 +148,8 @@ class PartedStore:
         self.git.move(ref, None, tip, keep_fd)
 
     def _with_what_git_has(self, new: Oid, old: Oid | None, staged: dict[Oid, GitObject]) -> list[GitObject]:
-        """`staged`, and what else a log needs that is to stand at `new`: git may have it from an earlier version. Oldest
-        first. Raises ObjectMissing for a commit that nobody has."""
+        """`staged`, and the other objects that a log with the tip `new` needs, which git may have from an earlier version;
+        oldest first. Raises ObjectMissing for a lost commit."""
         commits: list[GitObject] = []
         at: Oid | None = new
         while at is not None and at != old and (at in staged or self.logs.find(at) is None):

@@ -32,20 +32,19 @@ ATTEMPTS = 3
 
 
 class OwnLogAmiss(Exception):
-    """A log of ours is gone, has a hole, or no longer contains what was read of it. Nothing was forgotten: what the index
-    has seen of it is evidence for the repair."""
+    """A log of ours is gone, has a hole, or no longer contains what was read of it. The index keeps what it has seen of the
+    log as evidence for the repair."""
 
     def __init__(self, ref: str) -> None:
         super().__init__(ref)
         self.ref = ref
 
 
-_REBUILD_CACHE, _CACHE = -65536, -2000  # KiB, with SQLite's own sign for it
+_REBUILD_CACHE, _CACHE = -65536, -2000  # KiB; SQLite takes negative numbers as KiB
 CHUNK = 1000
 """Commits of a log that are folded together, most of them by one statement."""
 BATCH = 20_000
-"""Commits after which the transaction is committed: a killed process has then lost little, and a waiting one gets a
-turn."""
+"""Commits after which the transaction is committed, so that a killed process loses little and a waiting one gets a turn."""
 _CARRIES = b'"type":"epoch"'
 _REBUILDING, _STANDING = "rebuilding", "signatures"
 
@@ -64,20 +63,22 @@ class Index(Folding):
         super().__init__(directory, registry, here, referee)
         self.ignored = ignored
         self.unreadable: list[str] = []
-        """Refs met by this process whose chain has a hole; the next writer mends them."""
+        """Refs whose chain has a hole, as this process found; the next writer repairs them."""
         self.rewound: dict[str, Oid] = {}
-        """Logs that no longer contain where this index saw them last, and that place; the next writer puts them back."""
+        """Logs that no longer contain the commit at which this index saw them last, and that commit; the next writer
+        restores them."""
         self.vanished: list[str] = []
-        """Logs known before whose refs are gone."""
+        """Logs whose refs are gone since this index read them."""
         self.forgets = False
-        """Whether a damaged log of ours is read as it is: where nobody can repair it, or every process has tried."""
+        """Whether a damaged log of ours is read as it is, because it cannot be repaired."""
         self._since = 0
         self._compared: tuple[Any, ...] = ()
-        """The connection and the list of refs that were found current last, how far the index had changed then, and which keys
-        were allowed."""
+        """The connection, the list of refs that was found current last, and the state of the index and the allowed keys
+        then."""
 
     def query(self, store: Store, tips: Tips, question: Callable[[sqlite3.Connection], object]) -> object:
-        """Bring the index up to `tips` and ask; again after every recovery, for it may be damaged once more meanwhile."""
+        """Bring the index up to `tips` and ask; try again after every recovery, because it may be damaged once more
+        meanwhile."""
         for _ in range(ATTEMPTS):
             self._follow()
             try:
@@ -100,7 +101,7 @@ class Index(Folding):
         """Read what is new below `tips`; with nothing new, no object is opened."""
         if not self.is_current(tips):
             with self.writing():
-                self.ingest_tips(store, store.tips())  # listed again: another process may have been quicker
+                self.ingest_tips(store, store.tips())  # listed again: another process may have written meanwhile
 
     def is_current(self, tips: Tips) -> bool:
         """Whether all below `tips` has been read. Asked several times a command, so the same list is compared again only
@@ -115,13 +116,13 @@ class Index(Folding):
         return current
 
     def _judged_as(self) -> str:
-        """What the judgements on signatures depended on when events were taken in; empty: none were required."""
+        """The keys and settings on which verdicts depended when events were read; empty if no signatures were required."""
         row = self.db.execute("SELECT value FROM meta WHERE key = ?", (_STANDING,)).fetchone()
         return str(row[0]) if row else ""
 
     def _judge_anew(self) -> bool:
-        """After the keys that are allowed here changed, look again at what waits for a signature. Says whether everything
-        has to be read again, because `coord.requireSigned` was set or unset."""
+        """Judge events that wait for a signature again, after the allowed keys changed. Returns whether everything has to
+        be read again, because `coord.requireSigned` was set or unset."""
         before, now = self._judged_as(), self._standing()
         if before != now:
             self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (_STANDING, now))
@@ -129,7 +130,7 @@ class Index(Folding):
         return bool(before) != bool(now)
 
     def known_tips(self) -> dict[str, Oid]:
-        """The refs as they stood when they were last read. Raises DatabaseError where a damaged file has something else."""
+        """The refs as they were when last read. Raises DatabaseError if a damaged file has something else there."""
         found = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
         if not all(type(ref) is str and type(oid) is str for ref, oid in found.items()):
             raise sqlite3.DatabaseError("the index is damaged")
@@ -145,8 +146,8 @@ class Index(Folding):
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction around reading the refs, deciding and appending; rolled back on any error. Much of what was
-        read may be committed before (`_breathe`)."""
+        """One transaction around reading the refs, deciding and appending; rolled back on any error. A part of the reading
+        may be committed before (`_breathe`)."""
         self.mailroom.forget()
         self._unsettled.clear()
         self._follow()
@@ -155,7 +156,7 @@ class Index(Folding):
             self.mailroom.deliver()
 
     def ingest_tips(self, store: Store, tips: Tips) -> None:
-        """Inside a transaction: read the difference to what is known, or all again if a log went or began anew."""
+        """Read the commits that are new, inside a transaction; or all again, if a log is gone or began anew."""
         while True:
             try:
                 self._ingest(store, tips)
@@ -189,7 +190,8 @@ class Index(Folding):
             raise OwnLogAmiss(ref)
 
     def _begin_rebuild(self) -> None:
-        """All from the beginning. What only reads need is indexed at the end: that takes a third of the time."""
+        """Begin to read everything anew. Indexes that only reads need are made at the end: that takes a third of the
+        time."""
         self._create(self.db)
         self._judge_anew()
         for statement in self._index_statements():
@@ -198,7 +200,8 @@ class Index(Folding):
 
     @contextmanager
     def _rebuilding(self) -> Iterator[None]:
-        """Around taking in: what a rebuild, begun here or by a process that was killed, left for its end."""
+        """Read within this context; at its end it does what a rebuild, begun here or by a killed process, left for
+        later."""
         if self.db.execute("SELECT 1 FROM meta WHERE key = ?", (_REBUILDING,)).fetchone() is None:
             yield
             return
@@ -211,7 +214,8 @@ class Index(Folding):
         self.db.execute(f"PRAGMA cache_size = {_CACHE}")
 
     def _breathe(self, ref: str, oid: Oid, count: int) -> None:
-        """Commit after enough commits were read: a killed process has then lost little, and a waiting one gets a turn.
+        """Commit the transaction after BATCH commits were read, so that a killed process loses little and a waiting one
+        gets a turn.
 
         Raises _Overtaken when another process took its turn and continued this log.
         """
@@ -227,11 +231,11 @@ class Index(Folding):
             raise _Overtaken
 
     def _ingest_difference(self, store: Store, known: dict[str, Oid], now: dict[str, Oid]) -> None:
-        """The newest epoch of a log first: its root says which older ones still count."""
+        """Read what is new of each log, the newest epoch first: its root says which older ones still count."""
         changed = [(ref, oid) for ref, oid in now.items() if known.get(ref) != oid]
         logs = [(ref, oid) for ref, oid in changed if is_log(ref)]
         lowest = self._lowest()
-        own = self._here() or ""  # ours before all: if it has a hole, nothing of what was seen may be forgotten yet
+        own = self._here() or ""  # ours first: if it has a hole, the index must not forget what it has seen
         with Progress("Reading events") as progress:
             for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
                 if not _is_below(ref, lowest):
@@ -246,13 +250,14 @@ class Index(Folding):
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
 
     def _doubt(self, ref: str) -> None:
-        """Where a clone is known to sign, an epoch takes the place of earlier ones once that clone has signed it."""
+        """Doubt an unsigned epoch of a clone that is known to sign: it replaces earlier ones once that clone has signed
+        it."""
         if epoch_of(ref) > 1 and self.referee:
             doubted = not self.referee.vouches(self.db, trust.speaker(ref), epoch_of(ref))
             self.db.execute("UPDATE epochs SET doubted = ? WHERE log = ?", (doubted, log_of(ref)))
 
     def _is_dropped(self, ref: str) -> bool:
-        """Whether a later epoch of the same log took the place of this one."""
+        """Whether a later epoch of the same log replaced this one."""
         return _is_below(ref, self._lowest())
 
     def _lowest(self) -> dict[str, int]:
@@ -285,14 +290,15 @@ class Index(Folding):
         self._set_tip(ref, new, lc, place)
 
     def _may_go_on(self, ref: str, commits: Sequence[Commit], strange: int) -> bool:
-        """Count what was read of another clone; says whether more may come."""
+        """Count what was read of another clone; returns whether more may be read."""
         clone = owner(ref)
         if same_clone(clone, self.mailroom.here()):
             return True
         return intake.count(self.db, clone, len(commits), strange, sum(len(raw) for _, raw in commits))
 
     def _begin_epoch(self, ref: str, oid: Oid, raw: bytes) -> None:
-        """The root of an epoch says which epochs still count, those from `lowest` on; what it carries is read last."""
+        """Read the root of an epoch, which says which epochs still count: those from `lowest` on. What it carries is read
+        last."""
         for event, _ in self._decoded(ref, [(oid, raw)]):
             if not trust.is_root(event, ref) or self._objection(event):
                 return
@@ -304,8 +310,8 @@ class Index(Folding):
             self.db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (ref, oid))
 
     def _ingest_carried(self, store: Store) -> None:
-        """Read what the roots of epochs carry: after all chains, and last what is in another clone's name. An event in
-        a log is its own clone's word first."""
+        """Read what the roots of epochs carry, after all chains, and events in another clone's name last: if an event is
+        also in the log of its own clone, that counts."""
         roots = self.db.execute("SELECT ref, id FROM roots ORDER BY ref").fetchall()
         for in_foreign_names in (False, True) if roots else ():
             for ref, oid in roots:
@@ -379,7 +385,7 @@ class Index(Folding):
 
 
 class _Overtaken(Exception):
-    """Look anew at what is left, because another process continued the same log in its turn."""
+    """Raised to look again at what is left to read, because another process continued the same log in its turn."""
 
 
 def _goes_on(ref: str, now: Iterable[str]) -> bool:

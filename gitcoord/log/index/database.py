@@ -10,25 +10,25 @@ from gitcoord.lean import contextmanager, sqlite3, suppress
 from gitcoord.system.files import open_ours
 
 BUSY = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_INTERRUPT}
-"""Complaints of SQLite that pass; any other means a damaged file, and an index is made again more cheaply than
-repaired."""
+"""Errors of SQLite that pass. Any other means a damaged file; the index is then made again, which costs less than a
+repair."""
 UNWRITABLE = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_PERM}
 _OF_THE_STATEMENT = {
     sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_MISUSE,
     sqlite3.SQLITE_RANGE,
 }  # fmt: skip
-"""Complaints about what a statement asked for, and not about the file."""
+"""Errors about a statement, and not about the file."""
 
 
 def connect(path: str) -> sqlite3.Connection:
-    """Open the file, or begin it."""
+    """Open the file, or create it."""
     with suppress(OSError):
         if not os.path.lexists(path):
             os.close(open_ours(path, os.O_RDWR | os.O_CREAT))  # SQLite gives its other files the permissions of this one
     db = sqlite3.connect(path, timeout=30, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA journal_size_limit = 4194304")  # what a rebuild leaves behind
+    db.execute("PRAGMA journal_size_limit = 4194304")  # else a rebuild leaves a large file behind
     return db
 
 
@@ -47,7 +47,7 @@ def schema_of(db: sqlite3.Connection) -> int:
 
 @contextmanager
 def transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All or nothing; only one process at a time."""
+    """Run a transaction, which only one process can do at a time; rolled back on any error."""
     db.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -60,7 +60,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 
 @contextmanager
 def part(db: sqlite3.Connection) -> Iterator[None]:
-    """A part of a transaction that is taken back alone."""
+    """Run a part of a transaction that is rolled back alone on an error."""
     db.execute("SAVEPOINT part")
     try:
         yield
@@ -73,7 +73,7 @@ def part(db: sqlite3.Connection) -> Iterator[None]:
 
 
 def is_about_the_file(error: Exception) -> bool:
-    """Whether an error says something of the file, the disk or the memory, and nothing of what was asked for."""
+    """Whether an error is about the file, the disk or the memory, and not about the statement."""
     if isinstance(error, MemoryError):
         return True
     if not isinstance(error, sqlite3.Error) or isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):

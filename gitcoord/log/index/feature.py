@@ -1,4 +1,4 @@
-"""What a feature declares to the rooms below: how to fold its events, and hooks for what happens there."""
+"""The declarations of a feature for the rooms below: how to fold its events, and hooks for what happens there."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ C = TypeVar("C")
 
 
 class Concern(NamedTuple):
-    """Names of sessions (mailroom.EVERYBODY: all of them), and what they are told that they could not ask for."""
+    """Names of sessions (mailroom.EVERYBODY: all of them), and a line for them that the index could not tell them."""
 
     names: Iterable[str]
     line: str = ""
@@ -30,28 +30,27 @@ class Feature(NamedTuple):
 
     name: str
     schemas: Mapping[str, Schema]
-    """The types of events that are this feature's, and what each may say."""
+    """The event types of this feature, each with its schema."""
     tables: str
     fold: Callable[[sqlite3.Connection, Event], None]
     indexes: str = ""
-    """`CREATE INDEX …;` for what reads ask and no fold does: a rebuild makes them last. Others go into `tables`."""
+    """`CREATE INDEX …;` for indexes that only reads need: a rebuild makes them last. Others go into `tables`."""
     concerns: Callable[[sqlite3.Connection, Event, str], Concern] | None = None
-    """Whom an event that was just folded concerns in the clone of that id; only asked where agents' hooks run."""
+    """The sessions of the clone with that id that a newly folded event concerns; only called where agents' hooks run."""
     living: tuple[str, ...] = ()
-    """Questions for the ids of events that something current rests on, as of `:now`, or that ended after `:since` (Unix
-    seconds). `gc` keeps these, what is younger, and what speaks about anything that stays."""
+    """SQL queries for the ids of events that are still needed at `:now`, or that ended after `:since` (Unix seconds). `gc`
+    keeps these, younger events, and events about anything that stays."""
     settle: Callable[[sqlite3.Connection], None] | None = None
-    """Work that is worth doing once for many events: called after the last fold of a transaction, before anything
-    reads."""
+    """Work that is done once for many events: called after the last fold of a transaction, before anything reads."""
 
     @property
     def types(self) -> Collection[str]:
-        """The types of events that are this feature's."""
+        """The event types of this feature."""
         return self.schemas.keys()
 
 
 class Hooks(NamedTuple, Generic[C]):
-    """What a feature does when something happens in a room below it. A hook that is None does nothing."""
+    """The functions that a room below calls when something happens. A hook that is None does nothing."""
 
     before_sync: Callable[[C], object] | None = None
     """This clone is about to show others the state of its sessions."""
@@ -60,17 +59,18 @@ class Hooks(NamedTuple, Generic[C]):
     presence_changed: Callable[[C, str, float], object] | None = None
     """A session of this clone changed files or moved its HEAD: its name, and the time in Unix seconds."""
     parting: Callable[[sqlite3.Connection, C, str], Sequence[Draft]] | None = None
-    """A session of this clone leaves: its name. What is returned is written together with the word that it left."""
+    """A session of this clone leaves: its name. The drafts that it returns are written together with the leave event."""
     parted: Callable[[C], None] | None = None
     """The session has left; called under the write lock."""
     renamed: Callable[[C, str], None] | None = None
     """This clone continues under a new id; the argument is the old one. Called under the write lock."""
     leases: Any = None
-    """The `sync.leases.Kind` of this feature: what it holds at the remote."""
+    """The `sync.leases.Kind` of this feature: the leases that it holds at the remote."""
 
 
 class Entry(NamedTuple):
-    """A feature in the registry: the module with its `FEATURE`, its event types; the module with its `HOOKS`, and which."""
+    """A feature in the registry: the module with its `FEATURE`, its event types, the module with its `HOOKS`, and their
+    names."""
 
     module: str
     types: str
@@ -79,7 +79,7 @@ class Entry(NamedTuple):
 
 
 class Registry(Generic[C]):
-    """The features there are, by name: a module is loaded when one of its events is folded or one of its hooks is called."""
+    """All features by name. A module is loaded when one of its events is folded or one of its hooks is called."""
 
     def __init__(self, *entries: Entry) -> None:
         self.entries = entries
@@ -91,16 +91,16 @@ class Registry(Generic[C]):
         return self._load(entry) if entry else None
 
     def features(self) -> list[Feature]:
-        """All of them, loaded: for making tables anew."""
+        """All features, loaded: for making tables anew."""
         return [self._load(entry) for entry in self.entries]
 
     def _load(self, entry: Entry) -> Feature:
-        module = sys.modules.get(entry.module) or import_module(entry.module)  # asked for every event
+        module = sys.modules.get(entry.module) or import_module(entry.module)  # called for every event
         feature: Feature = module.FEATURE
         return feature
 
     def hooks(self, moment: str) -> Iterator[Hooks[C]]:
-        """The hooks of the features that do something at a moment, which is a field of `Hooks`."""
+        """The functions that features have for one field of `Hooks`."""
         for entry in self.entries:
             if moment in entry.hooks.split():
                 yield import_module(entry.hooks_module).HOOKS

@@ -23,15 +23,15 @@ class IndexFile:
         self.registry = registry
         self.in_memory = False
         self._sound: bool | None = None
-        """Whether the file was found sound by this process; None if it did not look."""
+        """Whether this process found the file sound; None if it has not looked."""
         self._inode = 0
         self.db = self._open()
 
     def _open(self) -> sqlite3.Connection:
-        """The file; where it cannot be written, a copy of it in memory, good for this process."""
+        """Open the file; if it cannot be written, a copy in memory for this process."""
         with suppress(OSError):
             if any(is_strange(self.path + suffix) for suffix in _FILES) or os.stat(self.path).st_size == 0:
-                # A link, which SQLite would follow; or emptied under a process that holds it open, whose end it would await.
+                # A link, which SQLite would follow; or emptied while a process has it open, for whose end SQLite would wait.
                 self._remove()
         try:
             return self._prepare(self._connected())
@@ -52,7 +52,7 @@ class IndexFile:
         return db
 
     def _follow(self) -> None:
-        """Go on in the file that is there now: another process may have thrown ours away and begun anew."""
+        """Switch to the file that is there now: another process may have deleted ours and begun anew."""
         if not self.in_memory and database.inode(self.path) != self._inode:
             self.db.close()
             self.db = self._open()
@@ -91,7 +91,7 @@ class IndexFile:
             return self._prepare(sqlite3.connect(":memory:", isolation_level=None))
 
     def discard(self) -> None:
-        """Throw the index away and begin an empty one, after a query found it damaged."""
+        """Delete the index and begin an empty one, after a query found it damaged."""
         self.db.close()
         self._remove()
         self.db, self._sound = self._open(), None
@@ -105,7 +105,7 @@ class IndexFile:
         self.db.close()
 
     def is_sound(self) -> bool:
-        """Whether SQLite finds nothing wrong in the file, as a new connection reads it, which has no page in memory.
+        """Whether SQLite finds the file sound, read by a new connection, which has no page in memory.
 
         It reads all of it: only to be asked after something failed. A damaged file may answer with values of another table,
         which no error of SQLite's announces.
@@ -122,7 +122,7 @@ class IndexFile:
             return primary_code(error) in database.BUSY
 
     def recover(self, error: sqlite3.DatabaseError) -> None:
-        """After a failed query: continue in memory if the index cannot be written, begin anew if it is damaged."""
+        """Recover from a failed query: continue in memory if the index cannot be written, begin anew if it is damaged."""
         code = primary_code(error)
         if code in database.BUSY:
             raise database.busy(error) from error

@@ -20,7 +20,7 @@ _INSERT = (
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 MAX_REASON = 200
-"""Characters that are kept of why an event cannot be used."""
+"""Characters that are kept of the reason why an event cannot be used."""
 Written = tuple[Event, bytes]
 """An event and the raw commit that it was read from."""
 Commit = tuple[Oid, bytes]
@@ -40,7 +40,7 @@ class Folding(IndexFile):
         self.mailroom = Mailroom(directory, here)
         self.referee = referee
         self._misplaced = False
-        """Another clone's log was read before the one that an event of it belongs to."""
+        """Whether an event was read from another clone's log before its own clone's log came."""
         self._reported = 0
         self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
         super().__init__(directory, registry)
@@ -71,14 +71,14 @@ class Folding(IndexFile):
         return feature.schemas[kind] if feature else trust.SCHEMAS.get(kind)
 
     def _objection(self, event: Event) -> str:
-        """Why the payload of an event cannot be used; empty if it can, or if it is for a newer gitcoord."""
+        """The reason why the payload of an event cannot be used; empty if it can, or if it is for a newer gitcoord."""
         schema = self._schema(event.type) if event.v == 1 else None
         return schemas.objection(schema, event) if schema else ""
 
     def _add(self, ref: str, items: Iterable[Written], parent_lc: int | None, place: int) -> tuple[int | None, int]:
-        """Take in events of a chain, each once; returns clock and place of the last that is well-formed.
+        """Take in events of a chain, each once; returns clock and place of the last well-formed one.
 
-        `place` is that of the event before them. What a root carries has place 0, or -1 in another clone's name.
+        `place` is the place of the event before them. Carried events have place 0, or -1 in another clone's name.
         """
         clone, local, epoch = trust.speaker(ref), is_local(ref), epoch_of(ref)
         taken: list[Written] = []
@@ -102,7 +102,7 @@ class Folding(IndexFile):
         return parent_lc, place
 
     def _take(self, ref: str, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> None:
-        """Store and fold events. An event whose fold raises is set aside, as if it had not come, and the others count."""
+        """Store and fold events. An event whose fold raises is set aside, as if it had not come; the others count."""
         watched = self.mailroom.is_open()
         try:
             with database.part(self.db):
@@ -124,15 +124,15 @@ class Folding(IndexFile):
                 self._report(event.id, ref, _set_aside(event, why))
 
     def _standing(self) -> str:
-        """What the judgements on signatures depend on; empty where none are required."""
+        """The keys and settings on which verdicts depend; empty if no signatures are required."""
         return self.referee.standing() if self.referee else ""
 
     def _required_but(self) -> str | None:
-        """The one clone that need not sign what it says, which is ours; None where no clone has to."""
+        """Our clone's id, the only one that need not sign; None if no clone has to."""
         return (self._here() or "") if self._standing() else None
 
     def _insert(self, events: Sequence[Written], rows: Sequence[tuple[object, ...]]) -> Sequence[Written]:
-        """Store `events`; returns those that were not there yet."""
+        """Store `events`; returns the new ones."""
         added = self.db.executemany(_INSERT, rows).rowcount if rows else 0
         if added == len(rows):
             return events
@@ -143,8 +143,8 @@ class Folding(IndexFile):
         return [item for item in events if item[0].id in fresh]
 
     def _place_again(self, event: Event, epoch: int, place: int) -> None:
-        """An event that is known already: its place in a chain counts more than being carried, and the newest epoch that
-        carries it more than others. Where another clone carried it before its own clone's log came, all is read again."""
+        """Update the place of a known event: a place in a chain counts more than being carried, and among the epochs that
+        carry it the newest counts. If another clone carried it before its own clone's log came, all is read again."""
         (clone,) = self.db.execute("SELECT clone FROM events WHERE id = ?", (event.id,)).fetchone()
         self._misplaced |= trust.is_others(clone, event) and place >= 0
         self.db.execute(
@@ -170,7 +170,7 @@ class Folding(IndexFile):
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
 
     def _reconsider(self) -> None:
-        """Fold what has its signature now, and again what depends on an order that is known only now."""
+        """Fold events whose signature has come, and fold again events whose order is known only now."""
         watched = self.mailroom.is_open()
         for verdict in self.referee.newly_signed(self.db) if self.referee else ():
             self._fold_late(verdict, watched)
@@ -178,7 +178,7 @@ class Folding(IndexFile):
             self._fold_late(trust.Verdict(event.id, event), False)
 
     def _fold_late(self, verdict: trust.Verdict, watched: bool) -> None:
-        """Fold an event that came before, once what it waited for is known. What its fold raises sets it aside alone."""
+        """Fold an earlier event once what it waited for is known. If its fold raises, only this event is set aside."""
         clone, epoch = self.db.execute("SELECT clone, epoch FROM events WHERE id = ?", (verdict.id,)).fetchone()
         ref = log_ref(clone, epoch)
         try:
@@ -191,7 +191,7 @@ class Folding(IndexFile):
             self._report(verdict.id, ref, _set_aside(verdict.event, why))
 
     def _is_about_the_file(self, why: Exception) -> bool:
-        """Whether a fold failed because of the file: SQLite said so, or the file is damaged, which is asked once a process."""
+        """Whether a fold failed because of the file: SQLite said so, or the file is damaged (checked once per process)."""
         if database.is_about_the_file(why):
             return True
         if self._sound is None:
@@ -203,7 +203,7 @@ class Folding(IndexFile):
         self.db.execute("INSERT OR IGNORE INTO strange VALUES (?, ?, ?, ?)", (oid, ref, reason[:MAX_REASON], newer))
 
     def _settle(self) -> None:
-        """Do the work that the folds left to be done once for many events."""
+        """Run `settle` of the features: work that is done once for many events."""
         while self._unsettled:
             self._unsettled.popitem()[1](self.db)
 
@@ -219,7 +219,8 @@ class Folding(IndexFile):
         return event
 
     def take_presence(self, event: Event, seen: float) -> None:
-        """Read a presence, unless it is older than the known one by clock and by time: then somebody restored it."""
+        """Read a presence, unless it is older than the known one by clock and by time: then somebody restored an old
+        one."""
         query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
         known = self.db.execute(query, (event.clone, event.author)).fetchone()
         if known and event.lc < known[0] and event.at <= known[1]:

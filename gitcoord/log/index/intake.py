@@ -33,7 +33,7 @@ class LeftOut(NamedTuple):
 
 
 def count(db: sqlite3.Connection, clone: str, events: int, strange: int, size: int) -> bool:
-    """Add to what was read of another clone; says whether more may come."""
+    """Add to the counts of another clone; returns whether more may be read."""
     db.execute(
         "INSERT INTO intake VALUES (?1, ?2, ?3, ?4, '') ON CONFLICT DO UPDATE SET events = events + ?2,"
         " strange = strange + ?3, bytes = bytes + ?4",
@@ -62,7 +62,8 @@ def left_out(db: sqlite3.Connection) -> list[LeftOut]:
 
 
 def set_aside(db: sqlite3.Connection, clone: str, limit: int) -> list[tuple[str, str]]:
-    """Some commits in the logs of a clone that are not events, or cannot be used: id and reason, one of each reason first."""
+    """Some commits in the logs of a clone that are not events or cannot be used: id and reason, first one for each
+    reason."""
     return db.execute(
         "SELECT id, reason FROM (SELECT id, reason, row_number() OVER (PARTITION BY reason ORDER BY id) AS place FROM strange"
         " WHERE newer = 0 AND (ref LIKE 'refs/coord/%/' || ?1 || '/%')) ORDER BY place, reason, id LIMIT ?2",

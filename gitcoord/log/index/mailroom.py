@@ -14,11 +14,11 @@ from gitcoord.lean import contextmanager, suppress
 from gitcoord.system.files import append_ours, names_in
 
 EVERYBODY = ""
-"""Instead of a session's name: every session of this clone."""
+"""Stands for every session of this clone."""
 
 
 class Mailroom:
-    """Collects marks while a transaction runs. Costs a look at one directory where no agent's hooks ever ran."""
+    """Collects marks while a transaction runs. If no agent's hooks ever ran here, it costs one look at a directory."""
 
     def __init__(self, coord_dir: str, here: Callable[[], str | None]) -> None:
         self.here = here
@@ -29,17 +29,17 @@ class Mailroom:
         self._rebuilding = False
 
     def is_open(self) -> bool:
-        """Whether it has to be told whom each event concerns: agents' hooks look at marks here."""
+        """Whether marks are needed, because agents' hooks ran here."""
         return not self._rebuilding and os.path.isdir(self._directory)
 
     def note(self, names: Iterable[str], line: str = "") -> None:
-        """Something concerns these sessions; `line` is what they cannot find out by asking the index."""
+        """Note news for these sessions; `line` is something that the index cannot tell them."""
         for name in names:
             self._due.setdefault(name, []).extend([line] if line else [])
 
     @contextmanager
     def for_everybody(self) -> Iterator[None]:
-        """While all is read again: what of it is new, and to whom, is not asked event by event."""
+        """Mark every session, when all events are read again and it is unknown which are new."""
         self._rebuilding = True
         try:
             yield
@@ -48,7 +48,7 @@ class Mailroom:
         self._due = {EVERYBODY: []}
 
     def forget(self) -> None:
-        """The transaction was rolled back."""
+        """Drop the marks, because the transaction was rolled back."""
         self._due.clear()
 
     def deliver(self) -> None:
@@ -67,5 +67,5 @@ class Mailroom:
         return [name.removesuffix(".json") for name in names_in(self._sessions) if name.endswith(".json")]
 
     def _mark(self, name: str, lines: Iterable[str]) -> None:
-        with suppress(OSError):  # a read-only repository has no hooks that could read it
+        with suppress(OSError):  # in a read-only repository no hook reads marks
             append_ours(os.path.join(self._directory, name), "".join(f"{line}\n" for line in lines).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 42
+SCHEMA = 43
 """Raise it with every change of a table or a fold; tests/log/test_index.py has the fingerprint that reminds you."""
 
 TABLES = """
@@ -19,4 +19,4 @@ CREATE TABLE presence (
     data TEXT NOT NULL, seen REAL NOT NULL, lc INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 CREATE INDEX strange_ref ON strange (ref, newer, reason);
 """
-INDEXES = "CREATE INDEX events_order ON events (lc);"  # few events share a clock: sorting those by id costs nothing
+INDEXES = "CREATE INDEX events_order ON events (lc);"  # few events have the same clock, so sorting them by id costs nothing

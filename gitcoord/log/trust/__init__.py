@@ -54,28 +54,28 @@ if TYPE_CHECKING:
 
 
 def is_own(clone: Reader, name: str) -> bool:
-    """Whether `name` is this clone: of its own items others' words count for nothing, and its own words for theirs."""
+    """Whether `name` is this clone's id. Others' events about its items do not count, nor do its events about theirs."""
     return name == clone.id
 
 
-# signing
+# sign
 
 
 def checkpoint(clone: Writer, prompt: bool = True) -> Event | None:
-    """Sign what our log holds since the last checkpoint, if this user signs. Raises RepositoryError."""
+    """Sign the events of our log since the last checkpoint, if this user signs. Raises RepositoryError."""
     from gitcoord.log.trust import checkpoints
 
     return checkpoints.checkpoint(clone, prompt)
 
 
 def is_due(clone: Reader) -> bool:
-    """Whether `checkpoint` has anything to sign."""
+    """Whether there are events for `checkpoint` to sign."""
     from gitcoord.log.trust import checkpoints
 
     return checkpoints.is_due(clone)
 
 
-# what signatures say
+# judge signatures
 
 
 def signatures(clone: Reader, ids: Iterable[str]) -> dict[str, Signature]:
@@ -100,17 +100,17 @@ def warnings(clone: Reader) -> list[Doubt]:
 
 
 def accept(clone: Reader, name: str) -> Signer:
-    """Take a clone as it signs now, and forget what was noted of it. Raises UsageError for one that is not known."""
+    """Accept the key that a clone signs with now, and forget its incidents. Raises UsageError for an unknown clone."""
     from gitcoord.log.trust import doubts
 
     return doubts.accept(clone, name)
 
 
-# commits outside of the logs
+# commits outside the logs
 
 
 def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
-    """The same commit with a signature, if this user signs. Raises RepositoryError when signing fails."""
+    """The same commit with a signature, if this user signs. Raises RepositoryError if signing fails."""
     from gitcoord.log.trust import alone
 
     return alone.sign(clone, oid, prompt)
@@ -131,7 +131,8 @@ def wrote_table(clone: Reader, oid: Oid) -> None:
 
 
 def why_not(clone: Reader, table: Event, kind: str) -> str:
-    """Why a table of leases counts for nothing; empty if it counts, as all do where no signatures are required."""
+    """The reason why a table of leases counts for nothing; empty if it counts, as every table does if no signatures are
+    required."""
     if not is_required(clone):
         return ""
     from gitcoord.log.trust import alone
@@ -140,7 +141,7 @@ def why_not(clone: Reader, table: Event, kind: str) -> str:
 
 
 def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
-    """Whether an event is a fact: everybody's, but where signatures are required only our own and what is covered."""
+    """Whether an event counts. If signatures are required, only our own and covered events do."""
     if not is_required(clone):
         return True
     from gitcoord.log.trust import alone
@@ -167,7 +168,7 @@ def held_back(clone: Reader, ids: Iterable[str]) -> set[str]:
 
 
 def kept_back(prefix: str) -> list[str]:
-    """The types of events, by how they begin, that are kept back where nobody signed them."""
+    """The beginnings of the types of events that are kept back if unsigned."""
     return [kind for kind, rule in RULES.items() if kind.startswith(prefix) and rule.unsigned == HELD]
 
 

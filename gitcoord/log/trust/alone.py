@@ -1,8 +1,7 @@
-"""Commits outside of the logs: presence and the tables of leases, each replaced by the next.
+"""Sign and judge commits outside the logs: presence and the tables of leases, each replaced by the next.
 
-A clone whose user signs commits signs these themselves, right before they are sent. Under `coord.requireSigned` an
-unsigned presence only says that somebody put it there, and an unsigned table is invalid. An older one never replaces a
-newer one.
+A clone whose user signs commits signs these themselves, right before they are sent. Under `coord.requireSigned` an unsigned
+presence only says that the session exists, and an unsigned table is invalid. An older one never replaces a newer one.
 """
 
 from __future__ import annotations
@@ -27,11 +26,11 @@ from gitcoord.system.lock import write_whole
 
 T = TypeVar("T")
 OWN_TABLES = 50
-"""Tables of leases made here that are remembered, so that our own need no signature to count here."""
+"""Number of our own tables of leases that are remembered, so that they need no signature to count here."""
 
 
-class Within(NamedTuple):
-    """A clone while its index is being written: the database answers in its present state."""
+class InTransaction(NamedTuple):
+    """A clone while its index is being written: questions go to the open transaction."""
 
     repo: Repository
     store: Store
@@ -46,26 +45,26 @@ class Within(NamedTuple):
 
 
 def within(clone: Reader, db: sqlite3.Connection) -> Reader:
-    """The clone, for questions asked from inside a transaction."""
-    return Within(clone.repo, clone.store, clone.clock, clone.id, clone.path, db)
+    """The clone, for questions from inside a transaction."""
+    return InTransaction(clone.repo, clone.store, clone.clock, clone.id, clone.path, db)
 
 
 def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event:
-    """A presence as far as its signature lets it speak: without one only that the session is there, in no known state."""
+    """A presence, as far as its signature allows: without one, only that the session exists, in an unknown state."""
     if event.clone == clone.id or is_vouched(within(clone, db), event):
         return event
     return event._replace(data={"session": event.author, "state": "unknown", "unsigned": True})
 
 
 def is_vouched(clone: Reader, event: Event) -> bool:
-    """Whether a commit outside of the logs has a good signature by the key that its clone is known for."""
+    """Whether a commit outside the logs has a good signature by the key of its clone."""
     judge = Judge(clone)
     signature = judge.verdict(event.id, event.at, event.clone)
     return signature.state == GOOD and signature.key == judge.binding(event.clone).key
 
 
 def vouches(clone: Reader, db: sqlite3.Connection, of: str, epoch: int) -> bool:
-    """Whether a clone that is known here for a good signature has signed an epoch of its log."""
+    """Whether a clone with a known key has signed an epoch of its log."""
     judge = Judge(within(clone, db))
     marks = judge.marks(of)
     known = judge.binding(of)
@@ -79,10 +78,8 @@ def counts(clone: Reader, db: sqlite3.Connection, oid: str) -> bool:
 
 
 def sign(clone: Writer, oid: Oid, prompt: bool = True) -> Oid:
-    """The same commit with a signature, as an object; itself if it has one, or if this user does not sign.
-
-    Raises RepositoryError when signing fails.
-    """
+    """The same commit with a signature, as an object; unchanged if it has one, or if this user does not sign. Raises
+    RepositoryError if signing fails."""
     if not signing.wants_signatures(clone.repo):
         return oid
     return _signed(clone, next(iter(clone.store.read([oid]))), prompt)
@@ -118,10 +115,8 @@ def wrote_table(clone: Reader, oid: Oid) -> None:
 
 
 def why_not(clone: Reader, table: Event, kind: str) -> str:
-    """Why a table of leases counts for nothing where signatures are required; empty if it counts.
-
-    It has to be our own, or signed by the key that its writer is known for, and no older than the last that counted.
-    """
+    """The reason why a table of leases counts for nothing if signatures are required; empty if it counts. It has to be our
+    own, or signed by the key of its writer, and no older than the last that counted."""
     known = _tables(clone)
     if table.id not in known["own"]:
         signature = Judge(clone).verdict(table.id, table.at, table.clone)
@@ -143,5 +138,5 @@ def _tables(clone: Reader) -> dict[str, Any]:
 
 
 def _keep_tables(clone: Reader, known: dict[str, Any]) -> None:
-    with suppress(RepositoryError):  # a place that cannot be written costs the memory only
+    with suppress(RepositoryError):  # if it cannot be written, it is only not remembered
         write_whole(clone.path("leases"), json.dumps(known) + "\n")

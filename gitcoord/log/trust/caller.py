@@ -1,5 +1,5 @@
-"""The parts of a clone that this room needs. `log.clone.Clone` has them, and cannot be imported here because it is
-above."""
+"""Protocols of a clone, with the parts that this room needs. `log.clone.Clone` is above this room, so it cannot be
+imported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Reader(Protocol):
-    """A clone that can be asked."""
+    """A clone that can be read."""
 
     @property
     def repo(self) -> Repository:
@@ -27,7 +27,7 @@ class Reader(Protocol):
 
     @property
     def clock(self) -> Callable[[], float]:
-        """What gives the time, in Unix seconds."""
+        """The function that returns the time in Unix seconds."""
 
     @property
     def id(self) -> str:
@@ -35,10 +35,10 @@ class Reader(Protocol):
 
     @property
     def path(self) -> Callable[..., str]:
-        """What gives the path of a file below `coord/`, from its parts."""
+        """The function that makes the path of a file below `coord/` from its parts."""
 
     def read(self, question: Callable[[sqlite3.Connection], T]) -> T:
-        """Ask the index, brought up to date."""
+        """Bring the index up to date and ask it."""
 
 
 class Writer(Reader, Protocol):
@@ -48,7 +48,7 @@ class Writer(Reader, Protocol):
         """Its id, made if missing."""
 
     def put_in_place(self, ref: str, new: Oid, old: Oid) -> bool:
-        """Let a ref of ours that is replaced name `new`, if it still names `old`."""
+        """Point a ref of presence or leases to `new`, if it still names `old`."""
 
     def append(
         self,

@@ -13,7 +13,7 @@ TRIES = 3
 
 
 class _NotSigned(Exception):
-    """The commit that is to be signed, outside of the lock: a passphrase may be asked for meanwhile."""
+    """Raised with the commit to be signed, to leave the lock: the user may be asked for a passphrase."""
 
     def __init__(self, raw: bytes) -> None:
         super().__init__()
@@ -21,10 +21,8 @@ class _NotSigned(Exception):
 
 
 def checkpoint(clone: Writer, prompt: bool = True) -> Event | None:
-    """Sign what our log holds since the last checkpoint; None if that is nothing, or if this user does not sign.
-
-    Without `prompt` nothing asks for a passphrase. Raises RepositoryError when signing fails; nothing was written then.
-    """
+    """Sign the events of our log since the last checkpoint; None if there are none, or if this user does not sign. Without
+    `prompt` no program asks for a passphrase. Raises RepositoryError if signing fails; nothing was written then."""
     if not signing.wants_signatures(clone.repo):
         return None
     signed: dict[bytes, bytes] = {}
@@ -41,7 +39,7 @@ def checkpoint(clone: Writer, prompt: bool = True) -> Event | None:
 
 
 def is_due(clone: Reader) -> bool:
-    """Whether `checkpoint` has anything to sign."""
+    """Whether there are events for `checkpoint` to sign."""
     return signing.wants_signatures(clone.repo) and bool(clone.read(lambda db: _due(db, clone.id)))
 
 
@@ -58,7 +56,7 @@ def _undated(raw: bytes) -> bytes:
 
 
 def _due(db: sqlite3.Connection, own: str) -> list[Draft]:
-    """The checkpoint, if the newest epoch of our log holds anything that none covers."""
+    """The checkpoint to write, if the newest epoch of our log has events that none covers."""
     prefix = f"{NAMESPACE}log/{own}/"
     refs = [ref for (ref,) in db.execute("SELECT ref FROM tips WHERE ref >= ?1 AND ref < ?1 || 'a'", (prefix,))]
     ref = newest_epoch(refs, prefix)

@@ -1,4 +1,4 @@
-"""What the user is told of other clones: which key each signs with, and what is wrong."""
+"""Tell the user about other clones: the key that each signs with, and what is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gitcoord.store.signing import BAD, Signature
 
 
 class Doubt(NamedTuple):
-    """Something about `clone` that the user should look at, and the command that settles it."""
+    """Something wrong with `clone` that the user should look at, and the command that settles it."""
 
     clone: str
     what: str
@@ -24,8 +24,8 @@ class Doubt(NamedTuple):
 
 
 class Signer(NamedTuple):
-    """The state of one other clone: what its newest checkpoint is worth, the key it is known for and its person, and
-    what is wrong."""
+    """The state of one other clone: the verdict on its newest checkpoint, its known key and that key's person, and what is
+    wrong."""
 
     clone: str
     signature: Signature
@@ -58,7 +58,7 @@ def _without_mark(clone: Reader, of: str) -> Signature:
 
 
 def warnings(clone: Reader) -> list[Doubt]:
-    """Warnings for the user: another's log tampered with, a key that changed, a signer that stopped signing."""
+    """Warnings for the user: a log that was tampered with, a key that changed, a signer that stopped signing."""
     found = [_settled(alarm.clone, alarm.what) for alarm in incidents.read(clone.repo.coord_dir)]
     judge = Judge(clone)
     asked = clone.read(lambda db: db.execute("SELECT DISTINCT clone FROM checkpoints").fetchall())
@@ -90,7 +90,7 @@ def _about(clone: Reader, judge: Judge, of: str, marks: Sequence[Mark]) -> list[
 
 
 def _unsigned_tail(db: sqlite3.Connection, of: str, newest: Mark | None) -> int:
-    """How many events of a clone came after its newest checkpoint: above it, or in a later epoch."""
+    """The number of events of a clone after its newest checkpoint: above it, or in a later epoch."""
     prefix = f"{NAMESPACE}log/{of}/"
     refs = [ref for (ref,) in db.execute("SELECT ref FROM tips WHERE ref >= ?1 AND ref < ?1 || 'a'", (prefix,))]
     epoch = max(map(epoch_of, refs), default=0)
@@ -101,7 +101,7 @@ def _unsigned_tail(db: sqlite3.Connection, of: str, newest: Mark | None) -> int:
 
 
 def accept(clone: Reader, name: str) -> Signer:
-    """Take a clone as it signs now, and forget what was noted of it. Raises UsageError for one that is not known."""
+    """Accept the key that a clone signs with now, and forget its incidents. Raises UsageError for an unknown clone."""
     judge = Judge(clone)
     known = {signer.clone for signer in signers(clone)}
     if name not in known:

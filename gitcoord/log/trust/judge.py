@@ -1,7 +1,7 @@
 """Judge signatures, and decide which key speaks for which clone.
 
-A checkpoint is judged by git's own means (allowed signers, a keyring) and by its key. The first key that a clone is
-seen to sign with speaks for that clone. No other key does, allowed or not, until the user accepts it.
+A checkpoint is judged by git's own means (allowed signers, a keyring) and by its key. The first key with which a clone
+signs speaks for that clone. No other key does, allowed or not, until the user accepts it.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
 OTHER_KEY, OLD, NONE = "other-key", "old", "unsigned"
-"""A good signature by a key that the clone is not known for; a checkpoint of before 0.2; no checkpoint."""
+"""A good signature by another key than the clone's; a checkpoint of gitcoord 0.1; no checkpoint."""
 UNSIGNED = Signature(NONE)
 _BEST = (GOOD, OTHER_KEY, UNKNOWN, BAD)
 LOOK_BACK = 8
-"""Checkpoints of one log that are looked at, newest first, for one that is worth something."""
+"""Number of checkpoints of one log, newest first, among which a good one is looked for."""
 RECHECK_GOOD, RECHECK_OTHER = 24 * 3600, 3600
-"""Seconds after which a judgement is made anew: keys are revoked, and arrive, without our being told."""
+"""Seconds after which a verdict is made anew: keys are revoked, and arrive, without notice."""
 KEPT = 2000
-"""Judgements that are kept: a remote full of junk is judged once."""
+"""Number of verdicts that are kept: a remote full of junk is judged once."""
 
 
 class Mark(NamedTuple):
-    """A checkpoint that was judged: it covers the events up to `place` in this epoch of its log."""
+    """A judged checkpoint: it covers the events up to `place` in this epoch of its log."""
 
     epoch: int
     place: int
@@ -42,7 +42,7 @@ class Mark(NamedTuple):
 
 
 class EventPlace(NamedTuple):
-    """The place of an event: in the chain of an epoch, or (0) in what its root carries."""
+    """The place of an event: in the chain of an epoch, or 0 if its root carries the event."""
 
     id: Oid
     clone: str
@@ -51,7 +51,7 @@ class EventPlace(NamedTuple):
 
 
 class Binding(NamedTuple):
-    """The key that a clone is known for, by whom it was found to be, and a checkpoint made with it."""
+    """The key of a clone, its principal, and a checkpoint made with it."""
 
     key: str = ""
     by: str = ""
@@ -78,14 +78,14 @@ def _rank(signature: Signature) -> int:
 
 
 def _is_asked_for(db: sqlite3.Connection, clone: Reader) -> bool:
-    """Whether any clone signs, or did: a log whose signatures are gone must not pass for one that never had any."""
+    """Whether any clone signs, or did: a log that lost its signatures must not look like one that never had any."""
     if clone.repo.flag("requiresigned") or os.path.exists(clone.path("signatures")):
         return True
     return db.execute("SELECT 1 FROM checkpoints WHERE clone != ? LIMIT 1", (clone.id,)).fetchone() is not None
 
 
 def _places(db: sqlite3.Connection, clone: Reader, ids: Sequence[str]) -> list[EventPlace]:
-    """Every place of each event: one row at least, although nothing covers place 0 of epoch 0."""
+    """Every place of each event, at least one: place 0 of epoch 0, which nothing covers."""
     query = (
         "SELECT id, clone, CASE WHEN local OR place <= 0 THEN 0 ELSE epoch END, place FROM events"
         " WHERE clone != ?1 AND id IN (SELECT value FROM json_each(?2))"
@@ -102,7 +102,7 @@ def covering(marks: Sequence[Mark], at: EventPlace) -> Signature:
 
 
 class Judge:
-    """Judges checkpoints, once each: what was found is kept in `coord/signatures`, with the key of each clone."""
+    """Judges each checkpoint once: the verdicts are kept in `coord/signatures`, with the key of each clone."""
 
     def __init__(self, clone: Reader) -> None:
         self.clone = clone
@@ -111,7 +111,7 @@ class Judge:
         self._marks: dict[str, list[Mark]] = {}
 
     def marks(self, of: str) -> list[Mark]:
-        """The newest checkpoints of a clone, newest first, down to one by the key that it is known for."""
+        """The newest checkpoints of a clone, newest first, down to one by its known key."""
         if of not in self._marks:
             if self.binding(of) == NOBODY:
                 self._bind(of, self._judged_rows(of, oldest_first=True))
@@ -135,15 +135,15 @@ class Judge:
             return NOBODY
 
     def standing(self) -> str:
-        """What changes with the keys that are allowed here, and with each clone that is accepted."""
+        """A value that changes with the keys that are allowed here, and with each clone that is accepted."""
         return f"{self._fingerprint()} {self._load()['accepted']}"
 
     def bound(self) -> set[str]:
-        """The clones that are known for a key."""
+        """The clones with a known key."""
         return set(self._load()["clones"])
 
     def rebind(self, of: str) -> None:
-        """Take a clone as it signs now: the key of its newest valid checkpoint is the one it is known for."""
+        """Accept the key that a clone signs with now: that of its newest valid checkpoint."""
         self._load()["clones"].pop(of, None)
         self._bind(of, self._judged_rows(of))
         self._load()["accepted"] += 1
@@ -181,7 +181,7 @@ class Judge:
         return signature
 
     def verdict(self, oid: Oid, at: int, of: str) -> Signature:
-        """How much a signature outside of the logs counts as the word of clone `of`: that of a presence, or of leases."""
+        """The verdict on the signature of a presence or of leases, as those of clone `of`."""
         self.marks(of)
         known = self.binding(of)
         signature = self._judged(oid, at)
@@ -208,19 +208,19 @@ class Judge:
         known = self._load()
         if len(known["checked"]) > KEPT:
             known["checked"] = dict(sorted(known["checked"].items(), key=lambda item: -float(item[1][2]))[:KEPT])
-        with suppress(RepositoryError):  # a place that cannot be written costs time only
+        with suppress(RepositoryError):  # if it cannot be written, it costs only time
             write_whole(self.clone.path("signatures"), json.dumps(known) + "\n")
 
 
 def _as_bound(signature: Signature, known: Binding) -> Signature:
-    """A good signature by any other key than the clone's own is not its word."""
+    """The verdict, with a good signature by another key than the clone's as `other-key`."""
     if signature.state == GOOD and signature.key != known.key:
         return signature._replace(state=OTHER_KEY)
     return signature
 
 
 def _chosen(db: sqlite3.Connection, of: str, pinned: str, oldest_first: bool) -> list[tuple[Oid, int, int, int, int]]:
-    """Checkpoints to be judged, newest first (or oldest), and the one that the clone is known by."""
+    """The checkpoints to be judged, newest (or oldest) first, and the one that the clone is known by."""
     order = "e.epoch, e.place" if oldest_first else "e.epoch DESC, e.place DESC"
     chosen = "FROM checkpoints c JOIN events e ON e.id = c.id WHERE c.clone = ?1 AND c.old = 0 AND e.local = 0"
     return db.execute(

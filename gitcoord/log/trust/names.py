@@ -1,9 +1,7 @@
-"""Who speaks for a mailbox: its own clone, and those that adopted it one after the other.
-
-What an adopter says of a mailbox counts as long as the name leads to it. When the owner takes its name back, nothing of that
-counts any more: mail that the adopter had marked read is unread again, so none is lost to the owner. A word on a name may
-arrive late, so the receipts of adopters are folded again.
-"""
+"""Decide which clones speak for a mailbox: its own, and those that adopted it one after the other. An adopter's receipts
+count as long as the name leads to the adopter. When the owner takes its name back, they no longer count: mail that the
+adopter had marked read is unread again, so that the owner loses none. An event about a name may arrive late, so the
+receipts of adopters are folded again."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from gitcoord.log.event import Event
 from gitcoord.log.query import COLUMNS, event_of
 
 HOPS = 16
-"""Names that are followed one after the other; honest ones change hands a few times."""
+"""Number of names that are followed one after the other; honest names change hands a few times."""
 
 
 def is_relayed(event: Event) -> bool:
@@ -23,7 +21,7 @@ def is_relayed(event: Event) -> bool:
 
 
 def note(db: sqlite3.Connection, event: Event) -> None:
-    """Keep what an event says of names, or that it is a receipt of an adopter."""
+    """Note what an event says about names, or that it is a receipt of an adopter."""
     if event.type == "receipt":
         if (box := _box(event, "session", event.data.get("of", event.clone))) and is_relayed(event):
             db.execute("INSERT OR IGNORE INTO relays VALUES (?, ?)", (box, event.id))
@@ -41,7 +39,7 @@ _LAST_WORD = (
 
 
 def _words(event: Event) -> list[tuple[str, str]]:
-    """Mailboxes, and where each leads from this event on: to another, or (empty) nowhere else."""
+    """Mailboxes, and the one to which each leads from this event on; empty if it leads to none."""
     if event.type == "join":
         found = [(_box(event, "session", event.clone), "")]
     elif event.type == "rename":
@@ -61,7 +59,7 @@ def _box(event: Event, key: str, clone: object) -> str:
 
 
 def speaks_for(db: sqlite3.Connection, clone: str, box: str) -> bool:
-    """Whether `clone` has a mailbox on the way that `box` leads now: it adopted the name, and nobody took it back."""
+    """Whether `box` leads to a mailbox of `clone` now: it adopted the name, and the owner has not taken it back."""
     for _ in range(HOPS):
         row = db.execute("SELECT leads FROM words WHERE box = ?", (box,)).fetchone()
         if row is None or not row[0]:
@@ -73,7 +71,7 @@ def speaks_for(db: sqlite3.Connection, clone: str, box: str) -> bool:
 
 
 def reconsidered(db: sqlite3.Connection) -> Iterator[Event]:
-    """The receipts of adopters about names of which something new is known. To be folded again, once all has arrived."""
+    """The receipts of adopters about names with new events, to be folded again once all has arrived."""
     if db.execute("SELECT 1 FROM unsettled LIMIT 1").fetchone() is None:
         return
     columns = ", ".join(f"e.{name}" for name in COLUMNS.split(", "))

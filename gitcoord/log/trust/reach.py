@@ -1,4 +1,4 @@
-"""Whose word is in a ref, what a checkpoint covers, and what the root of an epoch may carry.
+"""Decide whose events a ref contains, which events a checkpoint covers, and which the root of an epoch may carry.
 
 A checkpoint covers the events that are reachable from its commit in the log it names, and no others: those below it in
 the chain, and those that the root of this chain carries. An event's `place` in its chain is counted from the root, so
@@ -14,7 +14,7 @@ from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, owne
 
 EPOCH, CHECKPOINT = "epoch", "checkpoint"
 NEVER_CARRIED = (EPOCH, CHECKPOINT)
-"""Types that speak only for the chain that they are in."""
+"""Types that are only about the chain that they are in."""
 
 SCHEMAS = {
     EPOCH: Schema({"carried": number(0, 10**9), "lowest": number(1, 10**MAX_EPOCH_DIGITS - 1), "after": ID, "continues": NAME}),
@@ -45,15 +45,15 @@ TRUSTED = (
     " OR EXISTS (SELECT 1 FROM carried c JOIN json_each(?) s ON json_extract(s.value, '$[0]') = c.clone"
     " AND json_extract(s.value, '$[1]') = c.epoch WHERE c.id = m.id AND c.clone = m.clone))"
 )
-"""Whether message `m`, which is event `e`, is ours or covered; the values come from `trusted_values`."""
+"""SQL condition: message `m`, which is event `e`, is ours or covered; the values come from `trusted_values`."""
 
 
 OWN = "e.clone = ?"
-"""Whether event `e` is ours, as an SQL condition; the value is our id."""
+"""SQL condition: event `e` is ours; the value is our id."""
 
 
 def speaker(ref: str) -> str:
-    """The clone whose word a ref is, no matter what the commits in it say."""
+    """The clone whose events a ref contains, no matter what the commits in it say."""
     return owner(ref)
 
 
@@ -74,14 +74,14 @@ def is_presence_of(event: Event, ref: str) -> bool:
 
 
 def is_others(clone: str, event: Event) -> bool:
-    """Whether `clone`, in whose name an event is known or carried, is another than the one that it names."""
+    """Whether the clone that an event names is not `clone`, in whose log it is."""
     return event.clone != clone
 
 
 def note_checkpoint(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) -> None:
     """Remember a checkpoint. Raises Malformed for one that is not exactly what the format says.
 
-    One of before `ref` was written (0.1) covers nothing: its signed bytes do not say what they were signed for.
+    One without `ref` (gitcoord 0.1) covers nothing: its signed bytes do not name its log.
     """
     if event.author != event.clone:
         raise Malformed("checkpoint: its author is not its clone")
@@ -97,8 +97,8 @@ def note_checkpoint(db: sqlite3.Connection, event: Event, raw: bytes, ref: str) 
 def as_carried(event: Event, root: Event) -> Event | None:
     """An event as the root of an epoch carries it; None for one that is never carried. Raises Malformed.
 
-    What is carried is older than the root. What says that it is of another clone (a clone that took a new id carries
-    so what only it had) is the word of the clone that carries it: it could have written anything.
+    A carried event is older than the root. If it names another clone (as when a clone took a new id), it counts as written
+    by the clone that carries it, which could have written anything.
     """
     if event.type in NEVER_CARRIED:
         return None
@@ -116,12 +116,12 @@ def note_named(db: sqlite3.Connection, event: Event) -> None:
 
 
 def lowest_epochs(db: sqlite3.Connection) -> dict[str, int]:
-    """The lowest epoch that counts, for the logs that have begun a new one which nobody doubts."""
+    """The lowest epoch that counts, for logs with a new epoch that is not in doubt."""
     return dict(db.execute("SELECT log, lowest FROM epochs WHERE doubted = 0").fetchall())
 
 
 def note_carried(db: sqlite3.Connection, event: Event, ref: str) -> None:
-    """Checkpoints of the chain at `ref` cover `event`, which its root carries."""
+    """Note that checkpoints of the chain at `ref` cover `event`, which its root carries."""
     if ref.startswith(NAMESPACE + "log/"):
         db.execute("INSERT OR IGNORE INTO carried VALUES (?, ?, ?)", (event.id, event.clone, epoch_of(ref)))
         db.execute("INSERT OR IGNORE INTO newly_signed VALUES (?)", (event.clone,))

@@ -1,4 +1,5 @@
-"""What the index asks of this room while it takes in what other clones wrote. Light: every command makes one."""
+"""The door of this room for the index, while it reads other clones' events. It is light, because every command makes
+one."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from gitcoord.log.trust.caller import Reader
 
 REMEMBERED = 60.0
-"""Seconds for which a process does not look again whether the keys that are allowed have changed."""
+"""Seconds between two checks of a process whether the allowed keys have changed."""
 
 
 class Referee:
@@ -25,7 +26,8 @@ class Referee:
         self._standing, self._looked_at = "", -REMEMBERED
 
     def standing(self) -> str:
-        """What judgements depend on: the keys that are allowed and accepted. Empty where no signatures are required."""
+        """The value on which verdicts depend: the keys that are allowed and accepted. Empty if no signatures are
+        required."""
         if not self._is_required:
             return ""
         if time.monotonic() - self._looked_at >= REMEMBERED:
@@ -39,7 +41,7 @@ class Referee:
         return self._clone.repo.flag("requiresigned")
 
     def worth(self, db: sqlite3.Connection, event: Event) -> Event:
-        """A presence as far as its signature lets it speak."""
+        """A presence, as far as its signature allows."""
         if not self._is_required:
             return event
         from gitcoord.log.trust import alone
@@ -47,7 +49,7 @@ class Referee:
         return alone.presence_worth(self._clone, db, event)
 
     def vouches(self, db: sqlite3.Connection, of: str, epoch: int) -> bool:
-        """Whether clone `of` stands by an epoch of its log, by number: always where it is not known to sign."""
+        """Whether clone `of` has signed an epoch of its log; always true if it is not known to sign."""
         if of == self._clone.id or not signs(self._clone, db, of):
             return True
         from gitcoord.log.trust import alone
@@ -55,7 +57,7 @@ class Referee:
         return alone.vouches(self._clone, db, of, epoch)
 
     def newly_signed(self, db: sqlite3.Connection) -> Iterator[rules.Verdict]:
-        """The events that waited for a signature, of the clones that have signed since; to be folded now."""
+        """The events that waited for a signature that has come since; to be folded now."""
         due = [of for (of,) in db.execute("SELECT clone FROM newly_signed").fetchall()]
         if not due:
             return
@@ -68,6 +70,6 @@ class Referee:
 
 
 def signs(clone: Reader, db: sqlite3.Connection, of: str) -> bool:
-    """Whether anything is known here that clone `of` signed, or that it was known to sign."""
+    """Whether clone `of` signs, or did."""
     seen = "SELECT 1 FROM checkpoints WHERE clone = ? LIMIT 1"
     return exists(clone.path("signatures")) or db.execute(seen, (of,)).fetchone() is not None

@@ -1,4 +1,4 @@
-"""What `coord.requireSigned` keeps back: another clone's events that no good signature of that clone covers."""
+"""Find the events that `coord.requireSigned` keeps back: those of another clone that no good signature of it covers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ def held_back(clone: Reader, ids: Iterable[str]) -> set[str]:
 
 
 def trusted_values(clone: Reader) -> tuple[str, str, str]:
-    """The values for TRUSTED: our id, and (twice) as JSON up to which place each epoch of the others is covered."""
+    """The values for TRUSTED: our id, and twice a JSON document of the place up to which each epoch of others is
+    covered."""
     clones = clone.read(lambda db: db.execute("SELECT DISTINCT clone FROM checkpoints").fetchall())
     judge = Judge(clone)
     covered = json.dumps([
@@ -33,7 +34,7 @@ def trusted_values(clone: Reader) -> tuple[str, str, str]:
 
 
 def covered(clone: Reader, db: sqlite3.Connection, of: str) -> list[str]:
-    """The events of clone `of` that waited for a signature and have a good one now, asked from inside a transaction."""
+    """The events of clone `of` that waited for a signature and have a good one now. Called inside a transaction."""
     found: list[str] = []
     for mark in Judge(within(clone, db)).marks(of):
         if mark.signature.state == GOOD:

@@ -1,9 +1,7 @@
-"""Who may write what about whose item, and how much it counts unsigned: one table, applied before any fold.
-
-A rule also states how the author must relate to the items that an event names. If an item is not known yet, the event
-waits for it: when the item arrives, the event is judged again, about that item alone. So the order of arrival does not
-matter.
-"""
+"""The table of rules: which clone may write which event about whose item, and how much it counts unsigned. It is applied
+before any fold. A rule also states how the author must relate to the items that an event names. If an item is not known
+yet, the event waits for it: when the item arrives, the event is judged again, about that item alone. So the order of
+arrival does not matter."""
 
 from __future__ import annotations
 
@@ -17,16 +15,16 @@ from gitcoord.log.trust import names
 from gitcoord.log.trust.reach import CHECKPOINT, EPOCH, note_checkpoint
 
 HELD, COUNTS, NOTHING = "is kept back", "counts", "counts for nothing"
-"""How much an unsigned event of another clone counts under `coord.requireSigned`: it is folded and not shown unasked; it
-is folded; it waits until a good signature covers it. Events that end, move or free something wait."""
+"""The effect of an unsigned event of another clone under `coord.requireSigned`: it is folded, but not shown without being
+asked for; it is folded; it waits until a good signature covers it. Events that end, move or free something wait."""
 MAX_AWAITED = 256
-"""Items of one event that are waited for. An honest clone's own items come before what it says of them."""
+"""Number of items that one event can wait for. An honest clone's own items come before its events about them."""
 
 
 class Rule(NamedTuple):
-    """`who` may write about what. `items` is the key of the payload whose items must be of the author's own clone,
-    `boxes` that of mailboxes which must be. `whole`: otherwise the event counts for nothing, else only that item is
-    passed over."""
+    """`who`: words that say which clone may write the event. `items` is the key of the payload whose items must belong to
+    the author's clone, `boxes` that of mailboxes which must. If one does not, the event counts for nothing with `whole`,
+    otherwise only that item is skipped."""
 
     who: str
     unsigned: str
@@ -74,20 +72,21 @@ RULES: Mapping[str, Rule] = {
     EPOCH: Rule("the clone, at the root of its log", COUNTS),
 }
 SAYS_OF_IT = "{word}.clone IN ({item}.clone, :here)"
-"""Whether row `word` may speak of row `item`, in SQL: its own clone may, and we may, who have been that clone."""
+"""SQL condition: the clone of row `word` may write about row `item`: the item's own clone may, and so may we, who have been
+that clone."""
 OURS_FIRST = "{word}.clone != :here"
-"""To order words about an item by, in SQL: ours count most."""
+"""SQL: the order of rows about an item; ours count most."""
 _WITH_ITEMS = frozenset(kind for kind, rule in RULES.items() if rule.items)
 _BOUNCE = Rule("", HELD, "about", whole=False)
 
 
 def is_owners(event: Event, item: Event) -> bool:
-    """Whether an event about `item` is the word of the clone that wrote it."""
+    """Whether an event about `item` was written by the item's own clone."""
     return event.clone == item.clone
 
 
 class Verdict(NamedTuple):
-    """An event as the folds may see it (None: not at all), and why not, for what must not have been written."""
+    """The event that the folds may see (None: none), and the reason, if the event should not have been written."""
 
     id: str
     event: Event | None
@@ -114,7 +113,7 @@ def admitted(
 
 
 def signed(db: sqlite3.Connection, ids: Iterable[str]) -> Iterator[Verdict]:
-    """Judge events that waited for a signature which has come."""
+    """Judge events whose signature has come."""
     query = f"SELECT {COLUMNS} FROM events WHERE id IN (SELECT value FROM json_each(?)) ORDER BY lc, id"
     for row in db.execute(query, (json.dumps(list(ids)),)).fetchall():
         event = event_of(row)
@@ -160,7 +159,7 @@ def _released(db: sqlite3.Connection, arrived: str) -> list[Event]:
 
 
 def _permitted(db: sqlite3.Connection, event: Event, only: str | None) -> Event | None:
-    """`event` without the items that are not its author's to speak of. Raises Malformed."""
+    """`event` without the items that its author may not write about. Raises Malformed."""
     rule = RULES.get(event.type)
     if rule is None:
         return event
@@ -209,7 +208,7 @@ def _many(value: object) -> bool:
 
 
 def _with(data: Mapping[str, Any], key: str, value: Any, own: set[str]) -> dict[str, Any]:
-    """The payload with those items alone."""
+    """The payload with only those items."""
     rest = {name: item for name, item in data.items() if name != key}
     if isinstance(value, dict):
         return rest | {key: {item: detail for item, detail in value.items() if item in own}}
@@ -217,8 +216,8 @@ def _with(data: Mapping[str, Any], key: str, value: Any, own: set[str]) -> dict[
 
 
 def _clones_of(db: sqlite3.Connection, ids: list[str]) -> dict[str, tuple[str, str]]:
-    """Whose those of the events `ids` are that are known: the clone in whose log they are, and the one that they name
-    where a clone with a new id carries them."""
+    """The clones of the known events among `ids`: the clone in whose log each is, and the one that it names, if a clone
+    with a new id carries it."""
     if not ids:
         return {}
     named = "CASE WHEN e.place < 0 THEN coalesce(n.clone, e.clone) ELSE e.clone END"

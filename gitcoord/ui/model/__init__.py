@@ -1,4 +1,4 @@
-"""What the view shows, as rows: facts in, rows out. Pure, with the clock passed in, so it is tested without any screen.
+"""Make the rows of the view from the facts. It is pure, with the clock passed in, so that it is tested without a screen.
 
 Every foreign word is made inert and bounded here, once, for both faces. Begin with `screen`.
 """

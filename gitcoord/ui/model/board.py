@@ -1,4 +1,4 @@
-"""The board: tasks in columns, with what waits for what."""
+"""The board: tasks in columns, with the tasks that each waits for."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ class Column(NamedTuple):
 
 
 def columns(facts: Facts) -> tuple[Column, ...]:
-    """Ready ones by priority, then age; of the others those that need somebody first; done ones the latest first."""
+    """Make the columns: ready tasks by priority, then age; of the others those that need somebody first; done ones the
+    latest first."""
     found: dict[str, list[TaskFacts]] = {column: [] for column in COLUMNS}
     for row in facts.board.tasks:
         if row.id not in facts.board.held:
@@ -60,7 +61,7 @@ def columns(facts: Facts) -> tuple[Column, ...]:
 
 
 def pressing(facts: Facts) -> tuple[TaskRow, ...]:
-    """The tasks that are blocked, or held by a session that is gone: however long the board is."""
+    """The tasks that are blocked, or held by a session that is gone, from the whole board."""
     found = [row for row in facts.board.tasks if row.id not in facts.board.held and _is_pressing(row, facts)]
     around = _around(facts) if found else ({}, {})
     return tuple(_task(row, facts, *around) for row in found)
@@ -71,7 +72,7 @@ def _is_pressing(row: TaskFacts, facts: Facts) -> bool:
 
 
 def _around(facts: Facts) -> tuple[dict[str, str], dict[str, list[str]]]:
-    """The titles of tasks that others wait for or that wait, and who needs each."""
+    """The titles of tasks that wait or are waited for, and the tasks that need each."""
     named = {*facts.board.needs, *(need for needs in facts.board.needs.values() for need in needs)} - facts.board.held
     return {row.id: row.title for row in facts.board.tasks if row.id in named}, _turned(facts.board.needs)
 

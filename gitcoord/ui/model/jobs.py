@@ -1,4 +1,4 @@
-"""Jobs: those that run, then those that ended, the latest first."""
+"""Rows of jobs: running ones, then ended ones, the latest first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class JobRow(NamedTuple):
-    """A job. `how` says how it ended, empty while it runs; `here` says that its log may be in this clone."""
+    """A job. `how` says how it ended, empty while it runs; `here` is true if its log may be in this clone."""
 
     key: str
     name: str
@@ -38,7 +38,7 @@ def jobs(facts: Facts) -> tuple[JobRow, ...]:
 
 
 def failed(rows: tuple[JobRow, ...]) -> tuple[JobRow, ...]:
-    """Those whose failure is the last word: nothing of that name and session began after them."""
+    """The failed jobs after which no job of that name and session began."""
     latest: dict[tuple[str, str], JobRow] = {}
     for row in rows:
         known = latest.get((row.session, row.name))

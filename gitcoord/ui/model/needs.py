@@ -1,4 +1,4 @@
-"""What waits for the person: the most pressing kind first, the oldest of each first, each with what to do."""
+"""Rows of what waits for the person: the most pressing kind first, the oldest of each first, each with its action."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 class Need(NamedTuple):
-    """Something that waits for the person. `choices` are what can be done about it, the likeliest first; where nothing can,
-    `command` is what to type. `section` and `about` lead to the row that it is about."""
+    """Something that waits for the person. `choices` are the possible acts, the likeliest first; if there are none,
+    `command` is the command to type. `section` and `about` lead to the row that it is about."""
 
     key: str
     kind: str
@@ -110,7 +110,7 @@ def _died(tasks: tuple[TaskRow, ...]) -> Iterator[Need]:
 
 
 def _lost(facts: Facts) -> Iterator[Need]:
-    """What did not hold, while its task goes on elsewhere; what a session lost by being gone is no news."""
+    """Lost acts whose task continues elsewhere, except those of sessions that are gone."""
     going = {task.id: task for task in facts.board.tasks if task.status not in ("done", "dropped")}
     here = {f"{session.session}@{session.clone}" for session in facts.sessions}
     for loss in facts.lost:
@@ -142,6 +142,6 @@ def _trouble(facts: Facts) -> Iterator[Need]:
 
 
 def quiet_for(facts: Facts, now: float) -> str:
-    """What to say when nothing needs the person."""
+    """The line for a view in which nothing needs the person."""
     newest = max((e.at for e in facts.events[:1]), default=None)
     return "Nothing needs you." + (f" The last event was {span(max(0.0, now - newest))} ago." if newest else "")

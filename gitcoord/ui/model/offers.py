@@ -1,4 +1,4 @@
-"""What the person can do, as both faces offer it: the key, the word, the fields to fill in, and whether to ask first."""
+"""The offers of both faces: the key, the label, the fields to fill in, and the question to ask first."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Field(NamedTuple):
-    """Something to fill in: a `line`, a `text` of several lines, a `flag`, a `priority`, the `name` of a session, or whom
+    """A field to fill in: a `line`, a `text` of several lines, a `flag`, a `priority`, the `name` of a session, or whom
     to write to: a `session` or several."""
 
     name: str
@@ -17,7 +17,7 @@ class Field(NamedTuple):
 
 
 class Offer(NamedTuple):
-    """An act as it is offered. `asks` is the question before something is taken away from somebody."""
+    """An act as it is offered. `asks` is the question before an act that takes something away from somebody."""
 
     act: str
     key: str
@@ -64,10 +64,10 @@ OFFERS: Mapping[str, Offer] = {
     "kill": Offer("kill", "K", "kill", (), "End this job, with all processes of its group?"),
     "sync": Offer("sync", "s", "sync now"),
 }  # fmt: skip
-"""By name. Two offers may have one act: the face that shows them knows the name."""
+"""The offers by name. Two offers may have the same act."""
 
 ANYWHERE = ("send", "add", "sync")
-"""What can be done without a row."""
+"""The offers that need no row."""
 
 
 def choice(offer: str, **given: Any) -> Choice:
@@ -76,7 +76,7 @@ def choice(offer: str, **given: Any) -> Choice:
 
 
 def of_message(id: str, waits: str, unread: bool, notice: bool = False) -> tuple[Choice, ...]:
-    """For a message that waits for the person: for an `ack`, or to be `read`."""
+    """The offers for a message that waits for an `ack`, or to be `read`."""
     read = (choice("read", ids=[id]),) if unread else ()
     if notice:
         return read
@@ -85,7 +85,7 @@ def of_message(id: str, waits: str, unread: bool, notice: bool = False) -> tuple
 
 
 def of_session(name: str) -> tuple[Choice, ...]:
-    """For a session that can be written to."""
+    """The offers for a session that can be written to."""
     return (choice("write", to=name),) if name else ()
 
 

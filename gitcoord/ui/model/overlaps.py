@@ -1,4 +1,5 @@
-"""Overlaps: pairs of sessions with the files that will conflict and those that merge; and the locks that hold."""
+"""Rows of overlaps: pairs of sessions with the files that will conflict and those that merge; and of the locks that
+hold."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from gitcoord.ui.model.words import HELD, line, name
 
 
 class Pair(NamedTuple):
-    """Two sides that changed the same files: those git cannot merge, and those it can."""
+    """Two sides that changed the same files: the files that git cannot merge, and those that it can."""
 
     key: str
     a: str
@@ -36,7 +37,7 @@ class LockRow(NamedTuple):
 
 
 def pairs(facts: Facts, merges: Merges) -> tuple[Pair, ...]:
-    """Those with conflicts first."""
+    """The pairs, those with conflicts first."""
     found: dict[tuple[str, str], tuple[list[str], list[str]]] = {}
     for collision in merges.collisions:
         a, b = (", ".join(name(box, facts.clone) for box in side) for side in (collision.a, collision.b))
@@ -49,7 +50,7 @@ def pairs(facts: Facts, merges: Merges) -> tuple[Pair, ...]:
 
 
 def locks(facts: Facts) -> tuple[LockRow, ...]:
-    """Oldest first."""
+    """The locks, oldest first."""
     mine = f"{facts.user}@{facts.clone}"
     return tuple(
         LockRow(

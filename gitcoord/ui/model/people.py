@@ -1,4 +1,4 @@
-"""Sessions: the worktrees with who is in them, the people, and the sessions of other clones."""
+"""Rows of sessions: the worktrees with their sessions, the people, and the sessions of other clones."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitcoord.overview.roster import Session
 
 NAMED = 1000
-"""Names of sessions that a form offers at most."""
+"""Largest number of session names that a form offers."""
 HERE, PEOPLE = "worktrees", "people"
 ORDER = {"waiting": 0, "active": 1, "idle": 2, "unknown": 3, "expected": 4}
 
@@ -25,8 +25,8 @@ ORDER = {"waiting": 0, "active": 1, "idle": 2, "unknown": 3, "expected": 4}
 class SessionRow(NamedTuple):
     """A session, or a worktree without one (`name` is empty). `group` is its place: here, a person, another clone.
 
-    Of the person, who looks at it, no state is said. `at` is since when the state lasts or, of one that is alive, the last
-    sign of life.
+    Of the person, who looks at it, no state is said. `at` is the beginning of the state or, if it is alive, the last sign
+    of life.
     """
 
     key: str
@@ -58,7 +58,7 @@ class Roster(NamedTuple):
 
 
 def roster(facts: Facts, merges: Merges) -> Roster:
-    """Those of this clone first, worktree by worktree; then people; then one group for each other clone."""
+    """The roster: sessions of this clone first, worktree by worktree; then people; then one group for each other clone."""
     held, page = _held(facts), facts.pages["sessions"]
     ordered = sorted(facts.sessions, key=lambda s: _rank(_group(s)))
     rows = {s: _row(s, facts, merges.files, held) for s in ordered[:page]}

@@ -10,11 +10,8 @@ from gitcoord.ui.model import board, jobs, needs, overlaps, people, talk, timeli
 
 
 class Head(NamedTuple):
-    """The head of the view: the project, the person, how many sessions are in which state, and the exchange.
-
-    `remote` is empty without one, `synced` is the time of the last exchange, `unsent` the number of our events it
-    lacks.
-    """
+    """The head of the view: the project, the person, the number of sessions in each state, and the exchange. `remote` is
+    empty without one, `synced` is the time of the last exchange, `unsent` the number of events to be sent."""
 
     project: str
     user: str
@@ -27,7 +24,7 @@ class Head(NamedTuple):
 
 
 class Screen(NamedTuple):
-    """All sections. `more_…` say that there is more to be read than these rows; `names` are all whom one can write to."""
+    """All sections. `more_…` say that there are more rows to read; `names` are all sessions to which one can write."""
 
     head: Head
     needs: tuple[needs.Need, ...]
@@ -46,7 +43,7 @@ class Screen(NamedTuple):
 
 
 def screen(facts: Facts, merges: Merges) -> Screen:
-    """Rows for all that the view shows."""
+    """The rows of the whole view."""
     roster = people.roster(facts, merges)
     pairs = overlaps.pairs(facts, merges)
     work = jobs.jobs(facts)
@@ -78,7 +75,7 @@ def _head(facts: Facts, states: tuple[tuple[str, int], ...]) -> Head:
 
 
 def plain(value: Any) -> Any:
-    """Rows as JSON has them: objects with the names of their fields."""
+    """Rows as JSON objects with the names of their fields."""
     if isinstance(value, tuple) and hasattr(value, "_asdict"):
         return {key: plain(item) for key, item in value._asdict().items()}
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""The conversation: messages as threads, the one with the newest word first, each message with its ledger."""
+"""Rows of the conversation: messages as threads, the one with the newest message first, each message with its ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Mark(NamedTuple):
-    """How far a message got with one recipient: queued, expired, surfaced, read or acked; and when."""
+    """The state of a message with one recipient (queued, expired, surfaced, read or acked), and its time."""
 
     name: str
     state: str
@@ -22,7 +22,7 @@ class Mark(NamedTuple):
 
 
 class SaidRow(NamedTuple):
-    """A message. `mine` was said by the person; `waits` for what the person still owes it: reading or an ack."""
+    """A message. `mine` was said by the person; `waits` says what the person still owes: reading it or an ack."""
 
     key: str
     who: str
@@ -40,7 +40,7 @@ class SaidRow(NamedTuple):
 
 
 class Thread(NamedTuple):
-    """A conversation: who takes part, how it began, its last word, and how many of its messages wait for the person."""
+    """A conversation: its sessions, its first and last message, and the number of its messages that wait for the person."""
 
     key: str
     who: tuple[str, ...]
@@ -54,7 +54,7 @@ class Thread(NamedTuple):
 
 
 def threads(talk: Talk, facts: Facts) -> tuple[Thread, ...]:
-    """The threads of what was read so far, the newest word first."""
+    """The threads of the messages read so far, the newest first."""
     found: dict[str, list[SaidRow]] = {}
     for said in talk.said:
         found.setdefault(said.message.thread, []).append(_said(said, facts))
@@ -71,7 +71,7 @@ def _thread(key: str, said: list[SaidRow]) -> Thread:
 
 
 def _choices(said: list[SaidRow]) -> tuple[Choice, ...]:
-    """What waits is acked or read, the oldest first; the last word is answered."""
+    """The offers of a thread: ack or read the messages that wait, the oldest first; answer the last one."""
     acks = [choice("ack", id=row.key) for row in said if row.waits == "ack"]
     unread = [row.key for row in said if row.unread]
     read = [choice("read", ids=unread)] if unread else []
@@ -103,7 +103,7 @@ def _said(said: Said, facts: Facts) -> SaidRow:
 
 
 def _owed(state: str, needs_ack: bool) -> str:
-    """What the person still owes a message in this state."""
+    """The answer that the person still owes the sender of a message in this state."""
     if state in ("", "acked", "expired"):
         return ""
     if needs_ack:

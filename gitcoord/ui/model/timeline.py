@@ -1,4 +1,4 @@
-"""The timeline: every event as it happens, the newest first."""
+"""Rows of the timeline: every event, the newest first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class EventRow(NamedTuple):
-    """An event: when, what kind, who, and its first line."""
+    """An event: its time, type, author and first line."""
 
     key: str
     at: float

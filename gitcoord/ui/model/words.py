@@ -1,4 +1,4 @@
-"""Words of a row: inert, bounded, short; ages and names as a person reads them."""
+"""Texts of a row: inert, bounded, short; ages and names for a person."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ SHORT = 10
 HELD = "(held back: it is not signed, and coord.requireSigned is set)"
 """In the place of words that count for nothing."""
 BODY = 20_000
-"""Characters of a text that are shown whole; a message may have three times as many."""
+"""Largest length of a text that is shown whole; a message may have three times as many characters."""
 
 
 def age(at: float | None, now: float) -> str:
-    """How long ago, in at most four characters; empty for never. No seconds, so that the view is calm."""
+    """The age of something, in at most four characters; empty for never. Without seconds, so that the view is calm."""
     if at is None:
         return ""
     seconds = max(0, int(now - at))
@@ -25,24 +25,24 @@ def age(at: float | None, now: float) -> str:
 
 
 def left(until: float, now: float) -> str:
-    """How much time is left, in at most four characters."""
+    """The time that is left, in at most four characters."""
     seconds = until - now
     return age(now - seconds, now) if seconds >= 60 else "<1m" if seconds > 0 else "over"
 
 
 def body(text: str, limit: int = BODY) -> str:
-    """Somebody's text with its lines, nothing in it hidden; cut at `limit` characters, which is said."""
+    """Others' text with its lines, with hidden characters shown; cut at `limit` characters, with a remark."""
     whole = block(text.replace("\t", "    ").replace("\r\n", "\n"))
     return whole if len(whole) <= limit else f"{whole[:limit]}… (cut: {len(whole) - limit} characters more)"
 
 
 def line(text: str, limit: int = 200) -> str:
-    """Somebody's words on one line."""
+    """Others' words on one line."""
     return one_line(text, limit)
 
 
 def name(box: str | None, here: str) -> str:
-    """A mailbox as a reader of this clone writes it; empty for nobody."""
+    """A mailbox as this clone's readers see it; empty for nobody."""
     if not box:
         return ""
     return inert(name_in(box) if lives_in(box, here) else box)

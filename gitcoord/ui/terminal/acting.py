@@ -1,4 +1,4 @@
-"""What the person does in the terminal view: forms and questions, then the act, then its answer in the last line."""
+"""The acts of the person in the terminal view: forms and questions, then the act, then its answer in the last line."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SAID_FOR = 8.0
 
 
 class Source(Protocol):
-    """Where the view comes from: the desk, or what a test puts in its place."""
+    """The source of the view: the desk, or a test's replacement."""
 
     read_only: bool
 
@@ -38,7 +38,7 @@ class Source(Protocol):
 
 
 class Arrived(Message):
-    """Something came from another thread; `take` is called with it."""
+    """A message from another thread; `take` is called with it."""
 
     def __init__(self, take: Callable[[], None]) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ class Acting(App[None]):
         self.said = Text()
         """The answer to the last act, for a while."""
         self._drafts: dict[str, Values] = {}
-        """What was filled in for acts that failed: their forms have it again."""
+        """The values of the forms of failed acts, which the forms show again."""
 
     @property
     def current(self) -> Rows:
@@ -69,7 +69,7 @@ class Acting(App[None]):
         raise NotImplementedError
 
     def later(self, take: Callable[[], None]) -> None:
-        """Have something done by the view, from any thread."""
+        """Call a function in the view's thread, from any thread."""
         self.post_message(Arrived(take))
 
     def on_arrived(self, message: Arrived) -> None:
@@ -80,7 +80,7 @@ class Acting(App[None]):
         self.perform(Choice("add" if listings.SECTIONS[self.section].name == "board" else "send", {}))
 
     def action_offer(self, name: str) -> None:
-        """Do what a key means, where the row allows it."""
+        """Do the offer of a key, if the row has it."""
         found = next((choice for choice in self.choices() if choice.offer == name), None)
         if found is not None:
             self.perform(found)
@@ -88,17 +88,17 @@ class Acting(App[None]):
             self.perform(Choice(name, {}))
 
     def action_menu(self) -> None:
-        """Show all that can be done to the row."""
+        """Show all offers of the row."""
         offers = [(choice.offer, OFFERS[choice.offer]) for choice in self.choices()]
         self.push_screen(Menu(offers), lambda name: self.action_offer(name) if name else None)
 
     def choices(self) -> tuple[Choice, ...]:
-        """What can be done to the row under the cursor."""
+        """The offers of the row under the cursor."""
         row = self.current.row
         return tuple(row.choices) if row is not None and hasattr(row, "choices") else ()
 
     def perform(self, choice: Choice) -> None:
-        """Ask what has to be asked, then act."""
+        """Ask the questions of an offer, then act."""
         offer = OFFERS[choice.offer]
         if self.source.read_only:
             self.say(Text(" this view only looks on (--read-only)", "yellow"))
@@ -129,7 +129,7 @@ class Acting(App[None]):
             self.act(OFFERS[choice.offer].act, {**choice.given, **values}, str(choice))
 
     def act(self, act: str, arguments: Mapping[str, Any], draft: str = "") -> None:
-        """Do something as the person; the answer is said once it is there. What fails keeps its draft."""
+        """Do an act as the person; the answer is shown when it comes. What fails keeps its draft."""
         try:
             answer = self.source.act(act, arguments)
         except CoordError as error:
@@ -145,7 +145,7 @@ class Acting(App[None]):
         self.say(Text(f" {done.result()}", "green") if error is None else failure(error))
 
     def say(self, text: Text) -> None:
-        """Say something in the last line, for a while."""
+        """Show a text in the last line, for a while."""
         self.said = text
         self.redraw_rest()
         self.set_timer(SAID_FOR, lambda: self._unsay(text))
@@ -157,7 +157,7 @@ class Acting(App[None]):
 
 
 def failure(error: BaseException | None) -> Text:
-    """What went wrong, with its hint."""
+    """An error with its hint."""
     if isinstance(error, CoordError):
         hint = f"  ({one_line(error.hint, 200)})" if error.hint else ""
         return Text(f" {one_line(error.what, 300)}{hint}", "bold red")

@@ -1,4 +1,4 @@
-"""The terminal view: what needs the person on top, a section below, one row in full beside it."""
+"""The terminal view: the needs of the person on top, a section below, one row in full beside it."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ NARROWEST = 40
 WIDE = 110
 """Columns from which the details are beside the list instead of below it."""
 AGES_EVERY = 10.0
-"""Seconds after which ages are looked at; only the lines whose text changed are drawn."""
+"""Seconds after which ages are computed again; only lines whose text changed are drawn."""
 SETTLED = 0.12
-"""Seconds that the cursor rests on a row before more is asked about it."""
+"""Seconds that the cursor has to rest on a row before more is read about it."""
 
 
 class LiveView(Acting):
@@ -109,7 +109,7 @@ class LiveView(Acting):
         stack = self.screen_stack
         return self.needs if stack and stack[0].focused is self.needs else self.listed
 
-    # what arrives
+    # news
 
     def _take(self, news: News) -> None:
         if news.screen is not None:
@@ -118,7 +118,7 @@ class LiveView(Acting):
         self.redraw()
 
     def redraw(self) -> None:
-        """Bring every line up to date; those that stayed the same are not drawn."""
+        """Bring every line up to date; unchanged lines are not drawn."""
         now = self.clock()
         bars.put(self.head, bars.head(self.shown, self.wrong, now))
         if self.shown is None:
@@ -166,7 +166,7 @@ class LiveView(Acting):
         elif fresh:
             self.side.scroll_home(animate=False)
 
-    # where the person is
+    # moving around
 
     def on_rows_moved(self, message: Rows.Moved) -> None:
         if message.rows is self.current:
@@ -193,7 +193,7 @@ class LiveView(Acting):
             self.screen.set_focus(self.side)
 
     def _has_read(self, row: Any) -> None:
-        """A thread was opened: its sender is told that the person has read it."""
+        """Mark an opened thread read, so that its senders see that."""
         read = next((choice for choice in getattr(row, "choices", ()) if choice.offer == "read"), None)
         if read is not None and isinstance(row, Thread) and not self.source.read_only:
             self.act("read", read.given)
@@ -217,7 +217,7 @@ class LiveView(Acting):
         self.action_section((self.section + step) % len(listings.SECTIONS))
 
     def action_needs(self) -> None:
-        """Go to what needs the person; at once, for the key that is typed next."""
+        """Go to the list of needs, at once, so that the next key acts there."""
         self.screen.set_focus(self.needs)
 
     def action_return(self) -> None:
@@ -240,7 +240,7 @@ class LiveView(Acting):
     # more about a row
 
     def _ask(self) -> None:
-        """Ask about the row under the cursor, once it rests there."""
+        """Read more about the row under the cursor, once it rests there."""
         row, key = self.current.row, self.current.key
         asked = question(row)
         if asked is None or key == self._asked:
@@ -262,14 +262,14 @@ class LiveView(Acting):
 
     def _output_grew(self, job: str) -> None:
         if self._asked == job:
-            self._stale = True  # what is being read may lack this; nothing more is told before it is read again
+            self._stale = True  # the running read may lack this output, and the desk tells again only after another read
         elif self.current.key == job:
             self._ask()
 
     # search
 
     def action_search(self) -> None:
-        """Search what is listed."""
+        """Search the list."""
         self.search.value = self.words
         self.search.display = True
         self.screen.set_focus(self.search)
@@ -282,7 +282,7 @@ class LiveView(Acting):
             self._list(self.clock())
 
     def _read_all(self) -> None:
-        """A search goes through all sessions and tasks, not only those that were scrolled to."""
+        """Read all sessions and tasks for a search, not only those that were scrolled to."""
         if (page := listings.SECTIONS[self.section].page) in ("sessions", "tasks"):
             self.source.more(page, whole=True)
 
@@ -296,7 +296,7 @@ class LiveView(Acting):
         self._rest(self.clock())
 
     def _search_history(self) -> None:
-        """In the conversation a search goes through everything that was ever said."""
+        """Search the whole history of the conversation."""
         words = self.words
         asked = {"session": words[1:]} if words.startswith("@") else {"words": words}
         answer = self.source.ask("talk", {**asked, "limit": 500})
@@ -327,7 +327,7 @@ class LiveView(Acting):
         bars.put(self.narrow, Text(words))
 
     def get_system_commands(self, screen: TextualScreen[Any]) -> Iterable[SystemCommand]:
-        """What the command palette offers."""
+        """The entries of the command palette."""
         for n, section in enumerate(listings.SECTIONS):
             yield SystemCommand(f"Show {section.name}", f"key {n + 1}", lambda n=n: self.action_section(n))
         yield SystemCommand("Needs you", "key 0", self.action_needs)
@@ -341,6 +341,6 @@ class LiveView(Acting):
 
 def run(desk: Desk) -> None:
     """Show the view until the person leaves it."""
-    for name in ("COLUMNS", "LINES"):  # where they are exported, Textual would believe them, and never see a resize
+    for name in ("COLUMNS", "LINES"):  # if they are exported, Textual takes them and never sees a resize
         os.environ.pop(name, None)
     LiveView(desk).run()

@@ -1,4 +1,4 @@
-"""The lines around the lists: the head, the tabs, the keys; and how all is laid out."""
+"""The lines around the lists (the head, the tabs, the keys), and the layout."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def put(where: Static, text: Text) -> None:
 
 
 def head(shown: Screen | None, wrong: str, now: float) -> Text:
-    """The project, the person, the sessions by state, the exchange; and what is wrong."""
+    """The line with the project, the person, the sessions by state, the exchange and errors."""
     if shown is None:
         return Text(f" {wrong or 'looking…'}", "bold red" if wrong else "dim")
     head = shown.head
@@ -70,7 +70,7 @@ def head(shown: Screen | None, wrong: str, now: float) -> Text:
 
 
 def tabs(shown: Screen, section: int, words: str, width: int) -> Text:
-    """The sections, with what they count."""
+    """The line with the sections and their counts."""
     text = Text()
     for n, tab in enumerate(SECTIONS):
         count = tab.count(shown)

@@ -1,4 +1,4 @@
-"""The pane beside a list: one row in full, with what was read about it in depth. Pure."""
+"""The pane beside a list: one row in full, with the details read about it. Pure."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ LEDGER = {"queued": "dim", "expired": "red", "surfaced": "", "read": "green", "a
 
 
 def detail(row: Any, deep: Any, now: float) -> Text:
-    """A row in full; `deep` is what was asked about it, None before the answer."""
+    """A row in full; `deep` has the details read about it, None before they come."""
     make = _MAKERS.get(type(row))
     return make(row, deep, now) if make else Text()
 
 
 def question(row: Any) -> tuple[str, dict[str, Any]] | None:
-    """What to ask about a row: a kind of details and its arguments."""
+    """The question about a row: a kind of details and its arguments."""
     if isinstance(row, TaskRow):
         return "task", {"id": row.key}
     if isinstance(row, JobRow):

@@ -1,4 +1,4 @@
-"""What is filled in, answered or read on top of the view: forms, questions, the help."""
+"""Dialogs on top of the view: forms, questions, the menu, the help."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Words(TextArea):
 
 
 class Form(ModalScreen[Values | None]):
-    """The fields of an offer; the answer is what was filled in, or None."""
+    """The fields of an offer; the answer is their values, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "leave", "leave"), Binding("ctrl+s", "send", "send")]
 
@@ -83,7 +83,7 @@ class Form(ModalScreen[Values | None]):
         self.dismiss(None)
 
     def action_send(self) -> None:
-        """Hand over what was filled in; what is missing is gone to."""
+        """Return the values, or go to a missing field."""
         values: Values = {}
         for field in self._fields:
             value = self._value(field)
@@ -105,7 +105,7 @@ class Form(ModalScreen[Values | None]):
 
 
 class Question(ModalScreen[bool]):
-    """A question before something is taken away; only `y` says yes."""
+    """A question before an act that takes something away; only `y` says yes."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("y", "answer(True)", "yes"), Binding("n,escape", "answer(False)", "no")]
 
@@ -148,7 +148,7 @@ class Help(ModalScreen[None]):
 
 
 class Menu(ModalScreen[str | None]):
-    """All that can be done to a row: its key does it."""
+    """The offers of a row; the key of one does it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,x,q", "dismiss(None)", "back")]
 

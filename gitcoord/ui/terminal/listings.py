@@ -47,7 +47,7 @@ def matching(listing: Listing, words: str) -> Listing:
 
 
 def needs(screen: Screen, now: float) -> Listing:
-    """What waits for the person."""
+    """The list of needs."""
     columns = (Column(8), Column(16, least=50), Column(weight=1), AGE)
     return Listing(columns, tuple(_need(row, now) for row in screen.needs), "Nothing needs you.")
 
@@ -61,7 +61,7 @@ def _need(row: Need, now: float) -> Entry:
 
 
 def sessions(screen: Screen, now: float) -> Listing:
-    """Who works here, and elsewhere."""
+    """The list of sessions, here and elsewhere."""
     columns = (
         Column(2), Column(16), Column(8), AGE, Column(14, least=78), Column(5, least=62), Column(3, least=62), Column(weight=1),
     )  # fmt: skip
@@ -98,7 +98,7 @@ def _session(row: SessionRow, now: float) -> Entry:
 
 
 def conversation(screen: Screen, now: float) -> Listing:
-    """Threads, the newest word first."""
+    """The list of threads, the newest message first."""
     columns = (Column(2), Column(weight=2), Column(weight=5), Column(3, least=50), AGE)
     entries = tuple(_thread(row, screen.head.user, now) for row in screen.threads)
     return Listing(columns, entries, "Nobody has said anything yet.\nn writes the first message.", screen.more_threads)
@@ -115,7 +115,7 @@ def _thread(row: Thread, user: str, now: float) -> Entry:
 
 
 def board(screen: Screen, now: float) -> Listing:
-    """Tasks, column below column."""
+    """The list of tasks, column below column."""
     columns = (Column(SHORT, least=70), Column(2), Column(weight=5), Column(weight=2), AGE)
     entries: list[Entry] = []
     for column in screen.board:
@@ -149,7 +149,7 @@ def _task(row: TaskRow, now: float) -> Entry:
 
 
 def overlaps(screen: Screen, now: float) -> Listing:
-    """Pairs whose work overlaps, then locks."""
+    """The list of pairs whose work overlaps, then locks."""
     columns = (Column(2), Column(weight=2), Column(weight=3), Column(4))
     entries: list[Entry] = []
     if screen.pairs:
@@ -176,7 +176,7 @@ def _lock(row: LockRow, now: float) -> Entry:
 
 
 def jobs(screen: Screen, now: float) -> Listing:
-    """What runs, then what ended."""
+    """The list of jobs: running ones, then ended ones."""
     columns = (Column(2), Column(16), Column(12, least=60), Column(weight=2), Column(weight=3, least=70), AGE)
     return Listing(columns, tuple(_job(row, now) for row in screen.jobs), "No jobs today.\ngit coord run -- COMMAND runs one.")
 
@@ -193,7 +193,7 @@ def _job(row: JobRow, now: float) -> Entry:
 
 
 def timeline(screen: Screen, now: float) -> Listing:
-    """Every event, the newest first."""
+    """The list of events, the newest first."""
     entries = tuple(_event(row, now) for row in screen.events)
     return Listing(EVENTS, entries, "Nothing has happened yet.", screen.more_events)
 
@@ -207,8 +207,8 @@ def _event(row: EventRow, now: float) -> Entry:
 
 
 class Section(NamedTuple):
-    """A list that has a tab: its name, a short one for narrow terminals, its rows, what it counts, and the page of the
-    facts that scrolling makes longer."""
+    """A list that has a tab: its name, a short one for narrow terminals, its rows, its count, and the page of the facts
+    that scrolling makes longer."""
 
     name: str
     short: str

@@ -1,4 +1,4 @@
-"""A list of rows in columns, drawn line by line: what did not change is not drawn again, however many rows there are."""
+"""A list of rows in columns, drawn line by line: unchanged lines are not drawn again, even in a long list."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Entry(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The rows of a list, and what to say when there are none."""
+    """The rows of a list, and the text for an empty one."""
 
     columns: tuple[Column, ...]
     entries: tuple[Entry, ...]
@@ -50,9 +50,9 @@ class Listing(NamedTuple):
 
 
 MORE = "more"
-"""How the key of a line begins that stands for rows which were not read yet; it cannot be chosen."""
+"""The beginning of the key of a line that stands for rows that were not read yet; it cannot be chosen."""
 NEAR = 3
-"""Lines before the end of what was read at which more is asked for."""
+"""Number of lines before the end of the list from which more is asked for."""
 NOTHING = Listing((), (), "")
 
 
@@ -108,7 +108,7 @@ class Rows(ScrollView, can_focus=True):
         """The row under the cursor was opened."""
 
     class Ended(Moved):
-        """The cursor came near the end of what was read so far."""
+        """The cursor came near the end of the rows read so far."""
 
     def __init__(self, id: str) -> None:
         super().__init__(id=id)
@@ -123,7 +123,7 @@ class Rows(ScrollView, can_focus=True):
 
     @property
     def room(self) -> Size:
-        """What can be drawn on, beside the scrollbar."""
+        """The width and height without the scrollbar."""
         return self.scrollable_content_region.size
 
     @property
@@ -177,7 +177,7 @@ class Rows(ScrollView, can_focus=True):
             self.virtual_size = size
 
     def _redraw(self, before: Listing) -> None:
-        """Only the lines that are different."""
+        """Redraw only the lines that are different."""
         if before.columns != self.listing.columns or len(before.entries) != len(self.listing.entries):
             self.refresh()
             return
@@ -232,19 +232,19 @@ class Rows(ScrollView, can_focus=True):
         self._ask_for_more(at, at)
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Scrolled, perhaps by the mouse, which leaves the cursor where it is."""
+        """Handle scrolling, also by the mouse, which leaves the cursor where it is."""
         super().watch_scroll_y(old_value, new_value)
         if new_value > old_value:
             self._ask_for_more(int(new_value), int(new_value) + self.room.height - 1)
 
     def _ask_for_more(self, first: int, last: int) -> None:
-        """Ask for more where an end of what was read is among these lines, or near."""
+        """Ask for more rows if the end of the list is among these lines, or near."""
         entries = self.listing.entries
         near = entries[max(0, first) : last + NEAR + 1]
         if (self.listing.more and last + NEAR >= len(entries)) or any(entry.key.startswith(f"{MORE} ") for entry in near):
             self.post_message(self.Ended(self))
 
-    # drawing
+    # draw
 
     def on_focus(self) -> None:
         self.refresh()

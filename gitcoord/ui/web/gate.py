@@ -1,4 +1,4 @@
-"""Decide who is let in: a browser on this machine whose person had the link, and no page of another origin.
+"""Let in only a browser on this machine whose person had the link, and no page of another origin.
 
 The link has a token that works once; it is exchanged for a cookie that scripts cannot read and other sites do not send.
 A request is refused after reading no more than its head.
@@ -17,9 +17,9 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER, MARK = "x-gitcoord", "1"
-"""What our own page says with each POST: no form and no foreign script can, without asking first."""
+"""The header that our own page sends with each POST: a form cannot send it, and a foreign script only after asking us."""
 LARGEST = 256 * 1024
-"""Bytes of a request's body."""
+"""Largest size of a request's body in bytes."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'none';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
@@ -37,14 +37,14 @@ HEADERS = {
 
 
 class Refusal(NamedTuple):
-    """Why a request is not answered."""
+    """The reason why a request is refused."""
 
     status: int
     why: str
 
 
 class Door:
-    """What opens: tokens that were given out and not used, and the cookie of those who came in.
+    """The unused tokens, and the cookie of browsers that were let in.
 
     `hosts` are the names that a browser may call us by; without a port each, any port may follow (a forwarded socket).
     """
@@ -62,7 +62,7 @@ class Door:
         return token
 
     def enter(self, token: str) -> bool:
-        """Use a token up."""
+        """Use a token; it works once."""
         found = next((known for known in self._tokens if hmac.compare_digest(known.encode(), token.encode())), None)
         self._tokens.discard(found or "")
         return found is not None
@@ -80,7 +80,7 @@ class Door:
 
 
 def refusal(request: Request, door: Door) -> Refusal | None:
-    """Why a request for anything but `/enter` is refused; None lets it in."""
+    """The reason to refuse a request for anything but `/enter`; None lets it in."""
     headers = request.headers
     if request.method not in ("GET", "POST"):
         return Refusal(405, "only GET and POST are answered")
@@ -110,7 +110,7 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)  # lifespan; WebSockets are not spoken
+            await self._app(scope, receive, send)  # the application's start and end; there are no WebSockets
             return
 
         async def guarded(message: Message) -> None:
@@ -124,7 +124,7 @@ class Gate:
     def _answer(self, request: Request) -> Response | None:
         hosts = request.headers.getlist("host")
         if len(hosts) != 1 or not self._door.is_called(hosts[0]):
-            return PlainTextResponse("this is not a name of this view\n", 403)
+            return PlainTextResponse("the view is not served under this name\n", 403)
         if request.url.path == "/enter":
             return self._enter(request)
         refused = refusal(request, self._door)
@@ -132,7 +132,7 @@ class Gate:
 
     def _enter(self, request: Request) -> Response:
         if request.method != "GET" or not self._door.enter(request.query_params.get("token", "")):
-            return PlainTextResponse("this link was used already, or is not one; Enter in the terminal prints another\n", 403)
+            return PlainTextResponse("this link is not valid, or was used already; Enter in the terminal prints another\n", 403)
         answer = RedirectResponse("/", 303)
         answer.set_cookie(self._door.cookie, self._door.key(), httponly=True, samesite="strict", path="/")
         return answer

@@ -13,7 +13,7 @@ from gitcoord.ui.model.offers import ANYWHERE, OFFERS
 from gitcoord.ui.model.screen import plain
 
 BEAT_EVERY = 15.0
-"""Seconds after which a quiet server says that it is there, and what time it is here."""
+"""Seconds after which a quiet server sends a sign of life, with its time."""
 
 
 class Hub:
@@ -23,24 +23,24 @@ class Hub:
         self._hello = json.dumps({"offers": plain(dict(OFFERS)), "anywhere": plain(ANYWHERE), "read_only": read_only})
         self._parts: dict[str, str] = {}
         self._pages: dict[asyncio.Event, set[str]] = {}
-        """What wakes each page, and the jobs whose output went on of which it was not told yet."""
+        """The bell of each page, and the jobs with new output of which the page was not told yet."""
         self._over = False
 
     def put(self, news: News) -> None:
-        """Have all pages told; in the server's own thread."""
+        """Tell all pages of a new look, in the server's own thread."""
         if news.screen is not None:
             self._parts = {name: json.dumps(plain(value)) for name, value in news.screen._asdict().items()}
         self._parts["wrong"] = json.dumps(news.wrong)
         self._ring()
 
     def wrote(self, job: str) -> None:
-        """Have the pages that show the output of a job read it again."""
+        """Tell the pages that show a job's output to read it again."""
         for growing in self._pages.values():
             growing.add(job)
         self._ring()
 
     def end(self) -> None:
-        """Let all pages go."""
+        """End the streams of all pages."""
         self._over = True
         self._ring()
 

@@ -1,4 +1,4 @@
-"""How the view is served."""
+"""The options of the web server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The answers: the page and its modules, the stream of news, questions and acts."""
+"""Answer requests: the page and its modules, the stream of news, questions and acts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STATUSES = {1: 409, 2: 400, 3: 503, 4: 502}
 
 
 def static() -> dict[str, tuple[str, bytes]]:
-    """The files of the page, by path: their kind and what is in them."""
+    """The files of the page, by path: their content type and their content."""
     found = {}
     for file in files("gitcoord.ui.web").joinpath("static").iterdir():
         kind = KINDS.get(file.name[file.name.rfind(".") :])
@@ -38,7 +38,7 @@ def static() -> dict[str, tuple[str, bytes]]:
 
 
 def application(desk: Desk, door: Door) -> Starlette:
-    """The application, whose desk looks on as long as it is served."""
+    """The application; its desk runs as long as it is served."""
     hub, held = Hub(desk.read_only), static()
 
     async def page(request: Request) -> Response:

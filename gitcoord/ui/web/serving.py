@@ -22,7 +22,7 @@ HERE = "127.0.0.1"
 
 
 def serve(desk: Desk, options: Options) -> None:
-    """Serve until interrupted. Raises RepositoryError for a place that is taken."""
+    """Serve until interrupted. Raises RepositoryError for a port or path that is taken."""
     listening = _at_path(options.socket) if options.socket else _at_port(options.port)
     try:
         door, base = _door(listening, options)
@@ -53,7 +53,7 @@ def _at_port(port: int) -> socket.socket:
 
 
 def _at_path(path: str) -> socket.socket:
-    """A socket that only its owner can open; one that nobody listens at any more is replaced."""
+    """A socket that only its owner can open; a file left by an earlier server is replaced."""
     if not hasattr(socket, "AF_UNIX"):
         raise RepositoryError("this system has no sockets in files", "git coord ui --web")
     _clear(path)
@@ -71,7 +71,7 @@ def _at_path(path: str) -> socket.socket:
 
 
 def _clear(path: str) -> None:
-    if sys.platform == "win32":  # which has no such sockets
+    if sys.platform == "win32":  # Windows has no such sockets
         return
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
@@ -84,7 +84,7 @@ def _clear(path: str) -> None:
 
 
 def _door(listening: socket.socket, options: Options) -> tuple[Door, str]:
-    """Who we are called by: nobody else's name for this machine will do."""
+    """The names by which a browser may call the server."""
     if options.socket:
         return Door((HERE, "localhost"), "gitcoord_socket"), "http://localhost:PORT"
     port = listening.getsockname()[1]

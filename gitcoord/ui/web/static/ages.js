@@ -1,4 +1,4 @@
-// Ages move by themselves: every element with a time is looked at now and then, and only what reads otherwise is changed.
+// Keep ages up to date: look at every element with a time from time to time, and change only those whose text differs.
 
 let ahead = 0; // by how many seconds the server's clock is ahead of ours
 
@@ -8,7 +8,7 @@ export function setClock(theirs) {
 
 const now = () => Date.now() / 1000 + ahead;
 
-/** How long ago, as the terminal says it. */
+/** The age of something, in the words of the terminal. */
 export function age(at) {
   const seconds = Math.max(0, Math.floor(now() - at));
   for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "m"]]) {
@@ -17,7 +17,7 @@ export function age(at) {
   return "now";
 }
 
-/** How much time is left. */
+/** The time that is left. */
 export function left(until) {
   const seconds = until - now();
   return seconds >= 60 ? age(now() - seconds) : seconds > 0 ? "<1m" : "over";

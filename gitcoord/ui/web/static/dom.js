@@ -1,4 +1,4 @@
-// The page is built of elements and text; nothing that came from elsewhere is ever read as markup.
+// Build the page from elements and text; text from elsewhere is never parsed as markup.
 
 export const $ = (id) => document.getElementById(id);
 
@@ -16,14 +16,14 @@ export function el(name, properties = {}, ...inside) {
 
 export const span = (text, kind = "") => el("span", kind ? { class: kind, title: text } : { title: text }, text);
 
-/** Text that is put in place only where it is another, so that nothing flickers and no reader speaks twice. */
+/** Set a text only if it differs, so that nothing flickers and a screen reader does not speak twice. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
 /**
- * Bring the children of `parent` up to date with `rows`: those that stayed the same stay the very same elements, so that
- * focus, selection and scroll stay where they are.
+ * Bring the children of `parent` up to date with `rows`: unchanged rows keep their elements, so that focus, selection and
+ * scroll position stay.
  */
 export function reconcile(parent, rows, key, make) {
   const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));

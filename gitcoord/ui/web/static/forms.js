@@ -1,8 +1,8 @@
-// What is filled in, and the questions before something is taken away. Built of the offers that the server names.
+// Forms, and the questions before an act that takes something away, built from the offers that the server names.
 
 import { $, el } from "./dom.js";
 
-/** Show a dialog; resolves to what was filled in, or to null. */
+/** Show a dialog; resolves to its values, or to null. */
 function open(title, inside, go) {
   return new Promise((done) => {
     const dialog = $("dialog");

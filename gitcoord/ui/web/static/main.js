@@ -1,4 +1,4 @@
-// The page: what needs its person on top, a section below, one row in full beside it.
+// The page: the needs of its person on top, a section below, one row in full beside it.
 
 import { moveAges, ageSpan } from "./ages.js";
 import { DETAILS } from "./detail.js";
@@ -23,7 +23,7 @@ const TITLES = { worktrees: "Worktrees here", people: "People" };
 const state = { section: "sessions", words: "", found: null, chosen: null, deep: null, hello: { offers: {}, anywhere: [] } };
 const facts = { needs: [], sessions: [], names: [], threads: [], board: [], pairs: [], locks: [], jobs: [], events: [] };
 
-// what stands where
+// the lists
 
 /** Groups of [title, kind of line, rows] of the section that is shown. */
 function groups() {
@@ -62,7 +62,7 @@ function count(section) {
   return counts[section]();
 }
 
-// drawing
+// draw
 
 function draw() {
   drawHead();
@@ -141,7 +141,7 @@ function reconcileGroups(shown) {
 
 const PAGES = { sessions: "sessions", conversation: "talk", board: "tasks", timeline: "events" };
 
-/** Where a list is longer than what was read, its end reads on by itself once somebody scrolls to it. */
+/** The end of a list that has more rows than were read: scrolling to it reads more. */
 const ends = new IntersectionObserver((seen) => seen.forEach((it) => it.isIntersecting && scrolled && it.target.click()));
 let scrolled = false;
 $("rows").addEventListener("scroll", () => {
@@ -253,7 +253,7 @@ function openNeed(row) {
   else choose("needs", row);
 }
 
-// acting
+// act
 
 function acts(choices, about) {
   const allowed = state.hello.read_only ? [] : choices;
@@ -297,7 +297,7 @@ async function act(name, given, quietly = false) {
   return !error;
 }
 
-// where the person is
+// moving around
 
 function show(section) {
   if (section !== state.section) {
@@ -382,7 +382,7 @@ function theme(name) {
 $("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(localStorage.getItem("theme") ?? "system") + 1) % 3]));
 theme(THEMES.includes(localStorage.getItem("theme")) ? localStorage.getItem("theme") : "system");
 
-// what arrives
+// news
 
 let drawing = 0;
 let lost = "";
@@ -399,14 +399,14 @@ function take(name, value) {
   }, 0);
 }
 
-/** The output of a job went on: it is read if this page shows it, and once it does so again. */
+/** Read the output of a job that has more of it, if this page shows the job, now or later. */
 function readOutput(job) {
   if (state.chosen?.line !== "jobs" || state.chosen.key !== job) return;
   if (document.hidden) document.addEventListener("visibilitychange", () => readOutput(job), { once: true });
   else ask();
 }
 
-/** A reader of the screen is told what is new among what needs its person. */
+/** Tell a screen reader the new needs of the person. */
 function announce(needs) {
   const known = new Set(facts.needs.map((row) => row.key));
   const fresh = needs.filter((row) => !known.has(row.key));

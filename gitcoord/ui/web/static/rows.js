@@ -1,4 +1,4 @@
-// What stands in each list. A row is a button; its parts are texts.
+// The rows of each list. A row is a button; its parts are texts.
 
 import { ageSpan } from "./ages.js";
 import { el, span } from "./dom.js";

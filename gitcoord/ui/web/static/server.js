@@ -1,4 +1,4 @@
-// What goes to and comes from the server. When it is lost that is said, and it is tried again until it is there.
+// Talk to the server. If the connection is lost, say so, and try again until it is back.
 
 import { setClock } from "./ages.js";
 
@@ -23,7 +23,7 @@ export async function post(path, name, given) {
   }
 }
 
-/** Listen for news; `take(name, value)` gets each, `lost(words)` what is wrong with the connection, "" when it is well. */
+/** Listen for news; `take(name, value)` gets each, `lost(words)` the fault of the connection, "" if there is none. */
 export function listen(names, take, lost) {
   let source, watchdog;
   const hear = () => {
