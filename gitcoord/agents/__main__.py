@@ -86,8 +86,8 @@ def _call(harness_name: str, moment: str, document: dict[str, Any]) -> int:
                 _write(_stream(fd), text.encode("utf-8", "replace"))
         code = output.code
 
-    with at_most(None if moment == "wake" else PATIENCE), open_for(harness, call) as desk:
-        handlers.run(desk, say)
+    with at_most(None if moment == "wake" else PATIENCE), open_for(harness, call) as hook:
+        handlers.run(hook, say)
     return code
 
 

@@ -61,33 +61,33 @@ def _known(clone: Clone, harness: Harness, call: Call) -> Identity | None:
     return Identity(record.name, "harness", record, harness.name, call.session_id)
 
 
-def with_session(desk: HookCall) -> HookCall:
+def with_session(hook: HookCall) -> HookCall:
     """The call with its session, registered if need be and bound to the id and the process of the program."""
-    with desk.clone.locked():
-        me = desk.me or _found(desk)
-        record = register(desk.clone, me, waiting=False, process=_agent_process(desk.harness))
-        records = Records(desk.clone.repo.coord_dir)
-        if desk.call.session_id and records.name_of(desk.call.session_id) != record.name:
+    with hook.clone.locked():
+        me = hook.me or _found(hook)
+        record = register(hook.clone, me, waiting=False, process=_agent_process(hook.harness))
+        records = Records(hook.clone.repo.coord_dir)
+        if hook.call.session_id and records.name_of(hook.call.session_id) != record.name:
             records.put(record)
     me = me._replace(name=record.name, record=record)
-    return desk._replace(me=me)
+    return hook._replace(me=me)
 
 
-def alive(desk: HookCall) -> HookCall:
+def alive(hook: HookCall) -> HookCall:
     """The call with its session, after a sign of life."""
-    if desk.me is None:
-        return with_session(desk)
-    return desk._replace(me=beat(desk.clone, desk.me))
+    if hook.me is None:
+        return with_session(hook)
+    return hook._replace(me=beat(hook.clone, hook.me))
 
 
-def _found(desk: HookCall) -> Identity:
+def _found(hook: HookCall) -> Identity:
     """The session that the rules find; a resumed conversation gets back the name that it had."""
-    me = current(desk.clone)
-    records = Records(desk.clone.repo.coord_dir)
-    before = records.get(records.name_of(desk.call.session_id))
+    me = current(hook.clone)
+    records = Records(hook.clone.repo.coord_dir)
+    before = records.get(records.name_of(hook.call.session_id))
     if before is not None and before.name != me.name and me.rule != "GIT_COORD_SESSION" and _is_free(records, before):
         me = Identity(before.name, "harness", before)
-    return me._replace(harness=desk.harness.name, harness_id=desk.call.session_id)
+    return me._replace(harness=hook.harness.name, harness_id=hook.call.session_id)
 
 
 def _is_free(records: Records, record: Record) -> bool:
@@ -95,10 +95,10 @@ def _is_free(records: Records, record: Record) -> bool:
     return not record.person and judge(record, records.beat(record.name), alive, time.time()).state == "gone"
 
 
-def is_elsewhere(desk: HookCall) -> bool:
+def is_elsewhere(hook: HookCall) -> bool:
     """Whether the session is bound to another live process than the caller."""
-    bound = desk.me.record.process if desk.me and desk.me.record else None
-    ours = program_of(desk.harness)
+    bound = hook.me.record.process if hook.me and hook.me.record else None
+    ours = program_of(hook.harness)
     return bound is not None and ours is not None and bound != ours and bool(processes.is_alive(bound))
 
 

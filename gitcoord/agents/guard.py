@@ -34,54 +34,54 @@ class Caution(NamedTuple):
     blocks: bool = False
 
 
-def guard(desk: HookCall, say: Callable[[Answer], None]) -> None:
+def guard(hook: HookCall, say: Callable[[Answer], None]) -> None:
     """Warn about the paths of a call; refuse only if the user has set that."""
-    mode = desk.clone.repo.setting("guard", "warn").lower()
-    if mode == "off" or desk.me is None:
+    mode = hook.clone.repo.setting("guard", "warn").lower()
+    if mode == "off" or hook.me is None:
         return
-    found = [finding for path in desk.call.paths for finding in _findings(desk, path)]
+    found = [finding for path in hook.call.paths for finding in _findings(hook, path)]
     hard = [finding for finding in found if finding.blocks]
-    if mode == "block" and hard and desk.call.moment == "edit":
+    if mode == "block" and hard and hook.call.moment == "edit":
         say(Answer(deny="\n".join([*dict.fromkeys(f.text for f in hard), "Ask for it: git coord send NAME TEXT."])))
         return
-    fresh = _untold(desk, found)
-    if fresh and desk.call.moment not in desk.harness.deaf:
+    fresh = _untold(hook, found)
+    if fresh and hook.call.moment not in hook.harness.deaf:
         say(Answer(context="\n".join(["From git coord:", *dict.fromkeys(f.text for f in fresh)])))
-        _remember(desk, fresh)
+        _remember(hook, fresh)
 
 
-def _findings(desk: HookCall, path: str) -> Iterator[Caution]:
-    assert desk.me is not None
+def _findings(hook: HookCall, path: str) -> Iterator[Caution]:
+    assert hook.me is not None
     try:
-        (found,) = check(desk.clone, desk.me, [path], desk.call.cwd or os.getcwd())
+        (found,) = check(hook.clone, hook.me, [path], hook.call.cwd or os.getcwd())
     except UsageError:
         return  # outside this repository
-    yield from _locks(desk, found)
+    yield from _locks(hook, found)
     for box in found.occupied_by:
-        name = spoken_name(desk.clone, box)
+        name = spoken_name(hook.clone, box)
         text = f"{found.path} lies in the worktree of {name}, who works there: {found.worktree}"
         yield Caution(f"in {found.worktree} {box}", inert(text), True)
     now = time.time()
     for touch in found.touched_by:
-        name = spoken_name(desk.clone, touch.session)
+        name = spoken_name(hook.clone, touch.session)
         yield Caution(
             f"touch {found.path} {touch.session}", inert(f"{name} changed {found.path} {ago(touch.at, now)}, uncommitted")
         )
-    held = held_back(desk.clone, [note.id for note in found.notes[:3]])
+    held = held_back(hook.clone, [note.id for note in found.notes[:3]])
     for note in (note for note in found.notes[:3] if note.id not in held):
-        sender = spoken_name(desk.clone, note.sender)
+        sender = spoken_name(hook.clone, note.sender)
         command = "" if len(note.text) <= 200 else f" (all of it: git coord notes --path {shell_word(found.path)})"
         text = inert(f"note about {', '.join(note.paths[:3])} from {sender}: ") + said(note.text, 200) + command
         yield Caution(f"note {note.id}", text)
 
 
-def _locks(desk: HookCall, found: Check) -> Iterator[Caution]:
-    assert desk.me is not None
-    mine = f"{desk.me.name}@{desk.clone.id}"
-    held = held_back(desk.clone, [lock.id for lock in found.locks])
+def _locks(hook: HookCall, found: Check) -> Iterator[Caution]:
+    assert hook.me is not None
+    mine = f"{hook.me.name}@{hook.clone.id}"
+    held = held_back(hook.clone, [lock.id for lock in found.locks])
     for lock in found.locks:
         if lock.holder != mine and lock.id not in held:
-            name = spoken_name(desk.clone, lock.holder)
+            name = spoken_name(hook.clone, lock.holder)
             because = f": {said(lock.reason, 200)}" if lock.reason else ""
             left = span(lock.expires - time.time())
             yield Caution(
@@ -89,30 +89,30 @@ def _locks(desk: HookCall, found: Check) -> Iterator[Caution]:
             )
 
 
-def _untold(desk: HookCall, found: Sequence[Caution]) -> list[Caution]:
-    told = _told(desk)
-    return [finding for finding in found if _key(desk, finding) not in told]
+def _untold(hook: HookCall, found: Sequence[Caution]) -> list[Caution]:
+    told = _told(hook)
+    return [finding for finding in found if _key(hook, finding) not in told]
 
 
-def _key(desk: HookCall, finding: Caution) -> str:
+def _key(hook: HookCall, finding: Caution) -> str:
     """The key of a finding for its reader, because the session does not see what a helper is told."""
-    return f"{desk.call.subagent} {finding.key}" if desk.call.subagent else finding.key
+    return f"{hook.call.subagent} {finding.key}" if hook.call.subagent else finding.key
 
 
-def _told(desk: HookCall) -> list[str]:
+def _told(hook: HookCall) -> list[str]:
     try:
-        known = json.loads(read_ours(_file(desk)))
+        known = json.loads(read_ours(_file(hook)))
     except (OSError, ValueError):
         return []
     return known if isinstance(known, list) else []
 
 
-def _remember(desk: HookCall, fresh: Sequence[Caution]) -> None:
-    known = [*_told(desk), *(_key(desk, finding) for finding in fresh)][-MAX_TOLD:]
+def _remember(hook: HookCall, fresh: Sequence[Caution]) -> None:
+    known = [*_told(hook), *(_key(hook, finding) for finding in fresh)][-MAX_TOLD:]
     with suppress(OSError):
-        write_ours(_file(desk), json.dumps(known).encode())
+        write_ours(_file(hook), json.dumps(known).encode())
 
 
-def _file(desk: HookCall) -> str:
-    assert desk.me is not None
-    return marks_of(desk.clone, desk.me.name).path("@told")
+def _file(hook: HookCall) -> str:
+    assert hook.me is not None
+    return marks_of(hook.clone, hook.me.name).path("@told")

@@ -33,173 +33,173 @@ CHAIN = 5
 HOW = "To talk to them: git coord send NAME TEXT. All commands: git coord help"
 
 
-def run(desk: HookCall, say: Say) -> None:
+def run(hook: HookCall, say: Say) -> None:
     """Handle a call; `say` is called at most once, and writes to the program at once."""
-    if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(desk.clone.repo.coord_dir):
+    if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(hook.clone.repo.coord_dir):
         return
-    if desk.call.moment in ("look", "edit"):
+    if hook.call.moment in ("look", "edit"):
         from gitcoord.agents.guard import guard
 
-        guard(alive(desk), say)
-    elif desk.call.moment == "wake":
+        guard(alive(hook), say)
+    elif hook.call.moment == "wake":
         from gitcoord.agents.wake import wake
 
-        wake(desk, say)
+        wake(hook, say)
     else:
-        (_HELPERS if desk.call.subagent else _MOMENTS).get(desk.call.moment, _nothing)(desk, say)
+        (_HELPERS if hook.call.subagent else _MOMENTS).get(hook.call.moment, _nothing)(hook, say)
 
 
-def _start(desk: HookCall, say: Say) -> None:
+def _start(hook: HookCall, say: Say) -> None:
     """Register the session and give its brief; also after a compaction, when the model has lost it."""
-    desk = with_session(desk)
-    me = _me(desk)
-    marks = marks_of(desk.clone, me.name)
+    hook = with_session(hook)
+    me = _me(hook)
+    marks = marks_of(hook.clone, me.name)
     marks.open()
-    if touched.open_folder(desk.clone.repo.coord_dir):
-        _keep_all_touched(desk)
+    if touched.open_folder(hook.clone.repo.coord_dir):
+        _keep_all_touched(hook)
     marks.recall()
-    _keep_settings(desk)
-    _notice_deaths(desk)
+    _keep_settings(hook)
+    _notice_deaths(hook)
     try:
-        _say_where_i_am(desk, marks, BRIEF.get(desk.call.source, SHORT_BRIEF), say)
+        _say_where_i_am(hook, marks, BRIEF.get(hook.call.source, SHORT_BRIEF), say)
     finally:
-        marks.set_idle(desk.call.source != "compact")  # from here on, news wakes it
+        marks.set_idle(hook.call.source != "compact")  # from here on, news wakes it
 
 
-def _keep_all_touched(desk: HookCall) -> None:
+def _keep_all_touched(hook: HookCall) -> None:
     """Fill the folder of touched files at the first hook in this clone, with changes of sessions without hooks."""
     from gitcoord.overview.roster import list_sessions
 
-    for session in list_sessions(desk.clone):
+    for session in list_sessions(hook.clone):
         if session.local and session.session:
-            touched.keep(desk.clone.repo.coord_dir, session.session, [file.path for file in session.files])
+            touched.keep(hook.clone.repo.coord_dir, session.session, [file.path for file in session.files])
 
 
-def _say_where_i_am(desk: HookCall, marks: Marks, budget: int, say: Say) -> None:
-    if desk.surface == "off":
-        say(Answer(context=_where_i_am(desk, budget, ())))
+def _say_where_i_am(hook: HookCall, marks: Marks, budget: int, say: Say) -> None:
+    if hook.surface == "off":
+        say(Answer(context=_where_i_am(hook, budget, ())))
         return
-    _show(desk, marks, lambda news, notes: say(Answer(context=_opening(desk, budget, news, notes))), always=True)
+    _show(hook, marks, lambda news, notes: say(Answer(context=_opening(hook, budget, news, notes))), always=True)
 
 
-def _opening(desk: HookCall, budget: int, news: str, notes: Sequence[str]) -> str:
+def _opening(hook: HookCall, budget: int, news: str, notes: Sequence[str]) -> str:
     """The brief, without parts that are shown beside it."""
     without = ("unread", "notes") if notes else ("unread",)
-    return "\n\n".join(filter(None, (_where_i_am(desk, budget, without), news)))
+    return "\n\n".join(filter(None, (_where_i_am(hook, budget, without), news)))
 
 
-def _where_i_am(desk: HookCall, budget: int, without: Sequence[str]) -> str:
+def _where_i_am(hook: HookCall, budget: int, without: Sequence[str]) -> str:
     from gitcoord.overview.brief import brief
 
-    return f"{brief(desk.clone, _me(desk), budget - 30, without=without).text}\n\n{HOW}"
+    return f"{brief(hook.clone, _me(hook), budget - 30, without=without).text}\n\n{HOW}"
 
 
-def _turn(desk: HookCall, say: Say) -> None:
+def _turn(hook: HookCall, say: Say) -> None:
     """Between two steps of the model: show what is new."""
-    desk = alive(desk)
-    marks = marks_of(desk.clone, _me(desk).name)
+    hook = alive(hook)
+    marks = marks_of(hook.clone, _me(hook).name)
     marks.open()
     marks.wait(False)
-    if desk.call.moment == "prompt":
+    if hook.call.moment == "prompt":
         marks.set_idle(False)
-    _notice_deaths(desk)
-    _look_at_remote(desk)
+    _notice_deaths(hook)
+    _look_at_remote(hook)
     if marks.recall():
-        _say_where_i_am(desk, marks, BRIEF["compact"], say)
+        _say_where_i_am(hook, marks, BRIEF["compact"], say)
         return
-    if desk.surface == "off" or (desk.surface == "turn" and desk.call.moment == "tools"):
+    if hook.surface == "off" or (hook.surface == "turn" and hook.call.moment == "tools"):
         return
-    _show(desk, marks, lambda news, _: say(Answer(context=news)))
+    _show(hook, marks, lambda news, _: say(Answer(context=news)))
 
 
-def _look_at_remote(desk: HookCall) -> None:
+def _look_at_remote(hook: HookCall) -> None:
     """Start a look at the remote in the background, if it is due; `coord/look` exists only with a remote."""
-    if os.path.exists(desk.path("look")):
+    if os.path.exists(hook.path("look")):
         from gitcoord.sync import background
 
-        background.after_look(desk.clone)
+        background.after_look(hook.clone)
 
 
-def _edited(desk: HookCall, say: Say) -> None:
+def _edited(hook: HookCall, say: Say) -> None:
     """Note the changed paths that the script could not read from the document, and update presence and overlaps."""
     from gitcoord.sessions.housekeeping import in_background
     from gitcoord.store.worktrees import place_of
 
-    desk = alive(desk)
-    repo, base = desk.clone.repo, desk.call.cwd or os.getcwd()
-    places = [place for path in desk.call.paths if (place := place_of(repo, base, path))]
+    hook = alive(hook)
+    repo, base = hook.clone.repo, hook.call.cwd or os.getcwd()
+    places = [place for path in hook.call.paths if (place := place_of(repo, base, path))]
     mine = [place.path for place in places if place.git_dir == repo.git_dir]
-    if touched.add(repo.coord_dir, _me(desk).name, mine):
-        in_background(desk.clone, "refresh", _me(desk).name)
+    if touched.add(repo.coord_dir, _me(hook).name, mine):
+        in_background(hook.clone, "refresh", _me(hook).name)
 
 
-def _waiting(desk: HookCall, say: Say) -> None:
+def _waiting(hook: HookCall, say: Say) -> None:
     """Note that the session waits for its human. The next step of the model clears the flag, even while this hook still
     runs."""
     from gitcoord.sessions.presence import register
 
-    desk = with_session(desk) if desk.me is None else desk
-    me = _me(desk)
-    marks = marks_of(desk.clone, me.name)
+    hook = with_session(hook) if hook.me is None else hook
+    me = _me(hook)
+    marks = marks_of(hook.clone, me.name)
     marks.open()
     marks.wait(True)
-    register(desk.clone, me, waiting=True)
+    register(hook.clone, me, waiting=True)
     if not marks.waits():
-        register(desk.clone, me, waiting=False)
+        register(hook.clone, me, waiting=False)
 
 
-def _forget(desk: HookCall, say: Say) -> None:
+def _forget(hook: HookCall, say: Say) -> None:
     """The next step of the model gets the brief again."""
-    desk = alive(desk)
-    marks = marks_of(desk.clone, _me(desk).name)
+    hook = alive(hook)
+    marks = marks_of(hook.clone, _me(hook).name)
     marks.open()
     marks.forget()
 
 
-def _stop(desk: HookCall, say: Say) -> None:
+def _stop(hook: HookCall, say: Say) -> None:
     """Let the turn end unless an urgent message was never shown, or an ack is due; each holds it a few times at most."""
-    desk = alive(desk)
-    me = _me(desk)
-    marks = marks_of(desk.clone, me.name)
+    hook = alive(hook)
+    me = _me(hook)
+    marks = marks_of(hook.clone, me.name)
     marks.open()
-    _notice_deaths(desk)
+    _notice_deaths(hook)
     marks.wait(False)
     holds = Holds(marks.path("@held"))
     began = time.time()
-    owed = waiting.owed_acks(desk.clone, me)
+    owed = waiting.owed_acks(hook.clone, me)
     marks.owe(bool(owed))
     due = [message for message in owed if holds.times(message.id) < HOLDS]
-    urgent = waiting.waiting_mail(desk.clone, me, urgent=True)
-    stamp(desk.clone, began)
-    if desk.surface == "off" or not (due or urgent) or holds.in_a_row(desk.call.held_before) >= CHAIN:
+    urgent = waiting.waiting_mail(hook.clone, me, urgent=True)
+    stamp(hook.clone, began)
+    if hook.surface == "off" or not (due or urgent) or holds.in_a_row(hook.call.held_before) >= CHAIN:
         marks.set_idle(True)
         return
-    holds.add([message.id for message in due], desk.call.held_before)
-    lines = _due_lines(desk, due)
+    holds.add([message.id for message in due], hook.call.held_before)
+    lines = _due_lines(hook, due)
     if urgent:
-        _show(desk, marks, lambda news, _: say(Answer(go_on="\n\n".join(filter(None, (news, lines))))), always=True)
+        _show(hook, marks, lambda news, _: say(Answer(go_on="\n\n".join(filter(None, (news, lines))))), always=True)
     else:
         say(Answer(go_on=lines))
 
 
-def _due_lines(desk: HookCall, due: Sequence[Message]) -> str:
+def _due_lines(hook: HookCall, due: Sequence[Message]) -> str:
     """The messages that still need an ack, without their text, which was shown before."""
     now = time.time()
     lines = [
-        f"{m.id[:10]} from {spoken_name(desk.clone, m.sender)}, {ago(m.at, now)}: git coord ack {m.id[:10]}" for m in due[:10]
+        f"{m.id[:10]} from {spoken_name(hook.clone, m.sender)}, {ago(m.at, now)}: git coord ack {m.id[:10]}" for m in due[:10]
     ]
     return "\n".join(["These messages ask for an ack (git coord thread ID shows one again):", *lines]) if lines else ""
 
 
-def _end(desk: HookCall, say: Say) -> None:
+def _end(hook: HookCall, say: Say) -> None:
     """The end: the session leaves, and its locks and tasks are free. A conversation that was merely cleared continues,
     and so does one that a live process has resumed."""
-    if desk.call.source == "clear" or desk.me is None or is_elsewhere(desk):
+    if hook.call.source == "clear" or hook.me is None or is_elsewhere(hook):
         return
     from gitcoord.sessions.membership import leave
 
-    leave(desk.clone, desk.me)
-    marks_of(desk.clone, desk.me.name).set_idle(False)
+    leave(hook.clone, hook.me)
+    marks_of(hook.clone, hook.me.name).set_idle(False)
 
 
 _MOMENTS: dict[str, Callable[[HookCall, Say], None]] = {
@@ -214,32 +214,32 @@ _MOMENTS: dict[str, Callable[[HookCall, Say], None]] = {
 }
 
 
-def _works_again(desk: HookCall, say: Say) -> None:
+def _works_again(hook: HookCall, say: Say) -> None:
     """End the waiting when a helper continues, because it may do what the human was asked for."""
-    marks_of(desk.clone, _me(alive(desk)).name).wait(False)
+    marks_of(hook.clone, _me(alive(hook)).name).wait(False)
 
 
-def _nothing(desk: HookCall, say: Say) -> None:
+def _nothing(hook: HookCall, say: Say) -> None:
     """Say nothing, because text in a helper's conversation never reaches the session's own."""
 
 
 _HELPERS: dict[str, Callable[[HookCall, Say], None]] = {"edited": _edited, "waiting": _waiting, "tools": _works_again}
 
 
-def _keep_settings(desk: HookCall) -> None:
+def _keep_settings(hook: HookCall) -> None:
     """Write the settings that the script needs: `coord/surface`, only if it differs from the default."""
     from gitcoord.system.lock import write_whole
 
-    path = desk.path("surface")
-    if desk.surface == "tool":
+    path = hook.path("surface")
+    if hook.surface == "tool":
         with suppress(OSError):
             remove_ours(path)
     else:
-        write_whole(path, desk.surface + "\n")
+        write_whole(path, hook.surface + "\n")
 
 
-def _notice_deaths(desk: HookCall) -> None:
-    deaths.notice(desk.clone, me=lambda: _me(desk).name)
+def _notice_deaths(hook: HookCall) -> None:
+    deaths.notice(hook.clone, me=lambda: _me(hook).name)
 
 
 class Holds:

@@ -17,46 +17,46 @@ from gitcoord.sessions.identity import Identity
 from gitcoord.system.files import touch_ours
 
 
-def show(desk: HookCall, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
+def show(hook: HookCall, marks: Marks, say: Callable[[str, Sequence[str]], None], always: bool = False) -> bool:
     """Write the news and mark it, all under the lock.
 
     `say` gets the text and the ids of notes in it. Items that did not fit wait for the next time.
     """
-    me = me_of(desk)
-    with desk.clone.locked():
-        lines = look(desk, marks)
-        news = surfacing.gather(desk.clone, me, lines)
+    me = me_of(hook)
+    with hook.clone.locked():
+        lines = look(hook, marks)
+        news = surfacing.gather(hook.clone, me, lines)
         if news.text or always:
             say(news.text, news.notes)
-        surfacing.mark_surfaced(desk.clone, me, news)
+        surfacing.mark_surfaced(hook.clone, me, news)
         if news.left:
             marks.again([line for line in lines if line not in news.notes])
-        marks.owe(bool(waiting.owed_acks(desk.clone, me)))
+        marks.owe(bool(waiting.owed_acks(hook.clone, me)))
         marks.done()
     return bool(news.text)
 
 
-def look(desk: HookCall, marks: Marks) -> list[str]:
+def look(hook: HookCall, marks: Marks) -> list[str]:
     """Bring the index up to date with the refs; the ids of notes that were marked for this session."""
     began = time.time()
     marks.take()
-    desk.clone.read(lambda db: touched.keep_foreign(db, desk.clone.repo.coord_dir, desk.clone.id))
+    hook.clone.read(lambda db: touched.keep_foreign(db, hook.clone.repo.coord_dir, hook.clone.id))
     marks.take()  # marks that this process has just set
-    desk.clone.read(lambda db: None)
-    stamp(desk.clone, began)
-    _keep_notes_flag(desk)
+    hook.clone.read(lambda db: None)
+    stamp(hook.clone, began)
+    _keep_notes_flag(hook)
     return marks.taken()
 
 
-def _keep_notes_flag(desk: HookCall) -> None:
+def _keep_notes_flag(hook: HookCall) -> None:
     """Keep `coord/noted` while notes are about paths: then the hook asks before a path's first edit."""
-    path = desk.path("noted")
-    if not os.path.exists(path) and desk.clone.read(has_notes_about_paths):
+    path = hook.path("noted")
+    if not os.path.exists(path) and hook.clone.read(has_notes_about_paths):
         with suppress(OSError):
             touch_ours(path)
 
 
-def me_of(desk: HookCall) -> Identity:
-    if desk.me is None:
+def me_of(hook: HookCall) -> Identity:
+    if hook.me is None:
         raise LookupError("the session is not known yet")
-    return desk.me
+    return hook.me

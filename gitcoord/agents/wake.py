@@ -33,27 +33,27 @@ LAST = "git coord: mail has begun many turns of this session; what comes now wai
 """Shown with the last wake that `coord.wakeLimit` allows."""
 
 
-def wake(desk: HookCall, say: Callable[[Answer], None]) -> None:
+def wake(hook: HookCall, say: Callable[[Answer], None]) -> None:
     """Sleep until the session is idle and has mail, and show that; print nothing if its program ends first."""
-    program = program_of(desk.harness)
-    if program is None or "off" in (desk.surface, _wakes(desk)) or not is_plain_id(desk.call.session_id):
+    program = program_of(hook.harness)
+    if program is None or "off" in (hook.surface, _wakes(hook)) or not is_plain_id(hook.call.session_id):
         return
-    key = str(program.pid) if desk.harness.nudge is None else desk.call.session_id
-    marks_of(desk.clone, "").open()
-    make_directory(desk.path("agents"))  # the hook that binds the session runs at the same time
+    key = str(program.pid) if hook.harness.nudge is None else hook.call.session_id
+    marks_of(hook.clone, "").open()
+    make_directory(hook.path("agents"))  # the hook that binds the session runs at the same time
     if sys.platform != "win32":
         with suppress(OSError):
             os.setsid()
-    with _only_one(desk.path("agents", f"@wake-{key}")) as first:
+    with _only_one(hook.path("agents", f"@wake-{key}")) as first:
         if first:
             brakes = dict[str, Brake]()
-            attempt = partial(_attempt, desk, program, say, brakes)
-            ends, mail = partial(_ends, desk, program), [desk.path("mail")]
-            wait_until(desk.clone.repo, attempt, None, ends, places=mail, due=partial(_due, brakes))
+            attempt = partial(_attempt, hook, program, say, brakes)
+            ends, mail = partial(_ends, hook, program), [hook.path("mail")]
+            wait_until(hook.clone.repo, attempt, None, ends, places=mail, due=partial(_due, brakes))
 
 
-def _ends(desk: HookCall, program: processes.Process) -> list[int]:
-    return [program.pid, *deaths.watched_pids(desk.clone)]
+def _ends(hook: HookCall, program: processes.Process) -> list[int]:
+    return [program.pid, *deaths.watched_pids(hook.clone)]
 
 
 def _due(brakes: Mapping[str, Brake]) -> float | None:
@@ -61,54 +61,54 @@ def _due(brakes: Mapping[str, Brake]) -> float | None:
     return min((brake.due for brake in brakes.values() if brake.due is not None), default=None)
 
 
-def _attempt(desk: HookCall, program: processes.Process, say: Callable[[Answer], None], brakes: dict[str, Brake]) -> str | None:
+def _attempt(hook: HookCall, program: processes.Process, say: Callable[[Answer], None], brakes: dict[str, Brake]) -> str | None:
     """One attempt; returns why it ended: the session was woken, or its program is gone."""
-    record = _record(desk, program)
-    if not processes.is_alive(program) or (record is None and desk.harness.nudge):
+    record = _record(hook, program)
+    if not processes.is_alive(program) or (record is None and hook.harness.nudge):
         return "gone"
     if record is None:
         return None
     me = Identity(record.name, "harness", record, record.harness, record.harness_id)
-    deaths.notice(desk.clone, me=lambda: record.name)
-    marks = marks_of(desk.clone, record.name)
-    brake = brakes.setdefault(record.name, Brake(marks, desk.clone.repo))
-    mail = waiting.waking_mail(desk.clone, me, urgent=_wakes(desk) == "urgent") if marks.is_idle() else []
+    deaths.notice(hook.clone, me=lambda: record.name)
+    marks = marks_of(hook.clone, record.name)
+    brake = brakes.setdefault(record.name, Brake(marks, hook.clone.repo))
+    mail = waiting.waking_mail(hook.clone, me, urgent=_wakes(hook) == "urgent") if marks.is_idle() else []
     if brake.holds(mail, time.time()):
         return None
-    if desk.harness.nudge is None:
-        return _show(desk, me, marks, say, brake)
+    if hook.harness.nudge is None:
+        return _show(hook, me, marks, say, brake)
     marks.set_idle(False)
     last = f" {LAST}" if brake.woke(time.time()) else ""
-    desk.harness.nudge(desk.call, _path_of(program), NUDGE + last)
+    hook.harness.nudge(hook.call, _path_of(program), NUDGE + last)
     return "woken"
 
 
-def _wakes(desk: HookCall) -> str:
+def _wakes(hook: HookCall) -> str:
     """The kind of news that wakes an idle session: `all`, only `urgent` mail, or none (`off`)."""
-    return desk.clone.repo.setting("wake", "all").lower()
+    return hook.clone.repo.setting("wake", "all").lower()
 
 
-def _show(desk: HookCall, me: Identity, marks: Marks, say: Callable[[Answer], None], brake: Brake) -> str | None:
-    with desk.clone.locked():
-        lines = look(desk, marks)
-        news = surfacing.gather(desk.clone, me, lines)
+def _show(hook: HookCall, me: Identity, marks: Marks, say: Callable[[Answer], None], brake: Brake) -> str | None:
+    with hook.clone.locked():
+        lines = look(hook, marks)
+        news = surfacing.gather(hook.clone, me, lines)
         if news.whole or news.part:
             last = f"\n\n{LAST}" if brake.woke(time.time()) else ""
             say(Answer(go_on=news.text + last))
-            surfacing.mark_surfaced(desk.clone, me, news)
+            surfacing.mark_surfaced(hook.clone, me, news)
         if news.left or not news.text:
             marks.again([line for line in lines if line not in news.notes])
-        marks.owe(bool(waiting.owed_acks(desk.clone, me)))
+        marks.owe(bool(waiting.owed_acks(hook.clone, me)))
         marks.set_idle(not news.text)
         marks.done()
     return "woken" if news.text else None
 
 
-def _record(desk: HookCall, program: processes.Process) -> Record | None:
+def _record(hook: HookCall, program: processes.Process) -> Record | None:
     """The session of this conversation, or the session of the program's process after a clear gave it another id."""
-    known = [record for record in Records(desk.clone.repo.coord_dir).all() if record.left is None and not record.gone]
-    if desk.harness.nudge:
-        return next((record for record in known if record.harness_id == desk.call.session_id), None)
+    known = [record for record in Records(hook.clone.repo.coord_dir).all() if record.left is None and not record.gone]
+    if hook.harness.nudge:
+        return next((record for record in known if record.harness_id == hook.call.session_id), None)
     return next((record for record in known if record.process == program), None)
 
 

@@ -86,9 +86,9 @@ def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = 
     Sections `without` are left out silently.
     """
     now = time.time() if now is None else now
-    desk = Material(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))
-    head = _head(desk)
-    found = [built for section in SECTIONS if (built := section(desk)).name not in without]
+    material = Material(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))
+    head = _head(material)
+    found = [built for section in SECTIONS if (built := section(material)).name not in without]
     chosen: set[tuple[int, int]] = set()
     for place in _by_worth(found):
         if tokens(_text(head, found, chosen | {place})) <= budget:
@@ -124,13 +124,13 @@ def _document(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]
     return document
 
 
-def _head(desk: Material) -> Item:
-    mine = own_session(desk.sessions, desk.me)
-    record = desk.me.record
+def _head(material: Material) -> Item:
+    mine = own_session(material.sessions, material.me)
+    record = material.me.record
     value = {
-        "session": desk.me.name,
-        "clone": desk.clone.id,
-        "worktree": str(desk.clone.repo.worktree) if desk.clone.repo.worktree else None,
+        "session": material.me.name,
+        "clone": material.clone.id,
+        "worktree": str(material.clone.repo.worktree) if material.clone.repo.worktree else None,
         "branch": mine.branch if mine else None,
         "head": mine.head if mine else None,
         "role": (record.role if record else "") or None,
@@ -139,7 +139,7 @@ def _head(desk: Material) -> Item:
     where = f", on branch {mine.branch}" if mine and mine.branch else ""
     role = f", role {record.role}" if record and record.role else ""
     focus = f"; at work on {said(value['focus'] or '', 200)}" if value["focus"] else ""
-    return Item(inert(f"You are {desk.me.name}{role}{where} in {value['worktree']}{focus}."), value)
+    return Item(inert(f"You are {material.me.name}{role}{where} in {value['worktree']}{focus}."), value)
 
 
 def own_session(found: Sequence[Session], me: Identity) -> Session | None:
@@ -147,18 +147,18 @@ def own_session(found: Sequence[Session], me: Identity) -> Session | None:
     return next((s for s in found if s.local and s.session == me.name), None)
 
 
-def _state(desk: Material) -> Section:
-    known = state.show_state(desk.clone, desk.me)
+def _state(material: Material) -> Section:
+    known = state.show_state(material.clone, material.me)
     latest = sorted(known.items(), key=lambda item: -item[1].lc)
-    items = [Item(_state_text(desk, key, value), (key, value.plain)) for key, value in latest]
+    items = [Item(_state_text(material, key, value), (key, value.plain)) for key, value in latest]
     return Section("state", "state", "state show", items, len(items))
 
 
-def _state_text(desk: Material, key: str, value: state.Value) -> str:
+def _state_text(material: Material, key: str, value: state.Value) -> str:
     text = value.text.strip()
     if "\n" not in text and len(text) <= 100:
         return f"  {key} = {inert(text)}"
-    return f"  {key}:\n{_block(text, desk.width, f'state get {key}', '    | ')}"
+    return f"  {key}:\n{_block(text, material.width, f'state get {key}', '    | ')}"
 
 
 def _block(text: str, limit: int, command: str, mark: str = "    > ") -> str:
@@ -168,36 +168,36 @@ def _block(text: str, limit: int, command: str, mark: str = "    > ") -> str:
     return quoted(text[:limit].rstrip() + " …", mark) + f"\n    (cut; all of it: git coord {command})"
 
 
-def _tasks(desk: Material) -> Section:
-    mine = list_tasks(desk.clone, desk.me, Which(mine=True), desk.now)
-    held_first = sorted(mine, key=lambda task: (task.holder != desk.box, task.priority))
-    return Section("tasks", "my tasks", "tasks --mine", _task_items(desk, held_first), len(mine))
+def _tasks(material: Material) -> Section:
+    mine = list_tasks(material.clone, material.me, Which(mine=True), material.now)
+    held_first = sorted(mine, key=lambda task: (task.holder != material.box, task.priority))
+    return Section("tasks", "my tasks", "tasks --mine", _task_items(material, held_first), len(mine))
 
 
-def _task_items(desk: Material, tasks: Sequence[Task]) -> list[Item]:
-    held = held_tasks(desk.clone)
-    unsigned = held_back(desk.clone, [comment.id for task in tasks for comment in task.comments])
+def _task_items(material: Material, tasks: Sequence[Task]) -> list[Item]:
+    held = held_tasks(material.clone)
+    unsigned = held_back(material.clone, [comment.id for task in tasks for comment in task.comments])
     heard = [task._replace(comments=tuple(c for c in task.comments if c.id not in unsigned)) for task in tasks]
-    return [Item(_task_text(desk, task), _task_value(desk, task)) for task in heard if task.id not in held]
+    return [Item(_task_text(material, task), _task_value(material, task)) for task in heard if task.id not in held]
 
 
-def _filed(desk: Material) -> Section:
+def _filed(material: Material) -> Section:
     """Tasks that I filed for others, the latest news first."""
-    filed = list_tasks(desk.clone, desk.me, Which(filed=True), desk.now)
-    others = [task for task in filed if desk.box not in (task.holder, task.assignee)]
-    items = _task_items(desk, sorted(others, key=lambda task: -task.changed))
+    filed = list_tasks(material.clone, material.me, Which(filed=True), material.now)
+    others = [task for task in filed if material.box not in (task.holder, task.assignee)]
+    items = _task_items(material, sorted(others, key=lambda task: -task.changed))
     return Section("filed", "tasks I filed", "tasks --filed", items, len(others))
 
 
-def _task_text(desk: Material, task: Task) -> str:
+def _task_text(material: Material, task: Task) -> str:
     facts = [f"  {task.id[:10]} {'ready' if task.ready else task.status}, p{task.priority}, {said(task.title, 80)}"]
-    if task.holder and task.holder != desk.box:
-        facts.append(f"{desk.name(task.holder)} ({task.holder_state})")
+    if task.holder and task.holder != material.box:
+        facts.append(f"{material.name(task.holder)} ({task.holder_state})")
     if task.unmet:
         facts.append("needs " + " ".join(need[:10] for need in task.unmet))
     word = _last_word(task)
     if word:
-        facts.append(f"{desk.name(word[0])} said {said(word[1], 120)}" if word[0] else said(word[1], 120))
+        facts.append(f"{material.name(word[0])} said {said(word[1], 120)}" if word[0] else said(word[1], 120))
     return ", ".join(facts)
 
 
@@ -208,7 +208,7 @@ def _last_word(task: Task) -> tuple[str, str] | None:
     return ("", task.words) if task.words else None
 
 
-def _task_value(desk: Material, task: Task) -> dict[str, Any]:
+def _task_value(material: Material, task: Task) -> dict[str, Any]:
     word = _last_word(task)
     return {
         "id": task.id,
@@ -217,43 +217,43 @@ def _task_value(desk: Material, task: Task) -> dict[str, Any]:
         "priority": task.priority,
         "ready": task.ready,
         "needs": task.unmet,
-        "holder": desk.name(task.holder) if task.holder else None,
+        "holder": material.name(task.holder) if task.holder else None,
         "holder_state": task.holder_state,
         "said": word[1] if word else None,
     }
 
 
-def _unread(desk: Material) -> Section:
-    page = inbox.inbox(desk.clone, desk.me, now=desk.now)
+def _unread(material: Material) -> Section:
+    page = inbox.inbox(material.clone, material.me, now=material.now)
     urgent_first = sorted(page.messages, key=lambda message: not message.urgent)
-    items = [Item(_message_text(desk, m), _message_value(desk, m)) for m in urgent_first]
+    items = [Item(_message_text(material, m), _message_value(material, m)) for m in urgent_first]
     total = len(items) + page.remaining
     return Section("unread", f"unread mail: {total} (git coord inbox prints it and marks it read)", "inbox", items, total)
 
 
-def _message_text(desk: Material, message: Message) -> str:
-    sender = inbox.notifier(desk.clone, message) if message.notice else desk.name(message.sender)
+def _message_text(material: Material, message: Message) -> str:
+    sender = inbox.notifier(material.clone, message) if message.notice else material.name(message.sender)
     marks = "".join([", urgent" if message.urgent else "", ", asks for an ack" if message.needs_ack else ""])
-    head = f"  {message.id[:10]} from {sender}, {ago(message.at, desk.now)}{marks}"
-    return f"{head}\n{_block(message.text, min(desk.width, 400), 'inbox')}"
+    head = f"  {message.id[:10]} from {sender}, {ago(message.at, material.now)}{marks}"
+    return f"{head}\n{_block(message.text, min(material.width, 400), 'inbox')}"
 
 
-def _message_value(desk: Material, message: Message) -> dict[str, Any]:
-    sender = inbox.sender_of(desk.clone, message)
+def _message_value(material: Material, message: Message) -> dict[str, Any]:
+    sender = inbox.sender_of(material.clone, message)
     return {"id": message.id, "from": sender, "text": message.text, "sent": rfc3339(message.at), "urgent": message.urgent}
 
 
-def _locks(desk: Material) -> Section:
+def _locks(material: Material) -> Section:
     """My locks, then those of others."""
-    valid = desk.clone.read(lambda db: standing(db, desk.clone, desk.now)).valid
-    found = sorted(valid, key=lambda lock: lock.holder != desk.box)
-    held = held_back(desk.clone, [lock.id for lock in found])
-    items = [Item(_lock_text(desk, lock), _lock_value(desk, lock)) for lock in found if lock.id not in held]
+    valid = material.clone.read(lambda db: standing(db, material.clone, material.now)).valid
+    found = sorted(valid, key=lambda lock: lock.holder != material.box)
+    held = held_back(material.clone, [lock.id for lock in found])
+    items = [Item(_lock_text(material, lock), _lock_value(material, lock)) for lock in found if lock.id not in held]
     return Section("locks", "locks", "locks", items, len(found))
 
 
-def _jobs(desk: Material) -> Section:
-    found = read.of_session(desk.clone, desk.box, desk.now)
+def _jobs(material: Material) -> Section:
+    found = read.of_session(material.clone, material.box, material.now)
     items = [Item(inert(f"  {job.id[:10]} {read.describe_state(job)}"), _job_value(job)) for job in found]
     return Section("jobs", "my jobs", "jobs", items, len(items))
 
@@ -262,35 +262,37 @@ def _job_value(job: read.Job) -> dict[str, Any]:
     return {"id": job.id, "name": job.name, "state": job.state, "exit": job.exit, "signal": job.signal}
 
 
-def _lock_text(desk: Material, lock: Lock) -> str:
-    holder = "mine" if lock.holder == desk.box else desk.name(lock.holder)
-    facts = [f"  {' '.join(lock.patterns)}: {holder}", f"{span(lock.expires - desk.now)} more"]
+def _lock_text(material: Material, lock: Lock) -> str:
+    holder = "mine" if lock.holder == material.box else material.name(lock.holder)
+    facts = [f"  {' '.join(lock.patterns)}: {holder}", f"{span(lock.expires - material.now)} more"]
     facts += ["shared"] if lock.shared else []
     return inert(", ".join(facts)) + (f", {said(lock.reason)}" if lock.reason else "")
 
 
-def _lock_value(desk: Material, lock: Lock) -> dict[str, Any]:
-    holder, expires = desk.name(lock.holder), rfc3339(lock.expires)
+def _lock_value(material: Material, lock: Lock) -> dict[str, Any]:
+    holder, expires = material.name(lock.holder), rfc3339(lock.expires)
     return {"id": lock.id, "patterns": lock.patterns, "session": holder, "reason": lock.reason or None, "expires": expires}
 
 
-def _peers(desk: Material) -> Section:
-    peers = [s for s in desk.sessions if s.session and not (s.local and s.session == desk.me.name) and s.state != "expected"]
-    lately = desk.clone.read(lambda db: db.execute(_LATELY, (LOOK_BACK,)).fetchall())
-    held = held_back(desk.clone, [row[0] for row in lately])
-    words = desk.clone.read(lambda db: _last_words(db, desk, [row for row in lately if row[0] not in held]))
-    items = [_peer(desk, peer, words) for peer in sorted(peers, key=lambda s: -(s.beat or 0))]
+def _peers(material: Material) -> Section:
+    peers = [
+        s for s in material.sessions if s.session and not (s.local and s.session == material.me.name) and s.state != "expected"
+    ]
+    lately = material.clone.read(lambda db: db.execute(_LATELY, (LOOK_BACK,)).fetchall())
+    held = held_back(material.clone, [row[0] for row in lately])
+    words = material.clone.read(lambda db: _last_words(db, material, [row for row in lately if row[0] not in held]))
+    items = [_peer(material, peer, words) for peer in sorted(peers, key=lambda s: -(s.beat or 0))]
     return Section("peers", "peers", "sessions", items, len(items))
 
 
-def _peer(desk: Material, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
+def _peer(material: Material, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
     box = mailbox(peer.session or "", peer.clone or "")
-    name, report = desk.name(box), words.get(box)
+    name, report = material.name(box), words.get(box)
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
     facts += [f"role {peer.role}"] if peer.role else []
-    focus = None if peer.state == "unknown" and is_required(desk.clone) else peer.focus  # as all unsigned presence is
+    focus = None if peer.state == "unknown" and is_required(material.clone) else peer.focus  # as all unsigned presence is
     facts += [said(focus)] if focus else []
-    facts += [f"last said {ago(report[1], desk.now)} {said(report[0], 120)}"] if report and not report[2] else []
+    facts += [f"last said {ago(report[1], material.now)} {said(report[0], 120)}"] if report and not report[2] else []
     value = {
         "session": name,
         "state": peer.state,
@@ -304,9 +306,11 @@ def _peer(desk: Material, peer: Session, words: dict[str, tuple[str, int, bool]]
 _LATELY = "SELECT id, type, author, clone, text, at, data FROM events WHERE v = 1 ORDER BY lc DESC, id DESC LIMIT ?"
 
 
-def _last_words(db: sqlite3.Connection, desk: Material, lately: Sequence[tuple[Any, ...]]) -> dict[str, tuple[str, int, bool]]:
+def _last_words(
+    db: sqlite3.Connection, material: Material, lately: Sequence[tuple[Any, ...]]
+) -> dict[str, tuple[str, int, bool]]:
     """The newest message of each session to everybody or to me, with its time, and whether I have not read it."""
-    mine = set(my_boxes(db, desk.clone, desk.me.name))
+    mine = set(my_boxes(db, material.clone, material.me.name))
     unread = inbox.unread_among(db, mine, [row[0] for row in lately])
     words: dict[str, tuple[str, int, bool]] = {}
     homes = Homes(db)
@@ -320,26 +324,32 @@ def _is_for(data: dict[str, Any], mine: set[str]) -> bool:
     return not data.get("notice") and ("all" in data.get("audience", ()) or not mine.isdisjoint(data.get("to", ())))
 
 
-def _sent(desk: Material) -> Section:
-    found = ledger.sent(desk.clone, desk.me, limit=5, now=desk.now)
+def _sent(material: Material) -> Section:
+    found = ledger.sent(material.clone, material.me, limit=5, now=material.now)
     items = []
     for message in found:
-        states = ", ".join(f"{desk.name(d.session)} {d.state}" for d in message.recipients)
-        recipients = [{"session": desk.name(d.session), "state": d.state} for d in message.recipients]
+        states = ", ".join(f"{material.name(d.session)} {d.state}" for d in message.recipients)
+        recipients = [{"session": material.name(d.session), "state": d.state} for d in message.recipients]
         value = {"id": message.id, "text": message.text, "sent": rfc3339(message.at), "recipients": recipients}
-        items.append(Item(f"  {message.id[:10]} {ago(message.at, desk.now)}: {states}: {said(message.text, 100)}", value))
+        items.append(Item(f"  {message.id[:10]} {ago(message.at, material.now)}: {states}: {said(message.text, 100)}", value))
     return Section("sent", "my last messages", "sent", items, len(items))
 
 
-def _notes(desk: Material) -> Section:
+def _notes(material: Material) -> Section:
     items = []
-    found = notes.list_notes(desk.clone, limit=10)
-    held = held_back(desk.clone, [note.id for note in found])
+    found = notes.list_notes(material.clone, limit=10)
+    held = held_back(material.clone, [note.id for note in found])
     for note in (note for note in found if note.id not in held):
         about = f", about {', '.join(note.paths)}" if note.paths else ""
-        head = inert(f"  {note.id[:10]} from {desk.name(note.sender)}, {ago(note.at, desk.now)}{about}")
-        value = {"id": note.id, "from": desk.name(note.sender), "text": note.text, "paths": note.paths, "at": rfc3339(note.at)}
-        items.append(Item(f"{head}\n{_block(note.text, min(desk.width, 300), 'notes')}", value))
+        head = inert(f"  {note.id[:10]} from {material.name(note.sender)}, {ago(note.at, material.now)}{about}")
+        value = {
+            "id": note.id,
+            "from": material.name(note.sender),
+            "text": note.text,
+            "paths": note.paths,
+            "at": rfc3339(note.at),
+        }
+        items.append(Item(f"{head}\n{_block(note.text, min(material.width, 300), 'notes')}", value))
     return Section("notes", "notes", "notes", items, len(items))
 
 

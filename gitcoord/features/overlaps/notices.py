@@ -67,20 +67,20 @@ def notice(clone: Clone, name: str, now: float | None = None) -> list[str]:
 
 
 def _notice(clone: Clone, name: str, now: float) -> list[str]:
-    desks = _desks(clone, now)
-    mine = next((desk for desk in desks if any(r.name == name for r in desk.sessions)), None)
-    if mine is None or len(desks) < 2:
+    looked = _worktrees(clone, now)
+    mine = next((side for side in looked if any(r.name == name for r in side.sessions)), None)
+    if mine is None or len(looked) < 2:
         return []
     me = next(r for r in mine.sessions if r.name == name)
     told: list[str] = []
-    for other in (desk for desk in desks if desk is not mine):
+    for other in (side for side in looked if side is not mine):
         trunk = _trunk(clone, mine.worktree, other.worktree)
         for peer in other.sessions:
             found = _common(clone, (mine, me), (other, peer), trunk)
             if any(item.verdict != item.before for item in found):
                 _tell(clone, (mine, me), (other, peer), found, now)
                 told += [item.path for item in found if item.is_news]
-    _forget_the_gone(clone, me, [r.name for desk in desks for r in desk.sessions])
+    _forget_the_gone(clone, me, [r.name for side in looked for r in side.sessions])
     return told
 
 
@@ -106,15 +106,15 @@ def forget(db: sqlite3.Connection, clone: Clone, name: str, but: Sequence[str] =
     return [_fact(name, pair, OVER, paths[:MAX_PATHS]) for pair, paths in pairs.items()]
 
 
-def _desks(clone: Clone, now: float) -> list[WorktreeChanges]:
+def _worktrees(clone: Clone, now: float) -> list[WorktreeChanges]:
     records = Records(clone.repo.coord_dir)
     known = [r for r in records.all() if r.git_dir and not r.person and not r.expected]
-    desks = []
+    looked = []
     for worktree in list_worktrees(clone.repo):
         there = sharers(known, worktree.git_dir, now)
         if there:
-            desks.append(WorktreeChanges(worktree, tuple(there), tuple(touched_files(clone.repo, worktree.path))))
-    return desks
+            looked.append(WorktreeChanges(worktree, tuple(there), tuple(touched_files(clone.repo, worktree.path))))
+    return looked
 
 
 def _trunk(clone: Clone, a: Worktree, b: Worktree) -> list[str]:
@@ -166,9 +166,9 @@ def _is_text(path: str) -> bool:
 
 def _changed(clone: Clone, party: Party, other: Worktree, trunk: Sequence[str]) -> dict[str, float]:
     """A session's changes, as seen from another worktree, and their times: its own commits and its worktree's changes."""
-    desk, record = party
-    changed = files_of(record, desk.changed, len(desk.sessions) <= 1)
-    return {**_committed(clone, desk.worktree, other, trunk), **{f.path: f.at for f in changed}}
+    side, record = party
+    changed = files_of(record, side.changed, len(side.sessions) <= 1)
+    return {**_committed(clone, side.worktree, other, trunk), **{f.path: f.at for f in changed}}
 
 
 def _committed(clone: Clone, mine: Worktree, other: Worktree, trunk: Sequence[str]) -> dict[str, float]:
@@ -224,7 +224,7 @@ def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | N
 
 def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: float) -> None:
     """Tell both in one append, and record it; nothing if another process has done it."""
-    (desk, me), (there, peer) = mine, other
+    (side, me), (there, peer) = mine, other
     pair = _pair(clone, me, peer)
     flipped = [f._replace(mine=f.theirs, theirs=f.mine) for f in found]
     changed = [f for f in found if f.verdict != f.before]
@@ -249,7 +249,7 @@ def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: 
             return []
         by_verdict = {verdict: [f.path for f in changed if f.verdict == verdict] for verdict in VERDICTS}
         facts = [_fact(me.name, pair, verdict, paths) for verdict, paths in by_verdict.items() if paths]
-        return [*facts, *told(db, me, peer, there, found), *told(db, peer, me, desk, flipped)]
+        return [*facts, *told(db, me, peer, there, found), *told(db, peer, me, side, flipped)]
 
     clone.append(decide)
 
@@ -266,9 +266,9 @@ def _names(paths: Sequence[str]) -> str:
     return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
-def _text(peer: Record, desk: WorktreeChanges, found: Sequence[Found], now: float) -> str:
+def _text(peer: Record, side: WorktreeChanges, found: Sequence[Found], now: float) -> str:
     """The message to one session about the other."""
-    where = f" (branch {desk.worktree.branch})" if desk.worktree.branch else ""
+    where = f" (branch {side.worktree.branch})" if side.worktree.branch else ""
     lines = [_line(f, now) for f in found if f.verdict != OVER]
     over = [inert(f.path) for f in found if f.verdict == OVER]
     parts = [f"You and {peer.name}{where} no longer both change {_names(over)}"] if over else []
