@@ -212,13 +212,15 @@ def test_the_git_child_of_a_killed_writer_keeps_the_next_writer_waiting(repo: Pa
     held = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(repo)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
     )
-    assert held.stdout is not None and held.stdout.readline() == b"child runs\n"
-    held.kill()
-    held.wait()
-    lock = os.path.join(find_repository(repo).coord_dir, "lock")
-    probe = [sys.executable, "-c", f"import fcntl; fcntl.flock(open({str(lock)!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"]
-    assert subprocess.run(probe, capture_output=True).returncode != 0  # the orphan still moves the ref
-    (repo / "go").touch()
+    try:
+        assert held.stdout is not None and held.stdout.readline() == b"child runs\n"
+        held.kill()
+        held.wait()
+        lock = os.path.join(find_repository(repo).coord_dir, "lock")
+        probe = [sys.executable, "-c", f"import fcntl; fcntl.flock(open({str(lock)!r}), fcntl.LOCK_EX | fcntl.LOCK_NB)"]
+        assert subprocess.run(probe, capture_output=True).returncode != 0  # the orphan still moves the ref
+    finally:
+        (repo / "go").touch()  # or it would go on for ever
     with file_lock(lock):  # waits for the orphan alone
         assert (repo / "gone").exists()
 
@@ -231,7 +233,7 @@ from gitcoord.store.discovery import find_repository
 from gitcoord.system.spawn import run
 repo = find_repository(sys.argv[1])
 with file_lock(repo.coord_dir + "/lock") as fd:
-    script = f'echo "child runs" >&3; while [ ! -e {sys.argv[1]}/go ]; do :; done; touch {sys.argv[1]}/gone'
+    script = f'echo "child runs" >&3; while [ ! -e {sys.argv[1]}/go ]; do sleep 0.02; done; touch {sys.argv[1]}/gone'
     run(["/bin/sh", "-c", f"exec 3>/proc/{__import__('os').getpid()}/fd/1; " + script], repo.env, keep_fd=fd)
 """
 
