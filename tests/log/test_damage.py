@@ -490,7 +490,7 @@ RUN = (
     "update-ref", "var", "verify-commit", "version", "worktree", "write-tree",
 )  # fmt: skip
 """Every git command that gitcoord runs: the output of a killed one decides nothing."""
-WORDS = {"add", "branch", "clone", "commit", "help", "hook", "notes", "replace", "show"}
+WORDS = {"add", "branch", "clean", "clone", "commit", "help", "hook", "notes", "replace", "show"}
 """Words of ours that git has as commands, too."""
 
 
