@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gitcoord.features.locks import leased as locks
+from gitcoord.features.tasks import leased as tasks
+from gitcoord.features.tasks import settling
 from gitcoord.log.clone import Clone
 from gitcoord.store import transport
 from gitcoord.store.libgit2 import Libgit2Store
@@ -14,7 +17,10 @@ from gitcoord.sync import leases
 STEPS = [
     (transport, "start_look"), (transport, "answer"), (transport, "fetch"), (transport, "push"), (Clone, "write_alone"),
     (Clone, "point"), (Clone, "append"), (PlumbingStore, "move"), (Libgit2Store, "move"), (leases, "change"),
+    (tasks, "change"), (settling, "change"), (locks, "change"),
 ]  # fmt: skip
+"""Features have `change` under a name of their own: one that was first imported while it is replaced would keep the
+replacement for good."""
 
 
 def stopping(step: int, stop: Callable[[], None]) -> Iterator[tuple[object, str, Any]]:

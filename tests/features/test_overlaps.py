@@ -283,6 +283,7 @@ def test_a_name_that_is_used_again_is_told_anew(pair: Pair, cli: Cli) -> None:
     assert told(alpha) == []
     assert cli(beta, "join", "beta").code == 0
     edit(beta, "a.py", 6, "another one goes on here")
+    later(beta / "a.py", 2)
     look(beta)
     assert told(beta) == [f"{ALPHA}: a.py, just now: it will conflict"]
     assert told(alpha) == [f"{BETA}: a.py, just now: it will conflict"]
