@@ -299,6 +299,14 @@ class _Started(NamedTuple):
     patience: float | None
 
 
+def _directory(repo: Repository) -> str:
+    """The directory to which paths of remotes are relative: the worktree. A process in the background runs in none, and
+    takes the main one."""
+    if repo.worktree or os.path.basename(repo.common_dir) != ".git":
+        return repo.worktree or repo.common_dir
+    return os.path.dirname(repo.common_dir)
+
+
 def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) -> _Started:
     import subprocess
 
@@ -317,7 +325,7 @@ def _start(repo: Repository, route: _Route, args: Sequence[str], quiet: bool) ->
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        cwd=repo.worktree or repo.common_dir,  # paths of remotes are relative to it
+        cwd=_directory(repo),
         env={
             **({"GIT_ALLOC_LIMIT": ALLOC_LIMIT} if args[: len(_BOUNDED)] == [*_BOUNDED] else {}),
             **_environment(repo, route, quiet, watched),

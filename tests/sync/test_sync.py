@@ -567,3 +567,15 @@ def test_a_ref_turned_back_just_before_the_look_is_put_right_and_no_new_id_is_ta
             git(ada, "update-ref", ref, early)
             new_clone_id.check(link, listing, coord.clone.store.tips().refs)
         assert (coord.clone_id, git(ada, "rev-parse", ref).strip()) == (was, tip)
+
+
+def test_a_remote_with_a_relative_path_is_found_from_every_place(repo: Path, cli: Cli) -> None:
+    """A process in the background runs in `coord/`, from where `../hub.git` would be another place."""
+    git(repo.parent, "init", "-q", "--bare", "hub.git")
+    git(repo, "remote", "add", "origin", "../hub.git")
+    git(repo, "worktree", "add", "-q", str(repo.parent / "linked"))
+    (repo / "below").mkdir()
+    for number, place in enumerate((repo, repo / "below", repo.parent / "linked", repo / ".git" / "coord", repo / ".git")):
+        with Coord.open(place, as_name="w") as coord:
+            coord.notes.add(f"note {number}")
+            assert coord.remote.sync("origin" if number == 0 else None).sent, place
