@@ -85,18 +85,14 @@ def _notice(clone: Clone, name: str, now: float) -> list[str]:
 
 
 def _forget_the_gone(clone: Clone, me: Record, here: Sequence[str]) -> None:
-    """Forget what was told of sessions that are gone: another session may get such a name, and is to be told anew."""
-
-    def gone(db: sqlite3.Connection) -> list[Draft]:
-        return forget(db, clone, me.name, here)
-
-    if clone.read(lambda db: db.execute("SELECT 1 FROM overlaps WHERE verdict != ? LIMIT 1", (OVER,)).fetchone()):
-        clone.append(gone)
+    """Forget the notices about sessions that are gone: another session may get such a name, and is to be told anew."""
+    if clone.read(lambda db: forget(db, clone, me.name, here)):
+        clone.append(lambda db: forget(db, clone, me.name, here))
 
 
 def forget(db: sqlite3.Connection, clone: Clone, name: str, but: Sequence[str] = ()) -> list[Draft]:
     """Events that forget what a session and others were told of each other, without its pairs with those in `but`."""
-    box = mailbox(name, clone.settled_id())
+    box = clone.box(name)
     query = "SELECT a, b, path FROM overlaps WHERE ? IN (a, b) AND verdict != ?"
     pairs: dict[tuple[str, str], list[str]] = {}
     for a, b, path in db.execute(query, (box, OVER)):

@@ -135,7 +135,8 @@ def _trouble(facts: Facts) -> Iterator[Need]:
         text = line(doubt.what, 300)
         yield Need(f"trust {doubt.clone}", "trust", line(doubt.clone, 60), text, None, command=line(doubt.command))
     for strange in trouble.malformed:
-        what = f"{strange.events} malformed events: {strange.reason}"
+        events = "1 malformed event" if strange.events == 1 else f"{strange.events} malformed events"
+        what = f"{events}: {strange.reason}"
         yield Need(f"odd {strange.clone}", "trust", line(strange.clone, 60), line(what), None, command="git coord status")
     for out in trouble.left_out:
         yield Need(f"out {out.clone}", "trust", line(out.clone, 60), line(out.why), None, command="git coord status")
