@@ -174,6 +174,13 @@ def test_the_rule_finds_such_a_docstring(line: str) -> None:
     assert not _CLAUSE.match('"""The number of them, and what is left."""')
 
 
+def test_no_page_has_a_heading_twice() -> None:
+    """A merge of two rewritten pages keeps both."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    heads = {page: re.findall(r"^##+ .*", page.read_text(), re.MULTILINE) for page in pages}
+    assert {str(page): head for page, found in heads.items() for head in found if found.count(head) > 1} == {}
+
+
 def test_no_import_goes_in_a_circle() -> None:
     """The contract on siblings does not see a package and a module inside of it that import each other."""
     graph = grimp.build_graph("gitcoord", cache_dir=None)
