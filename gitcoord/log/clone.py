@@ -191,7 +191,8 @@ class Clone(Opened):
         from gitcoord.log.apart.retired import TYPE, with_parents
 
         with self.locked() as fd:
-            text = f"{len({owner(ref) for ref in logs})} clones were retired after a long silence"
+            count = len({owner(ref) for ref in logs})
+            text = f"{count} {'clone was' if count == 1 else 'clones were'} retired after a long silence"
             *needed, bare = self._alone(Draft(TYPE, text, {"logs": dict(logs)}, author=self.settled_id()[:40]))
             parents = dict.fromkeys([*([before] if before else []), *logs.values()])
             item = with_parents(bare, list(parents), self.repo.object_format)
