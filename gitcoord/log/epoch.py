@@ -6,7 +6,7 @@ attachments as a tree called `ID.files`. A reader treats them as if they were in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from gitcoord.errors import NotACommit
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed
@@ -48,18 +48,20 @@ def check_size(store: Store, root: Event, raw: bytes) -> None:
         raise Malformed(f"epoch: its tree of {size:,} bytes is larger than {claimed:,} events need")
 
 
-def carried(store: Store, root: bytes) -> Iterator[Commit]:
+def carried(store: Store, root: bytes, known: Callable[[Sequence[str]], Collection[str]] = lambda ids: ()) -> Iterator[Commit]:
     """The commits that the root of an epoch carries; a blob that does not match its name, or is too large for an event, is
-    skipped unread, and so are all after MAX_CARRIED bytes. Raises ObjectMissing, NotACommit."""
+    skipped unread, and so are all after MAX_CARRIED bytes. `known` gets their ids, and returns those that need not be read.
+    Raises ObjectMissing, NotACommit."""
     object_format = store.repo.object_format
-    names = _names(store, named_in(GitObject("commit", Oid(""), root))[0])
+    names = _names(store, named_in(GitObject("commit", Oid(""), root))[0], known)
     for (name, _), blob in zip(names, store.read(oid for _, oid in names), strict=True):
         if make_object("commit", blob.data, object_format).oid == name:
             yield Oid(name), blob.data
 
 
-def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
-    """The events that a root's tree claims to carry, as far as they are worth reading: the name and the blob of each."""
+def _names(store: Store, tree_oid: Oid, known: Callable[[Sequence[str]], Collection[str]]) -> list[tuple[str, Oid]]:
+    """The events that a root's tree claims to carry, as far as they are new and worth reading: the name and the blob of
+    each."""
     size = store.sizes([tree_oid])[0]
     if size is None:
         raise why_unread(store.repo, tree_oid)
@@ -68,7 +70,9 @@ def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
     tree = next(iter(store.read([tree_oid])))
     if tree.kind != "tree":
         raise NotACommit(tree.oid)
-    entries = {oid: name for name, oid in tree_entries(tree.data, len(tree.oid) // 2) if len(name) == len(oid)}
+    all_of_them = {name: oid for name, oid in tree_entries(tree.data, len(tree.oid) // 2) if len(name) == len(oid)}
+    there = known(list(all_of_them))
+    entries = {oid: name for name, oid in all_of_them.items() if name not in there}
     left, names = MAX_CARRIED, []
     for (oid, name), size in zip(entries.items(), store.sizes(list(entries)), strict=True):
         if size is None:

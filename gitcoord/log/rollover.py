@@ -76,7 +76,8 @@ def leave_out(ground: Ground, ref: str, kept: Sequence[Commit], gone: Sequence[C
     since it decided on both."""
     begin(ground, ref, kept, text)
     ground.journal.scrub(_only_theirs(ground, gone, kept))
-    ground.index.discard()
+    ground.index.refresh(ground.store, ground.store.tips())
+    ground.index.scrub()
     return []
 
 
