@@ -9,7 +9,7 @@ from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, say, say_block, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import SHORT
-from gitcoord.errors import CoordError
+from gitcoord.errors import Refused
 from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
 from gitcoord.system.streams import remark
@@ -59,9 +59,8 @@ def lock(
                 wait=seconds,
                 everywhere=everywhere,
             )
-        except CoordError as error:
-            if as_json and hasattr(error, "locks"):
-                say_json([lock_json(coord, other) for other in error.locks])
+        except Refused as error:
+            error.more = {"locks": [lock_json(coord, other) for other in vars(error).get("locks", ())]}
             raise
         if taken.local:
             remark("git ignores a file that this names: other clones do not see this lock (--allow-secret publishes it)")
