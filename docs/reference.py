@@ -86,8 +86,8 @@ Every verb takes `--json` and then prints one document on one line; `watch` and 
 page lists the documents and their fields; `docs/reference.py` writes it, and a test compares it with what the verbs print.
 
 `--json=FIELDS` keeps some fields, in this order: `git coord tasks --json=id,title`. With a list of documents it keeps them
-in each. `--json FIELDS` does the same where the verb cannot take the word for an argument, as in `git coord tasks --json
-id,title`. An unknown field is refused, with the fields that there are.
+in each. `--json FIELDS` does the same, except for verbs that take a text, paths or patterns: there the word is one of them.
+An unknown field is refused, with the fields that there are.
 
 Ids are whole. Names of sessions are bare in their own clone, otherwise `name@clone`. Times are RFC 3339 in UTC. Fields with
 an asterisk are left out where they do not apply.

@@ -57,10 +57,10 @@ def _room(command: Command) -> float:
 
 
 def _are_fields(verb: str, word: str, free: float) -> bool:
-    """Whether the word behind `--json` is a list of fields: it cannot be an argument, or is a list that only has fields."""
+    """Whether the word behind `--json` is a list of fields: it can be no argument, or no text and it names only fields."""
     if word.startswith("-") or free <= 0:
         return not word.startswith("-")
-    return free < float("inf") and "," in word and set(word.split(",")) <= fields_of(verb).keys()
+    return free < float("inf") and set(word.split(",")) <= fields_of(verb).keys()
 
 
 def _ask(verb: str, text: str) -> None:
