@@ -33,6 +33,7 @@ class Sessions(Facade):
         coord.sessions.editing(["grammar.py"])
         [session.session for session in coord.sessions.list(everyone=True)]
         coord.sessions.get("beta").state
+        coord.sessions.mailboxes("beta")
         coord.sessions.nameless(besides=["parser"])
         coord.sessions.leave()
         coord.speak_as(coord.sessions.user(looks_on=True))
@@ -52,6 +53,12 @@ class Sessions(Facade):
         from gitcoord.overview import roster
 
         return roster.find_session(self._clone, name)
+
+    def mailboxes(self, name: str) -> Collection[str]:
+        """The mailboxes under which a session has written or held anything, its present one first."""
+        from gitcoord.sessions.mailboxes import boxes_of
+
+        return self._clone.read(lambda db: boxes_of(db, name, self._clone.id or ""))
 
     def user(self, *, looks_on: bool = False) -> Identity:
         """The repository's own user, for `Coord.speak_as`; with `looks_on` it leaves no trace. Raises Refused for an

@@ -46,13 +46,16 @@ def news(link: Link, there: Refs, ignored: Sequence[str]) -> News:
 
 
 def fetch(link: Link, wanted: Sequence[str], before: Refs, found: News) -> list[Refusal]:
-    """Fetch the `wanted` logs and tables, and presence. Raises RemoteError."""
-    sizes = link.clone.store.sizes(list(found.fresh.values()))
-    asked = [ref for ref, size in zip(found.fresh, sizes, strict=True) if size is None]
-    if len(asked) <= FEW:
-        return incoming.fetch(link, [*wanted, *asked], before) if wanted or asked else []
-    refused = incoming.fetch(link, wanted, before) if wanted else []
-    return refused + incoming.fetch(link, asked, before)
+    """Fetch the `wanted` logs and tables, and presence, and read it. Raises RemoteError."""
+    fresh = list(found.fresh)
+    if len(fresh) <= FEW:
+        refused = incoming.fetch(link, [*wanted, *fresh], before)
+    else:
+        refused = incoming.fetch(link, wanted, before) if wanted else []
+        refused += incoming.fetch(link, fresh, before)
+    told = {refusal.ref for refusal in refused}
+    take(link.clone, found._replace(fresh={ref: oid for ref, oid in found.fresh.items() if ref not in told}))
+    return refused
 
 
 def take(clone: Clone, found: News) -> None:

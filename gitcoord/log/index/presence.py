@@ -49,15 +49,17 @@ def _each(event: Event) -> Iterator[Event]:
 def take(db: sqlite3.Connection, event: Event, seen: float, worth: Callable[[Event], Event]) -> None:
     """Store the presence of a session, unless it is older than the known one by clock and by time: then somebody restored
     an old one. `worth` cuts it down to what its signature allows."""
-    query = "SELECT lc, at, data FROM presence WHERE clone = ? AND name = ?"
+    query = "SELECT lc, at, data, id FROM presence WHERE clone = ? AND name = ?"
     known = db.execute(query, (event.clone, event.author)).fetchone()
-    if known and event.lc < known[0] and event.at <= known[1]:
-        return
     event = worth(event)
     facts = canonical_json(event.data)
-    if not known or (event.at, facts) != known[1:]:
-        row = (event.clone, event.author, event.id, event.at, facts, seen, event.lc)
-        db.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    if known and (event.at, facts) == known[1:3]:
+        if not _has_own_ref(db, event.clone, event.author, known[3]):
+            return
+    elif known and event.lc < known[0] and event.at <= known[1]:
+        return
+    row = (event.clone, event.author, event.id, event.at, facts, seen, event.lc)
+    db.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
 
 def drop_others(db: sqlite3.Connection, ref: str, events: Sequence[Event], lc: int) -> None:
