@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gitcoord import Coord
 from gitcoord.cli.command import Choice, IntRange, argument, command, group, option
-from gitcoord.cli.output import paint, say, say_block, say_json
+from gitcoord.cli.output import paint, say, say_block, say_json, say_whole
 from gitcoord.cli.params import common, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
@@ -217,7 +217,7 @@ def get(key: str, as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         value = coord.state.show().get(key)
         if value is not None:
-            say_json(value.plain, exact=True) if as_json else say_block(value.text)
+            say_json(value.plain, exact=True) if as_json else say_whole(value.text)
         elif as_json:
             say_json(None)
         else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, option
-from gitcoord.cli.output import Asked
+from gitcoord.cli.output import NEVER, Asked, set_colour
 from gitcoord.errors import UsageError
 from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
@@ -38,6 +38,14 @@ def text_options(function: F) -> F:
     function = option("-F", "file", metavar="FILE", help="The text, or -.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)
+
+
+def ask_colour(when: str) -> None:
+    """Follow `--color=WHEN`. Raises UsageError."""
+    if when not in ("always", "auto", *NEVER):
+        raise UsageError(f"--color={ascii(when)[1:-1]} is not known", "write --color=always, auto or never")
+    Asked.is_settled = True
+    Asked.colour = None if when == "auto" else when == "always"
 
 
 def _ask_json(value: bool) -> bool:
@@ -155,6 +163,7 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     """Open the repository here for one command; repairs are reported at the end. With `notice=False` the command looks for
     deaths itself. Waits for locks at most `patience` seconds, if given."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
+        set_colour(coord.repository.colour_setting)
         mended: list[str] = []
         Progress.allowed = True
         try:
