@@ -31,6 +31,8 @@ MOMENTS = {
     "waiting": "the session waits for its human",
     "forget": "the conversation is about to be compacted, by a program that does not say when it was",
     "stop": "the model wants to end its turn",
+    "failed": "an error of the model's API ended the turn",
+    "interrupted": "the user ended the turn",
     "wake": "an own process, which may sleep until there is something for an idle session",
     "end": "the conversation is over",
 }
@@ -46,7 +48,7 @@ class Call(NamedTuple):
     event: str = ""
     """The program's own name of the moment."""
     source: str = ""
-    """The way the conversation began (`startup`, `resume`, `clear`, `compact`), or the reason why it ended."""
+    """The way the conversation began (`startup`, `resume`, `clear`, `compact`), the reason why it ended, or the error."""
     subagent: str = ""
     """The helper of the session that made the call; empty for the session itself."""
     paths: tuple[str, ...] = ()
@@ -91,6 +93,9 @@ class Harness(NamedTuple):
     None if the output of a `wake` hook does that."""
     serves_many: str = ""
     """A part of the command line of a process that runs several conversations, and so cannot stand for one of them."""
+    is_idle: Callable[[int, float], bool | None] | None = None
+    """Whether the program with this pid has been idle since a time (Unix seconds); None if that cannot be known. For turns
+    that end without a hook."""
     deaf: tuple[str, ...] = ()
     """Moments at which a hook can refuse a tool but not say anything to the model."""
 

@@ -65,6 +65,7 @@ def _claude(command: CommandOf) -> Entries:
         ("Notification", entry("waiting", "permission_prompt|elicitation_dialog|agent_needs_input")),
         ("Stop", entry("stop", timeout=30)),
         ("Stop", entry("wake", **sleeper)),
+        ("StopFailure", entry("failed")),
         ("SessionEnd", entry("end")),
     ]
 
@@ -88,7 +89,8 @@ def _codex(command: CommandOf) -> Entries:
         ("PostToolUse", entry("tools")),
         ("PermissionRequest", entry("waiting")),
         ("Stop", entry("stop", timeout=30)),
-        ("Stop", entry("wake")),
+        ("UserPromptSubmit", entry("wake")),
+        ("Interrupt", entry("interrupted", timeout=3)),
         ("SessionEnd", entry("end", timeout=3)),
     ]
 

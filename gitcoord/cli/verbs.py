@@ -18,7 +18,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "task": ("work", "add, claim, next, done, block, … a task"),
         "tasks": ("work", "the tasks that are not done"),
         "board": ("work", "the tasks as columns"),
-        "alloc": ("work", "the next number of a sequence"),
+        "alloc": ("work", ""),
     },
     "remember": {
         "note": ("history", "leave a note for everybody, now and later"),
@@ -27,21 +27,22 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("history", "anything by its id"),
         "search": ("history", "find words in messages and notes"),
         "log": ("history", "everything that happened, newest first"),
-        "watch": ("waits", "follow everything as it happens"),
+        "watch": ("waits", ""),
     },
-    "locks": {
+    "files": {
         "lock": ("locks", "lock paths or patterns for my session"),
         "unlock": ("locks", "end my locks"),
         "locks": ("locks", "who holds what"),
         "check": ("locks", "may I touch this path?"),
+        "conflicts": ("overview", "files that will conflict, between whom"),
     },
     "who": {
         "sessions": ("people", "who works here, where, on what"),
         "whoami": ("people", "which session I am, and why"),
         "join": ("people", "register or rename my session"),
-        "leave": ("people", "end my session"),
+        "leave": ("people", ""),
         "focus": ("people", "say what I work on"),
-        "editing": ("people", "say which files I edit"),
+        "editing": ("people", ""),
     },
     "run": {
         "run": ("jobs", "run a command, report how it ended"),
@@ -53,7 +54,6 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "status": ("overview", "where I stand, on one screen"),
         "brief": ("overview", "what a session needs to continue"),
         "state": ("overview", "keys and values that outlive a restart"),
-        "conflicts": ("overview", "files that will conflict, between whom"),
     },
     "other clones": {
         "sync": ("sync", "exchange with the remote"),
@@ -63,7 +63,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "init": ("setup", "install git hooks, register the worktrees"),
         "hooks": ("setup", "install, remove or show the hooks"),
         "doctor": ("setup", "what is well, what is not"),
-        "demo": ("setup", "a guided run in a throw-away repository"),
+        "demo": ("setup", ""),
     },
     "more": {
         "mcp": ("agents", ""),

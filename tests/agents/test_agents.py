@@ -19,7 +19,7 @@ from programs import eventually
 
 from gitcoord import Coord
 from gitcoord.agents import Answer, Call, load
-from gitcoord.agents.flags import marks_of
+from gitcoord.agents.flags import Marks, marks_of
 from gitcoord.agents.install import FOLDER
 from gitcoord.agents.programs import claude, codex
 from gitcoord.overview import surfacing
@@ -433,6 +433,39 @@ def test_a_flood_of_urgent_mail_does_not_hold_for_ever(alpha: Conversation, beta
             break
         held += 1
     assert held == 5
+
+
+def test_a_turn_that_an_error_ended_is_told_and_the_end_of_its_session_takes_that_in(
+    alpha: Conversation, beta: Conversation, cli: Cli
+) -> None:
+    task = cli(alpha.where, "task", "add", "the grammar", env={"GIT_COORD_SESSION": "alpha"}).out.split()[0]
+    assert cli(beta.where, "task", "claim", task, env={"GIT_COORD_SESSION": "beta"}).code == 0
+    alpha.hook("tools")
+    beta.hook("failed", last_assistant_message="API Error: 529 overloaded")
+    assert marks_of_session(beta).is_idle()
+    told = alpha.hook("tools").context
+    assert "> beta was stopped by an API error: “API Error: 529 overloaded”." in told
+    assert f"> It holds your task {task[:10]}, the grammar." in told
+    beta.hook("failed", error="rate_limit")
+    beta.hook("end", reason="other")
+    told = alpha.hook("tools").context
+    assert told.count("beta was stopped by an API error: “rate_limit”.") == told.count("beta has ended its session.") == 1
+    assert told.count("your task") == 1 and f"> It held your task {task[:10]}, the grammar: any session" in told
+
+
+def test_a_turn_that_its_user_ended_leaves_a_session_that_can_be_woken(desks: tuple[Path, Path], begin: Begin) -> None:
+    session = begin(desks[0], "cccc-1")
+    session.hook("start", "codex", source="startup")
+    session.hook("prompt", "codex")
+    session.hook("waiting", "codex")
+    assert not marks_of_session(session).is_idle()
+    session.hook("interrupted", "codex")
+    assert marks_of_session(session).is_idle() and not marks_of_session(session).waits()
+
+
+def marks_of_session(conversation: Conversation) -> Marks:
+    with Coord.open(conversation.where) as coord:
+        return marks_of(coord.clone, conversation.where.name)
 
 
 # the session of a conversation

@@ -184,6 +184,40 @@ def is_written(file: Path) -> bool:
     return file.exists() and bool(file.read_text().strip())
 
 
+def test_a_turn_that_its_user_or_an_error_ends_leaves_a_session_that_can_be_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
+    """No hook says that its user pressed Esc; an error of the API is told to whoever waits for the session."""
+    git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))
+    git(repo, "config", "coord.wakeAfter", "0")
+    assert cli(repo, "init").code == 0 and cli(repo, "hooks", "install", "claude").code == 0
+    assert cli(repo, "join", "boss").code == 0
+    with running() as model:
+        agent = ClaudeAttended(repo.parent / "alpha", model, hermetic)
+        claude = agent.at_terminal()
+        try:
+            model.says(Turn(tools=(agent.asking(f"touch {agent.where / 'made'}"),)), Turn("done"))
+            claude.prompt("begin")
+            claude.await_text(agent.asks)
+            with Coord.open(repo) as coord:
+                assert eventually(lambda: coord.sessions.get("alpha").state == "waiting")
+                claude.type("\x1b")
+                assert eventually(lambda: coord.sessions.get("alpha").state == "active")
+            model.says(Turn("done"))
+            assert cli(repo, "send", "alpha", "go on", "--needs-ack").code == 0
+            assert eventually(lambda: any("> go on" in text for text in model.seen))
+            assert eventually(lambda: is_written(repo / ".git" / "coord" / "mail" / "alpha@idle"))
+            model.refuses = True
+            claude.prompt("and now")
+            said: list[str] = []
+            assert eventually(lambda: said.append(cli(repo, "inbox").out) or "API error" in said[-1])
+            assert "alpha was stopped by an API error: “API Error: 400 no such model”." in said[-1]
+            assert "It has not read your message" in said[-1]
+            model.refuses = False
+            assert cli(repo, "send", "alpha", "once more").code == 0
+            assert eventually(lambda: any("> once more" in text for text in model.seen))
+        finally:
+            claude.close()
+
+
 def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
     """At a terminal, before its first turn and after a turn; by a process that sleeps until then."""
     git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))

@@ -47,7 +47,7 @@ def codex(repo: Path, hermetic: Path, model: Model, cli: Cli, monkeypatch: pytes
 
 
 def test_hooks_run_once_they_are_trusted(codex: Codex, repo: Path, cli: Cli) -> None:
-    assert "has not trusted 9 of 9" in cli(repo, "hooks", "status", "codex").out
+    assert "has not trusted 10 of 10" in cli(repo, "hooks", "status", "codex").out
     codex.ask("hello")
     assert "You are alpha" not in codex.model.seen[-1]
     codex.trust()

@@ -128,6 +128,11 @@ export const GitCoord = async ({ client, directory }) => {
       }
       if (event.type === "session.idle") await stop(sessionID)
       if (event.type === "session.deleted" && info) end(info.id)
+      if (event.type === "session.error" && known.has(sessionID) && !parents.has(sessionID)) {
+        const { error } = event.properties
+        if (error && error.name !== "MessageAbortedError")
+          await call("failed", sessionID, { source: error.data?.message ?? error.name })
+      }
       if (["permission.asked", "permission.updated", "question.asked"].includes(event.type) && known.has(root(sessionID))) {
         asking.add(sessionID)
         await call("waiting", sessionID)
