@@ -31,6 +31,7 @@ gc.set_threshold(50_000)  # while modules load, a collection finds no garbage an
 
 PRINTS = frozenset(
     """
+    chat overdue day
     inbox sent wait tasks board notes thread show search log watch locks check sessions whoami jobs status brief conflicts skill
     trust doctor help task:show task:list state:get state:show job:show job:log hooks:status
     """.split()
@@ -58,7 +59,7 @@ def main(args: list[str] | None = None) -> None:
 
 def _paged(args: list[str]) -> int:
     """Run one command for a person at a terminal; the pager that may show it outlives the command."""
-    from gitcoord.cli import pager
+    from gitcoord.cli.form import pager
 
     if not pager.is_wanted(args):
         return run(args)
@@ -195,7 +196,7 @@ def _call(args: list[str]) -> int:
     from gitcoord.cli.verbs import find
 
     if _may_ask_for_a_form(args):
-        from gitcoord.cli.fields import taken
+        from gitcoord.cli.form.fields import taken
 
         args = taken(args)
     command = find(args[0]) if args and COMPLETE not in environ else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from gitcoord.cli.command import Command
-from gitcoord.cli.documents import VERBS, fields_of
+from gitcoord.cli.form.documents import VERBS, fields_of
 from gitcoord.cli.output import Asked
 from gitcoord.cli.params import ask_colour
 from gitcoord.cli.spelling import spelled_out, takes_a_word
