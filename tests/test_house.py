@@ -93,9 +93,20 @@ def test_who_follows_the_page_adds_a_feature_that_passes_the_contracts(tmp_path:
             assert path.read_text().count(first + "\n") == 1, first
             path.write_text(path.read_text().replace(first + "\n", code))
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    test = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/features/test_poll.py"]
+    test = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "--basetemp",
+        str(tmp_path / "tests-tmp"),
+        "tests/features/test_poll.py",
+    ]
     for argv in ([str(Path(sys.executable).parent / "lint-imports"), "--no-cache"], test):
-        done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True)
+        done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
 

@@ -13,7 +13,12 @@ PATIENCE = 20.0
 _NETWORK_SETTINGS = r"^http\.(.*\.)?(proxy|sslcainfo|sslcapath|sslverify|sslbackend|version)$"
 """Settings that are needed to reach the host at all; all others of `http.*` could give us access."""
 _SECRET_VARIABLES = ("GIT_SSL_CERT", "GIT_SSL_KEY", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_PROXY_SSL_CERT", "NETRC")
-_NOT_OURS = ("could not read Username", "terminal prompts disabled", "Authentication failed", "not found", "403", "401")
+_REFUSED = (
+    "could not read Username", "terminal prompts disabled", "Authentication failed", "' not found", "returned error: 401"
+)  # fmt: skip
+"""git's words for a repository that its host does not show to a stranger."""
+_FORBIDDEN = "returned error: 403"
+"""The same by https; for http:// these may be the words of a proxy."""
 
 
 def is_public(repo: Repository, url: str) -> bool | None:
@@ -133,8 +138,15 @@ def _answers(repo: Repository, url: str) -> bool | None:
             return None
     if done.returncode == 0:
         return True
-    said = done.stderr.decode("utf-8", "replace")
-    return False if any(words in said for words in _NOT_OURS) else None
+    return _refusal(done.stderr.decode("utf-8", "replace"), url)
+
+
+def _refusal(said: str, url: str) -> bool | None:
+    """False if git's error `said` means that the host refused a stranger; None if it means anything else. The path of a
+    URL can contain any words."""
+    said = said.replace(url, "")
+    refused = (*_REFUSED, _FORBIDDEN) if url.lower().startswith("https:") else _REFUSED
+    return False if any(words in said for words in refused) else None
 
 
 def _environment(repo: Repository) -> dict[str, str]:

@@ -50,9 +50,9 @@ def test_what_is_forgotten_leaves_no_trace(written: list[list[Event]], data: st.
 def no_rebuild(monkeypatch: pytest.MonkeyPatch) -> None:
     begin = Index._begin_rebuild
 
-    def refuse(index: Index) -> None:
+    def refuse(index: Index, anew: bool) -> None:
         assert not index.known_tips(), "the index is read anew"
-        begin(index)
+        begin(index, anew)
 
     monkeypatch.setattr(Index, "_begin_rebuild", refuse)
 
@@ -129,7 +129,7 @@ def test_the_new_epoch_of_a_signer_is_taken_in_once_it_is_signed(
         assert coord.repository.gc(keep=50 * DAY).dropped > 3
         coord.remote.sync()
     begin_anew, rebuilds = Index._begin_rebuild, []
-    monkeypatch.setattr(Index, "_begin_rebuild", lambda index: (rebuilds.append(index), begin_anew(index)))
+    monkeypatch.setattr(Index, "_begin_rebuild", lambda index, anew: (rebuilds.append(index), begin_anew(index, anew)))
     with Coord.open(bob, as_name="w") as coord:
         coord.remote.sync()
         assert rebuilds == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from byhand import make_clones
 from conftest import Cli, git
-from servers import BASIC, LIGHTTPD, PASSWORD, USER, accesses, git_daemon, http_server, netrc
+from servers import BASIC, LIGHTTPD, PASSWORD, USER, accesses, answering, git_daemon, http_server, netrc
 
 from gitcoord import Coord, RemoteError
 from gitcoord.errors import without_password
@@ -143,6 +143,19 @@ def test_a_server_that_does_not_answer_is_not_taken_for_private(ada: Path) -> No
     with git_daemon(ada) as url:
         gone = url.replace("git://", "http://")  # speaks another protocol
         assert f"cannot find out whether everybody can read {gone}/x; not sent: 2 message, 1 note" == refusal(ada, f"{gone}/x")
+
+
+@pytest.mark.parametrize("path", ["team403/x.git", "could not read Username/x.git", "' not found", "returned error: 401"])
+def test_words_in_a_path_are_no_answer(ada: Path, path: str) -> None:
+    with Coord.open(ada) as coord:
+        assert anonymous.is_public(coord.clone.repo, f"http://127.0.0.1:1/{path}") is None
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_the_refusal_of_a_proxy_is_no_answer(ada: Path, scheme: str) -> None:
+    with answering(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n") as proxy:
+        git(ada, "config", "http.proxy", proxy)
+        assert "everybody" in refusal(ada, f"{scheme}://example.com/x.git")
 
 
 def test_an_instead_of_is_followed(ada: Path, tmp_path: Path) -> None:

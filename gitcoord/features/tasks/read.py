@@ -116,9 +116,10 @@ class Which(NamedTuple):
 SORTS: dict[str, Callable[[Task], Any]] = {
     "worth": lambda task: (not task.ready, task.status in ("done", "dropped"), task.priority),
     "age": lambda task: 0,
-    "changed": lambda task: -task.changed,
+    "changed": lambda task: (-task.changed, -max((step.lc for step in task.history), default=0)),
 }
-"""Orders of a list; equal tasks are in the order in which they were filed. `worth`: ready ones first, by priority."""
+"""Orders of a list; equal tasks are in the order in which they were filed. `worth`: ready ones first, by priority;
+`changed`: in one second, which is what times have, the order of the log."""
 UNFINISHED_ONES = Which()
 WORDS = {
     "task": "filed",

@@ -7,13 +7,13 @@ state is a pure function of the commits below those tips, except `presence.seen`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
 from gitcoord.lean import Any, contextmanager, sqlite3
 from gitcoord.log import trust
-from gitcoord.log.event import MAX_COMMIT, Malformed
-from gitcoord.log.index import intake
+from gitcoord.log.event import MAX_COMMIT
+from gitcoord.log.index import intake, presence
 from gitcoord.log.index.database import transaction
 from gitcoord.log.index.epochs import Epochs, chunks, is_below
 from gitcoord.log.index.feature import Registry
@@ -23,7 +23,7 @@ from gitcoord.log.index.tables import SCHEMA as SCHEMA
 from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, log_of
+from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, is_presence, log_of
 from gitcoord.system.streams import Progress
 
 ATTEMPTS = 3
@@ -61,7 +61,7 @@ class Index(Epochs):
         self.rewound: dict[str, Oid] = {}
         """Logs that no longer contain the commit at which this index saw them last, and that commit; the next writer
         restores them."""
-        self.vanished: list[str] = []
+        self.vanished: dict[str, Oid] = {}
         """Logs whose refs are gone since this index read them."""
         self.forgets = False
         """Whether a damaged log of ours is read as it is, because it cannot be repaired."""
@@ -166,8 +166,8 @@ class Index(Epochs):
                 complete = not self._misplaced and self._drop_replaced(known, now)
             if complete:
                 return
-        self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
-        self._begin_rebuild()
+        self.vanished |= {ref: oid for ref, oid in known.items() if is_log(ref) and ref not in tips.refs}
+        self._begin_rebuild(anew)
         with self._rebuilding():
             self._ingest_difference(store, {}, self._relevant(tips, ()))
         self._misplaced = False
@@ -177,10 +177,12 @@ class Index(Epochs):
         if not self.forgets and belongs_to(ref, self._here() or ""):
             raise OwnLogAmiss(ref)
 
-    def _begin_rebuild(self) -> None:
+    def _begin_rebuild(self, anew: bool) -> None:
         """Begin to read everything anew. Indexes that only reads need are made at the end: that takes a third of the
         time."""
+        kept = {} if anew else presence.kept(self.db)
         self._create(self.db)
+        presence.put_back(self.db, kept)
         self._judge_anew()
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
@@ -234,8 +236,9 @@ class Index(Epochs):
         self._reconsider()
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
         for ref in known.keys() - now.keys():
-            self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
+            if is_presence(ref) and ref not in presence.heard(self.db):
+                presence.forget(self.db, ref, known[ref])
 
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None, progress: Progress) -> None:
         lc, place = self._end_of(ref)
@@ -270,21 +273,37 @@ class Index(Epochs):
         self._settle()
 
     def _ingest_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> None:
+        lost = self._read_presence(store, replaced)
+        self.unreadable += lost
+        for ref, oid in replaced:
+            if ref not in lost:
+                self._set_tip(ref, oid, None, 0)
+
+    def _read_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> list[str]:
+        """Read commits of presence; returns the refs of those that are lost."""
         if not replaced:
-            return
-        sizes = dict(zip((oid for _, oid in replaced), store.sizes([oid for _, oid in replaced]), strict=True))
+            return []
+        oids = [oid for _, oid in replaced]
+        sizes = dict(zip(oids, store.sizes(oids), strict=True))
         small = [oid for oid, size in sizes.items() if size is not None and size <= MAX_COMMIT]
         found = dict(zip(small, store.read(small), strict=True))
         now = time.time()
         for ref, oid in replaced:
-            if sizes[oid] is None:
-                self.unreadable.append(ref)
-                continue
-            try:
-                self.take_presence(self._presence(ref, oid, found.get(oid)), now)
-            except Malformed as why:
-                self._report(oid, ref, str(why))
-            self._set_tip(ref, oid, None, 0)
+            if sizes[oid] is not None:
+                self.take_presence(presence.Presence(ref, oid, found.get(oid)), now)
+        return [ref for ref, oid in replaced if sizes[oid] is None]
+
+    def hear(self, store: Store, fetched: Mapping[str, Oid], gone: Collection[str]) -> list[str]:
+        """Read presence of other clones that was fetched and has no ref here, and forget that of `gone` refs. Returns the
+        refs of commits that did not arrive."""
+        with self.writing() as db:
+            lost = self._read_presence(store, list(fetched.items()))
+            arrived = [(ref, oid) for ref, oid in fetched.items() if ref not in lost]
+            db.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?)", arrived)
+            known = presence.heard(db) if gone else {}
+            for ref in gone:
+                presence.forget(db, ref, known.get(ref))
+            return lost
 
     def _relevant(self, tips: Tips, out: Collection[str]) -> dict[str, Oid]:
         lowest = self._lowest()
