@@ -19,11 +19,11 @@ MAX_CARRIED = 512 * 1024**2
 """Bytes of events, inflated, that are read from the tree of one root."""
 
 
-def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[GitObject]:
-    """The objects that carry `commits`, the tree last."""
+def carry(store: Store, commits: Sequence[Commit], object_format: str, without: Collection[str] = ()) -> list[GitObject]:
+    """The objects that carry `commits`, the tree last; those in `without` are carried without their attachments."""
     blobs = {oid: make_object("blob", raw, object_format) for oid, raw in commits}
     entries = [(oid.encode(), b"100644", blob.oid) for oid, blob in blobs.items()]
-    trees = {oid: named_in(GitObject("commit", oid, raw))[0] for oid, raw in commits}
+    trees = {oid: named_in(GitObject("commit", oid, raw))[0] for oid, raw in commits if oid not in without}
     filled = _filled(store, set(trees.values()))
     entries += [(oid.encode() + b".files", b"40000", tree) for oid, tree in trees.items() if tree in filled]
     data = b"".join(b"%s %s\0%s" % (mode, name, bytes.fromhex(oid)) for name, mode, oid in sorted(entries))
@@ -36,6 +36,13 @@ def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
     files = {tree.oid: named_in(tree) for tree in store.read(there) if tree.kind == "tree" and tree.data}
     lost = set(store.missing(sorted({oid for named in files.values() for oid in named})))
     return {tree for tree, named in files.items() if lost.isdisjoint(named)}
+
+
+def without_files(store: Store, root: bytes) -> set[str]:
+    """The events that a root carries without attachments. Raises ObjectMissing, NotACommit."""
+    tree_oid = named_in(GitObject("commit", Oid(""), root))[0]
+    names = {name for name, _ in tree_entries(next(iter(store.read([tree_oid]))).data, len(tree_oid) // 2)}
+    return {name for name in names if not name.endswith(".files") and f"{name}.files" not in names}
 
 
 def check_size(store: Store, root: Event, raw: bytes) -> None:
