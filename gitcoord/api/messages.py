@@ -145,11 +145,20 @@ class Messages(Facade):
             register(self._clone, me)
         ledger.mark(self._clone, me, fresh)
 
-    def sent(self, *, undelivered: bool = False, limit: int = 20) -> list[SentMessage]:
-        """My sent messages, newest first, with their state at each recipient."""
+    def sent(
+        self,
+        *,
+        undelivered: bool = False,
+        owed: bool = False,
+        to: str | None = None,
+        since: int | None = None,
+        limit: int = 20,
+    ) -> list[SentMessage]:
+        """My sent messages, newest first, with their state at each recipient: `undelivered` ones, `owed` ones (urgent and
+        unread, or not acked as asked), those `to` one session, those not older than `since` (Unix seconds)."""
         from gitcoord.features.messages import ledger
 
-        return ledger.sent(self._clone, self._me, undelivered, limit)
+        return ledger.sent(self._clone, self._me, ledger.Wanted(undelivered, owed, to, since), limit)
 
     def recent(self, *, limit: int = 100, notices: bool = False, session: str | None = None, words: str = "") -> Talk:
         """Everybody's latest messages, oldest first, with the ledger of each: of or to one `session`, containing

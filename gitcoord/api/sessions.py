@@ -35,6 +35,7 @@ class Sessions(Facade):
         [session.session for session in coord.sessions.list(everyone=True)]
         coord.sessions.get("beta").state
         coord.sessions.diff("beta", ["grammar.py"]).text
+        coord.sessions.mailboxes("beta")
         coord.sessions.nameless(besides=["parser"])
         coord.sessions.leave()
         coord.speak_as(coord.sessions.user(looks_on=True))
@@ -64,6 +65,12 @@ class Sessions(Facade):
         root = self._clone.repo.worktree
         inside = [relative_to_worktree(root, self._coord.cwd, path) if root else path for path in paths]
         return difference.difference(self._clone, name, inside, stat)
+
+    def mailboxes(self, name: str) -> Collection[str]:
+        """The mailboxes under which a session has written or held anything, its present one first."""
+        from gitcoord.sessions.mailboxes import boxes_of
+
+        return self._clone.read(lambda db: boxes_of(db, name, self._clone.id or ""))
 
     def user(self, *, looks_on: bool = False) -> Identity:
         """The repository's own user, for `Coord.speak_as`; with `looks_on` it leaves no trace. Raises Refused for an

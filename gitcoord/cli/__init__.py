@@ -20,8 +20,11 @@ import gc
 import os
 
 from gitcoord.cli.command import COMPLETE
-from gitcoord.lean import NoReturn, signal, suppress
+from gitcoord.lean import TYPE_CHECKING, NoReturn, signal, suppress
 from gitcoord.system import streams
+
+if TYPE_CHECKING:
+    from gitcoord.errors import Refused
 
 gc.set_threshold(50_000)  # while modules load, a collection finds no garbage and costs 4 ms
 
@@ -132,18 +135,38 @@ def _coord_dir() -> str:
 
 def _run(args: list[str]) -> int:
     """Run one command; only bugs raise."""
-    from gitcoord.errors import CoordError
+    from gitcoord.errors import CoordError, Refused
 
     try:
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return _call(args)
     except CoordError as error:
+        if isinstance(error, Refused):
+            _say_refusal(error)
         return _complain(error.what, error.hint, error.exit_code)
     except BrokenPipeError as error:
         return _lost(error, 0, args)
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)
+
+
+def _say_refusal(error: Refused) -> None:
+    """Print the document of a refusal, where the line asks for a document."""
+    from gitcoord.cli.output import Asked, say_json
+
+    if Asked.json:
+        Asked.fields = ()
+        with suppress(OSError, ValueError):  # the exit code and stderr say it, too
+            say_json({"refused": error.what, "hint": error.hint, **(error.more or {})})
+
+
+def _may_name_fields(args: list[str]) -> bool:
+    """Whether a word like `--json=id,title` or `--json id` is in the line."""
+    return any(
+        word.startswith("--j") and ("=" in word or behind[:1] not in ("", "-"))
+        for word, behind in zip(args, [*args[1:], ""], strict=False)
+    )
 
 
 def _call(args: list[str]) -> int:
@@ -152,6 +175,10 @@ def _call(args: list[str]) -> int:
     from gitcoord.cli.plain import parse
     from gitcoord.cli.verbs import find
 
+    if _may_name_fields(args):
+        from gitcoord.cli.fields import taken
+
+        args = taken(args)
     command = find(args[0]) if args and COMPLETE not in environ else None
     call = None
     with suppress(Irregular):

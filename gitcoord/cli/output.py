@@ -17,6 +17,14 @@ from gitcoord.text import quoted as quoted
 from gitcoord.text import rfc3339 as rfc3339
 from gitcoord.text import said as said
 
+
+class Asked:
+    """The wishes of the command line: one JSON document, and the fields to keep of it (all, if none is named)."""
+
+    json = False
+    fields: tuple[str, ...] = ()
+
+
 _COLOUR = r"(\x1b\[(?:0|2|31|32|33|35|36)m)"
 
 
@@ -46,7 +54,15 @@ def say_json(value: Any, exact: bool = False) -> None:
     """Print one JSON document. Hidden characters in its texts are shown as in lines, so that a model that gets a value sees
     them. With `exact`, for text that this session wrote, they are JSON's own escapes."""
     value = value if exact else harmless(value)
+    value = _chosen(value) if Asked.fields else value
     sys.stdout.write(as_json(json.dumps(value, ensure_ascii=not shows_everything(), separators=(", ", ": "))) + "\n")
+
+
+def _chosen(value: Any) -> Any:
+    """The fields that were asked for, in this order: of a document, or of each one in a list."""
+    if isinstance(value, list):
+        return [_chosen(one) for one in value]
+    return {name: value[name] for name in Asked.fields if name in value} if isinstance(value, dict) else value
 
 
 def coloured() -> bool:

@@ -268,8 +268,9 @@ def _say_value(key: str, value: Value, as_json: bool) -> None:
 
 @command(short_help="files that will conflict, between whom")
 @option("--with", "only", metavar="S", help="Only conflicts with this session.")
+@option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="At most N (20).")
 @common
-def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
+def conflicts(only: str | None, limit: int | None, as_name: str | None, as_json: bool) -> int:
     """Merge the work of live sessions in memory, uncommitted work too; exit 1 if files conflict.
 
     `both` is a path that two sessions changed and that merges cleanly.
@@ -279,20 +280,20 @@ def conflicts(only: str | None, as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         found = coord.overview.conflicts(only)
         if as_json:
-            say_json([collision_json(coord, c) for c in found])
+            say_json([collision_json(coord, c) for c in found[:limit]])
         else:
-            _say_collisions(coord, found)
+            _say_collisions(coord, found, limit or SHOWN)
         return 1 if any(c.kind == "conflict" for c in found) else 0
 
 
-def _say_collisions(coord: Coord, found: list[Collision]) -> None:
-    for collision in found[:SHOWN]:
+def _say_collisions(coord: Coord, found: list[Collision], limit: int) -> None:
+    for collision in found[:limit]:
         fields = collision_json(coord, collision)
         kind = paint("conflict", "31") if collision.kind == "conflict" else "both    "
         clean = "" if collision.kind == "conflict" else " (merges cleanly)"
         say(f"{kind}  {inert(collision.path)}: {inert(fields['a'])} and {inert(fields['b'])}{clean}")
-    if len(found) > SHOWN:
-        say(f"(only {SHOWN} of {len(found)} shown; --json shows all)")
+    if len(found) > limit:
+        say(f"({len(found) - limit} more: -n {len(found)})")
     if not found:
         say("No conflicts.")
 

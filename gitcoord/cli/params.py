@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, option
+from gitcoord.cli.output import Asked
 from gitcoord.errors import UsageError
 from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
@@ -25,7 +26,7 @@ _allows_secrets = False
 def common(function: F) -> F:
     """--json and --as, which every verb has; and --allow-secret, which the help shows for verbs that take text."""
     function = option("--as", "as_name", metavar="NAME", help="Act as NAME.")(function)
-    function = option("--json", "as_json", is_flag=True, help="One JSON document.")(function)
+    function = option("--json", "as_json", is_flag=True, callback=_ask_json, help="One JSON document.")(function)
     return option("--allow-secret", is_flag=True, hidden=True, expose_value=False, callback=_allow)(function)
 
 
@@ -37,6 +38,11 @@ def text_options(function: F) -> F:
     function = option("-F", "file", metavar="FILE", help="The text, or -.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)
+
+
+def _ask_json(value: bool) -> bool:
+    Asked.json = value
+    return value
 
 
 def _allow(value: bool) -> None:

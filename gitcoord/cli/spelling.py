@@ -74,10 +74,11 @@ def _options(command: Command, words: Sequence[str], before: str) -> list[str]:
         if name.startswith("--") and name not in known:
             name = _meant(name, [*long, HELP], before, f"{before} {HELP}")
         out.append(name + equals + value)
-        if rest and not equals and _takes_a_word(known.get(name)):
+        if rest and not equals and takes_a_word(known.get(name)):
             out.append(rest.pop(0))
     return out + rest
 
 
-def _takes_a_word(param: Param | None) -> bool:
+def takes_a_word(param: Param | None) -> bool:
+    """Whether the word behind an option is its value."""
     return param is not None and not param.settings.get("is_flag") and "flag_value" not in param.settings

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 
 from gitcoord import Coord
-from gitcoord.cli.command import IntRange, argument, command, option
+from gitcoord.cli.command import argument, command, option
+from gitcoord.cli.lists import limited
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
-from gitcoord.cli.params import common, duration, ids_and_text, opened, text_about, text_options, the_text
+from gitcoord.cli.params import common, duration, ids_and_text, moment, opened, text_about, text_options, the_text
 from gitcoord.errors import Refused, UsageError
 from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.log.secrets import ALLOW
@@ -171,7 +173,7 @@ def _recipient(coord: Coord, recipient: Any) -> str:
 @option("--mark-all", is_flag=True, help="Print nothing, mark all read.")
 @option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
 @option("--from", "sender", metavar="S", help="Only from this session.")
-@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@limited
 @common
 def inbox(
     peek: bool,
@@ -292,15 +294,21 @@ def _message_lines(coord: Coord, message: Message, signature: Signature | None =
 
 @command(short_help="what I sent and how far it got")
 @option("--undelivered", is_flag=True, help="Only those somebody has not read.")
-@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@option("--owed", is_flag=True, help="Only those that wait for a receipt.")
+@option("--to", metavar="S", help="Only those to this session.")
+@option("--since", metavar="T", help="2h, yesterday, a date.")
+@limited
 @common
-def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> None:
+def sent(
+    undelivered: bool, owed: bool, to: str | None, since: str | None, limit: int, as_name: str | None, as_json: bool
+) -> None:
     """My messages, newest first, with their state at each recipient: queued, expired, surfaced, read, acked.
 
     Example: git coord sent --undelivered
     """
     with opened(as_name) as coord:
-        found = coord.messages.sent(undelivered=undelivered, limit=limit)
+        after = moment(since, "--since", time.time())
+        found = coord.messages.sent(undelivered=undelivered, owed=owed, to=to, since=after, limit=limit)
         if as_json:
             say_json([sent_json(coord, m) for m in found])
             return
@@ -310,4 +318,4 @@ def sent(undelivered: bool, limit: int, as_name: str | None, as_json: bool) -> N
             say(f"{paint(message.id[:SHORT], '33')} {ago(message.at)}: {states}{waits}")
             say(f"  > {one_line(message.text)}")
         if not found:
-            say("Nothing sent." if not undelivered else "Everything was read.")
+            say("Nobody owes a receipt." if owed else "Everything was read." if undelivered else "Nothing sent.")

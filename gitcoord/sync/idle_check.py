@@ -20,7 +20,8 @@ Refs = Mapping[str, Oid]
 
 
 class LocalState(NamedTuple):
-    """The state of this clone. `idle`: it has nothing to do for its claims, its epochs or its signatures."""
+    """The state of this clone. `idle`: it has nothing to do for its claims, its epochs, its signatures or incidents of other
+    clones."""
 
     refs: Refs
     idle: bool
@@ -28,13 +29,14 @@ class LocalState(NamedTuple):
 
 def look_here(link: Link) -> LocalState:
     """The state of this clone: what a sync has to do even if neither side has anything new."""
-    from gitcoord.log import old_epochs, trust
+    from gitcoord.log import incidents, old_epochs, trust
     from gitcoord.sync import lease_chores, retirement
 
     clone = link.clone
     refs = clone.store.tips().refs
     idle = not old_epochs.dropped(clone, refs) and not lease_chores.is_due(link, refs) and not trust.is_due(clone)
     idle = idle and (link.visit or not retirement.is_due(clone))
+    idle = idle and not incidents.read(clone.repo.coord_dir)  # it may be over: a whole sync finds out
     return LocalState({ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}, idle)
 
 

@@ -127,6 +127,7 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
     """
     clone, refused = link.clone, []
     _forgive(link, there, before)
+    _settle(clone, after)
     left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
     logs = [ref for ref in left if is_log(ref) and not belongs_to(ref, clone.id)]
     places = len(transport.remote_names(clone.repo)) if logs else 0
@@ -147,6 +148,15 @@ def _forgive(link: Link, there: Refs, before: Refs) -> None:
             logs = [ref for ref in before if is_log(ref) and belongs_to(ref, alarm.clone)]
             if logs and all(there.get(ref) == before[ref] or _goes_on(link.clone, before[ref], there.get(ref)) for ref in logs):
                 incidents.clear(link.clone.repo.coord_dir, alarm.clone)
+
+
+def _settle(clone: Clone, here: Refs) -> None:
+    """Forget that a log was gone or turned back in this repository, if all of it is here again and at the remote."""
+    for alarm in incidents.read(clone.repo.coord_dir):
+        if alarm.missed:
+            tips = [here[ref] for ref in here if is_log(ref) and belongs_to(ref, alarm.clone)]
+            if all(any(is_ancestor(clone.repo, oid, tip) for tip in tips) for oid in alarm.missed):
+                incidents.clear(clone.repo.coord_dir, alarm.clone)
 
 
 def _goes_on(clone: Clone, known: Oid, there: Oid | None) -> bool:

@@ -263,6 +263,7 @@ def test_help_of_a_verb_is_what_the_command_page_says(tmp_path: Path, cli: Cli) 
 def test_the_command_page_and_the_man_page_are_up_to_date(reference: ModuleType) -> None:
     hint = "run: python docs/reference.py"
     assert reference.COMMANDS.read_text() == reference.commands_page(), hint
+    assert reference.JSON.read_text() == reference.json_page(), hint
     present = reference.MAN.read_text()
     assert present == reference.man_page(present), hint
     assert [verb for verb in VERBS if f"\n.B git coord {verb}\n" not in present] == []

@@ -177,6 +177,34 @@ def test_a_log_that_vanished_is_said(ada: Path, remote: Path, cli: Cli) -> None:
     git(ada, "update-ref", "-d", LOG)
     assert notes(ada) == ["ada was here"]
     assert "its log is gone from this repository" in lines(cli, ada, "trust")[0]
+    sync(cli, ada)
+    assert len(notes(ada)) == 2
+    assert "gone" not in cli(ada, "trust").out + cli(ada, "status").out
+
+
+def test_a_log_that_comes_back_shorter_is_still_said(ada: Path, remote: Path, cli: Cli) -> None:
+    commits = chain("one", "two")
+    put(remote, LOG, *commits)
+    sync(cli, ada)
+    git(remote, "update-ref", "-d", LOG)
+    git(ada, "fetch", "-q", "--prune", "origin", EVERYTHING)
+    assert "its log is gone from this repository" in lines(cli, ada, "trust")[0]
+    put(remote, LOG, *commits[:-1])
+    sync(cli, ada)
+    assert "its log is gone from this repository" in lines(cli, ada, "trust")[0]
+    put(remote, LOG, *commits)
+    sync(cli, ada)
+    assert "gone" not in cli(ada, "trust").out
+
+
+def test_a_log_that_was_turned_back_here_is_said_until_a_sync_finds_all_of_it(ada: Path, remote: Path, cli: Cli) -> None:
+    put(remote, LOG, *chain("one", "two"))
+    sync(cli, ada)
+    git(ada, "update-ref", LOG, f"{LOG}~1")
+    assert len(notes(ada)) == 3
+    assert "its log was rolled back; its fetched events are kept" in lines(cli, ada, "trust")[0]
+    sync(cli, ada)
+    assert "rolled" not in cli(ada, "trust").out
 
 
 # refs that do not name a commit

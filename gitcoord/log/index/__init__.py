@@ -67,7 +67,7 @@ class Index(Folding):
         self.rewound: dict[str, Oid] = {}
         """Logs that no longer contain the commit at which this index saw them last, and that commit; the next writer
         restores them."""
-        self.vanished: list[str] = []
+        self.vanished: dict[str, Oid] = {}
         """Logs whose refs are gone since this index read them."""
         self.forgets = False
         """Whether a damaged log of ours is read as it is, because it cannot be repaired."""
@@ -178,7 +178,7 @@ class Index(Folding):
                 self._ingest_difference(store, known, now)
             if not (self._misplaced or any(self._is_dropped(ref) for ref in known)):
                 return
-        self.vanished += [ref for ref in known if is_log(ref) and ref not in tips.refs]
+        self.vanished |= {ref: oid for ref, oid in known.items() if is_log(ref) and ref not in tips.refs}
         self._begin_rebuild()
         with self._rebuilding():
             self._ingest_difference(store, {}, self._relevant(tips, ()))
