@@ -1,5 +1,5 @@
-"""Writes docs/commands.md, the fields of docs/format.md, the commands of the man page and the plugin's hooks from the
-program.
+"""Writes docs/commands.md, docs/json.md, the fields of docs/format.md, the commands of the man page and the plugin's hooks
+from the program.
 
 python docs/reference.py; tests/cli/test_setup.py fails when it was forgotten.
 """
@@ -16,6 +16,8 @@ from typing import Any
 import click
 
 from gitcoord.agents.settings import SETTINGS
+from gitcoord.cli.form.documents import FREE, KINDS, kinds_of
+from gitcoord.cli.form.documents import VERBS as DOCUMENTS
 from gitcoord.cli.group import cli
 from gitcoord.cli.verbs import VERBS
 from gitcoord.features import REGISTRY
@@ -25,6 +27,7 @@ from gitcoord.sync.leases import SCHEMA as LEASE
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMANDS = ROOT / "docs" / "commands.md"
+JSON = ROOT / "docs" / "json.md"
 FORMAT = ROOT / "docs" / "format.md"
 _FIELDS = re.compile(r"(?<=<!-- begin fields -->\n).*(?=<!-- end fields -->\n)", re.DOTALL)
 MAN = ROOT / "man" / "git-coord.1"
@@ -74,6 +77,43 @@ def commands_page() -> str:
             last = group
         parts.append(f"### {name}\n\n```\n{help_of(name, command)}\n```\n")
     return "\n".join(parts)
+
+
+DOCUMENTS_INTRODUCTION = """\
+# Documents
+
+Every verb takes `--json` and then prints one document on one line; `watch` and `sync --watch` print one on each line. This
+page lists the documents and their fields; `docs/reference.py` writes it, and a test compares it with what the verbs print.
+
+`--json=FIELDS` keeps some fields, in this order: `git coord tasks --json=id,title`. With a list of documents it keeps them
+in each. `--json FIELDS` does the same, except for verbs that take a text, paths or patterns: there the word is one of them.
+An unknown field is refused, with the fields that there are.
+
+Ids are whole. Names of sessions are bare in their own clone, otherwise `name@clone`. Times are RFC 3339 in UTC. Fields with
+an asterisk are left out where they do not apply.
+
+A refusal (exit code 1) prints a document, too; an error with another exit code prints none. Both say on stderr what is
+wrong.
+"""
+
+
+def json_page() -> str:
+    """docs/json.md."""
+    verbs = [f"| `{verb}` | {' or '.join(_said(*kind) for kind in kinds_of(verb))} |\n" for verb in DOCUMENTS]
+    parts = [DOCUMENTS_INTRODUCTION, "\n## Verbs\n\n| verb | document |\n| --- | --- |\n", *verbs]
+    for kind, fields in KINDS.items():
+        parts.append(f"\n## {kind}\n\n| field | value |\n| --- | --- |\n")
+        parts += [
+            f"| `{name}`{' *' * about.startswith('?')} | {about.removeprefix('? ')} |\n" for name, about in fields.items()
+        ]
+    return "".join(parts)
+
+
+def _said(kind: str, is_list: bool) -> str:
+    if kind in FREE:
+        return FREE[kind]
+    link = f"[{kind}](#{kind.replace(' ', '-')})"
+    return f"list of {link}" if is_list else link
 
 
 def schemas() -> dict[str, Schema]:
@@ -133,6 +173,7 @@ def _escape(text: str) -> str:
 
 if __name__ == "__main__":
     COMMANDS.write_text(commands_page())
+    JSON.write_text(json_page())
     MAN.write_text(man_page(MAN.read_text()))
     FORMAT.write_text(format_page(FORMAT.read_text()))
     PLUGIN_HOOKS.write_text(plugin_hooks())

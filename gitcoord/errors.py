@@ -20,6 +20,8 @@ class Refused(CoordError):
     """A valid question answered no: a claim that another session holds, a key that is not set."""
 
     exit_code = 1
+    more: dict[str, object] | None = None
+    """More about it, for the document that a program gets."""
 
 
 class UsageError(CoordError):

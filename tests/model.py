@@ -40,6 +40,8 @@ class Model:
         self.talks: dict[str, Sequence[Turn]] = {}
         self.seen: list[str] = []
         self.aside: list[str] = []
+        self.refuses = False
+        """Every request is an error, and a program need not try it again."""
         self._lock = threading.Lock()
         self._asked = threading.Condition(self._lock)
         self._number = 0
@@ -111,11 +113,15 @@ class Model:
                     request = json.loads(body)
                 except ValueError:
                     request = {}
+                if model.refuses:
+                    error = {"type": "invalid_request_error", "message": "no such model"}
+                    self._send("application/json", json.dumps({"type": "error", "error": error}).encode(), 400)
+                    return
                 kind, answer = _answer(model, self.path, request)
                 self._send(kind, answer)
 
-            def _send(self, kind: str, body: bytes) -> None:
-                self.send_response(200)
+            def _send(self, kind: str, body: bytes, status: int = 200) -> None:
+                self.send_response(status)
                 self.send_header("content-type", kind)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.campaign.harm import Ground
+from bench.campaign.harm import OTHER, Ground
 from gitcoord import Coord
 from gitcoord.features import REGISTRY
 from gitcoord.features.messages.fold import LEDGER
@@ -22,8 +22,8 @@ from gitcoord.log.index import Index
 
 NEXT_WRITE = 6.0
 """Seconds within which the next command has to write, after any kill."""
-_VOLATILE = {"meta", "strange", "intake"}
-"""Tables that depend on how an index was made."""
+_VOLATILE = {"meta", "strange", "intake", "newly_signed"}
+"""Tables that depend on how an index was made, and one that a command empties as it begins."""
 
 
 def told(files: Iterable[Path]) -> list[dict[str, Any]]:
@@ -53,6 +53,15 @@ def next_write(ground: Ground) -> Iterator[str]:
         yield f"the next write failed: {done.returncode} {done.stderr.strip()}"
     if took > NEXT_WRITE + slow:
         yield f"the next write took {took:.1f} s"
+
+
+def others_word(ground: Ground, said: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What was acknowledged and has to be in `main` now: all of its own, and all but local events of the other clone once
+    both have synced. A full disk may keep the other clone's from the remote."""
+    argv = [sys.executable, "-m", "gitcoord", "sync", "origin"]
+    synced = [subprocess.run(argv, cwd=ground.place / name, capture_output=True, check=False) for name in (OTHER, "main")]
+    came = not any(done.returncode for done in synced)
+    return [deed for deed in said if deed["by"] != OTHER or (came and not deed.get("local"))]
 
 
 def after_doctor(ground: Ground) -> Iterator[str]:
@@ -85,9 +94,11 @@ def acknowledged(ground: Ground, said: list[dict[str, Any]]) -> Iterator[str]:
     if missing:
         yield f"{len(missing)} of {len(wanted)} acknowledged events are not there, the first: {missing[0]}"
     yield from (f"said {texts[d['text']]} times: {d['text'][:40]}" for d in said if "text" in d and texts[d["text"]] != 1)
-    numbers = Counter(deed["number"] for deed in said if "number" in deed)
+    numbers = Counter((kind, deed[kind]) for deed in said for kind in ("number", "spaced") if kind in deed)
     yield from (f"the number {number} was given {times} times" for number, times in numbers.items() if times > 1)
-    unread = [oid for deed in said for oid in deed.get("read", ()) if states.get(oid, 0) < LEDGER.index("read")]
+    yield from (f"`run -- true` gave {deed['ran']}" for deed in said if deed.get("ran"))
+    read = [oid for deed in said for oid in deed.get("read", ()) if deed["by"] != OTHER or ids[oid]]  # it has local mail
+    unread = [oid for oid in read if states.get(oid, 0) < LEDGER.index("read")]
     if unread:
         yield f"{len(unread)} messages were read and are not marked so: {unread[0]}"
 
@@ -159,8 +170,7 @@ def ledger(ground: Ground) -> Iterator[str]:
 
 def all_of(ground: Ground, said: list[dict[str, Any]]) -> list[str]:
     """Run all checks; the next write comes first, because every later command could repair something."""
-    found = [*next_write(ground), *after_doctor(ground)]
-    found += crashes(said)
-    found += acknowledged(ground, said)
+    found = [*next_write(ground), *after_doctor(ground), *crashes(said)]
+    found += acknowledged(ground, others_word(ground, said))
     found += [line for check in (chains, users_own, index_equals_a_rebuild, ledger) for line in check(ground)]
     return found

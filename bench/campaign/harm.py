@@ -13,9 +13,12 @@ from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
+from gitcoord import Coord
+
 
 class Ground(NamedTuple):
-    """The repository of an episode: `main` with linked worktrees `w0`, … beside it, and a bare `hub.git`."""
+    """The repositories of an episode: `main` with linked worktrees `w0`, … beside it, a bare `hub.git`, and another clone of
+    that, which nothing damages."""
 
     place: Path
     chance: Random
@@ -36,6 +39,7 @@ class Ground(NamedTuple):
         return done.stdout.strip()
 
 
+OTHER = "other"
 Harm = Callable[[Ground], object]
 
 
@@ -211,7 +215,13 @@ def make(place: Path, chance: Random) -> Ground:
     ground.git("commit", "-q", "-m", "first")
     ground.git("clone", "-q", "--bare", ".", str(place / "hub.git"))
     ground.git("remote", "add", "origin", str(place / "hub.git"))
+    ground.git("clone", "-q", str(place / "hub.git"), str(place / OTHER))
+    for args in (["config", "gc.auto", "0"], ["config", "coord.autosync", "false"]):
+        subprocess.run(["git", "-C", str(place / OTHER), *args], check=True)
     for number in range(4):
         ground.git("worktree", "add", "-q", "-b", f"w{number}", str(place / f"w{number}"))
+    for clone in (ground.main, place / OTHER):  # claims and numbers are the remote's from now on
+        with Coord.open(clone, as_name="first") as coord:
+            coord.remote.sync("origin", quiet=True)
     ground.branches.update({name: ground.git("rev-parse", name) for name in ("trunk", "w0", "w1", "w2", "w3")})
     return ground

@@ -18,6 +18,7 @@ from random import Random
 
 from bench.campaign import checks, harm
 from bench.campaign.harm import Ground
+from bench.campaign.work import NAMES
 from bench.measure import isolate
 
 EPISODE = 15.0
@@ -94,15 +95,15 @@ def _small_disk(place: Path, wanted: bool) -> Iterator[Path]:
 def _work(ground: Ground, harms: dict[str, harm.Harm], seed: str, length: float) -> list[str]:
     """Run workers beside the damage; returns the harms in their order."""
     chance, until, history = ground.chance, time.monotonic() + length, []
-    running = [_start(ground, number, seed) for number in range(4)]
+    running = [_start(ground, number, seed) for number in range(len(NAMES))]
     try:
         while time.monotonic() < until:
             time.sleep(chance.random() * 0.5)
             if chance.random() < 0.2:
-                number = chance.randrange(4)
+                number = chance.randrange(len(NAMES))
                 _kill(running[number])
                 running[number] = _start(ground, number, seed)
-                history.append(f"kill w{number}")
+                history.append(f"kill {NAMES[number]}")
             name = chance.choice(list(harms))
             history.append(name)
             harms[name](ground)
@@ -115,7 +116,8 @@ def _work(ground: Ground, harms: dict[str, harm.Harm], seed: str, length: float)
 def _start(ground: Ground, number: int, seed: str) -> subprocess.Popen[bytes]:
     skew = ground.chance.choice(("0", "0", "0", "-90000", "7200"))
     said = ground.place.parent / f"said-{number}"
-    argv = [sys.executable, "-m", "bench.campaign.work", str(ground.place / f"w{number}"), f"w{number}", seed, str(said), skew]
+    name = NAMES[number]
+    argv = [sys.executable, "-m", "bench.campaign.work", str(ground.place / name), name, seed, str(said), skew]
     root = Path(__file__).parents[2]
     environ = {**os.environ, "PYTHONPATH": str(root)}
     with (ground.place.parent / f"stderr-{number}").open("ab") as errors:

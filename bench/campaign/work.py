@@ -16,8 +16,10 @@ from random import Random
 from typing import Any
 
 from gitcoord import Coord, CoordError
+from gitcoord.features.messages.ledger import is_local
 
-NAMES = ("w0", "w1", "w2", "w3")
+NAMES = ("w0", "w1", "w2", "w3", "other")
+"""Sessions: four of the damaged clone, and one of another clone."""
 _NUMBERS = count(1)
 PATHS = ("a.txt", "b.txt", "src/*", "docs/")
 
@@ -37,7 +39,8 @@ class Worker:
     def send(self) -> dict[str, Any]:
         text, to = self.text(), self.chance.choice(NAMES)
         options = {"urgent": self.chance.random() < 0.2, "local": self.chance.random() < 0.2}
-        return {"text": text, "ids": [self.coord.send(to, text, queue=True, **options).id], "to": to}
+        sent = self.coord.send(to, text, queue=True, **options).id
+        return {"text": text, "ids": [sent], "to": to, "local": options["local"]}
 
     def note(self) -> dict[str, Any]:
         text = self.text()
@@ -56,7 +59,10 @@ class Worker:
         if not page:
             return {}
         text = self.text()
-        return {"text": text, "ids": [self.coord.messages.reply(page[0].id, text).id]}
+        return {"text": text, "ids": [self.coord.messages.reply(page[0].id, text).id], "local": self._is_local(page[0].id)}
+
+    def _is_local(self, oid: str) -> bool:
+        return self.coord.clone.read(lambda db: is_local(db, oid))
 
     def file_task(self) -> dict[str, Any]:
         return {"ids": [self.coord.tasks.add(self.text()[:60], priority=self.chance.randrange(5)).id]}
@@ -68,6 +74,37 @@ class Worker:
             return {"done": task.id}
         return {"claimed": task.id} if task else {}
 
+    def any_task(self) -> str:
+        """One of the tasks that are not over; empty if there is none."""
+        found = self.coord.tasks.list()
+        return self.chance.choice(found).id if found else ""
+
+    def claim(self) -> dict[str, Any]:
+        return (
+            {"claimed": self.coord.tasks.claim(task, offline=self.chance.random() < 0.3).id}
+            if (task := self.any_task())
+            else {}
+        )
+
+    def change_task(self) -> dict[str, Any]:
+        task, how = self.any_task(), self.chance.choice(("comment", "edit", "block", "release", "drop", "reopen"))
+        if not task:
+            return {}
+        if how == "edit":
+            self.coord.tasks.edit(task, title=self.text()[:60], priority=self.chance.randrange(5))
+        elif how in ("comment", "block"):
+            getattr(self.coord.tasks, how)(task, self.text()[:200])
+        else:
+            getattr(self.coord.tasks, how)(task)
+        return {how: task}
+
+    def ack(self) -> dict[str, Any]:
+        page = self.coord.messages.inbox(everything=True, limit=3).messages
+        return {"read": [page[0].id]} if page and self.coord.messages.ack(page[0].id) else {}
+
+    def run(self) -> dict[str, Any]:
+        return {"ran": self.coord.jobs.run(["true"])}
+
     def lock(self) -> dict[str, Any]:
         return {"ids": [self.coord.locks.take([self.chance.choice(PATHS)]).id]}
 
@@ -77,6 +114,9 @@ class Worker:
 
     def number_taken(self) -> dict[str, Any]:
         return {"number": self.coord.numbers.allocate("numbers").number}
+
+    def number_with_gaps(self) -> dict[str, Any]:
+        return {"spaced": self.coord.numbers.allocate("spaced", gaps=True).number}
 
     def remember(self) -> dict[str, Any]:
         self.coord.state.set("where", value := self.text())
@@ -98,8 +138,9 @@ class Worker:
 
 
 DEEDS = {
-    "send": 8, "note": 3, "attach": 1, "read": 4, "answer": 2, "file_task": 2, "take_task": 3, "lock": 2, "unlock": 1,
-    "number_taken": 3, "remember": 2, "sync": 0.4, "tidy": 0.1, "look": 1,
+    "send": 8, "note": 3, "attach": 1, "read": 4, "answer": 2, "file_task": 2, "take_task": 3, "claim": 1, "change_task": 2,
+    "ack": 1, "run": 0.3, "lock": 2, "unlock": 1, "number_taken": 3, "number_with_gaps": 1, "remember": 2, "sync": 0.4,
+    "tidy": 0.1, "look": 1,
 }  # fmt: skip
 
 

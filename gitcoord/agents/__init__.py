@@ -27,10 +27,14 @@ MOMENTS = {
     "look": "a file is about to be read: the model may need to know who else changes it",
     "edit": "a file is about to be changed: the guard",
     "edited": "a file was changed",
+    "shell": "a shell command is about to run: the guard",
+    "ran": "a shell command has run",
     "tools": "a batch of tool calls is done, before the model goes on",
     "waiting": "the session waits for its human",
     "forget": "the conversation is about to be compacted, by a program that does not say when it was",
     "stop": "the model wants to end its turn",
+    "failed": "an error of the model's API ended the turn",
+    "interrupted": "the user ended the turn",
     "wake": "an own process, which may sleep until there is something for an idle session",
     "end": "the conversation is over",
 }
@@ -46,11 +50,13 @@ class Call(NamedTuple):
     event: str = ""
     """The program's own name of the moment."""
     source: str = ""
-    """The way the conversation began (`startup`, `resume`, `clear`, `compact`), or the reason why it ended."""
+    """The way the conversation began (`startup`, `resume`, `clear`, `compact`), the reason why it ended, or the error."""
     subagent: str = ""
     """The helper of the session that made the call; empty for the session itself."""
     paths: tuple[str, ...] = ()
     """The files that a tool is about to read or change, absolute or relative to `cwd`."""
+    command: str = ""
+    """The shell command that is about to run."""
     held_before: bool = False
     """This turn continues only because a hook kept it going."""
 
@@ -91,6 +97,9 @@ class Harness(NamedTuple):
     None if the output of a `wake` hook does that."""
     serves_many: str = ""
     """A part of the command line of a process that runs several conversations, and so cannot stand for one of them."""
+    is_idle: Callable[[int, float], bool | None] | None = None
+    """Whether the program with this pid has been idle since a time (Unix seconds); None if that cannot be known. For turns
+    that end without a hook."""
     deaf: tuple[str, ...] = ()
     """Moments at which a hook can refuse a tool but not say anything to the model."""
 
@@ -134,8 +143,15 @@ def call_of(
         text_of(document, "source", "reason"),
         subagent,
         paths,
+        command_in(document) if moment == "shell" else "",
         document.get("stop_hook_active") is True,
     )
+
+
+def command_in(document: Mapping[str, Any]) -> str:
+    """The shell command that a tool is about to run."""
+    tool_input = document.get("tool_input")
+    return text_of(tool_input if isinstance(tool_input, dict) else document, "command", "cmd")
 
 
 def path_in(document: Mapping[str, Any], *keys: str) -> str:

@@ -19,7 +19,7 @@ from gitcoord.lean import suppress
 from gitcoord.sessions import touched
 from gitcoord.sessions.identity import spoken_name
 from gitcoord.system.files import read_ours, remove_ours, write_ours
-from gitcoord.text import ago
+from gitcoord.text import ago, said
 
 Say = Callable[[Answer], None]
 
@@ -37,7 +37,7 @@ def run(hook: HookCall, say: Say) -> None:
     """Handle a call; `say` is called at most once, and writes to the program at once."""
     if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(hook.clone.repo.coord_dir):
         return
-    if hook.call.moment in ("look", "edit"):
+    if hook.call.moment in ("look", "edit", "shell"):
         from gitcoord.agents.guard import guard
 
         guard(alive(hook), say)
@@ -191,6 +191,22 @@ def _due_lines(hook: HookCall, due: Sequence[Message]) -> str:
     return "\n".join(["These messages ask for an ack (git coord thread ID shows one again):", *lines]) if lines else ""
 
 
+def _failed(hook: HookCall, say: Say) -> None:
+    """An error ended the turn: the session is idle, and those who wait for it are told."""
+    _interrupted(hook, say)
+    why = f": {said(hook.call.source, 100)}" if hook.call.source else ""
+    deaths.tell_stopped(hook.clone, _me(alive(hook)).name, f"an API error{why}")
+
+
+def _interrupted(hook: HookCall, say: Say) -> None:
+    """The turn is over without the hook of its end: mail may wake the session."""
+    hook = alive(hook)
+    marks = marks_of(hook.clone, _me(hook).name)
+    marks.open()
+    marks.wait(False)
+    marks.set_idle(True)
+
+
 def _end(hook: HookCall, say: Say) -> None:
     """The end: the session leaves, and its locks and tasks are free. A conversation that was merely cleared continues,
     and so does one that a live process has resumed."""
@@ -210,6 +226,8 @@ _MOMENTS: dict[str, Callable[[HookCall, Say], None]] = {
     "waiting": _waiting,
     "forget": _forget,
     "stop": _stop,
+    "failed": _failed,
+    "interrupted": _interrupted,
     "end": _end,
 }
 

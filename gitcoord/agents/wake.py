@@ -23,12 +23,18 @@ from gitcoord.features.messages import waiting
 from gitcoord.lean import contextmanager, suppress
 from gitcoord.overview import surfacing
 from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.presence import register
 from gitcoord.sessions.records import Record, Records, is_plain_id
 from gitcoord.store.watch import wait_until
 from gitcoord.system import process as processes
 from gitcoord.system.files import make_directory, remove_ours, write_ours
 
 NUDGE = "git coord: there is new mail for this session."
+SILENCE = 75.0
+"""Seconds without a hook after which a turn counts as over, if its program does not say whether it is. A model that works
+nevertheless sees the news with its next step."""
+NUDGED_SILENCE = 600.0
+"""The same where a wake costs a turn of its own: a tool may run long."""
 LAST = "git coord: mail has begun many turns of this session; what comes now waits until its user writes here."
 """Shown with the last wake that `coord.wakeLimit` allows."""
 
@@ -72,7 +78,7 @@ def _attempt(hook: HookCall, program: processes.Process, say: Callable[[Answer],
     deaths.notice(hook.clone, me=lambda: record.name)
     marks = marks_of(hook.clone, record.name)
     brake = brakes.setdefault(record.name, Brake(marks, hook.clone.repo))
-    mail = waiting.waking_mail(hook.clone, me, urgent=_wakes(hook) == "urgent") if marks.is_idle() else []
+    mail = waiting.waking_mail(hook.clone, me, urgent=_wakes(hook) == "urgent") if _is_idle(hook, program, me) else []
     if brake.holds(mail, time.time()):
         return None
     if hook.harness.nudge is None:
@@ -81,6 +87,22 @@ def _attempt(hook: HookCall, program: processes.Process, say: Callable[[Answer],
     last = f" {LAST}" if brake.woke(time.time()) else ""
     hook.harness.nudge(hook.call, _path_of(program), NUDGE + last)
     return "woken"
+
+
+def _is_idle(hook: HookCall, program: processes.Process, me: Identity) -> bool:
+    """Whether no turn runs. No hook says that its user or an error ended it: then its program is asked, and in the end
+    its silence counts."""
+    marks, beat = marks_of(hook.clone, me.name), Records(hook.clone.repo.coord_dir).beat(me.name)
+    if marks.is_idle():
+        return True
+    idle = hook.harness.is_idle(program.pid, beat) if hook.harness.is_idle else None
+    if idle:
+        marks.set_idle(True)
+        if marks.waits():
+            marks.wait(False)
+            register(hook.clone, me, waiting=False)
+    silence = NUDGED_SILENCE if hook.harness.nudge else SILENCE
+    return bool(idle) or (idle is None and not marks.waits() and time.time() - beat > silence)
 
 
 def _wakes(hook: HookCall) -> str:

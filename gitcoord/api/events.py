@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from gitcoord.api.facade import Facade
 from gitcoord.lean import TYPE_CHECKING
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from gitcoord.log.event import Event
     from gitcoord.log.retention import Redacted
     from gitcoord.overview.vigil import Vigil
+
+
+SEARCHED = ("message", "note", "task", "task.comment", "task.edit", "task.done", "task.block")
+"""The types of the events in whose texts words are found, unless a type is named."""
 
 
 class Events(Facade):
@@ -40,14 +44,29 @@ class Events(Facade):
 
         Raises UsageError for an unknown name.
         """
+        return self._list(since, (kind,) if kind else (), session, limit)
+
+    def search(
+        self,
+        words: str,
+        *,
+        since: int | None = None,
+        kind: str | None = None,
+        session: str | None = None,
+        limit: int = 20,
+    ) -> list[Event]:
+        """The newest messages, notes, tasks and comments that contain `words`, oldest of them first; see `log`."""
+        return self._list(since, (kind,) if kind else SEARCHED, session, limit, words)[::-1]
+
+    def _list(self, since: int | None, kinds: Sequence[str], session: str | None, limit: int, words: str = "") -> list[Event]:
         from gitcoord.log import query
 
         if session is None:
-            return self._clone.read(lambda db: query.list_events(db, since, kind, limit))
+            return self._clone.read(lambda db: query.list_events(db, since, kinds, limit, (), words))
         from gitcoord.sessions.mailboxes import boxes_of
 
         return self._clone.read(
-            lambda db: query.list_events(db, since, kind, limit, boxes_of(db, session, self._clone.id or ""))
+            lambda db: query.list_events(db, since, kinds, limit, boxes_of(db, session, self._clone.id or ""), words)
         )
 
     def get(self, event_id: str) -> Event:
@@ -62,12 +81,6 @@ class Events(Facade):
 
         known = {kind for entry in self._clone.registry.entries for kind in entry.types.split()}
         return known | self._clone.read(query.known_types)
-
-    def search(self, words: str, *, limit: int = 20) -> list[Event]:
-        """Messages and notes that contain `words`, oldest first."""
-        from gitcoord.log import query
-
-        return self._clone.read(lambda db: query.search_events(db, words, limit))
 
     def watch(self, *, kind: str | None = None, since: str | None = None, output: int | None = None) -> Iterator[Event]:
         """Every event as it arrives, of one type or all, from now on or after the event `since`.

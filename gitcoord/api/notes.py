@@ -29,8 +29,10 @@ class Notes(Facade):
 
         return self._write(lambda me: notes.add_note(self._clone, me, text, paths, self._coord.cwd))
 
-    def list(self, path: str | None = None, *, limit: int = 20) -> list[Note]:
-        """The newest notes, newest first; with `path`, those about it."""
+    def list(
+        self, path: str | None = None, *, limit: int = 20, since: int | None = None, session: str | None = None
+    ) -> list[Note]:
+        """The newest notes, newest first; with `path`, those about it; `since` in Unix seconds, `session` their author."""
         from gitcoord.features import notes
 
-        return notes.list_notes(self._clone, path, self._coord.cwd, limit)
+        return notes.list_notes(self._clone, path, self._coord.cwd, limit, notes.Which(since, session))

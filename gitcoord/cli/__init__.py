@@ -20,14 +20,18 @@ import gc
 import os
 
 from gitcoord.cli.command import COMPLETE
-from gitcoord.lean import NoReturn, signal, suppress
+from gitcoord.lean import TYPE_CHECKING, NoReturn, signal, suppress
 from gitcoord.system import streams
+
+if TYPE_CHECKING:
+    from gitcoord.errors import Refused
 
 gc.set_threshold(50_000)  # while modules load, a collection finds no garbage and costs 4 ms
 
 
 PRINTS = frozenset(
     """
+    chat overdue day
     inbox sent wait tasks board notes thread show search log watch locks check sessions whoami jobs status brief conflicts skill
     trust doctor help task:show task:list state:get state:show job:show job:log hooks:status
     """.split()
@@ -48,7 +52,26 @@ def main(args: list[str] | None = None) -> None:
         from gitcoord.sync import early_look
 
         early_look.begin(args[1:])
+    if sys.stdout.isatty() and sys.stdin.isatty():
+        _leave(_paged(args), args)
     _leave(run(args), args)
+
+
+def _paged(args: list[str]) -> int:
+    """Run one command for a person at a terminal; the pager that may show it outlives the command."""
+    from gitcoord.cli.form import pager
+
+    if not pager.is_wanted(args):
+        return run(args)
+    pager.start()
+    code = run(args)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        code = _lost(error, code, args)
+    with suppress(KeyboardInterrupt):
+        pager.finish()
+    return code
 
 
 def _is_in_a_repository() -> bool:
@@ -132,18 +155,38 @@ def _coord_dir() -> str:
 
 def _run(args: list[str]) -> int:
     """Run one command; only bugs raise."""
-    from gitcoord.errors import CoordError
+    from gitcoord.errors import CoordError, Refused
 
     try:
         if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, None):
             signal.signal(signal.SIGINT, signal.default_int_handler)
         return _call(args)
     except CoordError as error:
+        if isinstance(error, Refused):
+            _say_refusal(error)
         return _complain(error.what, error.hint, error.exit_code)
     except BrokenPipeError as error:
         return _lost(error, 0, args)
     except OSError as error:
         return _complain(f"{error.strerror or error}: {error.filename or ''}".rstrip(": "), "git coord doctor", 3)
+
+
+def _say_refusal(error: Refused) -> None:
+    """Print the document of a refusal, where the line asks for a document."""
+    from gitcoord.cli.output import Asked, say_json
+
+    if Asked.json:
+        Asked.fields = ()
+        with suppress(OSError, ValueError):  # the exit code and stderr say it, too
+            say_json({"refused": error.what, "hint": error.hint, **(error.more or {})})
+
+
+def _may_ask_for_a_form(args: list[str]) -> bool:
+    """Whether a word like `--json=id,title`, `--json id` or `--color` is in the line."""
+    return any(
+        (word.startswith("--j") and ("=" in word or behind[:1] not in ("", "-"))) or word.startswith(("--color", "--no-c"))
+        for word, behind in zip(args, [*args[1:], ""], strict=False)
+    )
 
 
 def _call(args: list[str]) -> int:
@@ -152,6 +195,10 @@ def _call(args: list[str]) -> int:
     from gitcoord.cli.plain import parse
     from gitcoord.cli.verbs import find
 
+    if _may_ask_for_a_form(args):
+        from gitcoord.cli.form.fields import taken
+
+        args = taken(args)
     command = find(args[0]) if args and COMPLETE not in environ else None
     call = None
     with suppress(Irregular):
@@ -173,7 +220,7 @@ def _complain(what: str, hint: str | None, code: int) -> int:
     except (OSError, ValueError):  # the stream may be what failed
         _silence_stdout()
     with suppress(OSError, ValueError):  # no reader, or a full disk: the exit code still tells
-        print(f"error: {inert(what)}", file=sys.stderr)
+        streams.remark(f"error: {what}")
         if hint:
             print(f"hint: {inert(hint)}", file=sys.stderr)
         sys.stderr.flush()

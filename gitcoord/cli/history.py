@@ -6,8 +6,8 @@ import time
 
 from gitcoord import Coord
 from gitcoord.cli.command import Choice, IntRange, argument, command, option
-from gitcoord.cli.output import ago, one_line, paint, quoted, say, say_block, say_json
-from gitcoord.cli.params import common, moment, opened, text_options, the_text
+from gitcoord.cli.output import one_line, paint, quoted, say, say_block, say_json
+from gitcoord.cli.params import DATES, chosen, common, date, moment, opened, say_end, text_options, the_text
 from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.errors import UsageError
 from gitcoord.lean import TYPE_CHECKING, Any
@@ -17,9 +17,6 @@ from gitcoord.overview.shapes import event_json, note_json, shown_name, signatur
 if TYPE_CHECKING:
     from gitcoord.log.event import Event
     from gitcoord.store.signing import Signature
-
-
-DATES = ("relative", "iso", "local", "unix")
 
 
 @command(short_help="leave a note for everybody")
@@ -49,59 +46,74 @@ def note(
 
 @command(short_help="read the notes")
 @option("--path", metavar="P", help="Only notes about this path.")
-@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="At most N (20).")
+@chosen
 @common
-def notes(path: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
+def notes(
+    path: str | None, since: str | None, sender: str | None, limit: int, dates: str, as_name: str | None, as_json: bool
+) -> None:
     """The notes, newest first.
 
     Example: git coord notes --path src/db
     """
     with opened(as_name) as coord:
-        found = coord.notes.list(path, limit=limit)
+        after = moment(since, "--since", time.time())
+        found = coord.notes.list(path, limit=limit, since=after, session=sender)
         if as_json:
             say_json([note_json(coord, n) for n in found])
             return
         for item in found:
             about = f", about {', '.join(item.paths)}" if item.paths else ""
-            say(f"{item.id[:SHORT]} from {shown_name(coord, item.sender)}, {ago(item.at)}{about}")
+            say(f"{item.id[:SHORT]} from {shown_name(coord, item.sender)}, {date(item.at, dates)}{about}")
             say_block(quoted(item.text))
-        _say_end(len(found), limit, "No notes.")
+        say_end(len(found), limit, "No notes.")
 
 
 @command(short_help="a whole conversation")
 @argument("message_id", metavar="ID")
+@option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="The newest N.")
+@option("--date", "dates", type=Choice(DATES), metavar="D", default="relative", help=", ".join(DATES))
 @common
-def thread(message_id: str, as_name: str | None, as_json: bool) -> None:
+def thread(message_id: str, limit: int | None, dates: str, as_name: str | None, as_json: bool) -> None:
     """A whole conversation, oldest first.
 
     Example: git coord thread 3f9a1c77
     """
     with opened(as_name) as coord:
-        _say_events(coord, coord.messages.thread(message_id), as_json, whole=True)
+        _say_events(coord, coord.messages.thread(message_id)[-(limit or 0) :], as_json, whole=True, dates=dates)
 
 
 @command(short_help="find words in messages and notes")
 @argument("words", nargs=-1, required=True)
-@option("-n", "--limit", type=IntRange(1, 1000), default=20, metavar="N", help="The newest N (20).")
+@option("--type", "kind", metavar="K", help="Only this type of event.")
+@chosen
 @common
-def search(words: tuple[str, ...], limit: int, as_name: str | None, as_json: bool) -> None:
-    """Messages and notes that contain the words, as one phrase; case does not matter.
+def search(
+    words: tuple[str, ...],
+    kind: str | None,
+    since: str | None,
+    sender: str | None,
+    limit: int,
+    dates: str,
+    as_name: str | None,
+    as_json: bool,
+) -> None:
+    """Messages, notes and tasks that contain the words, as one phrase; case does not matter.
 
     Example: git coord search schema
     """
     with opened(as_name) as coord:
-        found = coord.events.search(" ".join(words), limit=limit)
-        _say_events(coord, found, as_json, whole=True)
+        after = moment(since, "--since", time.time())
+        found = coord.events.search(" ".join(words), since=after, kind=kind, session=sender, limit=limit)
+        if kind is not None and not found:
+            _check_type(coord, kind)
+        _say_events(coord, found, as_json, whole=True, dates=dates)
         if not as_json:
-            _say_end(len(found), limit, "Nothing found.")
+            say_end(len(found), limit, "Nothing found.")
 
 
 @command(short_help="everything that happened")
-@option("--since", metavar="T", help="2h, yesterday, a date.")
 @option("--type", "kind", metavar="K", help="Only this type of event.")
-@option("--from", "sender", metavar="S", help="Only of this session.")
-@option("-n", "--limit", type=IntRange(1, 10000), default=20, metavar="N", help="At most N (20).")
-@option("--date", "dates", type=Choice(DATES), metavar="D", default="relative", help=", ".join(DATES))
+@chosen
 @option("--oneline", is_flag=True, help="Without dates.")
 @common
 def log(
@@ -125,7 +137,7 @@ def log(
             _check_type(coord, kind)
         _say_events(coord, found, as_json, whole=False, dates="" if oneline else dates)
         if not as_json:
-            _say_end(len(found), limit, "Nothing happened.")
+            say_end(len(found), limit, "Nothing happened.")
 
 
 @command(short_help="anything by its id")
@@ -179,16 +191,8 @@ def _say_events(coord: Coord, events: list[Event], as_json: bool, whole: bool, d
 def _head(coord: Coord, event: Event, signature: Signature | None = None, dates: str = "relative") -> str:
     vouched = f", {verified_text(signature._replace(key=''))}" if signature else ""
     sender = event.clone if same_clone(event.author, event.clone) else shown_name(coord, event.sender)
-    date = _date(event.at, dates)
-    return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {sender}{f', {date}' if date else ''}{vouched}"
-
-
-def _date(at: int, dates: str) -> str:
-    """A time (Unix seconds) as git's --date spells it; "" for no dates."""
-    if dates == "relative":
-        return ago(at)
-    form = {"iso": "%Y-%m-%d %H:%M:%S %z", "local": "%a %b %d %H:%M:%S %Y"}.get(dates)
-    return time.strftime(form, time.localtime(at)) if form else str(at) if dates else ""
+    when = date(event.at, dates)
+    return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {sender}{f', {when}' if when else ''}{vouched}"
 
 
 def event_line(coord: Coord, event: Event) -> str:
@@ -196,15 +200,13 @@ def event_line(coord: Coord, event: Event) -> str:
     return f"{_head(coord, event)}: {one_line(_subject(event), 80)}"
 
 
+def one_event(event: Event) -> str:
+    """An event of a session that is known, on one line."""
+    return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {one_line(_subject(event), 80)}"
+
+
 def _subject(event: Event) -> str:
     """The text of an event for one line; of a state also the key."""
     if event.type == "state" and not event.data.get("unset"):
         return f"{event.data.get('key')} = {event.text}"
     return event.text
-
-
-def _say_end(found: int, limit: int, none: str) -> None:
-    if not found:
-        say(none)
-    elif found == limit:
-        say(f"(only {limit} shown; --limit N shows more)")

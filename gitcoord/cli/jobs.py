@@ -6,9 +6,9 @@ import sys
 import time
 
 from gitcoord import Coord
-from gitcoord.cli.command import argument, command, group, option
+from gitcoord.cli.command import IntRange, argument, command, group, option
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block, say_json
-from gitcoord.cli.params import common, opened
+from gitcoord.cli.params import PAGE, common, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
 from gitcoord.lean import TYPE_CHECKING
@@ -75,23 +75,26 @@ def _launch(coord: Coord, spec: Spec, as_json: bool) -> int:
 
 @command(short_help="running and recently ended jobs")
 @option("--all", "everything", is_flag=True, help="Also jobs that ended long ago.")
+@option("--session", metavar="S", help="Only those of this session.")
+@option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="The newest N (20).")
 @common
-def jobs(everything: bool, as_name: str | None, as_json: bool) -> None:
+def jobs(everything: bool, session: str | None, limit: int | None, as_name: str | None, as_json: bool) -> None:
     """Everybody's running jobs, and those that ended within a day, oldest first.
 
     Example: git coord jobs --json
     """
     with opened(as_name) as coord:
-        found = coord.jobs.list(everything=everything)
+        boxes = coord.sessions.mailboxes(session) if session else ()
+        found = [job for job in coord.jobs.list(everything=everything) if not session or job.session in boxes]
         if as_json:
-            say_json([job_json(coord, job) for job in found])
+            say_json([job_json(coord, job) for job in found[-(limit or 0) :]])
             return
-        for job in found[-20:]:
+        for job in found[-(limit or PAGE) :]:
             say(_line(coord, job))
         if not found:
             say("No jobs." if everything else "No jobs (older ones: git coord jobs --all).")
-        elif len(found) > 20:
-            say(f"(only the newest 20 of {len(found)} shown; --json has all)")
+        elif len(found) > (limit or PAGE):
+            say(f"({len(found) - (limit or PAGE)} older ones: -n {len(found)})")
 
 
 @group(short_help="show, log or kill one job")

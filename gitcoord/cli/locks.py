@@ -7,9 +7,9 @@ import time
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, option
 from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, say, say_block, say_json
-from gitcoord.cli.params import common, duration, opened
+from gitcoord.cli.params import common, duration, limited, opened
 from gitcoord.cli.talk import SHORT
-from gitcoord.errors import CoordError
+from gitcoord.errors import Refused
 from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
 from gitcoord.system.streams import remark
@@ -59,9 +59,8 @@ def lock(
                 wait=seconds,
                 everywhere=everywhere,
             )
-        except CoordError as error:
-            if as_json and hasattr(error, "locks"):
-                say_json([lock_json(coord, other) for other in error.locks])
+        except Refused as error:
+            error.more = {"locks": [lock_json(coord, other) for other in vars(error).get("locks", ())]}
             raise
         if taken.local:
             remark("git ignores a file that this names: other clones do not see this lock (--allow-secret publishes it)")
@@ -85,14 +84,20 @@ def unlock(patterns: tuple[str, ...], everything: bool, force: bool, as_name: st
 
 
 @command(short_help="who holds what")
+@option("--holder", metavar="S", help="Only those of this session.")
+@limited
 @common
-def locks(as_name: str | None, as_json: bool) -> None:
+def locks(holder: str | None, limit: int, as_name: str | None, as_json: bool) -> None:
     """The locks that hold, oldest first.
 
     Example: git coord locks --json
     """
     with opened(as_name) as coord:
-        _say_locks(coord, coord.locks.held(), as_json, "", "No locks.")
+        boxes = coord.sessions.mailboxes(holder) if holder else ()
+        found = [lock for lock in coord.locks.held() if not holder or lock.holder in boxes]
+        _say_locks(coord, found[:limit], as_json, "", "No locks.")
+        if not as_json and len(found) > limit:
+            say(f"({len(found) - limit} more: -n {len(found)})")
 
 
 def _say_locks(coord: Coord, found: list[Lock], as_json: bool, what: str, none: str = "") -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from gitcoord import Coord
-from gitcoord.cli.command import argument, command, option
+from gitcoord.cli.command import IntRange, argument, command, option
 from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
 from gitcoord.cli.params import common, opened
+from gitcoord.errors import UsageError
 from gitcoord.lean import TYPE_CHECKING
 from gitcoord.names import mailbox
 from gitcoord.overview.shapes import session_json, shown_name
@@ -19,22 +20,27 @@ COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unkn
 @command(short_help="who works here")
 @argument("name", required=False)
 @option("--all", "everyone", is_flag=True, help="Gone sessions too.")
+@option("--state", metavar="S", help="active, idle, …")
+@option("-n", "--limit", type=IntRange(1, 100_000), metavar="N", help="At most N.")
 @common
-def sessions(name: str | None, everyone: bool, as_name: str | None, as_json: bool) -> int:
+def sessions(name: str | None, everyone: bool, state: str | None, limit: int | None, as_name: str | None, as_json: bool) -> int:
     """The worktrees and who works in them. With NAME: that one, exit 0 only if it is alive.
 
     Example: git coord sessions --json
     """
+    if state and state not in COLOURS:
+        raise UsageError(f"{state!a} is not a state of a session", "one of " + ", ".join(COLOURS))
     with opened(as_name) as coord:
-        found = [coord.sessions.get(name)] if name else coord.sessions.list(everyone=everyone)
+        found = [coord.sessions.get(name)] if name else coord.sessions.list(everyone=everyone or state == "gone")
+        found = [s for s in found if not state or s.state == state][:limit]
         if as_json:
             documents = [session_json(coord, s) for s in found]
-            say_json(documents[0] if name else documents)
+            say_json(documents[0] if name and documents else documents)
         else:
             _say_sessions(coord, found)
             if not found:
                 say("No sessions.")
-        return 1 if name and found[0].state not in ("active", "idle", "waiting") else 0
+        return 1 if name and (not found or found[0].state not in ("active", "idle", "waiting")) else 0
 
 
 def _say_sessions(coord: Coord, found: list[Session]) -> None:

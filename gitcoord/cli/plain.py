@@ -28,7 +28,7 @@ def parse(command: Command, words: Sequence[str]) -> Callable[[], Any]:
         value = found.get(param)
         meant = param.default() if value is None else tuple(value) if param.is_repeated else value[-1]
         if "callback" in param.settings:
-            param.settings["callback"](meant)
+            meant = param.settings["callback"](meant)
         if param.settings.get("expose_value", True):
             values[param.name] = meant
     return lambda: command.function(**values)

@@ -9,7 +9,7 @@ from gitcoord.cli.verbs import VERBS, find
 from gitcoord.errors import UsageError
 
 MEANT = {
-    "add": "task add", "agents": "sessions", "answer": "reply", "block": "task block", "chat": "thread", "claim": "task claim",
+    "add": "task add", "agents": "sessions", "answer": "reply", "block": "task block", "claim": "task claim",
     "comment": "task comment", "delete": "redact", "done": "task done", "drop": "task drop", "events": "log", "find": "search",
     "finish": "task done", "grep": "search", "history": "log", "kill": "job kill", "list": "sessions", "logs": "job log",
     "ls": "sessions", "mail": "inbox", "message": "send", "messages": "inbox", "msg": "send", "name": "join",
@@ -74,10 +74,11 @@ def _options(command: Command, words: Sequence[str], before: str) -> list[str]:
         if name.startswith("--") and name not in known:
             name = _meant(name, [*long, HELP], before, f"{before} {HELP}")
         out.append(name + equals + value)
-        if rest and not equals and _takes_a_word(known.get(name)):
+        if rest and not equals and takes_a_word(known.get(name)):
             out.append(rest.pop(0))
     return out + rest
 
 
-def _takes_a_word(param: Param | None) -> bool:
+def takes_a_word(param: Param | None) -> bool:
+    """Whether the word behind an option is its value."""
     return param is not None and not param.settings.get("is_flag") and "flag_value" not in param.settings

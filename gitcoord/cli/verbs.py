@@ -12,13 +12,14 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "ack": ("talk", "acknowledge a message"),
         "inbox": ("talk", "print unread messages and mark them read"),
         "sent": ("talk", "what I sent and how far it got"),
+        "chat": ("account", "what one session and I said"),
         "wait": ("waits", "sleep until something concerns me"),
     },
     "work": {
         "task": ("work", "add, claim, next, done, block, … a task"),
         "tasks": ("work", "the tasks that are not done"),
         "board": ("work", "the tasks as columns"),
-        "alloc": ("work", "the next number of a sequence"),
+        "alloc": ("work", ""),
     },
     "remember": {
         "note": ("history", "leave a note for everybody, now and later"),
@@ -27,21 +28,24 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("history", "anything by its id"),
         "search": ("history", "find words in messages and notes"),
         "log": ("history", "everything that happened, newest first"),
-        "watch": ("waits", "follow everything as it happens"),
+        "day": ("account", "what a session did today"),
+        "watch": ("waits", ""),
     },
-    "locks": {
+    "files": {
         "lock": ("locks", "lock paths or patterns for my session"),
         "unlock": ("locks", "end my locks"),
         "locks": ("locks", "who holds what"),
         "check": ("locks", "may I touch this path?"),
+        "conflicts": ("overview", "files that will conflict, between whom"),
+        "diff": ("overview", "what a session has changed, uncommitted too"),
     },
     "who": {
         "sessions": ("people", "who works here, where, on what"),
         "whoami": ("people", "which session I am, and why"),
         "join": ("people", "register or rename my session"),
-        "leave": ("people", "end my session"),
+        "leave": ("people", ""),
         "focus": ("people", "say what I work on"),
-        "editing": ("people", "say which files I edit"),
+        "editing": ("people", ""),
     },
     "run": {
         "run": ("jobs", "run a command, report how it ended"),
@@ -49,11 +53,11 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "job": ("jobs", "show, log or kill one job"),
     },
     "keep track": {
+        "overdue": ("account", "who owes whom an ack"),
         "ui": ("ui", "one live screen: what needs me, and who does what"),
         "status": ("overview", "where I stand, on one screen"),
         "brief": ("overview", "what a session needs to continue"),
         "state": ("overview", "keys and values that outlive a restart"),
-        "conflicts": ("overview", "files that will conflict, between whom"),
     },
     "other clones": {
         "sync": ("sync", "exchange with the remote"),
@@ -63,7 +67,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "init": ("setup", "install git hooks, register the worktrees"),
         "hooks": ("setup", "install, remove or show the hooks"),
         "doctor": ("setup", "what is well, what is not"),
-        "demo": ("setup", "a guided run in a throw-away repository"),
+        "demo": ("setup", ""),
     },
     "more": {
         "mcp": ("agents", ""),

@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
-from gitcoord.features.messages.ledger import owed_by
-from gitcoord.lean import sqlite3, suppress
+from gitcoord.features.messages.debts import debts
+from gitcoord.features.messages.inbox import unread_notices
+from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature, Hooks
+from gitcoord.log.query import get_event
 from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
 from gitcoord.sessions.mailboxes import address, joined_at
@@ -131,26 +133,37 @@ def parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
     return _messages(db, clone, name, f"{name} has ended its session")
 
 
-def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str) -> list[Draft]:
-    """A message to each session to which this one owed something: what happened, then one line for each debt."""
+def tell_stopped(clone: Clone, name: str, why: str) -> None:
+    """Tell the sessions concerned that something ended the turn of a session, which lives on. Never fails."""
+    with suppress(CoordError):
+        clone.append(lambda db: _messages(db, clone, name, f"{name} was stopped by {why}", lives=True))
+
+
+def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str, lives: bool = False) -> list[Draft]:
+    """A message to each session to which this one owes something: what happened, then one line for each debt."""
     box = mailbox(name, clone.settled_id())
     boxes = [box, *_former(db, box)]
     lines: dict[str, list[str]] = {}
     for who, line in [
         *_senders(db, boxes),
-        *_task_creators(db, boxes),
-        *_lock_waiters(db, clone, box),
-        *_job_readers(clone, name),
+        *_task_creators(db, boxes, lives),
+        *(() if lives else _lock_waiters(db, clone, box)),
+        *(() if lives else _job_readers(clone, name)),
     ]:
         to = address(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
-    about = {"notice": "gone", "about": box}
-    return [
-        Draft("message", "\n".join([f"{said}.", *found]), {"to": [to], **about}, author=name)
-        for to, found in sorted(lines.items())
-        if found
-    ]
+    return [_message(db, clone, name, to, [f"{said}.", *found], lives) for to, found in sorted(lines.items()) if found]
+
+
+def _message(db: sqlite3.Connection, clone: Clone, name: str, to: str, lines: Sequence[str], lives: bool) -> Draft:
+    """The message to one session; it replaces one about a stopped turn that the session has not seen."""
+    about = clone.box(name)
+    unseen = unread_notices(db, clone, to, STOPPED, about)
+    if unseen and not lives:
+        lines = [get_event(db, unseen[-1]).text.split("\n")[0], *lines]
+    data: dict[str, Any] = {"to": [to], "notice": STOPPED if lives else "gone", "about": about}
+    return Draft("message", "\n".join(lines), data | ({"replaces": unseen} if unseen else {}), author=name)
 
 
 def _former(db: sqlite3.Connection, box: str) -> list[str]:
@@ -160,6 +173,9 @@ def _former(db: sqlite3.Connection, box: str) -> list[str]:
 
 
 HOOKS: Hooks[Clone] = Hooks(before_sync=notice, parting=parting)
+
+STOPPED = "stopped"
+"""The notice that something ended the turn of a session, which lives on."""
 
 Concern = tuple[str, str]
 """A mailbox, and the line for it."""
@@ -185,13 +201,14 @@ def _job_readers(clone: Clone, name: str) -> Iterator[Concern]:
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
     """The senders that wait for an answer; their messages are not quoted."""
-    for message in owed_by(db, boxes):
-        yield message.sender, f"It has not {'acked' if message.read else 'read'} your message {message.id[:10]}."
+    for debt in debts(db, boxes):
+        yield debt.creditor, f"It has not {'acked' if debt.is_read else 'read'} your message {debt.id[:10]}."
 
 
-def _task_creators(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
+def _task_creators(db: sqlite3.Connection, boxes: Sequence[str], lives: bool) -> Iterator[Concern]:
     from gitcoord.features.tasks.ready import held_by
 
     for row in held_by(db, boxes):
-        what = f"It held your task {row.id[:10]}, {row.title}"
-        yield row.creator, f"{what}: any session may take it over now (git coord task claim {row.id[:10]})."
+        what = f"your task {row.id[:10]}, {row.title}"
+        free = f"any session may take it over now (git coord task claim {row.id[:10]})"
+        yield row.creator, f"It holds {what}." if lives else f"It held {what}: {free}."

@@ -14,6 +14,7 @@ from gitcoord.log.index.mailroom import EVERYBODY
 from gitcoord.log.schemas import PATH, Schema, listed
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.mailboxes import boxes_of
 from gitcoord.sessions.membership import relative_to_worktree
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
@@ -75,22 +76,47 @@ def _relative(clone: Clone, paths: Sequence[str], cwd: str | None) -> list[str]:
     return [relative_to_worktree(root, cwd or root, path) for path in paths]
 
 
-def list_notes(clone: Clone, path: str | None = None, cwd: str | None = None, limit: int = 20) -> list[Note]:
-    """The newest notes, newest first; with `path`, those about it, about a folder above or a file below it."""
-    if path is None:
-        return clone.read(lambda db: _notes(db, "SELECT id, lc FROM notes", (), limit))
-    about = _relative(clone, [path], cwd)[0]
-    return clone.read(lambda db: notes_about(db, about, limit))
+class Which(NamedTuple):
+    """A choice of notes: not older than `since` (Unix seconds), by one session."""
+
+    since: int | None = None
+    session: str | None = None
+
+
+def list_notes(
+    clone: Clone, path: str | None = None, cwd: str | None = None, limit: int = 20, which: Which | None = None
+) -> list[Note]:
+    """The newest notes, newest first; with `path`, those about it, about a folder above or a file below it. Raises
+    UsageError for an unknown session."""
+    about = _relative(clone, [path], cwd)[0] if path is not None else None
+
+    def ask(db: sqlite3.Connection) -> list[Note]:
+        chosen, values = _about(about) if about is not None else ("SELECT id, lc FROM notes", ())
+        if which is None or which == Which():
+            return _notes(db, chosen, values, limit)
+        by = json.dumps(boxes_of(db, which.session, clone.id or "")) if which.session else None
+        chosen = (
+            f"SELECT c.id AS id, c.lc AS lc FROM ({chosen}) c JOIN events e ON e.id = c.id WHERE e.at >= ? AND"
+            " (? IS NULL OR e.author || '@' || e.clone IN (SELECT value FROM json_each(?)))"
+        )
+        return _notes(db, chosen, (*values, which.since or 0, by, by), limit)
+
+    return clone.read(ask)
 
 
 def notes_about(db: sqlite3.Connection, path: str, limit: int = 20) -> list[Note]:
     """The newest notes about a path from the root, about a folder above it, or about what is below it."""
+    return _notes(db, *_about(path), limit)
+
+
+def _about(path: str) -> tuple[str, tuple[str, ...]]:
+    """The query for the ids of notes about a path, and its values."""
     if path == ".":
-        return _notes(db, "SELECT DISTINCT id, lc FROM note_paths", (), limit)
+        return "SELECT DISTINCT id, lc FROM note_paths", ()
     parts = path.split("/")
     above = [".", *("/".join(parts[:n]) for n in range(1, len(parts) + 1))]
     where = "SELECT DISTINCT id, lc FROM note_paths WHERE path IN (SELECT value FROM json_each(?)) OR (path > ? AND path < ?)"
-    return _notes(db, where, (json.dumps(above), path + "/", path + "0"), limit)  # '0' comes after '/'
+    return where, (json.dumps(above), path + "/", path + "0")  # '0' comes after '/'
 
 
 def get_notes(db: sqlite3.Connection, ids: Sequence[str]) -> list[Note]:
@@ -98,7 +124,7 @@ def get_notes(db: sqlite3.Connection, ids: Sequence[str]) -> list[Note]:
     return _notes(db, "SELECT id, lc FROM notes WHERE id IN (SELECT value FROM json_each(?))", (json.dumps(ids),), 1000)
 
 
-def _notes(db: sqlite3.Connection, chosen: str, values: Sequence[str], limit: int) -> list[Note]:
+def _notes(db: sqlite3.Connection, chosen: str, values: Sequence[object], limit: int) -> list[Note]:
     rows = db.execute(
         f"SELECT n.id, e.author, e.clone, e.text, n.paths, e.at FROM ({chosen} ORDER BY lc DESC, id DESC LIMIT ?) c"
         " JOIN notes n ON n.id = c.id JOIN events e ON e.id = n.id ORDER BY n.lc DESC, n.id DESC",

@@ -6,11 +6,13 @@ One small JSON file in `coord/` has one line for each clone, with the latest inc
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 
 from gitcoord import lean_json as json
 from gitcoord.errors import RepositoryError
-from gitcoord.lean import NamedTuple, suppress
+from gitcoord.lean import NamedTuple, re, suppress
 from gitcoord.names import is_name
+from gitcoord.store.objects import Oid
 from gitcoord.system.files import read_ours
 from gitcoord.system.lock import write_whole
 
@@ -19,20 +21,25 @@ LIMIT = 100
 
 
 class Alarm(NamedTuple):
-    """An incident of `clone`, and when it was first noticed (Unix seconds)."""
+    """An incident of `clone`, and when it was first noticed (Unix seconds). It is over when the user accepts it, or when a
+    sync finds that the clone's logs contain all commits of `missed` again, if there are any."""
 
     clone: str
     what: str
     at: float
+    missed: tuple[Oid, ...] = ()
 
 
-def note(coord_dir: str, clone: str, what: str, now: float) -> None:
-    """Remember an incident; the same one again changes nothing. If the file cannot be written, it is only not
+def note(coord_dir: str, clone: str, what: str, now: float, missed: tuple[Oid, ...] = ()) -> None:
+    """Remember an incident; the same one again adds only what is missed. If the file cannot be written, it is only not
     remembered."""
     found = {alarm.clone: alarm for alarm in read(coord_dir)}
-    if not is_name(clone) or (clone in found and found[clone].what == what) or len(found) >= LIMIT:
+    last = found.get(clone)
+    if last is not None and last.what == what:
+        now, missed = last.at, tuple(dict.fromkeys((*last.missed, *missed)))
+    if not is_name(clone) or (last is None and len(found) >= LIMIT) or last == (clone, what, now, missed):
         return
-    found[clone] = Alarm(clone, what, now)
+    found[clone] = Alarm(clone, what, now, missed)
     _write(coord_dir, found)
 
 
@@ -40,9 +47,16 @@ def read(coord_dir: str) -> list[Alarm]:
     """All incidents, by clone; a damaged file counts as empty."""
     try:
         rows = json.loads(read_ours(_path(coord_dir)))
-        return sorted(Alarm(str(clone), str(what), float(at)) for clone, what, at in rows if is_name(str(clone)))
+        return sorted(_alarm(*row) for row in rows if is_name(str(row[0])))
     except (OSError, ValueError, TypeError):
         return []
+
+
+def _alarm(clone: object, what: object, at: float, missed: Iterable[object] = ()) -> Alarm:
+    return Alarm(str(clone), str(what), float(at), tuple(Oid(oid) for oid in map(str, missed) if _ID.fullmatch(oid)))
+
+
+_ID = re.compile("[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 def clear(coord_dir: str, clone: str) -> bool:

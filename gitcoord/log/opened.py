@@ -188,7 +188,7 @@ class Opened:
         if self.index.vanished:
             from gitcoord.log import repair
 
-            gone, self.index.vanished = self.index.vanished, []
+            gone, self.index.vanished = self.index.vanished, {}
             repair.say_vanished(self.repo.coord_dir, gone, self.store.tips(), self.id, self.clock())
 
     # repair

@@ -50,13 +50,25 @@ def get_event(db: sqlite3.Connection, oid: Oid) -> Event:
 
 
 def list_events(
-    db: sqlite3.Connection, since: int | None, kind: str | None, limit: int, boxes: Collection[str] = ()
+    db: sqlite3.Connection,
+    since: int | None,
+    kinds: Collection[str],
+    limit: int,
+    boxes: Collection[str] = (),
+    words: str = "",
 ) -> list[Event]:
-    """The newest events, newest first: at most `limit`, not older than `since` (Unix seconds), of one type, by `boxes`."""
+    """The newest events, newest first: at most `limit`, not older than `since` (Unix seconds), of `kinds`, by `boxes`,
+    containing `words`; case does not matter. Without kinds or boxes, of all."""
     conditions, values = ["1"], list[object]()
-    if kind is not None:
+    if len(kinds) == 1:
         conditions.append("type = ?")
-        values.append(kind)
+        values += kinds
+    elif kinds:
+        conditions.append("type IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(list(kinds)))
+    if words:
+        conditions.append("text LIKE ? ESCAPE '\\'")
+        values.append("%" + "".join(f"\\{c}" if c in "%_\\" else c for c in words) + "%")
     if since is not None:
         conditions.append("at >= ?")
         values.append(since)
@@ -67,17 +79,6 @@ def list_events(
         f"SELECT {COLUMNS} FROM events WHERE {' AND '.join(conditions)} ORDER BY lc DESC, id DESC LIMIT ?", (*values, limit)
     )
     return [event_of(row) for row in rows]
-
-
-def search_events(db: sqlite3.Connection, words: str, limit: int) -> list[Event]:
-    """The newest messages and notes that contain `words`, oldest of them first; case does not matter."""
-    pattern = "%" + "".join(f"\\{c}" if c in "%_\\" else c for c in words) + "%"
-    rows = db.execute(
-        f"SELECT {COLUMNS} FROM events WHERE type IN ('message', 'note') AND text LIKE ? ESCAPE '\\'"
-        " ORDER BY lc DESC, id DESC LIMIT ?",
-        (pattern, limit),
-    ).fetchall()
-    return [event_of(row) for row in reversed(rows)]
 
 
 def known_types(db: sqlite3.Connection) -> set[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from gitcoord.errors import RefMoved
 from gitcoord.lean import suppress
@@ -32,11 +32,13 @@ def put_back(ground: Ground, ref: str, old: Oid, at: float) -> None:
     else:
         ground.index.discard()
     outcome = "its fetched events are kept" if kept else "its fetched events are lost"
-    incidents.note(store.repo.coord_dir, owner(ref), f"its log was {what}; {outcome}", at)
+    missed = (old,) if kept and what == "rolled back" else ()
+    incidents.note(store.repo.coord_dir, owner(ref), f"its log was {what}; {outcome}", at, missed)
 
 
-def say_vanished(coord_dir: str, refs: Iterable[str], tips: Tips, own: str, at: float) -> None:
-    """Report others' logs that the index knew and whose refs are gone: they may be deleted, but not silently."""
-    for ref in refs:
+def say_vanished(coord_dir: str, known: Mapping[str, Oid], tips: Tips, own: str, at: float) -> None:
+    """Report others' logs that the index knew, by their tips, and whose refs are gone: they may be deleted, but not
+    silently. A sync that brings all of it back settles this."""
+    for ref, tip in known.items():
         if ref not in tips.refs and not belongs_to(ref, own):
-            incidents.note(coord_dir, owner(ref), "its log is gone from this repository", at)
+            incidents.note(coord_dir, owner(ref), "its log is gone from this repository", at, (tip,))

@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from gitcoord.errors import RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, suppress
-from gitcoord.log import incidents
+from gitcoord.log import incidents, mend
 from gitcoord.log.clone import Clone
 from gitcoord.store import ref_lock, transport
 from gitcoord.store.failures import BadObjects
@@ -127,11 +127,14 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
     """
     clone, refused = link.clone, []
     _forgive(link, there, before)
+    _settle(clone, after)
     left = [ref for ref in there if ref in before and after.get(ref) == before[ref] != there[ref]]
     logs = [ref for ref in left if is_log(ref) and not belongs_to(ref, clone.id)]
     places = len(transport.remote_names(clone.repo)) if logs else 0
     for ref in logs:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
+        if not behind and not all(mend.is_whole(clone.store, oid) for oid in (there[ref], before[ref])):
+            continue  # what is damaged here shows nothing about the other clone
         if not behind:
             refused.append(Refusal(ref, "it does not continue its known log: it was rewritten"))
         if not behind or (places == 1 and not _was_set_back(link, there)):
@@ -147,6 +150,15 @@ def _forgive(link: Link, there: Refs, before: Refs) -> None:
             logs = [ref for ref in before if is_log(ref) and belongs_to(ref, alarm.clone)]
             if logs and all(there.get(ref) == before[ref] or _goes_on(link.clone, before[ref], there.get(ref)) for ref in logs):
                 incidents.clear(link.clone.repo.coord_dir, alarm.clone)
+
+
+def _settle(clone: Clone, here: Refs) -> None:
+    """Forget that a log was gone or turned back in this repository, if all of it is here again and at the remote."""
+    for alarm in incidents.read(clone.repo.coord_dir):
+        if alarm.missed:
+            tips = [here[ref] for ref in here if is_log(ref) and belongs_to(ref, alarm.clone)]
+            if all(any(is_ancestor(clone.repo, oid, tip) for tip in tips) for oid in alarm.missed):
+                incidents.clear(clone.repo.coord_dir, alarm.clone)
 
 
 def _goes_on(clone: Clone, known: Oid, there: Oid | None) -> bool:

@@ -8,6 +8,7 @@ from gitcoord.errors import RefMoved
 from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import Ground
+from gitcoord.log.index import presence
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import RETIRED, belongs_to, is_local, is_log, is_of, is_presence, owner
@@ -36,6 +37,9 @@ def drop_here(clone: Clone, there: Mapping[str, Oid]) -> None:
     clone.mend(drop)
     for ref in filter(is_over, clone.store.tips().refs):
         clone.point(ref, None)
+    if over := [ref for ref in clone.read(presence.heard) if is_over(ref)]:
+        with clone.locked():
+            clone.index.hear(clone.store, {}, over)
 
 
 def _listed(clone: Clone, there: Mapping[str, Oid]) -> dict[str, dict[str, Oid]]:

@@ -67,7 +67,7 @@ def test_two_sessions(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None
         Turn("changed too"),
     )
     assert b.ask("change it as well") == "changed too"
-    warning = "alpha changed readme.txt just now, uncommitted"
+    warning = "alpha changed readme.txt just now, uncommitted (+1 -1): git coord diff alpha readme.txt"
     assert [warning in text for text in b.model.seen] == [False, False, True, True]
     assert shown(b).count(warning) == 1
 
@@ -94,7 +94,8 @@ def test_a_lock_refuses_an_edit_where_the_user_said_so(pair: Callable[..., Claud
     assert a.ask("lock it") == "locked"
     b.model.says(Turn(tools=(read(b.where),)), Turn(tools=(edit(b.where, "hello", "good night"),)), Turn("no?"))
     assert b.ask("change it") == "no?"
-    refusal = "readme.txt is locked by alpha for another 2 h: “the rewrite”\nAsk for it: git coord send NAME TEXT."
+    wait = "wait for it: git coord lock readme.txt --wait; ask: git coord send alpha TEXT"
+    refusal = f"readme.txt is locked by alpha for another 2 h ({wait})\n  > the rewrite\nDo something else meanwhile."
     assert refusal in shown(b)
     assert (b.where / "readme.txt").read_text() == "hello\n"
 
@@ -175,13 +176,47 @@ def test_a_helper_in_the_background_and_its_session_are_both_warned(
     b.model.says_to("have it done", Turn(tools=(helper(),)), Turn(tools=(read(b.where), until_done)), Turn("all done"))
     b.model.says_to("look into it", Turn(tools=(read(b.where),)), Turn(tools=(shell(f"touch {done}"),)), Turn("helped"))
     assert b.ask("have it done") == "all done"
-    warning = "readme.txt is locked by alpha for another 2 h: “the rewrite”"
+    warning = "readme.txt is locked by alpha for another 2 h"
     assert shown_to_helper(b).count(warning) == 1
     assert shown(b).count(warning) == 1
 
 
 def is_written(file: Path) -> bool:
     return file.exists() and bool(file.read_text().strip())
+
+
+def test_a_turn_that_its_user_or_an_error_ends_leaves_a_session_that_can_be_woken(hermetic: Path, repo: Path, cli: Cli) -> None:
+    """No hook says that its user pressed Esc; an error of the API is told to whoever waits for the session."""
+    git(repo, "worktree", "add", "-q", str(repo.parent / "alpha"))
+    git(repo, "config", "coord.wakeAfter", "0")
+    assert cli(repo, "init").code == 0 and cli(repo, "hooks", "install", "claude").code == 0
+    assert cli(repo, "join", "boss").code == 0
+    with running() as model:
+        agent = ClaudeAttended(repo.parent / "alpha", model, hermetic)
+        claude = agent.at_terminal()
+        try:
+            model.says(Turn(tools=(agent.asking(f"touch {agent.where / 'made'}"),)), Turn("done"))
+            claude.prompt("begin")
+            claude.await_text(agent.asks)
+            with Coord.open(repo) as coord:
+                assert eventually(lambda: coord.sessions.get("alpha").state == "waiting")
+                claude.type("\x1b")
+                assert eventually(lambda: coord.sessions.get("alpha").state == "active")
+            model.says(Turn("done"))
+            assert cli(repo, "send", "alpha", "go on", "--needs-ack").code == 0
+            assert eventually(lambda: any("> go on" in text for text in model.seen))
+            assert eventually(lambda: is_written(repo / ".git" / "coord" / "mail" / "alpha@idle"))
+            model.refuses = True
+            claude.prompt("and now")
+            said: list[str] = []
+            assert eventually(lambda: said.append(cli(repo, "inbox").out) or "API error" in said[-1])
+            assert "alpha was stopped by an API error: “API Error: 400 no such model”." in said[-1]
+            assert "It has not read your message" in said[-1]
+            model.refuses = False
+            assert cli(repo, "send", "alpha", "once more").code == 0
+            assert eventually(lambda: any("> once more" in text for text in model.seen))
+        finally:
+            claude.close()
 
 
 def test_an_idle_session_is_woken(hermetic: Path, repo: Path, cli: Cli) -> None:

@@ -108,5 +108,5 @@ def test_what_click_has_to_look_at_is_left_to_it(line: list[str]) -> None:
 def test_a_declared_command_is_clicks_own_with_all_its_settings() -> None:
     made = built("inbox", COMMANDS["inbox"])
     limit = next(param for param in made.params if param.name == "limit")
-    assert isinstance(limit.type, click.IntRange) and limit.type.max == 1000
+    assert isinstance(limit.type, click.IntRange) and limit.type.max == 100_000
     assert made.short_help and made.callback is COMMANDS["inbox"].function

@@ -212,7 +212,8 @@ def test_the_demo_runs_outside_of_a_repository_and_can_be_kept(tmp_path: Path, m
     at_remote = git(kept / "shop.git", "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()
     assert len({owner(ref) for ref in at_remote if "/log/" in ref}) == 2
     assert git(kept / "api", "worktree", "list").count("\n") == 3
-    assert sorted(git(kept / "web", "log", "--format=%an", "--glob=refs/coord/sessions").split()) == ["api", "laptop", "web"]
+    shown = git(kept / "web", "log", "--format=%(trailers:key=Coord,valueonly)", "--glob=refs/coord/presence")
+    assert sorted(json.loads(shown)["sessions"]) == ["api", "web"]
 
 
 def test_the_demo_cleans_up_when_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,6 +264,7 @@ def test_help_of_a_verb_is_what_the_command_page_says(tmp_path: Path, cli: Cli) 
 def test_the_command_page_and_the_man_page_are_up_to_date(reference: ModuleType) -> None:
     hint = "run: python docs/reference.py"
     assert reference.COMMANDS.read_text() == reference.commands_page(), hint
+    assert reference.JSON.read_text() == reference.json_page(), hint
     present = reference.MAN.read_text()
     assert present == reference.man_page(present), hint
     assert [verb for verb in VERBS if f"\n.B git coord {verb}\n" not in present] == []

@@ -145,7 +145,7 @@ def test_a_plain_list_stops_at_20_lines_and_says_so(sides: Pair, cli: Cli) -> No
         for number in range(25):
             (side / f"n{number:02}").write_text(side.name)
     out = cli(sides[0], "conflicts").out.splitlines()
-    assert len(out) == 21 and out[-1] == "(only 20 of 25 shown; --json shows all)"
+    assert len(out) == 21 and out[-1] == "(5 more: -n 25)"
     assert len(json.loads(cli(sides[0], "conflicts", "--json").out)) == 25
 
 
@@ -315,7 +315,7 @@ def test_another_clones_session_counts_once_its_head_is_here(repo: Path, sides: 
     git(other, "commit", "-q", "-a", "-m", "far")
     cli(other, "join", "far", env={"GIT_COORD_SESSION": "far"})
     write(sides[0], 3, "alpha")
-    git(repo, "fetch", "-q", str(other), "refs/coord/sessions/*:refs/coord/sessions/*")
+    git(repo, "fetch", "-q", str(other), "refs/coord/presence/*:refs/coord/presence/*")
     assert found(sides[0]) == []
     git(repo, "fetch", "-q", str(other), "main:refs/remotes/other/main")
     with Coord.open(other) as there:

@@ -245,7 +245,7 @@ def test_attachments_are_files_in_the_commit(worktrees: Pair, cli: Cli, tmp_path
         (["ack", "deadbeef"], "error: no message has the id deadbeef"),
         (["thread", "zzzz"], "error: 'zzzz' is not an id"),
         (["inbox", "--from", "nobody"], "error: no session is called nobody"),
-        (["inbox", "--limit", "0"], "error: Invalid value for '-n' / '--limit': 0 is not in the range 1<=x<=1000"),
+        (["inbox", "--limit", "0"], "error: Invalid value for '-n' / '--limit': 0 is not in the range 1<=x<=100000"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_written(worktrees: Pair, cli: Cli, args: list[str], what: str) -> None:

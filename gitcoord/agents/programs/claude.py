@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from gitcoord import lean_json as json
 from gitcoord.agents import Answer, Call, Harness, Output, call_of, path_in, text_of
 from gitcoord.lean import Any
+from gitcoord.system.files import read_ours
 
 EVENTS = {
     "start": "SessionStart",
@@ -14,9 +16,12 @@ EVENTS = {
     "look": "PreToolUse",
     "edit": "PreToolUse",
     "edited": "PostToolUse",
+    "shell": "PreToolUse",
+    "ran": "PostToolUse",
     "tools": "PostToolBatch",
     "waiting": "Notification",
     "stop": "Stop",
+    "failed": "StopFailure",
     "wake": "Stop",
     "end": "SessionEnd",
 }
@@ -25,7 +30,8 @@ EVENTS = {
 def read(moment: str, document: Mapping[str, Any]) -> Call:
     """Read the document, which is the same at all moments; only inside a subagent it has `agent_id`."""
     path = path_in(document, "file_path", "notebook_path")
-    return call_of("claude", moment, document, EVENTS, (path,) if path else (), text_of(document, "agent_id"))
+    call = call_of("claude", moment, document, EVENTS, (path,) if path else (), text_of(document, "agent_id"))
+    return call._replace(source=text_of(document, "last_assistant_message", "error")) if moment == "failed" else call
 
 
 def say(call: Call, answer: Answer) -> Output:
@@ -43,4 +49,17 @@ def say(call: Call, answer: Answer) -> Output:
     return Output(json.dumps({"hookSpecificOutput": specific}))
 
 
-HARNESS = Harness("claude", "Claude Code", "CLAUDE_CODE_SESSION_ID", "CLAUDE_PID", read, say)
+def is_idle(pid: int, since: float) -> bool | None:
+    """Whether Claude has been idle since then, by the file that it keeps about each of its processes: no hook runs when
+    its user presses Esc. The file is undocumented, so one that differs says nothing."""
+    home = os.environ.get("CLAUDE_CONFIG_DIR") or os.path.join(os.path.expanduser("~"), ".claude")
+    path = os.path.join(home, "sessions", f"{pid}.json")
+    try:
+        facts = json.loads(read_ours(path))
+        status, changed = facts["status"], os.stat(path).st_mtime
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return status == "idle" and changed > since if status in ("idle", "busy", "waiting") else None
+
+
+HARNESS = Harness("claude", "Claude Code", "CLAUDE_CODE_SESSION_ID", "CLAUDE_PID", read, say, is_idle=is_idle)

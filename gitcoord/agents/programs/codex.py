@@ -13,9 +13,12 @@ EVENTS = {
     "prompt": "UserPromptSubmit",
     "edit": "PreToolUse",
     "edited": "PostToolUse",
+    "shell": "PreToolUse",
+    "ran": "PostToolUse",
     "tools": "PostToolUse",
     "waiting": "PermissionRequest",
     "stop": "Stop",
+    "interrupted": "Interrupt",
     "wake": "Stop",
     "end": "SessionEnd",
 }
@@ -30,7 +33,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
 
 def say(call: Call, answer: Answer) -> Output:
     """Answer; never with `ask`, which would let the tool run: gitcoord grants no permission."""
-    if call.moment in ("waiting", "end", "edited", "wake"):
+    if call.moment in ("waiting", "interrupted", "end", "edited", "wake"):
         return Output()
     if answer.go_on:
         return Output(json.dumps({"decision": "block", "reason": answer.go_on}))

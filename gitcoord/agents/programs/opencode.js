@@ -128,6 +128,11 @@ export const GitCoord = async ({ client, directory }) => {
       }
       if (event.type === "session.idle") await stop(sessionID)
       if (event.type === "session.deleted" && info) end(info.id)
+      if (event.type === "session.error" && known.has(sessionID) && !parents.has(sessionID)) {
+        const { error } = event.properties
+        if (error && error.name !== "MessageAbortedError")
+          await call("failed", sessionID, { source: error.data?.message ?? error.name })
+      }
       if (["permission.asked", "permission.updated", "question.asked"].includes(event.type) && known.has(root(sessionID))) {
         asking.add(sessionID)
         await call("waiting", sessionID)
@@ -153,9 +158,10 @@ export const GitCoord = async ({ client, directory }) => {
     },
 
     "tool.execute.before": async ({ tool, sessionID, callID }, { args }) => {
-      const about = file(args)
-      if (!about || (!isEdit(tool) && tool !== "read")) return
-      const { context, deny } = await call(isEdit(tool) ? "edit" : "look", sessionID, about)
+      const runs = tool === "bash" && typeof args?.command === "string"
+      const about = runs ? { tool_input: { command: args.command } } : file(args)
+      if (!about || (!runs && !isEdit(tool) && tool !== "read")) return
+      const { context, deny } = await call(runs ? "shell" : isEdit(tool) ? "edit" : "look", sessionID, about)
       if (deny) throw new Error(deny)
       if (context) told.set(callID, context)
     },
@@ -165,6 +171,7 @@ export const GitCoord = async ({ client, directory }) => {
       told.delete(callID)
       const about = file(args)
       if (about && isEdit(tool)) await call("edited", sessionID, about)
+      if (tool === "bash") await call("ran", sessionID, { tool_input: { command: args?.command ?? "" } })
       const goesOn = asking.delete(sessionID)
       if (goesOn || !parents.has(sessionID)) lines.push((await call("tools", sessionID)).context)
       const text = lines.filter(Boolean).join("\n\n")

@@ -11,14 +11,18 @@ from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFA
 from gitcoord.lean import Any, NamedTuple, TypeVar, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, name_in, same_clone, split_mailbox
+from gitcoord.names import name_in, same_clone, split_mailbox
 from gitcoord.sessions.identity import Identity
-from gitcoord.sessions.mailboxes import leading_to
+from gitcoord.sessions.mailboxes import boxes_of, leading_to
 from gitcoord.store.objects import Oid
 
 T = TypeVar("T")
 PAGE = 20
 """Messages in a list by default."""
+OWES = "m.urgent = 1 AND d.state < 3 OR m.needs_ack = 1 AND d.state < 4"
+"""SQL condition: a recipient owes a receipt: it has not read urgent mail, or not acked as asked."""
+BOUNCED = "EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id)"
+"""SQL condition: the message expired, and its sender was told."""
 
 
 class Delivery(NamedTuple):
@@ -40,25 +44,54 @@ class SentMessage(NamedTuple):
     """Whether recipients in other clones cannot have received it yet."""
 
 
+class Wanted(NamedTuple):
+    """A choice of my messages: those that a recipient has not read (`undelivered`), has not answered as asked (`owed`), to
+    one session, not older than `since` (Unix seconds)."""
+
+    undelivered: bool = False
+    owed: bool = False
+    to: str | None = None
+    since: int | None = None
+
+
+ALL_MINE = Wanted()
+_BEHIND = " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id AND d.addressed = 1 AND {})"
+
+
 def sent(
-    clone: Clone, me: Identity, undelivered: bool = False, limit: int = PAGE, now: float | None = None
+    clone: Clone, me: Identity, wanted: Wanted = ALL_MINE, limit: int = PAGE, now: float | None = None
 ) -> list[SentMessage]:
-    """My sent messages, newest first; with `undelivered`, only those that some recipient has not read."""
+    """My sent messages, newest first. Raises UsageError for an unknown session."""
 
     now = time.time() if now is None else now
 
     def ask(db: sqlite3.Connection) -> tuple[list[SentMessage], bool]:
-        waiting = " AND EXISTS (SELECT 1 FROM deliveries d WHERE d.message = m.id AND addressed = 1 AND state < 3)"
+        conditions, values = _wanted(db, clone, wanted)
         rows = db.execute(
             "SELECT m.id, e.text, m.at FROM messages m JOIN events e ON e.id = m.id WHERE m.clone = ? AND m.author IN"
-            " (SELECT value FROM json_each(?)) AND m.notice = ''"
-            f"{waiting if undelivered else ''} ORDER BY m.lc DESC, m.id DESC LIMIT ?",
-            (clone.id, json.dumps([name_in(box) for box in my_boxes(db, clone, me.name)]), limit),
+            f" (SELECT value FROM json_each(?)) AND m.notice = ''{conditions} ORDER BY m.lc DESC, m.id DESC LIMIT ?",
+            (clone.id, json.dumps([name_in(box) for box in my_boxes(db, clone, me.name)]), *values, limit),
         ).fetchall()
         found = [_sent_message(db, clone, *row) for row in rows]
         return found, bool(bounces(db, clone, now))
 
     return bounced_first(clone, now, ask)
+
+
+def _wanted(db: sqlite3.Connection, clone: Clone, wanted: Wanted) -> tuple[str, list[object]]:
+    """The SQL conditions of a choice, and their values."""
+    conditions, values = "", list[object]()
+    if wanted.undelivered:
+        conditions += _BEHIND.format("d.state < 3")
+    if wanted.owed:
+        conditions += _BEHIND.format(f"({OWES})") + f" AND NOT {BOUNCED}"
+    if wanted.to is not None:
+        conditions += _BEHIND.format("d.box IN (SELECT value FROM json_each(?))")
+        values.append(json.dumps(boxes_of(db, wanted.to, clone.id or "")))
+    if wanted.since is not None:
+        conditions += " AND m.at >= ?"
+        values.append(wanted.since)
+    return conditions, values
 
 
 def _sent_message(db: sqlite3.Connection, clone: Clone, oid: Oid, text: str, at: int) -> SentMessage:
@@ -188,23 +221,3 @@ def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
         )
         for oid, author, text, boxes in rows
     ]
-
-
-class Owed(NamedTuple):
-    """A message for whose receipt the sender waits; `read` if only the ack is missing."""
-
-    id: Oid
-    sender: str
-    read: bool
-
-
-def owed_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[Owed]:
-    """Urgent mail that mailboxes have not read, and mail that they have not acked as asked, oldest first."""
-    rows = db.execute(
-        "SELECT m.id, m.author, m.clone, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
-        " WHERE d.addressed = 1 AND d.box IN (SELECT value FROM json_each(?)) AND m.notice = ''"
-        " AND (m.urgent = 1 AND d.state < 3 OR m.needs_ack = 1 AND d.state < 4)"
-        " AND NOT EXISTS (SELECT 1 FROM bounces b WHERE b.message = m.id) ORDER BY m.lc, m.id",
-        (json.dumps(list(boxes)),),
-    )
-    return [Owed(Oid(oid), mailbox(author, clone), state >= READ) for oid, author, clone, state in rows]
