@@ -8,6 +8,7 @@ from gitcoord.api.facade import Facade
 from gitcoord.lean import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from gitcoord.overview.difference import Difference
     from gitcoord.overview.roster import Session
     from gitcoord.sessions.identity import Identity
     from gitcoord.sessions.records import Record
@@ -34,6 +35,7 @@ class Sessions(Facade):
         [session.session for session in coord.sessions.list(everyone=True)]
         coord.sessions.get("beta").state
         coord.sessions.mailboxes("beta")
+        coord.sessions.diff("beta", ["grammar.py"]).text
         coord.sessions.nameless(besides=["parser"])
         coord.sessions.leave()
         coord.speak_as(coord.sessions.user(looks_on=True))
@@ -59,6 +61,16 @@ class Sessions(Facade):
         from gitcoord.sessions.mailboxes import boxes_of
 
         return self._clone.read(lambda db: boxes_of(db, name, self._clone.id or ""))
+
+    def diff(self, name: str, paths: Sequence[str] = (), *, stat: bool = False) -> Difference:
+        """The changes of a session, committed on its branch and not, as one diff against the commit that it and the
+        caller's HEAD have in common; `paths` are typed relative to `coord.cwd`."""
+        from gitcoord.overview import difference
+        from gitcoord.sessions.membership import relative_to_worktree
+
+        root = self._clone.repo.worktree
+        inside = [relative_to_worktree(root, self._coord.cwd, path) if root else path for path in paths]
+        return difference.difference(self._clone, name, inside, stat)
 
     def user(self, *, looks_on: bool = False) -> Identity:
         """The repository's own user, for `Coord.speak_as`; with `looks_on` it leaves no trace. Raises Refused for an

@@ -28,6 +28,7 @@ from gitcoord.log.trust.doubts import Doubt, Signer
 from gitcoord.overview.brief import Brief
 from gitcoord.overview.checks import Check, Touch
 from gitcoord.overview.counts import Short
+from gitcoord.overview.difference import Difference
 from gitcoord.overview.roster import Session
 from gitcoord.overview.status import Holding, Status, Strange, Syncing, Trouble
 from gitcoord.overview.vigil import Vigil
@@ -53,6 +54,7 @@ __all__ = [
     "Comment",
     "CommitVerdict",
     "Delivery",
+    "Difference",
     "Doubt",
     "Event",
     "Finding",

@@ -1,4 +1,4 @@
-"""The verbs status, brief, state and conflicts."""
+"""The verbs status, brief, state, conflicts and diff."""
 
 from __future__ import annotations
 
@@ -311,3 +311,39 @@ def _say_collisions(coord: Coord, found: list[Collision], limit: int) -> None:
         say(f"({len(found) - limit} more: -n {len(found)})")
     if not found:
         say("No conflicts.")
+
+
+# diff
+
+LINES = 1000
+"""Lines of a diff that are printed: a reader pays for each."""
+
+
+@command(short_help="what a session has changed")
+@argument("session")
+@argument("paths", nargs=-1, metavar="[PATH]…")
+@option("--stat", is_flag=True, help="Only how much in each file.")
+@option("--all", "everything", is_flag=True, help="Every line of a long one.")
+@common
+def diff(session: str, paths: tuple[str, ...], stat: bool, everything: bool, as_name: str | None, as_json: bool) -> None:
+    """Show what a session has changed since our branches parted, committed or not.
+
+    Example: git coord diff worker-1 src/db.py
+    """
+    with opened(as_name) as coord:
+        found = coord.sessions.diff(session, paths, stat=stat)
+        if as_json:
+            say_json(found._asdict())
+            return
+        lines = found.text.splitlines()
+        shown = lines if everything or len(lines) <= LINES else lines[:LINES]
+        where = f" on {found.branch}" if found.branch else ""
+        if shown:
+            say(f"{found.session}{where}, since {found.base[:SHORT]}:")
+            say_block("\n".join(shown))
+        else:
+            say(f"{found.session}{where} has changed nothing since {found.base[:SHORT]}.")
+        if found.only_commits:
+            say(f"(only commits: uncommitted changes of {session} are in its own clone)")
+        if len(shown) < len(lines):
+            say(f"({len(lines) - len(shown)} more lines: --all, or --stat, or name a path)")

@@ -37,6 +37,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "locks": ("locks", "who holds what"),
         "check": ("locks", "may I touch this path?"),
         "conflicts": ("overview", "files that will conflict, between whom"),
+        "diff": ("overview", "what a session has changed, uncommitted too"),
     },
     "who": {
         "sessions": ("people", "who works here, where, on what"),

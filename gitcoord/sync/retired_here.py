@@ -8,6 +8,7 @@ from gitcoord.errors import RefMoved
 from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.ground import Ground
+from gitcoord.log.index import presence
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import RETIRED, belongs_to, is_of, is_presence
@@ -35,6 +36,9 @@ def drop_here(clone: Clone) -> None:
     clone.mend(drop)
     for ref in filter(is_over, clone.store.tips().refs):
         clone.point(ref, None)
+    if over := [ref for ref in clone.read(presence.heard) if is_over(ref)]:
+        with clone.locked():
+            clone.index.hear(clone.store, {}, over)
 
 
 def was_retired(link: Link, there: Mapping[str, Oid]) -> bool:

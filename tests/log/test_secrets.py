@@ -185,7 +185,7 @@ def _with_ignored(repo: Path) -> None:
 
 
 def _published(repo: Path) -> str:
-    return git(repo, "log", "--format=%B", "--glob=refs/coord/log/*", "--glob=refs/coord/sessions/*")
+    return git(repo, "log", "--format=%B", "--glob=refs/coord/log/*", "--glob=refs/coord/presence/*")
 
 
 @pytest.mark.parametrize(
