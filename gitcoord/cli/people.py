@@ -78,6 +78,7 @@ def _who(coord: Coord, s: Session) -> str:
     facts += [inert(f"role {s.role}")] if s.role else []
     facts += [f"{s.unread} unread"] if s.unread else []
     facts += [f"“{one_line(s.focus, 60)}”"] if s.focus else []
+    facts += [f"last commit “{one_line(s.subject, 60)}”"] if s.subject and not s.focus else []
     return ", ".join(facts)
 
 
