@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gitcoord.errors import CoordError, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, sqlite3, suppress
-from gitcoord.log import shown
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
-from gitcoord.log.index import OwnLogAmiss
+from gitcoord.log.index import OwnLogAmiss, shown
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.opened import ATTEMPTS, Opened
 from gitcoord.log.pen import Sign

@@ -14,9 +14,9 @@ import time
 from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.lean import Any, suppress
-from gitcoord.log import shown
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
+from gitcoord.log.index import shown
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity, current, is_settled
 from gitcoord.sessions.liveness import judge

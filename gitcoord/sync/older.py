@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gitcoord.lean import Any
-from gitcoord.log import shown
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
+from gitcoord.log.index import shown
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import SESSIONS, belongs_to, is_old_presence, owner, presence_ref
 
