@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 
@@ -10,6 +11,8 @@ from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_bl
 from gitcoord.cli.talk import SHORT
 from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import shown_name
+from gitcoord.system.screen import cut, pad
+from gitcoord.system.streams import columns_of
 
 if TYPE_CHECKING:
     from gitcoord.features.tasks.read import Task
@@ -87,7 +90,7 @@ def say_board(coord: Coord, board: dict[str, list[Task]]) -> None:
     """Columns side by side, within the width of the terminal."""
     import shutil
 
-    width = shutil.get_terminal_size((80, 24)).columns
+    width = columns_of(sys.stdout) or shutil.get_terminal_size((80, 24)).columns
     each = (width - GAP * (len(board) - 1)) // len(board)
     if each < NARROW:
         for name, tasks in board.items():
@@ -95,12 +98,12 @@ def say_board(coord: Coord, board: dict[str, list[Task]]) -> None:
         return
     made = [_column(coord, name, tasks, each) for name, tasks in board.items()]
     for cells in zip_longest(*made, fillvalue=""):
-        say((" " * GAP).join(_pad(cell, each) for cell in cells).rstrip())
+        say((" " * GAP).join(pad(cell, each) for cell in cells).rstrip())
 
 
 def _column(coord: Coord, name: str, tasks: Sequence[Task], width: int) -> list[str]:
     head = "done lately" if name == "done" else f"{'ready/open' if name == 'open' else name} {len(tasks)}"
-    lines = [_cut(head, width), "─" * width]
+    lines = [cut(head, width), "─" * width]
     for task in tasks[:DEEP]:
         lines += [*_cell(coord, task, width), ""]
     if len(tasks) > DEEP:
@@ -115,25 +118,4 @@ def _cell(coord: Coord, task: Task, width: int) -> list[str]:
     mark = " waits" if task.status == "open" and not task.ready else ""
     gone = " gone" if task.status == "claimed" and task.ready else ""
     title = textwrap.wrap(inert(task.title), width, max_lines=2, placeholder="…")
-    return [_cut(line, width) for line in (f"{task.id[:8]} p{task.priority}{who}{mark}{gone}", *title)]
-
-
-def _width(text: str) -> int:
-    """The width of `text` on a terminal."""
-    if text.isascii():
-        return len(text)
-    import unicodedata
-
-    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
-
-
-def _cut(text: str, width: int) -> str:
-    if _width(text) <= width:
-        return text
-    while _width(text) >= width:
-        text = text[:-1]
-    return text + "…"
-
-
-def _pad(text: str, width: int) -> str:
-    return text + " " * (width - _width(text))
+    return [cut(line, width) for line in (f"{task.id[:8]} p{task.priority}{who}{mark}{gone}", *title)]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 
 from gitcoord.errors import RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, suppress
-from gitcoord.log import incidents
+from gitcoord.log import incidents, mend
 from gitcoord.log.clone import Clone
 from gitcoord.store import ref_lock, transport
 from gitcoord.store.failures import BadObjects
@@ -153,6 +153,8 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
     places = len(transport.remote_names(clone.repo)) if logs else 0
     for ref in logs:
         behind = is_ancestor(clone.repo, there[ref], before[ref])
+        if not behind and not all(mend.is_whole(clone.store, oid) for oid in (there[ref], before[ref])):
+            continue  # what is damaged here shows nothing about the other clone
         if not behind:
             refused.append(Refusal(ref, "it does not continue its known log: it was rewritten"))
         if not behind or (places == 1 and not _was_set_back(link, there)):

@@ -25,6 +25,8 @@ from gitcoord.names import is_name
 from gitcoord.store import open_store, transport
 from gitcoord.store.objects import GitObject, Oid, make_object, make_tree
 from gitcoord.store.ref_names import owner
+from gitcoord.sync import incoming
+from gitcoord.sync.link import linked
 
 EMPTY = make_tree({}, "sha1")
 MALLORY = "mallory-0badc0de"
@@ -195,6 +197,29 @@ def test_a_log_that_comes_back_shorter_is_still_said(ada: Path, remote: Path, cl
     put(remote, LOG, *commits)
     sync(cli, ada)
     assert "gone" not in cli(ada, "trust").out
+
+
+def unpack(where: Path) -> None:
+    """Make all packed objects loose."""
+    for pack in (where / ".git" / "objects" / "pack").glob("*.pack"):
+        data = pack.read_bytes()
+        for file in pack.parent.glob(f"{pack.stem}.*"):
+            file.unlink()
+        subprocess.run(["git", "-C", str(where), "unpack-objects", "-q"], input=data, check=True)
+
+
+def test_a_commit_that_is_damaged_here_says_nothing_about_the_other_clone(ada: Path, remote: Path, cli: Cli) -> None:
+    commits = chain("one", "two", "three")
+    put(remote, LOG, *commits)
+    sync(cli, ada)
+    unpack(ada)
+    (ada / ".git" / "objects" / commits[1].oid[:2] / commits[1].oid[2:]).unlink()
+    with Coord.open(ada) as coord:
+        tip = {LOG: commits[2].oid}
+        with linked(coord.clone, transport.Remote("origin")) as link:
+            assert incoming.compare(link, {LOG: commits[0].oid}, tip, tip) == []
+    assert incidents.read(str(ada / ".git" / "coord")) == []
+    assert cli(ada, "doctor", "--fix").code == 0
 
 
 def test_a_log_that_was_turned_back_here_is_said_until_a_sync_finds_all_of_it(ada: Path, remote: Path, cli: Cli) -> None:
