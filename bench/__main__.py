@@ -17,6 +17,7 @@ from bench import (
     hostile,
     latency,
     live_view,
+    many,
     powerloss,
     reading,
     soak,
@@ -46,6 +47,8 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         "sync": lambda where: syncing.exchanges(
             where, rounds, (1, 100, 1000) if full else (1, 100), (1, 100, 10_000) if full else (1, 100)
         ),
+        "many": lambda where: many.crowd(where, 7 if full else 3, 10, 1000 if full else 200),
+        "most": lambda where: many.crowd(where, 5 if full else 3, 10, 5000 if full else 300),
         "latency": lambda where: latency.deliveries(where, 40 if full else 10, (0.0, 0.05, 0.2)),
         "agreement": lambda where: syncing.agreement(where, 5, 10_000 if full else 500),
         "hostile": lambda where: hostile.attacks(where / "hostile", 1 if full else 8),

@@ -12,7 +12,7 @@ from bench.measure import git
 from gitcoord import Coord
 from gitcoord.log.event import Draft, Envelope, encode
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.objects import Oid
+from gitcoord.store.objects import make_tree
 
 WORDS = (
     "the parser merges schema before lock branch worker fails because index reads commit after review please rebase "
@@ -20,6 +20,7 @@ WORDS = (
     "migration number table field missing value returned empty retry network slow disk full token budget agent waits"
 ).split()
 CLONE = "bench-00000000"
+EMPTY_TREE = make_tree({}, "sha1").oid
 
 
 def text(number: int) -> str:
@@ -72,7 +73,7 @@ def crowd(path: Path, sessions: int) -> Path:
                 place = {"git_dir": clone.repo.git_dir, "worktree": str(path), "joined": now, "published": now}
                 records.put(Record(name, focus=f"the part of {name}", **place))
                 records.touch(name)
-                clone.put_presence(name, f"{name} is active", {"session": name, "state": "active", "ttl": 900})
+                clone.put_presence(name, {"state": "active", "ttl": 900})
     return path
 
 
@@ -92,7 +93,7 @@ def _commits(events: int, to: str) -> Iterator[bytes]:
     envelope = Envelope(0, CLONE, "ada@example.org", "Ada Lovelace <ada@example.org>", 1_700_000_000)
     for number in range(1, events + 1):
         draft = Draft("message", text(number), {"to": [to]}, author="writer")
-        raw = encode(draft, envelope._replace(lc=number, at=envelope.at + number), Oid("0" * 40), None)
+        raw = encode(draft, envelope._replace(lc=number, at=envelope.at + number), EMPTY_TREE, None)
         head, _, message = raw.partition(b"\n\n")
         author, committer = head.split(b"\n")[-2:]
         yield b"commit refs/coord/log/%s/0001\n%s\n%s\ndata %d\n%s\n" % (

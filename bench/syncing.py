@@ -11,11 +11,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from bench.ground import text
+from bench.ground import EMPTY_TREE, text
 from bench.measure import PROGRAM, Row, git, interleaved, ratio, timed
 from gitcoord import Coord, CoordError
 from gitcoord.log.event import Draft, Envelope, encode
-from gitcoord.store.objects import Oid
 
 DELAY = 0.2
 """Seconds that a host far away takes to answer."""
@@ -28,7 +27,7 @@ def exchanges(where: Path, rounds: int, clones: tuple[int, ...], events: tuple[i
     rows = []
     for number in clones:
         hub = _hub(where / f"hub{number}", number)
-        ada, bob = (_clone(hub, where / f"{name}{number}", name) for name in ("ada", "bob"))
+        ada, bob = (clone_of(hub, where / f"{name}{number}", name) for name in ("ada", "bob"))
         rows += _nothing_new(ada, rounds, number)
         rows += [row for count in events for row in _much_new(ada, bob, count, number)]
     return rows
@@ -49,20 +48,22 @@ def _logs(clones: int) -> Iterator[bytes]:
         name = f"bench-{number:08x}"
         envelope = Envelope(1, name, "ada@example.org", "Ada Lovelace <ada@example.org>", 1_700_000_000)
         draft = Draft("join", "writer joined", {"session": "writer"}, author="writer")
-        head, _, message = encode(draft, envelope, Oid("0" * 40), None).partition(b"\n\n")
+        head, _, message = encode(draft, envelope, EMPTY_TREE, None).partition(b"\n\n")
         author, committer = head.split(b"\n")[-2:]
         ref = f"refs/coord/log/{name}/0001".encode()
         yield b"commit %s\n%s\n%s\ndata %d\n%s\n" % (ref, author, committer, len(message), message)
 
 
-def _clone(hub: Path, path: Path, name: str) -> Path:
+def clone_of(hub: Path, path: Path, name: str, sync: bool = True) -> Path:
+    """A clone with one session, which has synced with `hub`."""
     git(path.parent, "init", "-q", str(path))
     git(path, "remote", "add", "origin", str(hub))
     git(path, "config", "user.name", f"{name.capitalize()} Example")
     git(path, "config", "coord.autosync", "false")
     with Coord.open(path) as coord:
         coord.sessions.join(name)
-        coord.remote.sync()
+        if sync:
+            coord.remote.sync()
     return path
 
 
@@ -108,7 +109,7 @@ def _figure(what: str, milliseconds: float, baseline: str = "", result: str = ""
 def agreement(where: Path, clones: int, events: int) -> list[Row]:
     """Let clones write and sync at random, until enough events are written: then all must see the same."""
     hub = _hub(where / "hub", 0)
-    places = [_clone(hub, where / f"clone{number}", f"w{number}") for number in range(clones)]
+    places = [clone_of(hub, where / f"clone{number}", f"w{number}") for number in range(clones)]
     chance = Random(events)
     with ExitStack() as stack:
         everybody = [stack.enter_context(Coord.open(place)) for place in places]

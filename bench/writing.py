@@ -94,7 +94,7 @@ def heartbeats(where: Path, beats: int) -> list[Row]:
         clone, began = coord.clone, time.time()
         clone.clock = lambda: began + (time.time() - began) * 3600 / 1.5
         for number in range(beats):
-            clone.put_presence("alpha", f"alpha beats {number}", {"session": "alpha", "beat": number})
+            clone.put_presence("alpha", {"state": "active", "ttl": 900, "beat": number})
         clone.clock = lambda: began + (time.time() - began + 10) * 3600 / 1.5
         clone.sweep()
     return [at_most(f"objects that {beats:,} heartbeats leave", _objects(repo) - before, 1000, "objects")]

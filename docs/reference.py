@@ -16,8 +16,8 @@ from typing import Any
 import click
 
 from gitcoord.agents.settings import SETTINGS
-from gitcoord.cli.documents import FREE, KINDS, kinds_of
-from gitcoord.cli.documents import VERBS as DOCUMENTS
+from gitcoord.cli.form.documents import FREE, KINDS, kinds_of
+from gitcoord.cli.form.documents import VERBS as DOCUMENTS
 from gitcoord.cli.group import cli
 from gitcoord.cli.verbs import VERBS
 from gitcoord.features import REGISTRY

@@ -32,14 +32,14 @@ def make_clones(tmp_path: Path, *names: str) -> list[Path]:
 def push(where: Path) -> None:
     """As docs/format.md says it is done by hand."""
     own = clone_id(where)
-    refs = [f"refs/coord/log/{own}/*", f"+refs/coord/sessions/{own}/*:refs/coord/sessions/{own}/*"]
-    git(where, "push", "-q", "origin", *(refs[:1] if not git(where, "for-each-ref", f"refs/coord/sessions/{own}") else refs))
+    refs = [f"refs/coord/log/{own}/*", f"+refs/coord/presence/{own}:refs/coord/presence/{own}"]
+    git(where, "push", "-q", "origin", *(refs[:1] if not git(where, "for-each-ref", f"refs/coord/presence/{own}") else refs))
 
 
 def fetch(where: Path, check: bool = True) -> None:
     own = clone_id(where)
-    wanted = ["refs/coord/log/*:refs/coord/log/*", "+refs/coord/sessions/*:refs/coord/sessions/*"]
-    git(where, "fetch", "-q", "origin", *wanted, *(f"^refs/coord/{kind}/{own}/*" for kind in ("log", "sessions")), check=check)
+    wanted = ["refs/coord/log/*:refs/coord/log/*", "+refs/coord/presence/*:refs/coord/presence/*"]
+    git(where, "fetch", "-q", "origin", *wanted, f"^refs/coord/log/{own}/*", f"^refs/coord/presence/{own}", check=check)
 
 
 def exchange(*clones: Path) -> None:

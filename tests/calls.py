@@ -11,7 +11,7 @@ from gitcoord.cli.group import cli as program
 # in this order, in one repository; {m} is a message, {t} a task, {e} an event of ours
 CALLS = """
 init --no-agents | join {name} | focus the schema | editing new.txt ignored.txt | whoami | sessions
-send beta hello | send all hello | reply {m} yes | ack {m} | wait message --timeout 1 | inbox | sent
+send beta hello | send all hello | reply {m} yes | ack {m} | wait message --timeout 1 | inbox | sent | chat beta | overdue | day
 task add one more | task claim {t} | task edit {t} --title other | task comment {t} hm | task block {t} -m why
 task release {t} | task next --claim | task done {t} | task reopen {t} | task show {t} | task list | task drop {t}
 tasks | board | alloc ids

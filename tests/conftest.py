@@ -183,7 +183,7 @@ def worktrees(repo: Path) -> tuple[Path, Path]:
 def nameless(text: str) -> str:
     """Output with its ids made literal, and as if no time had passed."""
     text = re.sub(r"\b[0-9a-f]{40}\b", "FULLID", re.sub(r"\b[0-9a-f]{10}\b", "ID", text))
-    return re.sub(r"\b\d+ s ago\b", "just now", text)
+    return re.sub(r"\b\d+ s ago\b|\b\d\d \w{3} \d\d:\d\d UTC\b", "just now", text)
 
 
 class Ran:

@@ -49,6 +49,7 @@ def bases(box: str, task: str, message: str, job: str) -> dict[str, dict[str, An
     return {
         "join": {"session": "m"}, "leave": {"session": "m"}, "rename": {"old": "m2", "new": "m3"},
         "presence": {"session": "m", "state": "active", "ttl": 900},
+        "presences": {"sessions": {"m": {"state": "active", "ttl": 900, "at": 1}}},
         "adopt": {"session": "x", "from": "ada-00000009"}, "message": {"to": [box]},
         "receipt": {"session": "m", "state": "read", "ids": [message]}, "note": {"paths": ["readme.txt"]},
         "task": {}, "state": {"key": "k"}, "alloc": {"sequence": "s", "number": 1},

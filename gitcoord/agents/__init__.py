@@ -27,6 +27,8 @@ MOMENTS = {
     "look": "a file is about to be read: the model may need to know who else changes it",
     "edit": "a file is about to be changed: the guard",
     "edited": "a file was changed",
+    "shell": "a shell command is about to run: the guard",
+    "ran": "a shell command has run",
     "tools": "a batch of tool calls is done, before the model goes on",
     "waiting": "the session waits for its human",
     "forget": "the conversation is about to be compacted, by a program that does not say when it was",
@@ -53,6 +55,8 @@ class Call(NamedTuple):
     """The helper of the session that made the call; empty for the session itself."""
     paths: tuple[str, ...] = ()
     """The files that a tool is about to read or change, absolute or relative to `cwd`."""
+    command: str = ""
+    """The shell command that is about to run."""
     held_before: bool = False
     """This turn continues only because a hook kept it going."""
 
@@ -139,8 +143,15 @@ def call_of(
         text_of(document, "source", "reason"),
         subagent,
         paths,
+        command_in(document) if moment == "shell" else "",
         document.get("stop_hook_active") is True,
     )
+
+
+def command_in(document: Mapping[str, Any]) -> str:
+    """The shell command that a tool is about to run."""
+    tool_input = document.get("tool_input")
+    return text_of(tool_input if isinstance(tool_input, dict) else document, "command", "cmd")
 
 
 def path_in(document: Mapping[str, Any], *keys: str) -> str:

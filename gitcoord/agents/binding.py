@@ -31,6 +31,11 @@ class HookCall(NamedTuple):
         """The moment at which mail and notes are shown to the model: `tool`, `turn` or `off`."""
         return self.clone.repo.setting("surface", "tool").lower()
 
+    @property
+    def me_name(self) -> str:
+        """The name of its session; empty before it is registered."""
+        return self.me.name if self.me else ""
+
     def path(self, *parts: str) -> str:
         """A file of this clone."""
         return self.clone.path(*parts)

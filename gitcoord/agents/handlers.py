@@ -37,7 +37,7 @@ def run(hook: HookCall, say: Say) -> None:
     """Handle a call; `say` is called at most once, and writes to the program at once."""
     if os.environ.get("GIT_COORD") == "off" or not os.path.isdir(hook.clone.repo.coord_dir):
         return
-    if hook.call.moment in ("look", "edit"):
+    if hook.call.moment in ("look", "edit", "shell"):
         from gitcoord.agents.guard import guard
 
         guard(alive(hook), say)

@@ -17,6 +17,7 @@ Environ = Mapping[str, str]
 SCRIPT_MARK = "// gitcoord: "
 
 EDITS = "Edit|Write|MultiEdit|NotebookEdit"
+SHELLS = "Bash|PowerShell"
 CURSOR_EDITS = "Write|Edit|StrReplace|Delete"
 
 
@@ -61,6 +62,9 @@ def _claude(command: CommandOf) -> Entries:
         ("PreToolUse", entry("edit", EDITS)),
         ("PreToolUse", entry("waiting", "AskUserQuestion|ExitPlanMode")),
         ("PostToolUse", entry("edited", EDITS)),
+        ("PreToolUse", entry("shell", SHELLS)),
+        ("PostToolUse", entry("ran", SHELLS)),
+        ("PostToolUseFailure", entry("ran", SHELLS)),
         ("PostToolBatch", entry("tools")),
         ("Notification", entry("waiting", "permission_prompt|elicitation_dialog|agent_needs_input")),
         ("Stop", entry("stop", timeout=30)),
@@ -86,6 +90,8 @@ def _codex(command: CommandOf) -> Entries:
         ("UserPromptSubmit", entry("prompt")),
         ("PreToolUse", entry("edit", "apply_patch|Edit|Write")),
         ("PostToolUse", entry("edited", "apply_patch|Edit|Write")),
+        ("PreToolUse", entry("shell", "Bash")),
+        ("PostToolUse", entry("ran", "Bash")),
         ("PostToolUse", entry("tools")),
         ("PermissionRequest", entry("waiting")),
         ("Stop", entry("stop", timeout=30)),
@@ -118,6 +124,8 @@ def _gemini(command: CommandOf) -> Entries:
         ("BeforeTool", entry("edit", "^(write_file|replace)$")),
         ("AfterTool", entry("look", "^(read_file|write_file|replace)$")),
         ("AfterTool", entry("edited", "^(write_file|replace)$")),
+        ("BeforeTool", entry("shell", "^run_shell_command$")),
+        ("AfterTool", entry("ran", "^run_shell_command$")),
         ("AfterTool", entry("tools")),
         ("Notification", entry("waiting")),
         ("PreCompress", entry("forget", "manual")),  # it says `auto` before every step, even without compressing
@@ -144,6 +152,8 @@ def _copilot(command: CommandOf) -> Entries:
         ("PreToolUse", entry("edit", "Edit|Write")),
         ("PreToolUse", entry("waiting", "AskUserQuestion")),
         ("PostToolUse", entry("edited", "edit|create|str_replace_editor|apply_patch")),
+        ("PreToolUse", entry("shell", "Bash")),
+        ("PostToolUse", entry("ran", "bash")),
         ("PostToolUse", entry("tools")),
         ("Notification", entry("waiting", "permission_prompt|elicitation_dialog")),
         ("PreCompact", entry("forget")),
@@ -178,6 +188,8 @@ def _cursor(command: CommandOf) -> Entries:
         ("postToolUse", entry("look", f"Read|{CURSOR_EDITS}")),
         ("postToolUse", entry("tools")),
         ("afterFileEdit", entry("edited")),
+        ("beforeShellExecution", entry("shell")),
+        ("afterShellExecution", entry("ran")),
         ("preCompact", entry("forget")),
         ("stop", entry("stop", seconds=30, loop_limit=5)),
         ("sessionEnd", entry("end")),

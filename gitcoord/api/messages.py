@@ -8,6 +8,7 @@ from gitcoord.api.facade import Facade
 from gitcoord.lean import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from gitcoord.features.messages.debts import Debt
     from gitcoord.features.messages.inbox import Inbox, Message
     from gitcoord.features.messages.ledger import SentMessage
     from gitcoord.features.messages.sending import Sent
@@ -37,6 +38,8 @@ class Messages(Facade):
         coord.messages.thread(sent.thread)
         coord.messages.sent(undelivered=True)
         [said.ledger for said in coord.messages.recent(session="beta", words="schema").said]
+        [said.message.text for said in coord.messages.with_one("beta").said]
+        [debt.owes for debt in coord.messages.overdue(until=1767225600)]
         coord.messages.awaiting(limit=5).remaining
         page = coord.messages.inbox()
         coord.messages.mark_read(page.messages)
@@ -74,7 +77,7 @@ class Messages(Facade):
         return self._write(lambda me: sending.send(self._clone, me, boxes, text, options))
 
     def reply(self, message_id: str, text: str, *, attachments: Mapping[str, bytes] | None = None) -> Sent:
-        """Answer a message in its thread."""
+        """Answer a message in its thread, and ack it if it asks for that."""
         from gitcoord.features.messages import sending
 
         return self._write(
@@ -87,12 +90,20 @@ class Messages(Facade):
 
         return self._write(lambda me: sending.ack(self._clone, me, message_id, text))
 
-    def inbox(self, *, everything: bool = False, again: bool = False, sender: str | None = None, limit: int = 20) -> Inbox:
+    def inbox(
+        self,
+        *,
+        everything: bool = False,
+        again: bool = False,
+        owed: bool = False,
+        sender: str | None = None,
+        limit: int = 20,
+    ) -> Inbox:
         """My unread messages, oldest first. `everything` adds those read, `again` returns the messages that were marked
-        last once more."""
+        last once more, `owed` those that I have not acked as asked."""
         from gitcoord.features.messages import inbox
 
-        return inbox.inbox(self._clone, self._me, everything, again, sender, limit)
+        return inbox.inbox(self._clone, self._me, everything, again, sender, limit, owed=owed)
 
     def awaiting(self, *, limit: int = 20) -> Inbox:
         """The messages that wait for me, oldest first: unread ones, and those that I was asked to acknowledge."""
@@ -166,6 +177,19 @@ class Messages(Facade):
         from gitcoord.features.messages import talk
 
         return talk.recent(self._clone, limit, talk.Which(notices, session, words))
+
+    def with_one(self, session: str, *, since: int | None = None, limit: int = 20) -> Talk:
+        """The latest messages between one session and me, both sides, oldest first; not older than `since` (Unix
+        seconds). Raises UsageError for an unknown name."""
+        from gitcoord.features.messages import talk
+
+        return talk.recent(self._clone, limit, talk.Which(session=session, other=self._me.name, since=since))
+
+    def overdue(self, until: float) -> list[Debt]:
+        """Receipts that sessions owe each other for messages sent before `until` (Unix seconds), oldest first."""
+        from gitcoord.features.messages import debts
+
+        return debts.overdue(self._clone, until)
 
     def thread(self, message_id: str) -> list[Event]:
         """A conversation, oldest first."""

@@ -28,6 +28,7 @@ class Repository(Facade):
         with coord.repository.around_a_command() as mended:
             coord.repository.last_hook_error()
         coord.repository.lfs_remark()
+        coord.repository.colour_setting("color.ui")
         coord.repository.refuse_ignored(["README.md"], "add --local")
         coord.repository.report(ValueError("of ours"), ["git coord", "example"])
         [finding.what for finding in coord.repository.doctor() if not finding.well]
@@ -50,6 +51,10 @@ class Repository(Facade):
 
         actions = {"install": hooks.install, "uninstall": hooks.uninstall, "status": hooks.status}
         return actions[action](self._clone.repo)
+
+    def colour_setting(self, key: str) -> str | None:
+        """The value of `color.ui`, `color.coord` or `color.pager` in git's settings."""
+        return self._clone.repo.config.get(key)
 
     def lfs_remark(self) -> str:
         """A remark about git-lfs's hooks beside ours; empty if there is nothing to say."""

@@ -28,11 +28,13 @@ from gitcoord.log.trust.doubts import Doubt, Signer
 from gitcoord.overview.brief import Brief
 from gitcoord.overview.checks import Check, Touch
 from gitcoord.overview.counts import Short
+from gitcoord.overview.difference import Difference
 from gitcoord.overview.roster import Session
 from gitcoord.overview.status import Holding, Status, Strange, Syncing, Trouble
 from gitcoord.overview.vigil import Vigil
 from gitcoord.overview.waiting import MetCondition
 from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.places import Place
 from gitcoord.setup import Initialized, Traces
 from gitcoord.store.hooks import Hook
 from gitcoord.store.repository import Repository
@@ -53,6 +55,7 @@ __all__ = [
     "Comment",
     "CommitVerdict",
     "Delivery",
+    "Difference",
     "Doubt",
     "Event",
     "Finding",
@@ -71,6 +74,7 @@ __all__ = [
     "Moved",
     "NewTask",
     "Note",
+    "Place",
     "Polled",
     "Recipient",
     "Redacted",

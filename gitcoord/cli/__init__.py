@@ -31,6 +31,7 @@ gc.set_threshold(50_000)  # while modules load, a collection finds no garbage an
 
 PRINTS = frozenset(
     """
+    chat overdue day
     inbox sent wait tasks board notes thread show search log watch locks check sessions whoami jobs status brief conflicts skill
     trust doctor help task:show task:list state:get state:show job:show job:log hooks:status
     """.split()
@@ -51,7 +52,26 @@ def main(args: list[str] | None = None) -> None:
         from gitcoord.sync import early_look
 
         early_look.begin(args[1:])
+    if sys.stdout.isatty() and sys.stdin.isatty():
+        _leave(_paged(args), args)
     _leave(run(args), args)
+
+
+def _paged(args: list[str]) -> int:
+    """Run one command for a person at a terminal; the pager that may show it outlives the command."""
+    from gitcoord.cli.form import pager
+
+    if not pager.is_wanted(args):
+        return run(args)
+    pager.start()
+    code = run(args)
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError) as error:
+        code = _lost(error, code, args)
+    with suppress(KeyboardInterrupt):
+        pager.finish()
+    return code
 
 
 def _is_in_a_repository() -> bool:
@@ -161,10 +181,10 @@ def _say_refusal(error: Refused) -> None:
             say_json({"refused": error.what, "hint": error.hint, **(error.more or {})})
 
 
-def _may_name_fields(args: list[str]) -> bool:
-    """Whether a word like `--json=id,title` or `--json id` is in the line."""
+def _may_ask_for_a_form(args: list[str]) -> bool:
+    """Whether a word like `--json=id,title`, `--json id` or `--color` is in the line."""
     return any(
-        word.startswith("--j") and ("=" in word or behind[:1] not in ("", "-"))
+        (word.startswith("--j") and ("=" in word or behind[:1] not in ("", "-"))) or word.startswith(("--color", "--no-c"))
         for word, behind in zip(args, [*args[1:], ""], strict=False)
     )
 
@@ -175,8 +195,8 @@ def _call(args: list[str]) -> int:
     from gitcoord.cli.plain import parse
     from gitcoord.cli.verbs import find
 
-    if _may_name_fields(args):
-        from gitcoord.cli.fields import taken
+    if _may_ask_for_a_form(args):
+        from gitcoord.cli.form.fields import taken
 
         args = taken(args)
     command = find(args[0]) if args and COMPLETE not in environ else None
@@ -200,7 +220,7 @@ def _complain(what: str, hint: str | None, code: int) -> int:
     except (OSError, ValueError):  # the stream may be what failed
         _silence_stdout()
     with suppress(OSError, ValueError):  # no reader, or a full disk: the exit code still tells
-        print(f"error: {inert(what)}", file=sys.stderr)
+        streams.remark(f"error: {what}")
         if hint:
             print(f"hint: {inert(hint)}", file=sys.stderr)
         sys.stderr.flush()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitcoord.cli.command import command
-from gitcoord.cli.output import say_block, say_json
+from gitcoord.cli.output import say_json, say_whole
 from gitcoord.cli.params import common
 
 
@@ -28,4 +28,4 @@ def skill(as_name: str | None, as_json: bool) -> None:
     """
     from gitcoord.agents.skill import text
 
-    say_json({"text": text()}) if as_json else say_block(text().rstrip("\n"))
+    say_json({"text": text()}) if as_json else say_whole(text().rstrip("\n"))

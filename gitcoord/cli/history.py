@@ -6,9 +6,8 @@ import time
 
 from gitcoord import Coord
 from gitcoord.cli.command import Choice, IntRange, argument, command, option
-from gitcoord.cli.lists import DATES, chosen, date, say_end
 from gitcoord.cli.output import one_line, paint, quoted, say, say_block, say_json
-from gitcoord.cli.params import common, moment, opened, text_options, the_text
+from gitcoord.cli.params import DATES, chosen, common, date, moment, opened, say_end, text_options, the_text
 from gitcoord.cli.talk import SHORT, verified_text
 from gitcoord.errors import UsageError
 from gitcoord.lean import TYPE_CHECKING, Any
@@ -197,8 +196,14 @@ def _head(coord: Coord, event: Event, signature: Signature | None = None, dates:
 
 
 def event_line(coord: Coord, event: Event) -> str:
-    """An event on one line."""
-    return f"{_head(coord, event)}: {one_line(_subject(event), 80)}"
+    """An event on one line, with its time of day."""
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    return f"{at} {_head(coord, event, dates='')}: {one_line(_subject(event), 80)}"
+
+
+def one_event(event: Event) -> str:
+    """An event of a session that is known, on one line."""
+    return f"{paint(event.id[:SHORT], '33')} {event.type:<8} {one_line(_subject(event), 80)}"
 
 
 def _subject(event: Event) -> str:

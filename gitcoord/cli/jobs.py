@@ -7,9 +7,8 @@ import time
 
 from gitcoord import Coord
 from gitcoord.cli.command import IntRange, argument, command, group, option
-from gitcoord.cli.lists import PAGE
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, say, say_block, say_json
-from gitcoord.cli.params import common, opened
+from gitcoord.cli.params import PAGE, common, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import CoordError
 from gitcoord.lean import TYPE_CHECKING

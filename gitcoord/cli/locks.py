@@ -6,9 +6,8 @@ import time
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, option
-from gitcoord.cli.lists import limited
 from gitcoord.cli.output import ago, inert, not_signed, one_line, paint, quoted, say, say_block, say_json
-from gitcoord.cli.params import common, duration, opened
+from gitcoord.cli.params import common, duration, limited, opened
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import Refused
 from gitcoord.lean import TYPE_CHECKING

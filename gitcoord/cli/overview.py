@@ -1,4 +1,4 @@
-"""The verbs status, brief, state and conflicts."""
+"""The verbs status, brief, state, conflicts and diff."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from gitcoord import Coord
 from gitcoord.cli.command import Choice, IntRange, argument, command, group, option
-from gitcoord.cli.output import paint, say, say_block, say_json
+from gitcoord.cli.output import paint, say, say_block, say_json, say_whole
 from gitcoord.cli.params import common, opened, text_options, the_text
 from gitcoord.cli.talk import SHORT
 from gitcoord.errors import UsageError
@@ -17,6 +17,7 @@ from gitcoord.text import ago, inert, one_line, rfc3339, said
 
 if TYPE_CHECKING:
     from gitcoord.features.locks.read import Lock
+    from gitcoord.features.messages.debts import Balance
     from gitcoord.features.overlaps.conflicts import Collision
     from gitcoord.features.state import Value
     from gitcoord.overview.counts import Short
@@ -60,6 +61,7 @@ def _status_json(coord: Coord, found: Status) -> dict[str, Any]:
     return {
         "me": _peer_json(coord, found.me) if found.me else {"session": coord.identity.name, "state": None},
         "unread": found.unread,
+        "owed": {"by_me": found.owed.by_me, "to_me": found.owed.to_me},
         "tasks": [{"id": row.id, "title": row.title, "status": row.status} for row in found.tasks],
         "ready": found.ready,
         "locks": [{"id": k.id, "patterns": k.patterns, "expires": rfc3339(k.expires)} for k in found.locks],
@@ -91,6 +93,7 @@ def _say_status(coord: Coord, found: Status) -> None:
         say(f"me      {coord.identity.name} (not registered yet)")
     oldest = f", the oldest from {ago(found.oldest)} (git coord inbox)" if found.unread else ""
     say(f"unread  {found.unread or 'none'}{oldest}")
+    _say_owed(found.owed)
     for number, row in enumerate(found.tasks[:SHOWN]):
         say(f"{'tasks' if number == 0 else '':<8}{row.id[:SHORT]} {row.status} {said(row.title)}")
     if found.ready or not found.tasks:
@@ -115,6 +118,18 @@ def _say_status(coord: Coord, found: Status) -> None:
         say(f"left    {left.clone}: gitcoord reads no more of it, because {left.why} (git coord doctor --fix looks again)")
     for warning in found.warnings[:SHOWN]:
         say(inert(f"trust   {warning.clone}: {warning.what} ({warning.command})"))
+
+
+def _say_owed(owed: Balance) -> None:
+    lines = []
+    if owed.by_me:
+        what = "an ack" if owed.by_me == 1 else f"{owed.by_me} acks"
+        lines.append(f"{what} by me, the oldest for mail of {ago(owed.oldest)} (git coord inbox --owed)")
+    if owed.to_me:
+        what = "a receipt" if owed.to_me == 1 else f"{owed.to_me} receipts"
+        lines.append(f"{what} by others (git coord sent --owed)")
+    for number, line in enumerate(lines):
+        say(f"{'owed' if number == 0 else '':<8}{line}")
 
 
 def _syncing(sync: Syncing) -> str:
@@ -217,7 +232,7 @@ def get(key: str, as_name: str | None, as_json: bool) -> int:
     with opened(as_name) as coord:
         value = coord.state.show().get(key)
         if value is not None:
-            say_json(value.plain, exact=True) if as_json else say_block(value.text)
+            say_json(value.plain, exact=True) if as_json else say_whole(value.text)
         elif as_json:
             say_json(None)
         else:
@@ -296,3 +311,39 @@ def _say_collisions(coord: Coord, found: list[Collision], limit: int) -> None:
         say(f"({len(found) - limit} more: -n {len(found)})")
     if not found:
         say("No conflicts.")
+
+
+# diff
+
+LINES = 1000
+"""Lines of a diff that are printed: a reader pays for each."""
+
+
+@command(short_help="what a session has changed")
+@argument("session")
+@argument("paths", nargs=-1, metavar="[PATH]…")
+@option("--stat", is_flag=True, help="Only how much in each file.")
+@option("--all", "everything", is_flag=True, help="Every line of a long one.")
+@common
+def diff(session: str, paths: tuple[str, ...], stat: bool, everything: bool, as_name: str | None, as_json: bool) -> None:
+    """Show what a session has changed since our branches parted, committed or not.
+
+    Example: git coord diff worker-1 src/db.py
+    """
+    with opened(as_name) as coord:
+        found = coord.sessions.diff(session, paths, stat=stat)
+        if as_json:
+            say_json(found._asdict())
+            return
+        lines = found.text.splitlines()
+        shown = lines if everything or len(lines) <= LINES else lines[:LINES]
+        where = f" on {found.branch}" if found.branch else ""
+        if shown:
+            say(f"{found.session}{where}, since {found.base[:SHORT]}:")
+            say_block("\n".join(shown))
+        else:
+            say(f"{found.session}{where} has changed nothing since {found.base[:SHORT]}.")
+        if found.only_commits:
+            say(f"(only commits: uncommitted changes of {session} are in its own clone)")
+        if len(shown) < len(lines):
+            say(f"({len(lines) - len(shown)} more lines: --all, or --stat, or name a path)")

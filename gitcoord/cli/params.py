@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from gitcoord import Coord
-from gitcoord.cli.command import argument, option
-from gitcoord.cli.output import Asked
+from gitcoord.cli.command import Choice, IntRange, argument, option
+from gitcoord.cli.output import NEVER, Asked, ago, say, set_colour
 from gitcoord.errors import UsageError
 from gitcoord.lean import Any, TypeVar, contextmanager, re
 from gitcoord.system.files import read_bytes
@@ -16,6 +17,9 @@ from gitcoord.system.streams import Progress, remark
 from gitcoord.text import seconds_in
 
 F = TypeVar("F", bound=Callable[..., Any])
+PAGE = 20
+DATES = ("relative", "iso", "local", "unix")
+FORMS = {"iso": "%Y-%m-%d %H:%M:%S %z", "local": "%a %b %d %H:%M:%S %Y"}
 ID_LIKE = 7
 """Hexadecimal digits from which a word with a numeral in it is taken for an id."""
 
@@ -38,6 +42,42 @@ def text_options(function: F) -> F:
     function = option("-F", "file", metavar="FILE", help="The text, or -.")(function)
     function = option("-m", "message", metavar="TEXT", help="The text.")(function)
     return argument("words", nargs=-1)(function)
+
+
+def limited(function: F) -> F:
+    """-n N."""
+    return option("-n", "--limit", type=IntRange(1, 100_000), default=PAGE, metavar="N", help="At most N (20).")(function)
+
+
+def chosen(function: F) -> F:
+    """--since, --from, -n and --date: for lists of what sessions wrote."""
+    function = option("--date", "dates", type=Choice(DATES), metavar="D", default="relative", help=", ".join(DATES))(function)
+    function = limited(function)
+    function = option("--from", "sender", metavar="S", help="Only of this session.")(function)
+    return option("--since", metavar="T", help="2h, yesterday, a date.")(function)
+
+
+def date(at: int, dates: str = "relative") -> str:
+    """A time (Unix seconds) as git's --date spells it; "" for no dates."""
+    if dates == "relative":
+        return ago(at)
+    return time.strftime(FORMS[dates], time.localtime(at)) if dates in FORMS else str(at) if dates else ""
+
+
+def say_end(found: int, limit: int, none: str) -> None:
+    """Say that a list is empty, or that it may be longer."""
+    if not found:
+        say(none)
+    elif found == limit:
+        say(f"(only {limit} shown; -n N shows more)")
+
+
+def ask_colour(when: str) -> None:
+    """Follow `--color=WHEN`. Raises UsageError."""
+    if when not in ("always", "auto", *NEVER):
+        raise UsageError(f"--color={ascii(when)[1:-1]} is not known", "write --color=always, auto or never")
+    Asked.is_settled = True
+    Asked.colour = None if when == "auto" else when == "always"
 
 
 def _ask_json(value: bool) -> bool:
@@ -138,7 +178,6 @@ def moment(text: str | None, option: str, now: float) -> int | None:
 def _as_git_has_it(text: str, option: str) -> int:
     """Parse a date by git. Raises UsageError for one that git does not know: git takes it for now."""
     import subprocess
-    import time
 
     argv = ["git", "rev-parse", f"--since={text}"]
     said = subprocess.run(argv, capture_output=True, text=True, errors="replace").stdout.strip()
@@ -155,6 +194,7 @@ def opened(as_name: str | None = None, notice: bool = True, patience: float | No
     """Open the repository here for one command; repairs are reported at the end. With `notice=False` the command looks for
     deaths itself. Waits for locks at most `patience` seconds, if given."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
+        set_colour(coord.repository.colour_setting)
         mended: list[str] = []
         Progress.allowed = True
         try:

@@ -9,7 +9,7 @@ from gitcoord.cli.verbs import VERBS, find
 from gitcoord.errors import UsageError
 
 MEANT = {
-    "add": "task add", "agents": "sessions", "answer": "reply", "block": "task block", "chat": "thread", "claim": "task claim",
+    "add": "task add", "agents": "sessions", "answer": "reply", "block": "task block", "claim": "task claim",
     "comment": "task comment", "delete": "redact", "done": "task done", "drop": "task drop", "events": "log", "find": "search",
     "finish": "task done", "grep": "search", "history": "log", "kill": "job kill", "list": "sessions", "logs": "job log",
     "ls": "sessions", "mail": "inbox", "message": "send", "messages": "inbox", "msg": "send", "name": "join",

@@ -8,9 +8,8 @@ import time
 
 from gitcoord import Coord
 from gitcoord.cli.command import argument, command, option
-from gitcoord.cli.lists import limited
 from gitcoord.cli.output import ago, inert, one_line, paint, quoted, said, say, say_json
-from gitcoord.cli.params import common, duration, ids_and_text, moment, opened, text_about, text_options, the_text
+from gitcoord.cli.params import common, duration, ids_and_text, limited, moment, opened, text_about, text_options, the_text
 from gitcoord.errors import Refused, UsageError
 from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.log.secrets import ALLOW
@@ -168,10 +167,11 @@ def _recipient(coord: Coord, recipient: Any) -> str:
 
 @command(short_help="print unread messages and mark them read")
 @option("--peek", is_flag=True, help="Mark nothing read.")
-@option("--all", "everything", is_flag=True, help="The newest, read ones too.")
-@option("--again", is_flag=True, help="Print again what was marked last.")
+@option("--all", "everything", is_flag=True, help="Read ones, too.")
+@option("--again", is_flag=True, help="What was marked last, again.")
+@option("--owed", is_flag=True, help="Those I owe an ack.")
 @option("--mark-all", is_flag=True, help="Print nothing, mark all read.")
-@option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait for one, S seconds at most.")
+@option("--wait", is_flag=False, flag_value=FOR_EVER, metavar="[S]", help="Wait, S seconds at most.")
 @option("--from", "sender", metavar="S", help="Only from this session.")
 @limited
 @common
@@ -179,6 +179,7 @@ def inbox(
     peek: bool,
     everything: bool,
     again: bool,
+    owed: bool,
     mark_all: bool,
     wait: str | None,
     sender: str | None,
@@ -191,7 +192,7 @@ def inbox(
     Example: git coord inbox --json
     """
     if mark_all:
-        if peek or everything or again or wait is not None:
+        if peek or everything or again or owed or wait is not None:
             raise UsageError("--mark-all takes only --from beside it", "git coord inbox --mark-all")
         return _mark_all(as_name, sender, as_json)
     with opened(as_name, patience=None if wait is None else _patience(wait)) as coord:
@@ -199,7 +200,7 @@ def inbox(
         if wait is not None:
             page = coord.messages.wait(_patience(wait), sender=sender, output=sys.stdout.fileno())
         else:
-            page = coord.messages.inbox(everything=everything, again=again, sender=sender, limit=limit)
+            page = coord.messages.inbox(everything=everything, again=again, owed=owed, sender=sender, limit=limit)
         more = " --all --limit 1000" if everything else ""
         if page is not None and page.messages:
             show_page(coord, page, as_json, peek, more)
@@ -209,7 +210,7 @@ def inbox(
         if as_json:
             say_json([])
         else:
-            say("No messages." if everything or again else "No new messages.")
+            say("I owe no ack." if owed else "No messages." if everything or again else "No new messages.")
         return 0 if wait is None else 1
 
 

@@ -12,6 +12,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "ack": ("talk", "acknowledge a message"),
         "inbox": ("talk", "print unread messages and mark them read"),
         "sent": ("talk", "what I sent and how far it got"),
+        "chat": ("account", "what one session and I said"),
         "wait": ("waits", "sleep until something concerns me"),
     },
     "work": {
@@ -27,6 +28,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "show": ("history", "anything by its id"),
         "search": ("history", "find words in messages and notes"),
         "log": ("history", "everything that happened, newest first"),
+        "day": ("account", "what a session did today"),
         "watch": ("waits", ""),
     },
     "files": {
@@ -35,6 +37,8 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "locks": ("locks", "who holds what"),
         "check": ("locks", "may I touch this path?"),
         "conflicts": ("overview", "files that will conflict, between whom"),
+        "worktree": ("people", "add one, remove one safely"),
+        "diff": ("overview", "what a session has changed, uncommitted too"),
     },
     "who": {
         "sessions": ("people", "who works here, where, on what"),
@@ -50,6 +54,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "job": ("jobs", "show, log or kill one job"),
     },
     "keep track": {
+        "overdue": ("account", "who owes whom an ack"),
         "ui": ("ui", "one live screen: what needs me, and who does what"),
         "status": ("overview", "where I stand, on one screen"),
         "brief": ("overview", "what a session needs to continue"),

@@ -26,7 +26,7 @@ def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, 
     from gitcoord.overview.waiting import wait_for_any, wait_for_mail
 
     seconds = duration(timeout, "--timeout")
-    _end_quietly()
+    end_quietly()
     with opened(as_name, patience=seconds) as coord:
         output = sys.stdout.fileno()
         if not conditions:
@@ -50,7 +50,7 @@ def wait(conditions: tuple[str, ...], timeout: str | None, as_name: str | None, 
         return 1
 
 
-def _end_quietly() -> None:
+def end_quietly() -> None:
     """End on a signal without output; the exit code says which signal."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda received, _: sys.exit(128 + received))
@@ -69,7 +69,7 @@ def watch(kind: str | None, since: str | None, as_name: str | None, as_json: boo
 
     Example: git coord watch --type message --json
     """
-    _end_quietly()
+    end_quietly()
     with opened(as_name) as coord:
         for event in coord.events.watch(kind=kind, since=since, output=sys.stdout.fileno()):
             if as_json:

@@ -10,7 +10,7 @@ from gitcoord.log.clone import Clone
 from gitcoord.log.index.feature import Entry, Registry
 
 REGISTRY: Registry[Clone] = Registry(
-    Entry("gitcoord.sessions.mailboxes", "join leave rename presence"),
+    Entry("gitcoord.sessions.mailboxes", "join leave rename presence presences"),
     Entry(
         "gitcoord.features.messages.fold",
         "message receipt adopt",

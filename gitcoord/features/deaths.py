@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
+from gitcoord.features.messages.debts import debts
 from gitcoord.features.messages.inbox import unread_notices
-from gitcoord.features.messages.ledger import owed_by
 from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
@@ -201,8 +201,8 @@ def _job_readers(clone: Clone, name: str) -> Iterator[Concern]:
 
 def _senders(db: sqlite3.Connection, boxes: Sequence[str]) -> Iterator[Concern]:
     """The senders that wait for an answer; their messages are not quoted."""
-    for message in owed_by(db, boxes):
-        yield message.sender, f"It has not {'acked' if message.read else 'read'} your message {message.id[:10]}."
+    for debt in debts(db, boxes):
+        yield debt.creditor, f"It has not {'acked' if debt.is_read else 'read'} your message {debt.id[:10]}."
 
 
 def _task_creators(db: sqlite3.Connection, boxes: Sequence[str], lives: bool) -> Iterator[Concern]:

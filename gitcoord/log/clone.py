@@ -10,7 +10,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 
 from gitcoord.errors import CoordError, ObjectMissing, RefMoved, RepositoryError
-from gitcoord.lean import TYPE_CHECKING, TypeVar, sqlite3, suppress
+from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, sqlite3, suppress
+from gitcoord.log import shown
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
@@ -21,7 +22,7 @@ from gitcoord.log.pen import Sign
 from gitcoord.store.contract import Tips
 from gitcoord.store.loose import is_loose
 from gitcoord.store.objects import GitObject, Oid
-from gitcoord.store.ref_names import NAMESPACE, is_local, newest_epoch, owner, presence_ref
+from gitcoord.store.ref_names import NAMESPACE, belongs_to, is_local, is_old_presence, newest_epoch, owner, presence_ref
 from gitcoord.store.repository import Repository
 
 if TYPE_CHECKING:
@@ -169,13 +170,35 @@ class Clone(Opened):
 
     # presence, and tables of leases
 
-    def put_presence(self, name: str, text: str, data: Mapping[str, object]) -> Oid:
-        """Replace the presence commit of one of our sessions."""
+    def put_presence(self, name: str, data: Mapping[str, Any]) -> Oid | None:
+        """Show the facts of one of our sessions, in the commit that has all of them."""
+        now = max(0, int(self.clock()))
+        return self._show(lambda sessions: {**sessions, name: shown.fact(data, now)})
+
+    def drop_presence(self, *names: str) -> None:
+        """Show some of our sessions no longer."""
+        self._show(lambda sessions: {name: facts for name, facts in sessions.items() if name not in names})
+
+    def _show(self, change: Callable[[shown.Sessions], shown.Sessions]) -> Oid | None:
+        """Replace the commit with the facts of our sessions, and the refs of one session each that gitcoord 0.1 left."""
         with self.locked() as fd:
-            ref = presence_ref(self.settled_id(), name)
-            objects = self._alone(Draft("presence", text, data, author=name))
-            self._replace(ref, objects[-1].oid, fd, objects)
-            return objects[-1].oid
+            me = self.settled_id()
+            before = self.read(lambda db: shown.own(db, me))
+            sessions = change(before)
+            objects = self._alone(shown.draft(sessions, me)) if sessions else []
+            self._replace(presence_ref(me), objects[-1].oid if objects else None, fd, objects)
+            for ref in self._mended_tips(fd).refs:
+                if is_old_presence(ref) and belongs_to(ref, me):
+                    self._replace(ref, None, fd)
+            return objects[-1].oid if objects else None
+
+    def keep_for_now(self, objects: Sequence[GitObject]) -> None:
+        """Store commits that no ref here will name; the sweep removes them after an hour."""
+        from gitcoord.store import sweep
+
+        with self.locked():
+            self.store.write(objects)
+            sweep.supersede_all(self.repo, self.path("superseded"), [item.oid for item in objects], self.clock())
 
     def write_alone(self, draft: Draft, above: int = 0) -> Oid:
         """Write a parentless commit, to which `point` moves a ref once a remote has it; a ref of its own keeps it till
@@ -185,16 +208,17 @@ class Clone(Opened):
             self._replace(self._keeper(), objects[-1].oid, fd, objects)
             return objects[-1].oid
 
-    def list_retired(self, logs: Mapping[str, Oid], before: Oid | None) -> Oid:
-        """Write the commit that adds `logs` to the list of retired clones at `before`; a ref of its own keeps it until
-        `point`."""
+    def list_retired(self, logs: Mapping[str, Oid], before: Sequence[Oid]) -> Oid:
+        """Write the commit that adds `logs` to the list of retired clones at the first of `before`, and continues the
+        others, too; a ref of its own keeps it until `point`."""
         from gitcoord.log.apart.retired import TYPE, with_parents
 
         with self.locked() as fd:
             count = len({owner(ref) for ref in logs})
             text = f"{count} {'clone was' if count == 1 else 'clones were'} retired after a long silence"
+            text = text if logs else "this list continues two"
             *needed, bare = self._alone(Draft(TYPE, text, {"logs": dict(logs)}, author=self.settled_id()[:40]))
-            parents = dict.fromkeys([*([before] if before else []), *logs.values()])
+            parents = dict.fromkeys([*before, *logs.values()])
             item = with_parents(bare, list(parents), self.repo.object_format)
             self._replace(self._keeper(), item.oid, fd, [*needed, item])
             return item.oid
@@ -220,11 +244,6 @@ class Clone(Opened):
 
     def _alone(self, draft: Draft, above: int = 0) -> list[GitObject]:
         return self.pen.alone(draft, min(max(self.read(seen_clock), above) + 1, MAX_CLOCK))
-
-    def drop_presence(self, name: str) -> None:
-        """Delete the presence ref of one of our sessions, if there is one."""
-        with self.locked():
-            self.point(presence_ref(self.settled_id(), name), None)
 
     def _replace(self, ref: str, new: Oid | None, fd: int, objects: Sequence[GitObject] = ()) -> None:
         """Move a ref to a commit, writing its `objects` first."""

@@ -10,7 +10,7 @@ from gitcoord.log.journal import Journal
 from gitcoord.log.pen import Pen
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import SESSIONS, belongs_to
+from gitcoord.store.ref_names import belongs_to, is_log
 
 
 class Ground:
@@ -37,4 +37,4 @@ class Ground:
 
 def own_logs(refs: Mapping[str, Oid], clone: str) -> dict[str, Oid]:
     """The logs of `clone`, synced and local, among `refs`."""
-    return {ref: oid for ref, oid in refs.items() if not ref.startswith(SESSIONS) and belongs_to(ref, clone)}
+    return {ref: oid for ref, oid in refs.items() if is_log(ref) and belongs_to(ref, clone)}

@@ -15,7 +15,7 @@ from gitcoord.lean import sqlite3, suppress
 from gitcoord.log.ground import Ground
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log, log_of
+from gitcoord.store.ref_names import aside_name, belongs_to, is_coordination, is_log, is_presence, log_of
 from gitcoord.text import shell_word
 
 Commit = tuple[Oid, bytes]
@@ -283,4 +283,4 @@ def drop_lost(ground: Ground, refs: Iterable[str], tips: Tips) -> list[str]:
 
 
 def _how_back(ref: str) -> str:
-    return "; git coord sync fetches it again" if "/sessions/" not in ref else ""
+    return "; git coord sync fetches it again" if not is_presence(ref) else ""

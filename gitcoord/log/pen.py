@@ -29,12 +29,13 @@ class Pen:
         self.committer = _identity(repo)
         """Name and email, from git; either may be empty."""
 
-    def envelope(self, lc: int, ref: str = "") -> Envelope:
-        """The author, clone and time of a commit of ours; if `ref` names its log, the event gets a mark."""
+    def envelope(self, lc: int, ref: str = "", at: int | None = None) -> Envelope:
+        """The author, clone and time (`at`; otherwise now) of a commit of ours; if `ref` names its log, the event gets a
+        mark."""
         name, email = self.committer
         committer = f"{name} <{email}>" if name and email else f"gitcoord <{self.clone}@coord.invalid>"
         key = self._key if ref else b""
-        at = max(0, int(self._now()))
+        at = max(0, int(self._now())) if at is None else at
         return Envelope(lc, self.clone, email or f"{self.clone}@coord.invalid", committer, at, key, ref)
 
     def tree(self, attachments: Mapping[str, bytes]) -> list[GitObject]:
@@ -68,10 +69,10 @@ class Pen:
             parent = commit.oid
         return written, objects
 
-    def alone(self, draft: Draft, lc: int) -> list[GitObject]:
+    def alone(self, draft: Draft, lc: int, at: int | None = None) -> list[GitObject]:
         """A commit without a parent that is in no log: the empty tree, and the commit last."""
         tree = self.tree({})[-1]
-        raw, event = compose(draft, self.envelope(lc), tree.oid, None)
+        raw, event = compose(draft, self.envelope(lc, at=at), tree.oid, None)
         self._check(event)
         return [tree, make_object("commit", raw, self.repo.object_format)]
 

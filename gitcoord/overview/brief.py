@@ -231,6 +231,13 @@ def _unread(material: Material) -> Section:
     return Section("unread", f"unread mail: {total} (git coord inbox prints it and marks it read)", "inbox", items, total)
 
 
+def _owed(material: Material) -> Section:
+    """Mail that I have read, and not acked as asked; unread mail stands in its own section."""
+    page = inbox.inbox(material.clone, material.me, now=material.now, owed=True)
+    items = [Item(_message_text(material, m), _message_value(material, m)) for m in page.messages if m.state != "queued"]
+    return Section("owed", "mail I have read and not acked", "inbox --owed", items, len(items) + page.remaining)
+
+
 def _message_text(material: Material, message: Message) -> str:
     sender = inbox.notifier(material.clone, message) if message.notice else material.name(message.sender)
     marks = "".join([", urgent" if message.urgent else "", ", asks for an ack" if message.needs_ack else ""])
@@ -353,5 +360,16 @@ def _notes(material: Material) -> Section:
     return Section("notes", "notes", "notes", items, len(items))
 
 
-SECTIONS: Sequence[Callable[[Material], Section]] = (_state, _tasks, _unread, _filed, _locks, _jobs, _peers, _sent, _notes)
+SECTIONS: Sequence[Callable[[Material], Section]] = (
+    _state,
+    _tasks,
+    _unread,
+    _owed,
+    _filed,
+    _locks,
+    _jobs,
+    _peers,
+    _sent,
+    _notes,
+)
 """The sections in order of importance."""

@@ -102,7 +102,9 @@ def _touched_here(db: sqlite3.Connection, clone: Clone, others: Sequence[Record]
     found = {}
     for record in others:
         box = clone.box(record.name)
-        at = max(_published(db, record.name, clone, path), record.editing.get(path, 0.0), _edited(record, path))
+        at = max(_published(db, record.name, clone, path), record.editing.get(path, 0.0))
+        if record.git_dir != clone.repo.git_dir:  # in a worktree that we share, a new file may be ours
+            at = max(at, _edited(record, path))
         at = max(at, _written(record, path) if path in record.touched else 0.0)
         if at:
             found[box] = at

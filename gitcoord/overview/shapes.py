@@ -9,9 +9,11 @@ from gitcoord.text import rfc3339, shell_word
 if TYPE_CHECKING:
     from gitcoord.features.jobs.read import Job
     from gitcoord.features.locks.read import Lock
+    from gitcoord.features.messages.debts import Debt
     from gitcoord.features.messages.inbox import Message
     from gitcoord.features.messages.ledger import SentMessage
     from gitcoord.features.messages.sending import Sent
+    from gitcoord.features.messages.talk import Said
     from gitcoord.features.notes import Note
     from gitcoord.features.overlaps.conflicts import Collision
     from gitcoord.features.tasks.read import Task
@@ -85,6 +87,24 @@ def sent_json(caller: Caller, message: SentMessage) -> dict[str, Any]:
         "sent": rfc3339(message.at),
         "recipients": recipients,
         "waits_for_sync": message.waits_for_sync,
+    }
+
+
+def chat_json(caller: Caller, said: Said) -> dict[str, Any]:
+    """A message with its state at each recipient, as a document."""
+    states = [{"session": shown_name(caller, d.session), "state": d.state, "at": rfc3339(d.at)} for d in said.ledger]
+    return {**message_json(caller, said.message), "recipients": states}
+
+
+def debt_json(caller: Caller, debt: Debt) -> dict[str, Any]:
+    """A receipt that a session owes another, as a document."""
+    return {
+        "id": debt.id,
+        "debtor": shown_name(caller, debt.debtor),
+        "creditor": shown_name(caller, debt.creditor),
+        "owes": debt.owes,
+        "sent": rfc3339(debt.at),
+        "text": debt.text,
     }
 
 

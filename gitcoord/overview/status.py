@@ -8,6 +8,7 @@ import time
 from gitcoord import lean_json as json
 from gitcoord.errors import without_password
 from gitcoord.features.messages import inbox
+from gitcoord.features.messages.debts import Balance, balance
 from gitcoord.features.messages.ledger import my_boxes
 from gitcoord.features.tasks.read import rows
 from gitcoord.features.tasks.ready import HELD, held_tasks, ready_count
@@ -75,6 +76,8 @@ class Status(NamedTuple):
     warnings: tuple[Doubt, ...]
     sync: Syncing | None
     """None without a coordination remote."""
+    owed: Balance
+    """Acks that I owe, and receipts that others owe me."""
 
 
 def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
@@ -103,6 +106,7 @@ def status(clone: Clone, me: Identity, now: float | None = None) -> Status:
         tuple(clone.read(left_out)),
         tuple(warnings(clone)),
         syncing(clone),
+        clone.read(lambda db: balance(db, clone, me)),
     )
 
 

@@ -14,6 +14,7 @@ import time
 from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.lean import Any, suppress
+from gitcoord.log import shown
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import mailbox
@@ -32,7 +33,6 @@ from gitcoord.sessions.presence import (
     sharers,
 )
 from gitcoord.sessions.records import Record, Records
-from gitcoord.store.ref_names import NAMESPACE, belongs_to, presence_ref
 from gitcoord.store.repository import LOCAL_ENV_VARS
 from gitcoord.store.worktrees import list_worktrees
 from gitcoord.system import background
@@ -40,7 +40,7 @@ from gitcoord.system.files import names_in, remove_ours, touch_ours
 from gitcoord.system.process import is_alive
 
 RETIRE_AFTER = 24 * 3600
-"""Seconds after which a session that is gone gives up its ref."""
+"""Seconds after which a session that is gone is shown no longer."""
 
 CONVERSATION_KEPT = 90 * 24 * 3600
 """Seconds for which the name of an agent's conversation is kept."""
@@ -114,19 +114,16 @@ def _forget_conversations(clone: Clone, now: float) -> None:
 
 
 def _is_due(clone: Clone, record: Record, now: float) -> bool:
-    lost = presence_ref(clone.id, record.name) not in clone.store.tips().refs  # a fetch with pruning deleted it
+    lost = record.name not in clone.read(lambda db: shown.own(db, clone.id))  # a fetch with pruning deleted the ref
     return lost or not 0 <= now - record.published < PUBLISH_EVERY
 
 
 def retire(clone: Clone, now: float | None = None) -> list[str]:
-    """Move the last presence of our sessions gone for a day into the log and delete their refs; returns their names."""
+    """Move the last presence of our sessions gone for a day into the log and show them no longer; returns their names."""
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
-    prefix = f"{NAMESPACE}sessions/{clone.id}/"
-    refs = [ref for ref in clone.store.tips().refs if clone.id and belongs_to(ref, clone.id) and ref.startswith(prefix)]
     retired = []
-    for ref in refs:
-        name = ref.removeprefix(prefix)
+    for name in clone.read(lambda db: shown.own(db, clone.id)) if clone.id else ():
         record = records.get(name)
         if record is None or _gone_since(records, record, now) < now - RETIRE_AFTER:
             _retire_one(clone, records, record or Record(name, left=now), now)
@@ -191,8 +188,7 @@ def _publish_if_due(clone: Clone, records: Records, name: str, now: float, mover
         record = records.get(name)
         if record is None or record.left is not None:
             return False
-        where = f" on {data['branch']}" if data.get("branch") else ""
-        clone.put_presence(name, f"{name} is {data['state']}{where}", data)
+        clone.put_presence(name, data)
         records.put(record._replace(published=now))
         keep_touched(clone, name, data)
         if mover != name and len(sharers(records.all(), record.git_dir, now)) > 1:

@@ -22,9 +22,11 @@ from gitcoord.log.schemas import (
     either,
     line,
     listed,
+    mapped,
     number,
     one_of,
     pair,
+    record,
 )
 from gitcoord.names import clone_in, lives_in, mailbox, name_in, same_clone, split_mailbox
 
@@ -37,7 +39,7 @@ def _fold(db: sqlite3.Connection, event: Event) -> None:
         put_name(db, event, event.clone, new, None)
     elif event.type == "join":
         put_name(db, event, event.clone, event.data["session"], None)
-    # leave and presence do not change names
+    # leave, presence and presences do not change names
 
 
 def put_name(db: sqlite3.Connection, event: Event, clone: str, name: str, alias_of: str | None) -> None:
@@ -60,22 +62,24 @@ MAX_FOCUS = 500
 """Characters of a focus that are published."""
 MAX_FILES = 50
 """Changed files that are published."""
+MAX_SESSIONS = 1000
+"""Sessions of one clone that are published."""
 
 _SESSION = Schema({"session": NAME}, ("session",))
-PRESENCE = Schema(
-    {
-        "session": NAME,
-        "state": one_of(*STATES),
-        "ttl": number(1, 366 * 86400),
-        "branch": either(BRANCH, None),
-        "head": either(ID, None),
-        "files": listed(pair(PATH, TIME), MAX_FILES),
-        "focus": line(MAX_FOCUS),
-        "role": NAME,
-        "harness": NAME,
-        "person": FLAG,
-    },
-    ("session", "state", "ttl"),
+_FACTS = {
+    "state": one_of(*STATES),
+    "ttl": number(1, 366 * 86400),
+    "branch": either(BRANCH, None),
+    "head": either(ID, None),
+    "files": listed(pair(PATH, TIME), MAX_FILES),
+    "focus": line(MAX_FOCUS),
+    "role": NAME,
+    "harness": NAME,
+    "person": FLAG,
+}
+PRESENCE = Schema({"session": NAME, **_FACTS}, ("session", "state", "ttl"))
+PRESENCES = Schema(
+    {"sessions": mapped(NAME, record({"at": TIME, **_FACTS}, ("at", "state", "ttl")), MAX_SESSIONS)}, ("sessions",)
 )
 
 FEATURE = Feature(
@@ -85,6 +89,7 @@ FEATURE = Feature(
         "rename": Schema({"old": NAME, "new": NAME}, ("old", "new")),
         "leave": _SESSION,
         "presence": PRESENCE,
+        "presences": PRESENCES,
     },
     """
     CREATE TABLE names (clone TEXT NOT NULL, name TEXT NOT NULL, alias_of TEXT, lc INTEGER NOT NULL, id TEXT NOT NULL,

@@ -187,8 +187,7 @@ def _put(clone: Clone, record: Record, seen: WorktreeState, now: float | None) -
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     data = presence_data(clone, record, records, now, seen)
-    where = f" on {data['branch']}" if data.get("branch") else ""
-    clone.put_presence(record.name, f"{record.name} is {data['state']}{where}", data)
+    clone.put_presence(record.name, data)
     records.put(record._replace(published=now))
     keep_touched(clone, record.name, data)
 

@@ -8,7 +8,9 @@ from functools import lru_cache
 from gitcoord.names import is_name
 
 NAMESPACE = "refs/coord/"
+PRESENCE = f"{NAMESPACE}presence/"
 SESSIONS = f"{NAMESPACE}sessions/"
+"""Presence as gitcoord 0.1 writes it: one ref for each session."""
 LEASES = ("tasks", "locks", "numbers")
 RETIRED = NAMESPACE + "lease/retired"
 """The list of retired clones, which is replaced at a remote as the tables of leases are."""
@@ -17,8 +19,10 @@ MAX_EPOCH_DIGITS = 9
 
 @lru_cache(maxsize=1 << 16)  # more than the largest remote has: an LRU that is too small misses every time
 def is_ours(ref: str) -> bool:
-    """Whether a ref has the shape of a log, a local log or a session, of any clone."""
+    """Whether a ref has the shape of a log, a local log or presence, of any clone."""
     parts = ref.split("/")
+    if len(parts) == 4:
+        return ref.startswith(PRESENCE) and is_name(parts[3])
     if len(parts) != 5 or not ref.startswith(NAMESPACE) or not is_name(parts[3]):
         return False
     if parts[2] in ("log", "local"):
@@ -38,13 +42,13 @@ def is_lease(ref: str) -> bool:
 
 
 def is_coordination(ref: str) -> bool:
-    """Whether gitcoord owns a ref: a log, a local log, a session's presence, a table of leases, or commits set aside."""
+    """Whether gitcoord owns a ref: a log, a local log, presence, a table of leases, or commits set aside."""
     return is_ours(ref) or is_lease(ref) or _is_aside(ref)
 
 
 def is_log(ref: str) -> bool:
     """Whether a ref is a chain of events, synced or local."""
-    return is_ours(ref) and not ref.startswith(SESSIONS)
+    return is_ours(ref) and not ref.startswith((PRESENCE, SESSIONS))
 
 
 def is_local(ref: str) -> bool:
@@ -67,14 +71,19 @@ def owner(ref: str) -> str:
     return ref.split("/")[3]
 
 
-def presence_ref(clone: str, name: str) -> str:
-    """The ref of a session's presence."""
-    return f"{SESSIONS}{clone}/{name}"
+def presence_ref(clone: str) -> str:
+    """The ref of the presence of all sessions of a clone."""
+    return f"{PRESENCE}{clone}"
 
 
 def is_presence(ref: str) -> bool:
-    """Whether a ref is the presence of a session of any clone."""
-    return is_ours(ref) and ref.startswith(SESSIONS)
+    """Whether a ref is presence: of all sessions of a clone, or of one as gitcoord 0.1 writes it."""
+    return is_ours(ref) and ref.startswith((PRESENCE, SESSIONS))
+
+
+def is_old_presence(ref: str) -> bool:
+    """Whether a ref is the presence of one session, as gitcoord 0.1 writes it."""
+    return ref.startswith(SESSIONS) and is_ours(ref)
 
 
 def log_ref(clone: str, epoch: int = 1, local: bool = False) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError, Unreadable
 from gitcoord.lean import re, suppress
 from gitcoord.store.absent import absent
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
+from gitcoord.store.ref_files import are_plain
 from gitcoord.store.ref_lock import RefLocked, patiently
-from gitcoord.store.ref_names import NAMESPACE
+from gitcoord.store.ref_names import NAMESPACE, is_coordination
 from gitcoord.store.repository import Repository
+from gitcoord.system.files import read_if_there
 from gitcoord.system.lock import unwritable
 from gitcoord.system.spawn import Result
 from gitcoord.text import shell_word
@@ -91,6 +93,13 @@ def _update(repo: Repository, ref: str, new: Oid | None, old: Oid | None, keep_f
     raise _in_the_way(repo, ref) or failure(repo, f"cannot move {ref}", result)
 
 
+def delete(repo: Repository, values: Mapping[str, Oid], keep_fd: int) -> None:
+    """Delete refs that still have these values, in one step; if one has moved, or is locked, all stay."""
+    if values:
+        asked = "".join(f"delete {ref} {oid}\n" for ref, oid in values.items())
+        repo.git("update-ref", "--no-deref", "--stdin", stdin=asked.encode(), keep_fd=keep_fd)
+
+
 def _in_the_way(repo: Repository, ref: str) -> RepositoryError | None:
     """The error for a file where the ref needs a directory: a ref of that name, or damage."""
     parts = ref.split("/")
@@ -105,13 +114,30 @@ def _in_the_way(repo: Repository, ref: str) -> RepositoryError | None:
 
 
 def pack(repo: Repository, keep_fd: int) -> None:
-    """Pack the refs below `refs/coord/`, where there are many loose ones; to be called under the write lock.
+    """Pack the refs below `refs/coord/`, where there are many loose ones, and leave the user's as they are; to be called
+    under the write lock."""
+    loose = _loose(repo)
+    if len(loose) <= LOOSE_REFS:
+        return
+    if repo.git("pack-refs", "--include", f"{NAMESPACE}*", keep_fd=keep_fd).code and are_plain(repo):  # git before 2.42
+        from gitcoord.store import packed_refs
 
-    The user's own refs are not packed; git before 2.42 cannot leave them out, so with it this does nothing.
-    """
-    below = os.walk(os.path.join(repo.common_dir, NAMESPACE))
-    if sum(len(files) for _, _, files in below) > LOOSE_REFS:
-        repo.git("pack-refs", "--include", f"{NAMESPACE}*", keep_fd=keep_fd)
+        names = list(loose)
+        found = zip(names, kinds(repo, [loose[ref] for ref in names]), strict=True)
+        with suppress(OSError):
+            packed_refs.pack(repo, {ref: loose[ref] for ref, kind in found if kind == "commit"})
+
+
+def _loose(repo: Repository) -> dict[str, Oid]:
+    """Our refs that are in files of their own, with their values; not those that are damaged or held by another git."""
+    found = {}
+    for directory, _, names in os.walk(os.path.join(repo.common_dir, NAMESPACE)):
+        below = os.path.relpath(directory, repo.common_dir).replace(os.sep, "/")
+        for name in names:
+            value = (read_if_there(os.path.join(directory, name)) or b"").strip()
+            if len(value) == len(repo.zero) and not name.endswith(".lock") and is_coordination(f"{below}/{name}"):
+                found[f"{below}/{name}"] = Oid(value.decode("ascii", "replace"))
+    return found
 
 
 def check_value(repo: Repository, ref: str, expected: Oid | None) -> None:

@@ -35,7 +35,10 @@ OURS = {
 LISTS = ("coord.ignoreclone", "coord.privateremote")
 """Settings that may have several values, which all count."""
 _HOOKED = ("update-ref", "pack-refs")
-SETTINGS = r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|ignorecase|precomposeunicode)$"
+SETTINGS = (
+    r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|ignorecase|precomposeunicode)$"
+    r"|color\.(ui|coord|pager)$"
+)
 """The part of the configuration that we look at."""
 _CALM = ("-c", "core.warnAmbiguousRefs=false", "-c", "core.logAllRefUpdates=false", "-c", f"core.hooksPath={os.devnull}")
 

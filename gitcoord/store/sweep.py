@@ -29,13 +29,21 @@ BATCH = 50
 
 
 def supersede(repo: Repository, path: str, oid: Oid, now: float) -> None:
-    """Note that no ref of ours names `oid` any more. Its file is removed if it is torn: nothing else would find it, and the
-    user's gc would stop there. To be called under the write lock. Raises RepositoryError."""
-    if is_damaged(repo, oid):
-        remove_loose(repo, oid)
-        return
+    """Note that no ref of ours names `oid` any more. To be called under the write lock. Raises RepositoryError."""
+    supersede_all(repo, path, [oid], now)
+
+
+def supersede_all(repo: Repository, path: str, oids: Sequence[Oid], now: float) -> None:
+    """As `supersede`, for several. The file of a torn object is removed: nothing else would find it, and the user's gc
+    would stop there."""
+    up, lines = int(clocks.uptime(now)), []
+    for oid in oids:
+        if is_damaged(repo, oid):
+            remove_loose(repo, oid)
+        else:
+            lines.append(f"{int(now)} {oid} {up}\n")
     try:
-        append_ours(path, f"{int(now)} {oid} {int(clocks.uptime(now))}\n".encode())
+        append_ours(path, "".join(lines).encode())
     except OSError as error:
         raise unwritable(os.path.dirname(path), error) from error
 

@@ -17,7 +17,7 @@ from gitcoord.store import failures, refs
 from gitcoord.store.failures import BadObjects, NotAtomic
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked
-from gitcoord.store.ref_names import NAMESPACE, RETIRED, is_lease, is_local, is_ours
+from gitcoord.store.ref_names import NAMESPACE, RETIRED, is_lease, is_local, is_log, is_ours, is_presence
 from gitcoord.store.repository import Repository
 from gitcoord.system.spawn import Result
 
@@ -180,7 +180,8 @@ _BOUNDED = ("-c", "fetch.fsckObjects=true", "-c", f"core.bigFileThreshold={BIG_F
 
 
 def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = False) -> None:
-    """Bring `refs` (under their local names) up to date; a log that does not continue ours stays as it is.
+    """Bring `refs` (under their local names) up to date; a log that does not continue ours stays as it is. Of presence, only
+    the objects are fetched.
 
     The refs show which ones moved. Raises BadObjects when git-fsck(1) would complain about the objects (then nothing
     came), RefLocked where a lock file lies in the way of a ref, RemoteError when the remote could not be reached at all.
@@ -192,9 +193,10 @@ def fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool = F
 def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -> None:
     route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
-    specs = [f"{'' if '/log/' in ref or ref == RETIRED else '+'}{remote.there(ref)}:{ref}" for ref in refs]
+    specs = [_spec(remote, ref) for ref in refs]
+    single = ("-c", f"fetch.unpackLimit={AT_ONCE * 4}") if all(map(is_presence, refs)) else ()
     argv = [
-        *_BOUNDED, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
+        *_BOUNDED, *single, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
         "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,
     ]  # fmt: skip
     result = _network(repo, route, argv, "".join(f"{spec}\n" for spec in specs).encode(), quiet)
@@ -205,6 +207,13 @@ def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -
     for lock in locks:  # matched against the refs we asked for: part of the output is the remote's text
         if os.path.lexists(lock) and lock in result.error_text:
             raise RefLocked(lock)
+
+
+def _spec(remote: Remote, ref: str) -> str:
+    """Logs and the list of retired clones only grow, tables of leases are replaced, and presence has no ref here."""
+    if is_presence(ref):
+        return remote.there(ref)
+    return f"{'' if is_log(ref) or ref == RETIRED else '+'}{remote.there(ref)}:{ref}"
 
 
 def _refuse_bad_objects(remote: Remote, result: Result) -> None:

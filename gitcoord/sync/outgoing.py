@@ -11,9 +11,9 @@ from gitcoord.log import old_epochs
 from gitcoord.log.clone import Clone
 from gitcoord.store import failures, transport
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import NAMESPACE, RETIRED, belongs_to, epoch_of, is_local, is_log, is_presence, log_of
+from gitcoord.store.ref_names import RETIRED, belongs_to, epoch_of, is_local, is_log, is_presence, log_of, presence_ref
 from gitcoord.store.transport import How, Outcome, Remote, Update
-from gitcoord.sync import parts, public_guard, rejected, remotes
+from gitcoord.sync import older, parts, public_guard, rejected, remotes
 from gitcoord.sync.link import Refusal
 from gitcoord.system.files import read_ours, touch_ours
 from gitcoord.system.lock import write_whole
@@ -121,6 +121,7 @@ MOST_WENT = 200
 def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Update]:
     """The updates to push: logs forward, presence replaced, and the refs of sessions that have ended deleted."""
     ours = {ref: oid for ref, oid in tips.items() if is_to_go(ref, clone) and ref not in old}
+    ours |= older.presence(clone, there)
     gone = [ref for ref in there if ref not in ours and is_to_go(ref, clone) and not is_log(ref)]
     fresh = [(ref, oid) for ref, oid in ours.items() if there.get(ref) != oid]
     if RETIRED in tips and RETIRED not in there:  # a remote that is new, or was set back
@@ -165,14 +166,15 @@ def rolled_over(refs: Iterable[str]) -> bool:
 
 
 def unsent(clone: Clone, there: Refs) -> dict[str, int]:
-    """The number of events of each type, and of presences, that we have and the remote with the refs `there` does not."""
+    """The number of events of each type that we have and the remote with the refs `there` does not, and whether our
+    presence is new."""
     tips = [oid for ref, oid in there.items() if is_log(ref) and belongs_to(ref, clone.id)]
     after = f"(SELECT coalesce(max(lc), 0) FROM events WHERE id IN ({', '.join('?' * len(tips))}))"
     query = f"SELECT type, count(*) FROM events WHERE clone = ? AND local = 0 AND lc > {after} GROUP BY type ORDER BY type"
     found = dict(clone.read(lambda db: db.execute(query, (clone.id, *tips)).fetchall()))
-    prefix = f"{NAMESPACE}sessions/{clone.id}/"
-    sessions = sum(ref.startswith(prefix) and there.get(ref) != oid for ref, oid in clone.store.tips().refs.items())
-    return {**found, **({"presence": sessions} if sessions else {})}
+    mine = presence_ref(clone.id)
+    shown = clone.store.tips().refs.get(mine)
+    return {**found, **({"presence": 1} if shown and there.get(mine) != shown else {})}
 
 
 def _count(clone: Clone, before: Refs, after: Refs) -> int:

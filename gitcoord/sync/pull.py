@@ -17,6 +17,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import RETIRED, is_lease, is_log, is_of, is_presence, owner
 from gitcoord.store.refs import is_ancestor, pack
 from gitcoord.store.transport import PendingLook
+from gitcoord.sync import older
 from gitcoord.sync.link import Link, Refs, RemoteState, joining, pause
 
 BUSY_FOR = 6
@@ -38,6 +39,7 @@ def heard(link: Link, look: PendingLook) -> tuple[Link, Refs]:
         listing = transport.list_remote(link.clone.repo, link.remote.name, link.quiet)
     link = joining(link, listing)
     refs = {here: oid for ref, oid in listing.items() if (here := link.remote.here(ref))}
+    refs = older.without_twins(link.clone, refs)
     return link, {ref: oid for ref, oid in refs.items() if not (link.visit and is_lease(ref))}
 
 
@@ -45,7 +47,7 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     """Fetch what is new at a remote with `refs`. Raises RemoteError."""
     from gitcoord.log import old_epochs
     from gitcoord.store import sweep
-    from gitcoord.sync import incoming, new_clone_id, retired_here
+    from gitcoord.sync import hearing, incoming, new_clone_id, retired_here
     from gitcoord.sync.outgoing import rolled_over
 
     clone = link.clone
@@ -54,22 +56,27 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     before = clone.store.tips().refs
     if new_clone_id.check(link, refs, before):
         before = clone.store.tips().refs
-    moved = {ref: oid for ref, oid in refs.items() if before.get(ref) != oid and _is_others(clone, ref, ignored)}
+    present = hearing.news(link, refs, ignored)
+    logs = {ref: oid for ref, oid in refs.items() if not is_presence(ref)}
+    moved = {ref: oid for ref, oid in logs.items() if before.get(ref) != oid and _is_others(clone, ref, ignored)}
     here = {oid for oid, size in zip(moved.values(), clone.store.sizes(list(moved.values())), strict=True) if size is not None}
     wanted = [ref for ref, oid in moved.items() if oid not in here or _is_wanted(clone, ref, oid, before)]
-    if not wanted and not rolled_over([*refs, *before]):
+    if not (wanted or present.fresh) and not rolled_over([*refs, *before]):
+        hearing.take(clone, present)
+        if not link.visit:
+            retired_here.drop_here(clone, refs)
         _tidy_up(link, refs, before, before)
         return link, RemoteState(refs, (), tuple(incoming.compare(link, refs, before, before)))
     wanted = sorted(set(wanted) - old_epochs.dropped(clone, wanted))
     with clone.locked():
         replaced = [before[ref] for ref in wanted if ref in before and not is_log(ref)]
         sweep.keep(clone.repo, clone.path("superseded"), replaced)
-    refused = incoming.fetch(link, wanted, before) if wanted else []
+    refused = hearing.fetch(link, wanted, before, present) if wanted or present.fresh else []
     with clone.locked() as fd:
         pack(clone.repo, fd)
     old_epochs.drop_replaced(clone)
-    if before.get(RETIRED) != clone.store.git.tips().refs.get(RETIRED):
-        retired_here.drop_here(clone)
+    if not link.visit:
+        retired_here.drop_here(clone, refs)
     after = clone.store.tips().refs
     if retired_here.was_retired(link, refs):
         new_clone_id.part(link, clone.store.listed(after[RETIRED]), new_clone_id.WAS_RETIRED)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-FOLDERS = frozenset(["agents", "beats", "jobs", "mail", "reports", "sessions", "touched", "waiters"])
+FOLDERS = frozenset(["agents", "beats", "jobs", "mail", "names", "reports", "sessions", "touched", "waiters"])
 FILES = frozenset(
     [
         "alarms", "autosync", "checked", "clone", "conflicts.json", "guard", "hook", "index.sqlite", "journal", "journal.old",

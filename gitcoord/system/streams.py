@@ -9,13 +9,16 @@ import stat
 import sys
 import time
 
-from gitcoord.lean import suppress
+from gitcoord.lean import TYPE_CHECKING, suppress
 from gitcoord.text import ago as ago
 from gitcoord.text import inert as inert
 from gitcoord.text import one_line as one_line
 from gitcoord.text import quoted as quoted
 from gitcoord.text import rfc3339 as rfc3339
 from gitcoord.text import said as said
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 GRACE = 0.025
 """Seconds after the reader took all output; if it has not closed the pipe by then, the output counts as shown."""
@@ -52,9 +55,32 @@ def shows_everything() -> bool:
     return (sys.stdout.encoding or "").lower().replace("_", "-") in ("utf-8", "utf8")
 
 
+def in_pager() -> bool:
+    """Whether standard output leads to a pager: ours, or the one that `git --paginate` started."""
+    return os.environ.get("GIT_PAGER_IN_USE", "") in ("1", "true")
+
+
+def columns_of(stream: TextIO) -> int:
+    """The width of the terminal behind a stream; 0 if there is none. COLUMNS overrides, as for git."""
+    if not stream.isatty() and not (stream is sys.stdout and in_pager()):
+        return 0
+    named = os.environ.get("COLUMNS", "")
+    if named.isdigit() and int(named):
+        return int(named)
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except OSError:
+        return 80
+
+
 def remark(text: str) -> None:
     """Print a line on stderr."""
-    print(inert(text), file=sys.stderr)
+    line = inert(text)
+    if width := columns_of(sys.stderr):
+        from gitcoord.system.screen import fitted
+
+        line = fitted(line, width)
+    print(line, file=sys.stderr)
 
 
 class Progress:

@@ -20,6 +20,7 @@ from programs import eventually
 from gitcoord import Coord
 from gitcoord.agents import Answer, Call, load
 from gitcoord.agents.flags import Marks, marks_of
+from gitcoord.agents.guard import DATA
 from gitcoord.agents.install import FOLDER
 from gitcoord.agents.programs import claude, codex
 from gitcoord.overview import surfacing
@@ -608,7 +609,8 @@ def test_edits_are_noted_without_python_and_others_are_warned_once(alpha: Conver
     assert alpha.hook("edited", **touching(mine)).silent
     for moment in ("look", "edit"):
         said = beta.hook(moment, **touching(theirs))
-        assert said.context == ("From git coord:\nalpha changed readme.txt just now, uncommitted" if moment == "look" else "")
+        told = "From git coord:\nalpha changed readme.txt just now, uncommitted (+1 -1): git coord diff alpha readme.txt"
+        assert said.context == (told if moment == "look" else "")
     assert beta.hook("edit", **touching(beta.where / "other.txt")).silent
     assert alpha.hook("edit", **touching(mine)).silent
 
@@ -648,13 +650,14 @@ def test_a_lock_is_named_and_refuses_only_where_the_user_said_so(
     assert cli(alpha.where, "lock", "src/*", "-m", "big move", env={"CLAUDE_CODE_SESSION_ID": "aaaa-1"}).code == 0
     path = beta.where / "src" / "a.py"
     said = beta.hook("edit", **touching(path))
-    assert said.context == "From git coord:\nsrc/a.py is locked by alpha for another 2 h: “big move”"
+    locked = "src/a.py is locked by alpha for another 2 h (wait for it: git coord lock src/a.py --wait; ask: git coord send"
+    assert said.context == f"From git coord{DATA}:\n{locked} alpha TEXT)\n  > big move"
     assert beta.hook("edit", **touching(path)).out == ""
     git(repo, "config", "coord.guard", "block")
     for _ in range(2):
         found = json.loads(beta.hook("edit", **touching(path)).out)["hookSpecificOutput"]
         assert found["permissionDecision"] == "deny"
-        assert found["permissionDecisionReason"].startswith("src/a.py is locked by alpha for another 2 h: “big move”")
+        assert found["permissionDecisionReason"].startswith(f"Refused by git coord{DATA}:\n{locked}")
     assert beta.hook("look", **touching(path)).out == ""
     assert alpha.hook("edit", **touching(alpha.where / "src" / "a.py")).out == ""
     git(repo, "config", "coord.guard", "off")
@@ -663,7 +666,8 @@ def test_a_lock_is_named_and_refuses_only_where_the_user_said_so(
 
 def test_another_worktree_is_somebodys(alpha: Conversation, beta: Conversation, tmp_path: Path) -> None:
     said = beta.hook("edit", **touching(alpha.where / "readme.txt")).context
-    assert said == f"From git coord:\nreadme.txt lies in the worktree of alpha, who works there: {alpha.where}"
+    lies = f"readme.txt lies in the worktree of alpha, who works there: {alpha.where} (ask: git coord send alpha TEXT)"
+    assert said == f"From git coord:\n{lies}"
     assert beta.hook("edit", **touching(tmp_path / "elsewhere.txt")).silent
 
 
@@ -672,7 +676,118 @@ def test_a_note_about_a_path_is_said_before_its_first_edit(alpha: Conversation, 
         coord.notes.add("generated: do not edit", ["gen"])
     beta.hook("tools")
     said = beta.hook("edit", **touching(beta.where / "gen" / "x.py")).context
-    assert said == "From git coord:\nnote about gen from alpha: “generated: do not edit”"
+    assert said == f"From git coord{DATA}:\nnote about gen from alpha:\n  > generated: do not edit"
+
+
+def running(command: str) -> dict[str, Any]:
+    return {"tool_name": "Bash", "tool_input": {"command": command, "description": "it"}}
+
+
+def refused(said: Said) -> str:
+    """The reason why a call was refused; empty if it was not."""
+    specific = json.loads(said.out)["hookSpecificOutput"] if said.out else {}
+    return str(specific.get("permissionDecisionReason", ""))
+
+
+def changed_by_alpha(alpha: Conversation, name: str = "readme.txt") -> None:
+    (alpha.where / name).write_text("changed\n")
+    alpha.hook("edited", **touching(alpha.where / name))
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["sed -i s/a/b/ readme.txt", "cat readme.txt", "cd .. && cd beta; echo x >>readme.txt", "bash -lc 'rm -f ./readme.txt'"],
+)
+def test_a_shell_command_that_names_what_another_changed_is_warned_of_once(
+    alpha: Conversation, beta: Conversation, command: str
+) -> None:
+    for plain in ("ls -la", "make test", "echo done", "git status"):
+        assert beta.hook("shell", **running(plain)).silent, plain
+    changed_by_alpha(alpha)
+    assert beta.hook("shell", **running("make test")).silent
+    assert "alpha changed readme.txt just now, uncommitted (+1 -1)" in beta.hook("shell", **running(command)).context
+    assert beta.hook("shell", **running(command)).out == ""
+    assert alpha.hook("shell", **running(command)).silent
+
+
+def test_a_shell_edit_is_seen_by_others_a_moment_later(alpha: Conversation, beta: Conversation, cli: Cli) -> None:
+    for conversation, text in ((alpha, "one"), (beta, "two")):
+        command = f"echo {text} >{conversation.where}/readme.txt"
+        subprocess.run(["sh", "-c", command], check=True)
+        assert conversation.hook("ran", **running(command), tool_response={"stdout": ""}).silent
+    page = cli(alpha.where, "inbox", "--wait=20", env={"GIT_COORD_SESSION": "alpha"})
+    assert "beta (branch beta) changed what you changed: readme.txt" in page.out and "it will conflict" in page.out
+
+
+def test_a_locked_path_in_a_shell_command(alpha: Conversation, beta: Conversation, cli: Cli, repo: Path) -> None:
+    assert cli(alpha.where, "lock", "src/*.py", "-m", "big move", env={"CLAUDE_CODE_SESSION_ID": "aaaa-1"}).code == 0
+    writes = running("mkdir -p src && cat >src/a.py <<'EOF'\nrm readme.txt\nEOF")
+    git(repo, "config", "coord.guard", "block")
+    for _ in range(2):
+        assert f"Refused by git coord{DATA}:\nsrc/a.py is locked by alpha" in refused(beta.hook("shell", **writes))
+    (beta.where / "src").mkdir()
+    (beta.where / "src" / "a.py").write_text("")
+    assert refused(beta.hook("shell", **running("cat src/a.py"))) == ""
+    assert alpha.hook("shell", **writes).silent
+    assert cli(alpha.where, "unlock", "--all", env={"CLAUDE_CODE_SESSION_ID": "aaaa-1"}).code == 0
+    assert beta.hook("shell", **writes).silent
+
+
+def test_once_refuses_the_first_change_of_a_contested_file(alpha: Conversation, beta: Conversation, repo: Path) -> None:
+    git(repo, "config", "coord.guard", "once")
+    changed_by_alpha(alpha)
+    edit = touching(beta.where / "readme.txt")
+    told = refused(beta.hook("edit", **edit))
+    assert "alpha changed readme.txt just now" in told and told.endswith("\nTo go ahead anyway, do the same again.")
+    assert beta.hook("edit", **edit).out == ""
+    changed_by_alpha(alpha, "other.txt")
+    assert "other.txt" in beta.hook("look", **touching(beta.where / "other.txt")).context
+    assert beta.hook("edit", **touching(beta.where / "other.txt")).out == ""  # the model was told before
+
+
+def test_git_that_takes_what_another_has_in_the_same_worktree(alpha: Conversation, begin: Begin, repo: Path, cli: Cli) -> None:
+    second = begin(alpha.where, "aaaa-2")
+    assert "You are alpha-2" in second.hook("start", source="startup").context
+    for safe in ("git commit -m all", "git stash list", "git reset HEAD~", "git add x.txt", "git restore --staged x"):
+        assert second.hook("shell", **running(safe)).out == "", safe
+    changed_by_alpha(alpha)
+    git(repo, "config", "coord.guard", "block")
+    for command, what in {
+        "git stash": "git stash takes away",
+        "git -c a.b=c reset --hard HEAD~1": "git reset throws away",
+        "git checkout -- .": "git checkout throws away",
+        "git restore readme.txt": "git restore throws away",
+        "git clean -fdx": "git clean deletes",
+        "git commit -am wip": "git commit commits",
+        "git add -A && git commit -m wip": "git add commits",
+        "git rebase main": "git rebase moves HEAD below",
+        "git switch main": "git switch moves HEAD below",
+    }.items():
+        told = refused(second.hook("shell", **running(command)))
+        assert f"{what} uncommitted changes of alpha (readme.txt): alpha works in this worktree too" in told, command
+        mine = refused(alpha.hook("shell", **running(command)))
+        assert mine == "" or "moves HEAD below alpha-2: " in mine, command
+    git(repo, "config", "coord.guard", "warn")
+    assert "git stash takes away" in second.hook("shell", **running("git stash -u")).context
+
+
+def test_the_removal_of_a_worktree_where_somebody_lives(alpha: Conversation, beta: Conversation) -> None:
+    changed_by_alpha(alpha)
+    said = beta.hook("shell", **running(f"git worktree remove --force {alpha.where}")).context
+    ask = " (ask: git coord send alpha TEXT)"
+    assert said == f"From git coord:\nalpha lives in {alpha.where}, with uncommitted changes (readme.txt){ask}"
+
+
+def test_the_stash_that_all_worktrees_share(alpha: Conversation, beta: Conversation) -> None:
+    changed_by_alpha(alpha)
+    assert alpha.hook("shell", **running("git stash")).out == ""
+    git(alpha.where, "stash")
+    said = beta.hook("shell", **running("git stash pop")).context
+    assert said == (
+        "From git coord:\nstash@{0} is of alpha from the worktree of the branch alpha; all worktrees share one stash"
+        " (ask: git coord send alpha TEXT)"
+    )
+    assert alpha.hook("shell", **running("git stash pop")).out == ""
 
 
 def test_patches(desks: tuple[Path, Path], begin: Begin, alpha: Conversation) -> None:

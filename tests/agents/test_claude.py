@@ -67,7 +67,7 @@ def test_two_sessions(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None
         Turn("changed too"),
     )
     assert b.ask("change it as well") == "changed too"
-    warning = "alpha changed readme.txt just now, uncommitted"
+    warning = "alpha changed readme.txt just now, uncommitted (+1 -1): git coord diff alpha readme.txt"
     assert [warning in text for text in b.model.seen] == [False, False, True, True]
     assert shown(b).count(warning) == 1
 
@@ -94,7 +94,8 @@ def test_a_lock_refuses_an_edit_where_the_user_said_so(pair: Callable[..., Claud
     assert a.ask("lock it") == "locked"
     b.model.says(Turn(tools=(read(b.where),)), Turn(tools=(edit(b.where, "hello", "good night"),)), Turn("no?"))
     assert b.ask("change it") == "no?"
-    refusal = "readme.txt is locked by alpha for another 2 h: “the rewrite”\nAsk for it: git coord send NAME TEXT."
+    wait = "wait for it: git coord lock readme.txt --wait; ask: git coord send alpha TEXT"
+    refusal = f"readme.txt is locked by alpha for another 2 h ({wait})\n  > the rewrite\nDo something else meanwhile."
     assert refusal in shown(b)
     assert (b.where / "readme.txt").read_text() == "hello\n"
 
@@ -175,7 +176,7 @@ def test_a_helper_in_the_background_and_its_session_are_both_warned(
     b.model.says_to("have it done", Turn(tools=(helper(),)), Turn(tools=(read(b.where), until_done)), Turn("all done"))
     b.model.says_to("look into it", Turn(tools=(read(b.where),)), Turn(tools=(shell(f"touch {done}"),)), Turn("helped"))
     assert b.ask("have it done") == "all done"
-    warning = "readme.txt is locked by alpha for another 2 h: “the rewrite”"
+    warning = "readme.txt is locked by alpha for another 2 h"
     assert shown_to_helper(b).count(warning) == 1
     assert shown(b).count(warning) == 1
 

@@ -47,7 +47,7 @@ def codex(repo: Path, hermetic: Path, model: Model, cli: Cli, monkeypatch: pytes
 
 
 def test_hooks_run_once_they_are_trusted(codex: Codex, repo: Path, cli: Cli) -> None:
-    assert "has not trusted 10 of 10" in cli(repo, "hooks", "status", "codex").out
+    assert "has not trusted 12 of 12" in cli(repo, "hooks", "status", "codex").out
     codex.ask("hello")
     assert "You are alpha" not in codex.model.seen[-1]
     codex.trust()
@@ -101,7 +101,7 @@ def test_a_model_that_calls_its_tools_by_a_script_is_told_as_much(codex: Codex, 
     )
     assert codex.ask("go on", "-m", "gpt-6-sol") == "I see"
     assert codex.model.seen[-2].count("  > in the middle") == codex.model.seen[-1].count("  > in the middle") == 1
-    assert "readme.txt is locked by boss for another 2 h: “the rewrite”" in codex.model.seen[-1]
+    assert "readme.txt is locked by boss for another 2 h" in codex.model.seen[-1]
     assert (codex.where / "readme.txt").read_text() == "hello\n"
 
 

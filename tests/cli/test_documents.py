@@ -14,7 +14,7 @@ from calls import UNTRIED, calls, verbs
 from conftest import Cli, git
 
 from gitcoord import Coord
-from gitcoord.cli.documents import FREE, KINDS, VERBS, kinds_of
+from gitcoord.cli.form.documents import FREE, KINDS, VERBS, kinds_of
 
 
 def faults(verb: str, said: str) -> Iterator[str]:

@@ -212,7 +212,8 @@ def test_the_demo_runs_outside_of_a_repository_and_can_be_kept(tmp_path: Path, m
     at_remote = git(kept / "shop.git", "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()
     assert len({owner(ref) for ref in at_remote if "/log/" in ref}) == 2
     assert git(kept / "api", "worktree", "list").count("\n") == 3
-    assert sorted(git(kept / "web", "log", "--format=%an", "--glob=refs/coord/sessions").split()) == ["api", "laptop", "web"]
+    shown = git(kept / "web", "log", "--format=%(trailers:key=Coord,valueonly)", "--glob=refs/coord/presence")
+    assert sorted(json.loads(shown)["sessions"]) == ["api", "web"]
 
 
 def test_the_demo_cleans_up_when_it_is_interrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -320,6 +321,8 @@ def test_the_readmes_two_terminals_work_as_written(repo: Path, tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "  > the grammar has a new rule, please document it\n" in done.stdout
+    listed = done.stdout.split("joined as")[0]
+    assert "no session" in listed and "parser expected" in listed and "docs expected" in listed, "right after they were added"
     assert "  > on it\n" in done.stdout
 
 

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 from conftest import Cli, nameless
+from terminals import at_a_terminal
 
 from gitcoord import Coord
 
@@ -72,36 +69,23 @@ def test_all_mail_is_marked_unseen(worktrees: tuple[Path, Path], cli: Cli) -> No
 # a text in the editor
 
 
-def _at_a_terminal(where: Path, editor: str, *args: str, **env: str) -> tuple[int, str]:
-    """Run a command at a terminal; returns its exit code and what the terminal showed."""
-    argv = [sys.executable, "-m", "gitcoord", *args]
-    pid, terminal = pty.fork()
-    if pid == 0:
-        os.chdir(where)
-        os.execve(sys.executable, argv, {**os.environ, "GIT_EDITOR": editor, **env})
-    shown = b""
-    with suppress(OSError):  # EIO: the other end is closed
-        while part := os.read(terminal, 4096):
-            shown += part
-    os.close(terminal)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), shown.decode()
-
-
 def test_without_a_text_a_person_is_asked_in_the_editor(worktrees: tuple[Path, Path], cli: Cli) -> None:
-    code, shown = _at_a_terminal(worktrees[0], """sh -c 'printf "one\\n\\ntwo\\n# not this\\n" >"$1"' -""", "send", "beta")
+    code, shown = at_a_terminal(
+        worktrees[0], "send", "beta", GIT_EDITOR="""sh -c 'printf "one\\n\\ntwo\\n# not this\\n" >"$1"' -"""
+    )
     assert (code, "queued for beta" in shown) == (0, True), shown
     with Coord.open(worktrees[1]) as beta:
         assert [message.text for message in beta.inbox().messages] == ["one\n\ntwo"]
 
 
 def test_an_editor_that_is_left_without_a_text_does_nothing(worktrees: tuple[Path, Path], cli: Cli) -> None:
-    code, shown = _at_a_terminal(worktrees[0], "true", "note")
+    code, shown = at_a_terminal(worktrees[0], "note", GIT_EDITOR="true")
     assert (code, shown.splitlines()[0]) == (2, "error: the text is empty, so nothing was done")
     assert cli(worktrees[0], "notes").out == "No notes.\n"
 
 
 def test_an_agent_is_never_asked(worktrees: tuple[Path, Path]) -> None:
-    code, shown = _at_a_terminal(worktrees[0], "sleep 999", "note", CLAUDECODE="1")
+    code, shown = at_a_terminal(worktrees[0], "note", GIT_EDITOR="sleep 999", CLAUDECODE="1")
     assert (code, shown.splitlines()[0]) == (2, "error: the text is empty")
 
 

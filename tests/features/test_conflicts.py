@@ -315,7 +315,7 @@ def test_another_clones_session_counts_once_its_head_is_here(repo: Path, sides: 
     git(other, "commit", "-q", "-a", "-m", "far")
     cli(other, "join", "far", env={"GIT_COORD_SESSION": "far"})
     write(sides[0], 3, "alpha")
-    git(repo, "fetch", "-q", str(other), "refs/coord/sessions/*:refs/coord/sessions/*")
+    git(repo, "fetch", "-q", str(other), "refs/coord/presence/*:refs/coord/presence/*")
     assert found(sides[0]) == []
     git(repo, "fetch", "-q", str(other), "main:refs/remotes/other/main")
     with Coord.open(other) as there:

@@ -149,8 +149,8 @@ def test_other_clones_see_it_published(worktrees: Pair, body: Body) -> None:
     body.die()
     with Coord.open(worktrees[0]) as alpha:
         notice(alpha.clone)
-    ref = git(worktrees[0], "for-each-ref", "--format=%(refname)", "refs/coord/sessions/*/beta").strip()
-    assert '"state":"gone"' in git(worktrees[0], "log", "-1", "--format=%B", ref)
+    shown = git(worktrees[0], "log", "-1", "--format=%(trailers:key=Coord,valueonly)", "--glob=refs/coord/presence")
+    assert json.loads(shown)["sessions"]["beta"]["state"] == "gone"
 
 
 def test_noticed_by_one_that_was_killed_meanwhile(worktrees: Pair, body: Body, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -546,7 +546,7 @@ def test_a_garbled_lease_ref_is_removed_like_any_other_of_ours(repo: Path, cli: 
 def test_torn_presence_that_was_replaced_is_removed_by_doctor(repo: Path, cli: Cli) -> None:
     """Found by the campaign (seed 21): no ref named it, and fsck failed for good."""
     assert cli(repo, "join", "alpha").code == 0
-    ref = git(repo, "for-each-ref", "--format=%(objectname)", "refs/coord/sessions").split()[0]
+    ref = git(repo, "for-each-ref", "--format=%(objectname)", "refs/coord/presence").split()[0]
     assert cli(repo, "focus", "something else", "--as", "alpha").code == 0
     path = repo / ".git/objects" / ref[:2] / ref[2:]
     path.chmod(0o644)
@@ -560,8 +560,8 @@ def test_a_torn_commit_of_ours_that_nothing_names_any_more_is_removed_by_doctor(
     sends(repo, "one")
     with Coord.open(repo, as_name="a") as coord:
         data = {"session": "a", "state": "active", "ttl": 900}
-        oid = coord.clone.put_presence("a", "a is active", {**data, "focus": "the old focus"})
-        coord.clone.put_presence("a", "a is active", {**data, "focus": "the new focus"})
+        oid = coord.clone.put_presence("a", {**data, "focus": "the old focus"})
+        coord.clone.put_presence("a", {**data, "focus": "the new focus"})
     (repo / ".git/coord/superseded").write_bytes(os.urandom(300))
     path = loose(repo, oid)
     path.write_bytes(path.read_bytes()[:cut])
@@ -769,7 +769,7 @@ def test_a_torn_object_that_only_the_remote_needs_stops_no_sync(
     git(repo, "remote", "add", "origin", str(tmp_path / "hub.git"))
     cli(repo, "join", "w")
     assert cli(repo, "sync").code == 0
-    presence = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/sessions").strip()
+    presence = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/presence").strip()
     pushed = git(repo, "rev-parse", presence).strip()
     assert cli(repo, "focus", "another thing").code == cli(repo, "note", "kept").code == 0
     assert git(repo, "rev-parse", presence).strip() != pushed

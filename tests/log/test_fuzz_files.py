@@ -203,7 +203,7 @@ def test_any_commit_graph_is_read_or_passed_over(
     path.chmod(0o644)
     path.write_bytes(garbled(sound, garbles))
     repo = find_repository(where)
-    tip = git(where, "for-each-ref", "--format=%(objectname)", "refs/coord/sessions").split()[0]
+    tip = git(where, "for-each-ref", "--format=%(objectname)", "refs/coord/presence").split()[0]
     with graphs.opened(repo) as found:
         assert found.may_name(Oid(tip), 0.0) in (True, False)
         for name in found.without_content(make_tree({}, "sha1").oid, only_roots=False):

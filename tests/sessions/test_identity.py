@@ -258,8 +258,8 @@ def test_a_rename_keeps_mail_and_the_old_name_as_an_alias(worktrees: tuple[Path,
     assert [(m["text"], m["to"]) for m in page] == [("one", ["alpha"]), ("two", ["builder"])]
     states = [m["recipients"] for m in json.loads(cli(worktrees[1], "sent", "--json").out)]
     assert [(r["session"], r["state"]) for (r,) in states] == [("builder", "read"), ("alpha", "read")]
-    refs = git(worktrees[0], "for-each-ref", "--format=%(refname:lstrip=4)", "refs/coord/sessions").split()
-    assert refs == ["beta", "builder"]
+    shown = git(worktrees[0], "log", "-1", "--format=%(trailers:key=Coord,valueonly)", "--glob=refs/coord/presence")
+    assert sorted(json.loads(shown)["sessions"]) == ["beta", "builder"]
 
 
 def test_a_live_sessions_name_cannot_be_taken(worktrees: tuple[Path, Path], cli: Cli) -> None:

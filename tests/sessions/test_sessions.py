@@ -22,18 +22,18 @@ Pair = tuple[Path, Path]
 def shown(text: str, root: Path) -> str:
     """Output with its place, its commit ids and its times made literal, and columns collapsed."""
     text = re.sub(r"\b[0-9a-f]{8}\b", "COMMIT", text.replace(str(root), "ROOT"))
-    return re.sub(r"  +", "  ", re.sub(r"\(\d+ s ago\)", "(just now)", text))
+    return re.sub(r"  +", "  ", re.sub(r"\d+ s ago", "just now", text))
 
 
 def presence(where: Path, name: str) -> dict[str, object]:
     """The presence of a session, read by plain git."""
-    ref = git(where, "for-each-ref", "--format=%(refname)", f"refs/coord/sessions/*/{name}").strip()
-    data: dict[str, object] = json.loads(git(where, "log", "-1", "--format=%(trailers:key=Coord,valueonly)", ref))
+    shown = json.loads(git(where, "log", "-1", "--format=%(trailers:key=Coord,valueonly)", "--glob=refs/coord/presence"))
+    data: dict[str, object] = shown["sessions"][name]
     return data
 
 
-def raw_presence(where: Path, name: str) -> str:
-    ref = git(where, "for-each-ref", "--format=%(refname)", f"refs/coord/sessions/*/{name}").strip()
+def raw_presence(where: Path) -> str:
+    ref = git(where, "for-each-ref", "--format=%(refname)", "refs/coord/presence").strip()
     return git(where, "cat-file", "commit", ref)
 
 
@@ -42,9 +42,9 @@ def test_worktrees_are_listed_with_their_sessions(repo: Path, worktrees: Pair, c
     cli(worktrees[1], "focus", "the", "parser")
     assert shown(cli(repo, "sessions").out, repo.parent) == (
         "ROOT/project  COMMIT [main]  no session\n"
-        "ROOT/alpha  COMMIT [alpha]  alpha active, “first”\n"
+        "ROOT/alpha  COMMIT [alpha]  alpha active, just now, “first”\n"
         "  changed: new.txt (just now)\n"
-        "ROOT/beta  COMMIT [beta]  beta active, “the parser”\n"
+        "ROOT/beta  COMMIT [beta]  beta active, just now, “the parser”\n"
     )
 
 
@@ -63,7 +63,7 @@ def test_json_of_a_session(repo: Path, worktrees: Pair, cli: Cli) -> None:
         "session": "beta", "worktree": str(worktrees[1]), "branch": "beta", "head": head, "state": "active", "since": None,
         "focus": "tests", "harness": None, "role": "reviewer", "unread": 1, "local": True,
     }  # fmt: skip
-    assert git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/sessions/{clone}").count("\n") == 2
+    assert git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/presence/{clone}").count("\n") == 1
 
 
 def test_one_session_by_name_tells_by_its_exit_code_whether_it_is_alive(worktrees: Pair, cli: Cli) -> None:
@@ -88,9 +88,9 @@ def test_several_sessions_of_one_worktree_stand_under_it(repo: Path, cli: Cli) -
     (repo / "other.txt").write_text("x")
     cli(repo, "editing", "mine.txt", env={"GIT_COORD_SESSION": "one"})
     assert shown(cli(repo, "sessions").out, repo.parent) == (
-        "ROOT/project  COMMIT [main]  one active, “first”\n"
+        "ROOT/project  COMMIT [main]  one active, just now, “first”\n"
         "  changed: mine.txt (just now)\n"
-        "  two active, “first”\n"
+        "  two active, just now, “first”\n"
         "  changed by someone here: other.txt (just now)\n"
     )
     found = json.loads(cli(repo, "sessions", "--json").out)
@@ -118,21 +118,21 @@ def test_leaving_twice_is_refused(worktrees: Pair) -> None:
 
 def test_plain_git_shows_who_is_there(worktrees: Pair, cli: Cli) -> None:
     cli(worktrees[0], "focus", "the parser")
-    listing = git(worktrees[0], "for-each-ref", "--format=%(refname:lstrip=4) %(contents:subject)", "refs/coord/sessions")
-    assert listing == "alpha alpha is active on alpha\nbeta beta is active on beta\n"
+    listing = git(worktrees[0], "log", "-1", "--format=%B", "--glob=refs/coord/presence").splitlines()
+    assert listing[:2] == ["alpha is active on alpha", "beta is active on beta"]
     assert presence(worktrees[0], "alpha")["focus"] == "the parser"
 
 
 def test_presence_names_no_path_host_or_process(repo: Path, worktrees: Pair, cli: Cli) -> None:
     cli(worktrees[0], "join", "--pid", str(os.getpid()))
-    raw = raw_presence(repo, "alpha")
+    raw = raw_presence(repo)
     assert str(repo.parent) not in raw
     assert os.uname().nodename not in raw
     assert "process" not in raw and "pid" not in raw
 
 
-def test_presence_is_one_parentless_commit_replaced(worktrees: Pair, cli: Cli) -> None:
-    ref = git(worktrees[0], "for-each-ref", "--format=%(refname)", "refs/coord/sessions/*/alpha").strip()
+def test_presence_of_all_sessions_is_one_parentless_commit_replaced(worktrees: Pair, cli: Cli) -> None:
+    ref = git(worktrees[0], "for-each-ref", "--format=%(refname)", "refs/coord/presence").strip()
     before = git(worktrees[0], "rev-parse", ref)
     cli(worktrees[0], "focus", "other things")
     assert git(worktrees[0], "rev-parse", ref) != before
@@ -236,14 +236,14 @@ def test_adopting_a_name_from_a_copied_clone(repo: Path, worktrees: Pair, cli: C
 
 
 def test_hostile_presence_is_set_aside_and_its_clone_named(repo: Path, worktrees: Pair, cli: Cli) -> None:
-    raw = raw_presence(repo, "beta")
+    raw = raw_presence(repo)
     clone = re.search(r'"clone":"([^"]+)"', raw)
     assert clone is not None
     forged = raw.replace(clone[1], "eve-00000000").replace('"state":', '"focus":"\\u001b[31mx\\nbeta active","state":')
     blob = subprocess.run(
         ["git", "-C", str(repo), "hash-object", "-t", "commit", "-w", "--stdin"], input=forged, capture_output=True, text=True
     ).stdout.strip()
-    git(repo, "update-ref", "refs/coord/sessions/eve-00000000/beta", blob)
+    git(repo, "update-ref", "refs/coord/presence/eve-00000000", blob)
     out = cli(repo, "sessions").out
     assert "\x1b" not in out and "eve-" not in out
     said = cli(repo, "status").out

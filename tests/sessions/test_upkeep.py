@@ -137,7 +137,7 @@ def test_a_hole_met_while_packing_is_filled_from_the_journal(coord: Coord, repo:
 
 def beats(coord: Coord, count: int) -> list[Oid]:
     return [
-        coord.clone.put_presence("w", f"w is active, {n}", {"session": "w", "state": "active", "ttl": 900, "n": n, "of": count})
+        coord.clone.put_presence("w", {"session": "w", "state": "active", "ttl": 900, "n": n, "of": count})  # type: ignore[misc]
         for n in range(count)
     ]
 
@@ -239,7 +239,7 @@ def test_beats_leave_few_objects_beside_a_looping_gc(coord: Coord, repo: Path) -
 
 
 def test_a_session_gone_for_a_day_gives_up_its_ref_and_leaves_its_last_word(coord: Coord, repo: Path) -> None:
-    ref = f"refs/coord/sessions/{coord.clone.id}/w"
+    ref = f"refs/coord/presence/{coord.clone.id}"
     now = time.time()
     coord.sessions.leave()
     assert housekeeping.retire(coord.clone, now + DAY - 60) == []
@@ -257,11 +257,11 @@ def test_a_session_that_is_only_silent_keeps_its_ref_for_a_day(coord: Coord, rep
     assert housekeeping.retire(coord.clone, now + DAY - 60) == []
     assert housekeeping.retire(coord.clone, now + DAY + 60) == ["w"]
     coord.sessions.join()
-    assert git(repo, "for-each-ref", f"refs/coord/sessions/{coord.clone.id}/w")
+    assert git(repo, "for-each-ref", f"refs/coord/presence/{coord.clone.id}")
 
 
 def test_presence_is_written_again_after_five_minutes_of_beats(coord: Coord, repo: Path) -> None:
-    ref = f"refs/coord/sessions/{coord.clone.id}/w"
+    ref = f"refs/coord/presence/{coord.clone.id}"
     records = Records(coord.clone.repo.coord_dir)
     first = git(repo, "rev-parse", ref)
     record = records.get("w")

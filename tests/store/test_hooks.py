@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -300,7 +301,8 @@ def names(where: Path) -> set[str | None]:
 
 
 def published(where: Path, name: str) -> str:
-    return git(where, "log", "-1", "--format=%(trailers:key=Coord,valueonly)", "--glob=refs/coord/sessions/*/" + name)
+    shown = git(where, "log", "-1", "--format=%(trailers:key=Coord,valueonly)", "--glob=refs/coord/presence")
+    return json.dumps(json.loads(shown)["sessions"][name])
 
 
 def test_adding_a_worktree_registers_a_placeholder(repo: Path) -> None:
@@ -323,7 +325,7 @@ def test_a_commit_and_a_branch_show_in_the_presence_of_the_worktrees_session(wor
     head = git(alpha, "rev-parse", "HEAD").strip()
     eventually(lambda: head in published(alpha, "alpha"), "the new head in the presence")
     git(alpha, "checkout", "-q", "-b", "topic")
-    eventually(lambda: '"branch":"topic"' in published(alpha, "alpha"), "the new branch in the presence")
+    eventually(lambda: '"branch": "topic"' in published(alpha, "alpha"), "the new branch in the presence")
 
 
 def test_a_refresh_with_nothing_new_writes_nothing(worktrees: tuple[Path, Path], cli: Cli) -> None:

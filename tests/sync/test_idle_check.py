@@ -14,6 +14,7 @@ from conftest import git, need_git
 
 from gitcoord import Coord
 from gitcoord.features.locks import read as locks
+from gitcoord.log.index import presence
 from gitcoord.store import refs
 from gitcoord.sync import exchange, leases, link, pull, remotes
 
@@ -73,7 +74,7 @@ def test_an_offline_claim_that_was_pushed_by_hand_is_settled(pair: tuple[Path, P
         task = coord.tasks.add("shared").id
         coord.tasks.claim(task, offline=True)
         own = coord.clone.id
-        git(ada, "push", "-q", "origin", f"refs/coord/log/{own}/*", f"+refs/coord/sessions/{own}/*")
+        git(ada, "push", "-q", "origin", f"refs/coord/log/{own}/*", f"+refs/coord/presence/{own}")
         assert coord.tasks.show(task).tentative
         coord.remote.sync()
         assert not coord.tasks.show(task).tentative
@@ -102,12 +103,14 @@ def test_who_begins_to_sign_signs_what_is_there_already(pair: tuple[Path, Path],
 
 def test_presence_that_left_the_remote_leaves_here(pair: tuple[Path, Path]) -> None:
     ada, bob = pair
-    ref = f"refs/coord/sessions/{clone_id(bob)}/w"
+    ref = f"refs/coord/presence/{clone_id(bob)}"
     git(bob, "push", "-q", "origin", f":{ref}")
     with Coord.open(ada, as_name="w") as coord:
-        assert ref in coord.clone.store.tips().refs
+        assert ref in coord.clone.read(presence.heard)
+        assert not git(ada, "for-each-ref", ref)
         coord.remote.sync()
-        assert ref not in coord.clone.store.tips().refs
+        assert ref not in coord.clone.read(presence.heard)
+        assert {s.session for s in coord.sessions.list() if not s.local} == set()
 
 
 def test_many_refs_are_packed_and_the_users_are_left_as_they_are(

@@ -172,7 +172,7 @@ def test_in_branches_as_far_as_the_host_lets_us(force: bool, tmp_path: Path, cli
         if force:
             assert ran.err == ""
         else:
-            assert ran.err == f"warning: not synced: refs/coord/sessions/{clone_id(bob)}/bob: no force here\n"
+            assert ran.err == f"warning: not synced: refs/coord/presence/{clone_id(bob)}: no force here\n"
             assert "it rejects presence" in cli(bob, "status").out
             assert cli(bob, "sync").err == "", "said once"
         sync(ada)
@@ -213,12 +213,12 @@ def test_a_host_is_asked_again_after_a_day(tmp_path: Path, monkeypatch: pytest.M
             assert [refusal.why for refusal in coord.remote.sync().refused] == ["no force here"]
             assert coord.remote.sync().refused == ()
         (host.bare / "hooks/pre-receive").unlink()
-        there = git(host.bare, "rev-parse", f"refs/heads/coord/sessions/{clone_id(ada)}/ada")
+        there = git(host.bare, "rev-parse", f"refs/heads/coord/presence/{clone_id(ada)}")
         sync(ada)
-        assert there == git(host.bare, "rev-parse", f"refs/heads/coord/sessions/{clone_id(ada)}/ada"), "not yet"
+        assert there == git(host.bare, "rev-parse", f"refs/heads/coord/presence/{clone_id(ada)}"), "not yet"
         monkeypatch.setattr("gitcoord.sync.rejected.REMEMBERED", 0)
         sync(ada)
-        assert there != git(host.bare, "rev-parse", f"refs/heads/coord/sessions/{clone_id(ada)}/ada")
+        assert there != git(host.bare, "rev-parse", f"refs/heads/coord/presence/{clone_id(ada)}")
 
 
 def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> None:
@@ -261,7 +261,7 @@ def test_where_logs_are_taken_and_leases_are_not(tmp_path: Path, cli: Cli) -> No
 def test_purge_takes_our_refs_off_a_remote(tmp_path: Path, cli: Cli) -> None:
     with running(PathHost, tmp_path / "server") as host:
         ada, bob = clones(tmp_path, host)
-        mine = f"refs/coord/log/{clone_id(ada)}/0001", f"refs/coord/sessions/{clone_id(ada)}/ada"
+        mine = f"refs/coord/log/{clone_id(ada)}/0001", f"refs/coord/presence/{clone_id(ada)}"
         ran = cli(ada, "purge", "--remote", "origin")
         listed = "".join(f"would delete {ref} at origin\n" for ref in mine)
         tail = "Nothing was deleted: git coord purge --remote origin --yes\n2 refs of 1 other clone stay there.\n"

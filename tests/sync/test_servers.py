@@ -206,9 +206,9 @@ def test_five_minutes_as_written(tmp_path: Path) -> None:
 def by_hand(where: Path) -> None:
     """As docs/sync.md says it is done with plain git."""
     own = clone_id(where)
-    git(where, "push", "-q", "origin", f"refs/coord/log/{own}/*", f"+refs/coord/sessions/{own}/*")
-    others = "refs/coord/log/*:refs/coord/log/*", "+refs/coord/sessions/*:refs/coord/sessions/*"
-    git(where, "fetch", "-q", "origin", *others, f"^refs/coord/log/{own}/*", f"^refs/coord/sessions/{own}/*")
+    git(where, "push", "-q", "origin", f"refs/coord/log/{own}/*", f"+refs/coord/presence/{own}")
+    others = "refs/coord/log/*:refs/coord/log/*", "+refs/coord/presence/*:refs/coord/presence/*"
+    git(where, "fetch", "-q", "origin", *others, f"^refs/coord/log/{own}/*", f"^refs/coord/presence/{own}")
 
 
 @pytest.mark.parametrize("kind", [PathHost, SshHost], ids=["path", "ssh"])
@@ -230,7 +230,7 @@ def test_plain_git_does_it_by_hand(kind: type[Host], tmp_path: Path, cli: Cli) -
         assert texts(ada) == ["by a program"]
         sync(ada, bob, ada)
         for where in (ada, bob, host.bare):
-            assert git(where, "fsck", "--strict") == ""
+            assert git(where, "fsck", "--strict", "--no-dangling") == ""
         assert cli(ada, "sync").out == "origin: nothing new\n"
 
 
@@ -351,7 +351,7 @@ def test_other_formats(option: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     sync(bob, ada)
     assert ledger(ada) == ["read"]
     for where in (ada, bob, tmp_path / "remote.git"):
-        assert git(where, "fsck", "--strict") == ""
+        assert git(where, "fsck", "--strict", "--no-dangling") == ""
 
 
 def test_fetched_from_one_place_and_pushed_to_another(tmp_path: Path) -> None:

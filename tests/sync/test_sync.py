@@ -270,8 +270,8 @@ def test_a_session_that_gave_up_its_ref_goes_everywhere(pair: tuple[Path, Path])
     with Coord.open(ada, as_name="w") as coord:
         coord.clone.drop_presence("w")
     sync_all([ada, bob])
-    assert not git(ada.parent / "hub.git", "for-each-ref", f"refs/coord/sessions/{clone_id(ada)}")
-    assert not git(bob, "for-each-ref", f"refs/coord/sessions/{clone_id(ada)}")
+    assert not git(ada.parent / "hub.git", "for-each-ref", f"refs/coord/presence/{clone_id(ada)}")
+    assert not git(bob, "for-each-ref", f"refs/coord/presence/{clone_id(ada)}")
 
 
 # the clone's id

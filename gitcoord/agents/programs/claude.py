@@ -16,6 +16,8 @@ EVENTS = {
     "look": "PreToolUse",
     "edit": "PreToolUse",
     "edited": "PostToolUse",
+    "shell": "PreToolUse",
+    "ran": "PostToolUse",
     "tools": "PostToolBatch",
     "waiting": "Notification",
     "stop": "Stop",

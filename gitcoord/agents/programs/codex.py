@@ -13,6 +13,8 @@ EVENTS = {
     "prompt": "UserPromptSubmit",
     "edit": "PreToolUse",
     "edited": "PostToolUse",
+    "shell": "PreToolUse",
+    "ran": "PostToolUse",
     "tools": "PostToolUse",
     "waiting": "PermissionRequest",
     "stop": "Stop",

@@ -17,6 +17,8 @@ EVENTS = {
     "look": "PreToolUse",
     "edit": "PreToolUse",
     "edited": "PostToolUse",
+    "shell": "PreToolUse",
+    "ran": "PostToolUse",
     "tools": "PostToolUse",
     "waiting": "Notification",
     "forget": "PreCompact",

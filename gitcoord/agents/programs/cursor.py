@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gitcoord import lean_json as json
-from gitcoord.agents import Answer, Call, Harness, Output, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, command_in, text_of
 from gitcoord.lean import Any
 
 EVENTS = {
@@ -14,6 +14,8 @@ EVENTS = {
     "look": "postToolUse",
     "edit": "preToolUse",
     "edited": "afterFileEdit",
+    "shell": "beforeShellExecution",
+    "ran": "afterShellExecution",
     "tools": "postToolUse",
     "forget": "preCompact",
     "stop": "stop",
@@ -37,6 +39,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
         text_of(document, "reason"),
         "",
         (path,) if path else (),
+        command_in(document) if moment == "shell" else "",
         isinstance(loops, int) and loops > 0,
     )
 
@@ -53,4 +56,4 @@ def say(call: Call, answer: Answer) -> Output:
     return Output(json.dumps(told))
 
 
-HARNESS = Harness("cursor", "Cursor", "CURSOR_CONVERSATION_ID", "", read, say, deaf=("edit",))
+HARNESS = Harness("cursor", "Cursor", "CURSOR_CONVERSATION_ID", "", read, say, deaf=("edit", "shell"))

@@ -15,6 +15,8 @@ EVENTS = {
     "look": "AfterTool",
     "edit": "BeforeTool",
     "edited": "AfterTool",
+    "shell": "BeforeTool",
+    "ran": "AfterTool",
     "tools": "AfterTool",
     "waiting": "Notification",
     "forget": "PreCompress",
@@ -36,4 +38,4 @@ def say(call: Call, answer: Answer) -> Output:
     return Output(json.dumps({"hookSpecificOutput": {"hookEventName": call.event, "additionalContext": answer.context}}))
 
 
-HARNESS = Harness("gemini", "Gemini CLI", "GEMINI_SESSION_ID", "", read, say, deaf=("edit",))
+HARNESS = Harness("gemini", "Gemini CLI", "GEMINI_SESSION_ID", "", read, say, deaf=("edit", "shell"))

@@ -158,9 +158,10 @@ export const GitCoord = async ({ client, directory }) => {
     },
 
     "tool.execute.before": async ({ tool, sessionID, callID }, { args }) => {
-      const about = file(args)
-      if (!about || (!isEdit(tool) && tool !== "read")) return
-      const { context, deny } = await call(isEdit(tool) ? "edit" : "look", sessionID, about)
+      const runs = tool === "bash" && typeof args?.command === "string"
+      const about = runs ? { tool_input: { command: args.command } } : file(args)
+      if (!about || (!runs && !isEdit(tool) && tool !== "read")) return
+      const { context, deny } = await call(runs ? "shell" : isEdit(tool) ? "edit" : "look", sessionID, about)
       if (deny) throw new Error(deny)
       if (context) told.set(callID, context)
     },
@@ -170,6 +171,7 @@ export const GitCoord = async ({ client, directory }) => {
       told.delete(callID)
       const about = file(args)
       if (about && isEdit(tool)) await call("edited", sessionID, about)
+      if (tool === "bash") await call("ran", sessionID, { tool_input: { command: args?.command ?? "" } })
       const goesOn = asking.delete(sessionID)
       if (goesOn || !parents.has(sessionID)) lines.push((await call("tools", sessionID)).context)
       const text = lines.filter(Boolean).join("\n\n")

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from gitcoord import lean_json as json
-from gitcoord.agents import Answer, Call, Harness, Output, patched_paths, text_of
+from gitcoord.agents import Answer, Call, Harness, Output, command_in, patched_paths, text_of
 from gitcoord.lean import Any
 from gitcoord.system.files import read_bytes
 
@@ -25,6 +25,7 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
         text_of(document, "source"),
         text_of(document, "agent_id"),
         (path,) if path else patched_paths(tool_input),
+        command_in(document) if moment == "shell" else "",
         document.get("stop_hook_active") is True,
     )
 

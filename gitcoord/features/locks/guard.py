@@ -18,7 +18,7 @@ from gitcoord.log.trust import held_back
 from gitcoord.names import name_in
 from gitcoord.sessions.identity import Identity
 from gitcoord.system.spawn import run
-from gitcoord.text import span
+from gitcoord.text import shell_word, span
 
 MAX_LINES = 20
 
@@ -43,7 +43,7 @@ def pre_commit(clone: Clone, me: Identity) -> CommitVerdict:
     if len(found) > MAX_LINES:
         lines.append(f"… and {len(found) - MAX_LINES} more")
     if refused:
-        lines.append("hint: ask the holder to unlock, or commit with --no-verify")
+        lines.append(f"hint: git coord send {shell_word(found[0][1].holder)} TEXT, or leave the file out of this commit")
     return CommitVerdict(tuple(lines), refused)
 
 

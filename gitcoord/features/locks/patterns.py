@@ -166,6 +166,16 @@ def literal(pattern: str) -> str | None:
     return pattern.removeprefix("/")
 
 
+def word_of(pattern: str) -> str:
+    """A text that is in every command that names a path which the pattern matches: its longest part without wildcards, or
+    the last component of a plain path. Empty if there is none."""
+    plain = pattern.replace("\\", "").rstrip("/ ")
+    if _WILD.isdisjoint(plain):
+        return plain.rpartition("/")[2]
+    pieces = "".join("\0" if char in _WILD else char for char in plain).split("\0")
+    return max((piece.strip("/") for piece in pieces), key=len)
+
+
 def matches(pattern: str, path: str) -> bool:
     """Whether a pattern matches a path from the root, or a folder above it."""
     if _any_case.get():

@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from gitcoord.errors import Refused, UsageError
 from gitcoord.features.locks import waiters
 from gitcoord.features.locks.fold import MAX_PATTERNS, MAX_TTL, REASON, TTL
-from gitcoord.features.locks.patterns import literal, overlap, typed_pattern
+from gitcoord.features.locks.patterns import literal, overlap, typed_pattern, word_of
 from gitcoord.features.locks.read import Lock, LockHeld, LockTable, all_locks, held, lock_of, merged, standing
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.names import mailbox, name_in
+from gitcoord.sessions import touched
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.presence import register
 from gitcoord.store.objects import Oid
@@ -277,6 +278,11 @@ def keep_marker(clone: Clone) -> None:
     """Keep `coord/guard` up to date. Call it under the write lock after locks were taken or ended."""
     locks = [lock for lock in clone.read(all_locks) if not lock.waits]
     waiters.keep_marker(clone, min((lock.expires for lock in locks), default=None))
+    words: dict[str, list[str]] = {}
+    for lock in locks:
+        holder = name_in(lock.holder) if clone.is_ours(lock.clone) else ""
+        words.setdefault(holder, []).extend(map(word_of, lock.patterns))
+    touched.keep_locks(clone.repo.coord_dir, words)
 
 
 def names_ignored(clone: Clone, patterns: Iterable[str]) -> set[str]:

@@ -186,6 +186,7 @@ FEATURE = Feature(
     """
     CREATE INDEX messages_sender ON messages (clone, author, lc);
     CREATE INDEX messages_thread ON messages (thread) WHERE thread != id;
+    CREATE INDEX messages_asking ON messages (id) WHERE urgent = 1 OR needs_ack = 1;
     CREATE INDEX messages_expiring ON messages (expires) WHERE expires > 0;
     CREATE INDEX deliveries_unread ON deliveries (box, message, state, addressed) WHERE state = 0 AND addressed = 1;
     CREATE INDEX deliveries_box ON deliveries (box);

@@ -76,6 +76,7 @@ GROUP BY m.id ORDER BY m.lc {direction}, m.id {direction} LIMIT ?
 _EVENTS = "JOIN events e ON e.id = m.id"
 """The join for conditions on columns of `events`; it doubles the time."""
 _UNREAD = f"d.state = 0 AND {IN_TIME}"
+_OWED = "(m.needs_ack = 1 AND d.state < 4 AND m.notice = '' AND m.id NOT IN (SELECT message FROM bounces))"
 
 
 def inbox(
@@ -86,9 +87,10 @@ def inbox(
     sender: str | None = None,
     limit: int = PAGE,
     now: float | None = None,
+    owed: bool = False,
 ) -> Inbox:
     """My unread messages, oldest first; `everything` adds read ones, `again` returns the messages that were marked last
-    once more.
+    once more, `owed` those that I have not acked as asked.
 
     With `coord.requireSigned`, other clones' messages without a good signature are only counted in `held`, unless
     `everything`. Marks nothing: call `mark` with the messages that were really shown.
@@ -101,6 +103,8 @@ def inbox(
         condition, values = _UNREAD, list[object]((int(now),))
         if again:
             condition, values = "m.id IN (SELECT value FROM json_each(?))", [json.dumps(_last_marked(db, clone, me))]
+        elif owed:
+            condition, values = _OWED, []
         elif everything:
             condition, values = "1", []
         if sender is not None:
@@ -116,7 +120,7 @@ def inbox(
     return bounced_first(clone, now, ask)
 
 
-_AWAITING = f"({_UNREAD} OR (m.needs_ack = 1 AND d.state < 4 AND m.id NOT IN (SELECT message FROM bounces)))"
+_AWAITING = f"({_UNREAD} OR {_OWED})"
 
 
 def awaiting(clone: Clone, me: Identity, limit: int = PAGE, now: float | None = None) -> Inbox:

@@ -11,7 +11,7 @@ from gitcoord.features.messages.fold import EXPIRED, LEDGER, QUEUED, READ, SURFA
 from gitcoord.lean import Any, NamedTuple, TypeVar, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
-from gitcoord.names import mailbox, name_in, same_clone, split_mailbox
+from gitcoord.names import name_in, same_clone, split_mailbox
 from gitcoord.sessions.identity import Identity
 from gitcoord.sessions.mailboxes import boxes_of, leading_to
 from gitcoord.store.objects import Oid
@@ -221,22 +221,3 @@ def bounces(db: sqlite3.Connection, clone: Clone, now: float) -> list[Draft]:
         )
         for oid, author, text, boxes in rows
     ]
-
-
-class Owed(NamedTuple):
-    """A message for whose receipt the sender waits; `read` if only the ack is missing."""
-
-    id: Oid
-    sender: str
-    read: bool
-
-
-def owed_by(db: sqlite3.Connection, boxes: Sequence[str]) -> list[Owed]:
-    """Urgent mail that mailboxes have not read, and mail that they have not acked as asked, oldest first."""
-    rows = db.execute(
-        "SELECT m.id, m.author, m.clone, d.state FROM deliveries d JOIN messages m ON m.id = d.message"
-        " WHERE d.addressed = 1 AND d.box IN (SELECT value FROM json_each(?)) AND m.notice = ''"
-        f" AND ({OWES}) AND NOT {BOUNCED} ORDER BY m.lc, m.id",
-        (json.dumps(list(boxes)),),
-    )
-    return [Owed(Oid(oid), mailbox(author, clone), state >= READ) for oid, author, clone, state in rows]

@@ -86,7 +86,8 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
 
 
 def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options = PLAIN) -> Sent:
-    """Answer a message in its thread: to its sender, or to its recipients when it is the caller's own."""
+    """Answer a message in its thread: to its sender, or to its recipients when it is the caller's own. That acks it, if it
+    asks for an ack."""
     _check(text, options)
     with clone.locked():
         original = clone.read(lambda db: get_event(db, resolve_id(db, prefix, "message")))
@@ -101,7 +102,7 @@ def reply(clone: Clone, me: Identity, prefix: str, text: str, options: Options =
             if len(_near(clone, boxes)) < len(boxes):
                 raise
             sent = _append(clone, [draft], True)._replace(kept=secret.found)
-        mark(clone, me, [original.id], READ)
+        mark(clone, me, [original.id], ACKED if original.data.get("needs_ack") else READ)  # an answer is more than an ack
         return sent
 
 

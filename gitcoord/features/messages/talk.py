@@ -31,11 +31,14 @@ class Talk(NamedTuple):
 
 
 class Which(NamedTuple):
-    """A choice of messages: of or to one session, containing `words`, with or without gitcoord's own notices."""
+    """A choice of messages: of or to one session, and one `other` (a session of this clone), containing `words`, not older
+    than `since` (Unix seconds), with or without gitcoord's own notices."""
 
     notices: bool = False
     session: str | None = None
     words: str = ""
+    other: str | None = None
+    since: int | None = None
 
 
 EVERYTHING = Which()
@@ -61,16 +64,30 @@ def _condition(db: sqlite3.Connection, clone: Clone, which: Which) -> tuple[str,
     if which.words:
         conditions.append("e.text LIKE ? ESCAPE '\\'")
         values.append("%" + re.sub(r"([%_\\])", r"\\\1", which.words) + "%")
+    if which.since is not None:
+        conditions.append("e.at >= ?")
+        values.append(which.since)
     if which.session is not None:
-        boxes = leading_to(db, resolve_name(db, which.session, clone.id or ""))
-        senders = [list(split_mailbox(box)) for box in boxes]
-        conditions.append(
-            "(m.id IN (SELECT message FROM deliveries WHERE box IN (SELECT value FROM json_each(?)))"
-            " OR EXISTS (SELECT 1 FROM json_each(?) s WHERE m.author = json_extract(s.value, '$[0]')"
-            " AND m.clone = json_extract(s.value, '$[1]')))"
-        )
-        values += [json.dumps(boxes), json.dumps(senders)]
+        theirs = leading_to(db, resolve_name(db, which.session, clone.id or ""))
+        if which.other is None:
+            conditions.append(f"({_TO} OR {_BY})")
+            values += [json.dumps(theirs), _senders(theirs)]
+        else:
+            mine = leading_to(db, clone.box(which.other))
+            conditions.append(f"({_TO} AND {_BY} OR {_TO} AND {_BY})")
+            values += [json.dumps(theirs), _senders(mine), json.dumps(mine), _senders(theirs)]
     return " AND ".join(conditions), values
+
+
+_TO = "m.id IN (SELECT message FROM deliveries WHERE box IN (SELECT value FROM json_each(?)))"
+_BY = (
+    "EXISTS (SELECT 1 FROM json_each(?) s WHERE m.author = json_extract(s.value, '$[0]')"
+    " AND m.clone = json_extract(s.value, '$[1]'))"
+)
+
+
+def _senders(boxes: Sequence[str]) -> str:
+    return json.dumps([list(split_mailbox(box)) for box in boxes])
 
 
 def _ledgers(db: sqlite3.Connection, ids: Sequence[str]) -> dict[str, list[Delivery]]:

@@ -7,14 +7,14 @@ state is a pure function of the commits below those tips, except `presence.seen`
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
 from gitcoord.lean import Any, contextmanager, sqlite3
 from gitcoord.log import trust
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
-from gitcoord.log.index import intake
+from gitcoord.log.index import intake, presence
 from gitcoord.log.index.database import transaction
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.index.folding import Commit, Folding
@@ -25,7 +25,7 @@ from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.names import same_clone
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, log_of, owner
+from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, is_presence, log_of, owner
 from gitcoord.system.streams import Progress
 
 ATTEMPTS = 3
@@ -179,7 +179,7 @@ class Index(Folding):
             if not (self._misplaced or any(self._is_dropped(ref) for ref in known)):
                 return
         self.vanished |= {ref: oid for ref, oid in known.items() if is_log(ref) and ref not in tips.refs}
-        self._begin_rebuild()
+        self._begin_rebuild(anew)
         with self._rebuilding():
             self._ingest_difference(store, {}, self._relevant(tips, ()))
         self._misplaced = False
@@ -189,10 +189,12 @@ class Index(Folding):
         if not self.forgets and belongs_to(ref, self._here() or ""):
             raise OwnLogAmiss(ref)
 
-    def _begin_rebuild(self) -> None:
+    def _begin_rebuild(self, anew: bool) -> None:
         """Begin to read everything anew. Indexes that only reads need are made at the end: that takes a third of the
         time."""
+        kept = {} if anew else presence.kept(self.db)
         self._create(self.db)
+        presence.put_back(self.db, kept)
         self._judge_anew()
         for statement in self._index_statements():
             self.db.execute(f"DROP INDEX {statement.split()[2]}")
@@ -246,8 +248,9 @@ class Index(Folding):
         self._reconsider()
         self._ingest_presence(store, [(ref, oid) for ref, oid in changed if not is_log(ref)])
         for ref in known.keys() - now.keys():
-            self.db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", tuple(ref.split("/")[-2:]))
             self.db.execute("DELETE FROM tips WHERE ref = ?", (ref,))
+            if is_presence(ref) and ref not in presence.heard(self.db):
+                presence.forget(self.db, ref, known[ref])
 
     def _doubt(self, ref: str) -> None:
         """Doubt an unsigned epoch of a clone that is known to sign: it replaces earlier ones once that clone has signed
@@ -359,21 +362,37 @@ class Index(Folding):
         self._settle()
 
     def _ingest_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> None:
+        lost = self._read_presence(store, replaced)
+        self.unreadable += lost
+        for ref, oid in replaced:
+            if ref not in lost:
+                self._set_tip(ref, oid, None, 0)
+
+    def _read_presence(self, store: Store, replaced: Sequence[tuple[str, Oid]]) -> list[str]:
+        """Read commits of presence; returns the refs of those that are lost."""
         if not replaced:
-            return
-        sizes = dict(zip((oid for _, oid in replaced), store.sizes([oid for _, oid in replaced]), strict=True))
+            return []
+        oids = [oid for _, oid in replaced]
+        sizes = dict(zip(oids, store.sizes(oids), strict=True))
         small = [oid for oid, size in sizes.items() if size is not None and size <= MAX_COMMIT]
         found = dict(zip(small, store.read(small), strict=True))
         now = time.time()
         for ref, oid in replaced:
-            if sizes[oid] is None:
-                self.unreadable.append(ref)
-                continue
-            try:
-                self.take_presence(self._presence(ref, oid, found.get(oid)), now)
-            except Malformed as why:
-                self._report(oid, ref, str(why))
-            self._set_tip(ref, oid, None, 0)
+            if sizes[oid] is not None:
+                self.take_presence(presence.Presence(ref, oid, found.get(oid)), now)
+        return [ref for ref, oid in replaced if sizes[oid] is None]
+
+    def hear(self, store: Store, fetched: Mapping[str, Oid], gone: Collection[str]) -> list[str]:
+        """Read presence of other clones that was fetched and has no ref here, and forget that of `gone` refs. Returns the
+        refs of commits that did not arrive."""
+        with self.writing() as db:
+            lost = self._read_presence(store, list(fetched.items()))
+            arrived = [(ref, oid) for ref, oid in fetched.items() if ref not in lost]
+            db.executemany("INSERT OR REPLACE INTO heard VALUES (?, ?)", arrived)
+            known = presence.heard(db) if gone else {}
+            for ref in gone:
+                presence.forget(db, ref, known.get(ref))
+            return lost
 
     def _relevant(self, tips: Tips, out: Collection[str]) -> dict[str, Oid]:
         lowest = self._lowest()

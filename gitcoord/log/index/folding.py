@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from gitcoord.lean import Any, sqlite3
 from gitcoord.log import schemas, trust
 from gitcoord.log.event import Event, Malformed, canonical_json, check_step, decode
-from gitcoord.log.index import database
+from gitcoord.log.index import database, presence
 from gitcoord.log.index.feature import Feature, Registry
 from gitcoord.log.index.file import IndexFile
 from gitcoord.log.index.mailroom import Mailroom
 from gitcoord.log.schemas import Schema
-from gitcoord.store.objects import GitObject, Oid, parent_of
-from gitcoord.store.ref_names import epoch_of, is_local, log_ref
+from gitcoord.store.objects import Oid
+from gitcoord.store.ref_names import epoch_of, is_local, is_old_presence, log_ref
 
 _INSERT = (
     "INSERT OR IGNORE INTO events (id, v, type, lc, clone, author, email, at, text, data, local, epoch, place)"
@@ -207,29 +207,20 @@ class Folding(IndexFile):
         while self._unsettled:
             self._unsettled.popitem()[1](self.db)
 
-    def _presence(self, ref: str, oid: Oid, found: GitObject | None) -> Event:
-        """The presence that a ref names. Raises Malformed."""
-        if found is None:
-            raise Malformed("larger than 512 KiB")
-        event = decode(oid, found.data if found.kind == "commit" else b"")
-        if not trust.is_presence_of(event, ref) or event.v != 1 or parent_of(found.data):
-            raise Malformed("no presence of this session")
-        if why := self._objection(event):
-            raise Malformed(why)
-        return event
-
-    def take_presence(self, event: Event, seen: float) -> None:
-        """Read a presence, unless it is older than the known one by clock and by time: then somebody restored an old
-        one."""
-        query = "SELECT lc, at FROM presence WHERE clone = ? AND name = ?"
-        known = self.db.execute(query, (event.clone, event.author)).fetchone()
-        if known and event.lc < known[0] and event.at <= known[1]:
+    def take_presence(self, found: presence.Presence, seen: float) -> None:
+        """Read a commit of presence; `seen` is when it was first seen."""
+        try:
+            events = presence.read(found, self._objection)
+        except Malformed as why:
+            self._report(found.oid, found.ref, str(why))
             return
-        event = self.referee.worth(self.db, event) if self.referee else event
-        self.db.execute(
-            "INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (event.clone, event.author, event.id, event.at, event.text, canonical_json(event.data), seen, event.lc),
-        )
+        for event in events:
+            presence.take(self.db, event, seen, self._worth)
+        if not is_old_presence(found.ref) and found.found is not None:
+            presence.drop_others(self.db, found.ref, events, decode(found.oid, found.found.data).lc)
+
+    def _worth(self, event: Event) -> Event:
+        return self.referee.worth(self.db, event) if self.referee else event
 
 
 def _set_aside(event: Event | None, why: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 43
+SCHEMA = 45
 """Raise it with every change of a table or a fold; tests/log/test_index.py has the fingerprint that reminds you."""
 
 TABLES = """
@@ -15,8 +15,9 @@ CREATE TABLE events (
 CREATE TABLE epochs (log TEXT PRIMARY KEY, lowest INTEGER NOT NULL, doubted INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE strange (id TEXT PRIMARY KEY, ref TEXT NOT NULL, reason TEXT NOT NULL, newer INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE presence (
-    clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL, text TEXT NOT NULL,
+    clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, lc INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
+CREATE TABLE heard (ref TEXT PRIMARY KEY, oid TEXT NOT NULL) WITHOUT ROWID;
 CREATE INDEX strange_ref ON strange (ref, newer, reason);
 """
 INDEXES = "CREATE INDEX events_order ON events (lc);"  # few events have the same clock, so sorting them by id costs nothing

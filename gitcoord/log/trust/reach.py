@@ -10,7 +10,7 @@ from __future__ import annotations
 from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.schemas import ID, NAME, Schema, line, number
-from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, owner
+from gitcoord.store.ref_names import MAX_EPOCH_DIGITS, NAMESPACE, epoch_of, is_old_presence, owner
 
 EPOCH, CHECKPOINT = "epoch", "checkpoint"
 NEVER_CARRIED = (EPOCH, CHECKPOINT)
@@ -69,8 +69,10 @@ def is_root(event: Event, ref: str) -> bool:
 
 
 def is_presence_of(event: Event, ref: str) -> bool:
-    """Whether an event is the presence of the session that the ref names, by its own clone."""
-    return [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence"
+    """Whether an event is the presence that the ref names, of a clone or of one session, by that clone."""
+    if is_old_presence(ref):
+        return [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence"
+    return event.clone == event.author == owner(ref) and event.type == "presences"
 
 
 def is_others(clone: str, event: Event) -> bool:

@@ -44,6 +44,7 @@ RULES: Mapping[str, Rule] = {
     "leave": Rule(OWN_NAME, NOTHING),
     "gone": Rule(OWN_NAME, NOTHING),
     "presence": Rule(OWN_NAME, NOTHING),
+    "presences": Rule(OWN_NAME, NOTHING),
     "adopt": Rule("any other clone, until the name's own clone joins again", NOTHING),
     "message": Rule("anybody; a notice replaces or bounces only messages of its own clone", HELD, "replaces", whole=False),
     "receipt": Rule("the clone of the mailbox, or one that has adopted it", NOTHING),

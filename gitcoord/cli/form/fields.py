@@ -1,12 +1,13 @@
-"""`--json=FIELDS`: take the names of fields out of a line, and check them against the documents of its verb."""
+"""The form of the output: take `--json=FIELDS` and `--color` out of a line; fields are checked against the documents."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from gitcoord.cli.command import Command
-from gitcoord.cli.documents import VERBS, fields_of
+from gitcoord.cli.form.documents import VERBS, fields_of
 from gitcoord.cli.output import Asked
+from gitcoord.cli.params import ask_colour
 from gitcoord.cli.spelling import spelled_out, takes_a_word
 from gitcoord.cli.verbs import find
 from gitcoord.errors import UsageError
@@ -15,7 +16,8 @@ JSON = "--json"
 
 
 def taken(args: Sequence[str]) -> list[str]:
-    """`args`, spelled out, without the fields of `--json`; these are noted in `Asked`. Raises UsageError for unknown fields."""
+    """`args`, spelled out, without the fields of `--json`, and without --color. Both are noted in `Asked`. Raises UsageError
+    for unknown fields."""
     args = spelled_out(args)
     command = find(args[0])
     if command is None:
@@ -36,6 +38,9 @@ def _without_fields(verb: str, command: Command, words: list[str]) -> list[str]:
     while words and words[0] != "--" and not (stops and not words[0].startswith("-")):
         word = words.pop(0)
         name, equals, value = word.partition("=")
+        if name in ("--color", "--no-color"):
+            ask_colour("never" if name == "--no-color" else value if equals else "always")
+            continue
         if name == JSON:
             if not equals and words and _are_fields(verb, words[0], free):
                 equals, value = "=", words.pop(0)

@@ -36,6 +36,19 @@ KINDS: dict[str, dict[str, str]] = {
         "recipients": "list of {session, state, at}; state is `queued`, `expired`, `surfaced`, `read` or `acked`",
         "waits_for_sync": "whether a recipient in another clone cannot have it yet",
     },
+    "said": {
+        **dict.fromkeys(("id", "from", "to", "text", "sent", "thread", "reply_to", "urgent"), "as of a message"),
+        **dict.fromkeys(("needs_ack", "read", "attachments", "verified", "signature"), "as of a message"),
+        "recipients": "list of {session, state, at}",
+    },
+    "debt": {
+        "id": "id of the message",
+        "debtor": "session",
+        "creditor": "session",
+        "owes": "`ack` or `read`",
+        "sent": "time of the message",
+        "text": "its text",
+    },
     "marked": {"marked": "number of messages"},
     "condition": {
         "condition": "the condition that holds, as it was written",
@@ -148,6 +161,7 @@ KINDS: dict[str, dict[str, str]] = {
     "status": {
         "me": "my session: {session, state, branch, role, focus, beat}",
         "unread": "number of unread messages",
+        "owed": "{by_me, to_me}: acks that I owe for mail that I have read, receipts that others owe me",
         "tasks": "list of {id, title, status}: those that I hold",
         "ready": "number of tasks that any session may take",
         "locks": "list of {id, patterns, expires}: mine",
@@ -171,6 +185,7 @@ KINDS: dict[str, dict[str, str]] = {
         "state": "object: my keys and values",
         "tasks": "list: my tasks, with the last word on each (`said`)",
         "unread": "list of {id, from, text, sent, urgent}",
+        "owed": "list, as `unread`: mail that I have read and not acked as asked",
         "filed": "list: tasks that I filed for others",
         "locks": "list of {id, patterns, session, reason, expires}",
         "jobs": "list of {id, name, state, exit, signal}",
@@ -271,7 +286,7 @@ VERBS: dict[str, str] = {
     "state unset": "value", "state show": "values", "conflicts": "collisions", "sync": "report or counts",
     "remote set": "moved", "init": "set-up", "hooks": "hooks or agent hooks", "doctor": "findings", "demo": "demo",
     "skill": "skill", "trust": "signers", "redact": "redacted", "gc": "collected", "purge": "traces or refs at a remote",
-    "ui": "nothing", "mcp": "nothing",
+    "chat": "saids", "overdue": "debts", "day": "events", "ui": "nothing", "mcp": "nothing",
 }  # fmt: skip
 """The document of each verb: a kind, or in the plural a list of documents of that kind."""
 FREE = {

@@ -1,0 +1,111 @@
+"""Presence in the index: the facts of each session, from the commits that its clone replaces.
+
+A commit has the sessions of a clone (`refs/coord/presence/CLONE`), or one session as gitcoord 0.1 writes it. A row changes
+only when the facts or the time of its session do, so its id shows when that session was last heard of. Other clones'
+commits have no ref here: the table `heard` says which were read from a remote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from gitcoord.lean import Any, NamedTuple, sqlite3
+from gitcoord.log import trust
+from gitcoord.log.event import Event, Malformed, canonical_json, decode
+from gitcoord.store.objects import GitObject, Oid, parent_of
+from gitcoord.store.ref_names import SESSIONS, is_old_presence, owner
+
+ALL, ONE = "presences", "presence"
+"""The types of a commit with all sessions of a clone, and with one session."""
+
+
+class Presence(NamedTuple):
+    """A commit of presence as it was read: its ref, its id, and the object (None: too large)."""
+
+    ref: str
+    oid: Oid
+    found: GitObject | None
+
+
+def read(presence: Presence, objection: Callable[[Event], str]) -> list[Event]:
+    """The presence of each session that a commit has, as events of the sessions. Raises Malformed."""
+    ref, oid, found = presence
+    if found is None:
+        raise Malformed("larger than 512 KiB")
+    event = decode(oid, found.data if found.kind == "commit" else b"")
+    if not trust.is_presence_of(event, ref) or event.v != 1 or parent_of(found.data):
+        raise Malformed("no presence of this session" if is_old_presence(ref) else "no presence of this clone")
+    if why := objection(event):
+        raise Malformed(why)
+    return [event] if event.type == ONE else list(_each(event))
+
+
+def _each(event: Event) -> Iterator[Event]:
+    for name, facts in event.data["sessions"].items():
+        data = {key: value for key, value in facts.items() if key != "at"}
+        yield event._replace(type=ONE, author=name, at=facts["at"], data={**data, "session": name})
+
+
+def take(db: sqlite3.Connection, event: Event, seen: float, worth: Callable[[Event], Event]) -> None:
+    """Store the presence of a session, unless it is older than the known one by clock and by time: then somebody restored
+    an old one. `worth` cuts it down to what its signature allows."""
+    query = "SELECT lc, at, data, id FROM presence WHERE clone = ? AND name = ?"
+    known = db.execute(query, (event.clone, event.author)).fetchone()
+    event = worth(event)
+    facts = canonical_json(event.data)
+    if known and (event.at, facts) == known[1:3]:
+        if not _has_own_ref(db, event.clone, event.author, known[3]):
+            return
+    elif known and event.lc < known[0] and event.at <= known[1]:
+        return
+    row = (event.clone, event.author, event.id, event.at, facts, seen, event.lc)
+    db.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+
+
+def drop_others(db: sqlite3.Connection, ref: str, events: Sequence[Event], lc: int) -> None:
+    """Forget the sessions of a clone that its commit at `ref` does not have any more; those known from a later commit, or
+    from a ref of their own, stay."""
+    here = {event.author for event in events}
+    for name, oid in db.execute("SELECT name, id FROM presence WHERE clone = ? AND lc <= ?", (owner(ref), lc)).fetchall():
+        if name not in here and not _has_own_ref(db, owner(ref), name, oid):
+            db.execute("DELETE FROM presence WHERE clone = ? AND name = ?", (owner(ref), name))
+
+
+def _has_own_ref(db: sqlite3.Connection, clone: str, name: str, oid: str) -> bool:
+    query = "SELECT 1 FROM tips WHERE (ref, oid) = (?1, ?2) UNION ALL SELECT 1 FROM heard WHERE (ref, oid) = (?1, ?2)"
+    return db.execute(query, (f"{SESSIONS}{clone}/{name}", oid)).fetchone() is not None
+
+
+def forget(db: sqlite3.Connection, ref: str, oid: str | None) -> None:
+    """Forget the sessions that were known from a ref that is gone, and that named `oid`."""
+    db.execute("DELETE FROM heard WHERE ref = ?", (ref,))
+    if is_old_presence(ref):
+        clone, name = ref.split("/")[-2:]
+        db.execute("DELETE FROM presence WHERE (clone, name, id) = (?, ?, ?)", (clone, name, oid))
+        return
+    drop_others(db, ref, (), 1 << 62)
+
+
+# presence that has no ref here
+
+
+def heard(db: sqlite3.Connection) -> dict[str, Oid]:
+    """The refs of presence at remotes, and the commits that were read of them."""
+    return dict(db.execute("SELECT ref, oid FROM heard").fetchall())
+
+
+def kept(db: sqlite3.Connection) -> Mapping[str, list[Any]]:
+    """The rows that come from no ref here, for a rebuild of the index."""
+    own = "SELECT * FROM presence WHERE clone IN (SELECT substr(ref, 21) FROM heard)"
+    old = "SELECT p.* FROM presence p JOIN heard h ON h.ref = 'refs/coord/sessions/' || p.clone || '/' || p.name"
+    return {
+        "heard": db.execute("SELECT * FROM heard").fetchall(),
+        "presence": db.execute(f"{own} UNION {old}").fetchall(),
+    }
+
+
+def put_back(db: sqlite3.Connection, rows: Mapping[str, list[Any]]) -> None:
+    """Store the rows of `kept` again."""
+    for table, found in rows.items():
+        for row in found:
+            db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
