@@ -1,4 +1,4 @@
-"""The verbs sessions, whoami, join, leave, focus and editing."""
+"""The verbs sessions, whoami, join, leave, focus, editing and worktree."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from gitcoord import Coord
-from gitcoord.cli.command import IntRange, argument, command, option
+from gitcoord.cli.command import IntRange, argument, command, group, option
 from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
 from gitcoord.cli.params import common, opened
 from gitcoord.errors import UsageError
@@ -16,6 +16,7 @@ from gitcoord.names import mailbox
 from gitcoord.overview.shapes import session_json, shown_name
 from gitcoord.system.screen import cells, pad
 from gitcoord.system.streams import columns_of
+from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.overview.roster import Session
@@ -204,3 +205,49 @@ def _say_me(coord: Coord, name: str, as_json: bool, what: str) -> None:
         say_json(session_json(coord, coord.sessions.get(name)))
     else:
         say(f"{what} {name}")
+
+
+@group(short_help="add or remove one safely")
+def worktree() -> None:
+    """Worktrees, each with a session.
+
+    Example: git coord worktree add ../parser
+    """
+
+
+@worktree.command(short_help="make one, with a branch and an expected session")
+@argument("path")
+@argument("base", required=False, metavar="[COMMIT]")
+@option("-b", "branch", metavar="BRANCH", help="Its branch (the name of PATH).")
+@common
+def add(path: str, base: str | None, branch: str | None, as_name: str | None, as_json: bool) -> None:
+    """Make a worktree and its branch, and expect a session there.
+
+    Example: git coord worktree add ../parser
+    """
+    with opened(as_name) as coord:
+        made = coord.sessions.add_worktree(path, branch=branch, base=base)
+        if as_json:
+            say_json(made._asdict())
+            return
+        say(f"{made.path} on branch {made.branch}: {made.session} is expected there")
+        say(f"  start an agent there: cd {shell_word(made.path)}")
+        say(f"  write to it now: git coord send {made.session} TEXT")
+
+
+@worktree.command(short_help="remove one where nothing is lost")
+@argument("path", metavar="PATH|SESSION")
+@option("--force", is_flag=True, help="With all that is in it.")
+@common
+def remove(path: str, force: bool, as_name: str | None, as_json: bool) -> None:
+    """Remove a worktree, unless a live session, uncommitted changes or unmerged commits are there. Its branch stays.
+
+    Example: git coord worktree remove ../parser
+    """
+    with opened(as_name) as coord:
+        gone = coord.sessions.remove_worktree(path, force=force)
+        if as_json:
+            say_json(gone._asdict())
+            return
+        kept = f"; the branch {gone.branch} is kept" if gone.branch else ""
+        say(f"removed {gone.path}{kept}")

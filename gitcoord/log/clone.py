@@ -208,16 +208,17 @@ class Clone(Opened):
             self._replace(self._keeper(), objects[-1].oid, fd, objects)
             return objects[-1].oid
 
-    def list_retired(self, logs: Mapping[str, Oid], before: Oid | None) -> Oid:
-        """Write the commit that adds `logs` to the list of retired clones at `before`; a ref of its own keeps it until
-        `point`."""
+    def list_retired(self, logs: Mapping[str, Oid], before: Sequence[Oid]) -> Oid:
+        """Write the commit that adds `logs` to the list of retired clones at the first of `before`, and continues the
+        others, too; a ref of its own keeps it until `point`."""
         from gitcoord.log.apart.retired import TYPE, with_parents
 
         with self.locked() as fd:
             count = len({owner(ref) for ref in logs})
             text = f"{count} {'clone was' if count == 1 else 'clones were'} retired after a long silence"
+            text = text if logs else "this list continues two"
             *needed, bare = self._alone(Draft(TYPE, text, {"logs": dict(logs)}, author=self.settled_id()[:40]))
-            parents = dict.fromkeys([*([before] if before else []), *logs.values()])
+            parents = dict.fromkeys([*before, *logs.values()])
             item = with_parents(bare, list(parents), self.repo.object_format)
             self._replace(self._keeper(), item.oid, fd, [*needed, item])
             return item.oid

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from gitcoord import lean_json as json
 from gitcoord.errors import Refused, UsageError
 from gitcoord.lean import Any, NamedTuple, sqlite3
+from gitcoord.log import trust
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
 from gitcoord.names import OURS, mailbox, session_name, slug, split_mailbox
@@ -78,17 +79,17 @@ def states_in(
         elif row:
             found[box] = (judge_published(json.loads(row[0]), row[1], now - records.sleeps.since(row[1]), quiet).state, row[1])
         else:
-            found[box] = (_state_without_presence(db, clone, box), None)
+            found[box] = (_state_without_presence(db, clone, box, patient), None)
     return found
 
 
-def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str) -> str:
+def _state_without_presence(db: sqlite3.Connection, clone: Clone, box: str, patient: bool) -> str:
     """The state of a session without a presence: the user of this repository is never gone, and another clone's log
-    says whether its session is."""
+    says whether its session is. The list of retired clones says it, too, but nobody signs it."""
     name, at = split_mailbox(box)
     if clone.is_ours(at):
         return "expected" if name == person_name(clone.repo) else "gone"
-    if at in clone.store.retired:
+    if at in clone.store.retired and not (patient and trust.is_required(clone)):
         return "gone"
     return "gone" if published_gone(db, clone, box) else "unknown"
 

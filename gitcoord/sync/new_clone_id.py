@@ -122,7 +122,7 @@ def _go_on(link: Link, old: str, what: str = "events") -> None:
     name = without_password(link.remote.name)
     news = f"{name} has {what} of {old} that were not written here (a restored backup, or a copy in use)"
     if what == WAS_RETIRED:
-        news = f"{old} was silent for so long that another clone retired it at {name} (coord.keep)"
+        news = f"another clone has retired {old} at {name}, as it does after a long silence (coord.keep)"
     with clone.locked():
         _join_again(clone, f"{news}: this clone is {clone.id} now.", old)
         if what != WAS_RETIRED:

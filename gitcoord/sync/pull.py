@@ -63,6 +63,8 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     wanted = [ref for ref, oid in moved.items() if oid not in here or _is_wanted(clone, ref, oid, before)]
     if not (wanted or present.fresh) and not rolled_over([*refs, *before]):
         hearing.take(clone, present)
+        if not link.visit:
+            retired_here.drop_here(clone, refs)
         _tidy_up(link, refs, before, before)
         return link, RemoteState(refs, (), tuple(incoming.compare(link, refs, before, before)))
     wanted = sorted(set(wanted) - old_epochs.dropped(clone, wanted))
@@ -73,8 +75,8 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     with clone.locked() as fd:
         pack(clone.repo, fd)
     old_epochs.drop_replaced(clone)
-    if before.get(RETIRED) != clone.store.git.tips().refs.get(RETIRED):
-        retired_here.drop_here(clone)
+    if not link.visit:
+        retired_here.drop_here(clone, refs)
     after = clone.store.tips().refs
     if retired_here.was_retired(link, refs):
         new_clone_id.part(link, clone.store.listed(after[RETIRED]), new_clone_id.WAS_RETIRED)

@@ -11,23 +11,24 @@ from gitcoord.log.ground import Ground
 from gitcoord.log.index import presence
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import RETIRED, belongs_to, is_of, is_presence
+from gitcoord.store.ref_names import RETIRED, belongs_to, is_local, is_log, is_of, is_presence, owner
 from gitcoord.store.refs import is_ancestor
 
 if TYPE_CHECKING:
     from gitcoord.sync.link import Link
 
 
-def drop_here(clone: Clone) -> None:
-    """Delete the refs here of clones whose logs the list of retired clones keeps."""
+def drop_here(clone: Clone, there: Mapping[str, Oid]) -> None:
+    """Delete the refs here of clones whose logs the list of retired clones keeps, and of which the remote with the refs
+    `there` has no log any more: everybody who may push can list a clone that is at work."""
+    if not _listed(clone, there):
+        return
 
     def drop(ground: Ground, tips: Tips) -> list[str]:
-        refs = clone.store.git.tips().refs
-        listed = clone.store.listed(refs[RETIRED]) if RETIRED in refs else {}
-        for ref, oid in listed.items():
-            if ref in refs and not belongs_to(ref, clone.id) and is_ancestor(clone.repo, refs[ref], oid):
+        for logs in _listed(clone, there).values():
+            for ref, oid in logs.items():
                 with suppress(RefMoved):
-                    ground.store.git.move(ref, None, refs[ref], ground.fd)
+                    ground.store.git.move(ref, None, oid, ground.fd)
         return []
 
     def is_over(ref: str) -> bool:
@@ -39,6 +40,23 @@ def drop_here(clone: Clone) -> None:
     if over := [ref for ref in clone.read(presence.heard) if is_over(ref)]:
         with clone.locked():
             clone.index.hear(clone.store, {}, over)
+
+
+def _listed(clone: Clone, there: Mapping[str, Oid]) -> dict[str, dict[str, Oid]]:
+    """The logs here, by clone, that the list keeps whole."""
+    refs = clone.store.git.tips().refs
+    listed = clone.store.listed(refs[RETIRED]) if RETIRED in refs else {}
+    there_or_ours = {clone.id, *(owner(ref) for ref in there if is_log(ref))}
+    retired = set(map(owner, listed)) - there_or_ours
+    found: dict[str, dict[str, Oid]] = {}
+    for ref, oid in refs.items():
+        if is_log(ref) and not is_local(ref) and is_of(ref, retired):
+            found.setdefault(owner(ref), {})[ref] = oid
+    return {
+        name: logs
+        for name, logs in found.items()
+        if all(ref in listed and is_ancestor(clone.repo, oid, listed[ref]) for ref, oid in logs.items())
+    }
 
 
 def was_retired(link: Link, there: Mapping[str, Oid]) -> bool:

@@ -53,10 +53,11 @@ def retire_the_silent(link: Link, there: Refs) -> None:
     silent = _silent(clone, there)[:AT_ONCE]
     with suppress(OSError):
         touch_ours(clone.path("seen-clones"))
-    logs = _logs(clone, there, silent) | _only_in_ours(link, there)
-    if logs:
-        with suppress(RemoteError):
-            _retire(link, there, logs)
+    with suppress(RemoteError):
+        before = _lists(link, there)
+        logs = _logs(clone, there, silent, clone.store.listed(before[0]) if before else {})
+        if logs or len(before) > 1:
+            _retire(link, there, logs, before)
 
 
 def _silent(clone: Clone, there: Refs) -> list[str]:
@@ -71,33 +72,34 @@ def _silent(clone: Clone, there: Refs) -> list[str]:
     return [name for name, mark in marks.items() if ages[mark] >= keep]
 
 
-def _logs(clone: Clone, there: Refs, names: Sequence[str]) -> dict[str, Oid]:
-    """The logs of some clones, if all of a clone's logs are here as they are at the remote."""
+def _logs(clone: Clone, there: Refs, names: Sequence[str], listed: Refs) -> dict[str, Oid]:
+    """The logs of some clones, if all of a clone's logs are here as they are at the remote. A clone that the list has with
+    another log keeps its refs: the list would keep less of it, or something that it did not write."""
     tips = clone.store.git.tips().refs
     logs = {ref: oid for ref, oid in there.items() if is_log(ref) and is_of(ref, names)}
     old = old_epochs.dropped(clone, logs)
     logs = {ref: oid for ref, oid in logs.items() if ref not in old}
     strange = {owner(ref) for ref, oid in logs.items() if tips.get(ref) != oid}
+    strange |= {owner(ref) for ref, oid in listed.items() if is_of(ref, names) and logs.get(ref) != oid}
     return {ref: oid for ref, oid in logs.items() if not is_of(ref, strange)}
 
 
-def _only_in_ours(link: Link, there: Refs) -> dict[str, Oid]:
-    """The entries of the list here that the remote's list lacks, after a move to a remote with its own list."""
+def _lists(link: Link, there: Refs) -> list[Oid]:
+    """The list that the next one continues: the remote's. If that does not continue ours (after a move to a remote with a
+    list of its own, or when it was replaced by force), first ours and then the remote's: so the next one continues both."""
     clone, theirs = link.clone, there.get(RETIRED)
     ours = clone.store.git.tips().refs.get(RETIRED)
     if theirs is None or ours is None or ours == theirs:
-        return {}
-    with suppress(RemoteError):
-        transport.fetch_objects(clone.repo, link.remote, RETIRED, link.quiet)
-        if not is_ancestor(clone.repo, ours, theirs):
-            known = clone.store.listed(theirs)
-            return {ref: oid for ref, oid in clone.store.listed(ours).items() if ref not in known}
-    return {}
+        return [theirs] if theirs else []
+    transport.fetch_objects(clone.repo, link.remote, RETIRED, link.quiet)
+    return [theirs] if is_ancestor(clone.repo, ours, theirs) else [ours, theirs]
 
 
-def _retire(link: Link, there: Refs, logs: Mapping[str, Oid]) -> None:
+def _retire(link: Link, there: Refs, logs: Mapping[str, Oid], before: Sequence[Oid]) -> None:
     clone, names = link.clone, {owner(ref) for ref in logs}
-    fresh = clone.list_retired(logs, there.get(RETIRED))
+    known = set(map(owner, clone.store.listed(before[0]))) if before else set()
+    added = {ref: oid for other in before[1:] for ref, oid in clone.store.listed(other).items() if not is_of(ref, known)}
+    fresh = clone.list_retired({**added, **logs}, before)
     gone = [ref for ref in there if not is_lease(ref) and is_of(ref, names)]
     swap = Update(RETIRED, fresh, How.SWAP, there.get(RETIRED))
     removals = [Update(ref, None, How.SWAP, there[ref]) for ref in gone]
@@ -106,7 +108,8 @@ def _retire(link: Link, there: Refs, logs: Mapping[str, Oid]) -> None:
     except NotAtomic:
         outcomes = transport.push(clone.repo, link.remote, [swap], link.quiet)
         if all(outcome.state == "done" for outcome in outcomes):
-            transport.push(clone.repo, link.remote, removals, link.quiet)
-    if any(outcome.ref == RETIRED and outcome.state == "done" for outcome in outcomes):
+            outcomes += transport.push(clone.repo, link.remote, removals, link.quiet)
+    done = {outcome.ref for outcome in outcomes if outcome.state == "done"}
+    if RETIRED in done:
         clone.point(RETIRED, fresh)
-        drop_here(clone)
+        drop_here(clone, {ref: oid for ref, oid in there.items() if ref not in done})

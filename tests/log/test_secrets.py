@@ -258,6 +258,13 @@ def test_a_job_is_not_called_by_a_program_that_git_ignores(repo: Path, cli: Cli)
     assert "customer failed" in _published(repo), "the user chose that name"
 
 
+def test_a_job_is_not_called_by_a_program_with_a_token_in_its_name(repo: Path, cli: Cli) -> None:
+    token = "ghp_" + "a1B2c3D4e5F6" * 3
+    assert cli(repo, "run", "--", f"./{token}").code == 127
+    assert f"{token} failed" in cli(repo, "jobs").out
+    assert "job failed with exit code 127" in _published(repo) and token not in _published(repo)
+
+
 def test_an_attachment_that_git_ignores_is_sent_in_this_clone_alone(worktrees: tuple[Path, Path], cli: Cli) -> None:
     alpha, _ = worktrees
     _with_ignored(alpha)

@@ -159,11 +159,11 @@ def test_who_comes_back_goes_on_under_a_new_id(retired: tuple[Path, list[Path], 
     hub, (ada, bob, cy), name, task = retired
     me = {"GIT_COORD_SESSION": "w"}
     assert cli(ada, "note", "written while I was away", env=me).code == 0
-    (said,) = [line for line in sync(ada) if "retired it" in line]
+    (said,) = [line for line in sync(ada) if "has retired" in line]
     assert name in said and f"git coord join NAME --from {name}" in said
     fresh = clone_id(ada)
     assert fresh != name and refs_of(hub, name) == [] and refs_of(hub, fresh)
-    assert "retired it" in cli(ada, "inbox", env=me).out
+    assert "has retired" in cli(ada, "inbox", env=me).out
     assert cli(ada, "join", "w", "--from", name, env=me).code == 0
     sync_all([ada, bob, cy])
     for path in (ada, bob, cy):
@@ -213,13 +213,13 @@ def test_a_list_that_names_what_it_does_not_keep_lists_nothing(tmp_path: Path) -
     with Coord.open(bob, as_name="w") as coord:
         clone = coord.clone
         tip = clone.store.tips().refs[f"refs/coord/log/{clone_id(ada)}/0001"]
-        fresh = clone.list_retired({f"refs/coord/log/{clone_id(ada)}/0001": tip}, None)
+        fresh = clone.list_retired({f"refs/coord/log/{clone_id(ada)}/0001": tip}, [])
         raw = next(iter(clone.store.read([fresh]))).data
         assert listed(raw) == {f"refs/coord/log/{clone_id(ada)}/0001": tip}
         assert listed(raw.replace(f"parent {tip}\n".encode(), b"")) == {}
         assert listed(raw.replace(b"refs/coord/log", b"refs/heads/log")) == {}
-        assert listed(raw.replace(b'"type":"retired"', b'"type":"retirex"')) == {}
-        assert listed(b"nonsense") == {}
+        assert listed(raw.replace(b'"type":"retired"', b'"type":"retirex"')) is None
+        assert listed(b"nonsense") is None
 
 
 def test_another_remote_with_a_list_of_its_own_gets_both(retired: tuple[Path, list[Path], str, str], tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_another_remote_with_a_list_of_its_own_gets_both(retired: tuple[Path, li
     with Coord.open(cy, as_name="w") as coord:
         clone = coord.clone
         ref = f"refs/coord/log/{clone_id(bob)}/0001"
-        alone = clone.list_retired({ref: clone.store.tips().refs[ref]}, None)
+        alone = clone.list_retired({ref: clone.store.tips().refs[ref]}, [])
         git(cy, "push", "-q", "../other.git", f"{alone}:{RETIRED}")
     with Coord.open(cy, as_name="w") as coord:
         coord.remote.set(str(tmp_path / "other.git"), force=True)

@@ -70,7 +70,7 @@ def begin(clone: Clone, me: Identity, spec: Spec, cwd: str) -> StartedJob:
         raise RepositoryError("this process cannot see itself: /proc is missing", "mount /proc")
     _look_for_secrets(clone, spec)
     name = _job_name(spec, watched)
-    stays = _names_ignored(clone, spec, cwd)
+    stays = _names_ignored(clone, spec, cwd) or (not clone.allows_secrets and bool(secrets.find(name)))
     with clone.locked():
         if spec.session:
             _check_session(clone, spec.session)

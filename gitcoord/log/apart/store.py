@@ -37,7 +37,7 @@ class PartedStore:
     def tips(self) -> Tips:
         found = self.git.tips()
         self.left = {ref: oid for ref, oid in found.refs.items() if is_local(ref)}
-        retired = self.listed(found.refs[RETIRED]) if RETIRED in found.refs else {}
+        retired = self._list.ours(found.refs[RETIRED]) if RETIRED in found.refs else {}
         if retired:
             shown = {self._here(), *(owner(ref) for ref in found.refs if is_log(ref))}
             retired = {ref: oid for ref, oid in retired.items() if not is_of(ref, shown)}
@@ -46,12 +46,16 @@ class PartedStore:
         return Tips({**found.refs, **retired, **local}, found.broken) if retired or local else found
 
     def listed(self, tip: Oid) -> Mapping[str, Oid]:
-        """The logs in the list of retired clones at `tip`, with their tips."""
-        from gitcoord.log.apart.retired import Retired
+        """The logs in a list of retired clones, with their tips."""
+        return self._list.at(tip)
 
+    @property
+    def _list(self) -> Retired:
         if self._retired is None:
+            from gitcoord.log.apart.retired import Retired
+
             self._retired = Retired(self.git)
-        return self._retired.logs(tip)
+        return self._retired
 
     def keeps(self, ref: str) -> bool:
         """Whether a log is in a file of ours, into which no other program writes."""
