@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from gitcoord.overview.difference import Difference
     from gitcoord.overview.roster import Session
     from gitcoord.sessions.identity import Identity
+    from gitcoord.sessions.places import Place
     from gitcoord.sessions.records import Record
 
 
@@ -34,9 +35,11 @@ class Sessions(Facade):
         coord.sessions.editing(["grammar.py"])
         [session.session for session in coord.sessions.list(everyone=True)]
         coord.sessions.get("beta").state
-        coord.sessions.mailboxes("beta")
         coord.sessions.diff("beta", ["grammar.py"]).text
+        coord.sessions.mailboxes("beta")
         coord.sessions.nameless(besides=["parser"])
+        coord.sessions.add_worktree("../tests", branch="more-tests").session
+        coord.sessions.remove_worktree("../tests", force=True)
         coord.sessions.leave()
         coord.speak_as(coord.sessions.user(looks_on=True))
     """
@@ -56,12 +59,6 @@ class Sessions(Facade):
 
         return roster.find_session(self._clone, name)
 
-    def mailboxes(self, name: str) -> Collection[str]:
-        """The mailboxes under which a session has written or held anything, its present one first."""
-        from gitcoord.sessions.mailboxes import boxes_of
-
-        return self._clone.read(lambda db: boxes_of(db, name, self._clone.id or ""))
-
     def diff(self, name: str, paths: Sequence[str] = (), *, stat: bool = False) -> Difference:
         """The changes of a session, committed on its branch and not, as one diff against the commit that it and the
         caller's HEAD have in common; `paths` are typed relative to `coord.cwd`."""
@@ -71,6 +68,24 @@ class Sessions(Facade):
         root = self._clone.repo.worktree
         inside = [relative_to_worktree(root, self._coord.cwd, path) if root else path for path in paths]
         return difference.difference(self._clone, name, inside, stat)
+
+    def mailboxes(self, name: str) -> Collection[str]:
+        """The mailboxes under which a session has written or held anything, its present one first."""
+        from gitcoord.sessions.mailboxes import boxes_of
+
+        return self._clone.read(lambda db: boxes_of(db, name, self._clone.id or ""))
+
+    def add_worktree(self, path: str, *, branch: str | None = None, base: str | None = None) -> Place:
+        """Make a worktree with a branch of its name, and expect a session there. Raises RepositoryError."""
+        from gitcoord.sessions import places
+
+        return places.add(self._clone, self._coord.cwd, path, branch, base)
+
+    def remove_worktree(self, path_or_name: str, *, force: bool = False) -> Place:
+        """Remove a worktree. Raises Refused while a live session or work that would be lost is there."""
+        from gitcoord.sessions import places
+
+        return places.remove(self._clone, self._coord.cwd, path_or_name, force)
 
     def user(self, *, looks_on: bool = False) -> Identity:
         """The repository's own user, for `Coord.speak_as`; with `looks_on` it leaves no trace. Raises Refused for an

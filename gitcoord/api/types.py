@@ -34,6 +34,7 @@ from gitcoord.overview.status import Holding, Status, Strange, Syncing, Trouble
 from gitcoord.overview.vigil import Vigil
 from gitcoord.overview.waiting import MetCondition
 from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.places import Place
 from gitcoord.setup import Initialized, Traces
 from gitcoord.store.hooks import Hook
 from gitcoord.store.repository import Repository
@@ -73,6 +74,7 @@ __all__ = [
     "Moved",
     "NewTask",
     "Note",
+    "Place",
     "Polled",
     "Recipient",
     "Redacted",

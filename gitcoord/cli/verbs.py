@@ -37,6 +37,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "locks": ("locks", "who holds what"),
         "check": ("locks", "may I touch this path?"),
         "conflicts": ("overview", "files that will conflict, between whom"),
+        "worktree": ("people", "add one, remove one safely"),
         "diff": ("overview", "what a session has changed, uncommitted too"),
     },
     "who": {

@@ -73,7 +73,8 @@ def _with_new_files(clone: Clone, worktree: str, git_dir: str, argv: Sequence[st
         fresh = clone.repo.git_in(worktree, git_dir, "ls-files", "-z", "--others", "--exclude-standard", env=env).out
         if fresh:
             add = ("add", "--intent-to-add", "--pathspec-from-file=-", "--pathspec-file-nul")
-            clone.repo.git_in(worktree, git_dir, "--literal-pathspecs", *add, stdin=fresh, env=env)
+            objects = {"GIT_OBJECT_DIRECTORY": place, "GIT_ALTERNATE_OBJECT_DIRECTORIES": clone.path(os.pardir, "objects")}
+            clone.repo.git_in(worktree, git_dir, "--literal-pathspecs", *add, stdin=fresh, env=env | objects)
         result = clone.repo.git_in(worktree, git_dir, *argv, env=env)
     if result.code:
         said = result.err.decode("utf-8", "replace").strip().splitlines()

@@ -6,8 +6,9 @@ import os
 from collections.abc import Iterable
 
 from gitcoord.lean import NamedTuple
-from gitcoord.store.repository import Repository
+from gitcoord.store.repository import LOCAL_ENV_VARS, Repository
 from gitcoord.system.files import read_bytes
+from gitcoord.system.spawn import Result, run
 
 MAX_FILES = 200
 """Changed files per worktree that are looked at and published."""
@@ -54,6 +55,13 @@ def _worktree(repo: Repository, facts: dict[str, str]) -> Worktree:
     head = facts.get("HEAD") or None
     path = facts["worktree"]
     return Worktree(path, branch, None if head and not head.strip("0") else head, git_dir_of(repo, path))
+
+
+def worktree_command(repo: Repository, cwd: str, *args: str) -> Result:
+    """Run git-worktree(1) in `cwd` as the user would: their hooks run, too."""
+    at = f"--git-dir={repo.git_dir}"
+    kept = {name: value for name, value in repo.environ.items() if name not in LOCAL_ENV_VARS}
+    return run(["git", "-C", cwd, at, "worktree", *args], kept)
 
 
 def git_dir_of(repo: Repository, path: str) -> str:

@@ -46,10 +46,16 @@ def read_if_there(path: str) -> bytes | None:
 def unreadable(path: str, error: OSError) -> Unreadable:
     """The error for a file of ours that may exist but cannot be read."""
     if error.strerror == STRANGE:
-        from shlex import quote
-
-        return Unreadable(f"{path} is not used: {STRANGE}", f"rm {quote(path)}")
+        return Unreadable(f"{path} is not used: {STRANGE}", removal(path))
     return Unreadable(f"cannot read {path}: {error.strerror or error}", "make it readable for this user")
+
+
+def removal(path: str) -> str:
+    """The command that removes what is in the place of a file of ours."""
+    from shlex import quote
+
+    found = os.path.isdir(path) and not os.path.islink(path)
+    return f"rm {'-r ' if found else ''}{quote(path)}"
 
 
 def signature(path: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from gitcoord.errors import Busy, RepositoryError, Unwritable
 from gitcoord.lean import contextmanager, suppress
-from gitcoord.system.files import STRANGE, open_ours, replace_ours
+from gitcoord.system.files import STRANGE, open_ours, removal, replace_ours
 
 if sys.platform == "win32":
     import msvcrt
@@ -308,9 +308,7 @@ def unwritable(where: str, error: OSError) -> RepositoryError:
     """The error for a place that cannot be written."""
     if error.strerror == STRANGE:
         path = str(error.filename or where)
-        from shlex import quote
-
-        return RepositoryError(f"{path} is not used: {STRANGE}", f"rm {quote(path)}")
+        return RepositoryError(f"{path} is not used: {STRANGE}", removal(path))
     if error.errno == errno.ENOENT and not os.path.lexists(where):
         return removed(where)
     hint = "make it writable for this user (a sandbox may need it added to its writable paths), or free disk space"

@@ -228,6 +228,8 @@ def test_a_signature_over_something_else_is_bad(pair: Pair, key: Path, tmp_path:
     assert state_of(bob, oid) == "bad"
     assert "BAD SIGNATURE" in cli(bob, "inbox", "--peek").out
     assert f"trust   {clone_id(ada)}: its checkpoint has a bad signature" in cli(bob, "status").out
+    assert cli(bob, "trust", "--accept", clone_id(ada)).code == 0
+    assert "trust " not in cli(bob, "status").out and state_of(bob, oid) == "bad"
     (shown,) = json.loads(cli(bob, "inbox", "--json").out)
     assert (shown["verified"], shown["signature"]) == (False, "bad")
 
@@ -240,10 +242,14 @@ def test_what_comes_after_the_last_checkpoint_is_not_signed(pair: Pair, key: Pat
     fetch(bob)
     assert (state_of(bob, signed), state_of(bob, unsigned)) == ("verified", "unsigned")
     assert "it signed with SHA256:" in cli(bob, "status").out and "1 event since then is not signed" in cli(bob, "status").out
+    assert cli(bob, "trust", "--accept", clone_id(ada)).out.endswith("”\n"), "no warning is left"
+    assert "trust " not in cli(bob, "status").out and state_of(bob, unsigned) == "unsigned"
     tell(ada, "bob", "signed again")
     fetch(bob)
     assert state_of(bob, unsigned) == "verified"
-    assert "trust " not in cli(bob, "status").out
+    tell(ada, "bob", "not signed again", sign=False)
+    fetch(bob)
+    assert "1 event since then is not signed" in cli(bob, "status").out, "accepted once is not for good"
 
 
 def test_a_key_counts_as_of_the_authors_date_and_not_of_the_counter(pair: Pair, key: Path, tmp_path: Path) -> None:

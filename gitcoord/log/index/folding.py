@@ -239,7 +239,7 @@ class Folding(IndexFile):
         for event in events:
             presence.take(self.db, event, seen, self._worth)
         if not is_old_presence(found.ref) and found.found is not None:
-            presence.drop_others(self.db, found.ref, events, decode(found.oid, found.found.data).lc)
+            presence.drop_others(self.db, found.ref, events, events[0].lc if events else decode(found.oid, found.found.data).lc)
 
     def _worth(self, event: Event) -> Event:
         return self.referee.worth(self.db, event) if self.referee else event

@@ -11,7 +11,6 @@ from gitcoord.log.clock import ahead_of_time
 from gitcoord.log.trust.caller import Reader
 from gitcoord.log.trust.judge import NOBODY, OLD, UNSIGNED, Judge, Mark
 from gitcoord.log.trust.reach import CHECKPOINT
-from gitcoord.store.ref_names import NAMESPACE, epoch_of
 from gitcoord.store.signing import BAD, Signature
 
 
@@ -75,6 +74,8 @@ def _settled(clone: str, what: str) -> Doubt:
 
 
 def _about(clone: Reader, judge: Judge, of: str, marks: Sequence[Mark]) -> list[str]:
+    if judge.is_settled(of):
+        return []
     known = judge.binding(of)
     if known == NOBODY:
         return ["its checkpoint has a bad signature"] if any(m.signature.state == BAD for m in marks[:1]) else []
@@ -91,12 +92,9 @@ def _about(clone: Reader, judge: Judge, of: str, marks: Sequence[Mark]) -> list[
 
 def _unsigned_tail(db: sqlite3.Connection, of: str, newest: Mark | None) -> int:
     """The number of events of a clone after its newest checkpoint: above it, or in a later epoch."""
-    prefix = f"{NAMESPACE}log/{of}/"
-    refs = [ref for (ref,) in db.execute("SELECT ref FROM tips WHERE ref >= ?1 AND ref < ?1 || 'a'", (prefix,))]
-    epoch = max(map(epoch_of, refs), default=0)
-    place = newest.place if newest and newest.epoch == epoch else 0
-    condition = f"place > ? AND clone = ? AND epoch = ? AND local = 0 AND type != '{CHECKPOINT}'"
-    (count,) = db.execute(f"SELECT count(*) FROM events WHERE {condition}", (place, of, epoch)).fetchone()
+    above = (newest.epoch, newest.place) if newest else (0, 0)
+    condition = f"clone = ? AND (epoch, place) > (?, ?) AND place > 0 AND local = 0 AND type != '{CHECKPOINT}'"
+    (count,) = db.execute(f"SELECT count(*) FROM events WHERE {condition}", (of, *above)).fetchone()
     return int(count)
 
 

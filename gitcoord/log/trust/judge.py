@@ -143,12 +143,21 @@ class Judge:
         return set(self._load()["clones"])
 
     def rebind(self, of: str) -> None:
-        """Accept the key that a clone signs with now: that of its newest valid checkpoint."""
+        """Accept the key that a clone signs with now: that of its newest valid checkpoint; and that nothing after its newest
+        checkpoint is signed, or that this one is bad."""
         self._load()["clones"].pop(of, None)
         self._bind(of, self._judged_rows(of))
+        self._marks.pop(of, None)
+        self._load()["settled"][of] = self._newest(of)
         self._load()["accepted"] += 1
         self._save()
-        self._marks.pop(of, None)
+
+    def is_settled(self, of: str) -> bool:
+        """Whether the user has accepted how a clone signs, and it has not signed since."""
+        return bool(self._load()["settled"].get(of) == self._newest(of))
+
+    def _newest(self, of: str) -> str:
+        return next((mark.id for mark in self.marks(of)), "")
 
     def _judged_rows(self, of: str, oldest_first: bool = False, pinned: str = "") -> Iterable[Mark]:
         for oid, epoch, place, lc, at in self.clone.read(lambda db: _chosen(db, of, pinned, oldest_first)):
@@ -198,10 +207,10 @@ class Judge:
         if self._known is None:
             try:
                 known = json.loads(read_ours(self.clone.path("signatures")))
-                accepted = int(known.get("accepted", 0))
-                self._known = {"clones": dict(known["clones"]), "checked": dict(known["checked"]), "accepted": accepted}
-            except (OSError, ValueError, TypeError, KeyError, AttributeError):
-                self._known = {"clones": {}, "checked": {}, "accepted": 0}
+                parts = {name: dict(known.get(name, {})) for name in ("clones", "checked", "settled")}
+                self._known = {**parts, "accepted": int(known.get("accepted", 0))}
+            except (OSError, ValueError, TypeError, AttributeError):
+                self._known = {"clones": {}, "checked": {}, "settled": {}, "accepted": 0}
         return self._known
 
     def _save(self) -> None:
