@@ -232,17 +232,19 @@ class Folding(IndexFile):
     def take_presence(self, found: presence.Presence, seen: float) -> None:
         """Read a commit of presence; `seen` is when it was first seen."""
         try:
-            events = presence.read(found, self._objection)
+            commit, events = presence.read(found, self._objection)
         except Malformed as why:
             self._report(found.oid, found.ref, str(why))
             return
+        if presence.is_replayed(self.db, found.ref, commit):
+            return
+        believed = self.referee is None or self.referee.believes(self.db, commit)
         for event in events:
-            presence.take(self.db, event, seen, self._worth)
-        if not is_old_presence(found.ref) and found.found is not None:
-            presence.drop_others(self.db, found.ref, events, events[0].lc if events else decode(found.oid, found.found.data).lc)
-
-    def _worth(self, event: Event) -> Event:
-        return self.referee.worth(self.db, event) if self.referee else event
+            presence.take(self.db, event if believed else trust.cut(event), seen)
+        if not is_old_presence(found.ref):
+            presence.drop_others(self.db, found.ref, events, commit.lc)
+        if believed:
+            presence.note(self.db, found.ref, commit, seen)
 
 
 def _set_aside(event: Event | None, why: Exception) -> str:

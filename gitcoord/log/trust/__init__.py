@@ -27,6 +27,8 @@ from gitcoord.log.trust.reach import TABLES as TABLES
 from gitcoord.log.trust.reach import TRUSTED as TRUSTED
 from gitcoord.log.trust.reach import as_carried as as_carried
 from gitcoord.log.trust.reach import check_speaker as check_speaker
+from gitcoord.log.trust.reach import cut as cut
+from gitcoord.log.trust.reach import is_cut as is_cut
 from gitcoord.log.trust.reach import is_others as is_others
 from gitcoord.log.trust.reach import is_presence_of as is_presence_of
 from gitcoord.log.trust.reach import is_root as is_root
