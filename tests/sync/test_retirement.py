@@ -159,7 +159,7 @@ def test_an_older_program_that_meets_the_remote_first_misses_retired_clones_unti
     retired: tuple[Path, list[Path], str, str], cli: Cli, tmp_path: Path
 ) -> None:
     """It fetches what it knows, as by hand: no list. Others' events about what it never saw count for nothing there."""
-    hub, (_, bob, _), name, task = retired
+    hub, (_, bob, _), _, task = retired
     with Coord.open(bob, as_name="w") as coord:
         coord.tasks.comment(task, "what about this?")
         coord.send("all", "from bob")
