@@ -19,6 +19,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "task": ("work", "add, claim, next, done, block, … a task"),
         "tasks": ("work", "the tasks that are not done"),
         "board": ("work", "the tasks as columns"),
+        "work": ("work", "run agents, one for each ready task"),
         "alloc": ("work", ""),
     },
     "remember": {
