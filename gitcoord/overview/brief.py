@@ -31,8 +31,14 @@ from gitcoord.text import ago, inert, quoted, rfc3339, said, span, tokens
 BUDGET = 1000
 ROUND = 2
 """Items that every section may show before any section shows more."""
+MISSES = 50
+"""Items in a row that did not fit, after which no further ones are tried."""
 LOOK_BACK = 500
 """The number of newest events in which the last words of others are searched."""
+
+
+Place = tuple[int, int]
+"""The place of an item: its section, and its number there."""
 
 
 class Item(NamedTuple):
@@ -60,7 +66,7 @@ class Brief(NamedTuple):
 
 
 class Material(NamedTuple):
-    """The facts that the sections use. `width` is the largest length of one item."""
+    """The facts that the sections use. `width` is the largest length of one item, and the most items that can fit."""
 
     clone: Clone
     me: Identity
@@ -89,19 +95,32 @@ def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = 
     material = Material(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))
     head = _head(material)
     found = [built for section in SECTIONS if (built := section(material)).name not in without]
-    chosen: set[tuple[int, int]] = set()
-    for place in _by_worth(found):
-        if tokens(_text(head, found, chosen | {place})) <= budget:
-            chosen.add(place)
+    chosen = _chosen(_by_worth(found), lambda some: tokens(_text(head, found, some)) <= budget)
     return Brief(_text(head, found, chosen), _document(head, found, chosen))
 
 
-def _by_worth(found: Sequence[Section]) -> list[tuple[int, int]]:
+def _chosen(places: Sequence[Place], fits: Callable[[set[Place]], bool]) -> set[Place]:
+    """As many places as fit, the first ones first. Tried in blocks that double as long as they fit, because each trial
+    writes the whole text; after many that do not fit, the rest is not tried."""
+    chosen: set[Place] = set()
+    at, block, missed = 0, 1, 0
+    while at < len(places) and missed < MISSES:
+        more = chosen.union(places[at : at + block])
+        if fits(more):
+            chosen, at, block, missed = more, at + block, block * 2, 0
+        elif block > 1:
+            block //= 2
+        else:
+            at, missed = at + 1, missed + 1
+    return chosen
+
+
+def _by_worth(found: Sequence[Section]) -> list[Place]:
     places = [(s, i) for s, section in enumerate(found) for i in range(len(section.items))]
     return sorted(places, key=lambda place: (place[1] // ROUND, place))
 
 
-def _text(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]) -> str:
+def _text(head: Item, found: Sequence[Section], chosen: set[Place]) -> str:
     lines = [head.text]
     left = []
     for s, section in enumerate(found):
@@ -114,7 +133,7 @@ def _text(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]) ->
     return "\n".join([*lines, *(["\nleft out: " + ", ".join(left)] if left else [])])
 
 
-def _document(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]) -> dict[str, Any]:
+def _document(head: Item, found: Sequence[Section], chosen: set[Place]) -> dict[str, Any]:
     document: dict[str, Any] = {"me": head.value}
     for s, section in enumerate(found):
         values = [item.value for i, item in enumerate(section.items) if (s, i) in chosen]
@@ -290,10 +309,9 @@ def _peers(material: Material) -> Section:
     lately = material.clone.read(lambda db: db.execute(_LATELY, (LOOK_BACK,)).fetchall())
     held = held_back(material.clone, [row[0] for row in lately])
     words = material.clone.read(lambda db: _last_words(db, material, [row for row in lately if row[0] not in held]))
-    items = [_peer(material, peer, words) for peer in sorted(peers, key=lambda s: -(s.beat or 0))]
-    if not items:
-        items = _expected(material)
-    return Section("peers", "peers", "sessions", items, len(items))
+    latest = sorted(peers, key=lambda s: -(s.beat or 0))[: material.width]
+    items = [_peer(material, peer, words) for peer in latest] or _expected(material)
+    return Section("peers", "peers", "sessions", items, len(peers) or len(items))
 
 
 def _expected(material: Material) -> list[Item]:
