@@ -45,6 +45,13 @@ class Folding(IndexFile):
         self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
         super().__init__(directory, registry)
 
+    def known_tips(self) -> dict[str, Oid]:
+        """The refs as they were when last read. Raises DatabaseError if a damaged file has something else there."""
+        found = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        if not all(type(ref) is str and type(oid) is str for ref, oid in found.items()):
+            raise sqlite3.DatabaseError("the index is damaged")
+        return found
+
     def _end_of(self, ref: str) -> tuple[int | None, int]:
         """The clock of the last well-formed event read from a log, and its place in the chain."""
         row = self.db.execute("SELECT lc, place FROM tips WHERE ref = ?", (ref,)).fetchone()
@@ -168,6 +175,21 @@ class Folding(IndexFile):
             self._unsettled[feature.name] = feature.settle
         if watched and feature.concerns:
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
+
+    def _forget(self, ids: Sequence[str]) -> None:
+        """Take events back, and fold those again that their effects overlay."""
+        from gitcoord.log.index.forgetting import forget
+
+        self.db.execute("PRAGMA secure_delete = ON")  # one of them may have been redacted
+        features = self.registry.features()
+        again = forget(self.db, ids, [trust.FORGET, *(feature.forget for feature in features)])
+        for event in again:
+            ref = log_ref(event.clone, 1)
+            for verdict in trust.admitted(self.db, [(event, b"")], ref, self._required_but()):
+                self._fold_late(verdict, False)
+        if self._standing():
+            self.db.executemany("INSERT OR IGNORE INTO newly_signed VALUES (?)", {(event.clone,) for event in again})
+        self._unsettled.update({feature.name: feature.settle for feature in features if feature.settle})
 
     def _reconsider(self) -> None:
         """Fold events whose signature has come, and fold again events whose order is known only now."""

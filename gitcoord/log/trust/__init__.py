@@ -18,6 +18,7 @@ from gitcoord.log.trust.names import is_relayed as is_relayed
 from gitcoord.log.trust.names import reconsidered as reconsidered
 from gitcoord.log.trust.names import speaks_for as speaks_for
 from gitcoord.log.trust.reach import EPOCH as EPOCH
+from gitcoord.log.trust.reach import FORGET as FORGET
 from gitcoord.log.trust.reach import INDEXES as INDEXES
 from gitcoord.log.trust.reach import NEVER_CARRIED as NEVER_CARRIED
 from gitcoord.log.trust.reach import OWN as OWN

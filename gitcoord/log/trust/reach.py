@@ -38,6 +38,16 @@ CREATE TABLE unsigned (clone TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (clone
 CREATE TABLE newly_signed (clone TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE unsettled (box TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+FORGET = (
+    "INSERT OR IGNORE INTO again SELECT id FROM events WHERE type IN ('join', 'rename', 'adopt')"
+    " AND EXISTS (SELECT 1 FROM words WHERE id IN (SELECT id FROM forgotten))",
+    "INSERT OR IGNORE INTO unsettled SELECT box FROM words WHERE id IN (SELECT id FROM forgotten)",
+    *(
+        f"DELETE FROM {table} WHERE id IN (SELECT id FROM forgotten)"
+        for table in ("checkpoints", "carried", "named", "awaited", "words", "relays", "unsigned")
+    ),
+)
+"""SQL statements that take events back, as those of a feature."""
 INDEXES = "CREATE INDEX checkpoints_clone ON checkpoints (clone, lc);"
 
 TRUSTED = (
