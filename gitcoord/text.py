@@ -144,6 +144,11 @@ def rfc3339(at: float | None) -> str | None:
     return None if at is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at))
 
 
+def moment(at: float) -> str:
+    """A time for a text that is kept, because "just now" would not stay true."""
+    return time.strftime("%d %b %H:%M UTC", time.gmtime(at))
+
+
 def tokens(text: str) -> int:
     """About how many tokens a model sees in `text`: the larger of 1.35 a word and one for 4 characters, rounded up."""
     return int(max(len(text.split()) * 1.35, len(text) / 4) + 1)

@@ -24,6 +24,7 @@ NARROW = 14
 DEEP = 20
 """Number of tasks shown in a column."""
 LATEST = 5
+ENDLESS = 1_000_000
 
 
 def task_line(coord: Coord, task: Task) -> str:
@@ -87,27 +88,33 @@ def columns(tasks: Sequence[Task]) -> dict[str, list[Task]]:
 
 
 def say_board(coord: Coord, board: dict[str, list[Task]]) -> None:
-    """Columns side by side, within the width of the terminal."""
+    """Columns side by side, or below each other where there is no room; all of it fits the terminal, if there is one."""
     import shutil
 
-    width = columns_of(sys.stdout) or shutil.get_terminal_size((80, 24)).columns
+    size = shutil.get_terminal_size((80, 24))
+    width = columns_of(sys.stdout) or size.columns
+    height = size.lines - 2 if columns_of(sys.stdout) else ENDLESS
     each = (width - GAP * (len(board) - 1)) // len(board)
     if each < NARROW:
         for name, tasks in board.items():
-            say(*(line.rstrip() for line in _column(coord, name, tasks, max(width, NARROW))), "")
+            say(*(line.rstrip() for line in _column(coord, name, tasks, (max(width, NARROW), height // len(board) - 2))), "")
         return
-    made = [_column(coord, name, tasks, each) for name, tasks in board.items()]
+    made = [_column(coord, name, tasks, (each, height)) for name, tasks in board.items()]
     for cells in zip_longest(*made, fillvalue=""):
         say((" " * GAP).join(pad(cell, each) for cell in cells).rstrip())
 
 
-def _column(coord: Coord, name: str, tasks: Sequence[Task], width: int) -> list[str]:
+def _column(coord: Coord, name: str, tasks: Sequence[Task], size: tuple[int, int]) -> list[str]:
+    """The lines of a column of a width and a height; the last one counts the tasks that are left out."""
+    width, height = size
     head = "done lately" if name == "done" else f"{'ready/open' if name == 'open' else name} {len(tasks)}"
     lines = [cut(head, width), "─" * width]
-    for task in tasks[:DEEP]:
-        lines += [*_cell(coord, task, width), ""]
-    if len(tasks) > DEEP:
-        return [*lines, f"… {len(tasks) - DEEP} more"]
+    for number, task in enumerate(tasks):
+        cell = _cell(coord, task, width)
+        is_last = number == len(tasks) - 1
+        if number == DEEP or (number and len(lines) + len(cell) + (0 if is_last else 2) > height):
+            return [*lines, f"… {len(tasks) - number} more"]
+        lines += [*cell, ""]
     return lines[:-1] if tasks else lines
 
 
@@ -115,7 +122,11 @@ def _cell(coord: Coord, task: Task, width: int) -> list[str]:
     import textwrap
 
     who = f" {shown_name(coord, task.holder)}" if task.holder else ""
+    if task.assignee and task.assignee != task.holder:
+        who += f" for {shown_name(coord, task.assignee)}"
     mark = " waits" if task.status == "open" and not task.ready else ""
     gone = " gone" if task.status == "claimed" and task.ready else ""
     title = textwrap.wrap(inert(task.title), width, max_lines=2, placeholder="…")
-    return [cut(line, width) for line in (f"{task.id[:8]} p{task.priority}{who}{mark}{gone}", *title)]
+    why = [f"> {line}" for line in textwrap.wrap(one_line(task.words), width - 2, max_lines=2, placeholder="…")]
+    lines = (f"{task.id[:8]} p{task.priority}{who}{mark}{gone}", *title, *(why if task.status == "blocked" else []))
+    return [cut(line, width) for line in lines]

@@ -196,8 +196,9 @@ def _head(coord: Coord, event: Event, signature: Signature | None = None, dates:
 
 
 def event_line(coord: Coord, event: Event) -> str:
-    """An event on one line."""
-    return f"{_head(coord, event)}: {one_line(_subject(event), 80)}"
+    """An event on one line, with its time of day."""
+    at = time.strftime("%H:%M:%S", time.localtime(event.at))
+    return f"{at} {_head(coord, event, dates='')}: {one_line(_subject(event), 80)}"
 
 
 def one_event(event: Event) -> str:

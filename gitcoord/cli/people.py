@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
+
 from gitcoord import Coord
 from gitcoord.cli.command import IntRange, argument, command, group, option
 from gitcoord.cli.output import ago, inert, one_line, paint, say, say_json
@@ -10,11 +14,14 @@ from gitcoord.errors import UsageError
 from gitcoord.lean import TYPE_CHECKING
 from gitcoord.names import mailbox
 from gitcoord.overview.shapes import session_json, shown_name
+from gitcoord.system.screen import cells, pad
+from gitcoord.system.streams import columns_of
 from gitcoord.text import shell_word
 
 if TYPE_CHECKING:
     from gitcoord.overview.roster import Session
 
+GAP = 2
 COLOURS = {"active": "32", "idle": "36", "waiting": "35", "expected": "2", "unknown": "33", "gone": "31"}
 
 
@@ -46,39 +53,65 @@ def sessions(name: str | None, everyone: bool, state: str | None, limit: int | N
 
 def _say_sessions(coord: Coord, found: list[Session]) -> None:
     """Print one line for each worktree, like git-worktree(1), with its sessions below it."""
-    places = [_place(s) for s in found]
-    width = max((len(p) for p in places), default=0)
+    width = columns_of(sys.stdout)
+    places = _places(coord, found, width)
     last = None
     for session, place in zip(found, places, strict=True):
-        shown = "" if session.worktree is not None and session.worktree == last else place
+        is_same = session.worktree is not None and session.worktree == last
         last = session.worktree
-        shared = session.session is None and not shown
+        shared = session.session is None and is_same
         if not shared:
-            say(f"{inert(shown):<{width}}  {_who(coord, session)}".rstrip())
+            start = f"{'' if is_same else place:<{len(place)}}  {_who(coord, session)}".rstrip()
+            facts = ", ".join(_facts(session))
+            if not facts or not width or cells(f"{start}, {facts}") <= width:
+                say(f"{start}, {facts}" if facts else start)
+            else:
+                say(start, f"    {facts}")
         if session.files:
             names = ", ".join(f"{f.path} ({ago(f.at)})" for f in session.files[:4])
             more = f" and {len(session.files) - 4} more" if len(session.files) > 4 else ""
-            say(f"{'':<{width}}    changed{' by someone here' if shared else ''}: {inert(names)}{more}")
+            say(f"    changed{' by someone here' if shared else ''}: {inert(names)}{more}")
 
 
-def _place(s: Session) -> str:
+def _places(coord: Coord, found: Sequence[Session], width: int) -> list[str]:
+    """The worktree, commit and branch of each session, as columns that leave room for the session if they can: a terminal
+    that is too narrow gets relative paths, and no commits."""
+    who = max((cells(_who(coord, s)) for s in found), default=0) + GAP
+    made = list[str]()
+    for near, head in ((False, True), (True, True), (True, False)):
+        rows = [_place(coord, s, near, head) for s in found]
+        widths = [max((cells(row[n]) for row in rows), default=0) for n in range(2)]
+        made = ["  ".join(pad(cell, size) for cell, size in zip(row, widths, strict=True) if size) for row in rows]
+        if not width or max((cells(row) for row in made), default=0) + who <= width:
+            break
+    return made
+
+
+def _place(coord: Coord, s: Session, near: bool, head: bool) -> tuple[str, str]:
     if s.worktree is None:
-        return f"({'person' if s.person else 'no worktree here'})"
-    return f"{s.worktree}  {(s.head or '')[:8]:<8} [{s.branch or 'detached'}]"
+        return f"({'person' if s.person else 'no worktree here'})", ""
+    path = min(s.worktree, os.path.relpath(s.worktree, coord.cwd), key=len) if near else s.worktree
+    commit = f"{(s.head or '')[:8]:<8} " if head else ""
+    return inert(path), inert(f"{commit}[{s.branch or 'detached'}]")
 
 
 def _who(coord: Coord, s: Session) -> str:
+    """The name of a session, its state, and since when it was seen or is silent."""
     if s.session is None:
         return "no session"
     name = shown_name(coord, mailbox(s.session, s.clone or ""))
-    seen = s.since or (s.beat if s.state == "idle" else None)
-    since = f", last seen {ago(seen)}" if seen else ""
-    facts = [f"{name} {paint(str(s.state), COLOURS.get(str(s.state), '0'))}{since}"]
-    facts += [inert(s.harness)] if s.harness else []
+    seen = s.since or s.beat
+    last = "" if s.state in ("active", "waiting") else "last seen "
+    return f"{name} {paint(str(s.state), COLOURS.get(str(s.state), '0'))}{f', {last}{ago(seen)}' if seen else ''}"
+
+
+def _facts(s: Session) -> list[str]:
+    facts = [inert(s.harness)] if s.harness else []
     facts += [inert(f"role {s.role}")] if s.role else []
     facts += [f"{s.unread} unread"] if s.unread else []
     facts += [f"“{one_line(s.focus, 60)}”"] if s.focus else []
-    return ", ".join(facts)
+    facts += [f"last commit “{one_line(s.subject, 60)}”"] if s.subject and not s.focus else []
+    return facts
 
 
 @command(short_help="which session I am, and why")

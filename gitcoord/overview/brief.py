@@ -158,6 +158,8 @@ def _head(material: Material) -> Item:
     where = f", on branch {mine.branch}" if mine and mine.branch else ""
     role = f", role {record.role}" if record and record.role else ""
     focus = f"; at work on {said(value['focus'] or '', 200)}" if value["focus"] else ""
+    if not focus and mine and mine.subject:
+        focus = f"; last commit {said(mine.subject, 100)}"
     return Item(inert(f"You are {material.me.name}{role}{where} in {value['worktree']}{focus}."), value)
 
 
@@ -308,7 +310,16 @@ def _peers(material: Material) -> Section:
     held = held_back(material.clone, [row[0] for row in lately])
     words = material.clone.read(lambda db: _last_words(db, material, [row for row in lately if row[0] not in held]))
     latest = sorted(peers, key=lambda s: -(s.beat or 0))[: material.width]
-    return Section("peers", "peers", "sessions", [_peer(material, peer, words) for peer in latest], len(peers))
+    items = [_peer(material, peer, words) for peer in latest] or _expected(material)
+    return Section("peers", "peers", "sessions", items, max(len(peers), len(items)))
+
+
+def _expected(material: Material) -> list[Item]:
+    """One line about the sessions that are expected, for a reader who is alone."""
+    names = [s.session for s in material.sessions if s.state == "expected" and s.session and s.session != material.me.name]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    text = f"  nobody else is here yet; expected: {', '.join(names[:5])}{more}"
+    return [Item(inert(text), {"expected": names})] if names else []
 
 
 def _peer(material: Material, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
@@ -317,7 +328,7 @@ def _peer(material: Material, peer: Session, words: dict[str, tuple[str, int, bo
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
     facts += [f"role {peer.role}"] if peer.role else []
     focus = None if peer.state == "unknown" and is_required(material.clone) else peer.focus  # as all unsigned presence is
-    facts += [said(focus)] if focus else []
+    facts += [said(focus)] if focus else [f"last commit {said(peer.subject)}"] if peer.subject else []
     facts += [f"last said {ago(report[1], material.now)} {said(report[0], 120)}"] if report and not report[2] else []
     value = {
         "session": name,
@@ -365,7 +376,7 @@ def _notes(material: Material) -> Section:
     items = []
     found = notes.list_notes(material.clone, limit=10)
     held = held_back(material.clone, [note.id for note in found])
-    for note in (note for note in found if note.id not in held):
+    for note in (note for note in found if note.id not in held and note.sender != material.box):
         about = f", about {', '.join(note.paths)}" if note.paths else ""
         head = inert(f"  {note.id[:10]} from {material.name(note.sender)}, {ago(note.at, material.now)}{about}")
         value = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 
@@ -9,12 +10,17 @@ from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.names import mailbox, same_clone, split_mailbox
+from gitcoord.sessions.identity import worktree_name
 from gitcoord.sessions.liveness import Liveness, Silence, judge_published
 from gitcoord.sessions.mailboxes import resolve_name
 from gitcoord.sessions.membership import presences
 from gitcoord.sessions.presence import files_of, liveness_of, silence
 from gitcoord.sessions.records import Record, Records
+from gitcoord.store.repository import Repository
 from gitcoord.store.worktrees import TouchedFile, Worktree, list_worktrees, touched_files
+
+HOOK_TIME = 10.0
+"""Seconds within which our hook registers a placeholder for a new worktree."""
 
 
 class Session(NamedTuple):
@@ -35,6 +41,8 @@ class Session(NamedTuple):
     unread: int
     local: bool
     person: bool = False
+    subject: str = ""
+    """The subject of its branch's last commit, for a session that says nothing of what it works on."""
 
 
 class _Board(NamedTuple):
@@ -79,8 +87,31 @@ def _in_worktree(clone: Clone, board: _Board, worktree: Worktree, everyone: bool
     rows = [_own(board, r, life, worktree, files_of(r, lying, there <= 1)) for r, life in shown]
     attributed = {f.path for row in rows for f in row.files}
     left = tuple(f for f in lying if f.path not in attributed)
-    nobody = Session(None, clone.id, worktree.path, worktree.branch, worktree.head, None, None, "", left, None, "", "", 0, True)
-    return [*rows, nobody] if not rows or (left and there > 1) else rows
+    if rows and not (left and there > 1):
+        return rows
+    name = None if inside else expected_name(clone.repo, worktree, board)
+    state = "expected" if name else None
+    nobody = Session(
+        name, clone.id, worktree.path, worktree.branch, worktree.head, state, None, "", left, None, "", "", 0, True
+    )
+    return [*rows, nobody]
+
+
+def expected_name(repo: Repository, worktree: Worktree, board: _Board) -> str | None:
+    """The name of the placeholder that our hook, which works in the background, is about to register for a new worktree."""
+    if worktree.git_dir == repo.common_dir:
+        return None
+    try:
+        age = board.now - os.stat(os.path.join(worktree.git_dir, "gitdir")).st_mtime
+    except OSError:
+        return None
+    if not 0 <= age < HOOK_TIME:
+        return None
+    from gitcoord.store import hooks
+
+    runs = any(hook.event == "post-checkout" and hook.runs for hook in hooks.status(repo))
+    name = worktree_name(worktree.path)
+    return name if runs and all(record.name != name for record, _ in board.lives) else None
 
 
 def find_session(clone: Clone, text: str) -> Session:
@@ -109,17 +140,17 @@ def _titles(db: sqlite3.Connection) -> dict[str, str]:
 def _own(board: _Board, record: Record, life: Liveness, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
     path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
     box = mailbox(record.name, board.here)
-    focus = record.focus or board.titles.get(box) or board.subjects.get(head or "", "")
+    focus = record.focus or board.titles.get(box) or ""
     unread = board.unread.get(box, 0)
     touched = () if life.state == "gone" else tuple(files)
     return Session(
         record.name, board.here, path, branch, head, life.state, life.since, focus, touched, record.beat or None,
-        record.harness, record.role, unread, True, record.person,
+        record.harness, record.role, unread, True, record.person, board.subjects.get(head or "", ""),
     )  # fmt: skip
 
 
 def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
-    """The subject of each worktree's last commit, used where a session has set no focus."""
+    """The subject of each worktree's last commit, shown where a session has set no focus."""
     heads = sorted({worktree.head for worktree in worktrees if worktree.head})
     if not heads:
         return {}

@@ -321,6 +321,8 @@ def test_the_readmes_two_terminals_work_as_written(repo: Path, tmp_path: Path) -
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "  > the grammar has a new rule, please document it\n" in done.stdout
+    listed = done.stdout.split("joined as")[0]
+    assert "no session" in listed and "parser expected" in listed and "docs expected" in listed, "right after they were added"
     assert "  > on it\n" in done.stdout
 
 

@@ -22,7 +22,7 @@ Pair = tuple[Path, Path]
 def shown(text: str, root: Path) -> str:
     """Output with its place, its commit ids and its times made literal, and columns collapsed."""
     text = re.sub(r"\b[0-9a-f]{8}\b", "COMMIT", text.replace(str(root), "ROOT"))
-    return re.sub(r"  +", "  ", re.sub(r"\(\d+ s ago\)", "(just now)", text))
+    return re.sub(r"  +", "  ", re.sub(r"\d+ s ago", "just now", text))
 
 
 def presence(where: Path, name: str) -> dict[str, object]:
@@ -42,9 +42,9 @@ def test_worktrees_are_listed_with_their_sessions(repo: Path, worktrees: Pair, c
     cli(worktrees[1], "focus", "the", "parser")
     assert shown(cli(repo, "sessions").out, repo.parent) == (
         "ROOT/project  COMMIT [main]  no session\n"
-        "ROOT/alpha  COMMIT [alpha]  alpha active, “first”\n"
+        "ROOT/alpha  COMMIT [alpha]  alpha active, just now, last commit “first”\n"
         "  changed: new.txt (just now)\n"
-        "ROOT/beta  COMMIT [beta]  beta active, “the parser”\n"
+        "ROOT/beta  COMMIT [beta]  beta active, just now, “the parser”\n"
     )
 
 
@@ -61,7 +61,7 @@ def test_json_of_a_session(repo: Path, worktrees: Pair, cli: Cli) -> None:
     clone = beta.pop("clone")
     assert beta == {
         "session": "beta", "worktree": str(worktrees[1]), "branch": "beta", "head": head, "state": "active", "since": None,
-        "focus": "tests", "harness": None, "role": "reviewer", "unread": 1, "local": True,
+        "focus": "tests", "last_commit": "first", "harness": None, "role": "reviewer", "unread": 1, "local": True,
     }  # fmt: skip
     assert git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/presence/{clone}").count("\n") == 1
 
@@ -88,9 +88,9 @@ def test_several_sessions_of_one_worktree_stand_under_it(repo: Path, cli: Cli) -
     (repo / "other.txt").write_text("x")
     cli(repo, "editing", "mine.txt", env={"GIT_COORD_SESSION": "one"})
     assert shown(cli(repo, "sessions").out, repo.parent) == (
-        "ROOT/project  COMMIT [main]  one active, “first”\n"
+        "ROOT/project  COMMIT [main]  one active, just now, last commit “first”\n"
         "  changed: mine.txt (just now)\n"
-        "  two active, “first”\n"
+        "  two active, just now, last commit “first”\n"
         "  changed by someone here: other.txt (just now)\n"
     )
     found = json.loads(cli(repo, "sessions", "--json").out)

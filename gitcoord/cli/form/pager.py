@@ -15,7 +15,7 @@ from gitcoord.system.streams import columns_of
 
 PAGED = frozenset(
     """
-    log thread show search notes tasks board sent locks sessions jobs conflicts brief status day overdue trust
+    log thread show search notes tasks sent locks sessions jobs conflicts brief status day overdue trust
     task:show task:list job:show job:log state:show
     """.split()
 )

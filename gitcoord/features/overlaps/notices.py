@@ -23,7 +23,7 @@ from gitcoord.names import mailbox, split_mailbox
 from gitcoord.sessions.presence import files_of, sharers
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.worktrees import TouchedFile, Worktree, ignored_paths, list_worktrees, touched_files
-from gitcoord.text import ago, inert
+from gitcoord.text import inert, moment
 
 
 class WorktreeChanges(NamedTuple):
@@ -78,7 +78,7 @@ def _notice(clone: Clone, name: str, now: float) -> list[str]:
         for peer in other.sessions:
             found = _common(clone, (mine, me), (other, peer), trunk)
             if any(item.verdict != item.before for item in found):
-                _tell(clone, (mine, me), (other, peer), found, now)
+                _tell(clone, (mine, me), (other, peer), found)
                 told += [item.path for item in found if item.is_news]
     _forget_the_gone(clone, me, [r.name for side in looked for r in side.sessions])
     return told
@@ -218,7 +218,7 @@ def _merged(clone: Clone, a: Worktree, b: Worktree) -> tuple[dict[str, bool] | N
     return kinds, {os.fsdecode(path) for path in moved}
 
 
-def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: float) -> None:
+def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found]) -> None:
     """Tell both in one append, and record it; nothing if another process has done it."""
     (side, me), (there, peer) = mine, other
     pair = _pair(clone, me, peer)
@@ -237,7 +237,7 @@ def _tell(clone: Clone, mine: Party, other: Party, found: Sequence[Found], now: 
         data: dict[str, Any] = {"to": [box], "notice": "overlap", "about": about}
         data |= {"replaces": unseen} if unseen else {}
         data |= {} if any(f.is_urgent for f in shown) else {"quiet": True}
-        return [Draft("message", _text(of, at, shown, now), data, author=me.name)]
+        return [Draft("message", _text(of, at, shown), data, author=me.name)]
 
     def decide(db: sqlite3.Connection) -> list[Draft]:
         before = _told(db, pair)
@@ -262,10 +262,10 @@ def _names(paths: Sequence[str]) -> str:
     return ", ".join(paths[:5]) + (f" and {len(paths) - 5} more" if len(paths) > 5 else "")
 
 
-def _text(peer: Record, side: WorktreeChanges, found: Sequence[Found], now: float) -> str:
+def _text(peer: Record, side: WorktreeChanges, found: Sequence[Found]) -> str:
     """The message to one session about the other."""
     where = f" (branch {side.worktree.branch})" if side.worktree.branch else ""
-    lines = [_line(f, now) for f in found if f.verdict != OVER]
+    lines = [_line(f) for f in found if f.verdict != OVER]
     over = [inert(f.path) for f in found if f.verdict == OVER]
     parts = [f"You and {peer.name}{where} no longer both change {_names(over)}"] if over else []
     if len(lines) == 1:
@@ -273,12 +273,14 @@ def _text(peer: Record, side: WorktreeChanges, found: Sequence[Found], now: floa
     elif lines:
         more = [f"and {len(lines) - 20} more"] if len(lines) > 20 else []
         parts.insert(0, "\n".join([f"{peer.name}{where} changed what you changed:", *lines[:20], *more]))
+    if any(f.verdict == CONFLICT for f in found):
+        parts.append(f"See the difference: git coord diff {peer.name}")
     return "\n".join(parts)
 
 
-def _line(found: Found, now: float) -> str:
+def _line(found: Found) -> str:
     word = "now " if found.before in (CLEAN, CONFLICT) and found.is_news else ""
-    return f"{inert(found.path)}, {ago(found.theirs, now)}: {word}{_SAID[found.verdict]}"
+    return f"{inert(found.path)}, {moment(found.theirs)}: {word}{_SAID[found.verdict]}"
 
 
 _SAID = {
