@@ -697,7 +697,7 @@ def test_a_log_that_the_journal_forgot_is_known_from_the_index(repo: Path) -> No
     assert texts(repo) == ["here only", "for all", "afterwards"]
 
 
-@pytest.mark.parametrize("kind", ["lease/tasks", "log", "presence"])
+@pytest.mark.parametrize("kind", ["lease/tasks", "log"])
 def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cli, kind: str) -> None:
     """Found by the campaign (seeds 304 and 306): every claim failed for ever, as if other clones were first."""
     _, (here, there) = make_met(tmp_path, 2)
