@@ -46,6 +46,11 @@ FEATURE = Feature(
     """,
     _fold,
     living=("SELECT id FROM gone",),
+    forget=(
+        "INSERT OR IGNORE INTO again SELECT e.id FROM events e JOIN gone g ON g.clone = e.clone"
+        " AND g.name = json_extract(e.data, '$.session') WHERE e.type = 'gone' AND g.id IN (SELECT id FROM forgotten)",
+        "DELETE FROM gone WHERE id IN (SELECT id FROM forgotten)",
+    ),
 )
 
 

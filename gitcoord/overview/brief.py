@@ -311,7 +311,7 @@ def _peers(material: Material) -> Section:
     words = material.clone.read(lambda db: _last_words(db, material, [row for row in lately if row[0] not in held]))
     latest = sorted(peers, key=lambda s: -(s.beat or 0))[: material.width]
     items = [_peer(material, peer, words) for peer in latest] or _expected(material)
-    return Section("peers", "peers", "sessions", items, max(len(peers), len(items)))
+    return Section("peers", "peers", "sessions", items, len(peers) or len(items))
 
 
 def _expected(material: Material) -> list[Item]:

@@ -63,6 +63,7 @@ def take(clone: Clone, found: News) -> None:
     if not (found.fresh or found.gone):
         return
     with clone.locked():
+        clone.read(lambda db: None)  # the logs first: their checkpoints show whose key signs the presence
         clone.index.hear(clone.store, found.fresh, found.gone)
         sweep.supersede_all(clone.repo, clone.path("superseded"), list(found.fresh.values()), clone.clock())
         clone.mend(lambda ground, tips: _drop_refs(clone, ground, tips))

@@ -15,6 +15,8 @@ from clones import at_rest, clone_id
 from conftest import Cli, git
 from test_trust_attacks import MALLORY, Mallory, box_of, clones, log, mallory, shown, sync, table
 
+from gitcoord import Coord
+
 __all__ = ["clones", "mallory"]
 TOKEN = "ghp_" + "a1B2c3D4e5F6" * 3
 
@@ -50,6 +52,8 @@ def test_paths_hosts_processes_and_command_lines_never_leave(tmp_path: Path, cli
     ada, bob = at_rest(tmp_path)
     (ada / "changed.txt").write_text("x\n")
     assert cli(ada, "run", "--name", "build", "--", "sh", "-c", "echo 'a line of output' >&2; exit 3").code == 3
+    with Coord.open(ada, as_name="other") as other:
+        other.sessions.join()
     assert cli(ada, "send", "w", "--as", "other", "--local", "a local word").code == 0
     assert cli(ada, "editing", "changed.txt", "--as", "w").code == 0
     assert cli(ada, "leave", "--as", "other").code == 0

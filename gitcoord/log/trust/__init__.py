@@ -18,6 +18,7 @@ from gitcoord.log.trust.names import is_relayed as is_relayed
 from gitcoord.log.trust.names import reconsidered as reconsidered
 from gitcoord.log.trust.names import speaks_for as speaks_for
 from gitcoord.log.trust.reach import EPOCH as EPOCH
+from gitcoord.log.trust.reach import FORGET as FORGET
 from gitcoord.log.trust.reach import INDEXES as INDEXES
 from gitcoord.log.trust.reach import NEVER_CARRIED as NEVER_CARRIED
 from gitcoord.log.trust.reach import OWN as OWN
@@ -26,6 +27,8 @@ from gitcoord.log.trust.reach import TABLES as TABLES
 from gitcoord.log.trust.reach import TRUSTED as TRUSTED
 from gitcoord.log.trust.reach import as_carried as as_carried
 from gitcoord.log.trust.reach import check_speaker as check_speaker
+from gitcoord.log.trust.reach import cut as cut
+from gitcoord.log.trust.reach import is_cut as is_cut
 from gitcoord.log.trust.reach import is_others as is_others
 from gitcoord.log.trust.reach import is_presence_of as is_presence_of
 from gitcoord.log.trust.reach import is_root as is_root
