@@ -60,8 +60,11 @@ DROPPED = ("GIT_", "COORD_", "PYTHONDONTWRITEBYTECODE", *PROGRAMS, *AGENT_MARKS,
 
 
 @pytest.fixture(autouse=True)
-def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """No test sees the machine's HOME, git configuration, agent program or identity."""
+def hermetic(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees the machine's HOME, git configuration, agent program or identity.
+
+    `tmp_path` comes first, so that it is removed after everything that was replaced is back.
+    """
     home = tmp_path_factory.mktemp("home")
     keep_store = os.environ.get("GIT_COORD_STORE")
     for name in list(os.environ):

@@ -156,7 +156,8 @@ def _living(clone: Clone, events: Sequence[Event], since: float, now: float) -> 
     about = sorted({oid for ids in named.values() for oid in ids})
     others = clone.read(lambda db: {oid for (oid,) in db.execute(_THERE, (json.dumps(about),))}) - mine
     while True:
-        more = {oid for oid, ids in named.items() if oid not in living and ids & (living | others)}
+        stays = living | others
+        more = {oid for oid, ids in named.items() if oid not in living and not ids.isdisjoint(stays)}
         if not more:
             return living
         living |= more

@@ -348,7 +348,13 @@ def spoken_name(clone: Clone, box: str) -> str:
     name, at = split_mailbox(box)
     if not clone.is_ours(at):
         return box
-    return f"{name} (the user of this repository)" if name == person_name(clone.repo) else name
+    return f"{name} (the user of this repository)" if is_user(clone, box) else name
+
+
+def is_user(clone: Clone, box: str) -> bool:
+    """Whether a mailbox is that of this repository's own user, under whose name no agent can write."""
+    name, at = split_mailbox(box)
+    return clone.is_ours(at) and name == person_name(clone.repo)
 
 
 def free_name(around: Surroundings) -> str:

@@ -32,11 +32,11 @@ OURS = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-LISTS = ("coord.ignoreclone", "coord.privateremote")
+LISTS = ("coord.ignoreclone", "coord.privateremote", "coord.remotes")
 """Settings that may have several values, which all count."""
 _HOOKED = ("update-ref", "pack-refs")
 SETTINGS = (
-    r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|ignorecase|precomposeunicode)$"
+    r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|logallrefupdates|ignorecase|precomposeunicode)$"
     r"|color\.(ui|coord|pager)$"
 )
 """The part of the configuration that we look at."""

@@ -496,7 +496,7 @@ def test_names_are_followed_through_a_rename(worktrees: Pair) -> None:
 
 def test_what_one_works_on_is_the_task_one_holds_unless_one_said_otherwise(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
-        assert alpha.sessions.get("beta").focus == "first"  # the subject of the last commit
+        assert alpha.sessions.get("beta").subject == "first"
         beta.tasks.claim(alpha.tasks.add("merge the schema").id)
         assert alpha.sessions.get("beta").focus == "merge the schema"
         beta.sessions.focus("lunch")

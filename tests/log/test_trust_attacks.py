@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 from byhand import allow, make_clones, make_key, sign_with
 from clones import clone_id
-from conftest import Cli, git
+from conftest import Cli, copy_of, git
+from templates import LASTS
 
 from gitcoord import Coord
 from gitcoord.log import trust
@@ -88,13 +89,17 @@ def log(clone: str, epoch: str = "0001") -> str:
 @pytest.fixture
 def clones(tmp_path: Path) -> tuple[Path, Path]:
     """The clones of Ada, who signs, and Bob, who knows Ada's key; both have met at the remote."""
-    ada, bob = make_clones(tmp_path, "ada", "bob")
-    key = make_key(tmp_path, "key")
+    copy_of("signed", make_signed, tmp_path, LASTS)
+    return tmp_path / "ada", tmp_path / "bob"
+
+
+def make_signed(place: Path) -> None:
+    ada, bob = make_clones(place, "ada", "bob")
+    key = make_key(place, "key")
     sign_with(ada, key)
-    allow(bob, tmp_path / "allowed", ada=key)
+    allow(bob, place / "allowed", ada=key)
     for where in (ada, bob, ada):
         sync(where)
-    return ada, bob
 
 
 @pytest.fixture
@@ -611,23 +616,14 @@ def test_notices_about_tasks_are_the_owners_again_when_the_name_is(
     assert "held by w" in inbox and "dropped" in inbox and "finished" in inbox and "filed by w" in inbox, inbox
 
 
-FORGED_STEPS = [
-    "adopt", "join", "rename", "receipt", "task.done", "task.edit", "job.start", "job.end", "lock", "unlock", "message",
-    "bounce",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", FORGED_STEPS)
-def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_required(
-    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, kind: str
-) -> None:
-    """Events pushed on the log of Ada, who signs, count once Ada has signed them."""
-    ada, bob = clones
-    own, boxes = clone_id(ada), {"bob": box_of(bob, "bob"), "w": box_of(bob, "w")}
+def put_at_stake(place: Path, cli: Cli) -> None:
+    """One item of each kind, for the test below."""
+    make_signed(place)
+    ada, bob = place / "ada", place / "bob"
     with Coord.open(bob, as_name="w") as coord:
         coord.sessions.join("w")
-        message = coord.messages.send(box_of(ada, "ada"), "read me").id
-        task = coord.tasks.add("a task").id
+        coord.messages.send(box_of(ada, "ada"), "read me")
+        coord.tasks.add("a task")
         coord.sessions.leave()
         coord.remote.sync()
     sync(ada)
@@ -635,15 +631,31 @@ def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_requir
         coord.sessions.join("old")
     assert cli(ada, "join", "new", env={"GIT_COORD_SESSION": "old"}).code == 0
     assert cli(ada, "lock", "a.py", "--as", "ada").code == 0
-    assert cli(ada, "send", boxes["w"], "in time", "--expires", "1h", "--as", "ada").code == 0
-    job, key = (found := cli_job(cli, ada))["id"], found["key"]
-    assert cli(ada, "task", "add", "for w", "--for", boxes["w"]).code == 0
+    assert cli(ada, "send", box_of(bob, "w"), "in time", "--expires", "1h", "--as", "ada").code == 0
+    assert cli(ada, "task", "add", "for w", "--for", box_of(bob, "w")).code == 0
     sync(ada)
     git(bob, "config", "coord.requireSigned", "true")
-    sync(bob)
-    lock = next(e.id for e in events(bob) if e.type == "lock")
-    notice = next(e.id for e in events(bob) if e.data.get("notice") == "task")
-    sent = next(e.id for e in events(bob) if e.text == "in time")
+
+
+FORGED_STEPS = [
+    "adopt", "join", "rename", "receipt", "task.done", "task.edit", "job.start", "job.end", "lock", "unlock", "message",
+    "bounce",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FORGED_STEPS)
+def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_required(tmp_path: Path, cli: Cli, kind: str) -> None:
+    """Events pushed on the log of Ada, who signs, count once Ada has signed them."""
+    copy_of("at stake", lambda place: put_at_stake(place, cli), tmp_path, LASTS)
+    ada, bob = tmp_path / "ada", tmp_path / "bob"
+    mallory, own, boxes = Mallory(tmp_path / "remote.git"), clone_id(ada), {name: box_of(bob, name) for name in ("bob", "w")}
+    job, key = (found := cli_job(cli, ada))["id"], found["key"]
+    for where in (ada, bob):
+        sync(where)
+    known = events(bob)
+    lock = next(e.id for e in known if e.type == "lock")
+    notice = next(e.id for e in known if e.data.get("notice") == "task")
+    sent, message, task = (next(e.id for e in known if e.text.startswith(text)) for text in ("in time", "read me", "a task"))
     forms: dict[str, tuple[str, Mapping[str, Any]]] = {
         "adopt": ("adopt", {"session": "w", "from": clone_id(bob)}),
         "join": ("join", {"session": "old"}),
@@ -836,6 +848,47 @@ def test_a_presence_that_was_replaced_does_not_come_back(clones: tuple[Path, Pat
     mallory.put(ref, older)
     sync(bob)
     assert session(cli, bob, box_of(ada, "ada"))["state"] == "active"
+
+
+def test_a_session_that_ended_does_not_come_back_with_an_older_commit(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    ada, bob = clones
+    ref, now = f"refs/coord/presence/{clone_id(ada)}", int(time.time())
+    mallory.put(ref, presences(mallory, ada, now + 5, 500, ada=now, v=now))
+    sync(bob)
+    assert session(cli, bob, box_of(ada, "v"))["state"] == "active"
+    two = mallory.tip(ref)
+    mallory.put(ref, presences(mallory, ada, now + 10, 510, ada=now))
+    sync(bob)
+    assert "v@" not in cli(bob, "sessions", "--all").out
+    mallory.put(ref, two)
+    sync(bob)
+    assert "v@" not in cli(bob, "sessions", "--all").out
+
+
+@pytest.mark.parametrize("required", ["true", "false"])
+def test_a_presence_from_the_end_of_time_keeps_no_genuine_one_out(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, required: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = clones
+    git(bob, "config", "coord.requireSigned", required)
+    mallory.put(f"refs/coord/presence/{clone_id(ada)}", presences(mallory, ada, 253402300799, 10**9, ada=253402300799))
+    sync(bob)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + (0 if required == "true" else 2 * 86400))
+    with Coord.open(ada) as coord:
+        coord.sessions.focus("the parser")
+        coord.remote.sync()
+    sync(bob)
+    assert session(cli, bob, box_of(ada, "ada"))["focus"] == "the parser"
+
+
+def presences(mallory: Mallory, of: Path, at: int, lc: int, **sessions: int) -> str:
+    """A commit with sessions, each with the time of its facts."""
+    facts = {name: {"state": "active", "ttl": 900, "at": when} for name, when in sessions.items()}
+    raw = mallory.raw(mallory.commit(clone_id(of), clone_id(of), "presences", lc, "x", {"sessions": facts})).decode()
+    return hash_object(mallory.remote, "commit", raw.replace("> 1700000000 ", f"> {at} ", 1).encode())
 
 
 def test_an_unsigned_goodbye_frees_nothing_where_signatures_are_required(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from conftest import git, make_repo
+from forkserver import Program
 
 from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved, RepositoryError, UsageError
 from gitcoord.store import open_store, ref_lock
@@ -463,9 +464,10 @@ RACE = """
 import sys
 from gitcoord.errors import CoordError, RefMoved
 from gitcoord.store.discovery import find_repository
-from test_store import STORES
+from gitcoord.store.libgit2 import Libgit2Store
+from gitcoord.store.plumbing import PlumbingStore
 
-store = STORES[sys.argv[1]](find_repository(sys.argv[2]))
+store = (Libgit2Store if sys.argv[1] == "libgit2" else PlumbingStore)(find_repository(sys.argv[2]))
 sys.stdin.readline()
 for line in sys.stdin:
     ref, new, old = line.split()
@@ -481,30 +483,18 @@ for line in sys.stdin:
 
 def race(repo: Path, moves: list[list[tuple[str, str, str]]], stores: list[str]) -> list[list[str]]:
     """Let processes make their moves at the same time; returns the result of each."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
-    runners = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACE, stores[n % len(stores)], str(repo)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        for n in range(len(moves))
-    ]
+    runners = [Program(["-c", RACE, stores[n % len(stores)], str(repo)], repo) for n in range(len(moves))]
     for runner, wanted in zip(runners, moves, strict=True):
-        assert runner.stdin
         runner.stdin.write("go\n" + "".join(" ".join(move) + "\n" for move in wanted))
-    feeders = [threading.Thread(target=runner.stdin.close) for runner in runners if runner.stdin]
+    feeders = [threading.Thread(target=runner.stdin.close) for runner in runners]
     for feeder in feeders:
         feeder.start()
     found = []
     for runner, feeder in zip(runners, feeders, strict=True):
         feeder.join()
-        assert runner.stdout
         found.append(runner.stdout.read().split("\n")[:-1])
-        runner.stdout.close()
-        assert runner.wait() == 0
+        assert runner.wait() == 0, runner.stderr.read()
+        runner.close()
     return found
 
 

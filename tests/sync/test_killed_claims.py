@@ -14,6 +14,7 @@ from forkserver import Program
 
 from gitcoord import Coord, Refused
 from gitcoord.features.locks.take import list_locks
+from gitcoord.features.tasks.file import NewTask
 
 DIER = Path(__file__).parents[1] / "dier.py"
 Clones = tuple[Path, Path]
@@ -41,6 +42,23 @@ def kill_at_every_step(repo: Path, what: Callable[[], Sequence[str]], then: Call
     return out
 
 
+TASKS = 60
+"""More than there are steps: filed at once, as the exchange of one for each step takes half of the time."""
+
+
+def filed(bob: Coord, clones: Clones) -> list[str]:
+    """Tasks that both clones know."""
+    oids = bob.tasks.add_all([NewTask(f"task {number}") for number in range(TASKS)])
+    bob.remote.sync()
+    sync_all(clones[:1], 1)
+    return list(oids)
+
+
+def settle(clones: Clones) -> None:
+    """Ada's news, then Bob's, and then what became of Ada's."""
+    sync_all((clones[0], clones[1], clones[0]), 1)
+
+
 def one_holder(bob: Coord, clones: Clones, task: str) -> None:
     """Bob claims, too: the one of the two who has it in the end is the same everywhere."""
     try:
@@ -48,39 +66,29 @@ def one_holder(bob: Coord, clones: Clones, task: str) -> None:
         mine = True
     except Refused:
         mine = False
-    sync_all(clones)
+    settle(clones)
     expected = f"w@{clone_id(clones[1] if mine else clones[0])}"
     assert holders(clones, task) == [("claimed", expected, False)] * 2
 
 
 def test_a_task_has_one_holder_in_the_end(clones: Clones) -> None:
-    tasks: list[str] = []
     with Coord.open(clones[1], as_name="w") as bob:
-
-        def claim() -> list[str]:
-            tasks.append(bob.tasks.add(f"task {len(tasks)}").id)
-            bob.remote.sync()
-            sync_all(clones[:1], 1)
-            return ["claim", tasks[-1]]
-
-        kill_at_every_step(clones[0], claim, lambda: one_holder(bob, clones, tasks[-1]))
+        left = filed(bob, clones)
+        kill_at_every_step(clones[0], lambda: ["claim", left[-1]], lambda: one_holder(bob, clones, left.pop()))
     for path in (*clones, clones[0].parent / "hub.git"):
         assert "error" not in git(path, "fsck", "--strict")
 
 
 def test_an_offline_claim_is_settled_for_one(clones: Clones) -> None:
-    tasks: list[str] = []
     with Coord.open(clones[1], as_name="w") as bob:
+        left = filed(bob, clones)
 
         def claimed_offline() -> list[str]:
-            tasks.append(bob.tasks.add(f"task {len(tasks)}").id)
-            bob.remote.sync()
             with Coord.open(clones[0], as_name="w") as ada:
-                ada.remote.sync()
-                ada.tasks.claim(tasks[-1], offline=True)
+                ada.tasks.claim(left[-1], offline=True)
             return ["sync"]
 
-        kill_at_every_step(clones[0], claimed_offline, lambda: one_holder(bob, clones, tasks[-1]))
+        kill_at_every_step(clones[0], claimed_offline, lambda: one_holder(bob, clones, left.pop()))
 
 
 def test_a_number_is_given_once(clones: Clones) -> None:
@@ -102,7 +110,7 @@ def test_a_global_lock_has_one_holder(clones: Clones) -> None:
 
         def one_of_us() -> None:
             mine = locks(bob)
-            sync_all(clones)
+            settle(clones)
             held_by = [lock.holder for lock in list_locks(bob.clone)]
             if mine:
                 assert held_by == [f"w@{bob.clone.id}"]
@@ -112,7 +120,7 @@ def test_a_global_lock_has_one_holder(clones: Clones) -> None:
                 with Coord.open(clones[0], as_name="w") as ada:
                     ada.locks.release(everything=True)
             bob.locks.release(everything=True)
-            sync_all(clones)
+            settle(clones)
             assert list_locks(bob.clone) == []
 
         kill_at_every_step(clones[0], lambda: ["lock", "*.py"], one_of_us)
