@@ -61,6 +61,23 @@ def is_own(clone: Reader, name: str) -> bool:
     return name == clone.id
 
 
+# new epochs
+
+
+def keep_carried(db: sqlite3.Connection, ref: str, root: Event, ids: Iterable[str]) -> set[str]:
+    """Note that the root at `ref` carries those of `ids` that are known from the same log, in its own name; returns them."""
+    from gitcoord.log.trust import replaced
+
+    return replaced.keep_carried(db, ref, root, ids)
+
+
+def dropped_events(db: sqlite3.Connection, ref: str, lowest: int) -> list[str]:
+    """The events of the epochs below `lowest` of the log at `ref` that no later epoch carries."""
+    from gitcoord.log.trust import replaced
+
+    return replaced.dropped_events(db, ref, lowest)
+
+
 # sign
 
 
