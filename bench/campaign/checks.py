@@ -22,7 +22,7 @@ from gitcoord.log.index import Index
 
 NEXT_WRITE = 6.0
 """Seconds within which the next command has to write, after any kill."""
-_VOLATILE = {"heard", "meta", "strange", "intake", "newly_signed"}
+_VOLATILE = {"heard", "shown", "meta", "strange", "intake", "newly_signed"}
 """Tables that depend on how an index was made, and one that a command empties as it begins."""
 
 

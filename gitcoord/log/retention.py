@@ -21,6 +21,7 @@ from gitcoord.log.query import get_event, resolve_id
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import NAMESPACE, newest_epoch
 from gitcoord.system.files import touch_ours
+from gitcoord.system.streams import counted
 
 KEEP = 90 * 24 * 3600
 """Seconds for which `gc` keeps what is finished."""
@@ -79,7 +80,7 @@ def _parted(clone: Clone, local: bool, goes: Any) -> tuple[list[Commit], list[Co
 
 def _own(clone: Clone, local: bool) -> Iterator[tuple[Commit, Event | None]]:
     tip = clone.store.tips().refs.get(_ref(clone, local))
-    for oid, raw in rollover.events_of(clone.store, tip) if tip else ():
+    for oid, raw in counted("Looking through events", rollover.events_of(clone.store, tip) if tip else ()):
         event = None
         with suppress(Malformed):
             event = decode(oid, raw)
