@@ -26,10 +26,12 @@ def show(hook: HookCall, marks: Marks, say: Callable[[str, Sequence[str]], None]
     me = me_of(hook)
     with hook.clone.locked():
         lines = look(hook, marks)
-        news = surfacing.gather(hook.clone, me, lines)
+        now = time.time()
+        news = surfacing.gather(hook.clone, me, lines, now=now, room=marks.room(now))
         if news.text or always:
             say(news.text, news.notes)
         surfacing.mark_surfaced(hook.clone, me, news)
+        marks.show(news.others, now)
         remember_notes(hook, news.notes)
         if news.left:
             marks.again([line for line in lines if line not in news.notes])

@@ -142,11 +142,17 @@ def _attachments(files: tuple[str, ...]) -> dict[str, bytes]:
     return found
 
 
+NAMED = 20
+"""Recipients that are named after a message was sent; the others are counted."""
+
+
 def _say_sent(coord: Coord, sent: Sent, as_json: bool) -> None:
     if as_json:
         say_json(receipt_json(coord, sent))
         return
-    say(f"{sent.id[:SHORT]} queued for " + ", ".join(_recipient(coord, r) for r in sent.recipients))
+    shown = [_recipient(coord, r) for r in sent.recipients[:NAMED]]
+    shown += [f"and {len(sent.recipients) - NAMED} more"] if len(sent.recipients) > NAMED else []
+    say(f"{sent.id[:SHORT]} queued for " + ", ".join(shown))
     if sent.kept:
         remark(f"kept in this clone, as it has what looks like {sent.kept}; to let other clones see it, add {ALLOW}")
     if any(r.waits_for_sync for r in sent.recipients):

@@ -8,8 +8,9 @@ import select
 import stat
 import sys
 import time
+from collections.abc import Iterable, Iterator
 
-from gitcoord.lean import TYPE_CHECKING, suppress
+from gitcoord.lean import TYPE_CHECKING, TypeVar, suppress
 from gitcoord.text import ago as ago
 from gitcoord.text import inert as inert
 from gitcoord.text import one_line as one_line
@@ -20,6 +21,7 @@ from gitcoord.text import said as said
 if TYPE_CHECKING:
     from typing import TextIO
 
+T = TypeVar("T")
 GRACE = 0.025
 """Seconds after the reader took all output; if it has not closed the pipe by then, the output counts as shown."""
 
@@ -115,6 +117,14 @@ class Progress:
         with suppress(OSError, ValueError):
             sys.stderr.write(text)
             sys.stderr.flush()
+
+
+def counted(what: str, items: Iterable[T]) -> Iterator[T]:
+    """The same items, with progress."""
+    with Progress(what) as progress:
+        for item in items:
+            progress.add(1)
+            yield item
 
 
 def reached_reader(fd: int | None = None) -> bool:

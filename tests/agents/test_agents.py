@@ -508,6 +508,34 @@ def test_an_ended_conversation_leaves_and_gets_its_name_back(alpha: Conversation
     assert "You are parser," in again.hook("start", source="resume").context
 
 
+def test_the_loop_that_runs_a_worker_ends_its_session(desks: tuple[Path, Path], begin: Begin) -> None:
+    """Otherwise its task would be free for others before the loop has noted how it went (`git coord work`)."""
+    worker = begin(desks[0], "aaaa-1", GIT_COORD_WORK=str(os.getpid()), GIT_COORD_SESSION="alpha")
+    assert "You are alpha," in worker.hook("start", source="startup").context
+    worker.hook("end", reason="other")
+    worker.close()
+    with Coord.open(desks[1]) as coord:
+        assert coord.sessions.get("alpha").state == "active"
+
+
+def test_a_slash_command_is_answered_in_the_models_place(alpha: Conversation, beta: Conversation, cli: Cli) -> None:
+    def answer(name: str, args: str = "") -> str:
+        said = json.loads(alpha.hook("command", command_name=name, command_args=args, prompt=f"/{name} {args}").out)
+        assert said["decision"] == "block"
+        return str(said["reason"])
+
+    assert "alpha active" in answer("sessions") and "beta active" in answer("sessions")
+    assert "queued for beta" in answer("message", 'beta it\'s "done"; $(date)')
+    assert 'from alpha, just now\n  > it\'s "done"; $(date)' in beta.hook("tools").context
+    assert answer("message", "beta") == "send a message: /message NAME TEXT"
+    assert "no session is called nobody" in answer("message", "nobody hello")
+    send(beta.where, "alpha", "for the model")
+    assert "> for the model" in answer("inbox")
+    assert "> for the model" in alpha.hook("tools").context  # it is still unread
+    answer("note", "--all is a word")
+    assert "> --all is a word" in cli(beta.where, "notes").out
+
+
 def test_renaming_keeps_the_mail_coming(alpha: Conversation, beta: Conversation, cli: Cli) -> None:
     assert cli(beta.where, "join", "tester", env={"CLAUDE_CODE_SESSION_ID": "bbbb-1"}).code == 0
     beta.hook("tools")

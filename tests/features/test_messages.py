@@ -105,6 +105,21 @@ def test_the_name_of_a_worktree_means_the_session_expected_there(repo: Path, wor
     assert "welcome" in cli(repo.parent / "gamma", "inbox").out
 
 
+def test_more_recipients_than_one_message_can_have_get_one_each(
+    repo: Path, worktrees: Pair, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gitcoord.features.messages.sending.MAX_RECIPIENTS", 1)
+    with Coord.open(worktrees[0]) as alpha, Coord.open(repo, as_name="third") as third:
+        third.sessions.join()
+        sent = alpha.send("all", "hello", key="once")
+        assert len({recipient.session for recipient in sent.recipients}) == len(sent.recipients) >= 2
+        again = alpha.send("all", "hello", key="once")
+        assert again.id == sent.id
+        assert {message.thread for message in third.messages.receive().messages} == {sent.id}
+    with Coord.open(worktrees[1]) as beta:
+        assert [message.text for message in beta.messages.receive().messages] == ["hello"]
+
+
 def test_one_unknown_among_several_refuses_all(worktrees: Pair, cli: Cli) -> None:
     before = log_tip(worktrees[0])
     ran = cli(worktrees[0], "send", "beta,bta", "hi")

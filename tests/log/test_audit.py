@@ -33,8 +33,9 @@ def test_whatever_is_typed_is_searched_before_it_can_leave(tmp_path: Path, cli: 
     assert ran.code == 1 and "what looks like" in ran.err and ran.out == "", ran
     sync(ada)
     sync(bob)
-    refs = git(bob, "for-each-ref", "--format=%(refname)", "refs/coord").split()
-    assert refs and secret not in "".join(refs) + "".join(git(bob, "log", "--format=%B", ref) for ref in refs)
+    hub = ada.parent / "hub.git"
+    refs = git(hub, "for-each-ref", "--format=%(refname)", "refs/coord").split()
+    assert refs and secret not in "".join(refs) + "".join(git(hub, "log", "--format=%B", ref) for ref in refs)
 
 
 def test_nothing_leaves_before_the_first_sync(tmp_path: Path, cli: Cli) -> None:
@@ -58,8 +59,9 @@ def test_paths_hosts_processes_and_command_lines_never_leave(tmp_path: Path, cli
     assert cli(ada, "leave", "--as", "other").code == 0
     sync(ada)
     sync(bob)
-    refs = git(bob, "for-each-ref", "--format=%(refname)", "refs/coord").split()
-    sent = "".join(git(bob, "log", "--format=raw", ref) for ref in refs)
+    hub = ada.parent / "hub.git"
+    refs = git(hub, "for-each-ref", "--format=%(refname)", "refs/coord").split()
+    sent = "".join(git(hub, "log", "--format=raw", ref) for ref in refs)
     assert "build failed with exit code 3" in sent and "changed.txt" in sent
     for private in (str(tmp_path), "a line of output", "a local word", "exit 3", '"pid"', '"cwd"', f'"{socket.gethostname()}"'):
         assert private not in sent, private
@@ -175,3 +177,32 @@ def test_a_remote_that_takes_a_signature_off_makes_nothing_look_signed(
     assert git(bob, "rev-parse", log(own)) == before
     assert json.loads(cli(bob, "log", "--json").out)[0]["id"] != oid
     assert "rolled back" in cli(bob, "status").out + cli(bob, "trust").out or "rewritten" in cli(bob, "trust").out
+
+
+# what reaches a model
+
+
+def test_a_clone_that_sends_without_end_keeps_nobodys_mail_waiting(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    """Hooks show at most 50 items of another clone in an hour; further ones are counted, and stay unread."""
+    from gitcoord.overview import surfacing
+
+    ada, bob = clones
+    mallory.chain(log(MALLORY), MALLORY, [("m", "message", f"flood {n}", {"to": [box_of(bob, "bob")], "urgent": True})
+                                          for n in range(60)])  # fmt: skip
+    assert cli(ada, "send", box_of(bob, "bob"), "genuine", "--urgent").code == 0
+    assert cli(bob, "send", "bob", "from here", "--urgent", env={"GIT_COORD_SESSION": "w"}).code == 0
+    sync(ada)
+    sync(bob)
+    with Coord.open(bob, as_name="bob") as coord:
+        clone, me = coord.clone, coord.identity
+        heads = [line for line in surfacing.gather(clone, me).text.splitlines() if line.startswith("  > ")]
+        assert heads[0] == "  > from here" and "  > genuine" in heads[:3], "ours first, then the clones in turn"
+        with clone.locked():
+            news = surfacing.gather(clone, me, room=lambda other: 1)
+            surfacing.mark_surfaced(clone, me, news)
+        assert news.text.count("  > flood") == 1 and "more of clones that sent many this hour" in news.text
+        assert set(news.others.values()) == {1} and surfacing.tokens(news.text) <= surfacing.BUDGET
+        unread = [message.text for message in coord.messages.inbox(limit=100).messages]
+        assert unread[0].startswith("flood") and len(unread) == 59, "they are not lost"

@@ -749,3 +749,27 @@ def test_many_objects_are_written_as_one_pack(tmp_path: Path, options: list[str]
     made = {path.suffix for path in set((Path(repo.common_dir) / "objects" / "pack").iterdir()) - before}
     assert {".pack", ".idx"} <= made
     assert git(Path(repo.common_dir), "fsck", "--strict", "--no-dangling") == ""
+
+
+# what the store for long-lived processes does by itself
+
+
+def test_a_ref_with_a_reflog_or_in_packed_refs_is_moved_by_libgit2(repo: Path) -> None:
+    store = Libgit2Store(find_repository(repo))
+    os.makedirs(store.repo.coord_dir, exist_ok=True)
+    commits = chain_of(store, 4)
+    store.move(LOG, commits[0].oid, None)
+    store.move(LOG, commits[1].oid, commits[0].oid)
+    git(repo, "pack-refs", "--all")
+    store.move(LOG, commits[2].oid, commits[1].oid)
+    reflog = repo / ".git" / "logs" / LOG
+    reflog.parent.mkdir(parents=True)
+    reflog.touch()
+    store.move(LOG, commits[3].oid, commits[2].oid)
+    with pytest.raises(RefMoved):
+        store.move(LOG, commits[0].oid, commits[2].oid)
+    store.close()
+    assert git(repo, "rev-parse", LOG).strip() == commits[3].oid
+    assert commits[3].oid in reflog.read_text()
+    assert not [path for path in (repo / ".git").rglob("*") if path.name.endswith(".lock") or path.name.startswith("tmp_obj")]
+    git(repo, "fsck", "--strict")

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from gitcoord.system.streams import Progress
+from gitcoord.system.streams import Progress, counted
 
 
 class Terminal(io.StringIO):
@@ -28,6 +28,17 @@ def work(now: list[float], steps: list[float]) -> None:
         for seconds in steps:
             now[0] += seconds
             progress.add(1000)
+
+
+def test_items_are_counted_on_their_way(now: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    monkeypatch.setattr(Progress, "allowed", True)
+    found = []
+    for item in counted("Looking through events", iter("abc")):
+        now[0] += 0.6
+        found.append(item)
+    assert (found, terminal.getvalue()) == (["a", "b", "c"], "\rLooking through events: 3\x1b[K\r\x1b[K")
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ import time
 from collections.abc import Mapping, Sequence
 
 from gitcoord.errors import Refused, UsageError
-from gitcoord.features.messages.fold import ACKED, READ
+from gitcoord.features.messages.fold import ACKED, MAX_RECIPIENTS, READ
 from gitcoord.features.messages.ledger import is_local, mark, my_deliveries
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
-from gitcoord.log.event import Draft, Event, check_attachment, check_text
+from gitcoord.log.event import Draft, Event, LaterDraft, check_attachment, check_text
 from gitcoord.log.query import get_event, resolve_id
 from gitcoord.log.schemas import is_one_line
 from gitcoord.log.secrets import LooksSecret
@@ -74,9 +74,9 @@ def send(clone: Clone, me: Identity, to: Sequence[str], text: str, options: Opti
         if options.local:
             boxes = _only_here(clone, boxes, to)
         register(clone, me)
-        draft = _draft(me, text, options, {"to": boxes, "opens": opens, "audience": _audience(to)})
+        drafts = _in_parts(me, text, options, boxes, {"opens": opens, "audience": _audience(to)})
         try:
-            return _append(clone, [draft], options.local)
+            return _append(clone, drafts, options.local)
         except LooksSecret as secret:
             near = _near(clone, boxes)
             if len(near) < len(boxes) and (not near or len(_audience(to)) < len(to)):
@@ -249,18 +249,32 @@ def _draft(me: Identity, text: str, options: Options, data: Mapping[str, Any]) -
     return Draft("message", text, facts, attachments, me.name)
 
 
-def _append(clone: Clone, drafts: Sequence[Draft], local: bool) -> Sent:
-    event = clone.append(lambda db: drafts, local)[-1]
-    if event.data.get("urgent"):
+def _in_parts(
+    me: Identity, text: str, options: Options, boxes: Sequence[str], data: Mapping[str, Any]
+) -> list[Draft | LaterDraft]:
+    """A message for each MAX_RECIPIENTS of the recipients; the others are in the thread of the first one."""
+    first = _draft(me, text, options, {"to": boxes[:MAX_RECIPIENTS], **data})
+
+    def later(start: int) -> LaterDraft:
+        part = {"to": boxes[start : start + MAX_RECIPIENTS], "audience": data["audience"]}
+        return lambda ids: _draft(me, text, options._replace(key=""), {**part, "thread": ids[0]})
+
+    return [first, *(later(start) for start in range(MAX_RECIPIENTS, len(boxes), MAX_RECIPIENTS))]
+
+
+def _append(clone: Clone, drafts: Sequence[Draft | LaterDraft], local: bool) -> Sent:
+    events = clone.append(lambda db: drafts, local)
+    if events[0].data.get("urgent"):
         from gitcoord.features.messages import ring
 
-        ring.mail(clone, [event])
-    return _sent(clone, event)
+        ring.mail(clone, events)
+    return _sent(clone, *events)
 
 
-def _sent(clone: Clone, event: Event) -> Sent:
-    """A written message, with the state of its recipients."""
-    homes = clone.read(lambda db: [canonical(db, box) for box in event.data["to"]])
+def _sent(clone: Clone, event: Event, *parts: Event) -> Sent:
+    """A written message, with the state of its recipients; `parts` of it are for further recipients."""
+    boxes = [box for each in (event, *parts) for box in each.data["to"]]
+    homes = clone.read(lambda db: [canonical(db, box) for box in boxes])
     life = states(clone, homes)
     recipients = tuple(Recipient(box, *life[box], not clone.has(box)) for box in homes)
     return Sent(event.id, event.data.get("thread") or event.id, recipients)

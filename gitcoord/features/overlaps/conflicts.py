@@ -27,6 +27,7 @@ from gitcoord.store.merging import Scratch, WorktreeDiff, look
 from gitcoord.store.objects import Oid
 from gitcoord.store.worktrees import git_dir_of, list_worktrees
 from gitcoord.system.files import read_ours, replace_ours
+from gitcoord.system.streams import counted
 
 REMEMBERED = 5_000
 """Number of pairs that the cache keeps."""
@@ -98,7 +99,8 @@ def _foreign_sides(clone: Clone, now: float) -> list[Side]:
 
 def collide(clone: Clone, pairs: Sequence[tuple[Side, Side]]) -> list[Collision]:
     """The collisions between the sides of each pair; unknown pairs are merged. Raises RepositoryError."""
-    diffs = {side: _look(clone, side) for side in dict.fromkeys(side for pair in pairs for side in pair)}
+    sides = dict.fromkeys(side for pair in pairs for side in pair)
+    diffs = {side: _look(clone, side) for side in counted("Looking at worktrees", sides)}
     keys = {(a, b): _key(x, y) for a, b in pairs if (x := diffs[a]) and (y := diffs[b])}
     memory = _Memory(clone.path("conflicts.json"))
     fresh = {key: (x, y) for (a, b), key in keys.items() if key not in memory.known and (x := diffs[a]) and (y := diffs[b])}
@@ -129,7 +131,8 @@ def _merge(clone: Clone, pairs: Sequence[tuple[WorktreeDiff, WorktreeDiff]]) -> 
         base = cache(scratch.base)
         changes = cache(scratch.changes)
         found = []
-        for (a, b), heads, failed in zip(commits, pairs, scratch.merge(where, commits), strict=True):
+        merged = zip(commits, pairs, scratch.merge(where, commits), strict=True)
+        for (a, b), heads, failed in counted("Merging in memory", merged):
             common = base(*(x.head for x in heads))
             ours, theirs = changes(common, a), changes(common, b)
             both = {path for path in ours.keys() & theirs.keys() if ours[path] != theirs[path]}

@@ -24,7 +24,7 @@ from gitcoord.log.index.tables import TABLES as TABLES
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, is_presence, log_of
-from gitcoord.system.streams import Progress
+from gitcoord.system.streams import Progress, counted
 
 ATTEMPTS = 3
 
@@ -288,7 +288,7 @@ class Index(Epochs):
         small = [oid for oid, size in sizes.items() if size is not None and size <= MAX_COMMIT]
         found = dict(zip(small, store.read(small), strict=True))
         now = time.time()
-        for ref, oid in replaced:
+        for ref, oid in counted("Reading presence", replaced):
             if sizes[oid] is not None:
                 self.take_presence(presence.Presence(ref, oid, found.get(oid)), now)
         return [ref for ref, oid in replaced if sizes[oid] is None]

@@ -79,14 +79,13 @@ class Epochs(Folding):
 
     def _ingest_root(self, store: Store, ref: str, oid: Oid, in_foreign_names: bool) -> None:
         from gitcoord.log.epoch import carried, check_size
-        from gitcoord.log.trust.replaced import keep_carried
 
         raw = next(iter(store.read([oid]))).data
         root = decode(oid, raw)
         check_size(store, root, raw)
         if not in_foreign_names:
             self._report_anew(ref)
-        commits_of = carried(store, raw, lambda ids: keep_carried(self.db, ref, root, ids))
+        commits_of = carried(store, raw, lambda ids: trust.keep_carried(self.db, ref, root, ids))
         for commits in chunks(commits_of) if "continues" in root.data or not in_foreign_names else ():
             before = self._reported
             for event, commit in self._decoded(ref, commits):
@@ -126,10 +125,8 @@ class Epochs(Folding):
         if any(is_log(ref) and ref not in now and ref not in gone for ref in known) or any(log_of(r) in pending for r in gone):
             return False
         if gone:
-            from gitcoord.log.trust import replaced
-
             for log, ref in {log_of(ref): ref for ref in gone}.items():
-                self._forget(replaced.dropped_events(self.db, ref, lowest[log]))
+                self._forget(trust.dropped_events(self.db, ref, lowest[log]))
                 intake.count_anew(self.db, owner(ref))
             self.db.executemany("DELETE FROM strange WHERE ref = ?", [(ref,) for ref in gone])
             self.db.executemany("DELETE FROM tips WHERE ref = ?", [(ref,) for ref in gone])

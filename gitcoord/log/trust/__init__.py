@@ -2,8 +2,8 @@
 
 Read `rules` first (who may write what about whose item), then `names` (who speaks for a mailbox), `reach` (what a
 checkpoint covers, what the root of an epoch may carry), `judge` (how good a signature is, and which key speaks for
-which clone), `required` (what `coord.requireSigned` keeps back), `checkpoints` (how our own log is signed) and `doubts`
-(what the user is told).
+which clone), `required` (what `coord.requireSigned` keeps back), `replaced` (what a new epoch leaves of older ones),
+`checkpoints` (how our own log is signed) and `doubts` (what the user is told).
 
 This module is the door. No code outside compares ids of clones; what is local is asked of `names` and of the clone
 (`tests/test_house.py` checks it). Every command loads this module, so it loads the others only when they are needed.
@@ -59,6 +59,23 @@ if TYPE_CHECKING:
 def is_own(clone: Reader, name: str) -> bool:
     """Whether `name` is this clone's id. Others' events about its items do not count, nor do its events about theirs."""
     return name == clone.id
+
+
+# new epochs
+
+
+def keep_carried(db: sqlite3.Connection, ref: str, root: Event, ids: Iterable[str]) -> set[str]:
+    """Note that the root at `ref` carries those of `ids` that are known from the same log, in its own name; returns them."""
+    from gitcoord.log.trust import replaced
+
+    return replaced.keep_carried(db, ref, root, ids)
+
+
+def dropped_events(db: sqlite3.Connection, ref: str, lowest: int) -> list[str]:
+    """The events of the epochs below `lowest` of the log at `ref` that no later epoch carries."""
+    from gitcoord.log.trust import replaced
+
+    return replaced.dropped_events(db, ref, lowest)
 
 
 # sign
