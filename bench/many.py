@@ -11,7 +11,7 @@ from bench.ground import EMPTY_TREE
 from bench.measure import PROGRAM, Row, at_most, git, interleaved, ratio, timed
 from bench.syncing import clone_of
 from gitcoord.log.event import Draft, Envelope, encode
-from gitcoord.log.shown import draft
+from gitcoord.log.index.presence import draft
 
 READS = (["status"], ["sessions"], ["brief"], ["inbox"])
 

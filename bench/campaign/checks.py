@@ -56,7 +56,7 @@ def next_write(ground: Ground) -> Iterator[str]:
 
 
 def others_word(ground: Ground, said: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What was acknowledged and has to be in `main` now: all of its own, and all but local events of the other clone once
+    """The acknowledged deeds that have to be in `main` now: all of its own, and all but local events of the other clone once
     both have synced. A full disk may keep the other clone's from the remote."""
     argv = [sys.executable, "-m", "gitcoord", "sync", "origin"]
     synced = [subprocess.run(argv, cwd=ground.place / name, capture_output=True, check=False) for name in (OTHER, "main")]

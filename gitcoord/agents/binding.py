@@ -109,6 +109,8 @@ def is_elsewhere(hook: HookCall) -> bool:
 
 def _agent_process(harness: Harness) -> processes.Process | None:
     """The process of this conversation; None if the process runs several conversations."""
+    if (loop := os.environ.get("GIT_COORD_WORK", "")).isdigit():  # it outlives the program, and ends the session
+        return processes.describe(int(loop))
     found = program_of(harness)
     if found is None or (harness.serves_many and harness.serves_many in processes.command(found.pid)):
         return None

@@ -28,6 +28,9 @@ FIRST_PAUSE, LONGEST_PAUSE = 15.0, 300.0
 """Seconds of the first pause, which doubles each time, and of the longest."""
 LIMIT = 100
 """Largest number of wakes until the session's human writes again (`coord.wakeLimit`)."""
+USER, NEAR, FAR = "user", "near", "far"
+"""Sources of mail: the user of this repository, whom no limit holds; sessions of this clone; other clones. Mail of other
+clones alone gets half of the wakes, so that they use up no wake of a session that works beside."""
 OWN_PROMPT = 30.0
 """Seconds after a wake in which a prompt counts as made by the wake itself: Codex is woken by a queued prompt."""
 
@@ -45,15 +48,17 @@ class Brake:
         self.due: float | None = None
         """Seconds until waiting news may wake the session; None if none waits."""
 
-    def holds(self, mail: Sequence[Message], now: float) -> bool:
-        """Whether `mail` has to wait; `due` says how long."""
+    def holds(self, mail: Sequence[Message], now: float, source: str = NEAR) -> bool:
+        """Whether `mail` has to wait; `due` says how long. `source` is the nearest that sent any of it."""
         times = self._times()
-        if not mail or len(times) >= self._limit:
+        share = 2 if source == FAR else 1
+        if not mail or (len(times) >= self._limit // share and source != USER):
             self._seen, self.due = 0, None
             return True
         urgent = any(message.urgent for message in mail)
         gathering = 0.0 if urgent else self._gathering(len(mail), now)
-        self.due = max(gathering, _pause(times, FREE_URGENT if urgent else FREE, now))
+        pause = 0.0 if source == USER else _pause(times, (FREE_URGENT if urgent else FREE) // share, now)
+        self.due = max(gathering, pause)
         return self.due > 0
 
     def _gathering(self, count: int, now: float) -> float:

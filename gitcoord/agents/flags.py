@@ -9,7 +9,7 @@ look at the refs, and contains our clone id, so that the script finds refs of ot
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from gitcoord.lean import NamedTuple, suppress
 from gitcoord.log.clone import Clone
@@ -24,6 +24,9 @@ from gitcoord.system.files import (
     write_ours,
 )
 
+EACH, ALL, HOUR = 50, 200, 3600.0
+"""Items of one other clone, and of all, whose words hooks show within an hour: a clone that sends without end must not fill
+the context of a model."""
 SLACK = 1.0
 """Seconds by which `coord/marked` is older than the look: some shells compare times by whole seconds."""
 
@@ -95,6 +98,28 @@ class Marks(NamedTuple):
         with suppress(OSError):
             return remove_ours(self.path("@forgot"))
         return False
+
+    def room(self, now: float) -> Callable[[str], int]:
+        """A function: of how many more items of another clone the words may be shown within this hour."""
+        shown = [other for _, other in self._others(now)]
+        return lambda other: min(EACH - shown.count(other), ALL - len(shown))
+
+    def show(self, others: Mapping[str, int], now: float) -> None:
+        """Note that the words of so many items of other clones are shown."""
+        if others:
+            fresh = [(now, other) for other, count in others.items() for _ in range(count)]
+            lines = "".join(f"{at:.1f} {other}\n" for at, other in [*self._others(now), *fresh])
+            with suppress(OSError):
+                write_ours(self.path("@others"), lines.encode())
+
+    def _others(self, now: float) -> list[tuple[float, str]]:
+        """The times of the items of this hour, and their clones."""
+        found: list[tuple[float, str]] = []
+        with suppress(ValueError):
+            for line in _lines(self.path("@others")):
+                at, _, other = line.partition(" ")
+                found += [(float(at), other)] if 0 <= now - float(at) < HOUR else []
+        return found
 
     def set_idle(self, idle: bool) -> None:
         """Note whether the session's turn is over."""

@@ -161,6 +161,14 @@ def _locks(hook: HookCall, found: Check, changes: bool) -> Iterator[Caution]:
             yield Caution(f"lock {lock.id} {found.path}", text, lock.reason[:MAX_QUOTED], blocks=True, changes=changes)
 
 
+def remember_notes(hook: HookCall, ids: Sequence[str]) -> None:
+    """Note that the model was shown these notes: a warning does not repeat them."""
+    known = [] if not ids or hook.me is None else _told(hook)
+    fresh = [Caution(f"note {oid}", "") for oid in ids if f"note {oid}" not in known]
+    if fresh and hook.me is not None:
+        _remember(hook, fresh)
+
+
 def _untold(hook: HookCall, found: Sequence[Caution]) -> list[Caution]:
     told = _told(hook)
     return [finding for finding in found if _key(hook, finding) not in told]

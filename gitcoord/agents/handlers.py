@@ -209,8 +209,8 @@ def _interrupted(hook: HookCall, say: Say) -> None:
 
 def _end(hook: HookCall, say: Say) -> None:
     """The end: the session leaves, and its locks and tasks are free. A conversation that was merely cleared continues,
-    and so does one that a live process has resumed."""
-    if hook.call.source == "clear" or hook.me is None or is_elsewhere(hook):
+    and so does one that a live process has resumed; a worker's is ended by the loop that started it (`git coord work`)."""
+    if hook.call.source == "clear" or hook.me is None or is_elsewhere(hook) or os.environ.get("GIT_COORD_WORK"):
         return
     from gitcoord.sessions.membership import leave
 

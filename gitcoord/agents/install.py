@@ -12,10 +12,10 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from gitcoord import lean_json as json
-from gitcoord.agents import HARNESSES, MOMENTS, jsonedit, skill
+from gitcoord.agents import HARNESSES, MOMENTS, extras, jsonedit, skill
 from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
 from gitcoord.errors import RepositoryError
 from gitcoord.lean import Any, NamedTuple, suppress
@@ -66,19 +66,29 @@ def _is_here(settings: Settings, environ: Mapping[str, str]) -> bool:
     return shutil.which(settings.program, path=environ.get("PATH")) is not None or os.path.isdir(settings.home(environ))
 
 
-def install(name: str, environ: Mapping[str, str]) -> Installed:
-    """Add our hooks, or bring them up to date; writes nothing if they are. Raises RepositoryError."""
+def install(name: str, environ: Mapping[str, str], more: Collection[str] = ()) -> Installed:
+    """Add our hooks, or bring them up to date; writes nothing if they are. `more` are extras.WORDS, for Claude Code alone;
+    those that were added before are kept. Raises RepositoryError."""
     settings = SETTINGS[name]
     path = settings.path(environ)
     text = _read(path)
     if settings.script is not None:
         _check_script(text, path)
         _write(path, text, settings.script(sys.executable, FOLDER))
-    elif text is None or _ours(text, path) != _wanted(settings):
-        _write(path, text, _with(settings, _without(settings, text, path), path))
+    else:
+        had = with_extras(text)
+        wanted = {*had, *more} if name == "claude" else set()
+        if text is None or _ours(text, path) != _wanted(settings) or wanted != had:
+            _write(path, text, _with(settings, _without(settings, text, path), path, wanted))
     with suppress(RepositoryError):  # another program's skill has that name; the hooks matter more
         skill.install(_skills(settings, environ))
     return status(name, environ)
+
+
+def with_extras(text: str | None) -> set[str]:
+    """The extras that were added to settings."""
+    marks = " ".join(found[1] for found in MARK.finditer(text or ""))
+    return {word for word in extras.WORDS if f"+{word}" in marks.split()}
 
 
 def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
@@ -176,10 +186,14 @@ def _commands(value: Any) -> Iterator[str]:
             yield from _commands(inner)
 
 
-def _with(settings: Settings, text: str | None, path: str) -> str:
-    """The text with our hooks, each marked with the containers made for it."""
+def _with(settings: Settings, text: str | None, path: str, wanted: Collection[str] = ()) -> str:
+    """The text with our hooks, each marked with what was made for it; with extras."""
     made = "" if text is not None else " +file"
     text = settings.empty if text is None or not text.strip() else text
+    _check(_parsed(jsonedit.parse, text, path), None, None, path)
+    if wanted:
+        text, added = extras.add(text, wanted)
+        made += added
     for event, entry in settings.entries(lambda moment: command(settings.name, moment)):
         root = _parsed(jsonedit.parse, text, path)
         hooks = root.get("hooks")
@@ -220,7 +234,8 @@ def _without(settings: Settings, text: str | None, path: str) -> str | None:
         found = MARK.search(text, of.members[number][1], of.members[number][2].end)
         made |= {f"{word} {_event_of(root, of)}" if word == "+event" else word for word in (found[1] if found else "").split()}
         text = jsonedit.remove(text, of, number)
-    return _pruned(settings, text, made, path)
+    text = extras.remove(_pruned_hooks(text, made, path), made)
+    return _pruned(settings, text, made)
 
 
 def _first(text: str, root: jsonedit.ValueSpan) -> tuple[jsonedit.ValueSpan, int] | None:
@@ -247,11 +262,15 @@ def _event_of(root: jsonedit.ValueSpan, of: jsonedit.ValueSpan) -> str:
     return next((event for event, _, entries in members if entries.start <= of.start < entries.end), "")
 
 
-def _pruned(settings: Settings, text: str, made: set[str], path: str) -> str | None:
+def _pruned_hooks(text: str, made: set[str], path: str) -> str:
     for event in (word.split()[1] for word in sorted(made) if word.startswith("+event ")):
         text = _drop_empty(text, ("hooks", event), path)
     if "+hooks" in made:
         text = _drop_empty(text, ("hooks",), path)
+    return text
+
+
+def _pruned(settings: Settings, text: str, made: set[str]) -> str | None:
     return None if "+file" in made and text.strip() == settings.empty.strip() else text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from gitcoord.agents.binding import HookCall
 from gitcoord.agents.flags import Marks, stamp
+from gitcoord.agents.guard import remember_notes
 from gitcoord.features.messages import waiting
 from gitcoord.features.notes import has_notes_about_paths
 from gitcoord.lean import suppress
@@ -25,10 +26,13 @@ def show(hook: HookCall, marks: Marks, say: Callable[[str, Sequence[str]], None]
     me = me_of(hook)
     with hook.clone.locked():
         lines = look(hook, marks)
-        news = surfacing.gather(hook.clone, me, lines)
+        now = time.time()
+        news = surfacing.gather(hook.clone, me, lines, now=now, room=marks.room(now))
         if news.text or always:
             say(news.text, news.notes)
         surfacing.mark_surfaced(hook.clone, me, news)
+        marks.show(news.others, now)
+        remember_notes(hook, news.notes)
         if news.left:
             marks.again([line for line in lines if line not in news.notes])
         marks.owe(bool(waiting.owed_acks(hook.clone, me)))

@@ -10,19 +10,21 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 from gitcoord.agents import Answer
 from gitcoord.agents.binding import HookCall, program_of
-from gitcoord.agents.brake import Brake
+from gitcoord.agents.brake import FAR, NEAR, USER, Brake
 from gitcoord.agents.flags import Marks, marks_of
 from gitcoord.agents.show import look
 from gitcoord.features import deaths
 from gitcoord.features.messages import waiting
+from gitcoord.features.messages.inbox import Message
 from gitcoord.lean import contextmanager, suppress
+from gitcoord.log.clone import Clone
 from gitcoord.overview import surfacing
-from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.identity import Identity, person_name
 from gitcoord.sessions.presence import register
 from gitcoord.sessions.records import Record, Records, is_plain_id
 from gitcoord.store.watch import wait_until
@@ -79,7 +81,7 @@ def _attempt(hook: HookCall, program: processes.Process, say: Callable[[Answer],
     marks = marks_of(hook.clone, record.name)
     brake = brakes.setdefault(record.name, Brake(marks, hook.clone.repo))
     mail = waiting.waking_mail(hook.clone, me, urgent=_wakes(hook) == "urgent") if _is_idle(hook, program, me) else []
-    if brake.holds(mail, time.time()):
+    if brake.holds(mail, time.time(), _source(hook.clone, mail)):
         return None
     if hook.harness.nudge is None:
         return _show(hook, me, marks, say, brake)
@@ -105,6 +107,13 @@ def _is_idle(hook: HookCall, program: processes.Process, me: Identity) -> bool:
     return bool(idle) or (idle is None and not marks.waits() and time.time() - beat > silence)
 
 
+def _source(clone: Clone, mail: Sequence[Message]) -> str:
+    """The nearest source of some mail."""
+    if clone.box(person_name(clone.repo)) in [message.sender for message in mail]:
+        return USER
+    return NEAR if any(clone.has(message.sender) for message in mail) else FAR
+
+
 def _wakes(hook: HookCall) -> str:
     """The kind of news that wakes an idle session: `all`, only `urgent` mail, or none (`off`)."""
     return hook.clone.repo.setting("wake", "all").lower()
@@ -113,11 +122,13 @@ def _wakes(hook: HookCall) -> str:
 def _show(hook: HookCall, me: Identity, marks: Marks, say: Callable[[Answer], None], brake: Brake) -> str | None:
     with hook.clone.locked():
         lines = look(hook, marks)
-        news = surfacing.gather(hook.clone, me, lines)
+        now = time.time()
+        news = surfacing.gather(hook.clone, me, lines, now=now, room=marks.room(now))
         if news.whole or news.part:
             last = f"\n\n{LAST}" if brake.woke(time.time()) else ""
             say(Answer(go_on=news.text + last))
             surfacing.mark_surfaced(hook.clone, me, news)
+            marks.show(news.others, now)
         if news.left or not news.text:
             marks.again([line for line in lines if line not in news.notes])
         marks.owe(bool(waiting.owed_acks(hook.clone, me)))

@@ -141,11 +141,12 @@ class Repository(Facade):
 
         return doctor.examine(self._clone, fix)
 
-    def gc(self, keep: float = 90 * 24 * 3600) -> Collected:
-        """Drop events from this clone's log about things that ended more than `keep` seconds ago."""
+    def gc(self, keep: float = 90 * 24 * 3600, *, dry_run: bool = False) -> Collected:
+        """Drop events from this clone's log about things that ended more than `keep` seconds ago; with `dry_run` only count
+        them."""
         from gitcoord.log import retention
 
-        return retention.gc(self._clone, keep)
+        return retention.gc(self._clone, keep, dry_run=dry_run)
 
     def traces(self, *, everyone: bool = False) -> Traces:
         """The traces that `purge` would remove; `everyone` includes the refs of other clones that are here."""

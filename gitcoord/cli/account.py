@@ -83,7 +83,7 @@ def _say_chat(coord: Coord, found: Sequence[Said], as_json: bool, lines: bool = 
 @limited
 @common
 def overdue(after: str, limit: int, as_name: str | None, as_json: bool) -> None:
-    """Who has not read urgent mail, or not acked as asked, the oldest first.
+    """Urgent mail that somebody has not read, and mail not acked as asked, oldest first.
 
     Example: git coord overdue --after 15m
     """
@@ -110,7 +110,7 @@ def overdue(after: str, limit: int, as_name: str | None, as_json: bool) -> None:
 @option("-n", "--limit", type=int, metavar="N", help="The newest N.")
 @common
 def day(name: str | None, since: str, limit: int | None, as_name: str | None, as_json: bool) -> None:
-    """What a session, or I, did since a time, oldest first.
+    """The acts of a session, or mine, since a time, oldest first.
 
     Example: git coord day worker-1 --since yesterday
     """

@@ -105,7 +105,7 @@ def search(
         after = moment(since, "--since", time.time())
         found = coord.events.search(" ".join(words), since=after, kind=kind, session=sender, limit=limit)
         if kind is not None and not found:
-            _check_type(coord, kind)
+            check_type(coord, kind)
         _say_events(coord, found, as_json, whole=True, dates=dates)
         if not as_json:
             say_end(len(found), limit, "Nothing found.")
@@ -134,7 +134,7 @@ def log(
         after = moment(since, "--since", time.time())
         found = coord.events.log(since=after, kind=kind, session=sender, limit=limit)
         if kind is not None and not found:
-            _check_type(coord, kind)
+            check_type(coord, kind)
         _say_events(coord, found, as_json, whole=False, dates="" if oneline else dates)
         if not as_json:
             say_end(len(found), limit, "Nothing happened.")
@@ -170,7 +170,8 @@ def _event_json(coord: Coord, event: Event, signature: Signature | None) -> dict
     return event_json(coord, event) | verified_json(signature)
 
 
-def _check_type(coord: Coord, kind: str) -> None:
+def check_type(coord: Coord, kind: str) -> None:
+    """Raise UsageError for a type of event that nobody has ever written."""
     known = coord.events.types()
     if kind not in known:
         raise UsageError(f"{ascii(kind)[1:-1]} is not a type of event", "one of " + ", ".join(sorted(known)))

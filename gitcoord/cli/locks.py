@@ -13,7 +13,7 @@ from gitcoord.errors import Refused
 from gitcoord.lean import TYPE_CHECKING
 from gitcoord.overview.shapes import check_json, lock_json, shown_name
 from gitcoord.system.streams import remark
-from gitcoord.text import shell_word
+from gitcoord.text import seconds_in, shell_word
 
 if TYPE_CHECKING:
     from gitcoord.features.locks.read import Lock
@@ -44,7 +44,8 @@ def lock(
 
     Example: git coord lock src/db '*.sql' -m "new schema"
     """
-    if wait is not None and not wait[:1].isdigit() and wait != FOR_EVER:  # `lock --wait src/a.py`
+    if wait not in (None, FOR_EVER, "0") and seconds_in(str(wait)) is None:  # `lock --wait 7z.c`
+        assert wait is not None
         patterns, wait = (wait, *patterns), FOR_EVER
     seconds = 0 if wait is None else None if wait == FOR_EVER else duration(wait, "--wait")
     with opened(as_name, patience=seconds) as coord:

@@ -11,6 +11,7 @@ from gitcoord.cli.command import Choice, IntRange, argument, option
 from gitcoord.cli.output import NEVER, Asked, ago, say, set_colour
 from gitcoord.errors import UsageError
 from gitcoord.lean import Any, TypeVar, contextmanager, re
+from gitcoord.names import lives_in
 from gitcoord.system.files import read_bytes
 from gitcoord.system.lock import at_most
 from gitcoord.system.streams import Progress, remark
@@ -189,12 +190,23 @@ def _as_git_has_it(text: str, option: str) -> int:
     return int(number)
 
 
+def _check_it_exists(coord: Coord, name: str) -> None:
+    """Raise UsageError if --as names no session of this clone: it would create one that nobody meant."""
+    if coord.identity.record is not None or coord.identity.person:
+        return
+    box = next(iter(coord.sessions.mailboxes(name)))
+    if not lives_in(box, coord.clone_id):
+        raise UsageError(f"{box} is a session of another clone", "git coord sessions")
+
+
 @contextmanager
 def opened(as_name: str | None = None, notice: bool = True, patience: float | None = None) -> Iterator[Coord]:
     """Open the repository here for one command; repairs are reported at the end. With `notice=False` the command looks for
     deaths itself. Waits for locks at most `patience` seconds, if given."""
     with at_most(patience or None), Coord.open(as_name=as_name, long_lived=False) as coord:
         set_colour(coord.repository.colour_setting)
+        if as_name is not None:
+            _check_it_exists(coord, as_name)
         mended: list[str] = []
         Progress.allowed = True
         try:

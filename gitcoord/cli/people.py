@@ -109,7 +109,9 @@ def _facts(s: Session) -> list[str]:
     facts = [inert(s.harness)] if s.harness else []
     facts += [inert(f"role {s.role}")] if s.role else []
     facts += [f"{s.unread} unread"] if s.unread else []
-    return facts + ([f"“{one_line(s.focus, 60)}”"] if s.focus else [])
+    facts += [f"“{one_line(s.focus, 60)}”"] if s.focus else []
+    facts += [f"last commit “{one_line(s.subject, 60)}”"] if s.subject and not s.focus else []
+    return facts
 
 
 @command(short_help="which session I am, and why")

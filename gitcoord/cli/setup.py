@@ -65,7 +65,7 @@ def init(no_hooks: bool, agents: str | None, no_agents: bool, as_name: str | Non
         else:
             _say_hooks(coord, done.hooks)
         for name in names or ([] if no_agents else _wanted_agents()):
-            _say_agent_hooks("install", agent_hooks("install", name))
+            _say_agent_hooks("install", agent_hooks("install", name, _extras(name)))
         if done.remote:
             named = "" if done.remote_is_set else f" {done.remote}"
             say(inert(f"Coordination with other clones is at {done.remote}: git coord sync{named}"))
@@ -114,8 +114,10 @@ def _example(coord: Coord) -> str:
 @command(short_help="install, remove or show hooks")
 @argument("action", type=Choice(["install", "uninstall", "status"]), default="status")
 @argument("programs", metavar="[git|claude|codex|…]", nargs=-1)
+@option("--allow", is_flag=True, help="Claude may run git coord without asking.")
+@option("--status-line", "status", is_flag=True, help="Claude's status line shows my status.")
 @common
-def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: bool) -> None:
+def hooks(action: str, programs: tuple[str, ...], allow: bool, status: bool, as_name: str | None, as_json: bool) -> None:
     """Install git's hooks or those of an agent program (in your own settings), remove them without a trace, or show them.
 
     Example: git coord hooks install claude
@@ -135,7 +137,7 @@ def hooks(action: str, programs: tuple[str, ...], as_name: str | None, as_json: 
     if not programs and action == "uninstall" and not as_json:
         _say_what_stays()
     for name in agents:
-        at = agent_hooks(action, name)
+        at = agent_hooks(action, name, _extras(name, allow, status) if action == "install" else ())
         documents.append(_agent_json(at))
         if not as_json:
             _say_agent_hooks(action, at)
@@ -151,11 +153,24 @@ def _say_what_stays() -> None:
         say(f"Hooks of agent programs stay, as all your repositories use them: git coord hooks uninstall {' '.join(stay)}")
 
 
-def agent_hooks(action: str, name: str) -> Installed:
-    """Install, remove or look at the hooks of one agent program."""
+def agent_hooks(action: str, name: str, more: Sequence[str] = ()) -> Installed:
+    """Install, remove or look at the hooks of one agent program; `more` are extras to install."""
     from gitcoord.agents import install
 
-    return {"install": install.install, "uninstall": install.uninstall, "status": install.status}[action](name, os.environ)
+    if action == "install":
+        return install.install(name, os.environ, more)
+    return {"uninstall": install.uninstall, "status": install.status}[action](name, os.environ)
+
+
+def _extras(name: str, allow: bool = False, status: bool = False) -> list[str]:
+    """The extras that the user wants for a program; a person at a terminal is asked about those that the line does not
+    name."""
+    if name != "claude":
+        return []
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not (allow or status)
+    allow = allow or (asks and _confirms("Let Claude Code run git coord without asking each time (Bash(git coord:*))?"))
+    status = status or (asks and _confirms("Show unread mail and peers in Claude Code's status line?"))
+    return [word for word, wanted in (("allow", allow), ("status", status)) if wanted]
 
 
 def _agent_json(at: Installed) -> dict[str, Any]:

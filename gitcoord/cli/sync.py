@@ -11,7 +11,7 @@ from gitcoord.cli.params import common, duration, opened
 from gitcoord.errors import RemoteError
 from gitcoord.lean import TYPE_CHECKING, Any
 from gitcoord.system.streams import remark
-from gitcoord.text import shell_word
+from gitcoord.text import seconds_in, shell_word
 
 if TYPE_CHECKING:
     from gitcoord.sync.exchange import Report
@@ -59,7 +59,7 @@ def sync(remote: str | None, watch: str | None, yes_private: bool, dry_run: bool
 
     Example: git coord sync origin
     """
-    if watch is not None and not watch[:1].isdigit():  # `sync --watch origin`
+    if watch is not None and seconds_in(watch) is None:  # `sync --watch origin`
         remote, watch = watch, EVERY
     with opened(as_name, notice=False) as coord:
         if yes_private and not dry_run:
@@ -83,6 +83,7 @@ def _say_visit(coord: Coord, remote: str | None) -> None:
 def _keep_on(coord: Coord, remote: str | None, every: int, as_json: bool) -> None:
     """Print a line whenever a sync exchanged something or failed, and give signs of life for the session."""
     failing = ""
+    remark(f"syncing every {every} s until Ctrl-C; a line for each exchange")
     for report in coord.remote.watch(remote, every):
         _ = coord.identity  # gives a beat now and then
         if isinstance(report, RemoteError):

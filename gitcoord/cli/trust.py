@@ -77,18 +77,20 @@ def redact(event_id: str, as_name: str | None, as_json: bool) -> None:
 
 @command(short_help="drop what ended long ago")
 @option("--keep", default="90d", metavar="90d", help="Keep what ended since then (90d).")
+@option("--dry-run", is_flag=True, help="Only count.")
 @common
-def gc(keep: str, as_name: str | None, as_json: bool) -> None:
+def gc(keep: str, dry_run: bool, as_name: str | None, as_json: bool) -> None:
     """Drop from this clone's log read mail, finished tasks and jobs, old notes, ended locks.
 
     Example: git coord gc --keep 30d
     """
     seconds = 0 if keep == "0" else duration(keep, "--keep")
     with opened(as_name) as coord:
-        done = coord.repository.gc(seconds or 0)
+        done = coord.repository.gc(seconds or 0, dry_run=dry_run)
         if as_json:
             say_json(done._asdict())
         elif done.dropped:
-            say(f"Dropped {done.dropped} event{'s' if done.dropped > 1 else ''}, kept {done.kept}.")
+            did, kept = ("Would drop", "keep") if dry_run else ("Dropped", "kept")
+            say(f"{did} {done.dropped} event{'s' if done.dropped > 1 else ''}, {kept} {done.kept}.")
         else:
             say("Nothing to drop.")

@@ -19,10 +19,11 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "task": ("work", "add, claim, next, done, block, … a task"),
         "tasks": ("work", "the tasks that are not done"),
         "board": ("work", "the tasks as columns"),
+        "work": ("work", "run agents, one for each ready task"),
         "alloc": ("work", ""),
     },
     "remember": {
-        "note": ("history", "leave a note for everybody, now and later"),
+        "note": ("history", "leave a note for everybody"),
         "notes": ("history", "read the notes"),
         "thread": ("history", "a whole conversation"),
         "show": ("history", "anything by its id"),
@@ -36,9 +37,9 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "unlock": ("locks", "end my locks"),
         "locks": ("locks", "who holds what"),
         "check": ("locks", "may I touch this path?"),
-        "conflicts": ("overview", "files that will conflict, between whom"),
+        "conflicts": ("overview", "files that will conflict"),
         "worktree": ("people", "add one, remove one safely"),
-        "diff": ("overview", "what a session has changed, uncommitted too"),
+        "diff": ("overview", "what a session has changed"),
     },
     "who": {
         "sessions": ("people", "who works here, where, on what"),
@@ -55,7 +56,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "keep track": {
         "overdue": ("account", "who owes whom an ack"),
-        "ui": ("ui", "one live screen: what needs me, and who does what"),
+        "ui": ("ui", "one live screen of it all"),
         "status": ("overview", "where I stand, on one screen"),
         "brief": ("overview", "what a session needs to continue"),
         "state": ("overview", "keys and values that outlive a restart"),
@@ -65,7 +66,7 @@ VERBS: dict[str, dict[str, tuple[str, str]]] = {
         "remote": ("sync", "where coordination happens"),
     },
     "set-up": {
-        "init": ("setup", "install git hooks, register the worktrees"),
+        "init": ("setup", "install git hooks, register worktrees"),
         "hooks": ("setup", "install, remove or show the hooks"),
         "doctor": ("setup", "what is well, what is not"),
         "demo": ("setup", ""),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from gitcoord.cli.command import argument, command, option
-from gitcoord.cli.history import event_line
+from gitcoord.cli.history import check_type, event_line
 from gitcoord.cli.output import one_line, say, say_json
 from gitcoord.cli.params import common, duration, opened
 from gitcoord.cli.talk import show_page
@@ -71,6 +71,8 @@ def watch(kind: str | None, since: str | None, as_name: str | None, as_json: boo
     """
     end_quietly()
     with opened(as_name) as coord:
+        if kind is not None:
+            check_type(coord, kind)
         for event in coord.events.watch(kind=kind, since=since, output=sys.stdout.fileno()):
             if as_json:
                 say_json(event_json(coord, event))

@@ -1,4 +1,4 @@
-"""The verbs task …, tasks, board and alloc."""
+"""The verbs task …, tasks, board, alloc and work."""
 
 from __future__ import annotations
 
@@ -364,3 +364,37 @@ def alloc(sequence: str, start: int | None, gaps: bool, as_name: str | None, as_
             say_json({"sequence": taken.sequence, "number": taken.number})
         else:
             say(str(taken.number))
+
+
+@command(short_help="workers that take tasks", context_settings={"allow_interspersed_args": False})
+@argument("argv", metavar="[-- CMD…]", nargs=-1)
+@option("--agent", default="claude", metavar="A", help="Its program (claude).")
+@option("-n", "slots", type=IntRange(1, 100), default=1, metavar="N", help="Workers at once.")
+@option("--worktrees", metavar="DIR", help="Where they work.")
+@option("--drain", is_flag=True, help="End when no task is left.")
+@common
+def work(
+    argv: tuple[str, ...], agent: str, slots: int, worktrees: str | None, drain: bool, as_name: str | None, as_json: bool
+) -> int:
+    """Run an agent, or CMD with {title}, {text}, {id}, for each ready task, in a worktree of its own.
+
+    Example: git coord work -n 3 --agent codex
+    """
+    import os
+
+    from gitcoord import crew
+
+    with opened(as_name) as coord:
+        root = coord.worktree or coord.cwd
+    plan = crew.planned(root, agent, argv, worktrees, drain)
+    found = crew.Crew(root, plan, os.environ, _say_now)
+    found.run(slots)
+    if as_json:
+        say_json({"blocked": found.failed})
+    return 1 if found.failed else 0
+
+
+def _say_now(line: str) -> None:
+    import time
+
+    remark(f"{time.strftime('%H:%M:%S')} {line}")

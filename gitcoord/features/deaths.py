@@ -25,6 +25,7 @@ from gitcoord.sessions.presence import liveness_of, publish
 from gitcoord.sessions.records import Record, Records
 from gitcoord.system import process as processes
 from gitcoord.system.process import Process
+from gitcoord.text import said
 
 
 def _fold(db: sqlite3.Connection, event: Event) -> None:
@@ -45,6 +46,11 @@ FEATURE = Feature(
     """,
     _fold,
     living=("SELECT id FROM gone",),
+    forget=(
+        "INSERT OR IGNORE INTO again SELECT e.id FROM events e JOIN gone g ON g.clone = e.clone"
+        " AND g.name = json_extract(e.data, '$.session') WHERE e.type = 'gone' AND g.id IN (SELECT id FROM forgotten)",
+        "DELETE FROM gone WHERE id IN (SELECT id FROM forgotten)",
+    ),
 )
 
 
@@ -121,11 +127,11 @@ def _is_told(db: sqlite3.Connection, clone: Clone, name: str) -> bool:
 
 def _drafts(db: sqlite3.Connection, clone: Clone, record: Record, since: int) -> list[Draft]:
     what = {"session": record.name, "since": since}
-    said = f"{record.name} is gone: {'its worktree was removed' if record.removed else 'its process ended'}"
+    happened = f"{record.name} is gone: {'its worktree was removed' if record.removed else 'its process ended'}"
     from gitcoord.features.overlaps import notices
 
-    told = _messages(db, clone, record.name, said)
-    return [Draft("gone", said, what, author=record.name), *told, *notices.forget(db, clone, record.name)]
+    told = _messages(db, clone, record.name, happened)
+    return [Draft("gone", happened, what, author=record.name), *told, *notices.forget(db, clone, record.name)]
 
 
 def parting(db: sqlite3.Connection, clone: Clone, name: str) -> list[Draft]:
@@ -139,7 +145,7 @@ def tell_stopped(clone: Clone, name: str, why: str) -> None:
         clone.append(lambda db: _messages(db, clone, name, f"{name} was stopped by {why}", lives=True))
 
 
-def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str, lives: bool = False) -> list[Draft]:
+def _messages(db: sqlite3.Connection, clone: Clone, name: str, happened: str, lives: bool = False) -> list[Draft]:
     """A message to each session to which this one owes something: what happened, then one line for each debt."""
     box = mailbox(name, clone.settled_id())
     boxes = [box, *_former(db, box)]
@@ -153,7 +159,7 @@ def _messages(db: sqlite3.Connection, clone: Clone, name: str, said: str, lives:
         to = address(db, who)
         if to != box and line not in lines.setdefault(to, []):
             lines[to].append(line)
-    return [_message(db, clone, name, to, [f"{said}.", *found], lives) for to, found in sorted(lines.items()) if found]
+    return [_message(db, clone, name, to, [f"{happened}.", *found], lives) for to, found in sorted(lines.items()) if found]
 
 
 def _message(db: sqlite3.Connection, clone: Clone, name: str, to: str, lines: Sequence[str], lives: bool) -> Draft:
@@ -209,6 +215,6 @@ def _task_creators(db: sqlite3.Connection, boxes: Sequence[str], lives: bool) ->
     from gitcoord.features.tasks.ready import held_by
 
     for row in held_by(db, boxes):
-        what = f"your task {row.id[:10]}, {row.title}"
+        what = f"your task {row.id[:10]}, {said(row.title, 80)}"
         free = f"any session may take it over now (git coord task claim {row.id[:10]})"
         yield row.creator, f"It holds {what}." if lives else f"It held {what}: {free}."

@@ -40,6 +40,10 @@ FEATURE = Feature(
     _fold,
     "CREATE INDEX notes_order ON notes (lc, id);",
     concerns=_concerns,
+    forget=(
+        "DELETE FROM notes WHERE id IN (SELECT id FROM forgotten)",
+        "DELETE FROM note_paths WHERE id IN (SELECT id FROM forgotten)",
+    ),
 )
 
 

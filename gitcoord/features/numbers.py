@@ -46,6 +46,7 @@ FEATURE = Feature(
     living=(
         "SELECT id FROM allocations a WHERE number = (SELECT max(number) FROM allocations b WHERE b.sequence = a.sequence)",
     ),
+    forget=("DELETE FROM allocations WHERE id IN (SELECT id FROM forgotten)",),
 )
 
 

@@ -42,6 +42,13 @@ FEATURE = Feature(
     """,
     _fold,
     living=("SELECT id FROM state",),
+    forget=(
+        "INSERT OR IGNORE INTO again SELECT e.id FROM events e JOIN"
+        " (SELECT f.clone, f.author, json_extract(f.data, '$.key') AS key FROM state s JOIN events f ON f.id = s.id"
+        " WHERE s.id IN (SELECT id FROM forgotten)) x"
+        " ON (e.clone, e.author, json_extract(e.data, '$.key')) = (x.clone, x.author, x.key) WHERE e.type = 'state'",
+        "DELETE FROM state WHERE id IN (SELECT id FROM forgotten)",
+    ),
 )
 
 

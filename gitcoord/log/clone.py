@@ -11,11 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 from gitcoord.errors import CoordError, ObjectMissing, RefMoved, RepositoryError
 from gitcoord.lean import TYPE_CHECKING, Any, TypeVar, sqlite3, suppress
-from gitcoord.log import shown
 from gitcoord.log.clock import next_clock, seen_clock
 from gitcoord.log.event import MAX_CLOCK, Draft, Event, LaterDraft
 from gitcoord.log.ground import own_logs
-from gitcoord.log.index import OwnLogAmiss
+from gitcoord.log.index import OwnLogAmiss, presence
 from gitcoord.log.index.feature import Registry
 from gitcoord.log.opened import ATTEMPTS, Opened
 from gitcoord.log.pen import Sign
@@ -173,19 +172,19 @@ class Clone(Opened):
     def put_presence(self, name: str, data: Mapping[str, Any]) -> Oid | None:
         """Show the facts of one of our sessions, in the commit that has all of them."""
         now = max(0, int(self.clock()))
-        return self._show(lambda sessions: {**sessions, name: shown.fact(data, now)})
+        return self._show(lambda sessions: {**sessions, name: presence.fact(data, now)})
 
     def drop_presence(self, *names: str) -> None:
         """Show some of our sessions no longer."""
         self._show(lambda sessions: {name: facts for name, facts in sessions.items() if name not in names})
 
-    def _show(self, change: Callable[[shown.Sessions], shown.Sessions]) -> Oid | None:
+    def _show(self, change: Callable[[presence.Sessions], presence.Sessions]) -> Oid | None:
         """Replace the commit with the facts of our sessions, and the refs of one session each that gitcoord 0.1 left."""
         with self.locked() as fd:
             me = self.settled_id()
-            before = self.read(lambda db: shown.own(db, me))
+            before = self.read(lambda db: presence.own(db, me))
             sessions = change(before)
-            objects = self._alone(shown.draft(sessions, me)) if sessions else []
+            objects = self._alone(presence.draft(sessions, me)) if sessions else []
             self._replace(presence_ref(me), objects[-1].oid if objects else None, fd, objects)
             for ref in self._mended_tips(fd).refs:
                 if is_old_presence(ref) and belongs_to(ref, me):

@@ -6,7 +6,7 @@ attachments as a tree called `ID.files`. A reader treats them as if they were in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from gitcoord.errors import NotACommit
 from gitcoord.log.event import MAX_COMMIT, Event, Malformed
@@ -19,11 +19,11 @@ MAX_CARRIED = 512 * 1024**2
 """Bytes of events, inflated, that are read from the tree of one root."""
 
 
-def carry(store: Store, commits: Sequence[Commit], object_format: str) -> list[GitObject]:
-    """The objects that carry `commits`, the tree last."""
+def carry(store: Store, commits: Sequence[Commit], object_format: str, without: Collection[str] = ()) -> list[GitObject]:
+    """The objects that carry `commits`, the tree last; those in `without` are carried without their attachments."""
     blobs = {oid: make_object("blob", raw, object_format) for oid, raw in commits}
     entries = [(oid.encode(), b"100644", blob.oid) for oid, blob in blobs.items()]
-    trees = {oid: named_in(GitObject("commit", oid, raw))[0] for oid, raw in commits}
+    trees = {oid: named_in(GitObject("commit", oid, raw))[0] for oid, raw in commits if oid not in without}
     filled = _filled(store, set(trees.values()))
     entries += [(oid.encode() + b".files", b"40000", tree) for oid, tree in trees.items() if tree in filled]
     data = b"".join(b"%s %s\0%s" % (mode, name, bytes.fromhex(oid)) for name, mode, oid in sorted(entries))
@@ -38,6 +38,13 @@ def _filled(store: Store, trees: set[Oid]) -> set[Oid]:
     return {tree for tree, named in files.items() if lost.isdisjoint(named)}
 
 
+def without_files(store: Store, root: bytes) -> set[str]:
+    """The events that a root carries without attachments. Raises ObjectMissing, NotACommit."""
+    tree_oid = named_in(GitObject("commit", Oid(""), root))[0]
+    names = {name for name, _ in tree_entries(next(iter(store.read([tree_oid]))).data, len(tree_oid) // 2)}
+    return {name for name in names if not name.endswith(".files") and f"{name}.files" not in names}
+
+
 def check_size(store: Store, root: Event, raw: bytes) -> None:
     """Check, before reading it, that the tree of a root is not larger than its events need. Raises Malformed."""
     tree = named_in(GitObject("commit", root.id, raw))[0]
@@ -48,18 +55,20 @@ def check_size(store: Store, root: Event, raw: bytes) -> None:
         raise Malformed(f"epoch: its tree of {size:,} bytes is larger than {claimed:,} events need")
 
 
-def carried(store: Store, root: bytes) -> Iterator[Commit]:
+def carried(store: Store, root: bytes, known: Callable[[Sequence[str]], Collection[str]] = lambda ids: ()) -> Iterator[Commit]:
     """The commits that the root of an epoch carries; a blob that does not match its name, or is too large for an event, is
-    skipped unread, and so are all after MAX_CARRIED bytes. Raises ObjectMissing, NotACommit."""
+    skipped unread, and so are all after MAX_CARRIED bytes. `known` gets their ids, and returns those that need not be read.
+    Raises ObjectMissing, NotACommit."""
     object_format = store.repo.object_format
-    names = _names(store, named_in(GitObject("commit", Oid(""), root))[0])
+    names = _names(store, named_in(GitObject("commit", Oid(""), root))[0], known)
     for (name, _), blob in zip(names, store.read(oid for _, oid in names), strict=True):
         if make_object("commit", blob.data, object_format).oid == name:
             yield Oid(name), blob.data
 
 
-def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
-    """The events that a root's tree claims to carry, as far as they are worth reading: the name and the blob of each."""
+def _names(store: Store, tree_oid: Oid, known: Callable[[Sequence[str]], Collection[str]]) -> list[tuple[str, Oid]]:
+    """The events that a root's tree claims to carry, as far as they are new and worth reading: the name and the blob of
+    each."""
     size = store.sizes([tree_oid])[0]
     if size is None:
         raise why_unread(store.repo, tree_oid)
@@ -68,7 +77,9 @@ def _names(store: Store, tree_oid: Oid) -> list[tuple[str, Oid]]:
     tree = next(iter(store.read([tree_oid])))
     if tree.kind != "tree":
         raise NotACommit(tree.oid)
-    entries = {oid: name for name, oid in tree_entries(tree.data, len(tree.oid) // 2) if len(name) == len(oid)}
+    all_of_them = {name: oid for name, oid in tree_entries(tree.data, len(tree.oid) // 2) if len(name) == len(oid)}
+    there = known(list(all_of_them))
+    entries = {oid: name for name, oid in all_of_them.items() if name not in there}
     left, names = MAX_CARRIED, []
     for (oid, name), size in zip(entries.items(), store.sizes(list(entries)), strict=True):
         if size is None:

@@ -37,7 +37,7 @@ def note(coord_dir: str, clone: str, what: str, now: float, missed: tuple[Oid, .
     last = found.get(clone)
     if last is not None and last.what == what:
         now, missed = last.at, tuple(dict.fromkeys((*last.missed, *missed)))
-    if not is_name(clone) or (last is None and len(found) >= LIMIT) or last == (clone, what, now, missed):
+    if not is_name(clone) or (last is None and len(found) >= LIMIT) or found.get(clone) == Alarm(clone, what, now, missed):
         return
     found[clone] = Alarm(clone, what, now, missed)
     _write(coord_dir, found)

@@ -86,11 +86,12 @@ def _own(clone: Clone, local: bool) -> Iterator[tuple[Commit, Event | None]]:
         yield (oid, raw), event
 
 
-def gc(clone: Clone, keep: float = KEEP, now: float | None = None) -> Collected:
-    """Drop what ended more than `keep` seconds ago: read mail, finished tasks and jobs, old notes, locks that are over."""
+def gc(clone: Clone, keep: float = KEEP, now: float | None = None, dry_run: bool = False) -> Collected:
+    """Drop what ended more than `keep` seconds ago: read mail, finished tasks and jobs, old notes, locks that are over; with
+    `dry_run` only count it."""
     now = time.time() if now is None else now
     with clone.locked():
-        counts = [_collect(clone, local, now - keep, now) for local in (False, True)]
+        counts = [_collect(clone, local, now - keep, now, dry_run=dry_run) for local in (False, True)]
     return Collected(sum(kept for kept, _ in counts), sum(dropped for _, dropped in counts))
 
 
@@ -127,13 +128,15 @@ def _collect_much(clone: Clone, local: bool, now: float) -> Collected:
         return _collect(clone, local, now - KEEP, now, max(WORTH_IT, total // 2))
 
 
-def _collect(clone: Clone, local: bool, since: float, now: float, least: int = 1) -> Collected:
-    """Drop what is over, if that is `least` events or more."""
+def _collect(clone: Clone, local: bool, since: float, now: float, least: int = 1, dry_run: bool = False) -> Collected:
+    """Drop what is over, if that is `least` events or more; with `dry_run` only count it."""
     events = [event for _, event in _own(clone, local) if event is not None]
     living = _living(clone, events, since, now)
     kept, gone = _parted(clone, local, lambda event: event.id not in living)
     if len(gone) < least:
         return Collected(len(kept) + len(gone), 0)
+    if dry_run:
+        return Collected(len(kept), len(gone))
     text = f"The log continues here without {len(gone)} event{'s' if len(gone) > 1 else ''} that ended"
     _leave_out(clone, local, kept, gone, text)
     return Collected(len(kept), len(gone))
@@ -153,7 +156,8 @@ def _living(clone: Clone, events: Sequence[Event], since: float, now: float) -> 
     about = sorted({oid for ids in named.values() for oid in ids})
     others = clone.read(lambda db: {oid for (oid,) in db.execute(_THERE, (json.dumps(about),))}) - mine
     while True:
-        more = {oid for oid, ids in named.items() if oid not in living and ids & (living | others)}
+        stays = living | others
+        more = {oid for oid, ids in named.items() if oid not in living and not ids.isdisjoint(stays)}
         if not more:
             return living
         living |= more

@@ -7,9 +7,9 @@ still exist. So after a crash at any point the log is as it was before, or as it
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from gitcoord.errors import RefMoved
+from gitcoord.errors import NotACommit, NotDescendant, ObjectMissing, RefMoved
 from gitcoord.lean import suppress
 from gitcoord.log import epoch
 from gitcoord.log.clock import seen_clock
@@ -33,14 +33,15 @@ def events_of(store: Store, tip: Oid) -> Iterator[Commit]:
             yield commit
 
 
-def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> None:
-    """Begin the epoch after `ref` with `commits`, under the write lock. The refs of earlier epochs are deleted: with a hole
-    below them every gc and fetch of the user's would fail."""
+def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str, without: Collection[str] = ()) -> None:
+    """Begin the epoch after `ref` with `commits`, under the write lock; those in `without` lose their attachments. The refs
+    of earlier epochs are deleted: with a hole below them every gc and fetch of the user's would fail."""
     store, pen = ground.store, ground.pen
     tips = store.tips()
     old = {name: oid for name, oid in tips.refs.items() if is_log(name) and log_of(name) == log_of(ref)}
     fresh = next_epoch(max([*old, ref], key=epoch_of))
-    objects = [*pen.tree({}), *epoch.carry(store, commits, pen.repo.object_format)]
+    bare = {*without, *(left_out_before(store, tips.refs[ref], commits) if ref in tips.refs else ())}
+    objects = [*pen.tree({}), *epoch.carry(store, commits, pen.repo.object_format, bare)]
     events = list(_decodable(commits))
     former = {event.clone for event in events} - {pen.clone}
     data: dict[str, object] = {"carried": len(commits), "lowest": epoch_of(fresh)}
@@ -55,6 +56,16 @@ def begin(ground: Ground, ref: str, commits: Sequence[Commit], text: str) -> Non
     before = [name for name in ground.journal.tips() if log_of(name) == log_of(ref)]  # also epochs whose ref is gone
     ground.note(before, {fresh: root.oid})
     drop_refs(ground, old)
+
+
+def left_out_before(store: Store, tip: Oid, commits: Sequence[Commit]) -> set[str]:
+    """Those of `commits` that the root of the log at `tip` carries without attachments, so that these stay left out."""
+    with suppress(ObjectMissing, NotACommit, NotDescendant, StopIteration):
+        oid, raw = next(store.chain(tip, None))
+        root = next(_decodable([(oid, raw)]), None)
+        if root is not None and root.type == EPOCH:
+            return epoch.without_files(store, raw) & {oid for oid, _ in commits}
+    return set()
 
 
 def drop_refs(ground: Ground, refs: Mapping[str, Oid]) -> None:
@@ -76,7 +87,8 @@ def leave_out(ground: Ground, ref: str, kept: Sequence[Commit], gone: Sequence[C
     since it decided on both."""
     begin(ground, ref, kept, text)
     ground.journal.scrub(_only_theirs(ground, gone, kept))
-    ground.index.discard()
+    ground.index.refresh(ground.store, ground.store.tips())
+    ground.index.scrub()
     return []
 
 

@@ -31,8 +31,14 @@ from gitcoord.text import ago, inert, quoted, rfc3339, said, span, tokens
 BUDGET = 1000
 ROUND = 2
 """Items that every section may show before any section shows more."""
+MISSES = 50
+"""Items in a row that did not fit, after which no further ones are tried."""
 LOOK_BACK = 500
 """The number of newest events in which the last words of others are searched."""
+
+
+Place = tuple[int, int]
+"""The place of an item: its section, and its number there."""
 
 
 class Item(NamedTuple):
@@ -60,7 +66,7 @@ class Brief(NamedTuple):
 
 
 class Material(NamedTuple):
-    """The facts that the sections use. `width` is the largest length of one item."""
+    """The facts that the sections use. `width` is the largest length of one item, and the most items that can fit."""
 
     clone: Clone
     me: Identity
@@ -89,19 +95,32 @@ def brief(clone: Clone, me: Identity, budget: int = BUDGET, now: float | None = 
     material = Material(clone, me, now, roster.list_sessions(clone, now=now, files=False), max(80, budget))
     head = _head(material)
     found = [built for section in SECTIONS if (built := section(material)).name not in without]
-    chosen: set[tuple[int, int]] = set()
-    for place in _by_worth(found):
-        if tokens(_text(head, found, chosen | {place})) <= budget:
-            chosen.add(place)
+    chosen = _chosen(_by_worth(found), lambda some: tokens(_text(head, found, some)) <= budget)
     return Brief(_text(head, found, chosen), _document(head, found, chosen))
 
 
-def _by_worth(found: Sequence[Section]) -> list[tuple[int, int]]:
+def _chosen(places: Sequence[Place], fits: Callable[[set[Place]], bool]) -> set[Place]:
+    """As many places as fit, the first ones first. Tried in blocks that double as long as they fit, because each trial
+    writes the whole text; after many that do not fit, the rest is not tried."""
+    chosen: set[Place] = set()
+    at, block, missed = 0, 1, 0
+    while at < len(places) and missed < MISSES:
+        more = chosen.union(places[at : at + block])
+        if fits(more):
+            chosen, at, block, missed = more, at + block, block * 2, 0
+        elif block > 1:
+            block //= 2
+        else:
+            at, missed = at + 1, missed + 1
+    return chosen
+
+
+def _by_worth(found: Sequence[Section]) -> list[Place]:
     places = [(s, i) for s, section in enumerate(found) for i in range(len(section.items))]
     return sorted(places, key=lambda place: (place[1] // ROUND, place))
 
 
-def _text(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]) -> str:
+def _text(head: Item, found: Sequence[Section], chosen: set[Place]) -> str:
     lines = [head.text]
     left = []
     for s, section in enumerate(found):
@@ -114,7 +133,7 @@ def _text(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]) ->
     return "\n".join([*lines, *(["\nleft out: " + ", ".join(left)] if left else [])])
 
 
-def _document(head: Item, found: Sequence[Section], chosen: set[tuple[int, int]]) -> dict[str, Any]:
+def _document(head: Item, found: Sequence[Section], chosen: set[Place]) -> dict[str, Any]:
     document: dict[str, Any] = {"me": head.value}
     for s, section in enumerate(found):
         values = [item.value for i, item in enumerate(section.items) if (s, i) in chosen]
@@ -139,6 +158,8 @@ def _head(material: Material) -> Item:
     where = f", on branch {mine.branch}" if mine and mine.branch else ""
     role = f", role {record.role}" if record and record.role else ""
     focus = f"; at work on {said(value['focus'] or '', 200)}" if value["focus"] else ""
+    if not focus and mine and mine.subject:
+        focus = f"; last commit {said(mine.subject, 100)}"
     return Item(inert(f"You are {material.me.name}{role}{where} in {value['worktree']}{focus}."), value)
 
 
@@ -288,8 +309,17 @@ def _peers(material: Material) -> Section:
     lately = material.clone.read(lambda db: db.execute(_LATELY, (LOOK_BACK,)).fetchall())
     held = held_back(material.clone, [row[0] for row in lately])
     words = material.clone.read(lambda db: _last_words(db, material, [row for row in lately if row[0] not in held]))
-    items = [_peer(material, peer, words) for peer in sorted(peers, key=lambda s: -(s.beat or 0))]
-    return Section("peers", "peers", "sessions", items, len(items))
+    latest = sorted(peers, key=lambda s: -(s.beat or 0))[: material.width]
+    items = [_peer(material, peer, words) for peer in latest] or _expected(material)
+    return Section("peers", "peers", "sessions", items, len(peers) or len(items))
+
+
+def _expected(material: Material) -> list[Item]:
+    """One line about the sessions that are expected, for a reader who is alone."""
+    names = [s.session for s in material.sessions if s.state == "expected" and s.session and s.session != material.me.name]
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    text = f"  nobody else is here yet; expected: {', '.join(names[:5])}{more}"
+    return [Item(inert(text), {"expected": names})] if names else []
 
 
 def _peer(material: Material, peer: Session, words: dict[str, tuple[str, int, bool]]) -> Item:
@@ -298,7 +328,7 @@ def _peer(material: Material, peer: Session, words: dict[str, tuple[str, int, bo
     facts = [f"  {name} {peer.state}" + (f" on {peer.branch}" if peer.branch else "")]
     facts += [f"role {peer.role}"] if peer.role else []
     focus = None if peer.state == "unknown" and is_required(material.clone) else peer.focus  # as all unsigned presence is
-    facts += [said(focus)] if focus else []
+    facts += [said(focus)] if focus else [f"last commit {said(peer.subject)}"] if peer.subject else []
     facts += [f"last said {ago(report[1], material.now)} {said(report[0], 120)}"] if report and not report[2] else []
     value = {
         "session": name,
@@ -346,7 +376,7 @@ def _notes(material: Material) -> Section:
     items = []
     found = notes.list_notes(material.clone, limit=10)
     held = held_back(material.clone, [note.id for note in found])
-    for note in (note for note in found if note.id not in held):
+    for note in (note for note in found if note.id not in held and note.sender != material.box):
         about = f", about {', '.join(note.paths)}" if note.paths else ""
         head = inert(f"  {note.id[:10]} from {material.name(note.sender)}, {ago(note.at, material.now)}{about}")
         value = {

@@ -41,6 +41,8 @@ class Session(NamedTuple):
     unread: int
     local: bool
     person: bool = False
+    subject: str = ""
+    """The subject of its branch's last commit, for a session that says nothing of what it works on."""
 
 
 class _Board(NamedTuple):
@@ -138,17 +140,17 @@ def _titles(db: sqlite3.Connection) -> dict[str, str]:
 def _own(board: _Board, record: Record, life: Liveness, worktree: Worktree | None, files: Sequence[TouchedFile]) -> Session:
     path, branch, head = (worktree.path, worktree.branch, worktree.head) if worktree else (None, None, None)
     box = mailbox(record.name, board.here)
-    focus = record.focus or board.titles.get(box) or board.subjects.get(head or "", "")
+    focus = record.focus or board.titles.get(box) or ""
     unread = board.unread.get(box, 0)
     touched = () if life.state == "gone" else tuple(files)
     return Session(
         record.name, board.here, path, branch, head, life.state, life.since, focus, touched, record.beat or None,
-        record.harness, record.role, unread, True, record.person,
+        record.harness, record.role, unread, True, record.person, board.subjects.get(head or "", ""),
     )  # fmt: skip
 
 
 def _subjects(clone: Clone, worktrees: Sequence[Worktree]) -> dict[str, str]:
-    """The subject of each worktree's last commit, used where a session has set no focus."""
+    """The subject of each worktree's last commit, shown where a session has set no focus."""
     heads = sorted({worktree.head for worktree in worktrees if worktree.head})
     if not heads:
         return {}

@@ -198,6 +198,7 @@ def session_json(caller: Caller, s: Session) -> dict[str, Any]:
         "state": s.state,
         "since": rfc3339(s.since),
         "focus": s.focus or None,
+        "last_commit": s.subject or None,
         "files": [{"path": f.path, "at": rfc3339(f.at)} for f in s.files],
         "beat": rfc3339(s.beat),
         "harness": s.harness or None,

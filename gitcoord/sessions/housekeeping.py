@@ -14,9 +14,9 @@ import time
 from gitcoord import lean_json as json
 from gitcoord.errors import CoordError, RepositoryError
 from gitcoord.lean import Any, suppress
-from gitcoord.log import shown
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
+from gitcoord.log.index import presence
 from gitcoord.names import mailbox
 from gitcoord.sessions.identity import Identity, current, is_settled
 from gitcoord.sessions.liveness import judge
@@ -114,7 +114,7 @@ def _forget_conversations(clone: Clone, now: float) -> None:
 
 
 def _is_due(clone: Clone, record: Record, now: float) -> bool:
-    lost = record.name not in clone.read(lambda db: shown.own(db, clone.id))  # a fetch with pruning deleted the ref
+    lost = record.name not in clone.read(lambda db: presence.own(db, clone.id))  # a fetch with pruning deleted the ref
     return lost or not 0 <= now - record.published < PUBLISH_EVERY
 
 
@@ -123,7 +123,7 @@ def retire(clone: Clone, now: float | None = None) -> list[str]:
     now = time.time() if now is None else now
     records = Records(clone.repo.coord_dir)
     retired = []
-    for name in clone.read(lambda db: shown.own(db, clone.id)) if clone.id else ():
+    for name in clone.read(lambda db: presence.own(db, clone.id)) if clone.id else ():
         record = records.get(name)
         if record is None or _gone_since(records, record, now) < now - RETIRE_AFTER:
             _retire_one(clone, records, record or Record(name, left=now), now)

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from gitcoord.errors import Refused, UsageError
 from gitcoord.lean import Literal, NamedTuple, Protocol
 from gitcoord.log.clone import Clone
-from gitcoord.names import session_name, slug, split_mailbox
+from gitcoord.names import name_in, session_name, slug, split_mailbox
 from gitcoord.sessions.liveness import Liveness, judge
+from gitcoord.sessions.mailboxes import canonical
 from gitcoord.sessions.records import Record, Records
 from gitcoord.store.repository import Repository
 from gitcoord.system import process as processes
@@ -146,7 +147,20 @@ def who_am_i(around: Surroundings, as_name: str | None = None) -> Identity:
 
 def current(clone: Clone, as_name: str | None = None, seen: Sequence[Record] = ()) -> Identity:
     """The caller's session; `seen` are all records, if they were read just now."""
-    return who_am_i(look_around(clone, time.time(), seen), as_name)
+    around = look_around(clone, time.time(), seen)
+    me = who_am_i(around, as_name)
+    if me.record is None and me.rule in ("--as", "GIT_COORD_SESSION") and not me.person and clone.id:
+        return _as_it_is_called_now(clone, around, me)
+    return me
+
+
+def _as_it_is_called_now(clone: Clone, around: Surroundings, me: Identity) -> Identity:
+    """The session that had the name of `me` before it was renamed, if it is here; otherwise `me`."""
+    present = name_in(clone.read(lambda db: canonical(db, clone.box(me.name))))
+    record = _record(around.records, present)
+    if record is None or record.left is not None or record.gone:
+        return me
+    return me._replace(name=present, record=record, person=record.person)
 
 
 def the_user(clone: Clone, looks_on: bool = False) -> Identity:
@@ -334,7 +348,13 @@ def spoken_name(clone: Clone, box: str) -> str:
     name, at = split_mailbox(box)
     if not clone.is_ours(at):
         return box
-    return f"{name} (the user of this repository)" if name == person_name(clone.repo) else name
+    return f"{name} (the user of this repository)" if is_user(clone, box) else name
+
+
+def is_user(clone: Clone, box: str) -> bool:
+    """Whether a mailbox is that of this repository's own user, under whose name no agent can write."""
+    name, at = split_mailbox(box)
+    return clone.is_ours(at) and name == person_name(clone.repo)
 
 
 def free_name(around: Surroundings) -> str:

@@ -103,6 +103,14 @@ FEATURE = Feature(
         "SELECT (SELECT id FROM events p WHERE p.type = 'presence' AND p.clone = e.clone AND p.author = e.author"
         " ORDER BY lc DESC LIMIT 1) FROM (SELECT DISTINCT clone, author FROM events WHERE type = 'presence') e",
     ),
+    forget=(
+        "INSERT OR IGNORE INTO again SELECT id FROM events WHERE type IN ('join', 'rename', 'adopt')"
+        " AND EXISTS (SELECT 1 FROM names WHERE id IN (SELECT id FROM forgotten))",
+        "INSERT OR IGNORE INTO again SELECT id FROM events WHERE type = 'message' AND json_type(data, '$.opens') = 'array'"
+        " AND EXISTS (SELECT 1 FROM names WHERE id = '' OR id IN (SELECT id FROM forgotten))",
+        "DELETE FROM names WHERE id IN (SELECT id FROM forgotten) OR id = '' AND EXISTS (SELECT 1 FROM forgotten f"
+        " JOIN events e ON e.id = f.id WHERE e.type = 'message' AND json_type(e.data, '$.opens') = 'array')",
+    ),
 )
 
 

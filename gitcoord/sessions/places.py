@@ -66,7 +66,7 @@ def _named(clone: Clone, cwd: str, text: str) -> tuple[Worktree, str]:
 
 
 def _in_use(clone: Clone, worktree: Worktree) -> str:
-    """What would be taken or lost; empty if nothing."""
+    """The sessions and the work that a removal would take; empty if none."""
     now = time.time()
     live = [r for r in sharers(Records(clone.repo.coord_dir).all(), worktree.git_dir, now) if not r.expected]
     if live:

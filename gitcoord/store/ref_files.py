@@ -1,7 +1,7 @@
 """Read the `files` ref storage (gitrepository-layout(5)) directly: a listing for every append, without a process.
 
-This module only reads, and only plain files. For all others (an empty or garbled file, a symbolic ref, a strange name)
-it raises NotPlain, and git is asked instead, whose errors name the problem.
+This module reads only plain files, and replaces only the value of one. For all others (an empty or garbled file, a symbolic
+ref, a strange name) it raises NotPlain, and git is asked instead, whose errors name the problem.
 """
 
 from __future__ import annotations
@@ -125,6 +125,28 @@ class RefFiles:
         except OSError as error:
             raise NotPlain("packed-refs") from error
         return self._packed
+
+
+def replace_value(repo: Repository, ref: str, new: Oid, old: Oid) -> bool:
+    """Compare-and-swap a ref that is in a file of its own, under git's lock on it, and without a reflog; returns whether
+    that was done. If not, the ref is as it was, and libgit2 finds out why."""
+    path = f"{repo.common_dir}/{ref}"
+    if repo.config.get("core.logallrefupdates") == "always" or os.path.exists(f"{repo.common_dir}/logs/{ref}"):
+        return False
+    try:
+        fd = os.open(f"{path}.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+    except OSError:
+        return False
+    try:
+        with os.fdopen(fd, "wb", buffering=0) as lock:
+            done = read_bytes(path).rstrip(b"\n") == old.encode() and lock.write(f"{new}\n".encode()) == len(new) + 1
+        if done:
+            os.rename(f"{path}.lock", path)
+            return True
+    except OSError:
+        pass
+    os.unlink(f"{path}.lock")
+    return False
 
 
 def _packed(data: bytes) -> Iterator[tuple[str, Oid]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gitcoord.errors import NotACommit, ObjectMissing, RefMoved, RepositoryError, Unreadable
-from gitcoord.lean import re, suppress
+from gitcoord.lean import contextmanager, re, suppress
 from gitcoord.store.absent import absent
 from gitcoord.store.contract import Tips
 from gitcoord.store.objects import Oid
@@ -24,6 +24,7 @@ from gitcoord.text import shell_word
 LOOSE_REFS = 100
 """Number of loose refs of ours from which they are packed: a thousand make a fetch of the user's 3 to 6 times as long
 (docs/decisions.md)."""
+_PACKED_HEADER = b"# pack-refs with: peeled fully-peeled sorted \n"
 _BROKEN = r"ignoring (?:broken ref|dangling symref|ref with broken name) (\S+)"
 _LOCK_FILE = r"'([^'\n]*\.lock)': File exists"
 _MOVED = ("but expected", "already exists", "unable to resolve reference", "is missing")
@@ -113,6 +114,18 @@ def _in_the_way(repo: Repository, ref: str) -> RepositoryError | None:
     return None
 
 
+def create_many(repo: Repository, values: Mapping[str, Oid], keep_fd: int) -> set[str]:
+    """Create thousands of refs that do not exist, and that name commits; returns those that were created. To be called
+    under the write lock."""
+    found = zip(values, kinds(repo, list(values.values())), strict=True)
+    commits = {ref: values[ref] for ref, kind in found if kind == "commit"}
+    with suppress(OSError):
+        if are_plain(repo) and _add_packed(repo, commits):
+            return set(commits)
+    asked = "".join(f"create {ref} {oid}\n" for ref, oid in commits.items())
+    return set() if repo.git("update-ref", "--stdin", stdin=asked.encode(), keep_fd=keep_fd).code else set(commits)
+
+
 def pack(repo: Repository, keep_fd: int) -> None:
     """Pack the refs below `refs/coord/`, where there are many loose ones, and leave the user's as they are; to be called
     under the write lock."""
@@ -120,12 +133,10 @@ def pack(repo: Repository, keep_fd: int) -> None:
     if len(loose) <= LOOSE_REFS:
         return
     if repo.git("pack-refs", "--include", f"{NAMESPACE}*", keep_fd=keep_fd).code and are_plain(repo):  # git before 2.42
-        from gitcoord.store import packed_refs
-
         names = list(loose)
         found = zip(names, kinds(repo, [loose[ref] for ref in names]), strict=True)
         with suppress(OSError):
-            packed_refs.pack(repo, {ref: loose[ref] for ref, kind in found if kind == "commit"})
+            _pack_as_git_does(repo, {ref: loose[ref] for ref, kind in found if kind == "commit"})
 
 
 def _loose(repo: Repository) -> dict[str, Oid]:
@@ -138,6 +149,97 @@ def _loose(repo: Repository) -> dict[str, Oid]:
             if len(value) == len(repo.zero) and not name.endswith(".lock") and is_coordination(f"{below}/{name}"):
                 found[f"{below}/{name}"] = Oid(value.decode("ascii", "replace"))
     return found
+
+
+def _pack_as_git_does(repo: Repository, loose: Mapping[str, Oid]) -> None:
+    """Pack refs that name commits and have these values in loose files. If another program holds a lock, or the file is
+    not as git writes it now, nothing happens. Raises OSError.
+
+    The new `packed-refs` is written beside the old one, becomes `packed-refs.lock` by a link, which fails if another
+    program holds the lock, and is renamed. All lines but ours stay as they are. Then each loose file is removed under its
+    own lock, if it still has the packed value. A kill leaves the loose refs, which count more; in the short time between
+    link and rename, it leaves the lock, as a killed git does.
+    """
+    if _add_packed(repo, loose):
+        for ref, oid in loose.items():
+            _prune(repo, ref, oid)
+
+
+def _add_packed(repo: Repository, values: Mapping[str, Oid]) -> bool:
+    """Write refs into `packed-refs`; returns whether that was done. Raises OSError."""
+    path = os.path.join(repo.common_dir, "packed-refs")
+    if os.path.islink(path):
+        return False
+    before = read_if_there(path)
+    after = _merged(before or _PACKED_HEADER, values)
+    return after is not None and _replace(path, before, after)
+
+
+def _merged(content: bytes, loose: Mapping[str, Oid]) -> bytes | None:
+    """The content with these refs, in the order of their names; None if it is not sorted, or does not say all that git
+    has to know of tags."""
+    header, _, rest = content.partition(b"\n")
+    if not header.startswith(b"# pack-refs with:") or not {b"sorted", b"fully-peeled"} <= set(header.split()):
+        return None
+    entries: dict[bytes, bytes] = {}
+    name = b""
+    for line in rest.splitlines(keepends=True):
+        if not line.endswith(b"\n") or (line.startswith(b"^") and not name):
+            return None
+        if line.startswith(b"^"):
+            entries[name] += line
+        else:
+            name = line[:-1].partition(b" ")[2]
+            entries[name] = line
+    entries.update({ref.encode(): f"{oid} {ref}\n".encode() for ref, oid in loose.items()})
+    return header + b"\n" + b"".join(entries[name] for name in sorted(entries))
+
+
+def _replace(path: str, before: bytes | None, after: bytes) -> bool:
+    """Write the file anew under git's lock, if it still has the content `before`; returns whether that was so."""
+    fresh, lock = f"{path}.gitcoord", f"{path}.lock"
+    with suppress(FileNotFoundError):
+        os.unlink(fresh)  # of a process that was killed
+    with open(fresh, "xb") as file:
+        file.write(after)
+        file.flush()
+        os.fsync(file.fileno())
+        with suppress(FileNotFoundError):
+            os.chmod(fresh, os.stat(path).st_mode & 0o777)
+    try:
+        os.link(fresh, lock)
+    except OSError:  # another program holds it, or the file system has no links
+        os.unlink(fresh)
+        return False
+    os.unlink(fresh)
+    if read_if_there(path) != before:
+        os.unlink(lock)
+        return False
+    os.replace(lock, path)
+    return True
+
+
+def _prune(repo: Repository, ref: str, oid: Oid) -> None:
+    """Remove a loose file, under its lock, if it still has the packed value; and directories that are empty then."""
+    path = os.path.join(repo.common_dir, ref)
+    with suppress(OSError), _locked(f"{path}.lock"):
+        if (read_if_there(path) or b"").strip() == oid.encode():
+            os.unlink(path)
+    above = os.path.dirname(ref)
+    with suppress(OSError):
+        while above != NAMESPACE.rstrip("/"):
+            os.rmdir(os.path.join(repo.common_dir, above))
+            above = os.path.dirname(above)
+
+
+@contextmanager
+def _locked(path: str) -> Iterator[None]:
+    """Hold git's lock on a ref. Raises FileExistsError if another has it."""
+    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+    try:
+        yield
+    finally:
+        os.unlink(path)
 
 
 def check_value(repo: Repository, ref: str, expected: Oid | None) -> None:

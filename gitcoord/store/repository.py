@@ -36,7 +36,7 @@ LISTS = ("coord.ignoreclone", "coord.privateremote")
 """Settings that may have several values, which all count."""
 _HOOKED = ("update-ref", "pack-refs")
 SETTINGS = (
-    r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|ignorecase|precomposeunicode)$"
+    r"(user|author|committer|commit|coord|hook)\.|core\.(sharedrepository|logallrefupdates|ignorecase|precomposeunicode)$"
     r"|color\.(ui|coord|pager)$"
 )
 """The part of the configuration that we look at."""

@@ -176,6 +176,7 @@ AT_ONCE = 1000
 """Refs for one `git fetch`: it compares each with each, and takes 14 s for 5,000 of them."""
 
 
+SINGLE = ("-c", "fetch.unpackLimit=1000000")
 _BOUNDED = ("-c", "fetch.fsckObjects=true", "-c", f"core.bigFileThreshold={BIG_FILE}")
 
 
@@ -194,7 +195,7 @@ def _fetch(repo: Repository, remote: Remote, refs: Sequence[str], quiet: bool) -
     route = _route(repo, remote.name)
     # --no-show-forced-updates, or the user's setting of it, would also disable the check that a log continues
     specs = [_spec(remote, ref) for ref in refs]
-    single = ("-c", f"fetch.unpackLimit={AT_ONCE * 4}") if all(map(is_presence, refs)) else ()
+    single = SINGLE if all(map(is_presence, refs)) else ()
     argv = [
         *_BOUNDED, *single, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head", "--no-recurse-submodules",
         "--no-auto-gc", "--no-write-commit-graph", "--show-forced-updates", "--refmap=", *_whole(route), "--stdin", route.place,
@@ -221,12 +222,27 @@ def _refuse_bad_objects(remote: Remote, result: Result) -> None:
         raise BadObjects(f"git rejects objects of {remote.name}: {failures.last_words(result)}", "git coord status")
 
 
+def fetch_all(repo: Repository, remote: Remote, kinds: Sequence[str], quiet: bool = False) -> None:
+    """Fetch the objects of all `kinds` of refs (`log`, `presence`) at once: for a first sync with thousands of clones. No ref
+    moves: a dry run brings the objects, and if a git should not, they are missing afterwards. Raises BadObjects,
+    RemoteError."""
+    for kind in kinds:
+        spec = f"+{remote.there(NAMESPACE + kind)}/*:{NAMESPACE}{kind}/*"
+        _fetch_without_refs(repo, remote, ["--dry-run", "--refmap="], spec, quiet, SINGLE if kind == "presence" else ())
+
+
 def fetch_objects(repo: Repository, remote: Remote, ref: str, quiet: bool = False) -> None:
     """Fetch the objects behind a ref of the remote, without moving a ref of ours. Raises BadObjects, RemoteError."""
-    argv = [*_BOUNDED, "fetch", "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head"]
+    _fetch_without_refs(repo, remote, [], remote.there(ref), quiet)
+
+
+def _fetch_without_refs(
+    repo: Repository, remote: Remote, options: Sequence[str], spec: str, quiet: bool, settings: Sequence[str] = ()
+) -> None:
+    argv = [*_BOUNDED, *settings, "fetch", *options, "--quiet", "--no-tags", "--no-prune", "--no-write-fetch-head"]
     argv += ["--no-recurse-submodules", "--no-auto-gc"]
     route = _route(repo, remote.name)
-    result = _network(repo, route, [*argv, *_whole(route), "--", route.place, remote.there(ref)], quiet=quiet)
+    result = _network(repo, route, [*argv, *_whole(route), "--", route.place, spec], quiet=quiet)
     _refuse_bad_objects(remote, result)
     if result.code:
         raise failures.unreachable(remote.name, result)

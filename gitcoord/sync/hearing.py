@@ -45,14 +45,14 @@ def news(link: Link, there: Refs, ignored: Sequence[str]) -> News:
     return News({ref: oid for ref, oid in others.items() if known.get(ref) != oid}, gone)
 
 
-def fetch(link: Link, wanted: Sequence[str], before: Refs, found: News) -> list[Refusal]:
+def fetch(link: Link, wanted: Sequence[str], before: Refs, there: Refs, found: News) -> list[Refusal]:
     """Fetch the `wanted` logs and tables, and presence, and read it. Raises RemoteError."""
     fresh = list(found.fresh)
     if len(fresh) <= FEW:
-        refused = incoming.fetch(link, [*wanted, *fresh], before)
+        refused = incoming.fetch(link, [*wanted, *fresh], before, there)
     else:
-        refused = incoming.fetch(link, wanted, before) if wanted else []
-        refused += incoming.fetch(link, fresh, before)
+        refused = incoming.fetch(link, wanted, before, there) if wanted else []
+        refused += incoming.fetch(link, fresh, before, there)
     told = {refusal.ref for refusal in refused}
     take(link.clone, found._replace(fresh={ref: oid for ref, oid in found.fresh.items() if ref not in told}))
     return refused
@@ -63,6 +63,7 @@ def take(clone: Clone, found: News) -> None:
     if not (found.fresh or found.gone):
         return
     with clone.locked():
+        clone.read(lambda db: None)  # the logs first: their checkpoints show whose key signs the presence
         clone.index.hear(clone.store, found.fresh, found.gone)
         sweep.supersede_all(clone.repo, clone.path("superseded"), list(found.fresh.values()), clone.clock())
         clone.mend(lambda ground, tips: _drop_refs(clone, ground, tips))

@@ -18,7 +18,7 @@ from gitcoord.store.failures import BadObjects
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_lock import RefLocked
 from gitcoord.store.ref_names import belongs_to, is_lease, is_log, is_of, owner
-from gitcoord.store.refs import is_ancestor, kinds
+from gitcoord.store.refs import create_many, is_ancestor, kinds
 from gitcoord.sync import remotes
 from gitcoord.sync.link import Refusal
 
@@ -37,14 +37,17 @@ TAKEN_BACK = "was rolled back"
 BROKEN = "it sent objects that git rejects"
 
 
-def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
-    """Fetch others' refs; bad refs keep their value in `before`. Raises RemoteError."""
+def fetch(link: Link, wanted: Sequence[str], before: Refs, there: Refs) -> list[Refusal]:
+    """Fetch others' refs; bad refs keep their value in `before`. `there` are the refs of the remote. Raises
+    RemoteError."""
     wanted, refused = _few(wanted, {_owner(ref) for ref in before})
     for whose, why in {_owner(refusal.ref): refusal.why for refusal in refused}.items():
         _alarm(link.clone, whose, f"not all of it is fetched, because {why}")
     suspects = {alarm.clone for alarm in incidents.read(link.clone.repo.coord_dir) if alarm.what == BROKEN}
     trusted = [ref for ref in wanted if not _is_of(ref, suspects)]
     try:
+        if not (refused or suspects):
+            trusted = _fetch_many(link, trusted, before, there)
         if trusted:
             _fetch(link, trusted)
         alone = sorted({_owner(ref) for ref in wanted} & suspects)
@@ -61,6 +64,23 @@ def fetch(link: Link, wanted: Sequence[str], before: Refs) -> list[Refusal]:
             if whose in suspects:  # the bad objects are not there any more
                 incidents.clear(link.clone.repo.coord_dir, whose)
     return refused + _take_back(link.clone, wanted, before)
+
+
+def _fetch_many(link: Link, wanted: Sequence[str], before: Refs, there: Refs) -> list[str]:
+    """Fetch logs or presence that are all new here, if there are thousands: git compares each with each where refs are
+    named one by one. Returns the refs that are left to be fetched."""
+    new = {ref: there[ref] for ref in wanted if ref in there and ref not in before and not is_lease(ref)}
+    if len(new) <= transport.AT_ONCE:
+        return list(wanted)
+    logs = {ref: oid for ref, oid in new.items() if is_log(ref)}
+    presence = new.keys() - logs.keys()
+    below = [*(["log"] if logs else []), *(["presence"] if presence else [])]
+    transport.fetch_all(link.clone.repo, link.remote, below, link.quiet)
+    with link.clone.locked() as fd:
+        made = create_many(link.clone.repo, logs, fd) if logs else set()
+    here = link.clone.store.sizes([new[ref] for ref in presence])
+    made |= {ref for ref, size in zip(presence, here, strict=True) if size is not None}
+    return [ref for ref in wanted if ref not in made]
 
 
 def _fetch(link: Link, refs: Sequence[str]) -> None:

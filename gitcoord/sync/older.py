@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gitcoord.lean import Any
-from gitcoord.log import shown
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft
+from gitcoord.log.index import presence
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import SESSIONS, belongs_to, is_old_presence, owner, presence_ref
 
@@ -31,11 +31,11 @@ def _is_twin(clone: Clone, ref: str, shown_anew: set[str]) -> bool:
     return is_old_presence(ref) and presence_ref(owner(ref)) in shown_anew and not belongs_to(ref, clone.id)
 
 
-def presence(clone: Clone, there: Mapping[str, Oid]) -> dict[str, Oid]:
+def refs_for(clone: Clone, there: Mapping[str, Oid]) -> dict[str, Oid]:
     """The refs that show our sessions to older clones, if the remote, whose refs are `there`, has any of theirs."""
     if not are_there(clone, there):
         return {}
-    sessions = clone.read(lambda db: shown.own(db, clone.id))
+    sessions = clone.read(lambda db: presence.own(db, clone.id))
     commits = {f"{SESSIONS}{clone.id}/{name}": _commit(clone, name, facts) for name, facts in sessions.items()}
     fresh = [item for ref, item in commits.items() if there.get(ref) != item.oid]
     if fresh:

@@ -121,7 +121,7 @@ MOST_WENT = 200
 def _updates(clone: Clone, tips: Refs, there: Refs, old: set[str]) -> list[Update]:
     """The updates to push: logs forward, presence replaced, and the refs of sessions that have ended deleted."""
     ours = {ref: oid for ref, oid in tips.items() if is_to_go(ref, clone) and ref not in old}
-    ours |= older.presence(clone, there)
+    ours |= older.refs_for(clone, there)
     gone = [ref for ref in there if ref not in ours and is_to_go(ref, clone) and not is_log(ref)]
     fresh = [(ref, oid) for ref, oid in ours.items() if there.get(ref) != oid]
     if RETIRED in tips and RETIRED not in there:  # a remote that is new, or was set back

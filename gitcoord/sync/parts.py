@@ -1,7 +1,7 @@
 """Send a log in parts if a host rejects it for its size, up to an event that is too large by itself.
 
-An event names the one before it, so none can be sent after such an event until it is taken out; the user is told which one
-it is.
+An event names the one before it, so none can be sent after such an event. The log goes on without its attachments
+(`left_behind`), or the user is told which event has to be taken out.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitcoord.errors import RemoteError
-from gitcoord.log.event import decode
+from gitcoord.log.event import Event, decode
 from gitcoord.store import transport
 from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import is_log
 from gitcoord.store.transport import Outcome, Update
+from gitcoord.sync import left_behind
 
 if TYPE_CHECKING:
     from gitcoord.sync.link import Link
@@ -51,19 +52,22 @@ def _log(link: Link, known: Oid | None, update: Update, tip: Oid) -> Outcome:
         elif outcome.state != "refused" or not is_about_size(outcome.why):
             return outcome
         elif step == 1:
-            raise _too_large(link, left, outcome.why)
+            item = next(iter(link.clone.store.read(left[:1])))
+            event = decode(left[0], item.data)
+            if left_behind.go_on(link, update.ref, event, outcome.why):
+                return outcome._replace(state="moved")
+            raise _too_large(link, event, len(item.data), len(left) - 1, outcome.why)
         else:
             step = step // 2
     return Outcome(update.ref, "done")
 
 
-def _too_large(link: Link, left: Sequence[Oid], why: str) -> RemoteError:
-    item = next(iter(link.clone.store.read(left[:1])))
-    event = decode(left[0], item.data)
+def _too_large(link: Link, event: Event, size: int, later: int, why: str) -> RemoteError:
     files = [str(name) for name in event.data.get("attachments", ())]
-    what = f" with {', '.join(files[:3])}" if files else f" of {len(item.data):,} bytes"
-    behind = f"; {len(left) - 1} later events wait for it" if len(left) > 1 else ""
+    what = f" with {', '.join(files[:3])}" if files else f" of {size:,} bytes"
+    behind = f"; {later} later event{'s wait' if later > 1 else ' waits'} for it" if later else ""
+    short = event.id[:10]
     return RemoteError(
-        f"{link.remote.name} rejects the {event.type} {left[0][:10]} of {event.author}{what}: {why}{behind}",
-        f"git coord redact {left[0][:10]} takes it out, and what is behind it goes; or raise the limit of the host",
+        f"{link.remote.name} rejects the {event.type} {short} of {event.author}{what}: {why}{behind}",
+        f"git coord redact {short} takes it out, and what is behind it goes; or raise the limit of the host",
     )

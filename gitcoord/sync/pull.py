@@ -71,7 +71,7 @@ def take(link: Link, refs: Refs) -> tuple[Link, RemoteState]:
     with clone.locked():
         replaced = [before[ref] for ref in wanted if ref in before and not is_log(ref)]
         sweep.keep(clone.repo, clone.path("superseded"), replaced)
-    refused = hearing.fetch(link, wanted, before, present) if wanted or present.fresh else []
+    refused = hearing.fetch(link, wanted, before, refs, present) if wanted or present.fresh else []
     with clone.locked() as fd:
         pack(clone.repo, fd)
     old_epochs.drop_replaced(clone)

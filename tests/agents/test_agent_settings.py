@@ -163,3 +163,29 @@ def test_insert_and_remove_are_each_others_inverse(known: dict[str, Any], indent
     fresh = jsonedit.insert(text, jsonedit.parse(text), "a key of ours", new)
     assert jsonedit.load(fresh) == {**known, "a key of ours": new}
     assert jsonedit.remove(fresh, jsonedit.parse(fresh), len(known)) == text
+
+
+@pytest.mark.parametrize(
+    "before",
+    [*BEFORE, '{"permissions": {"allow": ["Bash(ls)"]}}\n', '{"permissions": {"deny": []}, "statusLine": {"type": "command"}}'],
+)
+def test_the_rule_and_the_status_line_go_in_and_out_byte_for_byte(before: str, environ: dict[str, str]) -> None:
+    path = Path(SETTINGS["claude"].path(environ))
+    path.write_text(before)
+    known = jsonedit.load(before)
+    assert install("claude", environ, ["allow", "status"]).runs
+    found = document("claude", environ)
+    assert found["permissions"]["allow"] == [*known.get("permissions", {}).get("allow", []), "Bash(git coord:*)"]
+    assert found["statusLine"] == known.get("statusLine", found["statusLine"])
+    once = path.read_text()
+    assert install("claude", environ).runs and path.read_text() == once  # kept, and added once
+    uninstall("claude", environ)
+    assert path.read_text() == before
+
+
+def test_a_rule_of_the_users_own_stays(environ: dict[str, str]) -> None:
+    path = Path(SETTINGS["claude"].path(environ))
+    path.write_text(before := '{"permissions": {"allow": ["Bash(git coord:*)"]}}')
+    install("claude", environ, ["allow"])
+    uninstall("claude", environ)
+    assert path.read_text() == before

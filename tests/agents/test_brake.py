@@ -9,8 +9,8 @@ import pytest
 from conftest import Cli, git
 
 from gitcoord import Coord
-from gitcoord.agents.brake import FREE, LONGEST_PAUSE, Brake
-from gitcoord.agents.flags import Marks
+from gitcoord.agents.brake import FAR, FREE, LONGEST_PAUSE, NEAR, USER, Brake
+from gitcoord.agents.flags import EACH, HOUR, Marks
 from gitcoord.features.messages import waiting
 from gitcoord.features.messages.inbox import Message
 from gitcoord.store.objects import Oid
@@ -116,3 +116,23 @@ def test_notices_of_clean_overlaps_wake_nobody(worktrees: tuple[Path, Path], cli
         assert waiting.waking_mail(coord.clone, coord.identity) == []
         assert cli(beta, "send", "alpha", "look at this").code == 0
         assert [m.text for m in waiting.waking_mail(coord.clone, coord.identity)] == ["look at this"]
+
+
+def test_other_clones_use_up_no_wake_that_is_for_others(repo: Path, marks: Marks) -> None:
+    brake = brake_of(repo, marks, wakeAfter=0, wakeLimit=10)
+    while not brake.holds([message(urgent=True)], NOW, FAR):
+        brake.woke(NOW)
+    assert brake.due is None and not brake.holds([message(urgent=True)], NOW, NEAR)
+    while not brake.holds([message(urgent=True)], NOW, NEAR):
+        brake.woke(NOW)
+    assert brake.due is None and not brake.holds([message()], NOW, USER), "no limit holds the user's word"
+
+
+def test_a_clone_that_sends_without_end_fills_no_context(repo: Path, marks: Marks) -> None:
+    room = marks.room(NOW)
+    assert room("m-00000001") == EACH
+    marks.show({"m-00000001": EACH - 1}, NOW)
+    assert (marks.room(NOW)("m-00000001"), marks.room(NOW)("a-00000002")) == (1, EACH)
+    marks.show({f"x-{number:08d}": EACH for number in range(4)}, NOW + 1)
+    assert marks.room(NOW + 2)("a-00000002") < 0 and marks.room(NOW + HOUR)("m-00000001") <= 0
+    assert marks.room(NOW + HOUR + 2)("m-00000001") == EACH

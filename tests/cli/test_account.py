@@ -1,4 +1,4 @@
-"""Who owes whom a receipt, what two sessions said, and what one did."""
+"""Receipts that are owed, talk between two sessions, and the acts of one."""
 
 from __future__ import annotations
 

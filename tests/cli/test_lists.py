@@ -19,8 +19,8 @@ def texts(cli: Cli, where: Path, *words: str, key: str = "text") -> list[str]:
 def test_lists_of_what_sessions_wrote(worktrees: tuple[Path, Path], cli: Cli) -> None:
     alpha, beta = worktrees
     with Coord.open(alpha) as a, Coord.open(beta) as b:
-        first = a.send("beta", "the schema", needs_ack=True).id
-        a.send("beta", "nothing")
+        first = a.send("beta", "the schema").id
+        asked = a.send("beta", "nothing", needs_ack=True).id
         b.messages.reply(first, "schema seen")
         a.notes.add("schema note")
         b.notes.add("other note")
@@ -34,12 +34,16 @@ def test_lists_of_what_sessions_wrote(worktrees: tuple[Path, Path], cli: Cli) ->
     assert texts(cli, alpha, "thread", first, "-n", "1") == ["schema seen"]
     assert texts(cli, alpha, "sent", "--to", "beta") == ["nothing", "the schema"]
     assert texts(cli, alpha, "sent", "--since", "1h", "-n", "1") == ["nothing"]
-    assert texts(cli, alpha, "sent", "--owed") == ["the schema"]
-    assert cli(beta, "ack", first).code == 0
+    assert texts(cli, alpha, "sent", "--owed") == ["nothing"]
+    assert cli(beta, "ack", asked).code == 0
     assert cli(alpha, "sent", "--owed").out == "Nobody owes a receipt.\n"
     dated = cli(alpha, "search", "--date=iso", "other note").out
     assert " +0000" in dated
     assert cli(alpha, "search", "--type", "nonsense", "x").code == 2
+    assert cli(alpha, "watch", "--type", "nonsense").err.startswith("error: nonsense is not a type of event\n")
+    assert cli(alpha, "gc", "--dry-run", "--keep", "0").out.startswith("Would drop ")
+    assert texts(cli, alpha, "notes") == ["other note", "schema note"]
+    assert cli(alpha, "lock", "--wait", "7z.c").out.startswith("locked /7z.c")
 
 
 def test_lists_of_what_there_is(worktrees: tuple[Path, Path], cli: Cli) -> None:

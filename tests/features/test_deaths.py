@@ -266,7 +266,7 @@ def test_who_was_owed_something_is_told_that_a_session_has_left(worktrees: Pair,
     assert told(worktrees[0])[0].splitlines() == [
         "beta has ended its session.",
         f"It has not read your message {asked[:10]}.",
-        f"It held your task {task[:10]}, merge the schema: any session may take it over now"
+        f"It held your task {task[:10]}, “merge the schema”: any session may take it over now"
         f" (git coord task claim {task[:10]}).",
         "Its lock on /schema.sql has ended.",
         "Its job build still runs (git coord job show build).",

@@ -53,7 +53,10 @@ def look(*worktrees: Path) -> None:
 
 def told(where: Path) -> list[str]:
     with Coord.open(where) as coord:
-        return [nameless(message.text) for message in coord.messages.receive().messages]
+        texts = [nameless(message.text) for message in coord.messages.receive().messages]
+        for text in texts:  # the command to go on, where something will conflict
+            assert ("See the difference: git coord diff " in text) == ("it will conflict" in text)
+        return [text.partition("\nSee the difference: ")[0] for text in texts]
 
 
 def test_both_are_told_before_either_commits(pair: Pair, cli: Cli) -> None:
@@ -208,7 +211,8 @@ def test_the_hooks_tell_by_themselves(pair: Pair, cli: Cli) -> None:
         from gitcoord.store.watch import wait_until
 
         found = wait_until(coord.clone.repo, lambda: [nameless(m.text) for m in coord.messages.receive().messages] or None, 60)
-    assert found == ["alpha (branch alpha) changed what you changed: a.py, just now: it will conflict"]
+    see = "See the difference: git coord diff alpha"
+    assert found == [f"alpha (branch alpha) changed what you changed: a.py, just now: it will conflict\n{see}"]
 
 
 ALPHA, BETA = "alpha (branch alpha) changed what you changed", "beta (branch beta) changed what you changed"

@@ -68,7 +68,10 @@ def test_eight_commands_at_once_exit_0_once_and_1_seven_times(repo: Path) -> Non
     with Coord.open(repo, as_name="pm") as pm:
         for number in range(CLI_ROUNDS):
             task = pm.tasks.add(f"task {number}").id
-            runs = [Program(["-m", "gitcoord", "task", "claim", task, "--as", name], repo) for name in NAMES[:8]]
+            runs = [
+                Program(["-m", "gitcoord", "task", "claim", task], repo, {**os.environ, "GIT_COORD_SESSION": name})
+                for name in NAMES[:8]
+            ]
             ended = [(run.communicate(), run.returncode) for run in runs]
             assert sorted(code for _, code in ended) == [0, *[1] * 7]
             winner = NAMES[[code for _, code in ended].index(0)]

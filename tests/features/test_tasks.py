@@ -177,7 +177,7 @@ def test_what_is_over_cannot_be_claimed(team: Team, cli: Cli, verb: str, what: s
     task = team.pm.tasks.add("a").id
     getattr(team.ann.tasks, verb)(task)
     before = log_tip(team.pm.cwd)
-    ran = cli(team.pm.cwd, "task", "claim", task, "--as", "stranger")
+    ran = cli(team.pm.cwd, "task", "claim", task, env={"GIT_COORD_SESSION": "stranger"})
     assert (ran.code, ran.out) == (1, "")
     assert ran.err == f"error: {task[:10]} {what}\nhint: git coord task reopen {task[:10]}\n"
     assert log_tip(team.pm.cwd) == before
@@ -496,7 +496,7 @@ def test_names_are_followed_through_a_rename(worktrees: Pair) -> None:
 
 def test_what_one_works_on_is_the_task_one_holds_unless_one_said_otherwise(worktrees: Pair) -> None:
     with Coord.open(worktrees[0]) as alpha, Coord.open(worktrees[1]) as beta:
-        assert alpha.sessions.get("beta").focus == "first"  # the subject of the last commit
+        assert alpha.sessions.get("beta").subject == "first"
         beta.tasks.claim(alpha.tasks.add("merge the schema").id)
         assert alpha.sessions.get("beta").focus == "merge the schema"
         beta.sessions.focus("lunch")
@@ -563,7 +563,7 @@ def test_bad_input_is_one_line_and_nothing_written(repo: Path, cli: Cli, args: l
 def test_who_is_refused_is_not_registered(team: Team, cli: Cli) -> None:
     team.ann.tasks.claim(team.pm.tasks.add("a").id)
     before = git(team.pm.cwd, "for-each-ref", "refs/coord")
-    assert cli(team.pm.cwd, "task", "next", "--claim", "--as", "stranger").code == 1
+    assert cli(team.pm.cwd, "task", "next", "--claim", env={"GIT_COORD_SESSION": "stranger"}).code == 1
     assert git(team.pm.cwd, "for-each-ref", "refs/coord") == before
 
 

@@ -15,6 +15,8 @@ from clones import at_rest, clone_id
 from conftest import Cli, git
 from test_trust_attacks import MALLORY, Mallory, box_of, clones, log, mallory, shown, sync, table
 
+from gitcoord import Coord
+
 __all__ = ["clones", "mallory"]
 TOKEN = "ghp_" + "a1B2c3D4e5F6" * 3
 
@@ -49,13 +51,16 @@ def test_paths_hosts_processes_and_command_lines_never_leave(tmp_path: Path, cli
     ada, bob = at_rest(tmp_path)
     (ada / "changed.txt").write_text("x\n")
     assert cli(ada, "run", "--name", "build", "--", "sh", "-c", "echo 'a line of output' >&2; exit 3").code == 3
+    with Coord.open(ada, as_name="other") as other:
+        other.sessions.join()
     assert cli(ada, "send", "w", "--as", "other", "--local", "a local word").code == 0
     assert cli(ada, "editing", "changed.txt", "--as", "w").code == 0
     assert cli(ada, "leave", "--as", "other").code == 0
     sync(ada)
     sync(bob)
-    refs = git(bob, "for-each-ref", "--format=%(refname)", "refs/coord").split()
-    sent = "".join(git(bob, "log", "--format=raw", ref) for ref in refs)
+    remote = Path(git(ada, "remote", "get-url", "origin").strip())
+    refs = git(remote, "for-each-ref", "--format=%(refname)", "refs/coord").split()
+    sent = "".join(git(remote, "log", "--format=raw", ref) for ref in refs)
     assert "build failed with exit code 3" in sent and "changed.txt" in sent
     for private in (str(tmp_path), "a line of output", "a local word", "exit 3", '"pid"', '"cwd"', f'"{socket.gethostname()}"'):
         assert private not in sent, private
@@ -171,3 +176,32 @@ def test_a_remote_that_takes_a_signature_off_makes_nothing_look_signed(
     assert git(bob, "rev-parse", log(own)) == before
     assert json.loads(cli(bob, "log", "--json").out)[0]["id"] != oid
     assert "rolled back" in cli(bob, "status").out + cli(bob, "trust").out or "rewritten" in cli(bob, "trust").out
+
+
+# what reaches a model
+
+
+def test_a_clone_that_sends_without_end_keeps_nobodys_mail_waiting(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    """Hooks show at most 50 items of another clone in an hour; further ones are counted, and stay unread."""
+    from gitcoord.overview import surfacing
+
+    ada, bob = clones
+    mallory.chain(log(MALLORY), MALLORY, [("m", "message", f"flood {n}", {"to": [box_of(bob, "bob")], "urgent": True})
+                                          for n in range(60)])  # fmt: skip
+    assert cli(ada, "send", box_of(bob, "bob"), "genuine", "--urgent").code == 0
+    assert cli(bob, "send", "bob", "from here", "--urgent", "--as", "w").code == 0
+    sync(ada)
+    sync(bob)
+    with Coord.open(bob, as_name="bob") as coord:
+        clone, me = coord.clone, coord.identity
+        heads = [line for line in surfacing.gather(clone, me).text.splitlines() if line.startswith("  > ")]
+        assert heads[0] == "  > from here" and "  > genuine" in heads[:3], "ours first, then the clones in turn"
+        with clone.locked():
+            news = surfacing.gather(clone, me, room=lambda other: 1)
+            surfacing.mark_surfaced(clone, me, news)
+        assert news.text.count("  > flood") == 1 and "more of clones that sent many this hour" in news.text
+        assert set(news.others.values()) == {1} and surfacing.tokens(news.text) <= surfacing.BUDGET
+        unread = [message.text for message in coord.messages.inbox(limit=100).messages]
+        assert unread[0].startswith("flood") and len(unread) == 59, "they are not lost"

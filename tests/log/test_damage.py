@@ -381,7 +381,7 @@ def torn(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
-@pytest.mark.parametrize("kind", ["lease", "sessions"])
+@pytest.mark.parametrize("kind", ["lease", "presence"])
 def test_a_damaged_tip_is_settled_by_doctor_and_git_goes_on(
     repo: Path, tmp_path: Path, cli: Cli, damage: Callable[[Path], None], kind: str
 ) -> None:
@@ -486,13 +486,16 @@ def test_a_lost_clone_file_costs_no_id(repo: Path, cli: Cli) -> None:
 
 RUN = (
     "cat-file", "check-ignore", "commit-graph", "commit-tree", "config", "diff", "diff-tree", "fetch", "for-each-ref",
-    "hash-object", "index-pack", "log", "ls-remote", "merge-base", "merge-tree", "multi-pack-index", "pack-objects",
+    "hash-object", "index-pack", "log", "ls-files", "ls-remote", "merge-base", "merge-tree", "multi-pack-index", "pack-objects",
     "pack-refs", "push", "remote", "rev-list", "rev-parse", "show-index", "status", "symbolic-ref", "update-index",
     "update-ref", "var", "verify-commit", "version", "worktree", "write-tree",
 )  # fmt: skip
 """Every git command that gitcoord runs: the output of a killed one decides nothing."""
-WORDS = {"add", "branch", "clean", "clone", "commit", "help", "hook", "notes", "replace", "show"}
-"""Words of ours that git has as commands, too."""
+WORDS = {
+    "add", "apply", "branch", "checkout", "clean", "clone", "commit", "help", "hook", "mv", "notes", "rebase", "replace",
+    "restore", "rm", "shell", "show", "switch",
+}  # fmt: skip
+"""Words of ours that git has as commands, too, and commands of agents that are only looked at."""
 
 
 def test_every_child_process_is_among_those_that_are_killed() -> None:
@@ -607,7 +610,7 @@ def test_an_emptied_ref_of_what_was_set_aside_is_removed_like_any_other_of_ours(
 @pytest.mark.parametrize("damage", [gone, empty, zeros, torn], ids=lambda damage: damage.__name__)
 @pytest.mark.parametrize(
     ("kind", "command"),
-    [("lease", ("alloc", "ports")), ("sessions", ("focus", "something else")), ("sessions", ("sync", "origin"))],
+    [("lease", ("alloc", "ports")), ("presence", ("focus", "something else")), ("presence", ("sync", "origin"))],
     ids=["alloc", "focus", "sync"],
 )
 def test_a_damaged_tip_is_settled_by_the_command_that_needs_it(
@@ -699,7 +702,7 @@ def test_a_log_that_the_journal_forgot_is_known_from_the_index(repo: Path) -> No
     assert texts(repo) == ["here only", "for all", "afterwards"]
 
 
-@pytest.mark.parametrize("kind", ["lease/tasks", "log", "sessions"])
+@pytest.mark.parametrize("kind", ["lease/tasks", "log"])
 def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cli, kind: str) -> None:
     """Found by the campaign (seeds 304 and 306): every claim failed for ever, as if other clones were first."""
     _, (here, there) = make_met(tmp_path, 2)

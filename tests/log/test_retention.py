@@ -43,7 +43,7 @@ def coord_refs(where: Path) -> list[str]:
 
 def content(index: Index) -> dict[str, list[Any]]:
     """All that is in an index, but for the order in which it came."""
-    in_hand = ("intake", "newly_signed")
+    in_hand = ("intake", "newly_signed", "heard", "presence")  # the last two are no refs here
     tables = [
         name for (name,) in index.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'") if name not in in_hand
     ]

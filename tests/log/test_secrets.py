@@ -196,6 +196,8 @@ def test_a_lock_that_names_an_ignored_file_holds_in_this_clone_alone(repo: Path,
     ran = cli(repo, "lock", "readme.txt", pattern, "-m", "mine")
     assert ran.code == 0 and "other clones do not see this lock (--allow-secret publishes it)" in ran.err, ran
     assert " (only in this clone)" in cli(repo, "locks").out
+    with Coord.open(repo, as_name="other") as other:
+        other.sessions.join()
     assert cli(repo, "lock", pattern, "--as", "other").code == 1, "it holds here"
     assert cli(repo, "unlock", "--force", pattern, "readme.txt", "--as", "other").code == 0
     assert cli(repo, "locks").out == "No locks.\n"
@@ -230,6 +232,8 @@ def test_a_local_lock_in_place_of_a_public_one_ends_that_for_all(tmp_path: Path)
 
 def test_who_waits_for_a_local_lock_gets_it_and_is_told_no_name_in_public(repo: Path, cli: Cli) -> None:
     _with_ignored(repo)
+    with Coord.open(repo, as_name="one") as one:
+        one.sessions.join()
     assert cli(repo, "lock", ".env.customer", "--as", "one").code == 0
     with Coord.open(repo, as_name="two") as coord:
         with pytest.raises(Refused, match="is locked by one"):

@@ -139,7 +139,7 @@ def test_what_is_written_is_checked_by_the_same_function(repo: Path, cli: Cli) -
 
 def test_a_clone_past_a_limit_is_left_out_and_named(repo: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intake, "MAX_STRANGE", 3)
-    monkeypatch.setattr("gitcoord.log.index.CHUNK", 2)
+    monkeypatch.setattr("gitcoord.log.index.epochs.CHUNK", 2)
     events = [("note", "good", {})] + [("task.reopen", "x", {"task": ""})] * 6 + [("note", "never read", {})]
     put(repo, chain(iter(events)))
     with Coord.open(repo) as coord:
@@ -159,7 +159,7 @@ def test_taking_in_goes_on_where_it_stopped(repo: Path, monkeypatch: pytest.Monk
     """Events are committed in batches: if a process is killed in between, the next one reads only the rest."""
     from gitcoord.log.index import Index
 
-    monkeypatch.setattr("gitcoord.log.index.CHUNK", 10)
+    monkeypatch.setattr("gitcoord.log.index.epochs.CHUNK", 10)
     monkeypatch.setattr("gitcoord.log.index.BATCH", 20)
     put(repo, chain(("note", f"note {number}", {}) for number in range(100)))
     taken: list[int] = []

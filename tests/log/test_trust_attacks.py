@@ -844,6 +844,47 @@ def test_a_presence_that_was_replaced_does_not_come_back(clones: tuple[Path, Pat
     assert session(cli, bob, box_of(ada, "ada"))["state"] == "active"
 
 
+def test_a_session_that_ended_does_not_come_back_with_an_older_commit(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli
+) -> None:
+    ada, bob = clones
+    ref, now = f"refs/coord/presence/{clone_id(ada)}", int(time.time())
+    mallory.put(ref, presences(mallory, ada, now + 5, 500, ada=now, v=now))
+    sync(bob)
+    assert session(cli, bob, box_of(ada, "v"))["state"] == "active"
+    two = mallory.tip(ref)
+    mallory.put(ref, presences(mallory, ada, now + 10, 510, ada=now))
+    sync(bob)
+    assert "v@" not in cli(bob, "sessions", "--all").out
+    mallory.put(ref, two)
+    sync(bob)
+    assert "v@" not in cli(bob, "sessions", "--all").out
+
+
+@pytest.mark.parametrize("required", ["true", "false"])
+def test_a_presence_from_the_end_of_time_keeps_no_genuine_one_out(
+    clones: tuple[Path, Path], mallory: Mallory, cli: Cli, required: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ada, bob = clones
+    git(bob, "config", "coord.requireSigned", required)
+    mallory.put(f"refs/coord/presence/{clone_id(ada)}", presences(mallory, ada, 253402300799, 10**9, ada=253402300799))
+    sync(bob)
+    clock = time.time
+    monkeypatch.setattr(time, "time", lambda: clock() + (0 if required == "true" else 2 * 86400))
+    with Coord.open(ada) as coord:
+        coord.sessions.focus("the parser")
+        coord.remote.sync()
+    sync(bob)
+    assert session(cli, bob, box_of(ada, "ada"))["focus"] == "the parser"
+
+
+def presences(mallory: Mallory, of: Path, at: int, lc: int, **sessions: int) -> str:
+    """A commit with sessions, each with the time of its facts."""
+    facts = {name: {"state": "active", "ttl": 900, "at": when} for name, when in sessions.items()}
+    raw = mallory.raw(mallory.commit(clone_id(of), clone_id(of), "presences", lc, "x", {"sessions": facts})).decode()
+    return hash_object(mallory.remote, "commit", raw.replace("> 1700000000 ", f"> {at} ", 1).encode())
+
+
 def test_an_unsigned_goodbye_frees_nothing_where_signatures_are_required(
     clones: tuple[Path, Path], mallory: Mallory, cli: Cli
 ) -> None:

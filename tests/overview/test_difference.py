@@ -1,4 +1,4 @@
-"""What a session has changed, as one diff: committed or not, new files too, and nothing is touched by looking."""
+"""The changes of a session as one diff: committed or not, new files too; looking touches nothing."""
 
 from __future__ import annotations
 

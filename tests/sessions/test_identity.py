@@ -212,8 +212,28 @@ def test_a_command_under_a_new_name_registers_it(worktrees: tuple[Path, Path], c
 
 
 def test_as_does_not_make_a_name_the_worktrees_session(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    with Coord.open(worktrees[0], as_name="guest") as guest:
+        guest.sessions.join()
     assert cli(worktrees[0], "send", "beta", "hi", "--as", "guest").code == 0
     assert json.loads(cli(worktrees[0], "whoami", "--json").out)["session"] == "alpha"
+
+
+@pytest.mark.parametrize("words", [["note", "x"], ["join", "new"], ["tasks"], ["inbox"]])
+def test_as_names_only_sessions_that_there_are(worktrees: tuple[Path, Path], cli: Cli, words: list[str]) -> None:
+    before = git(worktrees[0], "for-each-ref", "refs/coord")
+    ran = cli(worktrees[0], *words, "--as", "alpah")
+    assert (ran.code, ran.out, ran.err) == (2, "", "error: no session is called alpah\nhint: did you mean alpha?\n")
+    assert git(worktrees[0], "for-each-ref", "refs/coord") == before
+
+
+def test_a_former_name_speaks_for_the_session_that_had_it(worktrees: tuple[Path, Path], cli: Cli) -> None:
+    env = {"GIT_COORD_SESSION": "old"}
+    assert cli(worktrees[0], "join", env=env).out == "joined as old\n"
+    assert cli(worktrees[0], "join", "new", env=env).out == "joined as new\n"
+    assert json.loads(cli(worktrees[0], "whoami", "--json", env=env).out)["session"] == "new"
+    assert cli(worktrees[0], "note", "mine", env=env).code == 0
+    assert json.loads(cli(worktrees[0], "notes", "--json=from").out) == [{"from": "new"}]
+    assert json.loads(cli(worktrees[0], "whoami", "--json", "--as", "old").out)["session"] == "new"
 
 
 def test_looking_on_with_as_marks_nothing_read(worktrees: tuple[Path, Path], cli: Cli) -> None:
@@ -292,7 +312,7 @@ def test_one_terminal_in_two_worktrees_speaks_for_the_one_it_stands_in(worktrees
         output.append(os.read(fd, 65536))
         return output[-1]
 
-    pty.spawn(["/bin/sh", "-c", "; ".join([*lines, ":"])], read, lambda fd: b"")
+    pty.spawn(["/bin/sh", "-c", "; ".join(["export COLUMNS=1000", *lines, ":"])], read, lambda fd: b"")
     with Coord.open(repo) as coord:
         said = {note.text: note.sender.partition("@")[0] for note in coord.notes.list()}
         records = {r.name: r.git_dir for r in Records(coord.clone.repo.coord_dir).all()}

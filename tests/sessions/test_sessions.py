@@ -42,7 +42,7 @@ def test_worktrees_are_listed_with_their_sessions(repo: Path, worktrees: Pair, c
     cli(worktrees[1], "focus", "the", "parser")
     assert shown(cli(repo, "sessions").out, repo.parent) == (
         "ROOT/project  COMMIT [main]  no session\n"
-        "ROOT/alpha  COMMIT [alpha]  alpha active, just now, “first”\n"
+        "ROOT/alpha  COMMIT [alpha]  alpha active, just now, last commit “first”\n"
         "  changed: new.txt (just now)\n"
         "ROOT/beta  COMMIT [beta]  beta active, just now, “the parser”\n"
     )
@@ -61,7 +61,7 @@ def test_json_of_a_session(repo: Path, worktrees: Pair, cli: Cli) -> None:
     clone = beta.pop("clone")
     assert beta == {
         "session": "beta", "worktree": str(worktrees[1]), "branch": "beta", "head": head, "state": "active", "since": None,
-        "focus": "tests", "harness": None, "role": "reviewer", "unread": 1, "local": True,
+        "focus": "tests", "last_commit": "first", "harness": None, "role": "reviewer", "unread": 1, "local": True,
     }  # fmt: skip
     assert git(repo, "for-each-ref", "--format=%(refname)", f"refs/coord/presence/{clone}").count("\n") == 1
 
@@ -88,9 +88,9 @@ def test_several_sessions_of_one_worktree_stand_under_it(repo: Path, cli: Cli) -
     (repo / "other.txt").write_text("x")
     cli(repo, "editing", "mine.txt", env={"GIT_COORD_SESSION": "one"})
     assert shown(cli(repo, "sessions").out, repo.parent) == (
-        "ROOT/project  COMMIT [main]  one active, just now, “first”\n"
+        "ROOT/project  COMMIT [main]  one active, just now, last commit “first”\n"
         "  changed: mine.txt (just now)\n"
-        "  two active, just now, “first”\n"
+        "  two active, just now, last commit “first”\n"
         "  changed by someone here: other.txt (just now)\n"
     )
     found = json.loads(cli(repo, "sessions", "--json").out)

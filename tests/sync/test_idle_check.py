@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from byhand import make_key, sign_with
 from clones import at_rest, clone_id, sync_all
-from conftest import git, need_git
+from conftest import git
 
 from gitcoord import Coord
 from gitcoord.features.locks import read as locks
@@ -116,18 +115,26 @@ def test_presence_that_left_the_remote_leaves_here(pair: tuple[Path, Path]) -> N
 def test_many_refs_are_packed_and_the_users_are_left_as_they_are(
     pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PATH", os.environ["PATH"])  # which is put back afterwards
-    need_git(2, 42)
-    monkeypatch.setattr(refs, "LOOSE_REFS", 3)
-    ada, bob = pair
-    with Coord.open(bob, as_name="w") as coord:
-        for name in ("one", "two", "three"):
-            coord.sessions.join(name)
-        coord.remote.sync()
+    monkeypatch.setattr(refs, "LOOSE_REFS", 1)
+    ada, _ = pair
+    tip = git(ada, "rev-parse", f"refs/coord/log/{clone_id(ada)}/0001").strip()
+    git(ada, "tag", "-a", "-m", "a tag", "v1")
+    git(ada, "pack-refs")
+    git(ada, "branch", "topic")
+    for number in range(5):
+        git(ada.parent / "hub.git", "update-ref", f"refs/coord/log/eve-0000000{number}/0001", tip)
     branches = list((ada / ".git" / "refs" / "heads").iterdir())
+    before = git(ada, "show-ref", "--dereference")
     with Coord.open(ada, as_name="w") as coord:
         coord.remote.sync()
         listed = coord.clone.store.tips().refs
     assert [path for path in (ada / ".git" / "refs" / "coord").rglob("*") if path.is_file()] == []
     assert branches and all(path.is_file() for path in branches)
     assert git(ada, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines() == sorted(listed)
+    assert set(before.splitlines()) <= {*git(ada, "show-ref", "--dereference").splitlines(), *_ours(before)}
+    assert sum("eve-" in ref for ref in listed) == 5 and not (ada / ".git/packed-refs.lock").exists()
+    git(ada, "fsck", "--strict")
+
+
+def _ours(listed: str) -> list[str]:
+    return [line for line in listed.splitlines() if "refs/coord/" in line]

@@ -200,21 +200,41 @@ def test_a_full_table_says_so(tmp_path: Path, cli: Cli, monkeypatch: pytest.Monk
         assert coord.tasks.show(two).status == "open"
 
 
-def test_an_event_that_is_too_large_for_the_host_is_named_and_the_rest_goes(tmp_path: Path, cli: Cli) -> None:
+def test_an_attachment_that_is_too_large_for_the_host_stays_behind_and_the_rest_goes(tmp_path: Path, cli: Cli) -> None:
     hub, (ada, bob) = make_met(tmp_path, 2)
     git(hub, "config", "receive.maxInputSize", "40k")
     with Coord.open(ada, as_name="w") as coord:
         box = f"w@{clone_id(bob)}"
-        for number in range(3):
-            coord.send(box, f"{number} {os.urandom(7000).hex()}")
+        for number in range(2):
+            coord.send(box, f"{number} {os.urandom(7000).hex()}", attachments={"small": b"goes along"})
         large = coord.send(box, "all of it", attachments={"data.bin": os.urandom(60_000)}).id
         coord.send(box, "behind it")
     ran = cli(ada, "sync")
-    assert ran.code == 4
-    assert f"origin rejects the message {large[:10]} of w with data.bin: pack exceeds maximum allowed size" in ran.err
-    assert "1 later event" in ran.err and f"hint: git coord redact {large[:10]}" in ran.err
+    assert ran.code == 0
+    assert f"origin rejects data.bin (pack exceeds maximum allowed size): the message {large[:10]} goes without" in ran.err
+    told = f"data.bin of this message did not get past {'origin'} (pack exceeds maximum allowed size). Its text did."
     with Coord.open(bob, as_name="w") as coord:
-        assert coord.remote.sync().received >= 3, "what is before it went, in parts"
+        coord.remote.sync()
+        assert [m.text for m in coord.inbox().messages][2:] == ["all of it", "behind it", told]
+    with Coord.open(ada, as_name="w") as coord:
+        assert told in [m.text for m in coord.inbox().messages]
+        assert git(ada, "cat-file", "-s", f"{large}:data.bin") == "60000\n", "here it is still to be read"
+        coord.events.redact(coord.notes.add("a later epoch"))
+        coord.remote.sync()
+    assert ".files" in git(hub, "ls-tree", "-r", f"refs/coord/log/{clone_id(ada)}/0003"), "what goes with it goes"
+    assert "aside" not in git(hub, "for-each-ref")
+
+
+def test_an_event_that_is_too_large_for_the_host_is_named(tmp_path: Path, cli: Cli) -> None:
+    hub, (ada, bob) = make_met(tmp_path, 2)
+    git(hub, "config", "receive.maxInputSize", "20k")
+    with Coord.open(ada, as_name="w") as coord:
+        large = coord.notes.add(os.urandom(25_000).hex())
+        coord.send(f"w@{clone_id(bob)}", "behind it")
+    ran = cli(ada, "sync")
+    assert ran.code == 4
+    assert f"origin rejects the note {large[:10]} of w of 50," in ran.err and "pack exceeds maximum allowed size" in ran.err
+    assert "1 later event waits" in ran.err and f"hint: git coord redact {large[:10]}" in ran.err
     assert cli(ada, "redact", large[:10]).code == 0
     assert cli(ada, "sync").code == 0
     with Coord.open(bob, as_name="w") as coord:

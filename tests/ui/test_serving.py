@@ -100,7 +100,7 @@ def test_a_file_is_never_taken_for_a_socket(repo: Path, cli: Cli, tmp_path: Path
 def test_an_agent_is_refused(worktrees: Pair, cli: Cli) -> None:
     for words in (["ui"], ["ui", "--web"], ["ui", "--json"]):
         ran = cli(worktrees[0], *words, env={"CLAUDECODE": "1"})
-        assert (ran.code, ran.out) == (1, "") and "an agent cannot be the user" in ran.err
+        assert (ran.code, '"refused"' in ran.out) == (1, "--json" in words) and "an agent cannot be the user" in ran.err
         assert len(ran.err.splitlines()) == 2
 
 

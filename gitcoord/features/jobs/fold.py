@@ -107,4 +107,13 @@ FEATURE = Feature(
     "CREATE INDEX jobs_key ON jobs (clone, key); CREATE INDEX jobs_order ON jobs (lc, id);"
     " CREATE INDEX jobs_was ON jobs (was) WHERE was != '';",
     living=("SELECT id FROM jobs j WHERE NOT EXISTS (SELECT 1 FROM job_ends e WHERE e.job = j.id AND e.at < :since)",),
+    forget=(
+        "CREATE TEMP TABLE harmed AS SELECT id FROM forgotten UNION SELECT json_extract(e.data, '$.job')"
+        " FROM forgotten f JOIN events e ON e.id = f.id WHERE e.type IN ('job.detail', 'job.end', 'job.lost')",
+        "INSERT OR IGNORE INTO again SELECT id FROM events WHERE type IN ('job.detail', 'job.end', 'job.lost')"
+        " AND json_extract(data, '$.job') IN (SELECT id FROM harmed)",
+        "DELETE FROM jobs WHERE id IN (SELECT id FROM forgotten)",
+        "DELETE FROM job_details WHERE job IN (SELECT id FROM harmed)",
+        "DELETE FROM job_ends WHERE job IN (SELECT id FROM harmed)",
+    ),
 )

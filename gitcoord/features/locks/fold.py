@@ -74,4 +74,18 @@ FEATURE = Feature(
     """,
     _fold,
     living=("SELECT id FROM locks WHERE expires > :now",),
+    forget=(
+        "CREATE TEMP TABLE harmed AS SELECT id FROM forgotten UNION SELECT j.value FROM forgotten f"
+        " JOIN events e ON e.id = f.id, json_each(e.data, '$.supersedes') j WHERE e.type IN ('lock', 'lock.wait')"
+        " UNION SELECT j.key FROM forgotten f JOIN events e ON e.id = f.id, json_each(e.data, '$.locks') j"
+        " WHERE e.type = 'unlock'",
+        "INSERT OR IGNORE INTO again SELECT e.id FROM events e WHERE type IN ('lock', 'lock.wait')"
+        " AND (e.id IN (SELECT id FROM harmed) OR EXISTS (SELECT 1 FROM json_each(e.data, '$.supersedes') j"
+        " WHERE j.value IN (SELECT id FROM harmed))) OR type = 'unlock' AND EXISTS"
+        " (SELECT 1 FROM json_each(e.data, '$.locks') j WHERE j.key IN (SELECT id FROM harmed))",
+        "DELETE FROM locks WHERE id IN (SELECT id FROM forgotten)",
+        "DELETE FROM lock_leases WHERE lock IN (SELECT id FROM forgotten)",
+        "DELETE FROM held WHERE lock IN (SELECT id FROM harmed)",
+        "DELETE FROM lock_ends WHERE lock IN (SELECT id FROM harmed)",
+    ),
 )

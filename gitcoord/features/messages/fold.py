@@ -203,4 +203,21 @@ FEATURE = Feature(
         f" WHERE EXISTS ({YET_TO_COME.format(clone='e.clone', name='o.value')}))",
         "SELECT id FROM events WHERE type = 'adopt'",
     ),
+    forget=(
+        "CREATE TEMP TABLE harmed AS SELECT id FROM forgotten UNION SELECT j.value FROM forgotten f"
+        " JOIN events e ON e.id = f.id, json_each(e.data, CASE e.type WHEN 'receipt' THEN '$.ids' ELSE '$.replaces' END) j"
+        " WHERE e.type IN ('receipt', 'message') UNION SELECT json_extract(e.data, '$.about') FROM forgotten f"
+        " JOIN events e ON e.id = f.id WHERE e.type = 'message' AND json_extract(e.data, '$.notice') = 'bounce'",
+        "INSERT OR IGNORE INTO again SELECT id FROM messages WHERE id IN (SELECT id FROM harmed)",
+        "INSERT OR IGNORE INTO again SELECT e.id FROM events e WHERE e.type = 'receipt' AND EXISTS"
+        " (SELECT 1 FROM json_each(e.data, '$.ids') j WHERE j.value IN (SELECT id FROM harmed))",
+        "INSERT OR IGNORE INTO again SELECT m.id FROM messages m JOIN events e ON e.id = m.id WHERE m.notice != ''"
+        " AND (m.notice = 'bounce' AND json_extract(e.data, '$.about') IN (SELECT id FROM harmed)"
+        " OR EXISTS (SELECT 1 FROM json_each(e.data, '$.replaces') j WHERE j.value IN (SELECT id FROM harmed)))",
+        "DELETE FROM messages WHERE id IN (SELECT id FROM forgotten)",
+        *(
+            f"DELETE FROM {table} WHERE message IN (SELECT id FROM harmed)"
+            for table in ("deliveries", "relayed", "glimpses", "bounces")
+        ),
+    ),
 )

@@ -37,4 +37,9 @@ FEATURE = Feature(
         id TEXT NOT NULL, PRIMARY KEY (a, b, path)) WITHOUT ROWID;
     """,
     _fold,
+    forget=(
+        "INSERT OR IGNORE INTO again SELECT id FROM events WHERE type = 'overlap' AND clone IN (SELECT e.clone"
+        " FROM overlaps o JOIN events e ON e.id = o.id WHERE o.id IN (SELECT id FROM forgotten))",
+        "DELETE FROM overlaps WHERE id IN (SELECT id FROM forgotten)",
+    ),
 )

@@ -273,6 +273,8 @@ def _text(peer: Record, side: WorktreeChanges, found: Sequence[Found]) -> str:
     elif lines:
         more = [f"and {len(lines) - 20} more"] if len(lines) > 20 else []
         parts.insert(0, "\n".join([f"{peer.name}{where} changed what you changed:", *lines[:20], *more]))
+    if any(f.verdict == CONFLICT for f in found):
+        parts.append(f"See the difference: git coord diff {peer.name}")
     return "\n".join(parts)
 
 

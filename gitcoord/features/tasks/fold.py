@@ -381,4 +381,26 @@ FEATURE = Feature(
         "SELECT id FROM tasks WHERE status NOT IN ('done', 'dropped')",
         "SELECT t.id FROM tasks t JOIN task_events s ON s.task = t.id JOIN events e ON e.id = s.id WHERE e.at >= :since",
     ),
+    forget=(
+        "CREATE TEMP TABLE harmed AS SELECT id FROM forgotten UNION SELECT json_extract(e.data, '$.task')"
+        " FROM forgotten f JOIN events e ON e.id = f.id WHERE e.type GLOB 'task.*'"
+        " UNION SELECT json_extract(e.data, '$.task') FROM events e, json_each(e.data, '$.supersedes') j"
+        " WHERE e.type = 'task.settle' AND j.value IN (SELECT id FROM forgotten)",
+        "INSERT OR IGNORE INTO again SELECT id FROM task_events WHERE task IN (SELECT id FROM harmed)"
+        " UNION SELECT id FROM task_comments WHERE task IN (SELECT id FROM harmed)",
+        "DELETE FROM tasks WHERE id IN (SELECT id FROM harmed)",
+        *(
+            f"DELETE FROM {table} WHERE task IN (SELECT id FROM harmed)"
+            for table in (
+                "task_events",
+                "task_comments",
+                "tasks_due",
+                "tasks_fenced",
+                "task_void",
+                "task_leases",
+                "offline_claims",
+            )
+        ),
+        *tangles.FORGET,
+    ),
 )

@@ -23,6 +23,12 @@ TABLES = """
     CREATE TABLE task_needs_due (task TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 
+FORGET = (
+    "INSERT OR IGNORE INTO task_needs_due SELECT DISTINCT task FROM task_needs WHERE task IN (SELECT id FROM harmed)",
+    "DELETE FROM task_needs WHERE task IN (SELECT id FROM harmed)",
+)
+"""SQL statements that take back the needs of the tasks in `harmed`, until their events are folded anew."""
+
 Edge = tuple[str, str]
 """A task, and one that it needs."""
 Places = Mapping[str, tuple[int, str]]

@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 
 from gitcoord.errors import CoordError, NotACommit, NotDescendant, ObjectMissing
 from gitcoord.lean import Any, contextmanager, sqlite3
 from gitcoord.log import trust
-from gitcoord.log.event import MAX_COMMIT, Event, Malformed, decode
+from gitcoord.log.event import MAX_COMMIT
 from gitcoord.log.index import intake, presence
 from gitcoord.log.index.database import transaction
+from gitcoord.log.index.epochs import Epochs, chunks, is_below
 from gitcoord.log.index.feature import Registry
-from gitcoord.log.index.folding import Commit, Folding
 from gitcoord.log.index.folding import Written as Written
 from gitcoord.log.index.tables import INDEXES as INDEXES
 from gitcoord.log.index.tables import SCHEMA as SCHEMA
 from gitcoord.log.index.tables import TABLES as TABLES
-from gitcoord.names import same_clone
 from gitcoord.store.contract import Store, Tips
 from gitcoord.store.objects import Oid
-from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, is_presence, log_of, owner
+from gitcoord.store.ref_names import belongs_to, epoch_of, is_log, is_of, is_ours, is_presence, log_of
 from gitcoord.system.streams import Progress
 
 ATTEMPTS = 3
@@ -41,15 +39,13 @@ class OwnLogAmiss(Exception):
 
 
 _REBUILD_CACHE, _CACHE = -65536, -2000  # KiB; SQLite takes negative numbers as KiB
-CHUNK = 1000
-"""Commits of a log that are folded together, most of them by one statement."""
 BATCH = 20_000
 """Commits after which the transaction is committed, so that a killed process loses little and a waiting one gets a turn."""
 _CARRIES = b'"type":"epoch"'
 _REBUILDING, _STANDING = "rebuilding", "signatures"
 
 
-class Index(Folding):
+class Index(Epochs):
     """The index of one clone. Shared by processes; every connection checks the refs before it answers."""
 
     def __init__(
@@ -62,8 +58,6 @@ class Index(Folding):
     ) -> None:
         super().__init__(directory, registry, here, referee)
         self.ignored = ignored
-        self.unreadable: list[str] = []
-        """Refs whose chain has a hole, as this process found; the next writer repairs them."""
         self.rewound: dict[str, Oid] = {}
         """Logs that no longer contain the commit at which this index saw them last, and that commit; the next writer
         restores them."""
@@ -129,13 +123,6 @@ class Index(Folding):
             self.db.execute("INSERT OR IGNORE INTO newly_signed SELECT DISTINCT clone FROM unsigned")
         return bool(before) != bool(now)
 
-    def known_tips(self) -> dict[str, Oid]:
-        """The refs as they were when last read. Raises DatabaseError if a damaged file has something else there."""
-        found = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
-        if not all(type(ref) is str and type(oid) is str for ref, oid in found.items()):
-            raise sqlite3.DatabaseError("the index is damaged")
-        return found
-
     def _known_tips(self, out: Collection[str]) -> dict[str, Oid]:
         known = self.known_tips()
         return {ref: oid for ref, oid in known.items() if not is_of(ref, out)} if out else known
@@ -173,10 +160,11 @@ class Index(Folding):
         for ref in known:
             if is_log(ref) and ref not in now and not _goes_on(ref, now):
                 self._must_not_forget(ref)
-        if known and not anew and all(ref in now or not is_log(ref) for ref in known):
+        if known and not anew and all(ref in now or not is_log(ref) or _goes_on(ref, now) for ref in known):
             with self._rebuilding():
                 self._ingest_difference(store, known, now)
-            if not (self._misplaced or any(self._is_dropped(ref) for ref in known)):
+                complete = not self._misplaced and self._drop_replaced(known, now)
+            if complete:
                 return
         self.vanished |= {ref: oid for ref, oid in known.items() if is_log(ref) and ref not in tips.refs}
         self._begin_rebuild(anew)
@@ -240,7 +228,7 @@ class Index(Folding):
         own = self._here() or ""  # ours first: if it has a hole, the index must not forget what it has seen
         with Progress("Reading events") as progress:
             for ref, oid in sorted(logs, key=lambda item: (not belongs_to(item[0], own), -epoch_of(item[0]))):
-                if not _is_below(ref, lowest):
+                if not is_below(ref, lowest):
                     self._ingest_log(store, ref, oid, known.get(ref), progress)
                     self._doubt(ref)
                     lowest = self._lowest() if epoch_of(ref) > 1 else lowest
@@ -252,25 +240,10 @@ class Index(Folding):
             if is_presence(ref) and ref not in presence.heard(self.db):
                 presence.forget(self.db, ref, known[ref])
 
-    def _doubt(self, ref: str) -> None:
-        """Doubt an unsigned epoch of a clone that is known to sign: it replaces earlier ones once that clone has signed
-        it."""
-        if epoch_of(ref) > 1 and self.referee:
-            doubted = not self.referee.vouches(self.db, trust.speaker(ref), epoch_of(ref))
-            self.db.execute("UPDATE epochs SET doubted = ? WHERE log = ?", (doubted, log_of(ref)))
-
-    def _is_dropped(self, ref: str) -> bool:
-        """Whether a later epoch of the same log replaced this one."""
-        return _is_below(ref, self._lowest())
-
-    def _lowest(self) -> dict[str, int]:
-        """The lowest epoch that counts, for the logs that have begun a new one."""
-        return trust.lowest_epochs(self.db)
-
     def _ingest_log(self, store: Store, ref: str, new: Oid, old: Oid | None, progress: Progress) -> None:
         lc, place = self._end_of(ref)
         try:
-            for number_of, commits in enumerate(_chunks(store.chain(new, old))):
+            for number_of, commits in enumerate(chunks(store.chain(new, old))):
                 before = self._reported
                 if old is None and number_of == 0 and _CARRIES in commits[0][1]:
                     self._begin_epoch(ref, *commits[0])
@@ -291,68 +264,6 @@ class Index(Folding):
                 return
             self._report(new, ref, str(why))
         self._set_tip(ref, new, lc, place)
-
-    def _may_go_on(self, ref: str, commits: Sequence[Commit], strange: int) -> bool:
-        """Count what was read of another clone; returns whether more may be read."""
-        clone = owner(ref)
-        if same_clone(clone, self.mailroom.here()):
-            return True
-        return intake.count(self.db, clone, len(commits), strange, sum(len(raw) for _, raw in commits))
-
-    def _begin_epoch(self, ref: str, oid: Oid, raw: bytes) -> None:
-        """Read the root of an epoch, which says which epochs still count: those from `lowest` on. What it carries is read
-        last."""
-        for event, _ in self._decoded(ref, [(oid, raw)]):
-            if not trust.is_root(event, ref) or self._objection(event):
-                return
-            lowest = event.data.get("lowest", epoch_of(ref))
-            if lowest > epoch_of(ref):
-                self._report(oid, ref, "epoch: lowest is not an epoch up to this one")
-                return
-            self.db.execute("INSERT OR REPLACE INTO epochs VALUES (?, ?, 0)", (log_of(ref), lowest))
-            self.db.execute("INSERT OR REPLACE INTO roots VALUES (?, ?)", (ref, oid))
-
-    def _ingest_carried(self, store: Store) -> None:
-        """Read what the roots of epochs carry, after all chains, and events in another clone's name last: if an event is
-        also in the log of its own clone, that counts."""
-        roots = self.db.execute("SELECT ref, id FROM roots ORDER BY ref").fetchall()
-        for in_foreign_names in (False, True) if roots else ():
-            for ref, oid in roots:
-                try:
-                    self._ingest_root(store, ref, oid, in_foreign_names)
-                except ObjectMissing:
-                    self.unreadable.append(ref)
-                except (NotACommit, Malformed) as why:
-                    self._report(oid, ref, str(why))
-        for ref, _ in roots:
-            if ref not in self.unreadable:
-                self.db.execute("DELETE FROM roots WHERE ref = ?", (ref,))
-
-    def _ingest_root(self, store: Store, ref: str, oid: Oid, in_foreign_names: bool) -> None:
-        from gitcoord.log.epoch import carried, check_size
-
-        raw = next(iter(store.read([oid]))).data
-        root = decode(oid, raw)
-        check_size(store, root, raw)
-        for commits in _chunks(carried(store, raw)) if "continues" in root.data or not in_foreign_names else ():
-            before = self._reported
-            for event, commit in self._decoded(ref, commits):
-                if trust.is_others(root.clone, event) == in_foreign_names:
-                    self._add_carried(ref, root, event, commit)
-            if not (in_foreign_names or self._may_go_on(ref, commits, self._reported - before)):
-                return
-
-    def _add_carried(self, ref: str, root: Event, event: Event, commit: bytes) -> None:
-        try:
-            found = trust.as_carried(event, root)
-        except Malformed as why:
-            self._report(event.id, ref, str(why))
-            return
-        if found is not None:
-            if found != event:
-                trust.note_named(self.db, event)
-            self._add(ref, [(found, commit)], None, -1 if found == event else -2)
-            trust.note_carried(self.db, found, ref)
 
     def append(self, ref: str, written: Sequence[Written]) -> None:
         """Read, inside a transaction, events just written to `ref`, without reading their objects."""
@@ -399,7 +310,7 @@ class Index(Folding):
         return {
             ref: oid
             for ref, oid in tips.refs.items()
-            if is_ours(ref) and not (is_of(ref, self.ignored) or is_of(ref, out) or _is_below(ref, lowest))
+            if is_ours(ref) and not (is_of(ref, self.ignored) or is_of(ref, out) or is_below(ref, lowest))
         }
 
 
@@ -410,12 +321,3 @@ class _Overtaken(Exception):
 def _goes_on(ref: str, now: Iterable[str]) -> bool:
     """Whether the log has a later epoch now."""
     return any(is_log(other) and log_of(other) == log_of(ref) and epoch_of(other) > epoch_of(ref) for other in now)
-
-
-def _is_below(ref: str, lowest: dict[str, int]) -> bool:
-    return bool(lowest) and is_log(ref) and epoch_of(ref) < lowest.get(log_of(ref), 0)
-
-
-def _chunks(commits: Iterator[tuple[Oid, bytes]]) -> Iterator[list[tuple[Oid, bytes]]]:
-    while chunk := list(islice(commits, CHUNK)):
-        yield chunk

@@ -40,6 +40,9 @@ class Feature(NamedTuple):
     living: tuple[str, ...] = ()
     """SQL queries for the ids of events that are still needed at `:now`, or that ended after `:since` (Unix seconds). `gc`
     keeps these, younger events, and events about anything that stays."""
+    forget: tuple[str, ...] = ()
+    """SQL statements that take events back: `forgotten` has their ids, and `events` still has their rows. They delete each
+    row that one of these events has made or changed, and put into `again` the ids of events to be folded anew."""
     settle: Callable[[sqlite3.Connection], None] | None = None
     """Work that is done once for many events: called after the last fold of a transaction, before anything reads."""
 

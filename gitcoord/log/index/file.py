@@ -96,6 +96,12 @@ class IndexFile:
         self._remove()
         self.db, self._sound = self._open(), None
 
+    def scrub(self) -> None:
+        """Take what was forgotten out of the write-ahead log, too; if another process still needs it, begin a new index."""
+        busy = self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if busy:
+            self.discard()
+
     def _remove(self) -> None:
         for suffix in _FILES:
             with suppress(OSError):

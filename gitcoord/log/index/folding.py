@@ -45,6 +45,13 @@ class Folding(IndexFile):
         self._unsettled: dict[str, Callable[[sqlite3.Connection], None]] = {}
         super().__init__(directory, registry)
 
+    def known_tips(self) -> dict[str, Oid]:
+        """The refs as they were when last read. Raises DatabaseError if a damaged file has something else there."""
+        found = dict(self.db.execute("SELECT ref, oid FROM tips").fetchall())
+        if not all(type(ref) is str and type(oid) is str for ref, oid in found.items()):
+            raise sqlite3.DatabaseError("the index is damaged")
+        return found
+
     def _end_of(self, ref: str) -> tuple[int | None, int]:
         """The clock of the last well-formed event read from a log, and its place in the chain."""
         row = self.db.execute("SELECT lc, place FROM tips WHERE ref = ?", (ref,)).fetchone()
@@ -169,6 +176,21 @@ class Folding(IndexFile):
         if watched and feature.concerns:
             self.mailroom.note(*feature.concerns(self.db, event, self.mailroom.here() or ""))
 
+    def _forget(self, ids: Sequence[str]) -> None:
+        """Take events back, and fold those again that their effects overlay."""
+        from gitcoord.log.index.forgetting import forget
+
+        self.db.execute("PRAGMA secure_delete = ON")  # one of them may have been redacted
+        features = self.registry.features()
+        again = forget(self.db, ids, [trust.FORGET, *(feature.forget for feature in features)])
+        for event in again:
+            ref = log_ref(event.clone, 1)
+            for verdict in trust.admitted(self.db, [(event, b"")], ref, self._required_but()):
+                self._fold_late(verdict, False)
+        if self._standing():
+            self.db.executemany("INSERT OR IGNORE INTO newly_signed VALUES (?)", {(event.clone,) for event in again})
+        self._unsettled.update({feature.name: feature.settle for feature in features if feature.settle})
+
     def _reconsider(self) -> None:
         """Fold events whose signature has come, and fold again events whose order is known only now."""
         watched = self.mailroom.is_open()
@@ -210,17 +232,19 @@ class Folding(IndexFile):
     def take_presence(self, found: presence.Presence, seen: float) -> None:
         """Read a commit of presence; `seen` is when it was first seen."""
         try:
-            events = presence.read(found, self._objection)
+            commit, events = presence.read(found, self._objection)
         except Malformed as why:
             self._report(found.oid, found.ref, str(why))
             return
+        if presence.is_replayed(self.db, found.ref, commit):
+            return
+        believed = self.referee is None or self.referee.believes(self.db, commit)
         for event in events:
-            presence.take(self.db, event, seen, self._worth)
-        if not is_old_presence(found.ref) and found.found is not None:
-            presence.drop_others(self.db, found.ref, events, decode(found.oid, found.found.data).lc)
-
-    def _worth(self, event: Event) -> Event:
-        return self.referee.worth(self.db, event) if self.referee else event
+            presence.take(self.db, event if believed else trust.cut(event), seen)
+        if not is_old_presence(found.ref):
+            presence.drop_others(self.db, found.ref, events, commit.lc)
+        if believed:
+            presence.note(self.db, found.ref, commit, seen)
 
 
 def _set_aside(event: Event | None, why: Exception) -> str:

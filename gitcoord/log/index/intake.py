@@ -46,6 +46,16 @@ def count(db: sqlite3.Connection, clone: str, events: int, strange: int, size: i
     return not why
 
 
+def count_anew(db: sqlite3.Connection, clone: str) -> None:
+    """Count what is left of a clone of which epochs were dropped; the bytes in proportion."""
+    query = "SELECT (SELECT count(*) FROM events WHERE clone = ?1 AND local = 0), (SELECT count(*) FROM strange WHERE newer = 0"
+    events, strange = db.execute(f"{query} AND ref LIKE 'refs/coord/log/' || ?1 || '/%')", (clone,)).fetchone()
+    db.execute(
+        "UPDATE intake SET bytes = bytes * ?2 / max(events, ?2, 1), events = ?2, strange = ?3 WHERE clone = ?1 AND why = ''",
+        (clone, events, strange),
+    )
+
+
 def _passed(row: Sequence[int]) -> Iterator[str]:
     events, strange, size = row
     if events > MAX_EVENTS:

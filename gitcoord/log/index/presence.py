@@ -2,21 +2,33 @@
 
 A commit has the sessions of a clone (`refs/coord/presence/CLONE`), or one session as gitcoord 0.1 writes it. A row changes
 only when the facts or the time of its session do, so its id shows when that session was last heard of. Other clones'
-commits have no ref here: the table `heard` says which were read from a remote.
+commits have no ref here: the table `heard` says which were read from a remote. Our own commit is composed here, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from gitcoord import lean_json as json
 from gitcoord.lean import Any, NamedTuple, sqlite3
 from gitcoord.log import trust
-from gitcoord.log.event import Event, Malformed, canonical_json, decode
+from gitcoord.log.event import Draft, Event, Malformed, canonical_json, decode
 from gitcoord.store.objects import GitObject, Oid, parent_of
 from gitcoord.store.ref_names import SESSIONS, is_old_presence, owner
 
 ALL, ONE = "presences", "presence"
 """The types of a commit with all sessions of a clone, and with one session."""
+ROOM = 256 * 1024
+"""Bytes for all sessions: half of what a commit may have. Where they do not fit, fewer changed files are shown."""
+FEWER_FILES = (20, 5, 0)
+MOST = 1000
+"""Sessions that are shown; of more, those whose facts are the newest."""
+NAMED = 20
+"""Sessions that the text of the commit names, for people."""
+
+Sessions = Mapping[str, Mapping[str, Any]]
+AHEAD = 24 * 3600.0
+"""Seconds by which the clock of another clone may be ahead of ours."""
 
 
 class Presence(NamedTuple):
@@ -27,8 +39,8 @@ class Presence(NamedTuple):
     found: GitObject | None
 
 
-def read(presence: Presence, objection: Callable[[Event], str]) -> list[Event]:
-    """The presence of each session that a commit has, as events of the sessions. Raises Malformed."""
+def read(presence: Presence, objection: Callable[[Event], str]) -> tuple[Event, list[Event]]:
+    """A commit of presence, and the presence of each of its sessions as an event of that session. Raises Malformed."""
     ref, oid, found = presence
     if found is None:
         raise Malformed("larger than 512 KiB")
@@ -37,7 +49,7 @@ def read(presence: Presence, objection: Callable[[Event], str]) -> list[Event]:
         raise Malformed("no presence of this session" if is_old_presence(ref) else "no presence of this clone")
     if why := objection(event):
         raise Malformed(why)
-    return [event] if event.type == ONE else list(_each(event))
+    return event, [event] if event.type == ONE else list(_each(event))
 
 
 def _each(event: Event) -> Iterator[Event]:
@@ -46,17 +58,32 @@ def _each(event: Event) -> Iterator[Event]:
         yield event._replace(type=ONE, author=name, at=facts["at"], data={**data, "session": name})
 
 
-def take(db: sqlite3.Connection, event: Event, seen: float, worth: Callable[[Event], Event]) -> None:
-    """Store the presence of a session, unless it is older than the known one by clock and by time: then somebody restored
-    an old one. `worth` cuts it down to what its signature allows."""
-    query = "SELECT lc, at, data, id FROM presence WHERE clone = ? AND name = ?"
+def is_replayed(db: sqlite3.Connection, ref: str, commit: Event) -> bool:
+    """Whether a commit is older than one that was read of its ref: then somebody restored an old one."""
+    known = db.execute("SELECT lc, at, seen FROM shown WHERE ref = ?", (ref,)).fetchone()
+    return known is not None and _is_older(commit, *known)
+
+
+def _is_older(event: Event, lc: int, at: int, seen: float) -> bool:
+    """Whether `event` is older by clock and by time than what was first seen at `seen`. A time that is far ahead of ours does
+    not count: who forges it would keep what is genuine out."""
+    return event.lc < lc and event.at <= min(at, seen + AHEAD)
+
+
+def note(db: sqlite3.Connection, ref: str, commit: Event, seen: float) -> None:
+    """Remember that a commit of this ref was read, so that no older one replaces it."""
+    db.execute("INSERT OR REPLACE INTO shown VALUES (?, ?, ?, ?)", (ref, commit.lc, commit.at, seen))
+
+
+def take(db: sqlite3.Connection, event: Event, seen: float) -> None:
+    """Store the presence of a session, unless it is older than the known one."""
+    query = "SELECT lc, at, seen, data, id FROM presence WHERE clone = ? AND name = ?"
     known = db.execute(query, (event.clone, event.author)).fetchone()
-    event = worth(event)
     facts = canonical_json(event.data)
-    if known and (event.at, facts) == known[1:3]:
-        if not _has_own_ref(db, event.clone, event.author, known[3]):
+    if known and (event.at, facts) == (known[1], known[3]):
+        if not _has_own_ref(db, event.clone, event.author, known[4]):
             return
-    elif known and event.lc < known[0] and event.at <= known[1]:
+    elif known and not trust.is_cut(json.loads(known[3])) and _is_older(event, *known[:3]):
         return
     row = (event.clone, event.author, event.id, event.at, facts, seen, event.lc)
     db.execute("INSERT OR REPLACE INTO presence VALUES (?, ?, ?, ?, ?, ?, ?)", row)
@@ -101,6 +128,7 @@ def kept(db: sqlite3.Connection) -> Mapping[str, list[Any]]:
     return {
         "heard": db.execute("SELECT * FROM heard").fetchall(),
         "presence": db.execute(f"{own} UNION {old}").fetchall(),
+        "shown": db.execute("SELECT * FROM shown").fetchall(),
     }
 
 
@@ -109,3 +137,42 @@ def put_back(db: sqlite3.Connection, rows: Mapping[str, list[Any]]) -> None:
     for table, found in rows.items():
         for row in found:
             db.execute(f"INSERT OR IGNORE INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
+# our own
+
+
+def own(db: sqlite3.Connection, clone: str) -> dict[str, dict[str, Any]]:
+    """The facts of our sessions as they are shown now, by name, each with its time."""
+    rows = db.execute("SELECT name, data, at FROM presence WHERE clone = ?", (clone,))
+    return {name: fact(json.loads(data), at) for name, data, at in rows}
+
+
+def fact(data: Mapping[str, Any], at: int) -> dict[str, Any]:
+    """The facts of a session as they stand in the commit: without its name."""
+    return {**{key: value for key, value in data.items() if key != "session"}, "at": at}
+
+
+def draft(sessions: Sessions, clone: str) -> Draft:
+    """The commit with these sessions."""
+    newest = sorted(sessions, key=lambda name: (-sessions[name]["at"], name))[:MOST]
+    fitting = _fitting({name: sessions[name] for name in sorted(newest)})
+    lines = [_shown_line(name, facts) for name, facts in fitting.items()]
+    more = [f"and {len(lines) - NAMED} more"] if len(lines) > NAMED else []
+    return Draft("presences", "\n".join([*lines[:NAMED], *more]), {"sessions": fitting}, author=clone)
+
+
+def _shown_line(name: str, facts: Mapping[str, Any]) -> str:
+    return f"{name} is {facts['state']}" + (f" on {facts['branch']}" if facts.get("branch") else "")
+
+
+def _fitting(sessions: Sessions) -> Sessions:
+    for most in FEWER_FILES:
+        if len(canonical_json(sessions)) <= ROOM:
+            break
+        sessions = {name: _with_files(facts, most) for name, facts in sessions.items()}
+    return sessions
+
+
+def _with_files(facts: Mapping[str, Any], most: int) -> Mapping[str, Any]:
+    return {**facts, "files": facts["files"][:most]} if facts.get("files") else facts

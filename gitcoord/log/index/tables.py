@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SCHEMA = 45
+SCHEMA = 47
 """Raise it with every change of a table or a fold; tests/log/test_index.py has the fingerprint that reminds you."""
 
 TABLES = """
@@ -18,6 +18,7 @@ CREATE TABLE presence (
     clone TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL, at INTEGER NOT NULL,
     data TEXT NOT NULL, seen REAL NOT NULL, lc INTEGER NOT NULL, PRIMARY KEY (clone, name)) WITHOUT ROWID;
 CREATE TABLE heard (ref TEXT PRIMARY KEY, oid TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE shown (ref TEXT PRIMARY KEY, lc INTEGER NOT NULL, at INTEGER NOT NULL, seen REAL NOT NULL) WITHOUT ROWID;
 CREATE INDEX strange_ref ON strange (ref, newer, reason);
 """
 INDEXES = "CREATE INDEX events_order ON events (lc);"  # few events have the same clock, so sorting them by id costs nothing

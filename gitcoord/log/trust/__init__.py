@@ -18,6 +18,7 @@ from gitcoord.log.trust.names import is_relayed as is_relayed
 from gitcoord.log.trust.names import reconsidered as reconsidered
 from gitcoord.log.trust.names import speaks_for as speaks_for
 from gitcoord.log.trust.reach import EPOCH as EPOCH
+from gitcoord.log.trust.reach import FORGET as FORGET
 from gitcoord.log.trust.reach import INDEXES as INDEXES
 from gitcoord.log.trust.reach import NEVER_CARRIED as NEVER_CARRIED
 from gitcoord.log.trust.reach import OWN as OWN
@@ -26,6 +27,8 @@ from gitcoord.log.trust.reach import TABLES as TABLES
 from gitcoord.log.trust.reach import TRUSTED as TRUSTED
 from gitcoord.log.trust.reach import as_carried as as_carried
 from gitcoord.log.trust.reach import check_speaker as check_speaker
+from gitcoord.log.trust.reach import cut as cut
+from gitcoord.log.trust.reach import is_cut as is_cut
 from gitcoord.log.trust.reach import is_others as is_others
 from gitcoord.log.trust.reach import is_presence_of as is_presence_of
 from gitcoord.log.trust.reach import is_root as is_root
@@ -56,6 +59,23 @@ if TYPE_CHECKING:
 def is_own(clone: Reader, name: str) -> bool:
     """Whether `name` is this clone's id. Others' events about its items do not count, nor do its events about theirs."""
     return name == clone.id
+
+
+# new epochs
+
+
+def keep_carried(db: sqlite3.Connection, ref: str, root: Event, ids: Iterable[str]) -> set[str]:
+    """Note that the root at `ref` carries those of `ids` that are known from the same log, in its own name; returns them."""
+    from gitcoord.log.trust import replaced
+
+    return replaced.keep_carried(db, ref, root, ids)
+
+
+def dropped_events(db: sqlite3.Connection, ref: str, lowest: int) -> list[str]:
+    """The events of the epochs below `lowest` of the log at `ref` that no later epoch carries."""
+    from gitcoord.log.trust import replaced
+
+    return replaced.dropped_events(db, ref, lowest)
 
 
 # sign

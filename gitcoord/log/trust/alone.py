@@ -49,13 +49,6 @@ def within(clone: Reader, db: sqlite3.Connection) -> Reader:
     return InTransaction(clone.repo, clone.store, clone.clock, clone.id, clone.path, db)
 
 
-def presence_worth(clone: Reader, db: sqlite3.Connection, event: Event) -> Event:
-    """A presence, as far as its signature allows: without one, only that the session exists, in an unknown state."""
-    if event.clone == clone.id or is_vouched(within(clone, db), event):
-        return event
-    return event._replace(data={"session": event.author, "state": "unknown", "unsigned": True})
-
-
 def is_vouched(clone: Reader, event: Event) -> bool:
     """Whether a commit outside the logs has a good signature by the key of its clone."""
     judge = Judge(clone)

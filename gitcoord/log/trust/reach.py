@@ -7,6 +7,8 @@ that the index knows it without opening an object.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from gitcoord.lean import sqlite3
 from gitcoord.log.event import Event, Malformed
 from gitcoord.log.schemas import ID, NAME, Schema, line, number
@@ -36,6 +38,16 @@ CREATE TABLE unsigned (clone TEXT NOT NULL, id TEXT NOT NULL, PRIMARY KEY (clone
 CREATE TABLE newly_signed (clone TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE unsettled (box TEXT PRIMARY KEY) WITHOUT ROWID;
 """
+FORGET = (
+    "INSERT OR IGNORE INTO again SELECT id FROM events WHERE type IN ('join', 'rename', 'adopt')"
+    " AND EXISTS (SELECT 1 FROM words WHERE id IN (SELECT id FROM forgotten))",
+    "INSERT OR IGNORE INTO unsettled SELECT box FROM words WHERE id IN (SELECT id FROM forgotten)",
+    *(
+        f"DELETE FROM {table} WHERE id IN (SELECT id FROM forgotten)"
+        for table in ("checkpoints", "carried", "named", "awaited", "words", "relays", "unsigned")
+    ),
+)
+"""SQL statements that take events back, as those of a feature."""
 INDEXES = "CREATE INDEX checkpoints_clone ON checkpoints (clone, lc);"
 
 TRUSTED = (
@@ -73,6 +85,16 @@ def is_presence_of(event: Event, ref: str) -> bool:
     if is_old_presence(ref):
         return [event.clone, event.author] == ref.split("/")[-2:] and event.type == "presence"
     return event.clone == event.author == owner(ref) and event.type == "presences"
+
+
+def cut(presence: Event) -> Event:
+    """The presence that an unsigned one counts as where signatures are required: the session exists, in an unknown state."""
+    return presence._replace(data={"session": presence.author, "state": "unknown", "unsigned": True})
+
+
+def is_cut(data: Mapping[str, object]) -> bool:
+    """Whether these are the facts of a presence that was cut."""
+    return data.get("unsigned") is True
 
 
 def is_others(clone: str, event: Event) -> bool:

@@ -40,13 +40,13 @@ class Referee:
     def _is_required(self) -> bool:
         return self._clone.repo.flag("requiresigned")
 
-    def worth(self, db: sqlite3.Connection, event: Event) -> Event:
-        """A presence, as far as its signature allows."""
-        if not self._is_required:
-            return event
+    def believes(self, db: sqlite3.Connection, presence: Event) -> bool:
+        """Whether a commit of presence counts: if signatures are required, ours does, and one with a good signature."""
+        if not self._is_required or presence.clone == self._clone.id:
+            return True
         from gitcoord.log.trust import alone
 
-        return alone.presence_worth(self._clone, db, event)
+        return alone.is_vouched(alone.within(self._clone, db), presence)
 
     def vouches(self, db: sqlite3.Connection, of: str, epoch: int) -> bool:
         """Whether clone `of` has signed an epoch of its log; always true if it is not known to sign."""
