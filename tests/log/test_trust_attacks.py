@@ -882,7 +882,7 @@ def presences(mallory: Mallory, of: Path, at: int, lc: int, **sessions: int) -> 
     """A commit with sessions, each with the time of its facts."""
     facts = {name: {"state": "active", "ttl": 900, "at": when} for name, when in sessions.items()}
     raw = mallory.raw(mallory.commit(clone_id(of), clone_id(of), "presences", lc, "x", {"sessions": facts})).decode()
-    return hash_object(mallory.remote, "commit", raw.replace("> 1700000000 ", f"> {at} ", 1).encode())
+    return write_object(mallory.remote, "commit", raw.replace("> 1700000000 ", f"> {at} ", 1).encode())
 
 
 def test_an_unsigned_goodbye_frees_nothing_where_signatures_are_required(
