@@ -18,7 +18,7 @@ from gitcoord.log.event import Draft, Envelope, encode
 
 DELAY = 0.2
 """Seconds that a host far away takes to answer."""
-OWN_VIEW = {"meta", "tips", "events", "strange", "presence"}
+OWN_VIEW = {"meta", "tips", "events", "strange", "presence", "heard"}
 """Tables that are about one clone: how far it has read, and when."""
 
 

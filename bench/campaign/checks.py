@@ -22,7 +22,7 @@ from gitcoord.log.index import Index
 
 NEXT_WRITE = 6.0
 """Seconds within which the next command has to write, after any kill."""
-_VOLATILE = {"meta", "strange", "intake", "newly_signed"}
+_VOLATILE = {"heard", "meta", "strange", "intake", "newly_signed"}
 """Tables that depend on how an index was made, and one that a command empties as it begins."""
 
 
@@ -148,9 +148,11 @@ def contents(db: sqlite3.Connection) -> dict[str, set[tuple[object, ...]]]:
     names = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")]
     found = {}
     for name in names:
-        columns = [row[1] for row in db.execute(f"PRAGMA table_info({name})") if row[1] not in ("seq", "seen")]
+        left_out = ("seq", "seen", *(("id", "lc") if name == "presence" else ()))  # of the commit that had these facts first
+        columns = [row[1] for row in db.execute(f"PRAGMA table_info({name})") if row[1] not in left_out]
         if name not in _VOLATILE:
-            found[name] = set(db.execute(f"SELECT {', '.join(columns)} FROM {name}"))
+            here = " WHERE clone NOT IN (SELECT substr(ref, 21) FROM heard)" if name == "presence" else ""
+            found[name] = set(db.execute(f"SELECT {', '.join(columns)} FROM {name}{here}"))
     return found
 
 

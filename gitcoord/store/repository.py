@@ -32,7 +32,7 @@ OURS = {
     "GIT_TERMINAL_PROMPT": "0",
     "LC_ALL": "C",
 }
-LISTS = ("coord.ignoreclone", "coord.privateremote")
+LISTS = ("coord.ignoreclone", "coord.privateremote", "coord.remotes")
 """Settings that may have several values, which all count."""
 _HOOKED = ("update-ref", "pack-refs")
 SETTINGS = (

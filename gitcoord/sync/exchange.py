@@ -56,6 +56,8 @@ def exchange(link: Link) -> Report:
 
     try:
         report = settling(link.clone, work)
+        if others := _from_forks(link):
+            report = report._replace(received=report.received + others)
         if report.refused:
             link.clone.settle_lost(report.refused[0].why)
         return report
@@ -67,6 +69,15 @@ def exchange(link: Link) -> Report:
             what = f"{link.remote.name} is called {renamed} now"
             raise RemoteError(what, f"git coord remote set {shell_word(renamed)}") from None
         raise
+
+
+def _from_forks(link: Link) -> int:
+    """Read the further remotes of `coord.remotes`; returns the number of others' events."""
+    if link.visit or not link.clone.repo.setting("remotes"):
+        return 0
+    from gitcoord.sync import forks
+
+    return sum(not link.clone.is_ours(event.clone) for event in forks.read(link))
 
 
 def _exchange(link: Link, look: PendingLook) -> Report:

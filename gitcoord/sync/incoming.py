@@ -157,7 +157,7 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
             continue  # what is damaged here shows nothing about the other clone
         if not behind:
             refused.append(Refusal(ref, "it does not continue its known log: it was rewritten"))
-        if not behind or (places == 1 and not _was_set_back(link, there)):
+        if not behind or (places == 1 and not link.visit and not _was_set_back(link, there)):
             what = TAKEN_BACK if behind else "was rewritten"
             _alarm(clone, _owner(ref), f"its log at {link.remote.name} {what}; its fetched events are kept")
     return refused

@@ -33,8 +33,9 @@ def test_whatever_is_typed_is_searched_before_it_can_leave(tmp_path: Path, cli: 
     assert ran.code == 1 and "what looks like" in ran.err and ran.out == "", ran
     sync(ada)
     sync(bob)
-    refs = git(bob, "for-each-ref", "--format=%(refname)", "refs/coord").split()
-    assert refs and secret not in "".join(refs) + "".join(git(bob, "log", "--format=%B", ref) for ref in refs)
+    hub = ada.parent / "hub.git"
+    refs = git(hub, "for-each-ref", "--format=%(refname)", "refs/coord").split()
+    assert refs and secret not in "".join(refs) + "".join(git(hub, "log", "--format=%B", ref) for ref in refs)
 
 
 def test_nothing_leaves_before_the_first_sync(tmp_path: Path, cli: Cli) -> None:
@@ -58,9 +59,9 @@ def test_paths_hosts_processes_and_command_lines_never_leave(tmp_path: Path, cli
     assert cli(ada, "leave", "--as", "other").code == 0
     sync(ada)
     sync(bob)
-    remote = Path(git(ada, "remote", "get-url", "origin").strip())
-    refs = git(remote, "for-each-ref", "--format=%(refname)", "refs/coord").split()
-    sent = "".join(git(remote, "log", "--format=raw", ref) for ref in refs)
+    hub = ada.parent / "hub.git"
+    refs = git(hub, "for-each-ref", "--format=%(refname)", "refs/coord").split()
+    sent = "".join(git(hub, "log", "--format=raw", ref) for ref in refs)
     assert "build failed with exit code 3" in sent and "changed.txt" in sent
     for private in (str(tmp_path), "a line of output", "a local word", "exit 3", '"pid"', '"cwd"', f'"{socket.gethostname()}"'):
         assert private not in sent, private

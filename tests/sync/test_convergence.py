@@ -25,7 +25,7 @@ EXAMPLES = int(os.environ.get("GITCOORD_EXAMPLES", "4"))
 STEPS_EACH = int(os.environ.get("GITCOORD_STEPS", "30"))
 COUNT = 3
 CLONES = st.integers(0, COUNT - 1)
-PRIVATE = {"meta", "tips", "events", "strange", "presence", "intake"}
+PRIVATE = {"meta", "tips", "events", "strange", "presence", "heard", "intake"}
 """Tables that are about one clone: how far it has read, and when."""
 
 
