@@ -58,10 +58,9 @@ def push(link: Link, there: Refs) -> Pushed:
 
 
 def send_ahead(link: Link) -> int:
-    """Push what is new in our log, if nothing but that is due: no claim waits for its row, no event for a signature. The
-    remote takes it only if it has exactly what the last sync left there. Returns the number of events. Raises RemoteError."""
+    """Push what is new in our log, if no event waits for a signature. The remote takes it only if it has exactly what the
+    last sync left there. Returns the number of events. Raises RemoteError."""
     from gitcoord.log import trust
-    from gitcoord.sync import lease_chores
 
     clone, known = link.clone, remotes.load(link.clone.repo)
     tips = clone.store.tips().refs
@@ -69,7 +68,7 @@ def send_ahead(link: Link) -> int:
         return 0
     there = {ref: oid for ref, oid in known.ours.items() if is_to_go(ref, clone)}
     logs = [log._replace(how=How.SWAP, expected=there[log.ref]) for log in logs_to_go(link, there) if log.ref in there]
-    if not logs or trust.is_due(clone) or lease_chores.is_due(link, tips):
+    if not logs or trust.is_due(clone):
         return 0
     public_guard.guard(clone, link.remote.name, unsent(clone, there))
     outcomes = transport.push(clone.repo, link.remote, logs, link.quiet)
