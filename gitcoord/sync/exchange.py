@@ -76,8 +76,8 @@ def exchange(link: Link) -> Report:
 
 def _send_ahead(link: Link) -> int:
     """In the background, send new events before the remote is looked at: that takes a connection, for which their readers
-    would wait. Whatever does not go without a look, as a claim that waits for its row, is left to the sync that follows.
-    Returns how many went."""
+    would wait. The sync that follows sends all that needs a look, as a claim that waits for its row. Returns how many
+    events went."""
     if link.quiet and not link.visit:
         from gitcoord.sync import lease_chores, outgoing
 
