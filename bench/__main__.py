@@ -49,7 +49,7 @@ def sections(full: bool) -> dict[str, Callable[[Path], list[Row]]]:
         ),
         "many": lambda where: many.crowd(where, 7 if full else 3, 10, 1000 if full else 200),
         "most": lambda where: many.crowd(where, 5 if full else 3, 10, 5000 if full else 300),
-        "latency": lambda where: latency.deliveries(where, 40 if full else 10, (0.0, 0.05, 0.2)),
+        "latency": lambda where: latency.deliveries(where, 40 if full else 8, (0.05, 0.2)),
         "agreement": lambda where: syncing.agreement(where, 5, 10_000 if full else 500),
         "hostile": lambda where: hostile.attacks(where / "hostile", 1 if full else 8),
         "powerloss": lambda where: powerloss.losses(where / "powerloss", 30 if full else 8),

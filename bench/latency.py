@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
+from bench import distant
 from bench.measure import PROGRAM, Row, git
 from gitcoord import Coord
 
@@ -21,45 +22,46 @@ P50, P95 = 3.0, 8.0
 def deliveries(where: Path, messages: int, delays: tuple[float, ...]) -> list[Row]:
     """Send messages between two clones with a lookout each, through a slow remote."""
     rows = []
-    for delay in delays:
-        place = where / f"latency{delay * 1000:.0f}"
+    for how, delay in ((how, delay) for how in distant.TRANSPORTS for delay in delays):
+        place = where / f"latency-{how}{delay * 1000:.0f}"
         place.mkdir()
-        with _pair(place, delay) as (ada, bob, box):
+        with _pair(place, how, delay) as (ada, bob, box):
             seconds = sorted(_one(ada, bob, box, number) for number in range(messages))
         rows += [
-            _row(delay, "p50", statistics.median(seconds), P50),
-            _row(delay, "p95", seconds[min(messages - 1, round(0.95 * messages))], P95),
+            _row(how, delay, "p50", statistics.median(seconds), P50),
+            _row(how, delay, "p95", seconds[min(messages - 1, round(0.95 * messages))], P95),
         ]
     return rows
 
 
-def _row(delay: float, what: str, seconds: float, budget: float) -> Row:
-    name = f"delivery between clones that nobody syncs, remote {delay * 1000:.0f} ms away: {what}"
+def _row(how: str, delay: float, what: str, seconds: float, budget: float) -> Row:
+    name = f"delivery between clones that nobody syncs, by {how}, {delay * 1000:.0f} ms away: {what}"
     return Row(name, f"{seconds:.1f} s", "", "", f"<= {budget:.0f} s", seconds <= budget)
 
 
 @contextmanager
-def _pair(place: Path, delay: float) -> Iterator[tuple[Path, Path, str]]:
-    git(place, "init", "-q", "--bare", str(place / "hub.git"))
+def _pair(place: Path, how: str, delay: float) -> Iterator[tuple[Path, Path, str]]:
+    hub = place / "hub.git"
+    git(place, "init", "-q", "--bare", str(hub))
     clones = [place / "ada", place / "bob"]
-    for path in clones:
-        git(place, "init", "-q", str(path))
-        git(path, "remote", "add", "origin", str(place / "hub.git"))
-        git(path, "config", "user.name", path.name.capitalize())
-        for kind in ("upload", "receive"):
-            git(path, "config", f"remote.origin.{kind}pack", f"sleep {delay}; git-{kind}-pack")
-        with Coord.open(path, as_name="w") as coord:
-            coord.sessions.join("w")
+    with distant.remote(how, hub, delay) as add:
+        for path in clones:
+            git(path.parent, "init", "-q", str(path))
+            add(path)
+            git(path, "config", "user.name", path.name.capitalize())
+            git(path, "config", "coord.allowPublic", "true")  # nobody is asked whether it is
+            with Coord.open(path, as_name="w") as coord:
+                coord.sessions.join("w")
+                coord.remote.sync()
+        with Coord.open(clones[1], as_name="w") as coord:
+            box = f"w@{coord.clone_id}"
+        with Coord.open(clones[0], as_name="w") as coord:
             coord.remote.sync()
-    with Coord.open(clones[1], as_name="w") as coord:
-        box = f"w@{coord.clone_id}"
-    with Coord.open(clones[0], as_name="w") as coord:
-        coord.remote.sync()
-    try:
-        yield clones[0], clones[1], box
-    finally:
-        for path in clones:  # and the lookouts end
-            git(path, "config", "coord.autosync", "false")
+        try:
+            yield clones[0], clones[1], box
+        finally:
+            for path in clones:  # and the lookouts end
+                git(path, "config", "coord.autosync", "false")
 
 
 def _one(ada: Path, bob: Path, box: str, number: int) -> float:

@@ -48,14 +48,17 @@ def sync(clone: Clone, name: str | None = None, cwd: str = ".", quiet: bool = Fa
 def exchange(link: Link) -> Report:
     """Sync once over a link. A failure is remembered for `status`. Raises RemoteError."""
     looks = [look] if (look := link.look) else []
+    ahead: list[int] = []
 
     def work() -> Report:
+        ahead.append(_send_ahead(link))
         look = looks.pop() if looks else transport.start_look(link.clone.repo, link.remote.name, link.quiet)
         _refresh_presence(link.clone)  # while the remote answers
         return _exchange(link, look)
 
     try:
         report = settling(link.clone, work)
+        report = report._replace(sent=report.sent + sum(ahead))
         if others := _from_forks(link):
             report = report._replace(received=report.received + others)
         if report.refused:
@@ -69,6 +72,17 @@ def exchange(link: Link) -> Report:
             what = f"{link.remote.name} is called {renamed} now"
             raise RemoteError(what, f"git coord remote set {shell_word(renamed)}") from None
         raise
+
+
+def _send_ahead(link: Link) -> int:
+    """In the background, send new events before the remote is looked at: that takes a connection, for which their readers
+    would wait. Whatever does not go without a look is left to the sync that follows. Returns how many went."""
+    if link.quiet and not link.visit:
+        from gitcoord.sync import outgoing
+
+        with suppress(CoordError):
+            return outgoing.send_ahead(link)
+    return 0
 
 
 def _from_forks(link: Link) -> int:

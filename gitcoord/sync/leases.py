@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from gitcoord import lean_json as json
-from gitcoord.errors import RemoteError, RepositoryError, UsageError
+from gitcoord.errors import CoordError, RemoteError, RepositoryError, UsageError
 from gitcoord.lean import Any, NamedTuple, NoReturn, contextmanager, suppress
 from gitcoord.log import trust
 from gitcoord.log.clone import Clone
@@ -25,7 +25,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.store.ref_names import LEASES, NAMESPACE
 from gitcoord.store.transport import How, Update
 from gitcoord.sync import outgoing, public_guard, rejected, remotes
-from gitcoord.sync.link import ATTEMPTS, Link, Refs, linked, pause, settling
+from gitcoord.sync.link import ATTEMPTS, Link, Refs, RemoteState, linked, pause, settling
 from gitcoord.sync.pull import pull
 from gitcoord.system import process as processes
 from gitcoord.system.files import read_ours
@@ -209,8 +209,13 @@ def change(link: Link, kind: str, decide: Decide) -> Link:
 
 def _change(link: Link, kind: str, decide: Decide) -> Link:
     ref, lags, last = lease_ref(kind), 0, object()
+    table, seen = EMPTY, None
     for attempt in range(TRIES):
-        link, seen = pull(link)
+        again = _newer(link, kind, table, seen) if seen else None
+        if again is None:
+            link, seen = pull(link)
+        else:
+            seen = again
         old = seen.refs.get(ref)
         lags = lags + 1 if old == last else 0
         last = old
@@ -230,6 +235,31 @@ def _change(link: Link, kind: str, decide: Decide) -> Link:
             return link
         pause(attempt)
     raise RemoteError(f"too many sessions claim at {link.remote.name} at the same time", "run the command again")
+
+
+def _newer(link: Link, kind: str, table: LeaseTable, seen: RemoteState) -> RemoteState | None:
+    """What the remote has after a lost race: only the table is fetched, in one connection. None if rows of `table` have
+    gone from it, or it cannot be fetched: then the events that ended their claims have to be fetched, too."""
+    from gitcoord.store import sweep
+    from gitcoord.sync import incoming
+
+    clone, ref = link.clone, lease_ref(kind)
+    before = clone.store.tips().refs
+    try:
+        with clone.locked():
+            sweep.keep(clone.repo, clone.path("superseded"), [before[ref]] if ref in before else [])
+        refused = incoming.fetch(link, [ref], before, seen.refs)
+        fresh = clone.store.tips().refs.get(ref)
+        if refused or fresh in (None, seen.refs.get(ref)):
+            return None
+        if not table.rows.keys() <= read_table(clone, kind, fresh).rows.keys():
+            return None
+        if before.get(ref) not in (None, fresh):
+            with clone.locked():
+                sweep.supersede(clone.repo, clone.path("superseded"), before[ref], clone.clock())
+    except CoordError:
+        return None
+    return seen._replace(refs={**seen.refs, ref: fresh})
 
 
 def _await_replica(link: Link, ref: str, lags: int) -> None:

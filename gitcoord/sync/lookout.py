@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gitcoord.store.watch import RefWatch
     from gitcoord.sync.exchange import Report
 
-SHORTEST, LONGEST = 1.5, 60.0
+SHORTEST, LONGEST = 1.0, 60.0
 """Seconds between two looks at the remote, at least and at most."""
 LIVELY = 300.0
 """Seconds after the last event sent or received for which the shortest pause is kept."""

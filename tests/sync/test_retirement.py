@@ -155,6 +155,26 @@ def test_a_clone_that_was_silent_for_a_month_is_retired_by_another(
     assert git(bob, "fsck", "--strict", "--no-dangling") == ""
 
 
+def test_an_older_program_that_meets_the_remote_first_misses_retired_clones_until_it_is_upgraded(
+    retired: tuple[Path, list[Path], str, str], cli: Cli, tmp_path: Path
+) -> None:
+    """It fetches what it knows, as by hand: no list. Others' events about what it never saw count for nothing there."""
+    hub, (_, bob, _), _, task = retired
+    with Coord.open(bob, as_name="w") as coord:
+        coord.tasks.comment(task, "what about this?")
+        coord.send("all", "from bob")
+        coord.remote.sync()
+    git(tmp_path, "clone", "-q", str(hub), "dee")
+    dee = tmp_path / "dee"
+    git(dee, "fetch", "-q", "origin", "refs/coord/log/*:refs/coord/log/*")
+    with Coord.open(dee, as_name="w") as coord:
+        assert coord.tasks.list() == [] and "from bob" in [text for _, text in everything(dee)]
+    assert cli(dee, "sync").code == 0
+    assert everything(dee) == everything(bob)
+    with Coord.open(dee, as_name="w") as coord:
+        assert coord.tasks.show(task).comments[0].text == "what about this?"
+
+
 def test_who_comes_back_goes_on_under_a_new_id(retired: tuple[Path, list[Path], str, str], cli: Cli) -> None:
     hub, (ada, bob, cy), name, task = retired
     me = {"GIT_COORD_SESSION": "w"}

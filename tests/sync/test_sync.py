@@ -533,7 +533,7 @@ def test_a_host_that_answered_with_a_limit_gets_four_pushes_a_minute(pair: tuple
 
 
 def test_the_pause_between_looks_grows_with_the_quiet() -> None:
-    assert [lookout.pause(quiet) for quiet in (0, 300, 400, 10_000)] == [1.5, 1.5, 11.5, 60.0]
+    assert [lookout.pause(quiet) for quiet in (0, 300, 400, 10_000)] == [1.0, 1.0, 11.0, 60.0]
 
 
 def test_while_somebody_waits_mail_arrives_in_seconds(pair: tuple[Path, Path]) -> None:
@@ -579,3 +579,21 @@ def test_a_remote_with_a_relative_path_is_found_from_every_place(repo: Path, cli
         with Coord.open(place, as_name="w") as coord:
             coord.notes.add(f"note {number}")
             assert coord.remote.sync("origin" if number == 0 else None).sent, place
+
+
+def test_in_the_background_events_go_before_the_remote_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub, (ada, _) = make_met(tmp_path, 2)
+    log = f"refs/coord/log/{clone_id(ada)}/0001"
+    seen = []
+    look = transport.start_look
+    shown = lambda *args: (seen.append(git(hub, "rev-parse", log)), look(*args))[1]  # noqa: E731
+    monkeypatch.setattr(transport, "start_look", shown)
+    with Coord.open(ada, as_name="w") as coord:
+        coord.remote.sync(quiet=True)
+        coord.notes.add("at once")
+        assert coord.remote.sync(quiet=True).sent == 1
+        assert seen[-1] == git(ada, "rev-parse", log) != seen[-2], "it is there when the look begins"
+        coord.notes.add("not to a remote that is not as we left it")
+        git(hub, "update-ref", log, f"{log}~1")
+        assert coord.remote.sync(quiet=True).sent >= 1
+    assert git(hub, "rev-parse", log) == git(ada, "rev-parse", log)
