@@ -16,6 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from forkserver import Program
+
 
 class Worker:
     def __init__(self, where: Path, name: str, diary: Path) -> None:
@@ -23,17 +25,23 @@ class Worker:
         self.coord("join", name, "--pid", str(os.getpid()))
 
     def run(self, *argv: str) -> str:
-        """Run a command in the worktree; its output goes into the diary, too."""
+        """Run git in the worktree."""
         done = subprocess.run(argv, cwd=self.where, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-        said = f"{self.name}$ {' '.join(argv)}\n{done.stdout}{done.stderr}"
-        with self.diary.open("a") as file:
-            file.write(said)
-        if done.returncode:
-            raise SystemExit(said)
-        return done.stdout
+        return self.note(" ".join(argv), done.returncode, done.stdout, done.stderr)
 
     def coord(self, *args: str) -> str:
-        return self.run(sys.executable, "-m", "gitcoord", *args)
+        program = Program(["-m", "gitcoord", *args], self.where)
+        out, err = program.communicate()
+        return self.note(f"git coord {' '.join(args)}", program.wait(), out, err)
+
+    def note(self, command: str, code: int, out: str, err: str) -> str:
+        """Write a command into the diary, with its output; returns what it printed."""
+        said = f"{self.name}$ {command}\n{out}{err}"
+        with self.diary.open("a") as file:
+            file.write(said)
+        if code:
+            raise SystemExit(said)
+        return out
 
     def work(self) -> None:
         """Until somebody ends this process."""

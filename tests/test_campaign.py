@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SECONDS = float(os.environ.get("GITCOORD_CAMPAIGN_SECONDS", "20"))
+SECONDS = float(os.environ.get("GITCOORD_CAMPAIGN_SECONDS", "10"))
 """For all kinds of harm together."""
 
 

@@ -192,6 +192,12 @@ def test_no_page_has_a_heading_twice() -> None:
     assert {str(page): head for page, found in heads.items() for head in found if found.count(head) > 1} == {}
 
 
+def test_modules_of_tests_have_names_of_their_own() -> None:
+    """pytest refuses a whole run in which two folders have a module of one name."""
+    names = [path.name for path in (ROOT / "tests").rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_no_import_goes_in_a_circle() -> None:
     """The contract on siblings does not see a package and a module inside of it that import each other."""
     graph = grimp.build_graph("gitcoord", cache_dir=None)

@@ -76,12 +76,14 @@ def exchange(link: Link) -> Report:
 
 def _send_ahead(link: Link) -> int:
     """In the background, send new events before the remote is looked at: that takes a connection, for which their readers
-    would wait. Whatever does not go without a look is left to the sync that follows. Returns how many went."""
+    would wait. The sync that follows sends all that needs a look, as a claim that waits for its row. Returns how many
+    events went."""
     if link.quiet and not link.visit:
         from gitcoord.sync import lease_chores, outgoing
 
         with suppress(CoordError):
-            return 0 if lease_chores.is_due(link, link.clone.store.tips().refs) else outgoing.send_ahead(link)
+            if not lease_chores.is_due(link, link.clone.store.tips().refs):
+                return outgoing.send_ahead(link)
     return 0
 
 

@@ -58,8 +58,8 @@ def push(link: Link, there: Refs) -> Pushed:
 
 
 def send_ahead(link: Link) -> int:
-    """Push what is new in our log, if no event waits for a signature; the caller knows that no claim waits for its row. The
-    remote takes it only if it has exactly what the last sync left there. Returns the number of events. Raises RemoteError."""
+    """Push what is new in our log, if no event waits for a signature. The remote takes it only if it has exactly what the
+    last sync left there. Returns the number of events. Raises RemoteError."""
     from gitcoord.log import trust
 
     clone, known = link.clone, remotes.load(link.clone.repo)

@@ -28,9 +28,9 @@ def enlist(mallory: Mallory, logs: Mapping[str, str], *before: str) -> str:
 
 
 def hash_commit(mallory: Mallory, raw: str) -> str:
-    from test_trust_attacks import hash_object
+    from byhand import write_object
 
-    return hash_object(mallory.remote, "commit", raw.encode())
+    return write_object(mallory.remote, "commit", raw.encode())
 
 
 def forged(mallory: Mallory, where: Path, *items: Item, on: str = "") -> str:

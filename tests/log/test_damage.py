@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from clones import clone_id, make_met, sync_all
-from conftest import Cli, git, make_repo
+from conftest import Cli, copy_of, git, make_repo
 from log.test_journal import delete_and_prune, prune, say, sends, tip
+from templates import LASTS
 
 import gitcoord
 from gitcoord import Coord
@@ -508,16 +509,20 @@ def test_every_child_process_is_among_those_that_are_killed() -> None:
 
 
 @pytest.mark.parametrize("verb", RUN)
-def test_one_child_that_is_killed_changes_nothing_lasting(
-    repo: Path, tmp_path: Path, cli: Cli, verb: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_child_that_is_killed_changes_nothing_lasting(tmp_path: Path, cli: Cli, verb: str) -> None:
     """Its half answer does not count: the id and the log stay, and the next command does the work."""
-    git(tmp_path, "init", "-q", "--bare", "remote.git")
-    git(repo, "remote", "add", "origin", str(tmp_path / "remote.git"))
-    ref = sends(repo, *TEXTS)
-    me = {"GIT_COORD_SESSION": "a"}
-    assert cli(repo, "sync", "origin").code == 0
-    sends(repo, "not sent yet")
+
+    def make(place: Path) -> None:
+        there = make_repo(place / "project")
+        git(place, "init", "-q", "--bare", "remote.git")
+        git(there, "remote", "add", "origin", str(place / "remote.git"))
+        sends(there, *TEXTS)
+        assert cli(there, "sync", "origin").code == 0
+        sends(there, "not sent yet")
+
+    copy_of("not sent yet", make, tmp_path, LASTS)
+    repo, me = tmp_path / "project", {"GIT_COORD_SESSION": "a"}
+    (ref,) = git(repo, "for-each-ref", "--format=%(refname)", "refs/coord/log").split()
     before = tip(repo, ref)
     real, bin_ = shutil.which("git"), tmp_path / "bin"
     bin_.mkdir()

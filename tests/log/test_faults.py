@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from textwrap import dedent
 
 import pytest
 from conftest import Cli, Ran, git, make_repo
+from forkserver import Program
 
 from gitcoord import Coord
 from gitcoord.store import ref_lock
@@ -91,26 +91,22 @@ def test_a_write_cut_off_anywhere_leaves_nothing_half_written(repo: Path, limit:
     talking(repo, "before")
     script = dedent(
         """
-        import sys
+        import resource, signal, sys
         from gitcoord import Coord
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
         with Coord.open(sys.argv[1], as_name="a") as coord:
             coord.send("a", "cut off" * 100)
         print("acknowledged")
         """
     )
-
-    def cap() -> None:
-        import signal
-
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    ran = subprocess.run([sys.executable, "-c", script, str(repo)], capture_output=True, text=True, preexec_fn=cap)
-    expected = ["before", "cut off" * 100] if ran.stdout else ["before"]
-    if ran.returncode == 0:
-        assert ran.stdout == "acknowledged\n"
+    program = Program(["-c", script, str(repo), str(limit)], repo)
+    out, err = program.communicate()
+    expected = ["before", "cut off" * 100] if out else ["before"]
+    if program.returncode == 0:
+        assert out == "acknowledged\n"
     else:
-        assert "\ngitcoord.errors." in ran.stderr
+        assert "\ngitcoord.errors." in err
     assert texts(repo) == expected
     talking(repo, "after")
     assert texts(repo) == [*expected, "after"]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from byhand import make_clones
+from byhand import make_clones, write_object
 from clones import clone_id
 from conftest import Cli, git
 
@@ -63,9 +63,7 @@ def put(where: Path, ref: str, *objects: GitObject) -> None:
 
 
 def git_object(where: Path, item: GitObject) -> None:
-    argv = ["git", "-C", str(where), "hash-object", "-w", "--literally", "-t", item.kind, "--stdin"]
-    done = subprocess.run(argv, input=item.data, capture_output=True, check=True)
-    assert done.stdout.decode().strip() == item.oid
+    assert write_object(where, item.kind, item.data) == item.oid
 
 
 @pytest.fixture
@@ -430,10 +428,10 @@ def test_a_clock_that_climbs_in_the_largest_steps_cannot_use_up_the_range(ada: P
     put(remote, LOG, *chain(*(f"step {n}" for n in range(999)), first=999_999, step=1_000_000))
     sync(cli, ada)
     with Coord.open(ada) as coord:
-        for number in range(150):
+        for number in range(50):
             coord.notes.add(f"note {number}")
         own = max(e.lc for e in coord.events.log(kind="note", limit=10_000) if e.clone == coord.clone.id)
-    assert own <= FREE + 1000 * 1200, "nine tenths of the range are left"
+    assert own <= FREE + 1000 * 400, "nine tenths of the range are left after three times as many"
 
 
 def test_an_honest_clock_far_ahead_is_followed(ada: Path, remote: Path, cli: Cli) -> None:
@@ -606,18 +604,24 @@ def test_a_tree_larger_than_the_events_it_says_to_carry_is_not_read(ada: Path, r
 NAMES = ["../../../evil", "a/../../b", "x\x1b[31m", "-rf", "con", "a" * 300, "A", "ü", "x.lock", "x@y", "0009999999999"]
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_names_are_made_of_nothing_but_names(ada: Path, remote: Path, cli: Cli, name: str) -> None:
+def test_names_are_made_of_nothing_but_names(ada: Path, remote: Path, cli: Cli) -> None:
     """In payloads, where git checks nothing; and in refs, as far as git lets them be."""
     box = f"ada@{clone_id(ada)}"
-    put(remote, LOG, *chain("fine"),
-        event("to you\x1b[2J\x1b]0;title\x07\u202e", 10, chain("fine")[-1].oid, "message", to=[box, name, f"{name}@{name}"],
-              opens=[name], thread=name, reply_to=name, attachments=[name]))  # fmt: skip
-    last = git(remote, "rev-parse", LOG).strip()
-    put(remote, LOG, event("j", 11, Oid(last), "join", session=name))
-    put(remote, LOG, event("r", 12, Oid(git(remote, "rev-parse", LOG).strip()), "rename", old="m", new=name))
-    for ref in (f"refs/coord/sessions/{MALLORY}/{name}", f"refs/coord/log/{name}/0001", f"refs/coord/log/{MALLORY}/{name}"):
-        subprocess.run(["git", "-C", str(remote), "update-ref", ref, last], capture_output=True)
+    events = chain("fine")
+
+    def add(text: str, kind: str, **data: Any) -> None:
+        events.append(event(text, 10 + len(events), events[-1].oid, kind, **data))
+
+    for name in NAMES:
+        add("to you\x1b[2J\x1b]0;title\x07\u202e", "message", to=[box, name, f"{name}@{name}"],
+            opens=[name], thread=name, reply_to=name, attachments=[name])  # fmt: skip
+        add("j", "join", session=name)
+        add("r", "rename", old="m", new=name)
+    put(remote, LOG, *events)
+    for name in NAMES:
+        for ref in (f"sessions/{MALLORY}/{name}", f"log/{name}/0001", f"log/{MALLORY}/{name}"):
+            argv = ["git", "-C", str(remote), "update-ref", f"refs/coord/{ref}", events[1].oid]
+            subprocess.run(argv, capture_output=True)
     outside = sorted(path for path in ada.parent.rglob("*") if ".git" not in str(path))
     sync(cli, ada)
     for args in (["inbox", "--peek"], ["log"], ["sessions", "--all"], ["status"], ["trust"], ["brief"], ["notes"], ["tasks"]):
@@ -627,7 +631,7 @@ def test_names_are_made_of_nothing_but_names(ada: Path, remote: Path, cli: Cli, 
         json.loads(cli(ada, *args, "--json").out)
     assert sorted(path for path in ada.parent.rglob("*") if ".git" not in str(path)) == outside
     named = {owner(ref) for ref in git(ada, "for-each-ref", "--format=%(refname)", "refs/coord").splitlines()}
-    assert named <= {clone_id(ada), MALLORY, *([name] if is_name(name) else [])}
+    assert named <= {clone_id(ada), MALLORY, *(name for name in NAMES if is_name(name))}
 
 
 def test_random_commits_on_a_log_change_nothing(ada: Path, remote: Path, cli: Cli) -> None:

@@ -395,6 +395,7 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     tell(ada, "bob", "unsigned")
     with Coord.open(bob) as coord:
         coord.send("bob", "from this clone")
+    with Coord.open(bob, as_name="other") as coord:
         coord.notes.add("a note of bob's")
     fetch(bob)
     brief = cli(bob, "brief").out
@@ -406,7 +407,7 @@ def test_unsigned_mail_is_counted_and_not_shown_where_signatures_are_required(
     assert ran.out == "No new messages.\n" and ran.err.startswith("note: 1 unsigned")
     ran = cli(bob, "inbox", "--all", "--peek")
     assert "not signed\n  > unsigned" in ran.out
-    assert cli(bob, "status", "--short").out == "bob, 1 peer\n"
+    assert cli(bob, "status", "--short").out == "bob, 2 peers\n"
     sign_with(ada, key)
     tell(ada, "bob", "and now signed")
     fetch(bob)

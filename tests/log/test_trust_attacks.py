@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from byhand import allow, make_clones, make_key, sign_with
+from byhand import allow, make_clones, make_key, sign_with, write_object
 from clones import clone_id
 from conftest import Cli, copy_of, git
 from templates import LASTS
@@ -27,17 +27,12 @@ Item = tuple[str, str, str, Mapping[str, Any]]
 """Author, type, text and payload of an event."""
 
 
-def hash_object(where: Path, kind: str, data: bytes) -> str:
-    argv = ["git", "-C", str(where), "hash-object", "-w", "--literally", "-t", kind, "--stdin"]
-    return subprocess.run(argv, input=data, capture_output=True, check=True).stdout.decode().strip()
-
-
 class Mallory:
     """An attacker who writes arbitrary commits into the remote."""
 
     def __init__(self, remote: Path) -> None:
         self.remote = remote
-        self.empty = hash_object(remote, "tree", b"")
+        self.empty = write_object(remote, "tree", b"")
 
     def commit(self, clone: str, author: str, kind: str, lc: int, text: str, data: Mapping[str, Any], parent: str = "",
                tree: str = "", date: int | None = None, headers: str = "") -> str:  # fmt: skip
@@ -46,7 +41,7 @@ class Mallory:
         lines += [f"author {author} <m@example.org> 1700000000 +0000"]
         lines += [f"committer M <m@example.org> {lc if date is None else date} +0000"]
         raw = "\n".join(lines) + headers + f"\n\n{text}\n\nCoord: {payload}\n"
-        return hash_object(self.remote, "commit", raw.encode())
+        return write_object(self.remote, "commit", raw.encode())
 
     def tip(self, ref: str) -> str:
         return git(self.remote, "for-each-ref", "--format=%(objectname)", ref).strip()
@@ -66,7 +61,7 @@ class Mallory:
 
     def carrying(self, *commits: str) -> str:
         """A tree as the root of an epoch has it."""
-        lines = [f"100644 blob {hash_object(self.remote, 'blob', self.raw(oid))}\t{oid}\n" for oid in sorted(commits)]
+        lines = [f"100644 blob {write_object(self.remote, 'blob', self.raw(oid))}\t{oid}\n" for oid in sorted(commits)]
         argv = ["git", "-C", str(self.remote), "mktree"]
         return subprocess.run(argv, input="".join(lines).encode(), capture_output=True, check=True).stdout.decode().strip()
 
@@ -184,7 +179,7 @@ def test_a_signed_commit_that_is_no_checkpoint_signs_nothing(
     (forged,) = mallory.chain(log(own), own, [message], lc=1000, on=mallory.tip(log(own)))
     tree = mallory.empty
     if what == "files":
-        blob = hash_object(mallory.remote, "blob", b"code")
+        blob = write_object(mallory.remote, "blob", b"code")
         tree = subprocess.run(["git", "-C", str(mallory.remote), "mktree"], input=f"100644 blob {blob}\tcode.c\n".encode(),
                               capture_output=True, check=True).stdout.decode().strip()  # fmt: skip
     payload: dict[str, Any] = {"v": 1, "type": "checkpoint", "lc": 1001, "clone": own, "ref": log(own)}
@@ -205,9 +200,9 @@ def sign_commit(where: Path, tree: str, parent: str, date: int, author: str, pay
            "GIT_COMMITTER_DATE": f"@{date} +0000"}  # fmt: skip
     text = f"Signs it\n\nCoord: {json.dumps(payload, sort_keys=True, separators=(',', ':'))}\n"
     git(where, "fetch", "-q", "origin", parent)
-    hash_object(where, "tree", b"")
+    write_object(where, "tree", b"")
     if tree not in git(where, "cat-file", "--batch-all-objects", "--batch-check=%(objectname)"):
-        blob = hash_object(where, "blob", b"code")
+        blob = write_object(where, "blob", b"code")
         subprocess.run(["git", "-C", str(where), "mktree"], input=f"100644 blob {blob}\tcode.c\n".encode(), check=True)
     return git(where, "commit-tree", "-S", tree, "-p", parent, "-m", text.removesuffix("\n"), env=env).strip()
 
@@ -673,10 +668,11 @@ def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_requir
     type_of, data = forms[kind]
 
     def stands() -> dict[str, object]:
-        (mine,) = json.loads(cli(bob, "sent", "--as", "w", "--json").out)
-        shown_task = json.loads(cli(bob, "task", "show", task, "--json").out)
-        shown_job = json.loads(cli(bob, "job", "show", job, "--json").out)
+        with Coord.open(bob, as_name="w") as coord:
+            (mine,) = coord.messages.sent()
         with Coord.open(bob) as coord:
+            shown_task, shown_job = coord.tasks.show(task), coord.jobs.get(job)
+            held = [lock.patterns for lock in coord.locks.held() if lock.patterns == ("/a.py",)]
             names = coord.clone.read(lambda db: db.execute("SELECT name, clone, alias_of FROM names ORDER BY 1, 2").fetchall())
             bounced = coord.clone.read(lambda db: db.execute("SELECT message FROM bounces").fetchall())
             expired = coord.clone.read(lambda db: db.execute("SELECT message FROM deliveries WHERE state = 1").fetchall())
@@ -684,14 +680,12 @@ def test_what_ends_or_moves_something_waits_for_a_signature_where_that_is_requir
             "adopt": [alias for name, _, alias in names if name == "w"],
             "join": [alias for name, _, alias in names if name == "old"],
             "rename": [alias for name, clone, alias in names if (name, clone) == ("ada", own)],
-            "receipt": mine["recipients"][0]["state"],
-            "task.done": shown_task["status"],
-            "task.edit": shown_task["priority"],
-            "job.start": shown_job["id"],
-            "job.end": shown_job["state"],
-            "unlock": [
-                held["patterns"] for held in json.loads(cli(bob, "locks", "--json").out) if held["patterns"] == ["/a.py"]
-            ],
+            "receipt": mine.recipients[0].state,
+            "task.done": shown_task.status,
+            "task.edit": shown_task.priority,
+            "job.start": shown_job.id,
+            "job.end": shown_job.state,
+            "unlock": held,
             "message": expired,
             "bounce": bounced,
         }
@@ -844,7 +838,7 @@ def test_a_presence_that_was_replaced_does_not_come_back(clones: tuple[Path, Pat
     at = int(raw.partition("\nauthor ")[2].split("> ")[1].split()[0])
     sync(bob)
     assert session(cli, bob, box_of(ada, "ada"))["state"] == "active"
-    older = hash_object(mallory.remote, "commit", raw.replace(f"> {at} +0000", f"> {at - 60} +0000", 1).encode())
+    older = write_object(mallory.remote, "commit", raw.replace(f"> {at} +0000", f"> {at - 60} +0000", 1).encode())
     mallory.put(ref, older)
     sync(bob)
     assert session(cli, bob, box_of(ada, "ada"))["state"] == "active"
@@ -888,7 +882,7 @@ def presences(mallory: Mallory, of: Path, at: int, lc: int, **sessions: int) -> 
     """A commit with sessions, each with the time of its facts."""
     facts = {name: {"state": "active", "ttl": 900, "at": when} for name, when in sessions.items()}
     raw = mallory.raw(mallory.commit(clone_id(of), clone_id(of), "presences", lc, "x", {"sessions": facts})).decode()
-    return hash_object(mallory.remote, "commit", raw.replace("> 1700000000 ", f"> {at} ", 1).encode())
+    return write_object(mallory.remote, "commit", raw.replace("> 1700000000 ", f"> {at} ", 1).encode())
 
 
 def test_an_unsigned_goodbye_frees_nothing_where_signatures_are_required(

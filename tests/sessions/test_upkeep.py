@@ -22,7 +22,7 @@ from gitcoord.store.objects import Oid
 from gitcoord.system.lock import file_lock
 
 EVENTS = int(os.environ.get("GITCOORD_EVENTS", "1500"))
-BEATS = int(os.environ.get("GITCOORD_BEATS", "1500"))
+BEATS = int(os.environ.get("GITCOORD_BEATS", "700"))
 DAY = 24 * 3600
 
 
@@ -234,7 +234,7 @@ def test_beats_leave_few_objects_beside_a_looping_gc(coord: Coord, repo: Path) -
     after = counted(repo)
     print(f"\n{BEATS} beats in {time.time() - began:.1f} s: {before} before, {lying} at the end, {after} an hour later")
     assert failed == []
-    assert after["count"] + after["in-pack"] - before["count"] - before["in-pack"] < 1000
+    assert after["count"] + after["in-pack"] - before["count"] - before["in-pack"] < 500
     assert git(repo, "fsck", "--strict", "--no-dangling") == ""
 
 

@@ -25,7 +25,7 @@ from gitcoord.features.tasks.standing import TTL
 from gitcoord.sync import leases
 from gitcoord.sync.link import Link
 
-ROUNDS = int(os.environ.get("GITCOORD_CLONE_ROUNDS", "2"))
+ROUNDS = int(os.environ.get("GITCOORD_CLONE_ROUNDS", "1"))
 Two = tuple[Coord, Coord]
 
 

@@ -177,10 +177,10 @@ def test_any_program_that_speaks_ssh_will_do(how: str, tmp_path: Path, cli: Cli)
 
 
 def test_a_large_attachment_crosses(tmp_path: Path) -> None:
-    """Larger than git's buffer for one request."""
+    """Larger than git's buffer for one request, which is 1 MiB."""
     with running(PasswordHost, tmp_path / "server") as host:
         ada, bob = clones(tmp_path, host)
-        data = random.Random(1).randbytes(10 << 20)
+        data = random.Random(1).randbytes(3 << 20)
         say(ada, "bob", "all of it", patch=data)
         sync(ada, bob)
         with Coord.open(bob) as coord:
