@@ -15,6 +15,7 @@ from typing import Any
 
 import click
 
+from gitcoord import __version__
 from gitcoord.agents.settings import SETTINGS
 from gitcoord.cli.form.documents import FREE, KINDS, kinds_of
 from gitcoord.cli.form.documents import VERBS as DOCUMENTS
@@ -32,6 +33,7 @@ FORMAT = ROOT / "docs" / "format.md"
 _FIELDS = re.compile(r"(?<=<!-- begin fields -->\n).*(?=<!-- end fields -->\n)", re.DOTALL)
 MAN = ROOT / "man" / "git-coord.1"
 PLUGIN_HOOKS = ROOT / "plugin" / "hooks" / "hooks.json"
+PLUGIN = ROOT / "plugin" / ".claude-plugin" / "plugin.json"
 PLUGIN_COMMAND = 'moment=%s find="${CLAUDE_PLUGIN_ROOT}/hooks/find"; test ! -f "$find" || . "$find"'
 _GENERATED = re.compile(r"(?<=\.\\\" begin commands\n).*(?=\.\\\" end commands\n)", re.DOTALL)
 
@@ -142,7 +144,8 @@ def man_page(present: str) -> str:
             parts.append(f".SS {group}\n")
             last = group
         parts.append(_man_entry(name, command))
-    return _GENERATED.sub(lambda _: "".join(parts), present)
+    head = f'.TH GIT\\-COORD 1 "2026" "gitcoord {__version__}" "gitcoord"'
+    return _GENERATED.sub(lambda _: "".join(parts), re.sub(r"^\.TH .*", lambda _: head, present))
 
 
 def _man_entry(name: str, command: click.Command) -> str:
@@ -167,6 +170,11 @@ def plugin_hooks() -> str:
     return json.dumps({"description": about, "hooks": hooks}, indent=2) + "\n"
 
 
+def plugin(present: str) -> str:
+    """The description of the plugin with this version."""
+    return re.sub(r'(?<="version": ")[^"]*', __version__, present)
+
+
 def _escape(text: str) -> str:
     return re.sub(r"^([.'])", r"\\&\1", text.replace("\\", "\\e").replace("-", "\\-"))
 
@@ -177,3 +185,4 @@ if __name__ == "__main__":
     MAN.write_text(man_page(MAN.read_text()))
     FORMAT.write_text(format_page(FORMAT.read_text()))
     PLUGIN_HOOKS.write_text(plugin_hooks())
+    PLUGIN.write_text(plugin(PLUGIN.read_text()))

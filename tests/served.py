@@ -30,8 +30,8 @@ class Answer(NamedTuple):
 class Visitor:
     """Speaks HTTP to a server by hand, with the cookie that its link gave."""
 
-    def __init__(self, host: str, port: int, cookie: str = "", path: str = "") -> None:
-        self.host, self.port, self.cookie, self.path = host, port, cookie, path
+    def __init__(self, host: str, port: int, cookie: str = "", path: str = "", room: str = "") -> None:
+        self.host, self.port, self.cookie, self.path, self.room = host, port, cookie, path, room
 
     @property
     def called(self) -> str:
@@ -49,6 +49,7 @@ class Visitor:
                 "content-length": str(len(body or b"")),
             }
         said |= {name.replace("_", "-"): value for name, value in headers.items()}
+        path = path if path.startswith("/enter?") else f"{self.room}{path}"
         lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in said.items() if v is not None), "connection: close"]
         with self._connect() as sock:
             sock.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + (body or b""))
@@ -62,7 +63,7 @@ class Visitor:
     def news(self) -> Iterator[tuple[str, Any]]:
         """The events of the stream, as they come."""
         with self._connect() as sock:
-            sock.sendall(f"GET /news HTTP/1.1\r\nhost: {self.called}\r\ncookie: {self.cookie}\r\n\r\n".encode())
+            sock.sendall(f"GET {self.room}/news HTTP/1.1\r\nhost: {self.called}\r\ncookie: {self.cookie}\r\n\r\n".encode())
             answer = http.client.HTTPResponse(sock)
             answer.begin()
             assert answer.status == 200, answer.status
@@ -85,6 +86,7 @@ class Visitor:
         """Follow the link, and keep the cookie."""
         there = urlsplit(link)
         answer = self.ask("GET", f"{there.path}?{there.query}")
+        self.room = (answer.headers.get("location") or "").rstrip("/")
         self.cookie = (answer.headers.get("set-cookie") or self.cookie).partition(";")[0]
         return answer
 
@@ -100,7 +102,7 @@ def in_process(desk: Any) -> Iterator[tuple[Visitor, Door]]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
-        yield Visitor("127.0.0.1", port, f"{door.cookie}={door.key()}"), door
+        yield Visitor("127.0.0.1", port, f"{door.cookie}={door.key()}", room=door.room), door
     finally:
         server.should_exit = True
         thread.join()

@@ -29,6 +29,7 @@ MOMENTS = {
     "edited": "a file was changed",
     "shell": "a shell command is about to run: the guard",
     "ran": "a shell command has run",
+    "command": "the human calls one of our slash commands",
     "tools": "a batch of tool calls is done, before the model goes on",
     "waiting": "the session waits for its human",
     "forget": "the conversation is about to be compacted, by a program that does not say when it was",
@@ -56,7 +57,7 @@ class Call(NamedTuple):
     paths: tuple[str, ...] = ()
     """The files that a tool is about to read or change, absolute or relative to `cwd`."""
     command: str = ""
-    """The shell command that is about to run."""
+    """The shell command that is about to run, or the slash command with its arguments."""
     held_before: bool = False
     """This turn continues only because a hook kept it going."""
 

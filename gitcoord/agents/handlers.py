@@ -207,6 +207,29 @@ def _interrupted(hook: HookCall, say: Say) -> None:
     marks.set_idle(True)
 
 
+def _command(hook: HookCall, say: Say) -> None:
+    """Answer a slash command in the model's place, with the output of git-coord, which speaks for this session."""
+    import subprocess
+    import sys
+
+    from gitcoord.agents import slash
+    from gitcoord.system.background import ISOLATED
+
+    hook = alive(hook)
+    words = slash.words(hook.call.command, _me(hook).name)
+    if not words:
+        if about := slash.usage(hook.call.command):
+            say(Answer(deny=about))
+        return
+    argv = [sys.executable, *ISOLATED, "-m", "gitcoord", *words]
+    kept = {key: value for key, value in hook.clone.repo.environ.items() if not key.startswith("GIT_COORD_")}
+    environ = {**kept, "GIT_COORD_SESSION": _me(hook).name}
+    done = subprocess.run(
+        argv, cwd=hook.call.cwd or None, env=environ, stdin=subprocess.DEVNULL, capture_output=True, timeout=8
+    )
+    say(Answer(deny=(done.stdout + done.stderr).decode("utf-8", "replace").strip() or "done"))
+
+
 def _end(hook: HookCall, say: Say) -> None:
     """The end: the session leaves, and its locks and tasks are free. A conversation that was merely cleared continues,
     and so does one that a live process has resumed; a worker's is ended by the loop that started it (`git coord work`)."""
@@ -228,6 +251,7 @@ _MOMENTS: dict[str, Callable[[HookCall, Say], None]] = {
     "stop": _stop,
     "failed": _failed,
     "interrupted": _interrupted,
+    "command": _command,
     "end": _end,
 }
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 
 from gitcoord import lean_json as json
-from gitcoord.agents import HARNESSES, MOMENTS, extras, jsonedit, skill
+from gitcoord.agents import HARNESSES, MOMENTS, extras, jsonedit, skill, slash
 from gitcoord.agents.settings import SCRIPT_MARK, SETTINGS, Settings
 from gitcoord.errors import RepositoryError
 from gitcoord.lean import Any, NamedTuple, suppress
@@ -82,6 +82,8 @@ def install(name: str, environ: Mapping[str, str], more: Collection[str] = ()) -
             _write(path, text, _with(settings, _without(settings, text, path), path, wanted))
     with suppress(RepositoryError):  # another program's skill has that name; the hooks matter more
         skill.install(_skills(settings, environ))
+    if name == "claude":
+        slash.install(settings.home(environ))
     return status(name, environ)
 
 
@@ -96,6 +98,8 @@ def uninstall(name: str, environ: Mapping[str, str]) -> Installed:
     settings = SETTINGS[name]
     before = status(name, environ)
     skill.uninstall(_skills(settings, environ))
+    if name == "claude":
+        slash.uninstall(settings.home(environ))
     path = settings.path(environ)
     text = _read(path)
     if settings.script is not None:

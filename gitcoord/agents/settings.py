@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 
+from gitcoord.agents import slash
 from gitcoord.lean import Any, NamedTuple
 
 CommandOf = Callable[[str], str]
@@ -70,6 +71,7 @@ def _claude(command: CommandOf) -> Entries:
         ("Stop", entry("stop", timeout=30)),
         ("Stop", entry("wake", **sleeper)),
         ("StopFailure", entry("failed")),
+        ("UserPromptExpansion", entry("command", slash.MATCHER)),
         ("SessionEnd", entry("end")),
     ]
 

@@ -52,9 +52,11 @@ def _say_short(found: Short, as_json: bool) -> None:
     if as_json:
         say_json(found._asdict())
         return
-    counts = [(found.unread, "unread"), (found.tasks, "tasks" if found.tasks > 1 else "task"), (found.ready, "ready")]
-    counts.append((found.locks, "locks" if found.locks > 1 else "lock"))
-    say(", ".join([found.session, *(f"{number} {what}" for number, what in counts if number)]))
+    counts = [(found.unread, "unread"), (found.peers, "peers" if found.peers > 1 else "peer")]
+    counts += [(found.tasks, "tasks" if found.tasks > 1 else "task")] if found.tasks > bool(found.holding) else []
+    counts += [(found.ready, "ready"), (found.locks, "locks" if found.locks > 1 else "lock")]
+    holding = [f"holding {found.holding[:6]}"] if found.holding else []
+    say(", ".join([found.session, *(f"{number} {what}" for number, what in counts if number), *holding]))
 
 
 def _status_json(coord: Coord, found: Status) -> dict[str, Any]:

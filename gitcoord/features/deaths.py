@@ -12,12 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from gitcoord.errors import CoordError
 from gitcoord.features.jobs import files
 from gitcoord.features.messages.debts import debts
-from gitcoord.features.messages.inbox import unread_notices
 from gitcoord.lean import Any, sqlite3, suppress
 from gitcoord.log.clone import Clone
 from gitcoord.log.event import Draft, Event
 from gitcoord.log.index.feature import Feature, Hooks
-from gitcoord.log.query import get_event
 from gitcoord.log.schemas import NAME, TIME, Schema
 from gitcoord.names import mailbox
 from gitcoord.sessions.mailboxes import address, joined_at
@@ -164,6 +162,9 @@ def _messages(db: sqlite3.Connection, clone: Clone, name: str, happened: str, li
 
 def _message(db: sqlite3.Connection, clone: Clone, name: str, to: str, lines: Sequence[str], lives: bool) -> Draft:
     """The message to one session; it replaces one about a stopped turn that the session has not seen."""
+    from gitcoord.features.messages.inbox import unread_notices
+    from gitcoord.log.query import get_event
+
     about = clone.box(name)
     unseen = unread_notices(db, clone, to, STOPPED, about)
     if unseen and not lives:

@@ -7,10 +7,8 @@ mail read that was not delivered to the client.
 
 from __future__ import annotations
 
-import shlex
-import sys
-
 from gitcoord.errors import RepositoryError
+from gitcoord.system.extras import install_command
 
 
 def serve(as_name: str | None = None) -> None:
@@ -20,6 +18,5 @@ def serve(as_name: str | None = None) -> None:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in ("mcp", "mcp_types", "anyio", "jsonschema"):
             raise
-        command = f"{shlex.quote(sys.executable)} -m pip install 'gitcoord[mcp]'"
-        raise RepositoryError("the MCP server needs the package mcp, version 2", command) from None
+        raise RepositoryError("the MCP server needs the package mcp, version 2", install_command("mcp")) from None
     server.run(as_name)

@@ -8,10 +8,11 @@ from collections.abc import Collection
 from gitcoord.features.locks.held import is_anything_held
 from gitcoord.features.messages.inbox import inbox
 from gitcoord.features.messages.ledger import my_boxes
-from gitcoord.features.tasks.ready import held_count, held_tasks, ready_count
+from gitcoord.features.tasks.ready import HeldTask, held_by, held_count, held_tasks, ready_count
 from gitcoord.lean import TYPE_CHECKING, NamedTuple, sqlite3
 from gitcoord.log.clone import Clone
 from gitcoord.sessions.identity import Identity
+from gitcoord.sessions.membership import present
 
 if TYPE_CHECKING:
     from gitcoord.features.locks.read import Lock
@@ -25,19 +26,28 @@ class Short(NamedTuple):
     tasks: int
     ready: int
     locks: int
+    peers: int = 0
+    """Other sessions that are not gone, of all clones; without those that are only expected."""
+    holding: str = ""
+    """The oldest task that I hold."""
 
 
 def short(clone: Clone, me: Identity) -> Short:
     """The counts alone."""
     page = inbox(clone, me, limit=1)
     unsigned = held_tasks(clone)
-    mine, ready, locks = clone.read(lambda db: _counts(db, clone, me, unsigned))
-    return Short(me.name, len(page.messages) + page.remaining, mine, ready, locks)
+    (mine, held), ready, locks = clone.read(lambda db: _counts(db, clone, me, unsigned))
+    peers = sum(1 for peer in present(clone) if peer.box != clone.box(me.name) and not peer.expected)
+    holding = held[0].id if held else ""
+    return Short(me.name, len(page.messages) + page.remaining, mine, ready, locks, peers, holding)
 
 
-def _counts(db: sqlite3.Connection, clone: Clone, me: Identity, unsigned: Collection[str]) -> tuple[int, int, int]:
-    mine = held_count(db, my_boxes(db, clone, me.name))
-    return mine, ready_count(db, unsigned), len(my_locks(db, clone, me, time.time()))
+def _counts(
+    db: sqlite3.Connection, clone: Clone, me: Identity, unsigned: Collection[str]
+) -> tuple[tuple[int, list[HeldTask]], int, int]:
+    boxes = my_boxes(db, clone, me.name)
+    held = held_count(db, boxes), held_by(db, boxes)
+    return held, ready_count(db, unsigned), len(my_locks(db, clone, me, time.time()))
 
 
 def my_locks(db: sqlite3.Connection, clone: Clone, me: Identity, now: float) -> tuple[Lock, ...]:

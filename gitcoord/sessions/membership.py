@@ -29,10 +29,11 @@ from gitcoord.system import process as processes
 
 
 class Present(NamedTuple):
-    """A session that is not gone: its mailbox and its role."""
+    """A session that is not gone: its mailbox, its role, and whether nobody is there yet."""
 
     box: str
     role: str
+    expected: bool = False
 
 
 def present(clone: Clone, now: float | None = None) -> list[Present]:
@@ -40,7 +41,7 @@ def present(clone: Clone, now: float | None = None) -> list[Present]:
     now = time.time() if now is None else now
     records, here = Records(clone.repo.coord_dir), clone.id
     own = [r for r in records.all() if liveness_of(r, r.beat, now).state != "gone"]
-    found = [Present(mailbox(r.name, here), r.role) for r in own]
+    found = [Present(mailbox(r.name, here), r.role, r.expected) for r in own]
     quiet = silence(clone)
     for at, name, text, seen in clone.read(presences):
         data = json.loads(text)

@@ -13,8 +13,9 @@ PATIENCE = 20.0
 _NETWORK_SETTINGS = r"^http\.(.*\.)?(proxy|sslcainfo|sslcapath|sslverify|sslbackend|version)$"
 """Settings that are needed to reach the host at all; all others of `http.*` could give us access."""
 _SECRET_VARIABLES = ("GIT_SSL_CERT", "GIT_SSL_KEY", "GIT_ASKPASS", "SSH_ASKPASS", "GIT_PROXY_SSL_CERT", "NETRC")
+_NOT_FOUND = "' not found"
 _REFUSED = (
-    "could not read Username", "terminal prompts disabled", "Authentication failed", "' not found", "returned error: 401"
+    "could not read Username", "terminal prompts disabled", "Authentication failed", _NOT_FOUND, "returned error: 401"
 )  # fmt: skip
 """git's words for a repository that its host does not show to a stranger."""
 _FORBIDDEN = "returned error: 403"
@@ -42,7 +43,7 @@ def is_public(repo: Repository, url: str) -> bool | None:
     host = _real_host(repo, place)
     if _is_near(host):
         return False
-    found = [_answers(repo, f"https://{name}/{place.path}") for name in _web_hosts(host)]
+    found = [_answers(repo, f"https://{name}/{place.path}", by_ssh=True) for name in _web_hosts(host)]
     return True if True in found else None if None in found else False
 
 
@@ -57,6 +58,10 @@ class _Place(NamedTuple):
 
 def _ssh_place(url: str) -> _Place:
     """The place that an ssh URL, or `user@host:path`, names; empty for a local path."""
+    bracketed = re.fullmatch(r"(?:([^@\[\]]*)@)?\[(?:([^@\]]*)@)?([^\]:]+)(?::(\d*))?\]:(.*)", url)
+    if bracketed:  # [user@host:port]:path, with which git knows a port without ssh://
+        before, inside, *rest = (part or "" for part in bracketed.groups())
+        return _Place(before or inside, rest[0], rest[1], rest[2].lstrip("/"))
     match = re.match(r"(?:git\+|)ssh(?:\+git|)://(?:([^/@]*)@)?(\[[^\]]*\]|[^/:]+)(?::(\d*))?/(.*)", url, re.IGNORECASE)
     if match is None and (match := re.match(r"(?:([^/@:]*)@)?(\[[^\]]*\]|[^/:@\\]{2,})()?:(?!//)(.*)", url)) is None:
         return _Place("", "", "", "")
@@ -118,7 +123,7 @@ def _is_near(host: str) -> bool:
     return all(not ipaddress.ip_address(address).is_global for address in found)
 
 
-def _answers(repo: Repository, url: str) -> bool | None:
+def _answers(repo: Repository, url: str, by_ssh: bool = False) -> bool | None:
     import subprocess
     from tempfile import TemporaryDirectory
 
@@ -138,14 +143,17 @@ def _answers(repo: Repository, url: str) -> bool | None:
             return None
     if done.returncode == 0:
         return True
-    return _refusal(done.stderr.decode("utf-8", "replace"), url)
+    return _refusal(done.stderr.decode("utf-8", "replace"), url, by_ssh)
 
 
-def _refusal(said: str, url: str) -> bool | None:
+def _refusal(said: str, url: str, by_ssh: bool = False) -> bool | None:
     """False if git's error `said` means that the host refused a stranger; None if it means anything else. The path of a
-    URL can contain any words."""
+    URL can contain any words. What a remote is called by ssh (`by_ssh`) may have another path on the web, so that nothing is
+    found at this one says nothing."""
     said = said.replace(url, "")
-    refused = (*_REFUSED, _FORBIDDEN) if url.lower().startswith("https:") else _REFUSED
+    refused = [*_REFUSED, _FORBIDDEN] if url.lower().startswith("https:") else list(_REFUSED)
+    if by_ssh:
+        refused.remove(_NOT_FOUND)
     return False if any(words in said for words in refused) else None
 
 

@@ -9,11 +9,11 @@ decide what a row says, and never write as another session than the person's.
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from gitcoord.errors import RepositoryError
+from gitcoord.system.extras import install_command
 
 if TYPE_CHECKING:
     from gitcoord.ui.desk import Desk
@@ -61,5 +61,4 @@ def missing(error: ModuleNotFoundError) -> Exception:
     """The error for a library that is not installed; any other missing module is a bug of ours."""
     if (error.name or "").partition(".")[0] not in LIBRARIES:
         return error
-    command = f"{shlex.quote(sys.executable)} -m pip install 'gitcoord[ui]'"
-    return RepositoryError("the live view needs the packages textual, starlette and uvicorn", command)
+    return RepositoryError("the live view needs the packages textual, starlette and uvicorn", install_command("ui"))

@@ -183,6 +183,19 @@ def test_the_rule_and_the_status_line_go_in_and_out_byte_for_byte(before: str, e
     assert path.read_text() == before
 
 
+def test_slash_commands_go_in_and_out_and_the_users_own_stay(environ: dict[str, str]) -> None:
+    commands = Path(environ["HOME"]) / ".claude" / "commands"
+    install("claude", environ)
+    assert sorted(path.name for path in commands.iterdir()) == ["inbox.md", "message.md", "note.md", "sessions.md"]
+    uninstall("claude", environ)
+    assert not commands.exists()
+    commands.mkdir(parents=True)
+    (commands / "note.md").write_text("mine")
+    install("claude", environ)
+    uninstall("claude", environ)
+    assert [(path.name, path.read_text()) for path in commands.iterdir()] == [("note.md", "mine")]
+
+
 def test_a_rule_of_the_users_own_stays(environ: dict[str, str]) -> None:
     path = Path(SETTINGS["claude"].path(environ))
     path.write_text(before := '{"permissions": {"allow": ["Bash(git coord:*)"]}}')

@@ -518,6 +518,24 @@ def test_the_loop_that_runs_a_worker_ends_its_session(desks: tuple[Path, Path], 
         assert coord.sessions.get("alpha").state == "active"
 
 
+def test_a_slash_command_is_answered_in_the_models_place(alpha: Conversation, beta: Conversation, cli: Cli) -> None:
+    def answer(name: str, args: str = "") -> str:
+        said = json.loads(alpha.hook("command", command_name=name, command_args=args, prompt=f"/{name} {args}").out)
+        assert said["decision"] == "block"
+        return str(said["reason"])
+
+    assert "alpha active" in answer("sessions") and "beta active" in answer("sessions")
+    assert "queued for beta" in answer("message", 'beta it\'s "done"; $(date)')
+    assert 'from alpha, just now\n  > it\'s "done"; $(date)' in beta.hook("tools").context
+    assert answer("message", "beta") == "send a message: /message NAME TEXT"
+    assert "no session is called nobody" in answer("message", "nobody hello")
+    send(beta.where, "alpha", "for the model")
+    assert "> for the model" in answer("inbox")
+    assert "> for the model" in alpha.hook("tools").context  # it is still unread
+    answer("note", "--all is a word")
+    assert "> --all is a word" in cli(beta.where, "notes").out
+
+
 def test_renaming_keeps_the_mail_coming(alpha: Conversation, beta: Conversation, cli: Cli) -> None:
     assert cli(beta.where, "join", "tester", env={"CLAUDE_CODE_SESSION_ID": "bbbb-1"}).code == 0
     beta.hook("tools")

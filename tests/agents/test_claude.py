@@ -121,6 +121,15 @@ def test_its_mcp_server_speaks_for_the_session(pair: Callable[..., Claude], repo
     assert "from alpha, just now\n  > by MCP" in cli(repo.parent / "beta", "inbox").out
 
 
+def test_a_slash_command_of_its_human_costs_no_request(pair: Callable[..., Claude], repo: Path, cli: Cli) -> None:
+    a = pair("alpha")
+    assert a.ask("hello") == "done"
+    assert "beta expected" in a.ask("/sessions")
+    assert "queued for beta" in a.ask("/message beta hello there")
+    assert len(a.model.seen) == 1
+    assert "from alpha, just now\n  > hello there" in cli(repo.parent / "beta", "inbox").out
+
+
 def helper(**options: object) -> Tool:
     """A subagent that looks into it."""
     return Tool("Agent", {"description": "help", "prompt": "look into it", "subagent_type": "general-purpose", **options})

@@ -267,6 +267,8 @@ def test_the_command_page_and_the_man_page_are_up_to_date(reference: ModuleType)
     assert reference.JSON.read_text() == reference.json_page(), hint
     present = reference.MAN.read_text()
     assert present == reference.man_page(present), hint
+    described = reference.PLUGIN.read_text()
+    assert described == reference.plugin(described), hint
     assert [verb for verb in VERBS if f"\n.B git coord {verb}\n" not in present] == []
 
 

@@ -192,7 +192,7 @@ def test_a_clone_that_sends_without_end_keeps_nobodys_mail_waiting(
     mallory.chain(log(MALLORY), MALLORY, [("m", "message", f"flood {n}", {"to": [box_of(bob, "bob")], "urgent": True})
                                           for n in range(60)])  # fmt: skip
     assert cli(ada, "send", box_of(bob, "bob"), "genuine", "--urgent").code == 0
-    assert cli(bob, "send", "bob", "from here", "--urgent", "--as", "w").code == 0
+    assert cli(bob, "send", "bob", "from here", "--urgent", env={"GIT_COORD_SESSION": "w"}).code == 0
     sync(ada)
     sync(bob)
     with Coord.open(bob, as_name="bob") as coord:

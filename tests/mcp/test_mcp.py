@@ -501,7 +501,7 @@ def test_without_the_sdk_one_line_says_how_to_get_it(worktrees: Pair) -> None:
     code = "import sys; sys.modules['mcp'] = None; from gitcoord.cli import main; main(['mcp'])"
     ran = subprocess.run([sys.executable, "-c", code], cwd=worktrees[0], capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (3, "")
-    command = f"{sys.executable} -m pip install 'gitcoord[mcp]'"
+    command = f"{sys.executable} -m pip install 'mcp<3,>=2.3'"
     assert ran.stderr == f"error: the MCP server needs the package mcp, version 2\nhint: {command}\n"
 
 

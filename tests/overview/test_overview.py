@@ -196,9 +196,11 @@ def test_status_is_one_screen(worktrees: Pair, cli: Cli) -> None:
         "locks   /src/, 3 h more\n"
         "peers   beta active on beta, “write docs”\n"
     )
-    assert cli(worktrees[0], "status", "--short").out == "alpha, 3 unread, 1 task, 1 ready, 1 lock\n"
+    line = cli(worktrees[0], "status", "--short").out
+    assert re.fullmatch(r"alpha, 3 unread, 1 peer, 1 ready, 1 lock, holding [0-9a-f]{6}\n", line)
     short = json.loads(cli(worktrees[0], "status", "--short", "--json").out)
-    assert short == {"session": "alpha", "unread": 3, "tasks": 1, "ready": 1, "locks": 1}
+    assert short.pop("holding")[:6] in line
+    assert short == {"session": "alpha", "unread": 3, "tasks": 1, "ready": 1, "locks": 1, "peers": 1}
     found = json.loads(cli(worktrees[0], "status", "--json").out)
     assert (found["me"]["session"], found["unread"], found["ready"]) == ("alpha", 3, 1)
     assert [(t["title"], t["status"]) for t in found["tasks"]] == [("fix the loop", "claimed")]

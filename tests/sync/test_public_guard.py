@@ -14,7 +14,7 @@ from servers import BASIC, LIGHTTPD, PASSWORD, USER, accesses, answering, git_da
 from gitcoord import Coord, RemoteError
 from gitcoord.errors import without_password
 from gitcoord.store import anonymous
-from gitcoord.store.anonymous import _ssh_place
+from gitcoord.store.anonymous import _refusal, _ssh_place
 from gitcoord.store.transport import push_urls
 from gitcoord.sync import remotes
 from gitcoord.sync.public_guard import check_public, guard
@@ -184,7 +184,8 @@ def test_nothing_of_a_claim_goes_to_a_public_remote_either(ada: Path, tmp_path: 
     ("git@github.com:o/r.git", ("github.com", "o/r.git")), ("ssh://git@github.com/o/r", ("github.com", "o/r")),
     ("ssh://git@example.org:2222/o/r", ("example.org", "o/r")), ("git+ssh://example.org/o/r", ("example.org", "o/r")),
     ("/srv/git/r.git", ("", "")), ("../r.git", ("", "")), ("C:/r.git", ("", "")), ("C:\\r.git", ("", "")),
-    ("./a:b", ("", "")), ("file:///srv/r", ("", "")),
+    ("./a:b", ("", "")), ("file:///srv/r", ("", "")), ("[git@github.com:22]:o/r", ("github.com", "o/r")),
+    ("git@[github.com:22]:o/r", ("github.com", "o/r")), ("[::1]:o/r", ("::1", "o/r")),
 ])  # fmt: skip
 def test_the_host_of_an_ssh_url(url: str, place: tuple[str, str]) -> None:
     assert (_ssh_place(url).host, _ssh_place(url).path) == place
@@ -206,7 +207,7 @@ def asked_of(monkeypatch: pytest.MonkeyPatch, answers: dict[str, bool]) -> list[
     """The URLs that a stranger asks for, each answered from `answers`, else not at all."""
     asked: list[str] = []
 
-    def answer(_: object, url: str) -> bool | None:
+    def answer(_: object, url: str, by_ssh: bool = False) -> bool | None:
         asked.append(url)
         return answers.get(url)
 
@@ -222,6 +223,13 @@ def test_unknown_is_not_private_and_is_asked_again(ada: Path, monkeypatch: pytes
     assert refusal(ada, url).startswith("cannot find out whether everybody can read")
     assert refusal(ada, url).startswith("cannot find out whether everybody can read")
     assert asked == (["https://git.example.org/o/r"] * 2 if "example" in url else [])
+
+
+def test_what_is_not_found_at_the_path_of_ssh_may_be_published_at_another() -> None:
+    url = "https://git.example.org/srv/git/r.git"
+    said = f"fatal: repository '{url}/' not found"
+    assert _refusal(said, url) is False and _refusal(said, url, by_ssh=True) is None
+    assert _refusal("fatal: could not read Username for 'https://git.example.org'", url, by_ssh=True) is False
 
 
 def test_the_users_word_is_for_one_remote_and_remembered(ada: Path, tmp_path: Path, cli: Cli) -> None:

@@ -44,9 +44,10 @@ def link(place: tuple[Visitor, Door]) -> str:
 def test_the_link_is_exchanged_for_a_cookie_that_scripts_and_other_sites_do_not_get(place: tuple[Visitor, Door]) -> None:
     guest = Visitor(place[0].host, place[0].port)
     answer = guest.enter(link(place))
-    assert (answer.status, answer.headers["location"]) == (303, "/")
+    assert (answer.status, answer.headers["location"]) == (303, f"{place[1].room}/")
     flags = answer.headers["set-cookie"].lower()
     assert flags.startswith(f"gitcoord_{guest.port}=") and "httponly" in flags and "samesite=strict" in flags
+    assert f"Path={place[1].room}/" in answer.headers["set-cookie"], "another port of this machine does not get it"
     assert guest.ask("GET", "/").status == 200
 
 
@@ -75,7 +76,13 @@ def test_only_a_get_uses_a_link_up(place: tuple[Visitor, Door], method: str) -> 
 @pytest.mark.parametrize("cookie", ["", "gitcoord_{port}=wrong", "gitcoord_1={key}", "other={key}"])
 def test_without_the_cookie_nothing_is_read(place: tuple[Visitor, Door], path: str, cookie: str) -> None:
     spelled = cookie.format(port=place[0].port, key=place[1].key())
-    assert Visitor(place[0].host, place[0].port, spelled).ask("GET", path).status == 401
+    assert Visitor(place[0].host, place[0].port, spelled, room=place[1].room).ask("GET", path).status == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/static/main.js", "/news"])
+def test_the_cookie_alone_opens_nothing(place: tuple[Visitor, Door], path: str) -> None:
+    guest = Visitor(place[0].host, place[0].port, place[0].cookie)
+    assert guest.ask("GET", path).status == guest.ask("GET", f"/x{path}").status == 401
 
 
 @pytest.mark.parametrize("path", ["/act", "/ask", "/more"])

@@ -147,7 +147,7 @@ def test_without_the_libraries_one_line_says_which_command_installs_them(
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     with pytest.raises(RepositoryError, match="needs the packages textual, starlette and uvicorn") as raised:
         view.in_terminal(str(repo)) if library == "textual" else view.in_browser(str(repo), Options())
-    assert raised.value.hint is not None and "pip install 'gitcoord[ui]'" in raised.value.hint
+    assert raised.value.hint is not None and "'textual<9,>=8'" in raised.value.hint
 
 
 def test_outside_of_a_repository_it_is_said(tmp_path: Path, cli: Cli) -> None:

@@ -18,6 +18,7 @@ EVENTS = {
     "edited": "PostToolUse",
     "shell": "PreToolUse",
     "ran": "PostToolUse",
+    "command": "UserPromptExpansion",
     "tools": "PostToolBatch",
     "waiting": "Notification",
     "stop": "Stop",
@@ -31,6 +32,8 @@ def read(moment: str, document: Mapping[str, Any]) -> Call:
     """Read the document, which is the same at all moments; only inside a subagent it has `agent_id`."""
     path = path_in(document, "file_path", "notebook_path")
     call = call_of("claude", moment, document, EVENTS, (path,) if path else (), text_of(document, "agent_id"))
+    if moment == "command":
+        return call._replace(command=f"{text_of(document, 'command_name')} {text_of(document, 'command_args')}")
     return call._replace(source=text_of(document, "last_assistant_message", "error")) if moment == "failed" else call
 
 
@@ -39,6 +42,8 @@ def say(call: Call, answer: Answer) -> Output:
     and exit 2."""
     if call.moment == "wake":
         return Output(stderr=answer.go_on, code=2)
+    if call.moment == "command":
+        return Output(json.dumps({"decision": "block", "reason": answer.deny}))
     if answer.go_on:
         return Output(json.dumps({"decision": "block", "reason": answer.go_on}))
     specific: dict[str, str] = {"hookEventName": call.event}

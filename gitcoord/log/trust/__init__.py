@@ -2,8 +2,8 @@
 
 Read `rules` first (who may write what about whose item), then `names` (who speaks for a mailbox), `reach` (what a
 checkpoint covers, what the root of an epoch may carry), `judge` (how good a signature is, and which key speaks for
-which clone), `required` (what `coord.requireSigned` keeps back), `checkpoints` (how our own log is signed) and `doubts`
-(what the user is told).
+which clone), `required` (what `coord.requireSigned` keeps back), `replaced` (what a new epoch leaves of older ones),
+`checkpoints` (how our own log is signed) and `doubts` (what the user is told).
 
 This module is the door. No code outside compares ids of clones; what is local is asked of `names` and of the clone
 (`tests/test_house.py` checks it). Every command loads this module, so it loads the others only when they are needed.

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HEADER, MARK = "x-gitcoord", "1"
 """The header that our own page sends with each POST: a form cannot send it, and a foreign script only after asking us."""
+UNKNOWN = "open the link that git coord ui --web printed; it works once, and Enter there prints another"
 LARGEST = 256 * 1024
 """Largest size of a request's body in bytes."""
 POLICY = (
@@ -49,9 +50,12 @@ class Door:
     `hosts` are the names that a browser may call us by; without a port each, any port may follow (a forwarded socket).
     """
 
-    def __init__(self, hosts: Iterable[str], cookie: str) -> None:
+    def __init__(self, hosts: Iterable[str], cookie: str, room: str = "") -> None:
         self.hosts = frozenset(hosts)
         self.cookie = cookie
+        self.room = f"/{room or secrets.token_urlsafe(16)}"
+        """The path below which the view is. Browsers send the cookie there alone: a server of another user at another port of
+        this machine, which is the same site to them, does not get it."""
         self._key = secrets.token_urlsafe(32)
         self._tokens: set[str] = set()
 
@@ -85,7 +89,7 @@ def refusal(request: Request, door: Door) -> Refusal | None:
     if request.method not in ("GET", "POST"):
         return Refusal(405, "only GET and POST are answered")
     if not door.knows(request.cookies.get(door.cookie, "")):
-        return Refusal(401, "open the link that git coord ui --web printed; it works once, and Enter there prints another")
+        return Refusal(401, UNKNOWN)
     site = headers.get("sec-fetch-site")
     if site not in (None, "same-origin", "none"):
         return Refusal(403, "a page of another origin cannot read this")
@@ -119,7 +123,8 @@ class Gate:
             await send(message)
 
         answer = self._answer(Request(scope))
-        await (answer or self._app)(scope, receive, guarded)
+        path = scope["path"].removeprefix(self._door.room)
+        await (answer or self._app)({**scope, "path": path, "raw_path": path.encode()}, receive, guarded)
 
     def _answer(self, request: Request) -> Response | None:
         hosts = request.headers.getlist("host")
@@ -127,12 +132,13 @@ class Gate:
             return PlainTextResponse("the view is not served under this name\n", 403)
         if request.url.path == "/enter":
             return self._enter(request)
-        refused = refusal(request, self._door)
+        inside = request.url.path.startswith(f"{self._door.room}/")
+        refused = refusal(request, self._door) if inside else Refusal(401, UNKNOWN)
         return PlainTextResponse(f"{refused.why}\n", refused.status) if refused else None
 
     def _enter(self, request: Request) -> Response:
         if request.method != "GET" or not self._door.enter(request.query_params.get("token", "")):
             return PlainTextResponse("this link is not valid, or was used already; Enter in the terminal prints another\n", 403)
-        answer = RedirectResponse("/", 303)
-        answer.set_cookie(self._door.cookie, self._door.key(), httponly=True, samesite="strict", path="/")
+        answer = RedirectResponse(f"{self._door.room}/", 303)
+        answer.set_cookie(self._door.cookie, self._door.key(), httponly=True, samesite="strict", path=f"{self._door.room}/")
         return answer

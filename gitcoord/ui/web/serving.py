@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import socket
 import stat
 import sys
@@ -13,6 +15,8 @@ from contextlib import suppress
 import uvicorn
 
 from gitcoord.errors import RepositoryError
+from gitcoord.store.discovery import find_repository
+from gitcoord.system.files import read_ours, write_ours
 from gitcoord.ui.desk import Desk
 from gitcoord.ui.web.gate import Door
 from gitcoord.ui.web.options import Options
@@ -25,7 +29,7 @@ def serve(desk: Desk, options: Options) -> None:
     """Serve until interrupted. Raises RepositoryError for a port or path that is taken."""
     listening = _at_path(options.socket) if options.socket else _at_port(options.port)
     try:
-        door, base = _door(listening, options)
+        door, base = _door(listening, options, _room(desk.place))
         _invite(door, base, options)
         config = uvicorn.Config(
             application(desk, door), log_level="critical", access_log=False, server_header=False, http="h11", ws="none",
@@ -83,12 +87,26 @@ def _clear(path: str) -> None:
             os.unlink(path)
 
 
-def _door(listening: socket.socket, options: Options) -> tuple[Door, str]:
+def _room(place: str) -> str:
+    """The path below which the view is: known to this user alone, and the same after a restart, so that open pages find it
+    again."""
+    path = os.path.join(find_repository(place).coord_dir, "view")
+    with suppress(OSError):
+        known = read_ours(path).decode("ascii", "replace").strip()
+        if re.fullmatch(r"[\w-]{20,40}", known, re.ASCII):
+            return known
+    fresh = secrets.token_urlsafe(16)
+    with suppress(OSError):
+        write_ours(path, f"{fresh}\n".encode(), private=True)
+    return fresh
+
+
+def _door(listening: socket.socket, options: Options, room: str) -> tuple[Door, str]:
     """The names by which a browser may call the server."""
     if options.socket:
-        return Door((HERE, "localhost"), "gitcoord_socket"), "http://localhost:PORT"
+        return Door((HERE, "localhost"), "gitcoord_socket", room), "http://localhost:PORT"
     port = listening.getsockname()[1]
-    return Door((f"{HERE}:{port}", f"localhost:{port}"), f"gitcoord_{port}"), f"http://{HERE}:{port}"
+    return Door((f"{HERE}:{port}", f"localhost:{port}"), f"gitcoord_{port}", room), f"http://{HERE}:{port}"
 
 
 def _invite(door: Door, base: str, options: Options) -> None:

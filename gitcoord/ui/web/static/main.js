@@ -154,7 +154,7 @@ $("rows").addEventListener("scroll", () => {
 function drawMore(box, page, words) {
   box.querySelector(":scope > .older")?.remove();
   if (!words) return;
-  const older = el("button", { type: "button", class: "older", onclick: () => post("/more", page, {}) }, words);
+  const older = el("button", { type: "button", class: "older", onclick: () => post("more", page, {}) }, words);
   older.dataset.key = "older";
   box.append(older);
   if (scrolled) ends.observe(older);
@@ -235,7 +235,7 @@ async function ask() {
   const asked = { sessions: ["session", "name"], board: ["task", "id"], jobs: ["job", "id"] }[state.chosen?.line];
   const row = chosenRow();
   if (!asked || !row || (asked[0] === "session" && !row.name)) return;
-  const { answer } = await post("/ask", asked[0], { [asked[1]]: row.key });
+  const { answer } = await post("ask", asked[0], { [asked[1]]: row.key });
   if (answer !== undefined && state.chosen?.key === row.key) {
     state.deep = answer;
     drawDetail();
@@ -288,7 +288,7 @@ async function perform(choice) {
 const drafts = new Map(); // what was filled in for acts that failed: their forms have it again
 
 async function act(name, given, quietly = false) {
-  const { answer, error, hint } = await post("/act", name, given);
+  const { answer, error, hint } = await post("act", name, given);
   if (error || !quietly) {
     $("said").className = error ? "bad" : "";
     say($("said"), error ? `${error}${hint ? ` (${hint})` : ""}` : answer);
@@ -353,7 +353,7 @@ document.addEventListener("keydown", (event) => {
 $("new").addEventListener("click", () => perform({ offer: state.section === "board" ? "add" : "send", given: {} }));
 $("search").addEventListener("input", () => {
   const page = PAGES[state.section];
-  if (!state.words && ["sessions", "tasks"].includes(page)) post("/more", page, { whole: true }); // a search goes through all
+  if (!state.words && ["sessions", "tasks"].includes(page)) post("more", page, { whole: true }); // a search goes through all
   Object.assign(state, { words: $("search").value.trim(), found: null });
   drawRows();
 });
@@ -362,7 +362,7 @@ $("search").addEventListener("keydown", async (event) => {
   const words = state.words;
   if (words && state.section === "conversation") {
     const asked = words.startsWith("@") ? { session: words.slice(1) } : { words };
-    const { answer, error } = await post("/ask", "talk", { ...asked, limit: 500 });
+    const { answer, error } = await post("ask", "talk", { ...asked, limit: 500 });
     if (error) say($("said"), error);
     else if (state.words === words) state.found = answer;
   }

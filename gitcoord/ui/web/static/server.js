@@ -37,13 +37,13 @@ export function listen(names, take, lost) {
     lost("The server is lost. Trying again…");
     let status = 0;
     try {
-      status = (await fetch("/static/icon.svg")).status;
+      status = (await fetch("static/icon.svg")).status;
     } catch { /* it is not there */ }
     if (status === 401) lost("The server was started anew: open the link that it printed, here or in another tab. Trying again…");
     setTimeout(connect, RETRY);
   }
   function connect() {
-    source = new EventSource("/news");
+    source = new EventSource("news");
     source.onerror = again;
     for (const name of names) {
       source.addEventListener(name, (event) => {
