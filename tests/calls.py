@@ -14,7 +14,7 @@ init --no-agents | join {name} | focus the schema | editing new.txt ignored.txt 
 send beta hello | send all hello | reply {m} yes | ack {m} | wait message --timeout 1 | inbox | sent | chat beta | overdue | day
 task add one more | task claim {t} | task edit {t} --title other | task comment {t} hm | task block {t} -m why
 task release {t} | task next --claim | task done {t} | task reopen {t} | task show {t} | task list | task drop {t}
-tasks | board | alloc ids
+tasks | board | alloc ids | worktree add ../extra | diff beta | worktree remove ../extra | work --drain -- true
 note --path readme.txt read it | notes | thread {m} | show {m} | search hello | log
 lock new.txt | locks | check new.txt | unlock new.txt
 run -- true | run --detach --name long -- sleep 60 | jobs | job show long | job log long | job kill long

@@ -1,4 +1,4 @@
-"""What a release needs; `.ci/package` builds, checks and installs the packages."""
+"""Needs of a release; `.ci/package` builds, checks and installs the packages."""
 
 from __future__ import annotations
 

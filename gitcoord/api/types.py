@@ -10,6 +10,7 @@ from gitcoord.features.jobs.launch import Launched
 from gitcoord.features.jobs.read import Job
 from gitcoord.features.locks.guard import CommitVerdict
 from gitcoord.features.locks.read import Lock
+from gitcoord.features.messages.debts import Balance, Debt
 from gitcoord.features.messages.inbox import Inbox, Message
 from gitcoord.features.messages.ledger import Delivery, SentMessage
 from gitcoord.features.messages.sending import Recipient, Sent
@@ -47,6 +48,7 @@ from gitcoord.sync.purge_remote import RemoteRefs
 
 __all__ = [
     "Allocation",
+    "Balance",
     "Board",
     "Brief",
     "Check",
@@ -54,6 +56,7 @@ __all__ = [
     "Collision",
     "Comment",
     "CommitVerdict",
+    "Debt",
     "Delivery",
     "Difference",
     "Doubt",

@@ -238,7 +238,7 @@ def _change(link: Link, kind: str, decide: Decide) -> Link:
 
 
 def _newer(link: Link, kind: str, table: LeaseTable, seen: RemoteState) -> RemoteState | None:
-    """What the remote has after a lost race: only the table is fetched, in one connection. None if rows of `table` have
+    """The state of the remote after a lost race: only the table is fetched, in one connection. None if rows of `table` have
     gone from it, or it cannot be fetched: then the events that ended their claims have to be fetched, too."""
     from gitcoord.store import sweep
     from gitcoord.sync import incoming

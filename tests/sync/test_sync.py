@@ -494,6 +494,7 @@ def test_watch_survives_a_remote_that_goes_away(pair: tuple[Path, Path]) -> None
     try:
         hub.rename(ada.parent / "away.git")
         assert watcher.stderr
+        assert watcher.stderr.readline() == "syncing every 1 s until Ctrl-C; a line for each exchange\n"
         assert "is not a readable repository" in watcher.stderr.readline()
         (ada.parent / "away.git").rename(hub)
         with Coord.open(ada, as_name="w") as coord:

@@ -127,6 +127,7 @@ KINDS: dict[str, dict[str, str]] = {
         "state": "`expected`, `active`, `idle`, `waiting`, `unknown` or `gone`; null without a session",
         "since": "time since which it is unknown or gone, or null",
         "focus": "what it works on, or null",
+        "last_commit": "subject of the last commit of a session without a focus, or null",
         "files": "list of {path, at}: changed files",
         "beat": "time of the last sign of life",
         "harness": "agent program, or null",
@@ -134,6 +135,15 @@ KINDS: dict[str, dict[str, str]] = {
         "unread": "number of unread messages",
         "local": "whether it is a session of this clone",
     },
+    "difference": {
+        "session": "its name",
+        "branch": "its branch; empty without one",
+        "base": "id of the commit since which it is",
+        "text": "the diff",
+        "only_commits": "whether uncommitted changes are missing, because they are in another clone",
+    },
+    "place": {"path": "absolute path", "branch": "branch; empty without one", "session": "the session there"},
+    "work": {"blocked": "number of tasks that ended badly"},
     "identity": {
         "session": "its name",
         "clone": "id of this clone; null before its first write",
@@ -179,6 +189,8 @@ KINDS: dict[str, dict[str, str]] = {
         "tasks": "number of tasks that I hold",
         "ready": "number of tasks that any session may take",
         "locks": "number of my locks",
+        "peers": "number of other sessions that are here",
+        "holding": "id of the task that I hold; empty without one",
     },
     "brief": {
         "me": "my session: {session, clone, worktree, branch, head, role, focus}",
@@ -286,7 +298,8 @@ VERBS: dict[str, str] = {
     "state unset": "value", "state show": "values", "conflicts": "collisions", "sync": "report or counts",
     "remote set": "moved", "init": "set-up", "hooks": "hooks or agent hooks", "doctor": "findings", "demo": "demo",
     "skill": "skill", "trust": "signers", "redact": "redacted", "gc": "collected", "purge": "traces or refs at a remote",
-    "chat": "saids", "overdue": "debts", "day": "events", "ui": "nothing", "mcp": "nothing",
+    "chat": "saids", "overdue": "debts", "day": "events", "diff": "difference",
+    "worktree add": "place", "worktree remove": "place", "work": "work", "ui": "nothing", "mcp": "nothing",
 }  # fmt: skip
 """The document of each verb: a kind, or in the plural a list of documents of that kind."""
 FREE = {
