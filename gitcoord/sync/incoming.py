@@ -152,15 +152,23 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
     logs = [ref for ref in left if is_log(ref) and not belongs_to(ref, clone.id)]
     places = len(transport.remote_names(clone.repo)) if logs else 0
     for ref in logs:
-        behind = is_ancestor(clone.repo, there[ref], before[ref])
-        if not behind and not all(mend.is_whole(clone.store, oid) for oid in (there[ref], before[ref])):
-            continue  # what is damaged here shows nothing about the other clone
+        behind = _is_behind(clone, there[ref], before[ref])
+        if behind is None:
+            continue
         if not behind:
             refused.append(Refusal(ref, "it does not continue its known log: it was rewritten"))
         if not behind or (places == 1 and not link.visit and not _was_set_back(link, there)):
             what = TAKEN_BACK if behind else "was rewritten"
             _alarm(clone, _owner(ref), f"its log at {link.remote.name} {what}; its fetched events are kept")
     return refused
+
+
+def _is_behind(clone: Clone, there: Oid, known: Oid) -> bool | None:
+    """Whether a log goes on from `there` to `known`; None where damage here hides it, which shows nothing about the other
+    clone. A no of git's alone is not enough to accuse one (see `new_clone_id`)."""
+    if is_ancestor(clone.repo, there, known) or mend.descends(clone.store, known, there):
+        return True
+    return False if all(mend.is_whole(clone.store, oid) for oid in (there, known)) else None
 
 
 def _forgive(link: Link, there: Refs, before: Refs) -> None:

@@ -22,7 +22,7 @@ from gitcoord.store import transport
 from gitcoord.store.failures import BadObjects
 from gitcoord.store.objects import GitObject, Oid
 from gitcoord.store.ref_names import belongs_to, is_local, is_log, is_of, is_presence, log_ref, owner
-from gitcoord.store.refs import is_ancestor, merge_base
+from gitcoord.store.refs import is_ancestor
 from gitcoord.sync import outgoing, remotes
 
 if TYPE_CHECKING:
@@ -135,13 +135,20 @@ def _go_on(link: Link, old: str, what: str = "events") -> None:
 
 
 def _is_known(clone: Clone, mine: Oid | None, theirs: Oid) -> bool:
-    return mine is not None and is_ancestor(clone.repo, theirs, mine)
+    """Whether our log at `mine` has the commit. Raises ObjectMissing where a commit of ours is lost: it is restored first,
+    because a clone with a hole in its log would take its own events for another's."""
+    if mine is None or is_ancestor(clone.repo, theirs, mine):
+        return mine is not None
+    # git's no is not enough: while commits, packs or commit-graphs come and go, it said so of a commit that was there
+    return any(oid == theirs for oid, _ in clone.store.chain(mine, None))
 
 
 def _is_old(link: Link, ref: str, theirs: Oid) -> bool:
     """Whether we wrote the remote's copy of an epoch that we replaced; its objects may be gone here."""
     known, end = remotes.load(link.clone.repo), old_epochs.ended_at(link.clone, ref)
-    return (known is not None and known.ours.get(ref) == theirs) or _is_known(link.clone, end, theirs)
+    if known is not None and known.ours.get(ref) == theirs:
+        return True
+    return end is not None and is_ancestor(link.clone.repo, theirs, end)
 
 
 def _renew(clone: Clone, strange: Mapping[str, Oid | None], tips: Mapping[str, Oid], fd: int) -> None:
@@ -169,9 +176,10 @@ def _let_go(clone: Clone, strange: Mapping[str, Oid | None], fd: int) -> None:
 
 
 def _only_here(clone: Clone, mine: Oid | None, theirs: Oid | None) -> list[tuple[Oid, bytes]]:
-    if mine is None or (theirs and is_ancestor(clone.repo, mine, theirs)):
+    if mine is None:
         return []
-    return list(clone.store.chain(mine, merge_base(clone.repo, mine, theirs) if theirs else None))
+    there = {oid for oid, _ in clone.store.chain(theirs, None)} if theirs else set()
+    return [(oid, raw) for oid, raw in clone.store.chain(mine, None) if oid not in there]
 
 
 def _carry(clone: Clone, old: str, commits: list[tuple[Oid, bytes]], fd: int) -> None:

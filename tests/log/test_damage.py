@@ -21,12 +21,15 @@ from templates import LASTS
 
 import gitcoord
 from gitcoord import Coord
-from gitcoord.errors import RepositoryError
+from gitcoord.errors import ObjectMissing, RepositoryError
 from gitcoord.log.event import Draft
 from gitcoord.log.journal import KEEP_SECONDS, Journal
 from gitcoord.store import absent, packing, refs
 from gitcoord.store.discovery import find_repository
 from gitcoord.store.objects import Oid
+from gitcoord.store.transport import Remote
+from gitcoord.sync import incoming, new_clone_id
+from gitcoord.sync.link import linked
 from gitcoord.system.spawn import Result
 
 TEXTS = [f"message {number}" for number in range(10)]
@@ -724,6 +727,42 @@ def test_a_lock_file_that_a_killed_fetch_left_is_cleared(tmp_path: Path, cli: Cl
     assert ran.code == 0
     assert not lock.exists(), ran
     assert tip(here, ref) == tip(there, ref)
+
+
+def test_a_wrong_no_of_git_makes_no_copy_of_this_clone_and_accuses_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found by the campaign (seeds 1818 and 1819): beside commit-graphs and prunes that come and go, git said that a commit
+    is no ancestor of one whose log had it. This clone took a new id, and another was said to have rewritten its log."""
+    _, (here, there) = make_met(tmp_path, 2)
+    before, theirs = clone_id(here), f"refs/coord/log/{clone_id(there)}/0001"
+    sends(there, *"ab")
+    sync_all([there, here])
+    ref = sends(here, *"abcd")
+    monkeypatch.setattr(new_clone_id, "is_ancestor", lambda *args: False)
+    monkeypatch.setattr(incoming, "is_ancestor", lambda *args: False)
+    with Coord.open(here, as_name="a") as coord, linked(coord.clone, Remote("origin")) as link:
+        tips = coord.clone.store.tips().refs
+        older = {name: Oid(git(here, "rev-parse", f"{name}~1").strip()) for name in (ref, theirs)}
+        assert new_clone_id.check(link, older, tips) is False
+        assert incoming.compare(link, older, tips, tips) == []
+    assert clone_id(here) == before
+
+
+def test_a_hole_in_what_was_not_sent_yet_makes_no_copy_of_this_clone(tmp_path: Path, cli: Cli) -> None:
+    _, (here, there) = make_met(tmp_path, 2)
+    before = clone_id(here)
+    ref = sends(here, *"abcd")
+    sent, commit = git(here, "rev-parse", f"{ref}~4", f"{ref}~2").split()
+    (here / ".git" / "objects" / commit[:2] / commit[2:]).unlink()
+    with Coord.open(here, as_name="a") as coord, linked(coord.clone, Remote("origin")) as link:
+        tips = coord.clone.store.tips().refs
+        with pytest.raises(ObjectMissing):
+            new_clone_id.check(link, {ref: Oid(sent)}, tips)
+    assert cli(here, "sync").code == 0
+    assert clone_id(here) == before
+    sync_all([there])
+    assert texts(there)[-4:] == [*"abcd"]
 
 
 def test_objects_that_a_prune_takes_while_they_are_restored_are_carried_from_the_journal(
