@@ -164,11 +164,13 @@ def compare(link: Link, there: Refs, before: Refs, after: Refs) -> list[Refusal]
 
 
 def _is_behind(clone: Clone, there: Oid, known: Oid) -> bool | None:
-    """Whether a log goes on from `there` to `known`; None where damage here hides it, which shows nothing about the other
-    clone. A no of git's alone is not enough to accuse one (see `new_clone_id`)."""
+    """Whether a log goes on from `there` to `known`; None where damage here hides it, and where it goes on from `known` to
+    `there`, so that only the fetch failed to move the ref. Neither shows anything about the other clone. A no of git's alone
+    is not enough to accuse one (see `new_clone_id`)."""
     if is_ancestor(clone.repo, there, known) or mend.descends(clone.store, known, there):
         return True
-    return False if all(mend.is_whole(clone.store, oid) for oid in (there, known)) else None
+    is_whole = all(mend.is_whole(clone.store, oid) for oid in (there, known))
+    return False if is_whole and not mend.descends(clone.store, there, known) else None
 
 
 def _forgive(link: Link, there: Refs, before: Refs) -> None:

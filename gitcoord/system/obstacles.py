@@ -8,12 +8,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-FOLDERS = frozenset(["agents", "beats", "jobs", "mail", "names", "reports", "sessions", "touched", "waiters"])
+FOLDERS = frozenset(
+    ["agents", "beats", "jobs", os.path.join("jobs", "running"), "local", "mail", "names", "reports", "sessions", "touched",
+     "waiters"]
+)  # fmt: skip
 FILES = frozenset(
     [
-        "alarms", "autosync", "checked", "clone", "conflicts.json", "guard", "hook", "index.sqlite", "journal", "journal.old",
-        "lock", "look", "marked", "noted", "packing", "packs", "public", "refreshed", "remote", "signatures", "superseded",
-        "sleeps", "surface", "sync.lock", "sync.turn",
+        "alarms", "asked", "autosync", "blocks", "boots", "checked", "clone", "collected", "conflicts.json", "forks", "guard",
+        "heard", "hook", "index.sqlite", "journal", "journal.old", "leases", "limited", "lock", "look", "marked", "noted",
+        "packing", "packs", "public", "refreshed", "remote", "remote.failed", "signatures", "superseded", "sleeps", "surface",
+        "sync.lock", "sync.turn", "umask", "view", "wanted", "went",
     ]
 )  # fmt: skip
 
@@ -27,8 +31,10 @@ def find(coord_dir: str) -> Iterator[str]:
         if not (_is_folder if name in FOLDERS else _is_file)(path):
             yield path
         elif name in FOLDERS:
-            inside = (os.path.join(path, entry) for entry in sorted(os.listdir(path)))
-            yield from (entry for entry in inside if not _is_file(entry) and ".aside" not in entry)
+            inside = (os.path.join(name, entry) for entry in sorted(os.listdir(path)) if ".aside" not in entry)
+            yield from (
+                os.path.join(coord_dir, one) for one in inside if not (one in FOLDERS or _is_file(f"{coord_dir}/{one}"))
+            )
 
 
 def _is_folder(path: str) -> bool:

@@ -72,6 +72,16 @@ def test_what_lies_where_a_file_of_ours_belongs_is_moved_aside(repo: Path, name:
         assert notes[0] == "after" and notes[-1] == "before"
 
 
+def test_a_job_that_runs_is_not_in_the_way(repo: Path, cli: Cli) -> None:
+    """Found by the campaign: `doctor --fix` moved the folder of running jobs aside."""
+    assert cli(repo, "run", "--detach", "--name", "long", "--", "sleep", "60").code == 0
+    try:
+        assert cli(repo, "doctor", "--fix").code == 0
+        assert json.loads(cli(repo, "jobs", "--json").out)[0]["state"] == "running"
+    finally:
+        assert cli(repo, "job", "kill", "long").code == 0
+
+
 def test_a_command_says_what_is_in_the_way(repo: Path, cli: Cli) -> None:
     assert cli(repo, "note", "before").code == 0
     (repo / ".git" / "coord" / "lock").unlink()

@@ -746,6 +746,7 @@ def test_a_wrong_no_of_git_makes_no_copy_of_this_clone_and_accuses_no_other(
         older = {name: Oid(git(here, "rev-parse", f"{name}~1").strip()) for name in (ref, theirs)}
         assert new_clone_id.check(link, older, tips) is False
         assert incoming.compare(link, older, tips, tips) == []
+        assert incoming.compare(link, tips, older, older) == [], "the fetch could not move the ref, as on a full disk"
     assert clone_id(here) == before
 
 
