@@ -310,6 +310,7 @@ def test_adding_a_worktree_registers_a_placeholder(repo: Path) -> None:
         coord.repository.init()
     git(repo, "worktree", "add", "-q", "../gamma")
     eventually(lambda: "gamma" in names(repo), "the placeholder")
+    eventually(lambda: '"gamma"' in git(repo, "log", "--format=%B", "--glob=refs/coord/presence"), "its presence")
     with Coord.open(repo) as coord:
         assert coord.sessions.get("gamma").state == "expected"
         assert len(coord.sessions.list()) == 2
